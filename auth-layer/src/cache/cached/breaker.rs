@@ -1,0 +1,58 @@
+//! Leaves a failing cache in peace.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+/// Closed until something fails, then open for a pause, then one caller at a time may try.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    start: Instant,
+    pause: Duration,
+    /// Zero while closed, else microseconds after `start` at which the next try may be made.
+    retry_at: AtomicU64,
+}
+
+impl Breaker {
+    pub(super) fn new(pause: Duration) -> Self {
+        Self { start: Instant::now(), pause, retry_at: AtomicU64::new(0) }
+    }
+
+    /// True when the caller may try. While open, the one caller that is let through moves the next try a pause on.
+    pub(super) fn allows(&self) -> bool {
+        let retry_at = self.retry_at.load(Ordering::Relaxed);
+        if retry_at == 0 {
+            return true;
+        }
+        let now = self.micros();
+        now >= retry_at
+            && self
+                .retry_at
+                .compare_exchange(retry_at, now + self.pause_micros(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Opens. True when it was closed.
+    pub(super) fn trip(&self) -> bool {
+        self.retry_at.swap(self.micros() + self.pause_micros(), Ordering::Relaxed) == 0
+    }
+
+    /// Closes.
+    pub(super) fn reset(&self) {
+        // Read first: the word is shared by every request, and nearly always zero already.
+        if self.retry_at.load(Ordering::Relaxed) != 0 {
+            self.retry_at.store(0, Ordering::Relaxed);
+            tracing::info!("the shared cache serves again");
+        }
+    }
+
+    fn micros(&self) -> u64 {
+        // Never zero, which means closed.
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn pause_micros(&self) -> u64 {
+        u64::try_from(self.pause.as_micros()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,10 @@
+//! What a token says.
+
+mod json;
+mod scope;
+mod set;
+
+pub(crate) use json::{StrictJson, members};
+pub use scope::{ParseScopeError, Scope};
+pub use set::{ClaimSet, Claims, CustomClaims, CustomClaimsError, NoCustomClaims};
+pub(crate) use set::{RegisteredClaims, custom_text};

@@ -1,0 +1,174 @@
+//! Identifiers: UUIDs that cannot be mixed up.
+
+use std::{fmt, marker::PhantomData, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// A UUID that identifies a `K`.
+///
+/// Its text form is the canonical one of RFC 9562 §4, lower case with hyphens; no other spelling is accepted, so that
+/// two texts are equal exactly when the identifiers are.
+pub struct Id<K> {
+    uuid: Uuid,
+    of: PhantomData<fn() -> K>,
+}
+
+/// Names what a [`TokenId`] identifies.
+#[derive(Debug)]
+pub enum Token {}
+
+/// Names what a [`UserId`] identifies.
+#[derive(Debug)]
+pub enum User {}
+
+/// Names what a [`SessionId`] identifies.
+#[derive(Debug)]
+pub enum Login {}
+
+/// Identifies a token: its `jti` (RFC 7519 §4.1.7) and the `_id` of its record.
+pub type TokenId = Id<Token>;
+
+/// Identifies a user: the `sub` of a token (RFC 7519 §4.1.2).
+pub type UserId = Id<User>;
+
+/// Identifies a session, the login that tokens descend from: their `sid`.
+pub type SessionId = Id<Login>;
+
+impl<K> Id<K> {
+    /// A fresh identifier: a version 7 UUID, 74 bits of which are random. It sorts by time of creation, which keeps new
+    /// records together in an index.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self::from_uuid(Uuid::now_v7())
+    }
+
+    /// The identifier with this UUID.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self { uuid, of: PhantomData }
+    }
+
+    /// This identifier's UUID.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.uuid
+    }
+
+    /// This identifier's sixteen bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.uuid.as_bytes()
+    }
+}
+
+/// The text is not a UUID in its canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a UUID in lower case with hyphens")]
+pub struct ParseIdError;
+
+impl<K> FromStr for Id<K> {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let uuid = Uuid::try_parse(text).map_err(|_| ParseIdError)?;
+        let mut canonical = Uuid::encode_buffer();
+        if uuid.hyphenated().encode_lower(&mut canonical) == text {
+            Ok(Self::from_uuid(uuid))
+        } else {
+            Err(ParseIdError)
+        }
+    }
+}
+
+impl<K> From<Uuid> for Id<K> {
+    fn from(uuid: Uuid) -> Self {
+        Self::from_uuid(uuid)
+    }
+}
+
+impl<K> From<Id<K>> for Uuid {
+    fn from(id: Id<K>) -> Self {
+        id.uuid
+    }
+}
+
+// By hand: a derive would ask the same of `K`.
+
+impl<K> Clone for Id<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Id<K> {}
+
+impl<K> PartialEq for Id<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.uuid == other.uuid
+    }
+}
+
+impl<K> Eq for Id<K> {}
+
+impl<K> PartialOrd for Id<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K> Ord for Id<K> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.uuid.cmp(&other.uuid)
+    }
+}
+
+impl<K> std::hash::Hash for Id<K> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.uuid.hash(state);
+    }
+}
+
+impl<K> fmt::Debug for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.uuid, f)
+    }
+}
+
+impl<K> fmt::Display for Id<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.uuid, f)
+    }
+}
+
+impl<K> Serialize for Id<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, K> Deserialize<'de> for Id<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_canonical_text_is_an_id() {
+        let id = TokenId::generate();
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        for other in [
+            text.to_uppercase(),
+            text.replace('-', ""),
+            format!("{{{text}}}"),
+            format!("urn:uuid:{text}"),
+            format!(" {text}"),
+            String::new(),
+        ] {
+            assert_eq!(other.parse::<TokenId>(), Err(ParseIdError), "{other:?}");
+        }
+    }
+}

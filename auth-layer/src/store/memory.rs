@@ -1,0 +1,209 @@
+//! Tokens in this process's memory, for tests and for trying things out: they are gone with the process.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    ActiveToken, Admission, Consumed, Purged, Retired, Revoked, Rotated, Rotation, Session, StoreError, TokenKind,
+    TokenRecord, TokenStatus, TokenStore, UserFence,
+};
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+};
+
+/// A [`TokenStore`] in memory. One lock makes every operation atomic, which makes this the shortest statement of what each
+/// operation means.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    tokens: HashMap<TokenId, Token>,
+    sessions: HashMap<SessionId, Session>,
+    fences: HashMap<UserId, UserFence>,
+}
+
+#[derive(Debug)]
+struct Token {
+    record: ActiveToken,
+    revoked: bool,
+}
+
+impl Token {
+    fn status(&self) -> TokenStatus {
+        if self.revoked { TokenStatus::Revoked } else { TokenStatus::Active(self.record) }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No operation leaves the state half-changed where it could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn record(&mut self, tokens: &[TokenRecord]) {
+        for token in tokens {
+            self.tokens.insert(token.token_id, Token { record: token.into(), revoked: false });
+        }
+    }
+
+    fn revoke_sessions(&mut self, now: Timestamp, mut doomed: impl FnMut(&Session) -> bool) -> Revoked {
+        let mut revoked = Revoked::default();
+        let mut dead = Vec::new();
+        for session in self.sessions.values_mut().filter(|session| doomed(session)) {
+            revoked.sessions += u64::from(!std::mem::replace(&mut session.revoked, true));
+            dead.push(session.session_id);
+        }
+        for (id, token) in self.tokens.iter_mut().filter(|(_, token)| dead.contains(&token.record.session_id)) {
+            token.revoked = true;
+            if token.record.kind == TokenKind::Access && token.record.expires_at > now {
+                revoked.access_tokens.push((*id, token.record.expires_at));
+            }
+        }
+        revoked
+    }
+}
+
+impl TokenStore for MemoryStore {
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        Ok(self.state().tokens.get(&id).map_or(TokenStatus::Unknown, Token::status))
+    }
+
+    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
+        Ok(self.state().fences.get(&user).copied().unwrap_or_default())
+    }
+
+    async fn open_session(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> Result<Admission, StoreError> {
+        let mut state = self.state();
+        let fence = state.fences.get(&session.user_id).copied().unwrap_or_default();
+        if fence.disabled || fence.epoch != epoch {
+            return Ok(Admission::Fenced);
+        }
+        state.record(&tokens);
+        state.sessions.insert(session.session_id, session);
+        Ok(Admission::Admitted)
+    }
+
+    async fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
+        let state = self.state();
+        let token = state.tokens.get(&refresh).map_or(TokenStatus::Unknown, Token::status);
+        Ok(state.sessions.get(&session).map(|session| (session.clone(), token)))
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        let mut state = self.state();
+        match state.sessions.get_mut(&rotation.session_id) {
+            Some(session) if !session.revoked && session.current.refresh_id == rotation.parent => {
+                session.current = rotation.child;
+                session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now });
+                session.last_used_at = rotation.now;
+            }
+            _ => return Ok(Rotated::Lost),
+        }
+        state.record(&rotation.tokens);
+        Ok(Rotated::Committed)
+    }
+
+    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
+        let mut state = self.state();
+        match state.sessions.get(&token.session_id) {
+            Some(session) if !session.revoked => {
+                state.record(&[token]);
+                Ok(Admission::Admitted)
+            }
+            _ => Ok(Admission::Fenced),
+        }
+    }
+
+    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
+        match self.state().tokens.get_mut(&id) {
+            Some(token)
+                if token.record.kind == TokenKind::SingleUse && !token.revoked && token.record.expires_at > now =>
+            {
+                token.revoked = true;
+                Ok(Consumed::Accepted)
+            }
+            _ => Ok(Consumed::Refused),
+        }
+    }
+
+    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
+        let mut state = self.state();
+        let Some(token) = state.tokens.get_mut(&id) else { return Ok(Revoked::default()) };
+        token.revoked = true;
+        match token.record {
+            ActiveToken { kind: TokenKind::Refresh, session_id, .. } => {
+                Ok(state.revoke_sessions(now, |session| session.session_id == session_id))
+            }
+            ActiveToken { kind: TokenKind::Access, expires_at, .. } if expires_at > now => {
+                Ok(Revoked { access_tokens: vec![(id, expires_at)], sessions: 0 })
+            }
+            _ => Ok(Revoked::default()),
+        }
+    }
+
+    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
+        Ok(self.state().revoke_sessions(now, |held| held.session_id == session))
+    }
+
+    async fn revoke_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        let mut state = self.state();
+        state.fences.entry(user).or_default().epoch += 1;
+        Ok(state.revoke_sessions(now, |session| session.user_id == user && Some(session.session_id) != except))
+    }
+
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
+        let mut state = self.state();
+        let fence = state.fences.entry(user).or_default();
+        fence.disabled = disabled;
+        if !disabled {
+            return Ok(Revoked::default());
+        }
+        fence.epoch += 1;
+        Ok(state.revoke_sessions(now, |session| session.user_id == user))
+    }
+
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        let state = self.state();
+        let live = |session: &&Session| session.user_id == user && !session.revoked && session.expires_at() > now;
+        let mut sessions: Vec<Session> = state.sessions.values().filter(live).cloned().collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.session_id)));
+        Ok(sessions)
+    }
+
+    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        let mut state = self.state();
+        let held = (state.tokens.len(), state.sessions.len());
+        state.tokens.retain(|_, token| token.record.expires_at >= before);
+        state.sessions.retain(|_, session| session.expires_at() >= before);
+        Ok(Purged { tokens: (held.0 - state.tokens.len()) as u64, sessions: (held.1 - state.sessions.len()) as u64 })
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

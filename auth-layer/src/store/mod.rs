@@ -1,0 +1,197 @@
+//! Where tokens are recorded, and the laws a store keeps.
+//!
+//! A [`TokenStore`] is asked for whole operations, not for rows: it opens a session, rotates its pair, revokes, consumes.
+//! Each backend decides an operation by its own best means, and whoever implements the trait implements the laws:
+//!
+//! 1. **Durable.** An operation that returned success survives the crash of any process, and with a replicated backend the
+//!    loss of a minority of its members.
+//! 2. **Linear.** Each operation takes effect at one moment between its call and its return. In particular
+//!    [`token_status`](TokenStore::token_status), called after a revocation returned, sees it.
+//! 3. **One winner.** Of any number of concurrent [`rotate`](TokenStore::rotate) calls for one parent one is
+//!    [`Rotated::Committed`]; of any number of [`consume`](TokenStore::consume) calls for one token one is
+//!    [`Consumed::Accepted`].
+//! 4. **Fence.** [`open_session`](TokenStore::open_session) under an epoch that has passed, or for a disabled user, is
+//!    [`Admission::Fenced`]. What was admitted before a revocation is found by it, whatever ran beside it.
+//! 5. **No revival.** `revoked` flips once. Nothing sets it back, and nothing removes a record before the moment that
+//!    [`purge_expired`](TokenStore::purge_expired) is given.
+//! 6. **Absence is not failure.** "There is no such record" is an `Ok`; a store that could not look is a [`StoreError`].
+//! 7. **All or nothing, or harmless.** An operation that fails half-way leaves either no trace or records of tokens that
+//!    nobody holds, and calling it again is safe.
+//!
+//! `store::conformance` (feature `conformance`) holds them as plain functions to run on a store of your own.
+
+mod erased;
+mod error;
+mod memory;
+mod record;
+mod session;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
+
+use std::future::Future;
+
+pub(crate) use erased::ErasedStore;
+pub use error::{StoreError, StoreErrorKind};
+pub use memory::MemoryStore;
+pub use record::{ActiveToken, TokenKind, TokenRecord, TokenStatus};
+pub use session::{Pair, Retired, Session, Verdict};
+
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+};
+
+/// Records tokens and sessions. The module's documentation has the laws.
+///
+/// Times are arguments: an implementation reads no clock.
+pub trait TokenStore: Send + Sync + 'static {
+    /// What is recorded of a token.
+    fn token_status(&self, id: TokenId) -> impl Future<Output = Result<TokenStatus, StoreError>> + Send;
+
+    /// The user's fence. A user nobody has fenced yet has [`UserFence::default`].
+    fn user_fence(&self, user: UserId) -> impl Future<Output = Result<UserFence, StoreError>> + Send;
+
+    /// Records a session with the tokens of its first pair, if the user's fence still stands at `epoch` and the user is not
+    /// disabled.
+    fn open_session(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> impl Future<Output = Result<Admission, StoreError>> + Send;
+
+    /// The session that a refresh token names, with what is recorded of that token, both read from the store of record
+    /// itself; `None` where there is no such session.
+    fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+    ) -> impl Future<Output = Result<Option<(Session, TokenStatus)>, StoreError>> + Send;
+
+    /// Makes `rotation.child` the session's current pair and records its tokens, if the session is not revoked and its
+    /// current refresh token is `rotation.parent`; otherwise changes nothing.
+    fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
+
+    /// Records one more token of a session (a single-use token), if the session is there and not revoked.
+    fn record_token(&self, token: TokenRecord) -> impl Future<Output = Result<Admission, StoreError>> + Send;
+
+    /// Uses up a single-use token: accepts it if it is recorded as one, not revoked, not used before and not expired at
+    /// `now`.
+    fn consume(&self, id: TokenId, now: Timestamp) -> impl Future<Output = Result<Consumed, StoreError>> + Send;
+
+    /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is a success that
+    /// revokes nothing.
+    fn revoke_token(&self, id: TokenId, now: Timestamp) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
+
+    /// Revokes a session and every token of it. An unknown session is a success that revokes nothing.
+    fn revoke_session(
+        &self,
+        session: SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
+
+    /// Raises the user's fence and revokes every session of the user, but for `except`, with every token of them.
+    fn revoke_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
+
+    /// Disables the user, which revokes as [`revoke_user`](Self::revoke_user) does and fences every sign-in, until enabled
+    /// again. Enabling brings nothing back.
+    fn set_user_disabled(
+        &self,
+        user: UserId,
+        disabled: bool,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
+
+    /// The user's sessions that are neither revoked nor expired at `now`, the newest first.
+    fn sessions(&self, user: UserId, now: Timestamp) -> impl Future<Output = Result<Vec<Session>, StoreError>> + Send;
+
+    /// Removes the tokens and sessions that expired before `before`. The caller has taken leeway and margin off.
+    fn purge_expired(&self, before: Timestamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+
+    /// Succeeds when the store of record can serve.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// What a sign-in must pass: read before the credentials are checked, presented when the session is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserFence {
+    /// How often all of the user's sessions were revoked.
+    pub epoch: u64,
+    /// Whether the user is refused sign-in.
+    pub disabled: bool,
+}
+
+/// Whether something was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Admission {
+    /// It was recorded.
+    Admitted,
+    /// A revocation came first: nothing that anyone holds was recorded.
+    Fenced,
+}
+
+/// A request to replace a session's pair.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// The session.
+    pub session_id: SessionId,
+    /// The refresh token that was presented; it must be the session's current one.
+    pub parent: TokenId,
+    /// What replaces it.
+    pub child: Pair,
+    /// The records of the child's tokens.
+    pub tokens: Vec<TokenRecord>,
+    /// The time now: when the parent is retired, and when the session was last used.
+    pub now: Timestamp,
+}
+
+/// How a rotation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Rotated {
+    /// The child is the session's current pair.
+    Committed,
+    /// The session has moved on, is revoked or is gone; look at it again.
+    Lost,
+}
+
+/// How the use of a single-use token ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Consumed {
+    /// This call used it up.
+    Accepted,
+    /// It is unknown, of another kind, revoked, expired or was used before.
+    Refused,
+}
+
+/// What a revocation covered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Revoked {
+    /// The access tokens that it covers and that have not expired, with their expiry: what a cache may hold as active. It
+    /// names those that an earlier call revoked, too, so that a retry repeats all that the first try may have left undone.
+    pub access_tokens: Vec<(TokenId, Timestamp)>,
+    /// How many sessions this call turned from active to revoked.
+    pub sessions: u64,
+}
+
+/// What a purge removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Token records.
+    pub tokens: u64,
+    /// Sessions.
+    pub sessions: u64,
+}

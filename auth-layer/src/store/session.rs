@@ -1,0 +1,123 @@
+//! A session: one login and the chain of pairs that descends from it.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    claims::Scope,
+    clock::{Timestamp, later},
+    id::{SessionId, TokenId, UserId},
+};
+
+/// One login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its identifier, the `sid` of its tokens.
+    pub session_id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The OAuth client it was opened through.
+    pub client_id: String,
+    /// The `User-Agent` it was opened with, as the application chose to record it.
+    pub user_agent: Option<String>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When its newest pair was issued.
+    pub last_used_at: Timestamp,
+    /// When it ends at the latest, however often it is refreshed.
+    pub ends_at: Timestamp,
+    /// Flips once, never back.
+    pub revoked: bool,
+    /// The newest pair.
+    pub current: Pair,
+    /// The refresh token that `current` replaced; none before the first refresh.
+    pub previous: Option<Retired>,
+}
+
+/// An access token and the refresh token issued with it: what is needed to sign the two again, byte for byte, and nothing
+/// that opens a door.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The access token's `jti`.
+    pub access_id: TokenId,
+    /// The refresh token's `jti`.
+    pub refresh_id: TokenId,
+    /// `iat` of both.
+    pub issued_at: Timestamp,
+    /// `exp` of the access token.
+    pub access_expires_at: Timestamp,
+    /// `exp` of the refresh token. The session is idle beyond it.
+    pub refresh_expires_at: Timestamp,
+    /// `scope` of both.
+    pub scope: Scope,
+    /// The custom claims of the access token: the text of a JSON object, `{}` where there are none.
+    pub custom: String,
+    /// `kid` of the key that signed both.
+    pub kid: String,
+    /// Where that key's algorithm signs differently each time (ES256, PS256): both signatures, sealed under a secret
+    /// derived from the signing key. None for the algorithms that always sign alike.
+    pub sealed_signatures: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair")
+            .field("access_id", &self.access_id)
+            .field("refresh_id", &self.refresh_id)
+            .field("issued_at", &self.issued_at)
+            .field("access_expires_at", &self.access_expires_at)
+            .field("refresh_expires_at", &self.refresh_expires_at)
+            .field("scope", &self.scope)
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A refresh token that a rotation retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// Its `jti`.
+    pub refresh_id: TokenId,
+    /// When it was retired.
+    pub at: Timestamp,
+}
+
+/// What to do with a refresh token that names a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It is the current one: rotate.
+    Rotate,
+    /// It was retired a moment ago and its child has not been used: answer with the current pair once more.
+    Repeat,
+    /// It was retired and comes again: somebody holds a copy (RFC 9700 §4.14.2).
+    Reuse,
+    /// The session is revoked.
+    Revoked,
+}
+
+impl Session {
+    /// Judges a refresh token whose signature has been verified and which names this session.
+    ///
+    /// No list of retired tokens is needed: whatever was validly signed for this session and is neither the current refresh
+    /// token nor the one before is a retired one. That the child is unused need not be asked either: its use would have
+    /// made it the previous one.
+    pub fn judge(&self, refresh: TokenId, grace: Duration, now: Timestamp) -> Verdict {
+        if self.revoked {
+            Verdict::Revoked
+        } else if refresh == self.current.refresh_id {
+            Verdict::Rotate
+        } else if self
+            .previous
+            .is_some_and(|previous| previous.refresh_id == refresh && now < later(previous.at, grace))
+        {
+            Verdict::Repeat
+        } else {
+            Verdict::Reuse
+        }
+    }
+
+    /// When the newest refresh token expires: the session is over then, unless it is refreshed.
+    pub fn expires_at(&self) -> Timestamp {
+        self.current.refresh_expires_at
+    }
+}
