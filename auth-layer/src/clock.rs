@@ -1,8 +1,14 @@
 //! Time as an argument.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
 /// A moment, in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -10,23 +16,79 @@ pub type Timestamp = DateTime<Utc>;
 /// Where the time comes from. Everything that depends on time takes it from here or as an argument, so that tests turn
 /// the clock instead of waiting.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// The time of day now, which tokens are stamped with and judged by.
     fn now(&self) -> Timestamp;
+
+    /// The time since a moment of the clock's choice, which never goes back: what leases are counted in.
+    fn monotonic(&self) -> Duration;
 }
 
 /// The operating system's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// The operating system's clock.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Utc::now()
     }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
 }
 
-impl<F: Fn() -> Timestamp + Send + Sync + 'static> Clock for F {
+/// A clock that stands still until it is turned. Its clones are the same clock.
+#[derive(Clone, Debug)]
+pub struct ManualClock {
+    start: Timestamp,
+    elapsed: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// A clock that shows `start`.
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self { start, elapsed: Arc::default() }
+    }
+
+    /// Turns the clock on, by whole milliseconds.
+    pub fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.elapsed.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        self()
+        later(self.start, self.monotonic())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.elapsed.load(Ordering::SeqCst))
+    }
+}
+
+impl<T: Clock> Clock for Arc<T> {
+    fn now(&self) -> Timestamp {
+        T::now(self)
+    }
+
+    fn monotonic(&self) -> Duration {
+        T::monotonic(self)
     }
 }
 
@@ -48,5 +110,10 @@ pub(crate) fn earlier(moment: Timestamp, duration: Duration) -> Timestamp {
 
 /// The moment without its fraction of a second: what a NumericDate (RFC 7519 §2) of ours can say.
 pub(crate) fn whole_seconds(moment: Timestamp) -> Timestamp {
-    Utc.timestamp_opt(moment.timestamp(), 0).single().unwrap_or(moment)
+    moment.trunc_subsecs(0)
+}
+
+/// The moment without what is finer than a millisecond: what every store can keep.
+pub(crate) fn whole_millis(moment: Timestamp) -> Timestamp {
+    moment.trunc_subsecs(3)
 }

@@ -12,7 +12,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 /// A JSON value without duplicate members.
-pub(crate) struct StrictJson(pub(crate) Value);
+struct StrictJson(Value);
 
 /// The members of the JSON object in `text`, or `None` where it is anything else.
 pub(crate) fn members(text: &[u8]) -> Option<Map<String, Value>> {

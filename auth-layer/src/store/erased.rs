@@ -13,15 +13,30 @@ use crate::{
 
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// One boxed future per operation, and for a whole status check, its time limit included, one box as well.
+/// What the layer asks of a store about one token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Question {
+    /// Is it good?
+    Status(TokenId),
+    /// Is it good, and use it up with that: a single-use token, at this time.
+    Consume(TokenId, Timestamp),
+}
+
+/// What the store answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Standing {
+    Status(TokenStatus),
+    Consumed(Consumed),
+}
+
+/// One boxed future per operation; for the layer's question, too, with its time limit in that same box.
 pub(crate) trait ErasedStore: Send + Sync {
-    fn token_status(self: Arc<Self>, id: TokenId, limit: Duration) -> Answer<'static, TokenStatus>;
+    fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing>;
     fn user_fence(&self, user: UserId) -> Answer<'_, UserFence>;
     fn open_session(&self, session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Answer<'_, Admission>;
     fn presented(&self, session: SessionId, refresh: TokenId) -> Answer<'_, Option<(Session, TokenStatus)>>;
     fn rotate(&self, rotation: Rotation) -> Answer<'_, Rotated>;
     fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission>;
-    fn consume(self: Arc<Self>, id: TokenId, now: Timestamp, limit: Duration) -> Answer<'static, Consumed>;
     fn revoke_token(&self, id: TokenId, now: Timestamp) -> Answer<'_, Revoked>;
     fn revoke_session(&self, session: SessionId, now: Timestamp) -> Answer<'_, Revoked>;
     fn revoke_user(&self, user: UserId, except: Option<SessionId>, now: Timestamp) -> Answer<'_, Revoked>;
@@ -32,8 +47,13 @@ pub(crate) trait ErasedStore: Send + Sync {
 }
 
 impl<S: TokenStore> ErasedStore for S {
-    fn token_status(self: Arc<Self>, id: TokenId, limit: Duration) -> Answer<'static, TokenStatus> {
-        Box::pin(async move { within(limit, TokenStore::token_status(&*self, id)).await })
+    fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing> {
+        Box::pin(async move {
+            match question {
+                Question::Status(id) => within(limit, self.token_status(id)).await.map(Standing::Status),
+                Question::Consume(id, now) => within(limit, self.consume(id, now)).await.map(Standing::Consumed),
+            }
+        })
     }
 
     fn user_fence(&self, user: UserId) -> Answer<'_, UserFence> {
@@ -54,10 +74,6 @@ impl<S: TokenStore> ErasedStore for S {
 
     fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission> {
         Box::pin(TokenStore::record_token(self, token))
-    }
-
-    fn consume(self: Arc<Self>, id: TokenId, now: Timestamp, limit: Duration) -> Answer<'static, Consumed> {
-        Box::pin(async move { within(limit, TokenStore::consume(&*self, id, now)).await })
     }
 
     fn revoke_token(&self, id: TokenId, now: Timestamp) -> Answer<'_, Revoked> {

@@ -20,6 +20,7 @@
 //!
 //! `store::conformance` (feature `conformance`) holds them as plain functions to run on a store of your own.
 
+mod arc;
 mod erased;
 mod error;
 mod memory;
@@ -35,7 +36,7 @@ pub mod mongodb;
 
 use std::future::Future;
 
-pub(crate) use erased::ErasedStore;
+pub(crate) use erased::{Answer, ErasedStore, Question, Standing, within};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use record::{ActiveToken, TokenKind, TokenRecord, TokenStatus};

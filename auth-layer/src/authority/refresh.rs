@@ -1,0 +1,120 @@
+//! Refresh tokens, each good for one successor (RFC 6749 §6, RFC 9700 §4.14.2).
+
+use super::{
+    Authority, IssuedPair,
+    error::{GrantFault, RefreshError},
+    sign_in::issued,
+};
+use crate::{
+    claims::{CustomClaims, RegisteredClaims},
+    clock::later,
+    jwt::TokenFault,
+    store::{Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenStatus, Verdict, within},
+};
+
+/// How often a lost race is looked at again. Each loss means that somebody else's refresh succeeded.
+const ATTEMPTS: usize = 8;
+
+impl<C: CustomClaims> Authority<C> {
+    /// Exchanges a refresh token for the next pair of its session.
+    ///
+    /// The token is retired by that. Presented again inside [the grace
+    /// window](super::AuthorityBuilder::refresh_grace), while the new refresh token has not been presented, it gets the same
+    /// pair once more, byte for byte and on any node. Presented again otherwise it has been stolen, or its owner's answer
+    /// has: the whole session is revoked, access tokens included.
+    ///
+    /// # Errors
+    ///
+    /// [`RefreshError::InvalidGrant`] where the token is not good, [`RefreshError::Unavailable`] where that cannot be learnt;
+    /// nothing is ever held against a token because a store failed.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedPair, RefreshError> {
+        // The signature comes first: nothing is asked, and nothing written, on the word of a forged token.
+        let mut token = self.read(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
+        token.check_signature().map_err(RefreshError::refused)?;
+        let refresh = async { Ok(self.refresh_verified(&token.claims).await) };
+        within(self.inner.settings.deadline, refresh).await.map_err(RefreshError::Unavailable)?
+    }
+
+    async fn refresh_verified(&self, claims: &RegisteredClaims) -> Result<IssuedPair, RefreshError> {
+        for _ in 0..ATTEMPTS {
+            let presented = self.inner.store.presented(claims.sid, claims.jti).await;
+            let Some((session, status)) = presented.map_err(RefreshError::Unavailable)? else {
+                return Err(RefreshError::refused(TokenFault::Unknown));
+            };
+            match status {
+                TokenStatus::Unknown => return Err(RefreshError::refused(TokenFault::Unknown)),
+                TokenStatus::Revoked => return Err(RefreshError::refused(TokenFault::Revoked)),
+                TokenStatus::Active(record) => {
+                    let owner = (TokenKind::Refresh, claims.sub, claims.sid);
+                    if (record.kind, record.user_id, record.session_id) != owner {
+                        return Err(RefreshError::refused(TokenFault::Mismatch));
+                    }
+                }
+            }
+            let now = self.now();
+            match session.judge(claims.jti, self.inner.settings.refresh_grace, now) {
+                Verdict::Revoked => return Err(RefreshError::refused(GrantFault::SessionOver)),
+                _ if now >= later(session.ends_at, self.inner.settings.leeway) => {
+                    return Err(RefreshError::refused(GrantFault::SessionOver));
+                }
+                Verdict::Rotate => {
+                    if let Some(pair) = self.rotate(session, claims).await? {
+                        return Ok(pair);
+                    }
+                }
+                Verdict::Repeat => {
+                    let signed = self.sign_again(&session, &self.keys());
+                    let signed = signed.ok_or(RefreshError::refused(GrantFault::KeyGone))?;
+                    return Ok(issued(&session, signed, now));
+                }
+                Verdict::Reuse => return Err(self.punish(&session).await),
+            }
+        }
+        let what = "the refresh lost too many races";
+        Err(RefreshError::Unavailable(StoreError::new(StoreErrorKind::Unavailable, what)))
+    }
+
+    /// Replaces the session's pair. `None` where the session had moved on.
+    async fn rotate(
+        &self,
+        mut session: Session,
+        claims: &RegisteredClaims,
+    ) -> Result<Option<IssuedPair>, RefreshError> {
+        let now = self.now();
+        let keys = self.keys();
+        let current = session.current;
+        let child = self.new_pair(current.scope.clone(), current.custom.clone(), &keys, now, session.ends_at);
+        session.current = current;
+        let (child, signed) = self.sign_new(&session, child, &keys)?;
+        let rotation = Rotation {
+            session_id: session.session_id,
+            parent: claims.jti,
+            tokens: self.pair_records(&session, &child, &signed),
+            child: child.clone(),
+            now,
+        };
+        match self.inner.store.rotate(rotation).await.map_err(RefreshError::Unavailable)? {
+            Rotated::Committed => {
+                session.current = child;
+                Ok(Some(issued(&session, signed, now)))
+            }
+            Rotated::Lost => Ok(None),
+        }
+    }
+
+    /// Ends the session of a refresh token that was used twice.
+    async fn punish(&self, session: &Session) -> RefreshError {
+        tracing::warn!(
+            target: "auth_layer::security",
+            event = "refresh_token_reuse",
+            session_id = %session.session_id,
+            user_id = %session.user_id,
+            client_id = session.client_id,
+            "a retired refresh token was presented: the session is revoked"
+        );
+        match self.revoke_session(session.session_id).await {
+            Ok(()) => RefreshError::refused(GrantFault::Reused),
+            Err(error) => RefreshError::Unavailable(error),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Taking tokens back.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::Authority;
+use crate::{
+    claims::CustomClaims,
+    id::{SessionId, TokenId, UserId},
+    store::{ErasedStore, Revoked, StoreError},
+};
+
+/// Revocation. Once one of these returned success no node accepts what it covers: at once with the in-process caches off,
+/// within their lease with them on, and at once on this node.
+///
+/// # Errors
+///
+/// Where that cannot be promised, since the store of record or the shared cache could not be told, they fail. What was
+/// recorded stays recorded, and calling again is safe. One that has begun goes on to its end though its caller goes away or
+/// the deadline passes.
+impl<C: CustomClaims> Authority<C> {
+    /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is no error (§2.2).
+    pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
+        let now = self.now();
+        let revoked = self.to_the_end(move |store| async move { store.revoke_token(id, now).await }).await;
+        self.forget(id.into());
+        // With a refresh token die access tokens that were never named here.
+        if let Ok(Revoked { access_tokens, .. }) = &revoked {
+            for (id, _) in access_tokens {
+                self.forget((*id).into());
+            }
+        }
+        revoked.map(drop)
+    }
+
+    /// Revokes a session and all its tokens. An unknown session is no error.
+    pub async fn revoke_session(&self, session: SessionId) -> Result<(), StoreError> {
+        let now = self.now();
+        let revoked = self.to_the_end(move |store| async move { store.revoke_session(session, now).await }).await;
+        self.forget(session.into());
+        revoked.map(drop)
+    }
+
+    /// Revokes all that the user has, but for the session `except`, and refuses every sign-in that has begun and not ended.
+    pub async fn revoke_user(&self, user: UserId, except: Option<SessionId>) -> Result<(), StoreError> {
+        let now = self.now();
+        let revoked = self.to_the_end(move |store| async move { store.revoke_user(user, except, now).await }).await;
+        self.forget(user.into());
+        revoked.map(drop)
+    }
+
+    /// Disables a user, which revokes all that the user has and refuses every sign-in until the user is enabled again.
+    /// Enabling brings nothing back.
+    pub async fn set_user_disabled(&self, user: UserId, disabled: bool) -> Result<(), StoreError> {
+        let now = self.now();
+        let revoked =
+            self.to_the_end(move |store| async move { store.set_user_disabled(user, disabled, now).await }).await;
+        self.forget(user.into());
+        revoked.map(drop)
+    }
+
+    /// Waits for an operation no longer than the deadline, and never breaks it off.
+    async fn to_the_end<F>(&self, operation: impl FnOnce(Arc<dyn ErasedStore>) -> F) -> Result<Revoked, StoreError>
+    where
+        F: Future<Output = Result<Revoked, StoreError>> + Send + 'static,
+    {
+        let task = tokio::spawn(operation(Arc::clone(&self.inner.store)));
+        let joined = async { task.await.map_err(|error| StoreError::unavailable("the revocation broke off", error))? };
+        self.bounded(joined).await
+    }
+
+    /// Ends the trust that this node's own cache has in whatever this identifies.
+    pub(super) fn forget(&self, id: Uuid) {
+        if let Some(local) = &self.inner.local {
+            local.revoke(id, self.inner.clock.monotonic());
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Opening a session, and issuing within one.
+
+use std::time::Duration;
+
+use super::{Authority, IssuedPair, IssuedToken, error::SignInError};
+use crate::{
+    AuthError,
+    claims::{Claims, CustomClaims, NoCustomClaims, Scope, custom_text},
+    clock::{Timestamp, later, whole_seconds},
+    id::{SessionId, TokenId, UserId},
+    jwt::{Content, assemble, signing_input},
+    keys::{KeyError, Keyring, SigningKey},
+    store::{Admission, Pair, Session, TokenKind, TokenRecord, UserFence},
+};
+
+/// A sign-in that has begun: it names the user and the fence that must still stand when it ends.
+#[derive(Debug)]
+#[must_use]
+pub struct SignIn {
+    user: UserId,
+    fence: UserFence,
+}
+
+impl SignIn {
+    /// Whether the user is disabled, so that the sign-in will be refused.
+    pub fn is_disabled(&self) -> bool {
+        self.fence.disabled
+    }
+}
+
+/// What a session is opened with.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Grant<C = NoCustomClaims> {
+    client_id: String,
+    scope: Scope,
+    user_agent: Option<String>,
+    custom: C,
+}
+
+impl Grant {
+    /// A grant through this OAuth client, of an empty scope and with no custom claims.
+    pub fn new(client_id: impl Into<String>) -> Self {
+        Self { client_id: client_id.into(), scope: Scope::empty(), user_agent: None, custom: NoCustomClaims {} }
+    }
+}
+
+impl<C> Grant<C> {
+    /// What the tokens may be used for. A refresh never widens it.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// What the session is listed with, so that users recognise their devices.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// The application's own claims, which every access token of the session carries.
+    pub fn custom<D>(self, custom: D) -> Grant<D> {
+        Grant { client_id: self.client_id, scope: self.scope, user_agent: self.user_agent, custom }
+    }
+}
+
+/// Two signed tokens: the access token and the refresh token of a pair.
+pub(super) type SignedPair = (String, String);
+
+impl<C: CustomClaims> Authority<C> {
+    /// Begins a sign-in: call this **before** the user's credentials are read and checked. When everything of the user's is
+    /// revoked in between (a password change does that), the sign-in is refused at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Unavailable`].
+    pub async fn begin_sign_in(&self, user: UserId) -> Result<SignIn, AuthError> {
+        let fence = self.bounded(self.inner.store.user_fence(user)).await.map_err(AuthError::Unavailable)?;
+        Ok(SignIn { user, fence })
+    }
+
+    /// Opens a session for a user whose credentials were checked after the sign-in began, and issues its first pair.
+    ///
+    /// # Errors
+    ///
+    /// [`SignInError::Fenced`] where a revocation of all that the user has came in between: begin again, credentials included.
+    pub async fn sign_in(&self, sign_in: SignIn, grant: Grant<C>) -> Result<IssuedPair, SignInError> {
+        if sign_in.is_disabled() {
+            return Err(SignInError::Disabled);
+        }
+        let now = self.now();
+        let ends_at = later(now, self.inner.settings.session_ttl);
+        let keys = self.keys();
+        let mut session = Session {
+            session_id: SessionId::generate(),
+            user_id: sign_in.user,
+            client_id: grant.client_id,
+            user_agent: grant.user_agent,
+            created_at: now,
+            last_used_at: now,
+            ends_at,
+            revoked: false,
+            current: self.new_pair(grant.scope, custom_text(&grant.custom)?, &keys, now, ends_at),
+            previous: None,
+        };
+        let pair = session.current.clone();
+        let (pair, signed) = self.sign_new(&session, pair, &keys)?;
+        let records = self.pair_records(&session, &pair, &signed);
+        session.current = pair;
+        let issued = issued(&session, signed, now);
+        match self.bounded(self.inner.store.open_session(session, records, sign_in.fence.epoch)).await {
+            Ok(Admission::Admitted) => Ok(issued),
+            Ok(Admission::Fenced) => Err(SignInError::Fenced),
+            Err(error) => Err(SignInError::Unavailable(error)),
+        }
+    }
+
+    /// Issues a single-use token within the session of these claims, with their scope and custom claims.
+    ///
+    /// # Errors
+    ///
+    /// [`SignInError::Fenced`] where the session is revoked.
+    pub async fn issue_single_use(&self, claims: &Claims<C>) -> Result<IssuedToken, SignInError> {
+        let now = self.now();
+        let issued_at = whole_seconds(now);
+        let record = TokenRecord {
+            token_id: TokenId::generate(),
+            user_id: claims.sub,
+            session_id: claims.sid,
+            kind: TokenKind::SingleUse,
+            issued_at,
+            expires_at: whole_seconds(later(issued_at, self.inner.settings.single_use_ttl)),
+            jwt_token: None,
+        };
+        let keys = self.keys();
+        let content = self.content(&record, &claims.client_id, &claims.scope);
+        let token = sign(keys.signing(), &Content { custom: &custom_text(&claims.custom)?, ..content })?;
+        let expires_in = seconds_between(now, record.expires_at);
+        let record = TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.clone()), ..record };
+        match self.bounded(self.inner.store.record_token(record)).await {
+            Ok(Admission::Admitted) => Ok(IssuedToken { token, expires_in, scope: claims.scope.clone() }),
+            Ok(Admission::Fenced) => Err(SignInError::Fenced),
+            Err(error) => Err(SignInError::Unavailable(error)),
+        }
+    }
+
+    /// A pair that is issued now, not signed yet. Neither of its tokens outlives the session.
+    pub(super) fn new_pair(
+        &self,
+        scope: Scope,
+        custom: String,
+        keys: &Keyring,
+        now: Timestamp,
+        ends_at: Timestamp,
+    ) -> Pair {
+        let issued_at = whole_seconds(now);
+        let end = |ttl: Duration| whole_seconds(later(issued_at, ttl).min(ends_at));
+        Pair {
+            access_id: TokenId::generate(),
+            refresh_id: TokenId::generate(),
+            issued_at,
+            access_expires_at: end(self.inner.settings.access_ttl),
+            refresh_expires_at: end(self.inner.settings.refresh_ttl),
+            scope,
+            custom,
+            kid: keys.signing().kid().to_owned(),
+            sealed_signatures: None,
+        }
+    }
+
+    /// Signs a new pair. Where the key's algorithm signs differently each time, the pair comes back with what it takes to
+    /// answer with the same two tokens again.
+    pub(super) fn sign_new(
+        &self,
+        session: &Session,
+        mut pair: Pair,
+        keys: &Keyring,
+    ) -> Result<(Pair, SignedPair), KeyError> {
+        let key = keys.signing();
+        let inputs = self.signing_inputs(session, &pair, key);
+        let access = key.sign(inputs.0.as_bytes())?;
+        let refresh = key.sign(inputs.1.as_bytes())?;
+        if !key.algorithm().is_deterministic() {
+            // Both are of one length: the same key made them.
+            pair.sealed_signatures = Some(key.seal(&seal_context(&pair), &[&access[..], &refresh[..]].concat())?);
+        }
+        Ok((pair, (assemble(inputs.0, &access), assemble(inputs.1, &refresh))))
+    }
+
+    /// Signs a session's current pair once more: the same bytes as before. `None` where its key is gone or its sealed
+    /// signatures are not that key's.
+    pub(super) fn sign_again(&self, session: &Session, keys: &Keyring) -> Option<SignedPair> {
+        let pair = &session.current;
+        let key = keys.signer(&pair.kid)?;
+        let inputs = self.signing_inputs(session, pair, key);
+        let (access, refresh) = match &pair.sealed_signatures {
+            Some(sealed) => {
+                let mut access = key.unseal(&seal_context(pair), sealed)?;
+                let refresh = access.split_off(access.len() / 2);
+                (access, refresh)
+            }
+            None => (key.sign(inputs.0.as_bytes()).ok()?, key.sign(inputs.1.as_bytes()).ok()?),
+        };
+        Some((assemble(inputs.0, &access), assemble(inputs.1, &refresh)))
+    }
+
+    /// The records of a pair's tokens.
+    pub(super) fn pair_records(&self, session: &Session, pair: &Pair, signed: &SignedPair) -> Vec<TokenRecord> {
+        let kept = |token: &String| self.inner.settings.record_tokens.then(|| token.clone());
+        let access = access_record(session, pair);
+        let refresh = refresh_record(session, pair);
+        vec![
+            TokenRecord { jwt_token: kept(&signed.0), ..access },
+            TokenRecord { jwt_token: kept(&signed.1), ..refresh },
+        ]
+    }
+
+    fn signing_inputs(&self, session: &Session, pair: &Pair, key: &SigningKey) -> (String, String) {
+        let access = access_record(session, pair);
+        let access = Content { custom: &pair.custom, ..self.content(&access, &session.client_id, &pair.scope) };
+        let refresh = refresh_record(session, pair);
+        let refresh = self.content(&refresh, &session.client_id, &pair.scope);
+        (signing_input(&access, key), signing_input(&refresh, key))
+    }
+
+    fn content<'a>(&'a self, record: &TokenRecord, client_id: &'a str, scope: &'a Scope) -> Content<'a> {
+        Content {
+            kind: record.kind,
+            issuer: &self.inner.issuer,
+            audience: &self.inner.audience,
+            subject: record.user_id,
+            session: record.session_id,
+            client_id,
+            id: record.token_id,
+            issued_at: record.issued_at,
+            expires_at: record.expires_at,
+            scope,
+            custom: "{}",
+        }
+    }
+}
+
+/// What a client is told of a session's current pair.
+pub(super) fn issued(session: &Session, (access_token, refresh_token): SignedPair, now: Timestamp) -> IssuedPair {
+    IssuedPair {
+        access_token,
+        refresh_token,
+        expires_in: seconds_between(now, session.current.access_expires_at),
+        scope: session.current.scope.clone(),
+        session_id: session.session_id,
+        user_id: session.user_id,
+    }
+}
+
+fn access_record(session: &Session, pair: &Pair) -> TokenRecord {
+    TokenRecord {
+        token_id: pair.access_id,
+        user_id: session.user_id,
+        session_id: session.session_id,
+        kind: TokenKind::Access,
+        issued_at: pair.issued_at,
+        expires_at: pair.access_expires_at,
+        jwt_token: None,
+    }
+}
+
+fn refresh_record(session: &Session, pair: &Pair) -> TokenRecord {
+    TokenRecord {
+        token_id: pair.refresh_id,
+        kind: TokenKind::Refresh,
+        expires_at: pair.refresh_expires_at,
+        ..access_record(session, pair)
+    }
+}
+
+/// Binds sealed signatures to their pair.
+fn seal_context(pair: &Pair) -> Vec<u8> {
+    [*pair.access_id.as_bytes(), *pair.refresh_id.as_bytes()].concat()
+}
+
+fn sign(key: &SigningKey, content: &Content<'_>) -> Result<String, KeyError> {
+    let input = signing_input(content, key);
+    let signature = key.sign(input.as_bytes())?;
+    Ok(assemble(input, &signature))
+}
+
+/// The whole seconds from `now`'s second to `end`.
+fn seconds_between(now: Timestamp, end: Timestamp) -> Duration {
+    (end - whole_seconds(now)).to_std().unwrap_or_default()
+}

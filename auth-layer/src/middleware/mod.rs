@@ -1,0 +1,47 @@
+//! The tower layer.
+//!
+//! # Why it is built as it is
+//!
+//! A request whose token the in-process cache knows, or whose token is refused at sight, is answered without a boxed future:
+//! the response future is an enum that is the inner future itself or the finished refusal. Only a question to a store is
+//! boxed, once.
+//!
+//! A service must be called on the clone that was polled ready. Where the answer is at hand that is the one we hold; where a
+//! store must be asked the inner service is called later, so the ready one is taken along and a clone, not yet ready, left
+//! in its place.
+//!
+//! # Where to put it
+//!
+//! With axum's [`Router::layer`] it also runs for requests that match no route of that router's fallback; use
+//! `Router::route_layer` to let an unknown path be a 404 for strangers too. Put it inside layers that log, trace or
+//! limit, so that refusals pass through them. It does not read the request's body.
+//!
+//! [`Router::layer`]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer
+
+mod body;
+mod future;
+mod layer;
+mod service;
+
+pub use body::AuthBody;
+pub use future::ResponseFuture;
+pub use layer::{AuthLayer, AuthLayerBuilder};
+pub use service::AuthService;
+
+use crate::{authority::Authority, rejection::Realm, store::TokenKind};
+
+/// What one layer's services share.
+struct Shared<C> {
+    authority: Authority<C>,
+    realm: Realm,
+    kind: TokenKind,
+    optional: bool,
+}
+
+/// Marks a request that was let pass without credentials.
+#[derive(Clone, Debug)]
+pub(crate) struct Anonymous {
+    // Only extractors read it.
+    #[cfg_attr(not(feature = "axum"), expect(dead_code))]
+    pub(crate) realm: Realm,
+}

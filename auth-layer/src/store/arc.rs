@@ -1,0 +1,84 @@
+//! A shared store is a store.
+
+use std::sync::Arc;
+
+use super::{
+    Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore,
+    UserFence,
+};
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+};
+
+impl<S: TokenStore> TokenStore for Arc<S> {
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        S::token_status(self, id).await
+    }
+
+    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
+        S::user_fence(self, user).await
+    }
+
+    async fn open_session(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> Result<Admission, StoreError> {
+        S::open_session(self, session, tokens, epoch).await
+    }
+
+    async fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
+        S::presented(self, session, refresh).await
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        S::rotate(self, rotation).await
+    }
+
+    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
+        S::record_token(self, token).await
+    }
+
+    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
+        S::consume(self, id, now).await
+    }
+
+    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
+        S::revoke_token(self, id, now).await
+    }
+
+    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
+        S::revoke_session(self, session, now).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        S::revoke_user(self, user, except, now).await
+    }
+
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
+        S::set_user_disabled(self, user, disabled, now).await
+    }
+
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        S::sessions(self, user, now).await
+    }
+
+    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        S::purge_expired(self, before).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        S::ping(self).await
+    }
+}

@@ -1,0 +1,345 @@
+//! The life of a token, on the in-memory store, with the clock in the test's hand.
+
+use std::time::Duration;
+
+use auth_layer::{
+    AuthError, Authority, Grant, GrantFault, IssuedPair, RefreshError, SignInError, TokenFault, UserId,
+    authority::{AuthorityBuilder, CheckOrder},
+    clock::{Clock, ManualClock},
+    keys::{Algorithm, Keyring, SigningKey},
+    store::MemoryStore,
+};
+use chrono::DateTime;
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+fn clock() -> ManualClock {
+    // Not a whole second, as clocks are.
+    ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 123_456_789).unwrap())
+}
+
+fn builder(clock: &ManualClock) -> AuthorityBuilder<auth_layer::NoCustomClaims> {
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    Authority::builder("https://issuer", "api", keys, MemoryStore::new()).clock(clock.clone())
+}
+
+async fn sign_in(authority: &Authority, user: UserId) -> IssuedPair {
+    let sign_in = authority.begin_sign_in(user).await.unwrap();
+    authority.sign_in(sign_in, Grant::new("web").scope("profile mail".parse().unwrap())).await.unwrap()
+}
+
+async fn fault(authority: &Authority, token: &str) -> TokenFault {
+    match authority.verify(token).await {
+        Err(AuthError::InvalidToken(fault)) => fault,
+        other => panic!("expected a fault, got {other:?}"),
+    }
+}
+
+async fn refusal(authority: &Authority, token: &str) -> GrantFault {
+    match authority.refresh(token).await {
+        Err(RefreshError::InvalidGrant(fault)) => fault,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_claims_are_those_that_were_granted() {
+    let clock = clock();
+    let authority = builder(&clock).build();
+    let user = UserId::generate();
+    let pair = sign_in(&authority, user).await;
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    assert_eq!(claims.iss, "https://issuer");
+    assert_eq!(claims.aud, ["api"]);
+    assert_eq!(claims.sub, user);
+    assert_eq!(claims.sid, pair.session_id);
+    assert_eq!(claims.client_id, "web");
+    assert_eq!(claims.scope.to_string(), "profile mail");
+    assert_eq!(claims.exp - claims.iat, chrono::TimeDelta::minutes(15));
+    assert_eq!(pair.expires_in, 15 * MINUTE);
+}
+
+#[tokio::test]
+async fn a_token_ends_at_its_expiry_and_leeway() {
+    let clock = clock();
+    let authority = builder(&clock).leeway(Duration::from_secs(30)).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    // `iat` is the whole second before the token was made.
+    clock.advance(15 * MINUTE + Duration::from_millis(29_876));
+    assert!(authority.verify(&pair.access_token).await.is_ok());
+    clock.advance(Duration::from_millis(2));
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Expired);
+}
+
+#[tokio::test]
+async fn no_kind_is_taken_for_another() {
+    let authority = builder(&clock()).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    let once = authority.issue_single_use(&claims).await.unwrap();
+    assert_eq!(fault(&authority, &pair.refresh_token).await, TokenFault::Type);
+    assert_eq!(fault(&authority, &once.token).await, TokenFault::Type);
+    for token in [&pair.access_token, &once.token] {
+        assert_eq!(refusal(&authority, token).await, GrantFault::Token(TokenFault::Type));
+    }
+    for token in [&pair.access_token, &pair.refresh_token] {
+        assert!(matches!(authority.consume(token).await, Err(AuthError::InvalidToken(TokenFault::Type))));
+    }
+    assert!(authority.consume(&once.token).await.is_ok(), "none of that used it up");
+    assert!(matches!(authority.consume(&once.token).await, Err(AuthError::InvalidToken(TokenFault::Used))));
+}
+
+#[tokio::test]
+async fn a_refresh_retires_its_token_and_leaves_the_old_access_token_good() {
+    let clock = clock();
+    let authority = builder(&clock).build();
+    let first = sign_in(&authority, UserId::generate()).await;
+    clock.advance(MINUTE);
+    let second = authority.refresh(&first.refresh_token).await.unwrap();
+    assert_eq!(second.session_id, first.session_id);
+    assert_ne!(second.access_token, first.access_token);
+    assert_ne!(second.refresh_token, first.refresh_token);
+    assert_eq!(second.expires_in, 15 * MINUTE);
+    for token in [&first.access_token, &second.access_token] {
+        assert!(authority.verify(token).await.is_ok());
+    }
+}
+
+/// Every algorithm, those that sign differently each time among them.
+fn signing_keys() -> Vec<SigningKey> {
+    let es256 = include_bytes!("keys/es256.pem");
+    let rsa = include_bytes!("keys/rsa2048.pem");
+    vec![
+        SigningKey::generate().unwrap(),
+        SigningKey::from_pem(Algorithm::Es256, es256).unwrap(),
+        SigningKey::from_pem(Algorithm::Rs256, rsa).unwrap(),
+        SigningKey::from_pem(Algorithm::Ps256, rsa).unwrap(),
+        SigningKey::from_secret("hmac", &[7; 32]).unwrap(),
+    ]
+}
+
+#[tokio::test]
+async fn a_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
+    for key in signing_keys() {
+        let algorithm = key.algorithm();
+        let clock = clock();
+        let authority: Authority =
+            Authority::builder("https://issuer", "api", Keyring::new(key.clone()), MemoryStore::new())
+                .clock(clock.clone())
+                .refresh_grace(Duration::from_secs(10))
+                .build();
+        let first = sign_in(&authority, UserId::generate()).await;
+        let second = authority.refresh(&first.refresh_token).await.unwrap();
+        clock.advance(Duration::from_millis(9_999));
+        // A new key signs meanwhile; the pair is still the old key's.
+        let rotated = Keyring::new(SigningKey::generate().unwrap()).with_retired(key).unwrap();
+        authority.set_keys(rotated);
+        let again = authority.refresh(&first.refresh_token).await.unwrap();
+        assert_eq!(again.access_token, second.access_token, "{algorithm:?}");
+        assert_eq!(again.refresh_token, second.refresh_token, "{algorithm:?}");
+        assert!(authority.verify(&again.access_token).await.is_ok(), "{algorithm:?}");
+
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(refusal(&authority, &first.refresh_token).await, GrantFault::Reused, "{algorithm:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_grace_window_closes_at_the_first_use_of_the_child() {
+    let authority = builder(&clock()).build();
+    let first = sign_in(&authority, UserId::generate()).await;
+    let second = authority.refresh(&first.refresh_token).await.unwrap();
+    let third = authority.refresh(&second.refresh_token).await.unwrap();
+    assert_eq!(refusal(&authority, &first.refresh_token).await, GrantFault::Reused);
+    // The whole session is gone, access tokens included.
+    for pair in [&first, &second, &third] {
+        assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+        assert_eq!(refusal(&authority, &pair.refresh_token).await, GrantFault::Token(TokenFault::Revoked));
+    }
+}
+
+#[tokio::test]
+async fn with_no_grace_window_every_second_presentation_is_reuse() {
+    let authority = builder(&clock()).refresh_grace(Duration::ZERO).build();
+    let first = sign_in(&authority, UserId::generate()).await;
+    authority.refresh(&first.refresh_token).await.unwrap();
+    assert_eq!(refusal(&authority, &first.refresh_token).await, GrantFault::Reused);
+}
+
+#[tokio::test]
+async fn a_forged_refresh_token_punishes_nobody() {
+    let authority = builder(&clock()).refresh_grace(Duration::ZERO).build();
+    let first = sign_in(&authority, UserId::generate()).await;
+    let second = authority.refresh(&first.refresh_token).await.unwrap();
+    // A retired token whose signature is not ours: anybody could make it up from an old token's payload.
+    let (signed, signature) = first.refresh_token.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+    assert!(matches!(refusal(&authority, &forged).await, GrantFault::Token(_)));
+    assert!(authority.verify(&second.access_token).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_idle_session_and_an_old_one_end() {
+    let clock = clock();
+    let authority = builder(&clock).refresh_ttl(HOUR).session_ttl(DAY).build();
+    let idle = sign_in(&authority, UserId::generate()).await;
+    let mut busy = sign_in(&authority, UserId::generate()).await;
+    for _ in 0..23 {
+        clock.advance(HOUR);
+        busy = authority.refresh(&busy.refresh_token).await.unwrap();
+    }
+    assert_eq!(refusal(&authority, &idle.refresh_token).await, GrantFault::Token(TokenFault::Expired));
+    // In its last minutes the session gives out tokens that end with it.
+    clock.advance(HOUR - 5 * MINUTE);
+    busy = authority.refresh(&busy.refresh_token).await.unwrap();
+    assert_eq!(busy.expires_in, 5 * MINUTE);
+    clock.advance(6 * MINUTE);
+    assert_eq!(fault(&authority, &busy.access_token).await, TokenFault::Expired);
+    assert_eq!(refusal(&authority, &busy.refresh_token).await, GrantFault::Token(TokenFault::Expired));
+}
+
+#[tokio::test]
+async fn revoke_all_fences_a_sign_in_that_had_begun() {
+    let authority = builder(&clock()).build();
+    let user = UserId::generate();
+    let pair = sign_in(&authority, user).await;
+    let begun = authority.begin_sign_in(user).await.unwrap();
+    authority.revoke_user(user, None).await.unwrap();
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+    assert!(matches!(authority.sign_in(begun, Grant::new("web")).await, Err(SignInError::Fenced)));
+    assert!(authority.sessions(user).await.unwrap().is_empty());
+    let again = sign_in(&authority, user).await;
+    assert!(authority.verify(&again.access_token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_refused_until_enabled_and_gets_nothing_back() {
+    let authority = builder(&clock()).build();
+    let user = UserId::generate();
+    let pair = sign_in(&authority, user).await;
+    authority.set_user_disabled(user, true).await.unwrap();
+    let begun = authority.begin_sign_in(user).await.unwrap();
+    assert!(matches!(authority.sign_in(begun, Grant::new("web")).await, Err(SignInError::Disabled)));
+    authority.set_user_disabled(user, false).await.unwrap();
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+    sign_in(&authority, user).await;
+}
+
+#[tokio::test]
+async fn the_other_sessions_end_and_the_one_excepted_goes_on() {
+    let authority = builder(&clock()).build();
+    let user = UserId::generate();
+    let kept = sign_in(&authority, user).await;
+    let ended = sign_in(&authority, user).await;
+    authority.revoke_user(user, Some(kept.session_id)).await.unwrap();
+    assert!(authority.verify(&kept.access_token).await.is_ok());
+    assert!(authority.refresh(&kept.refresh_token).await.is_ok());
+    assert_eq!(fault(&authority, &ended.access_token).await, TokenFault::Revoked);
+    let sessions = authority.sessions(user).await.unwrap();
+    assert_eq!(sessions.iter().map(|session| session.session_id).collect::<Vec<_>>(), [kept.session_id]);
+}
+
+#[tokio::test]
+async fn the_local_cache_trusts_for_one_lease_and_not_past_a_revocation_here() {
+    let clock = clock();
+    let authority = builder(&clock).local_cache(Duration::from_secs(1)).build();
+    let user = UserId::generate();
+    let by_session = sign_in(&authority, user).await;
+    let by_token = sign_in(&authority, user).await;
+    let by_user = sign_in(&authority, user).await;
+    for pair in [&by_session, &by_token, &by_user] {
+        for _ in 0..2 {
+            assert!(authority.verify(&pair.access_token).await.is_ok());
+        }
+    }
+    authority.revoke_session(by_session.session_id).await.unwrap();
+    assert_eq!(fault(&authority, &by_session.access_token).await, TokenFault::Revoked);
+    let claims = authority.verify(&by_token.access_token).await.unwrap();
+    authority.revoke_token(claims.jti).await.unwrap();
+    assert_eq!(fault(&authority, &by_token.access_token).await, TokenFault::Revoked);
+    authority.revoke_user(user, None).await.unwrap();
+    assert_eq!(fault(&authority, &by_user.access_token).await, TokenFault::Revoked);
+}
+
+#[tokio::test]
+async fn the_local_cache_never_outlives_the_token() {
+    let clock = clock();
+    let authority = builder(&clock).local_cache(HOUR).leeway(Duration::ZERO).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    clock.advance(14 * MINUTE);
+    assert!(authority.verify(&pair.access_token).await.is_ok());
+    clock.advance(MINUTE);
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Expired);
+}
+
+#[tokio::test]
+async fn both_orders_of_checking_refuse_the_same() {
+    for order in [CheckOrder::RecordFirst, CheckOrder::SignatureFirst] {
+        let authority = builder(&clock()).check_order(order).build();
+        let pair = sign_in(&authority, UserId::generate()).await;
+        assert!(authority.verify(&pair.access_token).await.is_ok());
+        let (signed, signature) = pair.access_token.rsplit_once('.').unwrap();
+        let forged = format!("{signed}.{}A", &signature[..signature.len() - 1].chars().rev().collect::<String>());
+        assert!(matches!(authority.verify(&forged).await, Err(AuthError::InvalidToken(_))), "{order:?}");
+        authority.revoke_session(pair.session_id).await.unwrap();
+        assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_issuer_audience_or_key_is_refused_before_any_store_is_asked() {
+    let clock = clock();
+    let key = SigningKey::generate().unwrap();
+    let made = |issuer: &str, audience: &str, key: &SigningKey| -> Authority {
+        Authority::builder(issuer, audience, Keyring::new(key.clone()), MemoryStore::new()).clock(clock.clone()).build()
+    };
+    let ours = made("https://issuer", "api", &key);
+    let cases = [
+        (made("https://other", "api", &key), TokenFault::Issuer),
+        (made("https://issuer", "other", &key), TokenFault::Audience),
+        (made("https://issuer", "api", &SigningKey::generate().unwrap()), TokenFault::Key),
+        (made("https://issuer", "api", &key), TokenFault::Unknown),
+    ];
+    for (theirs, expected) in cases {
+        let pair = sign_in(&theirs, UserId::generate()).await;
+        assert_eq!(fault(&ours, &pair.access_token).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_token_from_the_future_is_refused_beyond_the_leeway() {
+    let key = SigningKey::generate().unwrap();
+    let (behind, ahead) = (clock(), clock());
+    let store = std::sync::Arc::new(MemoryStore::new());
+    let made = |clock: &ManualClock| -> Authority {
+        Authority::builder("https://issuer", "api", Keyring::new(key.clone()), std::sync::Arc::clone(&store))
+            .clock(clock.clone())
+            .build()
+    };
+    let (node, fast_node) = (made(&behind), made(&ahead));
+    ahead.advance(Duration::from_secs(29));
+    assert!(node.verify(&sign_in(&fast_node, UserId::generate()).await.access_token).await.is_ok());
+    ahead.advance(Duration::from_secs(3));
+    let pair = sign_in(&fast_node, UserId::generate()).await;
+    assert_eq!(fault(&node, &pair.access_token).await, TokenFault::NotYetValid);
+    assert!(ahead.now() > behind.now());
+}
+
+#[tokio::test]
+async fn a_purge_keeps_what_could_still_be_accepted() {
+    let clock = clock();
+    let authority = builder(&clock).refresh_ttl(HOUR).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    clock.advance(15 * MINUTE + Duration::from_secs(29));
+    assert_eq!(authority.purge_expired().await.unwrap().tokens, 0);
+    assert!(authority.verify(&pair.access_token).await.is_ok());
+    clock.advance(6 * MINUTE);
+    let purged = authority.purge_expired().await.unwrap();
+    assert_eq!((purged.tokens, purged.sessions), (1, 0));
+    clock.advance(HOUR);
+    let purged = authority.purge_expired().await.unwrap();
+    assert_eq!((purged.tokens, purged.sessions), (1, 1));
+    assert!(matches!(authority.refresh(&pair.refresh_token).await, Err(RefreshError::InvalidGrant(_))));
+}

@@ -1,0 +1,296 @@
+//! The layer in front of services, on the in-memory store.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use auth_layer::{
+    AuthError, AuthLayer, Authority, Claims, Grant, NoCustomClaims, UserId,
+    clock::ManualClock,
+    keys::{Keyring, SigningKey},
+    rejection::Realm,
+    store::MemoryStore,
+};
+use axum::{Extension, Router, body::Body, routing::get};
+use chrono::DateTime;
+use http::{Request, Response, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Empty, Full};
+use serde::{Deserialize, Serialize};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+fn keys() -> Keyring {
+    Keyring::new(SigningKey::generate().unwrap())
+}
+
+fn clock() -> ManualClock {
+    ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 0).unwrap())
+}
+
+fn authority() -> Authority {
+    Authority::builder("https://issuer", "api", keys(), MemoryStore::new()).clock(clock()).build()
+}
+
+async fn signed_in(authority: &Authority) -> auth_layer::IssuedPair {
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    authority.sign_in(sign_in, Grant::new("web").scope("profile".parse().unwrap())).await.unwrap()
+}
+
+fn with_token(token: &str) -> Request<Body> {
+    Request::get("/me").header(header::AUTHORIZATION, format!("Bearer {token}")).body(Body::empty()).unwrap()
+}
+
+fn app(layer: AuthLayer) -> Router {
+    Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string())).layer(layer)
+}
+
+async fn body(response: Response<Body>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_good_token_reaches_the_handler_and_a_revoked_one_does_not() {
+    let authority = authority();
+    let pair = signed_in(&authority).await;
+    let app = app(AuthLayer::new(authority.clone()));
+
+    let response = app.clone().oneshot(with_token(&pair.access_token)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(body(response).await, pair.user_id.to_string());
+
+    authority.revoke_session(pair.session_id).await.unwrap();
+    let response = app.oneshot(with_token(&pair.access_token)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.headers()[header::WWW_AUTHENTICATE], r#"Bearer realm="api", error="invalid_token""#);
+}
+
+#[tokio::test]
+async fn each_refusal_is_the_contract_s() {
+    let layer = AuthLayer::builder(authority()).realm(Realm::new("shop").unwrap()).build();
+    let app = app(layer);
+    let cases: [(&[&str], StatusCode, &str, &str); 5] = [
+        (&[], StatusCode::UNAUTHORIZED, r#"Bearer realm="shop""#, "unauthorized"),
+        (&["Basic dTpw"], StatusCode::UNAUTHORIZED, r#"Bearer realm="shop""#, "unauthorized"),
+        (
+            &["Bearer a b"],
+            StatusCode::BAD_REQUEST,
+            r#"Bearer realm="shop", error="invalid_request""#,
+            "invalid_request",
+        ),
+        (
+            &["Bearer a", "Bearer a"],
+            StatusCode::BAD_REQUEST,
+            r#"Bearer realm="shop", error="invalid_request""#,
+            "invalid_request",
+        ),
+        (&["Bearer a.b.c"], StatusCode::UNAUTHORIZED, r#"Bearer realm="shop", error="invalid_token""#, "invalid_token"),
+    ];
+    for (credentials, status, challenge, error) in cases {
+        let mut request = Request::get("/me");
+        for value in credentials {
+            request = request.header(header::AUTHORIZATION, *value);
+        }
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status, "{credentials:?}");
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], challenge, "{credentials:?}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let json: serde_json::Value = serde_json::from_str(&body(response).await).unwrap();
+        assert_eq!(json["error"], error);
+        assert!(json["error_description"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn grpc_is_refused_in_trailers_only_form() {
+    let inner = service_fn(async |_: Request<Empty<bytes::Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::from_static(b"let in"))))
+    });
+    let mut service = AuthLayer::new(authority()).layer(inner);
+    for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC; charset=x"] {
+        let request = Request::post("/demo.v1.Identity/WhoAmI")
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{content_type}");
+        assert_eq!(response.headers()["grpc-status"], "16");
+        assert_eq!(response.headers()["grpc-message"], "A bearer token is needed");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/grpc");
+        assert!(response.body().is_end_stream(), "the headers are the trailers");
+        assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+    }
+    for content_type in ["application/grpc-web", "application/json"] {
+        let request = Request::post("/").header(header::CONTENT_TYPE, content_type).body(Empty::new()).unwrap();
+        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{content_type} is not gRPC");
+    }
+}
+
+#[tokio::test]
+async fn optional_authentication_lets_strangers_in_and_bad_tokens_not() {
+    let authority = authority();
+    let pair = signed_in(&authority).await;
+    let app = Router::new()
+        .route("/greet", get(async |claims: Option<Claims>| claims.map_or("stranger".into(), |c| c.sub.to_string())))
+        .route("/me", get(async |claims: Claims| claims.sub.to_string()))
+        .layer(AuthLayer::builder(authority).optional(true).build());
+
+    let greet = Request::get("/greet").body(Body::empty()).unwrap();
+    assert_eq!(body(app.clone().oneshot(greet).await.unwrap()).await, "stranger");
+
+    let mut greet = with_token(&pair.access_token);
+    *greet.uri_mut() = "/greet".parse().unwrap();
+    assert_eq!(body(app.clone().oneshot(greet).await.unwrap()).await, pair.user_id.to_string());
+
+    let response = app.clone().oneshot(with_token("a.b.c")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+
+    // A handler that insists on claims sends strangers away with a challenge.
+    let response = app.oneshot(Request::get("/me").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.headers()[header::WWW_AUTHENTICATE], r#"Bearer realm="api""#);
+}
+
+#[tokio::test]
+async fn a_handler_without_a_layer_is_a_500_that_names_it() {
+    let app = Router::new()
+        .route("/me", get(async |claims: Claims| claims.sub.to_string()))
+        .route("/maybe", get(async |claims: Option<Claims>| claims.is_some().to_string()));
+    for path in ["/me", "/maybe"] {
+        let response = app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert!(body(response).await.contains("AuthLayer"), "{path}");
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Tenant {
+    tenant: String,
+}
+
+#[tokio::test]
+async fn custom_claims_come_back_typed_by_extension_and_by_extractor() {
+    let authority: Authority<Tenant> =
+        Authority::builder("https://issuer", "api", keys(), MemoryStore::new()).clock(clock()).build();
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    let grant = Grant::new("web").custom(Tenant { tenant: "acme".into() });
+    let pair = authority.sign_in(sign_in, grant).await.unwrap();
+    let app = Router::new()
+        .route(
+            "/me",
+            get(async |Extension(claims): Extension<Claims<Tenant>>, again: Claims<Tenant>| {
+                format!("{} {}", claims.custom.tenant, again.custom.tenant)
+            }),
+        )
+        .layer(AuthLayer::new(authority));
+    assert_eq!(body(app.oneshot(with_token(&pair.access_token)).await.unwrap()).await, "acme acme");
+}
+
+#[tokio::test]
+async fn a_custom_claim_cannot_take_the_name_of_a_registered_one() {
+    let authority: Authority<serde_json::Value> =
+        Authority::builder("https://issuer", "api", keys(), MemoryStore::new()).clock(clock()).build();
+    for custom in [serde_json::json!({"sub": "me"}), serde_json::json!({"exp": 1}), serde_json::json!([1])] {
+        let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+        let result = authority.sign_in(sign_in, Grant::new("web").custom(custom)).await;
+        assert!(matches!(result, Err(auth_layer::SignInError::Claims(_))), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_single_use_layer_lets_one_of_many_in_and_takes_no_access_token() {
+    let authority = authority();
+    let pair = signed_in(&authority).await;
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    let once = authority.issue_single_use(&claims).await.unwrap();
+    let app = app(AuthLayer::builder(authority.clone()).single_use(true).build());
+
+    let tries = (0..64).map(|_| tokio::spawn(app.clone().oneshot(with_token(&once.token))));
+    let mut let_in = 0;
+    for attempt in tries.collect::<Vec<_>>() {
+        let_in += usize::from(attempt.await.unwrap().unwrap().status() == StatusCode::OK);
+    }
+    assert_eq!(let_in, 1);
+
+    let response = app.oneshot(with_token(&pair.access_token)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(matches!(authority.verify(&once.token).await, Err(AuthError::InvalidToken(_))));
+}
+
+/// Counts in `called_unready` each call that did not follow a `poll_ready` on the same clone.
+#[derive(Debug)]
+struct Insistent {
+    ready: bool,
+    called_unready: Arc<AtomicUsize>,
+}
+
+impl Clone for Insistent {
+    fn clone(&self) -> Self {
+        Self { ready: false, called_unready: Arc::clone(&self.called_unready) }
+    }
+}
+
+impl Service<Request<()>> for Insistent {
+    type Response = Response<Empty<bytes::Bytes>>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        if !std::mem::take(&mut self.ready) {
+            self.called_unready.fetch_add(1, Ordering::Relaxed);
+        }
+        std::future::ready(Ok(Response::new(Empty::new())))
+    }
+}
+
+#[tokio::test]
+async fn the_inner_service_is_called_on_the_clone_that_was_ready() {
+    for lease in [Duration::ZERO, Duration::from_secs(1)] {
+        let authority: Authority<NoCustomClaims> =
+            Authority::builder("https://issuer", "api", keys(), MemoryStore::new())
+                .clock(clock())
+                .local_cache(lease)
+                .build();
+        let pair = signed_in(&authority).await;
+        let called_unready = Arc::new(AtomicUsize::new(0));
+        let inner = Insistent { ready: false, called_unready: Arc::clone(&called_unready) };
+        let mut service = AuthLayer::new(authority).layer(inner);
+        for _ in 0..3 {
+            let request = Request::get("/")
+                .header(header::AUTHORIZATION, format!("Bearer {}", pair.access_token))
+                .body(())
+                .unwrap();
+            let response = service.ready().await.unwrap().call(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+        }
+        assert_eq!(called_unready.load(Ordering::Relaxed), 0, "with a lease of {lease:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_debug_output_holds_a_token() {
+    let authority = authority();
+    let pair = signed_in(&authority).await;
+    let layer = AuthLayer::new(authority.clone());
+    let once = authority.issue_single_use(&authority.verify(&pair.access_token).await.unwrap()).await.unwrap();
+    let refused = authority.verify(&format!("{}x", pair.access_token)).await.unwrap_err();
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    let service = layer.layer(Insistent { ready: false, called_unready: Arc::default() });
+    let shown = format!("{pair:?} {once:?} {authority:?} {layer:?} {refused:?} {claims:?} {:?}", service);
+    for token in [&pair.access_token, &pair.refresh_token, &once.token] {
+        for part in token.split('.') {
+            assert!(!shown.contains(part), "{shown}");
+        }
+    }
+}
