@@ -1,4 +1,62 @@
 //! JWT authentication for tower services that can be revoked.
+//!
+//! A JWT proves who is calling, but a plain JWT cannot be taken back: after logout or theft it stays good until it expires. Here
+//! every token has an id (`jti`) and a record, and that record is asked on every request, through caches that make it cost
+//! almost nothing.
+//!
+//! - [`Authority`] issues tokens and knows which of them are good: sign in, check, refresh, revoke, clean up.
+//! - [`AuthLayer`] is the tower layer that asks it on every request and puts [`Claims`] into the request's extensions.
+//! - [`store`] has the trait that records are kept behind, its laws, and the backends: in memory, embedded (one file, no server),
+//!   MongoDB.
+//! - [`cache`] has the shared cache that spares the store its reads: Redis.
+//! - [`keys`] has the keyring: one key that signs, any number that verify, each bound to one algorithm.
+//!
+//! A request with a good token is let in, one whose token has been revoked is not:
+//!
+//! ```
+//! use auth_layer::{
+//!     AuthLayer, Authority, Claims, Grant, UserId,
+//!     keys::{Keyring, SigningKey},
+//!     store::MemoryStore,
+//! };
+//! use axum::{Router, body::Body, http::Request, routing::get};
+//! use tower::ServiceExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = Keyring::new(SigningKey::generate()?);
+//! let authority: Authority = Authority::builder("https://auth.example", "api", keys, MemoryStore::new()).build();
+//!
+//! let app = Router::new()
+//!     .route("/me", get(async |claims: Claims| claims.sub.to_string()))
+//!     .layer(AuthLayer::new(authority.clone()));
+//!
+//! let sign_in = authority.begin_sign_in(UserId::generate()).await?;
+//! let pair = authority.sign_in(sign_in, Grant::new("web")).await?;
+//! let request = || {
+//!     let credentials = format!("Bearer {}", pair.access_token);
+//!     Request::get("/me").header("authorization", credentials).body(Body::empty())
+//! };
+//! assert_eq!(app.clone().oneshot(request()?).await?.status(), 200);
+//!
+//! authority.revoke_session(pair.session_id).await?;
+//! assert_eq!(app.oneshot(request()?).await?.status(), 401);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | gives |
+//! | --- | --- |
+//! | `axum` (default) | [`Claims`] as an extractor of axum's handlers |
+//! | `embedded` (default) | the embedded store |
+//! | `mongodb` | the MongoDB store |
+//! | `redis` | the Redis cache |
+//! | `tonic` | tonic's `NamedService` forwarded through the layer; gRPC is served without it as well |
+//! | `conformance` | the suite that a store must pass |
+//!
+//! Each only adds, and each builds alone.
 
 pub mod authority;
 mod bearer;
@@ -22,3 +80,8 @@ pub use claims::{ClaimSet, Claims, CustomClaims, NoCustomClaims, Scope};
 pub use id::{SessionId, TokenId, UserId};
 pub use jwt::TokenFault;
 pub use middleware::AuthLayer;
+
+/// Compiles the examples of the README.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -115,3 +115,73 @@ impl RecentlyRevoked {
             .any(|id| at.get(id).is_some_and(|revoked_at| *revoked_at >= entry.checked_at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        claims::{ClaimSet, NoCustomClaims, Scope},
+        clock::Timestamp,
+        id::{SessionId, TokenId, UserId},
+    };
+
+    const LEASE: Duration = Duration::from_secs(1);
+    const FOREVER: Duration = Duration::MAX;
+
+    fn claims() -> Claims {
+        Claims::checked(ClaimSet {
+            iss: String::new(),
+            sub: UserId::generate(),
+            aud: Vec::new(),
+            exp: Timestamp::MAX_UTC,
+            iat: Timestamp::MIN_UTC,
+            jti: TokenId::generate(),
+            client_id: String::new(),
+            sid: SessionId::generate(),
+            scope: Scope::empty(),
+            custom: NoCustomClaims {},
+        })
+    }
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn an_entry_is_good_for_one_lease_from_the_beginning_of_its_check() {
+        let cache = LocalCache::new(LEASE);
+        cache.insert("token", &claims(), at(100), FOREVER);
+        assert!(cache.get("token", at(1_099)).is_some());
+        assert!(cache.get("token", at(1_100)).is_none());
+        assert!(cache.get("token", at(100)).is_none(), "it was dropped");
+    }
+
+    #[test]
+    fn a_check_that_began_before_a_revocation_leaves_nothing_to_believe() {
+        let claims = claims();
+        for id in [claims.jti.into(), claims.sid.into(), claims.sub.into()] {
+            let cache = LocalCache::new(LEASE);
+            cache.revoke(id, at(200));
+            cache.insert("token", &claims, at(200), FOREVER);
+            assert!(cache.get("token", at(300)).is_none());
+            cache.insert("token", &claims, at(201), FOREVER);
+            assert!(cache.get("token", at(300)).is_some(), "this check began after the revocation");
+        }
+    }
+
+    #[test]
+    fn a_revocation_is_remembered_for_as_long_as_an_older_entry_could_be_believed() {
+        let claims = claims();
+        let cache = LocalCache::new(LEASE);
+        cache.insert("token", &claims, at(200), FOREVER);
+        cache.revoke(claims.sid.into(), at(200));
+        // Others come and have the old ones dropped.
+        for millis in (250..=1_199).step_by(50) {
+            cache.revoke(Uuid::now_v7(), at(millis));
+            assert!(cache.get("token", at(millis)).is_none());
+            cache.insert("token", &claims, at(200), FOREVER);
+        }
+        cache.revoke(Uuid::now_v7(), at(9_000));
+        assert_eq!(cache.revoked.count.load(Ordering::Relaxed), 1, "the old ones are dropped");
+    }
+}
