@@ -17,7 +17,7 @@ pub enum BearerError {
 /// The bearer token of a request: `None` where there are no credentials, or credentials of another scheme.
 ///
 /// The scheme is matched without regard to case (RFC 9110 §11.1). Tokens in query strings or bodies are never looked for.
-pub fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, BearerError> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, BearerError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

@@ -109,15 +109,10 @@ async fn a_refresh_retires_its_token_and_leaves_the_old_access_token_good() {
 
 /// Every algorithm, those that sign differently each time among them.
 fn signing_keys() -> Vec<SigningKey> {
-    let es256 = include_bytes!("keys/es256.pem");
-    let rsa = include_bytes!("keys/rsa2048.pem");
-    vec![
-        SigningKey::generate().unwrap(),
-        SigningKey::from_pem(Algorithm::Es256, es256).unwrap(),
-        SigningKey::from_pem(Algorithm::Rs256, rsa).unwrap(),
-        SigningKey::from_pem(Algorithm::Ps256, rsa).unwrap(),
-        SigningKey::from_secret("hmac", &[7; 32]).unwrap(),
-    ]
+    let generated = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];
+    let mut keys = generated.map(|algorithm| SigningKey::generate_for(algorithm).unwrap()).to_vec();
+    keys.push(SigningKey::from_secret("hmac", &[7; 32]).unwrap());
+    keys
 }
 
 #[tokio::test]

@@ -1,0 +1,104 @@
+//! Reading a JWK (RFC 7517 §4), strictly.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::{Algorithm, KeyError, verifying::Public};
+use crate::claims::members;
+
+/// A JWK whose key type, curve, algorithm and use have been checked.
+pub(super) struct Jwk {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    members: Map<String, Value>,
+}
+
+/// What the key is to do.
+#[derive(Clone, Copy)]
+pub(super) enum Need {
+    Sign,
+    Verify,
+}
+
+impl Jwk {
+    pub(super) fn parse(json: &str, need: Need) -> Result<Self, KeyError> {
+        let members = members(json.as_bytes()).ok_or(KeyError::Jwk("not a JSON object without duplicate members"))?;
+        let jwk = Self { algorithm: algorithm(&members)?, kid: text(&members, "kid")?.map(str::to_owned), members };
+        if text(&jwk.members, "use")?.is_some_and(|usage| usage != "sig") {
+            return Err(KeyError::Use("use"));
+        }
+        if let Some(operations) = jwk.members.get("key_ops") {
+            let operations = operations.as_array().ok_or(KeyError::Jwk("key_ops is not an array"))?;
+            let needed = match need {
+                Need::Sign => "sign",
+                Need::Verify => "verify",
+            };
+            if !operations.iter().any(|operation| operation == needed) {
+                return Err(KeyError::Use("key_ops"));
+            }
+        }
+        Ok(jwk)
+    }
+
+    /// Whether it has a private half.
+    pub(super) fn is_private(&self) -> bool {
+        self.members.contains_key("d")
+    }
+
+    /// Its public half.
+    pub(super) fn public(&self) -> Result<Public, KeyError> {
+        let bytes = |name| self.bytes(name).map(|bytes| bytes.to_vec());
+        Ok(match self.algorithm {
+            Algorithm::EdDsa => Public::Ed25519 { x: bytes("x")? },
+            Algorithm::Es256 => match (bytes("x")?, bytes("y")?) {
+                // RFC 7518 §6.2.1.2: as long as the curve's field elements, leading zeros and all.
+                (x, y) if x.len() == 32 && y.len() == 32 => Public::P256 { x, y },
+                _ => return Err(KeyError::Jwk("x and y are 32 bytes each")),
+            },
+            Algorithm::Rs256 | Algorithm::Ps256 => match (bytes("n")?, bytes("e")?) {
+                // RFC 7518 §6.3.1.1: no leading zeros.
+                (n, e) if n.first() != Some(&0) && e.first() != Some(&0) => Public::Rsa { n, e },
+                _ => return Err(KeyError::Jwk("n and e have no leading zeros")),
+            },
+            Algorithm::Hs256 => return Err(KeyError::Form(Algorithm::Hs256)),
+        })
+    }
+
+    /// The bytes of a member in base64url.
+    pub(super) fn bytes(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let text = text(&self.members, name)?.ok_or(KeyError::Jwk("a member of the key is missing"))?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Jwk("a member of the key is not base64url"))?;
+        Ok(Zeroizing::new(bytes))
+    }
+}
+
+/// The algorithm that the key type and curve serve, which `alg` must agree with. RSA serves two: there `alg` must say which.
+fn algorithm(members: &Map<String, Value>) -> Result<Algorithm, KeyError> {
+    let curve = text(members, "crv")?;
+    let served: &[Algorithm] = match (text(members, "kty")?, curve) {
+        (Some("OKP"), Some("Ed25519")) => &[Algorithm::EdDsa],
+        (Some("EC"), Some("P-256")) => &[Algorithm::Es256],
+        (Some("RSA"), None) => &[Algorithm::Rs256, Algorithm::Ps256],
+        (Some("oct"), None) => &[Algorithm::Hs256],
+        (Some("OKP" | "EC"), _) => return Err(KeyError::Jwk("curves are Ed25519 and P-256")),
+        _ => return Err(KeyError::Jwk("kty is OKP, EC, RSA or oct")),
+    };
+    match (text(members, "alg")?, served) {
+        (None, [only]) => Ok(*only),
+        (None, _) => Err(KeyError::Jwk("an RSA key must name its alg, RS256 or PS256")),
+        // RFC 9864 §2.2: the fully specified name of the same.
+        (Some("Ed25519"), [Algorithm::EdDsa]) => Ok(Algorithm::EdDsa),
+        (Some(name), _) => {
+            Algorithm::from_name(name).filter(|algorithm| served.contains(algorithm)).ok_or(KeyError::AlgorithmMismatch)
+        }
+    }
+}
+
+fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, KeyError> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(KeyError::Jwk("a member that is a text is none")),
+    }
+}

@@ -1,0 +1,54 @@
+//! Sealing what only holders of a signing key may read.
+
+use std::fmt;
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    hkdf,
+};
+use zeroize::Zeroizing;
+
+use super::KeyError;
+
+/// An AEAD key derived from a signing key: every node that can sign can open what another sealed, and nobody else.
+pub(super) struct Sealer(RandomizedNonceKey);
+
+struct KeyLength;
+
+impl hkdf::KeyType for KeyLength {
+    fn len(&self) -> usize {
+        AES_256_GCM.key_len()
+    }
+}
+
+impl Sealer {
+    pub(super) fn derive(private_key: &[u8]) -> Result<Self, KeyError> {
+        let mut key = Zeroizing::new([0; 32]);
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(private_key);
+        prk.expand(&[b"auth-layer sealed signatures v1"], KeyLength)
+            .and_then(|okm| okm.fill(&mut *key))
+            .map_err(|_| KeyError::Crypto)?;
+        RandomizedNonceKey::new(&AES_256_GCM, &*key).map(Self).map_err(|_| KeyError::Crypto)
+    }
+
+    /// Nonce, ciphertext, tag. `context` must be the same to open it.
+    pub(super) fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let mut text = plain.to_vec();
+        let nonce = self.0.seal_in_place_append_tag(Aad::from(context), &mut text).map_err(|_| KeyError::Crypto)?;
+        Ok([nonce.as_ref(), &text[..]].concat())
+    }
+
+    /// What was sealed, or `None` where it was not sealed so.
+    pub(super) fn unseal(&self, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = text.to_vec();
+        self.0.open_in_place(nonce, Aad::from(context), &mut text).ok().map(|plain| plain.to_vec())
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealer")
+    }
+}

@@ -1,0 +1,246 @@
+use std::{fmt, sync::Arc};
+
+use aws_lc_rs::{
+    encoding::{AsBigEndian, AsDer, EcPrivateKeyBin, Pkcs8V1Der},
+    hmac,
+    rand::SystemRandom,
+    rsa::KeySize,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+        RsaKeyPair,
+    },
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jsonwebtoken::EncodingKey;
+use zeroize::Zeroizing;
+
+use super::{
+    Algorithm, KeyError, VerifyingKey,
+    jwk::{Jwk, Need},
+    seal::Sealer,
+    verifying::{Public, hmac_key, is_private_pem},
+};
+
+/// A key that signs, and verifies what it signed. Cloning it copies a few pointers.
+#[derive(Clone)]
+pub struct SigningKey {
+    signer: Arc<Signer>,
+    sealer: Arc<Sealer>,
+    verifying: VerifyingKey,
+}
+
+enum Signer {
+    Ed25519(Ed25519KeyPair),
+    P256(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+    Secret(hmac::Key),
+}
+
+impl SigningKey {
+    /// A new Ed25519 key.
+    pub fn generate() -> Result<Self, KeyError> {
+        Self::generate_for(Algorithm::EdDsa)
+    }
+
+    /// A new key for this algorithm: RSA of 3072 bits; not HS256, whose secrets are the operator's to make and to share.
+    pub fn generate_for(algorithm: Algorithm) -> Result<Self, KeyError> {
+        let failed = |_| KeyError::Crypto;
+        let signer = match algorithm {
+            Algorithm::EdDsa => Signer::Ed25519(Ed25519KeyPair::generate().map_err(failed)?),
+            Algorithm::Es256 => Signer::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?),
+            Algorithm::Rs256 | Algorithm::Ps256 => Signer::Rsa(RsaKeyPair::generate(KeySize::Rsa3072).map_err(failed)?),
+            Algorithm::Hs256 => return Err(KeyError::Form(algorithm)),
+        };
+        Self::from_pair(algorithm, signer)
+    }
+
+    /// A private key from PEM: `PRIVATE KEY` (PKCS #8), or for RSA `RSA PRIVATE KEY` (PKCS #1). Its `kid` is its RFC 7638
+    /// thumbprint.
+    pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
+        let unreadable = KeyError::Pem(algorithm);
+        let key = match algorithm {
+            Algorithm::EdDsa => EncodingKey::from_ed_pem(pem),
+            Algorithm::Es256 => EncodingKey::from_ec_pem(pem),
+            Algorithm::Rs256 | Algorithm::Ps256 => EncodingKey::from_rsa_pem(pem),
+            Algorithm::Hs256 => return Err(KeyError::Form(algorithm)),
+        };
+        if !is_private_pem(pem) {
+            return Err(if pem.windows(11).any(|window| window == b"PUBLIC KEY-") {
+                KeyError::PublicKey
+            } else {
+                unreadable
+            });
+        }
+        let key = key.map_err(|_| unreadable.clone())?;
+        let der = key.as_bytes();
+        let signer = match algorithm {
+            Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(der).map(Signer::Ed25519),
+            Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Signer::P256),
+            _ => RsaKeyPair::from_der(der).map(Signer::Rsa),
+        };
+        Self::from_pair(algorithm, signer.map_err(|_| unreadable)?)
+    }
+
+    /// A private key, or a secret, from the text of a JWK (RFC 7517 §4). Its `kid` is the JWK's, else its RFC 7638
+    /// thumbprint; a secret must bring one.
+    pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
+        let jwk = Jwk::parse(json, Need::Sign)?;
+        let key = match jwk.algorithm {
+            Algorithm::Hs256 => return Self::from_secret(jwk.kid.clone().ok_or(KeyError::Kid)?, &jwk.bytes("k")?),
+            _ if !jwk.is_private() => return Err(KeyError::PublicKey),
+            algorithm => Self::from_pair(algorithm, jwk_signer(&jwk)?)?,
+        };
+        match jwk.kid {
+            Some(kid) => key.with_kid(kid),
+            None => Ok(key),
+        }
+    }
+
+    /// An HS256 secret of 32 bytes or more.
+    pub fn from_secret(kid: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
+        Ok(Self {
+            signer: Arc::new(Signer::Secret(hmac_key(secret)?)),
+            sealer: Arc::new(Sealer::derive(secret)?),
+            verifying: VerifyingKey::from_secret(kid, secret)?,
+        })
+    }
+
+    /// The same key under another `kid`.
+    pub fn with_kid(self, kid: impl Into<String>) -> Result<Self, KeyError> {
+        Ok(Self { verifying: self.verifying.with_kid(kid)?, ..self })
+    }
+
+    /// The private key as PKCS #8 PEM, wiped from memory when dropped. `None` for a secret, which has no such form.
+    pub fn to_pkcs8_pem(&self) -> Option<Zeroizing<String>> {
+        let der = self.signer.pkcs8()?;
+        let text = Zeroizing::new(STANDARD.encode(&*der));
+        let mut pem = Zeroizing::new(String::with_capacity(text.len() + 128));
+        pem.push_str("-----BEGIN PRIVATE KEY-----\n");
+        for line in text.as_bytes().chunks(64) {
+            pem.extend(line.iter().map(|byte| char::from(*byte)));
+            pem.push('\n');
+        }
+        pem.push_str("-----END PRIVATE KEY-----\n");
+        Some(pem)
+    }
+
+    /// Its `kid`.
+    pub fn kid(&self) -> &str {
+        self.verifying.kid()
+    }
+
+    /// Its one algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        self.verifying.algorithm()
+    }
+
+    /// The key that verifies what this one signs.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        self.verifying.clone()
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let failed = |_| KeyError::Crypto;
+        match &*self.signer {
+            Signer::Ed25519(pair) => Ok(pair.try_sign(message).map_err(failed)?.as_ref().to_vec()),
+            Signer::P256(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec()),
+            Signer::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                let (pkcs1, pss) = (&RSA_PKCS1_SHA256, &RSA_PSS_SHA256);
+                match self.algorithm() {
+                    Algorithm::Ps256 => pair.sign(pss, &SystemRandom::new(), message, &mut signature),
+                    _ => pair.sign(pkcs1, &SystemRandom::new(), message, &mut signature),
+                }
+                .map_err(failed)?;
+                Ok(signature)
+            }
+            Signer::Secret(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+        }
+    }
+
+    /// Seals `plain` so that whoever holds this signing key can open it, under the same `context`, and nobody else.
+    pub(crate) fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.sealer.seal(context, plain)
+    }
+
+    /// What [`seal`](Self::seal) sealed; `None` where this key did not seal it, or not under this context.
+    pub(crate) fn unseal(&self, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.sealer.unseal(context, sealed)
+    }
+
+    fn from_pair(algorithm: Algorithm, signer: Signer) -> Result<Self, KeyError> {
+        let public = match &signer {
+            Signer::Ed25519(pair) => Public::Ed25519 { x: pair.public_key().as_ref().to_vec() },
+            Signer::P256(pair) => Public::p256(pair.public_key().as_ref())?,
+            Signer::Rsa(pair) => Public::from(pair.public_key()),
+            Signer::Secret(_) => return Err(KeyError::Form(algorithm)),
+        };
+        let verifying = VerifyingKey::from_public(algorithm, public)?;
+        let sealer = Sealer::derive(&signer.secret_bytes()?)?;
+        Ok(Self { signer: Arc::new(signer), sealer: Arc::new(sealer), verifying })
+    }
+}
+
+impl Signer {
+    fn pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let der = match self {
+            Self::Ed25519(pair) => pair.to_pkcs8v1().ok()?.as_ref().to_vec(),
+            Self::P256(pair) => pair.to_pkcs8v1().ok()?.as_ref().to_vec(),
+            Self::Rsa(pair) => AsDer::<Pkcs8V1Der<'_>>::as_der(pair).ok()?.as_ref().to_vec(),
+            Self::Secret(_) => return None,
+        };
+        Some(Zeroizing::new(der))
+    }
+
+    /// Bytes that only a holder of the key has, the same in whichever form it was loaded.
+    fn secret_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let failed = |_| KeyError::Crypto;
+        match self {
+            Self::Ed25519(pair) => {
+                let seed = pair.seed().map_err(failed)?;
+                let bytes = seed.as_be_bytes().map_err(failed)?;
+                Ok(Zeroizing::new(bytes.as_ref().to_vec()))
+            }
+            Self::P256(pair) => {
+                let bytes: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().map_err(failed)?;
+                Ok(Zeroizing::new(bytes.as_ref().to_vec()))
+            }
+            Self::Rsa(_) | Self::Secret(_) => self.pkcs8().ok_or(KeyError::Crypto),
+        }
+    }
+}
+
+fn jwk_signer(jwk: &Jwk) -> Result<Signer, KeyError> {
+    let signer = match jwk.public()? {
+        Public::Ed25519 { x } => Ed25519KeyPair::from_seed_and_public_key(&jwk.bytes("d")?, &x).map(Signer::Ed25519),
+        Public::P256 { x, y } => {
+            let point = [&[4][..], &x, &y].concat();
+            let d = jwk.bytes("d")?;
+            EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &d, &point)
+                .map(Signer::P256)
+        }
+        Public::Rsa { n, e } => {
+            let [d, p, q, dp, dq, qi] = ["d", "p", "q", "dp", "dq", "qi"].map(|name| jwk.bytes(name));
+            RsaKeyPair::from_components(&aws_lc_rs::rsa::KeyPairComponents {
+                public_key: aws_lc_rs::rsa::PublicKeyComponents { n: &n[..], e: &e[..] },
+                d: &d?[..],
+                p: &p?[..],
+                q: &q?[..],
+                dP: &dp?[..],
+                dQ: &dq?[..],
+                qInv: &qi?[..],
+            })
+            .map(Signer::Rsa)
+        }
+    };
+    signer.map_err(|_| KeyError::Inconsistent)
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey")
+            .field("kid", &self.kid())
+            .field("algorithm", &self.algorithm())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,238 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+/// RFC 8037 appendix A.1.
+const ED25519: &str = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+    "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+/// RFC 7515 appendix A.1.1.
+const HMAC: &str = r#"{"kty":"oct","kid":"a",
+    "k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#;
+
+/// RFC 7515 appendix A.3.1.
+const P256: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;
+
+/// RFC 7638 §3.1.
+const RSA: &str = r#"{"kty":"RSA","alg":"RS256","e":"AQAB","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}"#;
+
+fn with(jwk: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut jwk: Value = serde_json::from_str(jwk).unwrap();
+    change(&mut jwk);
+    jwk.to_string()
+}
+
+fn without_d(jwk: &str) -> String {
+    with(jwk, |jwk| {
+        jwk.as_object_mut().unwrap().remove("d");
+    })
+}
+
+fn refused(result: Result<impl std::fmt::Debug, KeyError>) -> KeyError {
+    result.unwrap_err()
+}
+
+fn base64url(text: &str) -> Vec<u8> {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
+fn one_of_each() -> Vec<SigningKey> {
+    let generated = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];
+    let mut keys = generated.map(|algorithm| SigningKey::generate_for(algorithm).unwrap()).to_vec();
+    keys.push(SigningKey::from_secret("hmac", &[7; 32]).unwrap());
+    keys
+}
+
+#[test]
+fn rfc_8037_ed25519_thumbprint_and_signature() {
+    let key = SigningKey::from_jwk(ED25519).unwrap();
+    assert_eq!(key.kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    let message = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
+    let signature = base64url("hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg");
+    assert_eq!(key.sign(message).unwrap(), signature);
+    assert!(VerifyingKey::from_jwk(&without_d(ED25519)).unwrap().verify(message, &signature));
+}
+
+#[test]
+fn rfc_7515_hs256_and_es256_examples_verify() {
+    let payload = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    let message = format!("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{payload}");
+    let signature = base64url("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+    assert!(VerifyingKey::from_jwk(HMAC).unwrap().verify(message.as_bytes(), &signature));
+    assert_eq!(SigningKey::from_jwk(HMAC).unwrap().sign(message.as_bytes()).unwrap(), signature);
+
+    let message = format!("eyJhbGciOiJFUzI1NiJ9.{payload}");
+    let signature = base64url("DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q");
+    assert!(VerifyingKey::from_jwk(&without_d(P256)).unwrap().verify(message.as_bytes(), &signature));
+}
+
+#[test]
+fn rfc_7638_rsa_thumbprint() {
+    let key = VerifyingKey::from_jwk(RSA).unwrap();
+    assert_eq!(key.kid(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+}
+
+#[test]
+fn a_key_comes_back_the_same_from_pem_and_jwk() {
+    for key in one_of_each() {
+        let algorithm = key.algorithm();
+        let Some(pem) = key.to_pkcs8_pem() else {
+            assert_eq!(algorithm, Algorithm::Hs256);
+            assert_eq!(key.verifying_key().to_jwk(), None, "a secret is never published");
+            continue;
+        };
+        let again = SigningKey::from_pem(algorithm, pem.as_bytes()).unwrap();
+        assert_eq!(again.kid(), key.kid());
+        let public = key.verifying_key().to_jwk().unwrap();
+        assert_eq!(public["kid"], key.kid());
+        assert!(public.get("d").is_none());
+        let public = VerifyingKey::from_jwk(&public.to_string()).unwrap();
+        let signature = again.sign(b"message").unwrap();
+        assert!(public.verify(b"message", &signature), "{algorithm}");
+        assert!(!public.verify(b"massage", &signature), "{algorithm}");
+        let repeats = again.sign(b"message").unwrap() == signature;
+        assert_eq!(repeats, algorithm.is_deterministic(), "{algorithm}");
+    }
+    let key = SigningKey::from_jwk(P256).unwrap();
+    assert!(key.verifying_key().verify(b"m", &key.sign(b"m").unwrap()));
+}
+
+#[test]
+fn no_key_verifies_another_s_signature_or_rubbish() {
+    let keys = one_of_each();
+    for (i, signer) in keys.iter().enumerate() {
+        let signature = signer.sign(b"message").unwrap();
+        for (j, other) in keys.iter().enumerate() {
+            assert_eq!(other.verifying_key().verify(b"message", &signature), i == j);
+        }
+        let verifying = signer.verifying_key();
+        for length in [0, 1, 31, 32, 63, 64, 65, 256, 384, 512, 4096] {
+            assert!(!verifying.verify(b"message", &vec![0; length]));
+        }
+        assert!(!verifying.verify(b"message", &signature[1..]));
+        assert!(!verifying.verify(b"message", &[&signature[..], &[0]].concat()));
+    }
+}
+
+#[test]
+fn what_one_key_sealed_only_that_key_opens() {
+    let keys = one_of_each();
+    for key in &keys {
+        let sealed = key.seal(b"context", b"plain").unwrap();
+        assert_eq!(key.unseal(b"context", &sealed).unwrap(), b"plain");
+        assert_ne!(key.seal(b"context", b"plain").unwrap(), sealed);
+        assert_eq!(key.unseal(b"another", &sealed), None);
+        assert_eq!(key.unseal(b"context", &sealed[..sealed.len() - 1]), None);
+        assert_eq!(key.unseal(b"context", b""), None);
+        for other in keys.iter().filter(|other| other.kid() != key.kid()) {
+            assert_eq!(other.unseal(b"context", &sealed), None);
+        }
+    }
+    // Another node has loaded the same key from its file.
+    let key = &keys[1];
+    let loaded = SigningKey::from_pem(key.algorithm(), key.to_pkcs8_pem().unwrap().as_bytes()).unwrap();
+    assert_eq!(loaded.unseal(b"", &key.seal(b"", b"plain").unwrap()).unwrap(), b"plain");
+}
+
+#[test]
+fn weak_keys_are_refused() {
+    assert_eq!(refused(SigningKey::from_secret("a", &[7; 31])), KeyError::ShortSecret(31));
+    assert_eq!(refused(VerifyingKey::from_secret("a", b"")), KeyError::ShortSecret(0));
+    let pem = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END";
+    assert_eq!(refused(SigningKey::from_secret("a", pem)), KeyError::SecretIsPem);
+    let short = with(RSA, |jwk| {
+        let n = jwk["n"].as_str().unwrap()[..172].to_owned();
+        jwk["n"] = n.into();
+    });
+    assert!(matches!(refused(VerifyingKey::from_jwk(&short)), KeyError::RsaBits(1032)));
+}
+
+#[test]
+fn keys_meant_for_another_use_are_refused() {
+    assert_eq!(refused(SigningKey::from_jwk(&with(ED25519, |jwk| jwk["use"] = "enc".into()))), KeyError::Use("use"));
+    let verifies = with(ED25519, |jwk| jwk["key_ops"] = json!(["verify"]));
+    assert_eq!(refused(SigningKey::from_jwk(&verifies)), KeyError::Use("key_ops"));
+    assert!(VerifyingKey::from_jwk(&without_d(&verifies)).is_ok());
+    assert_eq!(
+        refused(VerifyingKey::from_jwk(&with(RSA, |jwk| jwk["key_ops"] = json!(["encrypt"])))),
+        KeyError::Use("key_ops")
+    );
+}
+
+#[test]
+fn mismatched_keys_are_refused() {
+    let set = |jwk: &str, name: &str, value: Value| with(jwk, |jwk| jwk[name] = value);
+    for (jwk, alg) in [(ED25519, "ES256"), (P256, "EdDSA"), (P256, "ES384"), (RSA, "HS256"), (HMAC, "RS256")] {
+        assert_eq!(refused(SigningKey::from_jwk(&set(jwk, "alg", alg.into()))), KeyError::AlgorithmMismatch, "{alg}");
+    }
+    let other_x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+    assert_eq!(refused(SigningKey::from_jwk(&set(ED25519, "x", other_x.into()))), KeyError::Inconsistent);
+    assert_eq!(
+        refused(SigningKey::from_jwk(&set(P256, "x", other_x.replace('f', "g").into()))),
+        KeyError::Inconsistent
+    );
+    assert_eq!(
+        refused(VerifyingKey::from_jwk(&without_d(&set(P256, "y", other_x.into())))),
+        KeyError::Inconsistent,
+        "no point of the curve"
+    );
+    let unnamed = with(RSA, |jwk| {
+        jwk.as_object_mut().unwrap().remove("alg");
+    });
+    assert!(matches!(refused(VerifyingKey::from_jwk(&unnamed)), KeyError::Jwk(_)));
+    assert!(matches!(refused(SigningKey::from_jwk(&set(P256, "crv", "P-384".into()))), KeyError::Jwk(_)));
+    assert!(matches!(refused(SigningKey::from_jwk(&set(ED25519, "kid", 7.into()))), KeyError::Jwk(_)));
+    assert!(matches!(refused(SigningKey::from_jwk(&ED25519.replace("\"d\"", "\"x\""))), KeyError::Jwk(_)), "twice x");
+}
+
+#[test]
+fn private_and_public_are_not_taken_for_each_other() {
+    assert_eq!(refused(SigningKey::from_jwk(&without_d(ED25519))), KeyError::PublicKey);
+    assert_eq!(refused(VerifyingKey::from_jwk(ED25519)), KeyError::PrivateKey);
+    let public = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+    assert!(VerifyingKey::from_pem(Algorithm::EdDsa, public).is_ok());
+    assert_eq!(refused(SigningKey::from_pem(Algorithm::EdDsa, public)), KeyError::PublicKey);
+    for key in one_of_each() {
+        let Some(pem) = key.to_pkcs8_pem() else { continue };
+        assert_eq!(refused(VerifyingKey::from_pem(key.algorithm(), pem.as_bytes())), KeyError::PrivateKey);
+        let (other, wrong) = if key.algorithm() == Algorithm::EdDsa {
+            (Algorithm::Es256, Algorithm::Es256)
+        } else {
+            (Algorithm::EdDsa, Algorithm::EdDsa)
+        };
+        assert_eq!(refused(SigningKey::from_pem(other, pem.as_bytes())), KeyError::Pem(wrong));
+    }
+    assert_eq!(refused(SigningKey::from_pem(Algorithm::Hs256, public)), KeyError::Form(Algorithm::Hs256));
+    assert_eq!(refused(SigningKey::from_pem(Algorithm::EdDsa, b"rubbish")), KeyError::Pem(Algorithm::EdDsa));
+}
+
+#[test]
+fn a_ring_has_each_kid_once_and_tells_who_signs() {
+    let (first, second) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let ring = Keyring::new(first.clone()).with_retired(second.clone()).unwrap();
+    assert_eq!(ring.signing().kid(), first.kid());
+    assert_eq!(ring.signer(second.kid()).unwrap().kid(), second.kid());
+    assert!(ring.verifier(second.kid()).is_some());
+    assert!(ring.verifier("").is_none());
+    assert_eq!(refused(ring.clone().with_verifying(first.verifying_key())), KeyError::DuplicateKid);
+    let third = VerifyingKey::from_jwk(RSA).unwrap();
+    let kid = third.kid().to_owned();
+    let ring = ring.with_verifying(third).unwrap();
+    assert!(ring.verifier(&kid).is_some());
+    assert!(ring.signer(&kid).is_none(), "it only verifies");
+    assert_eq!(ring.verifying_keys().count(), 3);
+    for kid in ["", "a b", "é", &"a".repeat(129)] {
+        assert_eq!(refused(first.clone().with_kid(kid)), KeyError::Kid, "{kid:?}");
+    }
+    assert_eq!(refused(SigningKey::from_jwk(&HMAC.replace(r#""kid":"a","#, ""))), KeyError::Kid);
+}
+
+#[test]
+fn no_debug_output_holds_a_key() {
+    let key = SigningKey::from_jwk(HMAC).unwrap();
+    let shown = format!("{key:?} {:?} {:?}", key.verifying_key(), Keyring::new(key.clone()));
+    assert!(!shown.contains("AyM1"), "{shown}");
+    assert!(shown.contains("HS256") || shown.contains("Hs256"), "{shown}");
+}
