@@ -287,7 +287,7 @@ async fn no_debug_output_holds_a_token() {
     let refused = authority.verify(&format!("{}x", pair.access_token)).await.unwrap_err();
     let claims = authority.verify(&pair.access_token).await.unwrap();
     let service = layer.layer(Insistent { ready: false, called_unready: Arc::default() });
-    let shown = format!("{pair:?} {once:?} {authority:?} {layer:?} {refused:?} {claims:?} {:?}", service);
+    let shown = format!("{pair:?} {once:?} {authority:?} {layer:?} {refused:?} {claims:?} {service:?}");
     for token in [&pair.access_token, &pair.refresh_token, &once.token] {
         for part in token.split('.') {
             assert!(!shown.contains(part), "{shown}");

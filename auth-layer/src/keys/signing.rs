@@ -29,6 +29,7 @@ pub struct SigningKey {
     verifying: VerifyingKey,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a program has a handful of keys")]
 enum Signer {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),

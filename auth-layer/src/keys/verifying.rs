@@ -25,6 +25,7 @@ pub struct VerifyingKey {
     verifier: Arc<Verifier>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a program has a handful of keys")]
 enum Verifier {
     Public(ParsedPublicKey, Public),
     Secret(hmac::Key),
