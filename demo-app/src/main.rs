@@ -1,2 +1,5 @@
 //! The `demo-app` binary.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    demo_app::run()
+}

@@ -1,0 +1,86 @@
+//! The router.
+
+use std::{any::Any, time::Duration};
+
+use auth_layer::AuthLayer;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+use http::HeaderValue;
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    error::{ApiError, realm},
+    routes::{account, health, session, single_use},
+    state::AppState,
+};
+
+/// The largest body that is read, in bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// After how long a request is answered that is not done.
+const LIMIT: Duration = Duration::from_millis(2_900);
+
+/// The whole application.
+pub fn app(state: AppState) -> Router {
+    let layer = |single_use| AuthLayer::builder(state.authority.clone()).realm(realm()).single_use(single_use).build();
+    let signed_in = Router::new()
+        .route("/auth/logout", post(session::logout))
+        .route("/auth/logout-all", post(session::logout_all))
+        .route("/auth/sessions", get(session::list))
+        .route("/auth/sessions/{session_id}", delete(session::end))
+        .route("/auth/password", post(account::change_password))
+        .route("/auth/single-use", post(single_use::issue))
+        .route("/me", get(account::me))
+        .route_layer(layer(false));
+    let once = Router::new().route("/demo/single-use", post(single_use::spend)).route_layer(layer(true));
+    Router::new()
+        .route("/auth/register", post(account::register))
+        .route("/auth/login", post(session::login))
+        .route("/auth/refresh", post(session::refresh))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/.well-known/jwks.json", get(health::jwks))
+        .merge(signed_in)
+        .merge(once)
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(attend))
+        .with_state(state)
+}
+
+/// Answers in time and leaves one line in the log. The line has the route as it is written above, never the path or the query
+/// that was sent.
+async fn attend(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = uuid::Uuid::now_v7().to_string();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("-".into(), |path| path.as_str().to_owned());
+    let answer = tokio::time::timeout(LIMIT, next.run(request)).await;
+    let mut response = answer.unwrap_or_else(|_| ApiError::unavailable().into_response());
+    tracing::info!(
+        request_id,
+        %method,
+        route,
+        status = response.status().as_u16(),
+        latency_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
+    if let Ok(id) = HeaderValue::try_from(request_id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
+/// What a panic says may hold anything, so it is not answered; the panic hook has written it to the log.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    ApiError::Internal.into_response()
+}

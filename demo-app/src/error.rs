@@ -1,0 +1,193 @@
+//! What is answered when something is not done: always `error` and `error_description`, never a cause.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use auth_layer::{
+    AuthError, RefreshError, SignInError,
+    rejection::{Realm, Rejection},
+    store::StoreError,
+};
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use serde_json::json;
+
+use crate::{password::HashError, users::UsersError};
+
+/// The realm of every challenge.
+pub(crate) const REALM: &str = "demo-app";
+
+/// An answer that says what went wrong and whose turn it is.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// The token or the state of it: as the layer itself answers.
+    Auth(Rejection),
+    /// The body is not what its content type says.
+    MalformedBody(&'static str),
+    /// The body is larger than any of ours.
+    TooLarge,
+    /// Another content type than JSON.
+    UnsupportedMediaType,
+    /// Fields that break a rule, each with the rule.
+    Fields(BTreeMap<&'static str, &'static str>),
+    /// Unknown user or wrong password: one answer for both.
+    InvalidCredentials,
+    /// The refresh token is not good (RFC 6749 §5.2).
+    InvalidGrant,
+    /// A scope that is unknown or that the user may not have (RFC 6749 §5.2).
+    InvalidScope,
+    /// The name is taken.
+    UsernameTaken,
+    /// Too many wrong passwords.
+    RateLimited(Duration),
+    /// No such thing here.
+    NotFound,
+    /// Not this method.
+    MethodNotAllowed,
+    /// A defect of ours.
+    Internal,
+}
+
+impl ApiError {
+    pub(crate) fn unavailable() -> Self {
+        Self::Auth(Rejection::unavailable())
+    }
+
+    /// For a store that could not be asked or told. The cause goes to the log.
+    pub(crate) fn from_store(error: &StoreError) -> Self {
+        tracing::warn!(error = error as &dyn std::error::Error, "a store cannot be asked");
+        Self::unavailable()
+    }
+
+    pub(crate) fn field(name: &'static str, rule: &'static str) -> Self {
+        Self::Fields(BTreeMap::from([(name, rule)]))
+    }
+
+    /// Status, `error`, `error_description`.
+    fn words(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Auth(rejection) => (rejection.status(), "", ""),
+            Self::MalformedBody(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is too large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "The body must be application/json")
+            }
+            Self::Fields(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "Some fields break a rule"),
+            Self::InvalidCredentials => {
+                (StatusCode::UNAUTHORIZED, "invalid_credentials", "The username or the password is wrong")
+            }
+            Self::InvalidGrant => {
+                (StatusCode::UNAUTHORIZED, "invalid_grant", "The refresh token is expired, revoked or otherwise not valid")
+            }
+            Self::InvalidScope => {
+                (StatusCode::BAD_REQUEST, "invalid_scope", "The scope is unknown or more than the user may have")
+            }
+            Self::UsernameTaken => (StatusCode::CONFLICT, "username_taken", "The username is taken"),
+            Self::RateLimited(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many wrong passwords; try again later")
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "This method is not for this resource")
+            }
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "Something went wrong here"),
+        }
+    }
+}
+
+/// The realm as the library's type.
+pub(crate) fn realm() -> Realm {
+    Realm::new(REALM).unwrap_or_default()
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, error, description) = self.words();
+        let mut body = json!({ "error": error, "error_description": description });
+        let mut retry_after = None;
+        match self {
+            Self::Auth(rejection) => return rejection.with_realm(realm()).into_response(),
+            Self::Fields(fields) => body["fields"] = json!(fields),
+            Self::RateLimited(wait) => retry_after = Some(wait.as_secs().max(1)),
+            _ => {}
+        }
+        let mut response = (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED
+            && let Ok(challenge) = HeaderValue::try_from(format!(r#"Bearer realm="{REALM}""#))
+        {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::from_store(&error)
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match &error {
+            AuthError::Unavailable(cause) => Self::from_store(cause),
+            other => Self::Auth(other.into()),
+        }
+    }
+}
+
+impl From<SignInError> for ApiError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Fenced => Self::Auth(Rejection::invalid_token()),
+            SignInError::Disabled => Self::InvalidCredentials,
+            SignInError::Unavailable(cause) => Self::from_store(&cause),
+            other => {
+                tracing::error!(error = &other as &dyn std::error::Error, "a token cannot be issued");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<RefreshError> for ApiError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::InvalidGrant(fault) => {
+                tracing::debug!(%fault, "a refresh token is not accepted");
+                Self::InvalidGrant
+            }
+            RefreshError::Unavailable(cause) => Self::from_store(&cause),
+            other => {
+                tracing::error!(error = &other as &dyn std::error::Error, "a pair cannot be issued");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<UsersError> for ApiError {
+    fn from(error: UsersError) -> Self {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the user store cannot be asked");
+        Self::unavailable()
+    }
+}
+
+impl From<HashError> for ApiError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy => tracing::warn!("too many passwords are being hashed"),
+            HashError::Failed => tracing::error!("a password cannot be hashed"),
+        }
+        Self::unavailable()
+    }
+}

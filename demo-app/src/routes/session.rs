@@ -1,0 +1,118 @@
+//! Sessions: log in, refresh, log out, list, end.
+
+use std::net::SocketAddr;
+
+use auth_layer::{Grant, Scope, SessionId, SignInError, store::Session};
+use axum::{
+    Json,
+    extract::{ConnectInfo, Path, State},
+};
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+
+use super::{TokenResponse, credentials};
+use crate::{
+    body::Fields,
+    error::ApiError,
+    state::{AppClaims, AppState, Identity},
+};
+
+/// The built-in first-party client.
+const CLIENT_ID: &str = "demo-app";
+
+/// How much of a `User-Agent` is kept, in characters.
+const USER_AGENT_LENGTH: usize = 256;
+
+/// How often a sign-in begins again that a revocation fenced.
+const SIGN_INS: usize = 3;
+
+pub(crate) async fn login(
+    State(state): State<AppState>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    mut body: Fields,
+) -> Result<TokenResponse, ApiError> {
+    let username = body.text("username");
+    let password = body.text("password").into();
+    let scope = body.optional_text("scope");
+    body.finish()?;
+    let user_agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let user_agent = user_agent.map(|text| text.chars().take(USER_AGENT_LENGTH).collect::<String>());
+    for _ in 0..SIGN_INS {
+        let known = credentials::check(&state, &username, &password, address.ip()).await?;
+        let scope: Scope = scope.as_deref().unwrap_or("profile").parse().map_err(|_| ApiError::InvalidScope)?;
+        if !known.user.role.may_have(&scope) {
+            return Err(ApiError::InvalidScope);
+        }
+        let mut grant = Grant::new(CLIENT_ID).scope(scope).custom(Identity { username: known.user.username });
+        if let Some(user_agent) = &user_agent {
+            grant = grant.user_agent(user_agent);
+        }
+        match state.authority.sign_in(known.sign_in, grant).await {
+            // Everything of the user's was revoked in between, perhaps for a new password: it is asked for again.
+            Err(SignInError::Fenced) => {}
+            signed_in => return Ok(signed_in?.into()),
+        }
+    }
+    Err(ApiError::unavailable())
+}
+
+pub(crate) async fn refresh(State(state): State<AppState>, mut body: Fields) -> Result<TokenResponse, ApiError> {
+    let token = body.text("refresh_token");
+    body.finish()?;
+    Ok(state.authority.refresh(&token).await?.into())
+}
+
+pub(crate) async fn logout(State(state): State<AppState>, claims: AppClaims) -> Result<StatusCode, ApiError> {
+    state.authority.revoke_session(claims.sid).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn logout_all(State(state): State<AppState>, claims: AppClaims) -> Result<StatusCode, ApiError> {
+    state.authority.revoke_user(claims.sub, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+pub(crate) struct ListedSession {
+    session_id: SessionId,
+    created_at: String,
+    last_used_at: String,
+    expires_at: String,
+    user_agent: Option<String>,
+    current: bool,
+}
+
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    claims: AppClaims,
+) -> Result<Json<Vec<ListedSession>>, ApiError> {
+    let listed = |session: Session| ListedSession {
+        session_id: session.session_id,
+        created_at: rfc3339(session.created_at),
+        last_used_at: rfc3339(session.last_used_at),
+        expires_at: rfc3339(session.expires_at()),
+        current: session.session_id == claims.sid,
+        user_agent: session.user_agent,
+    };
+    Ok(Json(state.authority.sessions(claims.sub).await?.into_iter().map(listed).collect()))
+}
+
+pub(crate) async fn end(
+    State(state): State<AppState>,
+    claims: AppClaims,
+    Path(session_id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let session_id: SessionId = session_id.parse().map_err(|_| ApiError::NotFound)?;
+    let sessions = state.authority.sessions(claims.sub).await?;
+    if !sessions.iter().any(|session| session.session_id == session_id) {
+        return Err(ApiError::NotFound);
+    }
+    state.authority.revoke_session(session_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn rfc3339(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
+}

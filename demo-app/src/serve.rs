@@ -1,0 +1,72 @@
+//! The server: connections, their limits, and how it ends.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use axum::{Router, extract::ConnectInfo};
+use http::Request;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tower::{ServiceExt, service_fn};
+
+/// How long a client may take to send its headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long requests that are under way have to end when the server does.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long to wait where a connection cannot be accepted, for instance for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `stop` is done, then lets what is under way end.
+pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => connection(&http, &graceful, stream, peer, app.clone()),
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tracing::info!("stopping: no new connections; waiting for requests under way");
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+}
+
+fn connection(
+    http: &Builder<TokioExecutor>,
+    graceful: &GracefulShutdown,
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Router,
+) {
+    // Small answers should not wait for more to send.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: Request<hyper_util_incoming::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = app.clone().oneshot(request);
+        async move { answer.await.or_else(|never: Infallible| match never {}) }
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection = graceful.watch(connection.into_owned());
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = &*error as &dyn std::error::Error, "a connection broke off");
+        }
+    });
+}

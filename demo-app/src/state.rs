@@ -1,0 +1,37 @@
+//! What the handlers share.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+
+use auth_layer::{Authority, Claims};
+use serde::{Deserialize, Serialize};
+
+use crate::{password::Passwords, rate_limit::RateLimit, users::Users};
+
+/// The application's own claims.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The user's name as it was registered.
+    pub username: String,
+}
+
+/// The claims of this application's tokens.
+pub type AppClaims = Claims<Identity>;
+
+/// What the handlers share. Cloning it copies a few pointers.
+#[derive(Clone)]
+pub struct AppState {
+    pub(crate) authority: Authority<Identity>,
+    pub(crate) users: Users,
+    pub(crate) passwords: Passwords,
+    /// None where it is switched off.
+    pub(crate) rate_limit: Option<Arc<RateLimit>>,
+    pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
+    /// What the rate limit counts from.
+    pub(crate) started: Instant,
+}
+
+/// The shared cache, to ask after its health.
+pub(crate) trait SharedCache: Send + Sync {
+    /// Whether it can serve.
+    fn is_up(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+}

@@ -1,0 +1,116 @@
+//! Users in a file of this process.
+
+use std::{error::Error, path::Path, sync::Arc};
+
+use auth_layer::UserId;
+use chrono::{DateTime, Utc};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+
+use super::{Added, Role, User, UsersError, folded};
+
+/// By folded name, as JSON.
+const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
+
+/// Users in one redb file. Each write is on disk when it returns.
+#[derive(Clone, Debug)]
+pub(crate) struct EmbeddedUsers(Arc<Database>);
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    user_id: UserId,
+    username: String,
+    password_hash: String,
+    role: Role,
+    created_at: DateTime<Utc>,
+}
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+impl EmbeddedUsers {
+    pub(crate) fn open(path: &Path) -> Result<Self, UsersError> {
+        let open = || -> Outcome<Database> {
+            let database = Database::create(path)?;
+            let write = database.begin_write()?;
+            write.open_table(USERS)?;
+            write.commit()?;
+            Ok(database)
+        };
+        open().map(|database| Self(Arc::new(database))).map_err(|error| UsersError::new("the user file cannot be opened", error))
+    }
+
+    pub(super) async fn add(&self, user: User) -> Result<Added, UsersError> {
+        self.write(move |users| {
+            let name = folded(&user.username);
+            if users.get(name.as_str())?.is_some() {
+                return Ok(Added::NameTaken);
+            }
+            users.insert(name.as_str(), &*serde_json::to_vec(&Stored::from(user))?)?;
+            Ok(Added::Yes)
+        })
+        .await
+    }
+
+    pub(super) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
+        let name = folded(username);
+        self.run(move |database| {
+            let users = database.begin_read()?.open_table(USERS)?;
+            let stored = users.get(name.as_str())?;
+            Ok(stored.map(|stored| serde_json::from_slice::<Stored>(stored.value())).transpose()?.map(User::from))
+        })
+        .await
+    }
+
+    pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
+        let (name, old) = (folded(&user.username), user.password_hash.clone());
+        self.write(move |users| {
+            let stored = users.get(name.as_str())?.map(|stored| serde_json::from_slice::<Stored>(stored.value()));
+            match stored.transpose()? {
+                Some(stored) if stored.password_hash == old => {
+                    let stored = Stored { password_hash: new, ..stored };
+                    users.insert(name.as_str(), &*serde_json::to_vec(&stored)?)?;
+                    Ok(true)
+                }
+                _ => Ok(false),
+            }
+        })
+        .await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Outcome<T> + Send + 'static,
+    ) -> Result<T, UsersError> {
+        self.run(move |database| {
+            let write = database.begin_write()?;
+            let outcome = change(&mut write.open_table(USERS)?)?;
+            write.commit()?;
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// Off the async threads: a commit waits for the disk.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> Outcome<T> + Send + 'static,
+    ) -> Result<T, UsersError> {
+        let database = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || work(&database)).await.map_err(Into::into).flatten();
+        done.map_err(|error| UsersError::new("the user file cannot be used", error))
+    }
+}
+
+impl From<User> for Stored {
+    fn from(user: User) -> Self {
+        let User { user_id, username, password_hash, role, created_at } = user;
+        Self { user_id, username, password_hash, role, created_at }
+    }
+}
+
+impl From<Stored> for User {
+    fn from(stored: Stored) -> Self {
+        let Stored { user_id, username, password_hash, role, created_at } = stored;
+        Self { user_id, username, password_hash, role, created_at }
+    }
+}

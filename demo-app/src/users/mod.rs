@@ -1,0 +1,121 @@
+//! Who may sign in.
+
+mod embedded;
+mod mongodb;
+
+use std::error::Error;
+
+use auth_layer::{Scope, UserId};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::{embedded::EmbeddedUsers, mongodb::MongoUsers};
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) user_id: UserId,
+    /// As it was registered; unique without regard to case.
+    pub(crate) username: String,
+    pub(crate) password_hash: String,
+    pub(crate) role: Role,
+    pub(crate) created_at: DateTime<Utc>,
+}
+
+/// What a user may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    User,
+    Admin,
+}
+
+impl Role {
+    /// What a sign-in may ask for.
+    pub(crate) fn scopes(self) -> &'static [&'static str] {
+        match self {
+            Self::User => &["profile"],
+            Self::Admin => &["profile", "admin"],
+        }
+    }
+
+    /// Whether a sign-in may ask for this.
+    pub(crate) fn may_have(self, scope: &Scope) -> bool {
+        scope.iter().all(|token| self.scopes().contains(&token))
+    }
+}
+
+/// Whether a user was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    Yes,
+    NameTaken,
+}
+
+/// The users could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct UsersError {
+    what: &'static str,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl UsersError {
+    fn new(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, source: source.into() }
+    }
+}
+
+/// Where users are kept.
+#[derive(Clone, Debug)]
+pub(crate) enum Users {
+    Embedded(EmbeddedUsers),
+    Mongo(MongoUsers),
+}
+
+impl Users {
+    /// Adds a user, unless another has the name.
+    pub(crate) async fn add(&self, user: User) -> Result<Added, UsersError> {
+        match self {
+            Self::Embedded(users) => users.add(user).await,
+            Self::Mongo(users) => users.add(user).await,
+        }
+    }
+
+    /// The user of this name, in whatever case.
+    pub(crate) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
+        match self {
+            Self::Embedded(users) => users.by_name(username).await,
+            Self::Mongo(users) => users.by_name(username).await,
+        }
+    }
+
+    /// Replaces a password hash, if it still is `old`; false where it is not.
+    pub(crate) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
+        match self {
+            Self::Embedded(users) => users.replace_hash(user, new).await,
+            Self::Mongo(users) => users.replace_hash(user, new).await,
+        }
+    }
+}
+
+/// Names that differ in case only are one.
+fn folded(username: &str) -> String {
+    username.to_ascii_lowercase()
+}
+
+/// The rule for usernames.
+pub(crate) fn check_username(username: &str) -> Result<(), &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (3..=64).contains(&username.len()) && username.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err("must be 3 to 64 letters (a-z, A-Z), digits, dots, underscores or hyphens")
+    }
+}
+
+/// The rule for passwords. They are taken as they are written, without normalisation.
+pub(crate) fn check_password(password: &str) -> Result<(), &'static str> {
+    if (8..=256).contains(&password.chars().count()) { Ok(()) } else { Err("must be 8 to 256 characters") }
+}

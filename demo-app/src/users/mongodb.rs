@@ -1,0 +1,120 @@
+//! Users in MongoDB.
+
+use std::time::Duration;
+
+use auth_layer::UserId;
+use bson::doc;
+use mongodb::{
+    Collection, Database, IndexModel,
+    error::{ErrorKind, WriteFailure},
+    options::{IndexOptions, ReadPreference, SelectionCriteria, WriteConcern},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Added, Role, User, UsersError, folded};
+
+/// After how long an operation is given up.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The collection `users`. Names are unique by an index on their folded form.
+#[derive(Clone, Debug)]
+pub(crate) struct MongoUsers(Collection<Document>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+    username: String,
+    username_folded: String,
+    password_hash: String,
+    role: Role,
+    created_at: bson::DateTime,
+}
+
+impl MongoUsers {
+    pub(crate) async fn open(database: &Database) -> Result<Self, UsersError> {
+        let majority = WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build();
+        let options = mongodb::options::CollectionOptions::builder()
+            .write_concern(majority)
+            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+            .build();
+        let users = database.collection_with_options("users", options);
+        let unique = IndexOptions::builder().unique(true).build();
+        let index = IndexModel::builder().keys(doc! { "username_folded": 1 }).options(unique).build();
+        let indexed = users.clone();
+        bounded(async move { indexed.create_index(index).await }).await?;
+        Ok(Self(users))
+    }
+
+    pub(super) async fn add(&self, user: User) -> Result<Added, UsersError> {
+        let users = self.0.clone();
+        let document = Document {
+            id: user.user_id.into_bson(),
+            username_folded: folded(&user.username),
+            username: user.username,
+            password_hash: user.password_hash,
+            role: user.role,
+            created_at: user.created_at.into(),
+        };
+        bounded(async move {
+            match users.insert_one(document).await {
+                Ok(_) => Ok(Added::Yes),
+                Err(error) if is_duplicate(&error) => Ok(Added::NameTaken),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
+        let (users, name) = (self.0.clone(), folded(username));
+        let found = bounded(async move { users.find_one(doc! { "username_folded": name }).await }).await?;
+        Ok(found.map(User::from))
+    }
+
+    pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
+        let users = self.0.clone();
+        let (id, old) = (user.user_id.into_bson(), user.password_hash.clone());
+        let change = doc! { "$set": { "password_hash": new } };
+        let done = bounded(async move { users.update_one(doc! { "_id": id, "password_hash": old }, change).await });
+        Ok(done.await?.matched_count == 1)
+    }
+}
+
+trait IntoBson {
+    fn into_bson(self) -> bson::Uuid;
+}
+
+impl IntoBson for UserId {
+    fn into_bson(self) -> bson::Uuid {
+        bson::Uuid::from_bytes(*self.as_bytes())
+    }
+}
+
+impl From<Document> for User {
+    fn from(document: Document) -> Self {
+        Self {
+            user_id: uuid::Uuid::from_bytes(document.id.bytes()).into(),
+            username: document.username,
+            password_hash: document.password_hash,
+            role: document.role,
+            created_at: document.created_at.to_chrono(),
+        }
+    }
+}
+
+/// The driver asks not to drop its futures: one that is given up goes on by itself.
+async fn bounded<T: Send + 'static>(
+    operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
+) -> Result<T, UsersError> {
+    const WHAT: &str = "the user collection cannot be used";
+    match tokio::time::timeout(LIMIT, tokio::spawn(operation)).await {
+        Ok(Ok(done)) => done.map_err(|error| UsersError::new(WHAT, error)),
+        Ok(Err(error)) => Err(UsersError::new(WHAT, error)),
+        Err(error) => Err(UsersError::new(WHAT, error)),
+    }
+}
+
+fn is_duplicate(error: &mongodb::error::Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == 11000)
+}
