@@ -1,1 +1,12 @@
+//! What integration tests stand on: real servers, real processes of the demo application, and a client to talk to it.
+//!
+//! - [`servers`] starts MongoDB and Redis, fetching them where they are not installed, and breaks them on request.
+//! - [`node`] starts the demo application as a process, and kills it.
+//! - [`client`] speaks to it, politely or not.
+//!
+//! Whatever is started here ends with the test process, however that ends: see [`process`].
 
+pub mod client;
+pub mod node;
+pub mod process;
+pub mod servers;

@@ -2,8 +2,10 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// Closed until something fails, then open for a pause, then one caller at a time may try.
 #[derive(Debug)]
@@ -54,5 +56,30 @@ impl Breaker {
 
     fn pause_micros(&self) -> u64 {
         u64::try_from(self.pause.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_caller_a_pause_may_try_while_it_is_open() {
+        let pause = Duration::from_secs(1);
+        let breaker = Breaker::new(pause);
+        assert!(breaker.allows() && breaker.allows());
+        assert!(breaker.trip(), "the first to fail opens it");
+        assert!(!breaker.trip(), "the next finds it open");
+        for _ in 0..3 {
+            assert!(!breaker.allows());
+            advance(pause + Duration::from_millis(1)).await;
+            assert!(breaker.allows());
+            assert!(!breaker.allows());
+        }
+        breaker.reset();
+        assert!(breaker.allows() && breaker.allows());
+        assert!(breaker.trip());
     }
 }

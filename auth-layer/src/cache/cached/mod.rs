@@ -2,8 +2,10 @@
 
 mod breaker;
 mod pending;
+#[cfg(test)]
+mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use self::{breaker::Breaker, pending::Pending};
 use super::{CacheAnswer, CacheError, StatusCache};
@@ -11,8 +13,8 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
     store::{
-        Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus,
-        TokenStore, UserFence,
+        Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord,
+        TokenStatus, TokenStore, UserFence,
     },
 };
 
@@ -20,13 +22,22 @@ use crate::{
 ///
 /// - A check asks the cache; on a miss it reads the store and fills. Where the cache fails, the store answers alone, and the
 ///   cache is left in peace for a moment, so that not every request waits for it.
+/// - Only access tokens are cached: a revocation buries no others ([`Revoked::access_tokens`]), and refresh and single use are
+///   the store's to decide.
 /// - A revocation is recorded in the store first and then buried in the cache. Where the cache cannot be told, the caller gets an
 ///   error although the record is made: other nodes may still be told "active" by the cache, for [`StatusCache::bound`] at
 ///   most. Calling again is safe, and the tombstones are tried again in the background until that time has passed.
-/// - Refresh and single use never look at the cache.
+/// - A revocation that was begun is finished, even where the caller has gone away meanwhile.
+///
+/// # Why no check accepts a token after its revocation returned
+///
+/// An entry that says "active" was filled by a check that had read the store. Either it read after the revocation was
+/// recorded: then it read "revoked" and filled nothing. Or it read before: then its fill came to the cache before the
+/// tombstone, which overwrote it, or after, and was refused. The revocation returned success only with the tombstone in
+/// place.
 #[derive(Debug)]
 pub struct Cached<S, C> {
-    store: S,
+    store: Arc<S>,
     cache: Arc<C>,
     breaker: Breaker,
     pending: Pending,
@@ -38,7 +49,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl<S: TokenStore, C: StatusCache> Cached<S, C> {
     /// Puts `cache` in front of `store`.
     pub fn new(store: S, cache: C) -> Self {
-        Self { store, cache: Arc::new(cache), breaker: Breaker::new(PAUSE), pending: Pending::default() }
+        Self {
+            store: Arc::new(store),
+            cache: Arc::new(cache),
+            breaker: Breaker::new(PAUSE),
+            pending: Pending::default(),
+        }
     }
 
     /// The cache, to ask after its health.
@@ -46,25 +62,37 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         &self.cache
     }
 
-    async fn bury(&self, revoked: Revoked, now: Timestamp) -> Result<Revoked, StoreError> {
-        if revoked.access_tokens.is_empty() {
-            return Ok(revoked);
-        }
-        match self.cache.bury(&revoked.access_tokens, now).await {
-            Ok(()) => Ok(revoked),
-            Err(error) => {
-                self.pending.add(&self.cache, &revoked.access_tokens, now);
-                Err(StoreError::unavailable("recorded as revoked, but the shared cache could not be told", error))
+    /// Records a revocation and buries what it covers, in a task of its own: a caller that goes away between the two would
+    /// leave a cache behind that is told by nobody.
+    async fn revoke<F>(&self, record: impl FnOnce(Arc<S>) -> F, now: Timestamp) -> Result<Revoked, StoreError>
+    where
+        F: Future<Output = Result<Revoked, StoreError>> + Send + 'static,
+    {
+        let recorded = record(Arc::clone(&self.store));
+        let cache = Arc::clone(&self.cache);
+        let pending = self.pending.clone();
+        let task = tokio::spawn(async move {
+            let revoked = recorded.await?;
+            if revoked.access_tokens.is_empty() {
+                return Ok(revoked);
             }
+            match cache.bury(&revoked.access_tokens, now).await {
+                Ok(()) => Ok(revoked),
+                Err(error) => {
+                    pending.add(&cache, &revoked.access_tokens, now);
+                    Err(StoreError::unavailable("recorded as revoked, but the shared cache could not be told", error))
+                }
+            }
+        });
+        match task.await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(StoreError::unavailable("the revocation was cut short", error)),
         }
     }
 
     fn cache_failed(&self, error: &CacheError) {
         if self.breaker.trip() {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "the shared cache failed; the store of record answers alone"
-            );
+            tracing::warn!(error = error as &dyn Error, "the shared cache failed; the store of record answers alone");
         }
     }
 }
@@ -75,28 +103,32 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
             return self.store.token_status(id).await;
         }
         let miss = match self.cache.get(id).await {
-            Ok(CacheAnswer::Active(token)) => {
+            Ok(CacheAnswer::Active(token)) if token.kind == TokenKind::Access => {
                 self.breaker.reset();
                 return Ok(TokenStatus::Active(token));
             }
+            // Not written by a node of ours, and no tombstone would replace it.
+            Ok(CacheAnswer::Active(_)) => return self.store.token_status(id).await,
             Ok(CacheAnswer::Dead) => {
                 self.breaker.reset();
                 return Ok(TokenStatus::Revoked);
             }
-            Ok(CacheAnswer::Miss(miss)) => {
-                self.breaker.reset();
-                miss
-            }
+            Ok(CacheAnswer::Miss(miss)) => miss,
             Err(error) => {
                 self.cache_failed(&error);
                 return self.store.token_status(id).await;
             }
         };
         let status = self.store.token_status(id).await?;
-        if let TokenStatus::Active(token) = status
-            && let Err(error) = self.cache.fill(miss, id, token).await
-        {
-            self.cache_failed(&error);
+        match status {
+            TokenStatus::Active(token) if token.kind == TokenKind::Access => {
+                // A cache that answers and takes nothing (it is full, or became a replica) has failed too.
+                match self.cache.fill(miss, id, token).await {
+                    Ok(()) => self.breaker.reset(),
+                    Err(error) => self.cache_failed(&error),
+                }
+            }
+            _ => self.breaker.reset(),
         }
         Ok(status)
     }
@@ -135,13 +167,11 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
     }
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
-        let revoked = self.store.revoke_token(id, now).await?;
-        self.bury(revoked, now).await
+        self.revoke(|store| async move { store.revoke_token(id, now).await }, now).await
     }
 
     async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        let revoked = self.store.revoke_session(session, now).await?;
-        self.bury(revoked, now).await
+        self.revoke(|store| async move { store.revoke_session(session, now).await }, now).await
     }
 
     async fn revoke_user(
@@ -150,13 +180,11 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         except: Option<SessionId>,
         now: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        let revoked = self.store.revoke_user(user, except, now).await?;
-        self.bury(revoked, now).await
+        self.revoke(|store| async move { store.revoke_user(user, except, now).await }, now).await
     }
 
     async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
-        let revoked = self.store.set_user_disabled(user, disabled, now).await?;
-        self.bury(revoked, now).await
+        self.revoke(|store| async move { store.set_user_disabled(user, disabled, now).await }, now).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {

@@ -3,60 +3,80 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::{Instant, sleep};
 
 use crate::{cache::StatusCache, clock::Timestamp, id::TokenId};
 
 /// How often the tombstones are tried again.
 const EVERY: Duration = Duration::from_millis(500);
 
+/// How many are written in one call, so that a slow cache gets through a long list bit by bit.
+const BATCH: usize = 256;
+
 /// Tombstones to write as soon as the cache can be reached, tried by one task at a time. Each is dropped when the cache's
 /// bound has passed since its revocation: by then no entry says "active" any more.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pending(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    tombstones: HashMap<TokenId, (Timestamp, Instant)>,
+    due: HashMap<TokenId, Tombstone>,
     running: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tombstone {
+    expires_at: Timestamp,
+    since: Instant,
+}
+
 impl Pending {
+    /// Takes the tombstones over. Must be called within a Tokio runtime.
     pub(super) fn add<C: StatusCache>(&self, cache: &Arc<C>, tokens: &[(TokenId, Timestamp)], now: Timestamp) {
         let since = Instant::now();
-        let mut state = lock(&self.0);
-        state.tombstones.extend(tokens.iter().map(|&(id, expires_at)| (id, (expires_at, since))));
+        let mut state = self.state();
+        state.due.extend(tokens.iter().map(|&(id, expires_at)| (id, Tombstone { expires_at, since })));
         if !state.running {
             state.running = true;
-            tokio::spawn(retry(Arc::clone(&self.0), Arc::clone(cache), now));
+            tokio::spawn(self.clone().retry(Arc::clone(cache), now));
         }
     }
-}
 
-async fn retry<C: StatusCache>(pending: Arc<Mutex<State>>, cache: Arc<C>, now: Timestamp) {
-    loop {
-        tokio::time::sleep(EVERY).await;
-        let due: Vec<(TokenId, Timestamp)> = {
-            let mut state = lock(&pending);
-            state.tombstones.retain(|_, (_, since)| since.elapsed() < cache.bound());
-            if state.tombstones.is_empty() {
-                state.running = false;
-                return;
-            }
-            state.tombstones.iter().map(|(&id, &(expires_at, _))| (id, expires_at)).collect()
-        };
-        // With a `now` that has grown old a tombstone only lives the longer.
-        if cache.bury(&due, now).await.is_ok() {
-            tracing::info!(count = due.len(), "tombstones written that had been due");
-            let mut state = lock(&pending);
-            for (id, _) in &due {
-                state.tombstones.remove(id);
+    async fn retry<C: StatusCache>(self, cache: Arc<C>, now: Timestamp) {
+        loop {
+            sleep(EVERY).await;
+            let due: Vec<(TokenId, Tombstone)> = {
+                let mut state = self.state();
+                state.due.retain(|_, tombstone| tombstone.since.elapsed() < cache.bound());
+                if state.due.is_empty() {
+                    state.running = false;
+                    return;
+                }
+                state.due.iter().map(|(&id, &tombstone)| (id, tombstone)).collect()
+            };
+            for batch in due.chunks(BATCH) {
+                let tokens: Vec<_> = batch.iter().map(|&(id, tombstone)| (id, tombstone.expires_at)).collect();
+                // With a `now` that has grown old a tombstone only lives the longer.
+                if cache.bury(&tokens, now).await.is_err() {
+                    break;
+                }
+                tracing::info!(count = batch.len(), "tombstones written that had been due");
+                let mut state = self.state();
+                for (id, written) in batch {
+                    // One that was added since is younger than what was written, and may have been forgotten with it.
+                    if state.due.get(id) == Some(written) {
+                        state.due.remove(id);
+                    }
+                }
             }
         }
     }
-}
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is a whole one where it could panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -1,1 +1,232 @@
-//! (to come)
+//! Token status in Redis, shared by all nodes.
+//!
+//! Under `<prefix><token id>` stands either an *active* entry, put there by a [`fill`](StatusCache::fill), or a *tombstone*,
+//! put there by a [`bury`](StatusCache::bury). Redis runs one command after the other, so everything follows from what may
+//! replace what: a fill is `SET … NX`, which replaces nothing; a bury is a plain `SET`, which replaces everything.
+//!
+//! # Why a lost tombstone brings nothing back
+//!
+//! Redis may lose what it was told: it is restarted empty or from an old snapshot, or a replica takes over that had not
+//! heard yet. A tombstone that is gone must then not leave an active entry behind it, and not let one in.
+//!
+//! - **In flight.** A fill goes out on the very connection that answered the miss. A server that has been replaced or
+//!   restarted since can never be handed a status that was read before the revocation it has forgotten.
+//! - **At rest.** An active entry names the server process that took it (its `run_id`), and is believed only when read from
+//!   that process. What came back from a snapshot, or stands in a replica that took over, is a miss.
+//! - **Late.** A fill carries the moment of its end (`PXAT`), by the server's own clock and counted from the miss. One that
+//!   lay in the socket of a server that was stalled meanwhile is dead on arrival.
+//!
+//! What is left is bounded by [`RedisOptions::active_ttl`]: a node whose connection still leads to a primary that was
+//! deposed may be told "active" until [the next check](#health) finds that it cannot be written to, and by
+//! entries that end on their own. An eviction policy that drops tombstones (`allkeys-*`) opens a window as long as one
+//! lookup in the store of record; use `noeviction` or `volatile-ttl`.
+//!
+//! **In a cluster** the client moves between nodes by itself, so that an entry is bound to no process and a fill to no
+//! connection: after a failover that lost a tombstone an active entry may stand until its end, `active_ttl` at most. The
+//! clocks of its nodes should agree.
+//!
+//! # Health
+//!
+//! Connections are made, validated and replaced by a small deadpool pool, but never checked out per request: that would
+//! cost a second round trip. One task per connection keeps it, and asks once a second, and as soon as a call has failed,
+//! for the server's clock, its `run_id` and one small write. A connection that cannot is withdrawn and replaced; until
+//! then calls fail at once, and the store of record answers alone.
+//!
+//! Redis 6.2 or later; the commands used are `GET`, `SET`, `TIME`, `INFO`, `PING`, `UNWATCH` and, on connecting,
+//! `CLIENT SETINFO`.
+
+mod entry;
+mod keeper;
+mod line;
+mod options;
+mod source;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::redis::{self, Cmd, RedisError, Value};
+use tokio::task::JoinSet;
+
+pub use self::options::RedisOptions;
+use self::{
+    entry::Entry,
+    keeper::{Slots, keep},
+    line::Line,
+    source::Source,
+};
+use super::{CacheAnswer, CacheError, StatusCache};
+use crate::{clock::Timestamp, id::TokenId, store::ActiveToken};
+
+/// How many tombstones one round trip carries, so that a large revocation does not hold up the checks beside it.
+const BATCH: usize = 256;
+
+/// A [`StatusCache`] in Redis. The module's documentation says what it promises when Redis fails.
+pub struct RedisCache {
+    slots: Arc<Slots>,
+    source: Arc<Source>,
+    options: RedisOptions,
+    /// Ends the tasks with the cache.
+    _keepers: JoinSet<()>,
+}
+
+/// What a miss leaves for its fill.
+pub struct Miss {
+    line: Arc<Line>,
+    at: Instant,
+}
+
+impl RedisCache {
+    /// A cache in the Redis at `urls`, `redis://[user:password@]host[:port][/db]` each: one for a single server, several for
+    /// the seeds of a cluster.
+    ///
+    /// Waits for the first connection, for [`connect_timeout`](RedisOptions::connect_timeout) and
+    /// [`response_timeout`](RedisOptions::response_timeout) together at most, and goes on without it: a cache that is away
+    /// is an error on each call until it is back. Must be called within a Tokio runtime with time and I/O enabled.
+    ///
+    /// # Errors
+    ///
+    /// If there is no URL, or one is not understood.
+    pub async fn connect(urls: &[String], options: RedisOptions) -> Result<Self, CacheError> {
+        let source = Arc::new(Source::new(urls, &options)?);
+        let slots = Arc::new(Slots::new(options.connections.max(1)));
+        let mut first = source.open().await.inspect_err(keeper::away).ok();
+        let mut keepers = JoinSet::new();
+        for slot in 0..slots.len() {
+            let first = first.take();
+            if let Some(opened) = &first {
+                slots.put(slot, &opened.line);
+            }
+            keepers.spawn(keep(Arc::clone(&slots), slot, Arc::clone(&source), first));
+        }
+        Ok(Self { slots, source, options, _keepers: keepers })
+    }
+
+    fn key(&self, id: TokenId) -> String {
+        format!("{}{id}", self.options.key_prefix)
+    }
+
+    /// A connection; the same one for the same token as long as it works.
+    fn line(&self, id: TokenId) -> Result<Arc<Line>, CacheError> {
+        // The last byte of a version 4 or 7 UUID is random.
+        self.slots.pick(usize::from(id.as_bytes()[15])).ok_or_else(|| CacheError::new("no connection to Redis"))
+    }
+
+    /// Writes the tombstones on a connection at hand, or else on one made for it.
+    async fn write(&self, tombstones: &[Cmd]) -> Result<(), RedisError> {
+        if let Some(line) = self.slots.pick(0) {
+            match write_all(&line, tombstones).await {
+                Ok(()) => return Ok(()),
+                Err(_) => line.doubt(),
+            }
+        }
+        let spare = self.source.open().await?;
+        let outcome = write_all(&spare.line, tombstones).await;
+        if outcome.is_err() {
+            spare.held.discard();
+        }
+        outcome
+    }
+}
+
+async fn write_all(line: &Line, tombstones: &[Cmd]) -> Result<(), RedisError> {
+    for batch in tombstones.chunks(BATCH) {
+        line.run_all(batch).await?;
+    }
+    Ok(())
+}
+
+impl StatusCache for RedisCache {
+    type Miss = Miss;
+
+    async fn get(&self, id: TokenId) -> Result<CacheAnswer<Miss>, CacheError> {
+        let line = self.line(id)?;
+        let value = match line.ask::<Value>(&Cmd::get(self.key(id))).await {
+            Ok(Value::BulkString(value)) => value,
+            Ok(Value::Nil) => return Ok(CacheAnswer::Miss(Miss { at: Instant::now(), line })),
+            Ok(_) => return Err(CacheError::new("Redis holds something else under the key of a token")),
+            Err(error) => {
+                line.doubt();
+                return Err(CacheError::new("Redis did not answer").with_source(error));
+            }
+        };
+        match Entry::decode(&value) {
+            Some(Entry::Dead) => Ok(CacheAnswer::Dead),
+            Some(Entry::Active { token, taken_by }) if taken_by == line.server() => Ok(CacheAnswer::Active(token)),
+            Some(Entry::Active { .. }) => Ok(CacheAnswer::Miss(Miss { at: Instant::now(), line })),
+            None => Err(CacheError::new("Redis holds an entry that is not understood")),
+        }
+    }
+
+    async fn fill(&self, miss: Miss, id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
+        let Miss { line, at } = miss;
+        if at.elapsed() >= self.options.active_ttl {
+            return Ok(());
+        }
+        let mut set = redis::cmd("SET");
+        set.arg(self.key(id))
+            .arg(Entry::Active { token, taken_by: line.server() }.encode())
+            .arg("NX")
+            .arg("PXAT")
+            .arg(line.server_millis(at).saturating_add(millis(self.options.active_ttl)));
+        // Refused by `NX` is as good as done.
+        line.ask::<Value>(&set).await.map(drop).map_err(|error| {
+            line.doubt();
+            CacheError::new("Redis did not take an entry").with_source(error)
+        })
+    }
+
+    async fn bury(&self, tokens: &[(TokenId, Timestamp)], now: Timestamp) -> Result<(), CacheError> {
+        let value = Entry::Dead.encode();
+        let tombstones: Vec<Cmd> = tokens
+            .iter()
+            .filter_map(|&(id, expires_at)| {
+                let left = u64::try_from((expires_at - now).num_milliseconds()).unwrap_or(0);
+                let life = left.saturating_add(millis(self.options.tombstone_margin));
+                let mut set = redis::cmd("SET");
+                set.arg(self.key(id)).arg(&value).arg("PX").arg(life);
+                (life > 0).then_some(set)
+            })
+            .collect();
+        let failed = CacheError::new("Redis did not take the tombstones");
+        match tokio::time::timeout(self.options.bury_timeout(), self.write(&tombstones)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(failed.with_source(error)),
+            Err(elapsed) => Err(failed.with_source(elapsed)),
+        }
+    }
+
+    fn bound(&self) -> Duration {
+        self.options.active_ttl
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        let line = self.slots.pick(0).ok_or_else(|| CacheError::new("no connection to Redis"))?;
+        line.check().await.map_err(|error| {
+            line.doubt();
+            CacheError::new("Redis cannot serve").with_source(error)
+        })
+    }
+}
+
+impl fmt::Debug for RedisCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URLs: they hold passwords.
+        f.debug_struct("RedisCache")
+            .field("options", &self.options)
+            .field("connected", &self.slots.filled())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Miss").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,373 @@
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+    time::{Instant, advance},
+};
+
+use super::*;
+use crate::{
+    claims::Scope,
+    store::{ActiveToken, MemoryStore, Pair, StoreErrorKind},
+};
+
+const BOUND: Duration = Duration::from_mins(1);
+const LIFE: Duration = Duration::from_mins(15);
+
+/// A cache that keeps its laws, counts what it is asked and can be made to fail or to wait.
+#[derive(Debug, Default)]
+struct Scripted {
+    entries: Mutex<HashMap<TokenId, Held>>,
+    asked: AtomicUsize,
+    /// Failing: everything, writing tombstones, filling.
+    down: AtomicBool,
+    deaf: AtomicBool,
+    full: AtomicBool,
+    after_get: Gate,
+    before_fill: Gate,
+    before_bury: Gate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Held {
+    Active(ActiveToken),
+    Dead,
+}
+
+/// Lets everybody pass until shut; then each waits to be let through, and can be waited for.
+#[derive(Debug)]
+struct Gate {
+    shut: AtomicBool,
+    arrived: Notify,
+    leave: Semaphore,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { shut: AtomicBool::new(false), arrived: Notify::new(), leave: Semaphore::new(0) }
+    }
+}
+
+impl Gate {
+    fn shut(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+    }
+
+    async fn pass(&self) {
+        if self.shut.load(Ordering::SeqCst) {
+            self.arrived.notify_one();
+            self.leave.acquire().await.expect("a gate is never closed for good").forget();
+        }
+    }
+
+    async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    fn let_one_through(&self) {
+        self.leave.add_permits(1);
+    }
+}
+
+impl Scripted {
+    fn held(&self, id: TokenId) -> Option<Held> {
+        self.entries.lock().unwrap().get(&id).copied()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn fails(&self, why: &AtomicBool) -> Result<(), CacheError> {
+        if self.down.load(Ordering::SeqCst) || why.load(Ordering::SeqCst) {
+            return Err(CacheError::new("scripted failure"));
+        }
+        Ok(())
+    }
+}
+
+impl StatusCache for Scripted {
+    type Miss = ();
+
+    async fn get(&self, id: TokenId) -> Result<CacheAnswer<()>, CacheError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.fails(&self.down)?;
+        let answer = match self.held(id) {
+            Some(Held::Active(token)) => CacheAnswer::Active(token),
+            Some(Held::Dead) => CacheAnswer::Dead,
+            None => CacheAnswer::Miss(()),
+        };
+        self.after_get.pass().await;
+        Ok(answer)
+    }
+
+    async fn fill(&self, (): (), id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
+        self.before_fill.pass().await;
+        self.fails(&self.full)?;
+        self.entries.lock().unwrap().entry(id).or_insert(Held::Active(token));
+        Ok(())
+    }
+
+    async fn bury(&self, tokens: &[(TokenId, Timestamp)], _now: Timestamp) -> Result<(), CacheError> {
+        self.before_bury.pass().await;
+        self.fails(&self.deaf)?;
+        self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, Held::Dead)));
+        Ok(())
+    }
+
+    fn bound(&self) -> Duration {
+        BOUND
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        self.fails(&self.down)
+    }
+}
+
+type Subject = Arc<Cached<MemoryStore, Scripted>>;
+
+/// A store with one session in it, and the cache in front.
+async fn subject() -> (Subject, Session) {
+    let now = chrono::Utc::now();
+    let pair = Pair {
+        access_id: TokenId::generate(),
+        refresh_id: TokenId::generate(),
+        issued_at: now,
+        access_expires_at: now + LIFE,
+        refresh_expires_at: now + 10 * LIFE,
+        scope: Scope::default(),
+        custom: "{}".to_owned(),
+        kid: "k".to_owned(),
+        sealed_signatures: None,
+    };
+    let session = Session {
+        session_id: SessionId::generate(),
+        user_id: UserId::generate(),
+        client_id: "c".to_owned(),
+        user_agent: None,
+        created_at: now,
+        last_used_at: now,
+        ends_at: now + 10 * LIFE,
+        revoked: false,
+        current: pair,
+        previous: None,
+    };
+    let record = |token_id, kind, expires_at| TokenRecord {
+        token_id,
+        user_id: session.user_id,
+        session_id: session.session_id,
+        kind,
+        issued_at: now,
+        expires_at,
+        jwt_token: None,
+    };
+    let tokens = vec![
+        record(session.current.access_id, TokenKind::Access, now + LIFE),
+        record(session.current.refresh_id, TokenKind::Refresh, now + 10 * LIFE),
+    ];
+    let cached = Cached::new(MemoryStore::new(), Scripted::default());
+    assert_eq!(cached.open_session(session.clone(), tokens, 0).await.unwrap(), Admission::Admitted);
+    (Arc::new(cached), session)
+}
+
+fn spawn_check(cached: &Subject, id: TokenId) -> JoinHandle<TokenStatus> {
+    let cached = Arc::clone(cached);
+    tokio::spawn(async move { cached.token_status(id).await.unwrap() })
+}
+
+fn spawn_revocation(cached: &Subject, session: SessionId) -> JoinHandle<Result<Revoked, StoreError>> {
+    let cached = Arc::clone(cached);
+    tokio::spawn(async move { cached.revoke_session(session, chrono::Utc::now()).await })
+}
+
+fn is_active(status: TokenStatus) -> bool {
+    matches!(status, TokenStatus::Active(_))
+}
+
+#[tokio::test]
+async fn a_second_check_is_answered_by_the_cache() {
+    let (cached, session) = subject().await;
+    let id = session.current.access_id;
+    let first = cached.token_status(id).await.unwrap();
+    assert!(is_active(first));
+    // Behind the cache's back, as an operator does it by hand.
+    cached.store.revoke_token(id, chrono::Utc::now()).await.unwrap();
+    assert_eq!(cached.token_status(id).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn no_order_of_the_steps_of_a_check_and_a_revocation_leaves_the_token_active() {
+    // The check: Get, Read of the store, Fill. The revocation: Write to the store, Bury.
+    for order in interleavings("GRF", "WB") {
+        let (cached, session) = subject().await;
+        let (cache, id) = (cached.cache(), session.current.access_id);
+        for gate in [&cache.after_get, &cache.before_fill, &cache.before_bury] {
+            gate.shut();
+        }
+        let (mut check, mut revocation, mut written) = (None, None, false);
+        let mut will_fill = true;
+        let mut buried_before_get = false;
+        for step in order.chars() {
+            match step {
+                'G' => {
+                    buried_before_get = cache.held(id).is_some();
+                    check = Some(spawn_check(&cached, id));
+                    cache.after_get.arrival().await;
+                }
+                'R' => {
+                    cache.after_get.let_one_through();
+                    will_fill = !written;
+                    if will_fill {
+                        cache.before_fill.arrival().await;
+                    } else {
+                        let status = check.take().unwrap().await.unwrap();
+                        assert_eq!(status, TokenStatus::Revoked, "{order}");
+                    }
+                }
+                'F' if will_fill => {
+                    cache.before_fill.let_one_through();
+                    assert!(is_active(check.take().unwrap().await.unwrap()), "{order}");
+                }
+                'W' => {
+                    revocation = Some(spawn_revocation(&cached, session.session_id));
+                    cache.before_bury.arrival().await;
+                    written = true;
+                }
+                'B' => {
+                    cache.before_bury.let_one_through();
+                    assert_eq!(revocation.take().unwrap().await.unwrap().unwrap().sessions, 1, "{order}");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(cache.held(id), Some(Held::Dead), "{order}, buried before the get: {buried_before_get}");
+        cache.after_get.let_one_through();
+        assert_eq!(cached.token_status(id).await.unwrap(), TokenStatus::Revoked, "{order}");
+    }
+}
+
+/// Every order that keeps the order within each of the two.
+fn interleavings(left: &str, right: &str) -> Vec<String> {
+    let (Some(l), Some(r)) = (left.chars().next(), right.chars().next()) else {
+        return vec![format!("{left}{right}")];
+    };
+    let begin = |first: char, rest: Vec<String>| rest.into_iter().map(move |rest| format!("{first}{rest}"));
+    begin(l, interleavings(&left[1..], right)).chain(begin(r, interleavings(left, &right[1..]))).collect()
+}
+
+#[tokio::test]
+async fn tokens_that_no_revocation_buries_are_never_cached() {
+    let (cached, session) = subject().await;
+    let refresh = session.current.refresh_id;
+    assert!(is_active(cached.token_status(refresh).await.unwrap()));
+    assert_eq!(cached.cache().held(refresh), None);
+    cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap();
+    assert_eq!(cached.token_status(refresh).await.unwrap(), TokenStatus::Revoked);
+}
+
+#[tokio::test]
+async fn an_entry_of_another_kind_is_not_believed() {
+    let (cached, session) = subject().await;
+    let id = session.current.refresh_id;
+    let TokenStatus::Active(token) = cached.store.token_status(id).await.unwrap() else { panic!("recorded") };
+    cached.cache().entries.lock().unwrap().insert(id, Held::Active(token));
+    cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap();
+    assert_eq!(cached.token_status(id).await.unwrap(), TokenStatus::Revoked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_cache_down_the_store_answers_and_the_cache_is_asked_once_a_pause() {
+    let (cached, session) = subject().await;
+    let id = session.current.access_id;
+    cached.cache().down.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        assert!(is_active(cached.token_status(id).await.unwrap()));
+    }
+    assert_eq!(cached.cache().asked(), 1);
+    for tries in 2..5 {
+        advance(PAUSE + Duration::from_millis(1)).await;
+        for _ in 0..10 {
+            assert!(is_active(cached.token_status(id).await.unwrap()));
+        }
+        assert_eq!(cached.cache().asked(), tries);
+    }
+    cached.cache().down.store(false, Ordering::SeqCst);
+    advance(PAUSE + Duration::from_millis(1)).await;
+    for _ in 0..10 {
+        assert!(is_active(cached.token_status(id).await.unwrap()));
+    }
+    assert_eq!(cached.cache().asked(), 14);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_answers_and_takes_nothing_is_left_in_peace_too() {
+    let (cached, session) = subject().await;
+    cached.cache().full.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        assert!(is_active(cached.token_status(session.current.access_id).await.unwrap()));
+    }
+    assert_eq!(cached.cache().asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_the_cache_was_not_told_of_fails_is_recorded_and_is_buried_later() {
+    let (cached, session) = subject().await;
+    let id = session.current.access_id;
+    assert!(is_active(cached.token_status(id).await.unwrap()));
+    cached.cache().deaf.store(true, Ordering::SeqCst);
+    let error = cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert_eq!(cached.store.token_status(id).await.unwrap(), TokenStatus::Revoked);
+    // A retry fails as long as the cache cannot be told, although there is nothing left to record.
+    cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
+
+    cached.cache().deaf.store(false, Ordering::SeqCst);
+    let begun = Instant::now();
+    while cached.cache().held(id) != Some(Held::Dead) {
+        assert!(begun.elapsed() < Duration::from_secs(2), "no tombstone was written");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(cached.token_status(id).await.unwrap(), TokenStatus::Revoked);
+    let revoked = cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap();
+    assert_eq!((revoked.access_tokens.len(), revoked.sessions), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_due_tombstone_is_tried_until_the_bound_has_passed_and_no_longer() {
+    let (cached, session) = subject().await;
+    let id = session.current.access_id;
+    cached.cache().deaf.store(true, Ordering::SeqCst);
+    cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
+    tokio::time::sleep(BOUND + Duration::from_secs(1)).await;
+    cached.cache().deaf.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(cached.cache().held(id), None);
+    // And the next one is taken up again.
+    cached.cache().deaf.store(true, Ordering::SeqCst);
+    cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
+    cached.cache().deaf.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(cached.cache().held(id), Some(Held::Dead));
+}
+
+#[tokio::test]
+async fn a_revocation_is_finished_though_its_caller_has_gone() {
+    let (cached, session) = subject().await;
+    let cache = cached.cache();
+    cache.before_bury.shut();
+    let revocation = spawn_revocation(&cached, session.session_id);
+    cache.before_bury.arrival().await;
+    revocation.abort();
+    assert!(revocation.await.unwrap_err().is_cancelled());
+    cache.before_bury.let_one_through();
+    while cache.held(session.current.access_id) != Some(Held::Dead) {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,97 @@
+//! Keeps connections: one task each.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use deadpool_redis::redis::RedisError;
+use tokio::time::sleep;
+
+use super::{
+    line::Line,
+    source::{Opened, Source},
+};
+
+/// How often a connection is checked that nobody complains of.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long after a check that was asked for another may be made: complaints must not add up to a load of their own.
+const AT_MOST_EVERY: Duration = Duration::from_millis(50);
+
+/// The pause before connecting is tried again doubles from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// The connections in use. A slot is empty while its connection is being replaced.
+pub(super) struct Slots(Box<[ArcSwapOption<Line>]>);
+
+impl Slots {
+    pub(super) fn new(count: usize) -> Self {
+        Self((0..count).map(|_| ArcSwapOption::empty()).collect())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn filled(&self) -> usize {
+        self.0.iter().filter(|slot| slot.load().is_some()).count()
+    }
+
+    pub(super) fn put(&self, slot: usize, line: &Arc<Line>) {
+        self.0[slot].store(Some(Arc::clone(line)));
+    }
+
+    /// The connection of this number, modulo their count, or the next one after it that there is.
+    pub(super) fn pick(&self, number: usize) -> Option<Arc<Line>> {
+        let start = number % self.0.len();
+        let (before, after) = self.0.split_at(start);
+        after.iter().chain(before).find_map(ArcSwapOption::load_full)
+    }
+}
+
+/// Keeps one slot filled with a connection that works, for ever.
+pub(super) async fn keep(slots: Arc<Slots>, slot: usize, source: Arc<Source>, first: Option<Opened>) {
+    let (shortest, longest) = PAUSES;
+    let mut opened = first;
+    let mut pause = shortest;
+    loop {
+        if let Some(Opened { line, held }) = opened.take() {
+            slots.put(slot, &line);
+            let error = until_unfit(&line).await;
+            slots.0[slot].store(None);
+            held.discard();
+            away(&error);
+        }
+        match source.open().await {
+            Ok(fresh) => {
+                tracing::info!("connected to Redis");
+                opened = Some(fresh);
+                pause = shortest;
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn Error, "Redis is still away");
+                sleep(pause).await;
+                pause = longest.min(pause * 2);
+            }
+        }
+    }
+}
+
+/// Says once that a connection was lost or could not be made.
+pub(super) fn away(error: &RedisError) {
+    tracing::warn!(error = error as &dyn Error, "no use of a connection to Redis; connecting anew");
+}
+
+async fn until_unfit(line: &Line) -> RedisError {
+    loop {
+        let doubted = tokio::select! {
+            () = sleep(EVERY) => false,
+            () = line.doubted() => true,
+        };
+        if let Err(error) = line.check().await {
+            return error;
+        }
+        if doubted {
+            sleep(AT_MOST_EVERY).await;
+        }
+    }
+}

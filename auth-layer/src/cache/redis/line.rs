@@ -1,0 +1,163 @@
+//! One connection, and what is known of the server at its other end.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::{
+    cluster::ClusterConnection,
+    redis::{
+        self, Cmd, FromRedisValue, InfoDict, Pipeline, RedisError, Value,
+        aio::MultiplexedConnection,
+        cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
+        from_redis_value,
+    },
+};
+use futures_util::future::try_join_all;
+use tokio::{sync::Notify, time::timeout};
+
+use super::millis;
+
+/// Tells one server process from another: the first 64 bits of its `run_id`, or zero for a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServerId(pub(super) u64);
+
+/// A connection that many callers share.
+pub(super) enum Conn {
+    /// It bounds each call by itself.
+    Single(MultiplexedConnection),
+    Cluster {
+        connection: ClusterConnection,
+        limit: Duration,
+    },
+}
+
+/// A connection with the identity and the clock of its server.
+pub(super) struct Line {
+    conn: Conn,
+    probe: Cmd,
+    server: ServerId,
+    opened: Instant,
+    /// The server's time at `opened`, in milliseconds since 1970; rather too early than too late.
+    server_at_opened: AtomicU64,
+    doubts: Notify,
+}
+
+impl Line {
+    /// Learns who is at the other end. `probe` is the key of the small write that a check makes.
+    pub(super) async fn new(conn: Conn, probe: String, probe_life: Duration) -> Result<Self, RedisError> {
+        let mut write = redis::cmd("SET");
+        write.arg(probe).arg("").arg("PX").arg(millis(probe_life));
+        let opened = Instant::now();
+        let (server, time) = conn.inspect(&write).await?;
+        let line =
+            Self { conn, probe: write, server, opened, server_at_opened: AtomicU64::new(0), doubts: Notify::new() };
+        line.set_clock(time);
+        Ok(line)
+    }
+
+    pub(super) fn server(&self) -> ServerId {
+        self.server
+    }
+
+    /// What the server's clock showed at `moment`, in milliseconds since 1970.
+    pub(super) fn server_millis(&self, moment: Instant) -> u64 {
+        self.server_at_opened
+            .load(Ordering::Relaxed)
+            .saturating_add(millis(moment.saturating_duration_since(self.opened)))
+    }
+
+    /// Reads the clock anew and makes sure that the same server is still there and takes writes.
+    pub(super) async fn check(&self) -> Result<(), RedisError> {
+        let (server, time) = self.conn.inspect(&self.probe).await?;
+        if server != self.server {
+            return Err(io::Error::other("another server answers on this connection").into());
+        }
+        self.set_clock(time);
+        Ok(())
+    }
+
+    /// The server's time was read before now, so that what is derived from it is rather too early.
+    fn set_clock(&self, time: u64) {
+        self.server_at_opened.store(time.saturating_sub(millis(self.opened.elapsed())), Ordering::Relaxed);
+    }
+
+    /// Asks for a check now: a call has failed.
+    pub(super) fn doubt(&self) {
+        self.doubts.notify_one();
+    }
+
+    pub(super) async fn doubted(&self) {
+        self.doubts.notified().await;
+    }
+
+    /// One command, one round trip.
+    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        match &self.conn {
+            Conn::Single(connection) => command.query_async(&mut connection.clone()).await,
+            Conn::Cluster { connection, limit } => bounded(*limit, command.query_async(&mut connection.clone())).await,
+        }
+    }
+
+    /// Several writes, each of which must be answered with OK.
+    pub(super) async fn run_all(&self, commands: &[Cmd]) -> Result<(), RedisError> {
+        match &self.conn {
+            Conn::Single(connection) => {
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                for command in commands {
+                    pipeline.add_command(command.clone()).ignore();
+                }
+                pipeline.query_async(&mut connection.clone()).await
+            }
+            // Keys of different nodes cannot share a pipeline.
+            Conn::Cluster { .. } => {
+                try_join_all(commands.iter().map(|command| self.ask::<()>(command))).await.map(drop)
+            }
+        }
+    }
+}
+
+impl Conn {
+    /// Which server answers, and its time. Fails where the server does not take `write`.
+    async fn inspect(&self, write: &Cmd) -> Result<(ServerId, u64), RedisError> {
+        match self {
+            Self::Single(connection) => {
+                let mut pipeline = redis::pipe();
+                pipeline.cmd("TIME").cmd("INFO").arg("server").add_command(write.clone());
+                let (time, info, ()): ((u64, u64), InfoDict, ()) =
+                    pipeline.query_async(&mut connection.clone()).await?;
+                let run_id: Option<String> = info.get("run_id");
+                let server = run_id
+                    .and_then(|id| u64::from_str_radix(id.get(..16)?, 16).ok())
+                    .ok_or_else(|| io::Error::other("INFO names no run_id"))?;
+                Ok((ServerId(server), server_millis(time)))
+            }
+            Self::Cluster { connection, limit } => {
+                let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                let mut connection = connection.clone();
+                let reply: Value = bounded(*limit, connection.route_command(redis::cmd("TIME"), all)).await?;
+                let times: HashMap<String, (u64, u64)> = from_redis_value(reply)?;
+                // The clock that is most behind: entries end early on the others.
+                let time = times.into_values().map(server_millis).min();
+                Ok((ServerId(0), time.ok_or_else(|| io::Error::other("the cluster has no primaries"))?))
+            }
+        }
+    }
+}
+
+/// From the answer to `TIME`: seconds and microseconds.
+fn server_millis((seconds, micros): (u64, u64)) -> u64 {
+    seconds.saturating_mul(1000).saturating_add(micros / 1000)
+}
+
+async fn bounded<T>(limit: Duration, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    timeout(limit, call).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+pub(super) fn timed_out() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
+}

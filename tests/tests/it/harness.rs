@@ -1,0 +1,170 @@
+//! That what the other tests stand on holds.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use bson::{Document, doc};
+use mongodb::Client as MongoClient;
+use tests::{
+    client::{Client, raw_status, send_raw},
+    node::Node,
+    process::{Process, Program},
+    servers::{self, MongoServer, RedisServer},
+};
+use tokio::time::sleep;
+
+fn runs(id: u32) -> bool {
+    // A process that has ended and is not yet reaped runs no more.
+    std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+async fn until_gone(id: u32) {
+    let begun = Instant::now();
+    while runs(id) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "process {id} still runs");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn stored(uri: &str, database: &str) -> Option<Document> {
+    let client = MongoClient::with_uri_str(uri).await.unwrap();
+    client.database(database).collection::<Document>("c").find_one(doc! {}).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_shared_mongodb_takes_transactions_worth_of_writes_and_each_test_has_its_own_database() {
+    let (one, other) = (servers::mongodb().await, servers::mongodb().await);
+    let client = MongoClient::with_uri_str(&one.uri).await.unwrap();
+    let mut session = client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let collection = client.database(&one.name).collection("c");
+    collection.insert_one(doc! { "a": 1 }).session(&mut session).await.unwrap();
+    session.commit_transaction().await.unwrap();
+    assert!(stored(&one.uri, &one.name).await.is_some());
+    assert_eq!(stored(&other.uri, &other.name).await, None);
+}
+
+#[tokio::test]
+async fn a_killed_mongodb_comes_back_with_its_data_and_a_standalone_one_is_no_replica_set() {
+    let mut server = MongoServer::start().await;
+    let client = MongoClient::with_uri_str(server.uri()).await.unwrap();
+    let journaled = mongodb::options::WriteConcern::builder().journal(true).build();
+    let collection = client.database("d").collection("c");
+    collection.insert_one(doc! { "a": 1 }).write_concern(journaled).await.unwrap();
+    server.kill();
+    server.restart().await;
+    assert!(stored(&server.uri(), "d").await.is_some());
+    drop(server);
+
+    let server = MongoServer::standalone().await;
+    let client = MongoClient::with_uri_str(server.uri()).await.unwrap();
+    let hello = client.database("admin").run_command(doc! { "hello": 1 }).await.unwrap();
+    assert_eq!(hello.get("setName"), None);
+}
+
+#[tokio::test]
+async fn a_redis_can_be_killed_restarted_and_listened_to() {
+    let mut server = RedisServer::start(&["--maxmemory", "5mb"]).await;
+    assert_eq!(server.command(&["SET", "k", "v"]), "+OK");
+    assert_eq!(server.command(&["GET", "k"]), "$1");
+    server.kill();
+    server.restart().await;
+    let monitor = server.monitor();
+    assert_eq!(server.command(&["GET", "k"]), "$-1");
+    let seen = monitor.commands_with("\"GET\"").await;
+    assert_eq!(seen.len(), 1, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_dropped_child_is_gone_even_if_it_was_stopped() {
+    let mut server = RedisServer::start(&[]).await;
+    let reply = server.command(&["INFO", "server"]);
+    assert!(reply.starts_with('$'), "{reply}");
+    let sleeper = Program { path: "sleep".into(), args: vec!["600".into()], env: Vec::new(), env_removed: &[] };
+    let process = Process::start(&sleeper).unwrap();
+    let id = process.id();
+    assert!(runs(id));
+    drop(process);
+    assert!(!runs(id));
+    server.pause();
+    drop(server);
+}
+
+/// Not a test of its own: the next one runs it in a process that it kills.
+#[tokio::test]
+#[ignore = "started by children_die_with_a_test_process_that_is_killed"]
+async fn leave_children_behind() {
+    let sleeper = Program { path: "sleep".into(), args: vec!["600".into()], env: Vec::new(), env_removed: &[] };
+    let process = Process::start(&sleeper).unwrap();
+    // As a server in a static is: never dropped.
+    let id = std::mem::ManuallyDrop::new(process).id();
+    std::fs::write(std::env::var_os("LEAVE_CHILD_ID_IN").unwrap(), format!("{id}\n")).unwrap();
+    sleep(Duration::from_secs(600)).await;
+}
+
+#[tokio::test]
+async fn children_die_with_a_test_process_that_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("id");
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "harness::leave_children_behind"])
+        .env("LEAVE_CHILD_ID_IN", &file)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    let child: u32 = loop {
+        if let Some(id) = std::fs::read_to_string(&file).ok().and_then(|text| text.strip_suffix('\n')?.parse().ok()) {
+            break id;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "no child was started");
+        sleep(Duration::from_millis(5)).await;
+    };
+    assert!(runs(child));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    until_gone(child).await;
+}
+
+/// Stands in for a node: says where it listens and answers each connection alike.
+const STAND_IN: &str = r#"#!/usr/bin/env python3
+import os, socket, sys
+assert not [name for name in os.environ if name.startswith(("DEMO_", "MONGODB_", "REDIS_")) and name != "DEMO_GIVEN"]
+assert os.environ["DEMO_GIVEN"] == "yes" and sys.argv[1:3] == ["--listen", "127.0.0.1:0"], sys.argv
+server = socket.create_server(("127.0.0.1", 0))
+print("starting", file=sys.stderr, flush=True)
+print("listening on http://127.0.0.1:%d" % server.getsockname()[1], flush=True)
+while True:
+    connection, _ = server.accept()
+    connection.recv(65536)
+    body = b'{"error": "invalid_token"}'
+    connection.sendall(b"HTTP/1.1 401 x\r\nwww-authenticate: Bearer\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+    connection.close()
+"#;
+
+#[tokio::test]
+async fn a_node_is_found_where_it_listens_asked_killed_and_started_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = dir.path().join("node");
+    std::fs::write(&binary, STAND_IN).unwrap();
+    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut node = Node::start(&binary, &[], &[("DEMO_GIVEN", "yes")]).await;
+    for _ in 0..2 {
+        let answer = Client::new(node.url()).me("t").await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.error().as_str()), (401, "invalid_token"));
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        let address = node.url().strip_prefix("http://").unwrap().parse().unwrap();
+        let raw = send_raw(address, b"\0\xff\r\n", Duration::from_secs(2)).await.unwrap();
+        assert_eq!(raw_status(&raw).map(|status| status.as_u16()), Some(401));
+        assert!(node.log().contains("starting"));
+        let id = node.id();
+        node.kill9();
+        assert!(!runs(id));
+        node.restart().await;
+        assert_ne!(node.id(), id);
+    }
+    assert!(!node.terminate().await.success());
+}

@@ -1,0 +1,4 @@
+//! Integration tests against real servers.
+
+mod harness;
+mod redis_cache;

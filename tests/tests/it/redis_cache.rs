@@ -1,0 +1,426 @@
+//! The Redis cache against a real Redis, whole and broken.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use auth_layer::{
+    Scope, SessionId, TokenId, UserId,
+    cache::{
+        CacheAnswer, Cached, StatusCache,
+        redis::{Miss, RedisCache, RedisOptions},
+    },
+    store::{ActiveToken, MemoryStore, Pair, Session, TokenKind, TokenRecord, TokenStatus, TokenStore},
+};
+use chrono::{SubsecRound, Utc};
+use tests::servers::{self, RedisServer};
+use tokio::time::sleep;
+
+/// Within which a cache must serve once its server does.
+const RECOVERY: Duration = Duration::from_secs(2);
+
+/// What a call may take beyond its time limit on a busy machine.
+const SLACK: Duration = Duration::from_millis(400);
+
+fn token() -> ActiveToken {
+    ActiveToken {
+        user_id: UserId::generate(),
+        session_id: SessionId::generate(),
+        kind: TokenKind::Access,
+        expires_at: (Utc::now() + Duration::from_mins(15)).trunc_subsecs(3),
+    }
+}
+
+async fn cache(server: &RedisServer) -> RedisCache {
+    RedisCache::connect(&[server.url()], RedisOptions::default()).await.unwrap()
+}
+
+async fn miss(cache: &RedisCache, id: TokenId) -> Miss {
+    match cache.get(id).await.unwrap() {
+        CacheAnswer::Miss(miss) => miss,
+        answer => panic!("a miss was expected, not {answer:?}"),
+    }
+}
+
+async fn fill(cache: &RedisCache, id: TokenId, token: ActiveToken) {
+    let miss = miss(cache, id).await;
+    cache.fill(miss, id, token).await.unwrap();
+}
+
+async fn bury(cache: &RedisCache, id: TokenId) {
+    cache.bury(&[(id, token().expires_at)], Utc::now()).await.unwrap();
+}
+
+/// Runs `call` and says what came out and how long it took.
+async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
+    let begun = Instant::now();
+    let outcome = call.await;
+    (outcome, begun.elapsed())
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut holds: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < limit, "after {limit:?} still not so: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The cache takes tombstones and answers, soon, on each of its connections.
+async fn serves_again(cache: &RedisCache) {
+    let graves: Vec<_> = (0..16).map(|_| (TokenId::generate(), token().expires_at)).collect();
+    until("the cache serves again", RECOVERY, || async {
+        let mut served = cache.bury(&graves, Utc::now()).await.is_ok();
+        for &(id, _) in &graves {
+            served = served && matches!(cache.get(id).await, Ok(CacheAnswer::Dead));
+        }
+        served
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_filled_is_found_until_it_is_buried_and_a_fill_never_replaces_a_tombstone() {
+    let keys = servers::redis().await;
+    let options = RedisOptions { key_prefix: keys.prefix, ..RedisOptions::default() };
+    let node = RedisCache::connect(std::slice::from_ref(&keys.url), options.clone()).await.unwrap();
+    let other = RedisCache::connect(&[keys.url], options).await.unwrap();
+    let (id, token) = (TokenId::generate(), token());
+    let (first, late) = (miss(&node, id).await, miss(&other, id).await);
+    node.fill(first, id, token).await.unwrap();
+    assert!(matches!(other.get(id).await.unwrap(), CacheAnswer::Active(found) if found == token));
+    other.bury(&[(id, token.expires_at)], Utc::now()).await.unwrap();
+    assert!(matches!(node.get(id).await.unwrap(), CacheAnswer::Dead));
+    other.fill(late, id, token).await.unwrap();
+    assert!(matches!(node.get(id).await.unwrap(), CacheAnswer::Dead));
+}
+
+#[tokio::test]
+async fn a_check_is_one_command() {
+    let server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let (id, token) = (TokenId::generate(), token());
+    fill(&cache, id, token).await;
+    let monitor = server.monitor();
+    for _ in 0..10 {
+        assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Active(_)));
+    }
+    let commands = monitor.commands_with("").await;
+    let of_checks = commands.iter().filter(|line| line.contains(&id.to_string())).count();
+    assert_eq!(of_checks, 10, "{commands:#?}");
+    // Besides them only the keepers' own, each second.
+    let rest = commands.iter().filter(|line| !line.contains(&id.to_string()));
+    for line in rest {
+        assert!(["\"TIME\"", "\"INFO\"", "auth:probe"].iter().any(|known| line.contains(known)), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn entries_end_when_they_should() {
+    let server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let (id, token) = (TokenId::generate(), token());
+    let key = format!("auth:{id}");
+    let ttl = || server.command(&["PTTL", &key]).strip_prefix(':').unwrap().parse::<i64>().unwrap();
+    fill(&cache, id, token).await;
+    let left = ttl();
+    assert!((50_000..=60_000).contains(&left), "an active entry lives for active_ttl, not {left} ms");
+    let (now, expires_at) = (Utc::now(), Utc::now() + Duration::from_mins(15));
+    cache.bury(&[(id, expires_at)], now).await.unwrap();
+    let left = ttl();
+    assert!((1_220_000..=1_230_000).contains(&left), "a tombstone outlives exp by its margin, not {left} ms");
+    // Nothing is left to bury of a token that no clock takes for valid.
+    let old = TokenId::generate();
+    cache.bury(&[(old, now - Duration::from_secs(300))], now).await.unwrap();
+    assert!(matches!(cache.get(old).await.unwrap(), CacheAnswer::Dead));
+}
+
+#[tokio::test]
+async fn a_restarted_redis_is_never_handed_a_fill_that_was_read_before() {
+    let mut server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let id = TokenId::generate();
+    let read_before = miss(&cache, id).await;
+    bury(&cache, id).await;
+    server.kill();
+    server.restart().await;
+    serves_again(&cache).await;
+    cache.fill(read_before, id, token()).await.unwrap_err();
+    miss(&cache, id).await;
+}
+
+#[tokio::test]
+async fn an_active_entry_that_came_back_from_a_snapshot_is_not_believed() {
+    let mut server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let (alive, dead) = (TokenId::generate(), TokenId::generate());
+    fill(&cache, alive, token()).await;
+    bury(&cache, dead).await;
+    assert_eq!(server.command(&["SAVE"]), "+OK");
+    bury(&cache, alive).await;
+    server.kill();
+    server.restart().await;
+    serves_again(&cache).await;
+    assert_eq!(server.command(&["EXISTS", &format!("auth:{alive}")]), ":1", "the snapshot was read");
+    miss(&cache, alive).await;
+    assert!(matches!(cache.get(dead).await.unwrap(), CacheAnswer::Dead));
+}
+
+#[tokio::test]
+async fn a_fill_that_lay_in_a_stalled_redis_until_its_end_is_dead_on_arrival() {
+    let mut server = RedisServer::start(&[]).await;
+    let options = RedisOptions { active_ttl: Duration::from_millis(600), ..RedisOptions::default() };
+    let cache = RedisCache::connect(&[server.url()], options).await.unwrap();
+    let id = TokenId::generate();
+    let read_before = miss(&cache, id).await;
+    let since = Instant::now();
+    server.pause();
+    cache.fill(read_before, id, token()).await.unwrap_err();
+    until("the entry's end has passed", RECOVERY, || async { since.elapsed() > Duration::from_millis(700) }).await;
+    server.resume();
+    // The server's own view, before any connection of the cache's is replaced.
+    assert_eq!(server.command(&["GET", &format!("auth:{id}")]), "$-1");
+    serves_again(&cache).await;
+    miss(&cache, id).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_at_first_is_an_error_at_once_and_is_found_when_it_comes() {
+    let mut server = RedisServer::start(&[]).await;
+    server.kill();
+    let cache = cache(&server).await;
+    let (answer, took) = timed(cache.get(TokenId::generate())).await;
+    assert_eq!(answer.unwrap_err().to_string(), "no connection to Redis");
+    assert!(took < SLACK, "{took:?}");
+    server.restart().await;
+    serves_again(&cache).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_stalls_costs_a_check_its_time_limit_and_no_more() {
+    let mut server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let id = TokenId::generate();
+    server.pause();
+    let (answer, took) = timed(cache.get(id)).await;
+    assert_eq!(answer.unwrap_err().to_string(), "Redis did not answer");
+    assert!(took < RedisOptions::default().response_timeout + SLACK, "{took:?}");
+    let (outcome, took) = timed(cache.bury(&[(id, token().expires_at)], Utc::now())).await;
+    assert_eq!(outcome.unwrap_err().to_string(), "Redis did not take the tombstones");
+    assert!(took < Duration::from_secs(1) + SLACK, "{took:?}");
+    until("stalled connections are withdrawn", RECOVERY, || async {
+        let (answer, took) = timed(cache.get(id)).await;
+        answer.is_err() && took < Duration::from_millis(20)
+    })
+    .await;
+    server.resume();
+    serves_again(&cache).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_killed_is_an_error_at_once_and_serves_again_when_it_is_back() {
+    let mut server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    for _ in 0..2 {
+        server.kill();
+        let (answer, took) = timed(cache.get(TokenId::generate())).await;
+        answer.unwrap_err();
+        assert!(took < RedisOptions::default().response_timeout + SLACK, "{took:?}");
+        cache.ping().await.unwrap_err();
+        server.restart().await;
+        serves_again(&cache).await;
+        cache.ping().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_redis_takes_no_tombstones_and_says_so() {
+    let server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+    let outcome = cache.bury(&[(TokenId::generate(), token().expires_at)], Utc::now()).await;
+    assert_eq!(outcome.unwrap_err().to_string(), "Redis did not take the tombstones");
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+    serves_again(&cache).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_becomes_a_replica_is_withdrawn() {
+    let server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let id = TokenId::generate();
+    fill(&cache, id, token()).await;
+    assert_eq!(server.command(&["REPLICAOF", "127.0.0.1", "1"]), "+OK");
+    // Nothing but checks, which a replica answers: the keeper notices by itself.
+    until("a replica is not asked", RECOVERY, || async { cache.get(id).await.is_err() }).await;
+    cache.bury(&[(id, token().expires_at)], Utc::now()).await.unwrap_err();
+    assert_eq!(server.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
+    serves_again(&cache).await;
+}
+
+#[tokio::test]
+async fn an_entry_that_is_not_ours_is_an_error_and_harms_nothing_else() {
+    let server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let (text, list) = (TokenId::generate(), TokenId::generate());
+    server.command(&["SET", &format!("auth:{text}"), "active"]);
+    server.command(&["RPUSH", &format!("auth:{list}"), "1"]);
+    assert_eq!(cache.get(text).await.unwrap_err().to_string(), "Redis holds an entry that is not understood");
+    assert_eq!(cache.get(list).await.unwrap_err().to_string(), "Redis did not answer");
+    fill(&cache, TokenId::generate(), token()).await;
+    bury(&cache, text).await;
+    assert!(matches!(cache.get(text).await.unwrap(), CacheAnswer::Dead));
+}
+
+#[tokio::test]
+async fn a_large_revocation_is_buried_whole() {
+    let server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let tokens: Vec<_> = (0..5_000).map(|_| (TokenId::generate(), token().expires_at)).collect();
+    cache.bury(&tokens, Utc::now()).await.unwrap();
+    for (id, _) in tokens.iter().step_by(97).chain(tokens.last()) {
+        assert!(matches!(cache.get(*id).await.unwrap(), CacheAnswer::Dead));
+    }
+    assert_eq!(server.command(&["DEL", "auth:probe"]), ":1");
+    assert_eq!(server.command(&["DBSIZE"]), ":5000");
+}
+
+#[tokio::test]
+async fn no_url_is_shown() {
+    let secret = "hunter2";
+    let options = RedisOptions { connect_timeout: Duration::from_millis(50), ..RedisOptions::default() };
+    let url = format!("redis://:{secret}@127.0.0.1:1");
+    let cache = RedisCache::connect(std::slice::from_ref(&url), options.clone()).await.unwrap();
+    let error = cache.get(TokenId::generate()).await.unwrap_err();
+    for text in [format!("{cache:?}"), format!("{error:?}")] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    for bad in
+        ["", "http://:hunter2@h", "redis://:hunter2@h:port", "redis://:hunter2@h/db", "redis+sentinel://:hunter2@h"]
+    {
+        for urls in [vec![bad.to_owned()], vec![url.clone(), bad.to_owned()]] {
+            let error = RedisCache::connect(&urls, options.clone()).await.unwrap_err();
+            assert_eq!(error.to_string(), "a Redis URL is not understood", "{bad}");
+            assert!(!format!("{error:?}").contains(secret), "{error:?}");
+        }
+    }
+    let error = RedisCache::connect(&[], options).await.unwrap_err();
+    assert_eq!(error.to_string(), "no Redis URL is given");
+}
+
+#[tokio::test]
+async fn a_cluster_serves_as_one_cache() {
+    let servers = [
+        RedisServer::start(&["--cluster-enabled", "yes"]).await,
+        RedisServer::start(&["--cluster-enabled", "yes"]).await,
+    ];
+    for (server, slots) in servers.iter().zip([0..8192, 8192..16384]) {
+        let slots: Vec<String> = slots.map(|slot: u32| slot.to_string()).collect();
+        let command: Vec<&str> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+        assert_eq!(server.command(&command), "+OK");
+    }
+    servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &servers[1].port().to_string()]);
+    let urls: Vec<String> = servers.iter().map(RedisServer::url).collect();
+    let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
+    let ids: Vec<_> = (0..100).map(|_| TokenId::generate()).collect();
+    until("the cluster is formed", Duration::from_secs(20), || async {
+        cache.bury(&[(TokenId::generate(), token().expires_at)], Utc::now()).await.is_ok() && cache.ping().await.is_ok()
+    })
+    .await;
+    for &id in &ids {
+        fill(&cache, id, token()).await;
+        assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Active(_)));
+    }
+    let graves: Vec<_> = ids.iter().map(|&id| (id, token().expires_at)).collect();
+    cache.bury(&graves, Utc::now()).await.unwrap();
+    for &id in &ids {
+        assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Dead));
+    }
+    for server in &servers {
+        assert_ne!(server.command(&["DBSIZE"]), ":0", "both nodes hold some");
+    }
+}
+
+/// A store with one session in it behind the cache.
+async fn cached(server: &RedisServer) -> (Cached<MemoryStore, RedisCache>, Session) {
+    let now = Utc::now();
+    let expires_at = now + Duration::from_mins(15);
+    let session = Session {
+        session_id: SessionId::generate(),
+        user_id: UserId::generate(),
+        client_id: "c".to_owned(),
+        user_agent: None,
+        created_at: now,
+        last_used_at: now,
+        ends_at: expires_at,
+        revoked: false,
+        current: Pair {
+            access_id: TokenId::generate(),
+            refresh_id: TokenId::generate(),
+            issued_at: now,
+            access_expires_at: expires_at,
+            refresh_expires_at: expires_at,
+            scope: Scope::default(),
+            custom: "{}".to_owned(),
+            kid: "k".to_owned(),
+            sealed_signatures: None,
+        },
+        previous: None,
+    };
+    let access = TokenRecord {
+        token_id: session.current.access_id,
+        user_id: session.user_id,
+        session_id: session.session_id,
+        kind: TokenKind::Access,
+        issued_at: now,
+        expires_at,
+        jwt_token: None,
+    };
+    let cached = Cached::new(MemoryStore::new(), cache(server).await);
+    let _ = cached.open_session(session.clone(), vec![access], 0).await.unwrap();
+    (cached, session)
+}
+
+#[tokio::test]
+async fn with_redis_gone_the_store_serves_a_revocation_fails_and_redis_is_told_when_it_is_back() {
+    let mut server = RedisServer::start(&[]).await;
+    let (cached, session) = cached(&server).await;
+    let id = session.current.access_id;
+    assert!(matches!(cached.token_status(id).await.unwrap(), TokenStatus::Active(_)));
+    server.kill();
+    let (status, took) = timed(cached.token_status(id)).await;
+    assert!(matches!(status.unwrap(), TokenStatus::Active(_)));
+    assert!(took < RedisOptions::default().response_timeout + SLACK, "{took:?}");
+    let error = cached.revoke_session(session.session_id, Utc::now()).await.unwrap_err();
+    assert_eq!(error.to_string(), "recorded as revoked, but the shared cache could not be told");
+    assert_eq!(cached.token_status(id).await.unwrap(), TokenStatus::Revoked);
+    server.restart().await;
+    until("the tombstone is written", RECOVERY, || async {
+        matches!(cached.cache().get(id).await, Ok(CacheAnswer::Dead))
+    })
+    .await;
+    let _ = cached.revoke_session(session.session_id, Utc::now()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_check_that_begins_after_a_revocation_accepts_whatever_runs_beside_it() {
+    let server = RedisServer::start(&[]).await;
+    for _ in 0..100 {
+        let (cached, session) = cached(&server).await;
+        let cached = std::sync::Arc::new(cached);
+        let id = session.current.access_id;
+        let checks: Vec<_> = (0..8)
+            .map(|_| {
+                let cached = std::sync::Arc::clone(&cached);
+                tokio::spawn(async move { cached.token_status(id).await.unwrap() })
+            })
+            .collect();
+        let _ = cached.revoke_session(session.session_id, Utc::now()).await.unwrap();
+        assert_eq!(cached.token_status(id).await.unwrap(), TokenStatus::Revoked);
+        for check in checks {
+            check.await.unwrap();
+        }
+        assert_eq!(cached.token_status(id).await.unwrap(), TokenStatus::Revoked);
+    }
+}
