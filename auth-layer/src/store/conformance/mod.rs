@@ -1,1 +1,72 @@
-//! (to come)
+//! The laws of a [`TokenStore`], as plain functions to run on a store of your own.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use auth_layer::store::{MemoryStore, conformance};
+//!
+//! # #[tokio::main]
+//! # async fn main() {
+//! conformance::all(&Arc::new(MemoryStore::new())).await;
+//! # }
+//! ```
+//!
+//! [`all`] runs everything; each function stands alone, too. One that finds a law broken panics and says which. The functions
+//! make identifiers of their own, so that they can share a store with each other and with anything else. Those that race tasks
+//! need tokio's runtime, and find more on its multi-threaded one.
+//!
+//! They work at the time of day, in whole milliseconds, because a store may remove by the server's clock what has expired. What
+//! [`purge`] removes is dated decades back, so that it takes nothing from whoever shares the store.
+//!
+//! A store behind a [`Cached`](crate::cache::Cached) must pass as well: only access tokens are asked for before they are revoked,
+//! since a cache may hold those, and whoever revokes tells it.
+#![allow(clippy::missing_panics_doc, reason = "to panic is how each function reports, and the text above says so")]
+
+pub mod check;
+mod fixture;
+pub mod list;
+pub mod purge;
+pub mod refresh;
+pub mod revoke;
+pub mod sign_in;
+pub mod single_use;
+
+use std::sync::Arc;
+
+use super::TokenStore;
+
+/// Runs the whole suite, one law after the other.
+pub async fn all<S: TokenStore>(store: &Arc<S>) {
+    check::absence_is_an_answer(&**store).await;
+    check::issued_tokens_are_active(&**store).await;
+    check::every_field_survives(&**store).await;
+
+    sign_in::a_passed_epoch_is_fenced(&**store).await;
+    sign_in::a_disabled_user_is_fenced(&**store).await;
+    sign_in::revoking_a_user_finds_every_sign_in(store).await;
+
+    refresh::rotation_replaces_the_pair(&**store).await;
+    refresh::only_the_current_token_rotates(&**store).await;
+    refresh::one_parent_has_one_child(store).await;
+    refresh::twins_leave_the_child_alive(store).await;
+    refresh::revoked_sessions_do_not_rotate(&**store).await;
+    refresh::revoking_finds_every_refresh(store).await;
+
+    revoke::an_access_token_dies_alone(&**store).await;
+    revoke::a_refresh_token_takes_its_session_along(&**store).await;
+    revoke::a_single_use_token_dies_alone(&**store).await;
+    revoke::a_session_takes_all_its_tokens_along(&**store).await;
+    revoke::a_user_takes_all_sessions_along_but_one(&**store).await;
+    revoke::concurrent_revocations_agree(store).await;
+
+    single_use::one_use_is_accepted(store).await;
+    single_use::whatever_else_is_refused(&**store).await;
+    single_use::dead_sessions_get_no_tokens(&**store).await;
+    single_use::revoking_a_session_finds_every_token(store).await;
+
+    list::sessions_are_listed_while_they_live(&**store).await;
+
+    purge::the_bound_is_sharp(&**store).await;
+    purge::nothing_purged_comes_back(&**store).await;
+    purge::many_are_purged_at_once(&**store).await;
+    purge::a_session_outlives_its_expired_tokens(&**store).await;
+}

@@ -1,0 +1,227 @@
+//! What the laws work on.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use chrono::Utc;
+use tokio::sync::Barrier;
+
+use crate::{
+    clock::{Timestamp, later, whole_millis},
+    id::{SessionId, TokenId, UserId},
+    store::{
+        Admission, Pair, Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord, TokenStatus,
+        TokenStore,
+    },
+};
+
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const ACCESS_LIFE: Duration = Duration::from_secs(15 * 60);
+pub(super) const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How often a race is run: often enough that the tasks meet at every point of an operation.
+pub(super) const ROUNDS: usize = 48;
+
+/// The time of day, as fine as every store keeps it.
+pub(super) fn now() -> Timestamp {
+    whole_millis(Utc::now())
+}
+
+/// The answer of a store that is expected to answer.
+#[track_caller]
+pub(super) fn answer<T>(result: Result<T, StoreError>) -> T {
+    match result {
+        Ok(answer) => answer,
+        Err(error) => panic!("the store failed ({:?}): {error}, {:?}", error.kind(), std::error::Error::source(&error)),
+    }
+}
+
+/// What [`at_once`] takes where the tasks differ.
+pub(super) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Runs the tasks from one starting line and gives their results in order.
+pub(super) async fn at_once<T, F>(tasks: impl IntoIterator<Item = F>) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let tasks: Vec<F> = tasks.into_iter().collect();
+    let line = Arc::new(Barrier::new(tasks.len()));
+    let start = |task: F| {
+        let line = Arc::clone(&line);
+        tokio::spawn(async move {
+            line.wait().await;
+            task.await
+        })
+    };
+    let running: Vec<_> = tasks.into_iter().map(start).collect();
+    let mut results = Vec::with_capacity(running.len());
+    for task in running {
+        results.push(task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
+    }
+    results
+}
+
+/// A session with the records of its newest pair.
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    pub(super) session: Session,
+    pub(super) tokens: Vec<TokenRecord>,
+}
+
+impl Login {
+    /// A login that no store has heard of.
+    pub(super) fn new(user: UserId, at: Timestamp) -> Self {
+        let current = pair(at);
+        let session = Session {
+            session_id: SessionId::generate(),
+            user_id: user,
+            client_id: "conformance".to_owned(),
+            user_agent: None,
+            created_at: at,
+            last_used_at: at,
+            ends_at: later(at, 2 * REFRESH_LIFE),
+            revoked: false,
+            current,
+            previous: None,
+        };
+        let tokens = records(&session, &session.current);
+        Self { session, tokens }
+    }
+
+    /// Records it under the user's present fence.
+    pub(super) async fn admit(self, store: &impl TokenStore) -> Self {
+        let fence = answer(store.user_fence(self.session.user_id).await);
+        let admission = answer(store.open_session(self.session.clone(), self.tokens.clone(), fence.epoch).await);
+        assert_eq!(admission, Admission::Admitted, "a sign-in under the fence that stands must be admitted");
+        self
+    }
+
+    /// A login of this user, recorded just now.
+    pub(super) async fn opened(store: &impl TokenStore, user: UserId) -> Self {
+        Self::new(user, now()).admit(store).await
+    }
+
+    pub(super) fn id(&self) -> SessionId {
+        self.session.session_id
+    }
+
+    pub(super) fn access(&self) -> TokenId {
+        self.session.current.access_id
+    }
+
+    pub(super) fn refresh(&self) -> TokenId {
+        self.session.current.refresh_id
+    }
+
+    /// Its access token as a revocation reports it.
+    pub(super) fn reported(&self) -> (TokenId, Timestamp) {
+        (self.access(), self.session.current.access_expires_at)
+    }
+
+    /// A request to replace its pair by a fresh one.
+    pub(super) fn rotation(&self, at: Timestamp) -> Rotation {
+        let child = pair(at);
+        Rotation {
+            session_id: self.id(),
+            parent: self.refresh(),
+            tokens: records(&self.session, &child),
+            child,
+            now: at,
+        }
+    }
+
+    /// Replaces its pair in the store and here.
+    pub(super) async fn rotate(&mut self, store: &impl TokenStore, at: Timestamp) {
+        let rotation = self.rotation(at);
+        assert_eq!(
+            answer(store.rotate(rotation.clone()).await),
+            Rotated::Committed,
+            "the current refresh token of a live session must rotate"
+        );
+        self.session.current = rotation.child;
+        self.tokens = rotation.tokens;
+    }
+
+    /// A single-use token of this session that no store has heard of.
+    pub(super) fn single_use(&self, at: Timestamp) -> TokenRecord {
+        record(&self.session, TokenId::generate(), TokenKind::SingleUse, at, later(at, MINUTE))
+    }
+}
+
+fn pair(at: Timestamp) -> Pair {
+    Pair {
+        access_id: TokenId::generate(),
+        refresh_id: TokenId::generate(),
+        issued_at: at,
+        access_expires_at: later(at, ACCESS_LIFE),
+        refresh_expires_at: later(at, REFRESH_LIFE),
+        scope: crate::claims::Scope::empty(),
+        custom: "{}".to_owned(),
+        kid: "conformance".to_owned(),
+        sealed_signatures: None,
+    }
+}
+
+/// The records of a pair's two tokens.
+pub(super) fn records(session: &Session, pair: &Pair) -> Vec<TokenRecord> {
+    vec![
+        record(session, pair.access_id, TokenKind::Access, pair.issued_at, pair.access_expires_at),
+        record(session, pair.refresh_id, TokenKind::Refresh, pair.issued_at, pair.refresh_expires_at),
+    ]
+}
+
+fn record(session: &Session, id: TokenId, kind: TokenKind, from: Timestamp, to: Timestamp) -> TokenRecord {
+    TokenRecord {
+        token_id: id,
+        user_id: session.user_id,
+        session_id: session.session_id,
+        kind,
+        issued_at: from,
+        expires_at: to,
+        jwt_token: None,
+    }
+}
+
+/// The session as the store of record has it.
+pub(super) async fn held(store: &impl TokenStore, login: &Login) -> Session {
+    let presented = answer(store.presented(login.id(), login.refresh()).await);
+    presented.expect("a session that was admitted and has not expired must be there").0
+}
+
+pub(super) async fn expect_active(store: &impl TokenStore, tokens: &[TokenRecord], when: &str) {
+    for token in tokens {
+        let status = answer(store.token_status(token.token_id).await);
+        assert_eq!(status, TokenStatus::Active(token.into()), "{when}: {} token", token.kind);
+    }
+}
+
+pub(super) async fn expect_revoked(store: &impl TokenStore, tokens: &[TokenRecord], when: &str) {
+    for token in tokens {
+        let status = answer(store.token_status(token.token_id).await);
+        assert_eq!(status, TokenStatus::Revoked, "{when}: {} token", token.kind);
+    }
+}
+
+/// For tokens that were refused: a store may have left a dead record of them or none.
+pub(super) async fn expect_not_active(store: &impl TokenStore, tokens: &[TokenRecord], when: &str) {
+    for token in tokens {
+        let status = answer(store.token_status(token.token_id).await);
+        assert!(!matches!(status, TokenStatus::Active(_)), "{when}: {} token is {status:?}", token.kind);
+    }
+}
+
+/// A revocation covered these sessions and reports these access tokens, in any order.
+#[track_caller]
+pub(super) fn expect_covered(
+    mut revoked: Revoked,
+    sessions: u64,
+    access: impl IntoIterator<Item = (TokenId, Timestamp)>,
+    when: &str,
+) {
+    let mut access: Vec<_> = access.into_iter().collect();
+    access.sort();
+    revoked.access_tokens.sort();
+    assert_eq!(revoked, Revoked { access_tokens: access, sessions }, "{when}");
+}

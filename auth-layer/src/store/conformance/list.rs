@@ -1,0 +1,48 @@
+//! A user's sessions.
+
+use super::fixture::{Login, MILLISECOND, MINUTE, answer, held, now};
+use crate::{
+    clock::{earlier, later},
+    id::{SessionId, UserId},
+    store::TokenStore,
+};
+
+/// A user's sessions are listed newest first, whole, as long as they are neither revoked nor expired; a refresh puts the end off.
+pub async fn sessions_are_listed_while_they_live(store: &impl TokenStore) {
+    let (user, start) = (UserId::generate(), now());
+    let stranger = Login::opened(store, UserId::generate()).await;
+    let mut logins = Vec::new();
+    for minutes in [3, 1, 4, 2] {
+        logins.push(Login::new(user, later(start, minutes * MINUTE)).admit(store).await);
+    }
+    logins.sort_by_key(|login| std::cmp::Reverse(login.session.created_at));
+    let expected: Vec<_> = logins.iter().map(|login| login.session.clone()).collect();
+    assert_eq!(answer(store.sessions(user, start).await), expected, "the sessions of a user, newest first");
+
+    let _ = answer(store.revoke_session(logins[1].id(), start).await);
+    assert_eq!(listed(store, &logins, start).await, [0, 2, 3], "one of four sessions is revoked");
+    let end = logins[3].session.expires_at();
+    assert_eq!(listed(store, &logins, earlier(end, MILLISECOND)).await, [0, 2, 3], "just before the oldest expires");
+    assert_eq!(listed(store, &logins, end).await, [0, 2], "when the oldest has expired");
+
+    logins[3].rotate(store, later(start, 5 * MINUTE)).await;
+    assert_eq!(listed(store, &logins, end).await, [0, 2, 3], "when the oldest was refreshed");
+    assert_eq!(
+        held(store, &logins[3]).await.expires_at(),
+        logins[3].session.expires_at(),
+        "the end of a refreshed session"
+    );
+    let end = logins[0].session.expires_at();
+    assert_eq!(listed(store, &logins, end).await, [3], "a refreshed session lasts the longest, and keeps its place");
+    assert_eq!(answer(store.sessions(stranger.session.user_id, start).await), [stranger.session], "another user's");
+}
+
+/// Which of these logins are listed, in the order in which they are.
+async fn listed(store: &impl TokenStore, logins: &[Login], at: crate::clock::Timestamp) -> Vec<usize> {
+    let place = |id: SessionId| logins.iter().position(|login| login.id() == id);
+    let sessions = answer(store.sessions(logins[0].session.user_id, at).await);
+    sessions
+        .into_iter()
+        .map(|session| place(session.session_id).expect("only the user's sessions are listed"))
+        .collect()
+}

@@ -1,0 +1,150 @@
+//! What has expired goes, and nothing else.
+//!
+//! What is purged here is dated on a random day decades ago. By the server's clock it has expired, so a store that sweeps by
+//! itself, or someone else's purge, may take it at any moment. A law that says what is kept is therefore tried on several days:
+//! a store that breaks it breaks it on each.
+
+use chrono::{TimeZone, Utc};
+
+use super::fixture::{
+    ACCESS_LIFE, Login, MILLISECOND, REFRESH_LIFE, answer, expect_active, expect_not_active, expect_revoked, held, now,
+    records,
+};
+use crate::{
+    clock::{Timestamp, earlier, later},
+    id::{TokenId, UserId},
+    store::{Admission, Consumed, Purged, Rotated, TokenKind, TokenStatus, TokenStore},
+};
+
+/// On how many days a law is tried that somebody else's purge may disturb.
+const DAYS: usize = 5;
+
+/// A moment of its own for each call, in whole milliseconds, between 1990 and 2009.
+fn long_ago() -> Timestamp {
+    const YEARS: i64 = 631_152_000_000;
+    let random = uuid::Uuid::new_v4().as_u64_pair().1 >> 2;
+    let offset = i64::try_from(random).map_or(0, |random| random % YEARS);
+    Utc.timestamp_millis_opt(YEARS + offset).single().unwrap_or_default()
+}
+
+/// Passes when `broken` finds nothing on one of several days.
+async fn on_some_day(mut broken: impl AsyncFnMut(Timestamp) -> Option<String>) {
+    let mut last = None;
+    for _ in 0..DAYS {
+        last = broken(long_ago()).await;
+        if last.is_none() {
+            return;
+        }
+    }
+    panic!("{}, on each of {DAYS} days", last.unwrap_or_default());
+}
+
+/// A purge removes what expired before the bound, tokens and sessions, and keeps what expires at it or after it; it counts what it
+/// removed.
+pub async fn the_bound_is_sharp(store: &impl TokenStore) {
+    on_some_day(async |bound| {
+        let user = UserId::generate();
+        let ending = |at: Timestamp| {
+            let mut login = Login::new(user, earlier(at, REFRESH_LIFE));
+            login.session.current.access_expires_at = at;
+            login.session.current.refresh_expires_at = at;
+            login.tokens = records(&login.session, &login.session.current);
+            login
+        };
+        let gone = ending(earlier(bound, MILLISECOND)).admit(store).await;
+        let kept = [ending(bound).admit(store).await, ending(later(bound, MILLISECOND)).admit(store).await];
+        let purged = answer(store.purge_expired(bound).await);
+
+        expect_unknown(store, &gone).await;
+        for login in kept {
+            let there = answer(store.presented(login.id(), login.refresh()).await);
+            if there.as_ref().map(|(session, _)| session) != Some(&login.session) {
+                return Some(format!(
+                    "a session that ends {} went with a bound of {bound}",
+                    login.session.expires_at()
+                ));
+            }
+            for token in &login.tokens {
+                if answer(store.token_status(token.token_id).await) != TokenStatus::Active(token.into()) {
+                    return Some(format!("a token that ends {} went with a bound of {bound}", token.expires_at));
+                }
+            }
+        }
+        (purged.tokens < 2 || purged.sessions < 1).then(|| format!("2 tokens and 1 session are counted as {purged:?}"))
+    })
+    .await;
+}
+
+/// Nothing purged comes back: it cannot be rotated, used, listed or given tokens, at whatever time one asks, and revoking it is a
+/// success.
+pub async fn nothing_purged_comes_back(store: &impl TokenStore) {
+    let bound = long_ago();
+    let login = Login::new(UserId::generate(), earlier(bound, 2 * REFRESH_LIFE)).admit(store).await;
+    let token = login.single_use(login.session.created_at);
+    let _ = answer(store.record_token(token.clone()).await);
+    let _ = answer(store.purge_expired(bound).await);
+
+    expect_unknown(store, &login).await;
+    let at = login.session.created_at;
+    let rotation = login.rotation(at);
+    assert_eq!(answer(store.rotate(rotation.clone()).await), Rotated::Lost, "a purged refresh token");
+    expect_not_active(store, &rotation.tokens, "the child of a purged refresh token").await;
+    assert_eq!(answer(store.consume(token.token_id, at).await), Consumed::Refused, "a purged single-use token");
+    let late = login.single_use(at);
+    assert_eq!(answer(store.record_token(late.clone()).await), Admission::Fenced, "a token of a purged session");
+    expect_not_active(store, &[late], "a token of a purged session").await;
+    assert_eq!(answer(store.sessions(login.session.user_id, at).await), [], "purged sessions");
+    for purged in [login.access(), login.refresh(), token.token_id] {
+        let revoked = answer(store.revoke_token(purged, at).await);
+        assert_eq!((revoked.access_tokens, revoked.sessions), (Vec::new(), 0), "a purged token revoked");
+    }
+    expect_unknown(store, &login).await;
+}
+
+/// More is purged than fits any batch.
+pub async fn many_are_purged_at_once(store: &impl TokenStore) {
+    on_some_day(async |bound| {
+        let mut login = Login::new(UserId::generate(), earlier(bound, 2 * REFRESH_LIFE));
+        for _ in 0..2_500 {
+            let token = login.single_use(login.session.created_at);
+            login.tokens.push(token);
+        }
+        let login = login.admit(store).await;
+        let Purged { tokens, sessions } = answer(store.purge_expired(bound).await);
+        expect_unknown(store, &login).await;
+        (tokens < 2_502 || sessions < 1).then(|| format!("counted are {tokens} tokens and {sessions} sessions"))
+    })
+    .await;
+}
+
+/// A session is kept for as long as its newest refresh token, although tokens of it have expired and are gone. What is gone is
+/// missed by nobody: the session goes on to refresh, and its revocation finds what is left.
+pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore) {
+    let bound = long_ago();
+    let mut login = Login::new(UserId::generate(), earlier(bound, ACCESS_LIFE + MILLISECOND));
+    login.session.current.refresh_expires_at = later(now(), REFRESH_LIFE);
+    login.tokens = records(&login.session, &login.session.current);
+    let mut login = login.admit(store).await;
+    let first = login.clone();
+    let _ = answer(store.purge_expired(bound).await);
+
+    assert_eq!(answer(store.token_status(login.access()).await), TokenStatus::Unknown, "an expired access token");
+    assert_eq!(held(store, &login).await, login.session, "a session that can still be refreshed");
+    login.rotate(store, now()).await;
+    let _ = answer(store.purge_expired(bound).await);
+    expect_active(store, &login.tokens, "a live pair after a purge").await;
+
+    let revoked = answer(store.revoke_session(login.id(), now()).await);
+    assert_eq!(revoked.access_tokens, [login.reported()], "what is left of the access tokens");
+    let left: Vec<_> = first.tokens.into_iter().filter(|token| token.kind == TokenKind::Refresh).collect();
+    expect_revoked(store, &left, "a retired refresh token after the revocation").await;
+    expect_revoked(store, &login.tokens, "the current pair after the revocation").await;
+}
+
+async fn expect_unknown(store: &impl TokenStore, login: &Login) {
+    assert_eq!(answer(store.presented(login.id(), TokenId::generate()).await), None, "a purged session");
+    for token in &login.tokens {
+        let status = answer(store.token_status(token.token_id).await);
+        assert_eq!(status, TokenStatus::Unknown, "a purged {} token", token.kind);
+    }
+}

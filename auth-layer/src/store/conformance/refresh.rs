@@ -1,0 +1,160 @@
+//! One parent has one child, and no child outlives a revocation.
+
+use std::{sync::Arc, time::Duration};
+
+use super::fixture::{
+    Login, MILLISECOND, MINUTE, ROUNDS, Task, answer, at_once, expect_active, expect_not_active, expect_revoked, held,
+    now,
+};
+use crate::{
+    clock::later,
+    id::UserId,
+    store::{Retired, Rotated, Rotation, Session, TokenStatus, TokenStore, Verdict},
+};
+
+/// How many calls race for one parent.
+const RACERS: usize = 64;
+
+/// A rotation makes the child the current pair and the parent the previous refresh token, and moves nothing else.
+/// [`Session::judge`] reads the right verdicts off the result.
+pub async fn rotation_replaces_the_pair(store: &impl TokenStore) {
+    let mut login = Login::opened(store, UserId::generate()).await;
+    let mut expected = login.session.clone();
+    let grace = Duration::from_secs(10);
+    assert_eq!(expected.judge(login.refresh(), grace, now()), Verdict::Rotate);
+
+    let mut retired = Vec::new();
+    for turn in 1..=3 {
+        let (parent, at) = (login.refresh(), later(expected.created_at, turn * MINUTE));
+        login.rotate(store, at).await;
+        expected.current = login.session.current.clone();
+        expected.previous = Some(Retired { refresh_id: parent, at });
+        expected.last_used_at = at;
+        let session = held(store, &login).await;
+        assert_eq!(session, expected, "the session after rotation {turn}");
+        expect_active(store, &login.tokens, "after a rotation").await;
+
+        assert_eq!(session.judge(login.refresh(), grace, at), Verdict::Rotate, "the child");
+        let end = later(at, grace);
+        assert_eq!(session.judge(parent, grace, later(at, grace.saturating_sub(MILLISECOND))), Verdict::Repeat);
+        assert_eq!(session.judge(parent, grace, end), Verdict::Reuse, "the parent when its grace is over");
+        assert_eq!(session.judge(parent, Duration::ZERO, at), Verdict::Reuse, "the parent where there is no grace");
+        for old in &retired {
+            assert_eq!(session.judge(*old, grace, at), Verdict::Reuse, "a token retired before the parent");
+        }
+        retired.push(parent);
+    }
+}
+
+/// A rotation of anything but a session's current refresh token is lost and changes nothing.
+pub async fn only_the_current_token_rotates(store: &impl TokenStore) {
+    let mut login = Login::opened(store, UserId::generate()).await;
+    let late = login.rotation(now());
+    login.rotate(store, now()).await;
+    let session = held(store, &login).await;
+    let stranger = Login::new(login.session.user_id, now()).rotation(now());
+    let access = Rotation { parent: login.access(), ..login.rotation(now()) };
+
+    for (rotation, parent) in [(late, "a retired parent"), (stranger, "no session"), (access, "an access token")] {
+        let tokens = rotation.tokens.clone();
+        assert_eq!(answer(store.rotate(rotation).await), Rotated::Lost, "a rotation of {parent}");
+        expect_not_active(store, &tokens, "after a lost rotation").await;
+        assert_eq!(held(store, &login).await, session, "the session after a rotation of {parent}");
+        expect_active(store, &login.tokens, "the current pair after a lost rotation").await;
+    }
+}
+
+/// Of many rotations of one parent that run at once, each with a child of its own, one commits; the tokens of the others are not
+/// active.
+pub async fn one_parent_has_one_child<S: TokenStore>(store: &Arc<S>) {
+    let login = Login::opened(&**store, UserId::generate()).await;
+    let rotations: Vec<Rotation> = (0..RACERS).map(|_| login.rotation(now())).collect();
+    let ends = race(store, &rotations).await;
+    assert_eq!(winners(&ends), 1, "rotations of one parent that committed");
+    for (rotation, end) in rotations.iter().zip(ends) {
+        match end {
+            Rotated::Committed => {
+                assert_eq!(held(&**store, &login).await.current, rotation.child, "the winner's child is current");
+                expect_active(&**store, &rotation.tokens, "the winner of a race").await;
+            }
+            Rotated::Lost => expect_not_active(&**store, &rotation.tokens, "the loser of a race").await,
+        }
+    }
+}
+
+/// The same where all bring the same child, as nodes do that derive it from the parent: the losers leave the winner's tokens
+/// alone.
+pub async fn twins_leave_the_child_alive<S: TokenStore>(store: &Arc<S>) {
+    let login = Login::opened(&**store, UserId::generate()).await;
+    let rotation = login.rotation(now());
+    let ends = race(store, &vec![rotation.clone(); RACERS]).await;
+    assert_eq!(winners(&ends), 1, "rotations of one parent to one child that committed");
+    assert_eq!(held(&**store, &login).await.current, rotation.child, "the child that all brought is current");
+    expect_active(&**store, &rotation.tokens, "the child that all brought").await;
+}
+
+/// A rotation in a revoked session is lost, and leaves nothing active.
+pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
+    let login = Login::opened(store, UserId::generate()).await;
+    let _ = answer(store.revoke_session(login.id(), now()).await);
+    let session = held(store, &login).await;
+    assert_eq!(session, Session { revoked: true, ..login.session.clone() }, "a session after its revocation");
+    assert_eq!(session.judge(login.refresh(), MINUTE, now()), Verdict::Revoked);
+
+    let rotation = login.rotation(now());
+    assert_eq!(answer(store.rotate(rotation.clone()).await), Rotated::Lost, "a rotation after the revocation");
+    expect_not_active(store, &rotation.tokens, "after a rotation in a revoked session").await;
+    assert_eq!(held(store, &login).await, session, "a revoked session after a rotation");
+    let (_, status) = answer(store.presented(login.id(), login.refresh()).await).expect("the session is there");
+    assert_eq!(status, TokenStatus::Revoked, "the refresh token of a revoked session");
+}
+
+/// A refresh that runs beside a revocation (of the refresh token that it presents, of its session, of its user) is lost or found
+/// by it: when both have returned, neither the child nor the parent is active, and a repeated revocation names the access
+/// tokens of both.
+pub async fn revoking_finds_every_refresh<S: TokenStore>(store: &Arc<S>) {
+    for round in 0..3 * ROUNDS {
+        let login = Login::opened(&**store, UserId::generate()).await;
+        let (session, refresh, user) = (login.id(), login.refresh(), login.session.user_id);
+        let rotation = login.rotation(now());
+        let (rotator, child) = (Arc::clone(store), rotation.clone());
+        let revoker = Arc::clone(store);
+        let tasks: [Task<Option<Rotated>>; 2] = [
+            Box::pin(async move { Some(answer(rotator.rotate(child).await)) }),
+            Box::pin(async move {
+                let _ = answer(match round % 3 {
+                    0 => revoker.revoke_session(session, now()).await,
+                    1 => revoker.revoke_user(user, None, now()).await,
+                    _ => revoker.revoke_token(refresh, now()).await,
+                });
+                None
+            }),
+        ];
+        let ends = at_once(tasks).await;
+        expect_revoked(&**store, &login.tokens, "the parent's pair").await;
+        let mut reported = vec![login.reported()];
+        if ends.contains(&Some(Rotated::Committed)) {
+            expect_revoked(&**store, &rotation.tokens, "a pair committed beside a revocation").await;
+            reported.push((rotation.child.access_id, rotation.child.access_expires_at));
+        } else {
+            expect_not_active(&**store, &rotation.tokens, "a pair that lost against a revocation").await;
+        }
+        let again = answer(store.revoke_session(session, now()).await);
+        for token in &reported {
+            assert!(again.access_tokens.contains(token), "a repeated revocation names {token:?}: {again:?}");
+        }
+        assert_eq!(again.sessions, 0, "a session is revoked once");
+    }
+}
+
+async fn race<S: TokenStore>(store: &Arc<S>, rotations: &[Rotation]) -> Vec<Rotated> {
+    at_once(rotations.iter().cloned().map(|rotation| {
+        let store = Arc::clone(store);
+        async move { answer(store.rotate(rotation).await) }
+    }))
+    .await
+}
+
+fn winners(ends: &[Rotated]) -> usize {
+    ends.iter().filter(|end| **end == Rotated::Committed).count()
+}

@@ -1,0 +1,145 @@
+//! What a revocation covers, and that it may be repeated.
+
+use std::sync::Arc;
+
+use super::fixture::{
+    ACCESS_LIFE, Login, MILLISECOND, answer, at_once, expect_active, expect_covered, expect_revoked, held, now,
+};
+use crate::{
+    clock::{earlier, later},
+    id::UserId,
+    store::{Admission, Consumed, Session, TokenStore},
+};
+
+/// A revoked access token is dead, and nothing else is: the session lives and can be refreshed. Revoking it again answers the
+/// same; once it has expired there is nothing left to name.
+pub async fn an_access_token_dies_alone(store: &impl TokenStore) {
+    let mut login = Login::opened(store, UserId::generate()).await;
+    let dead = login.clone();
+    for when in ["an access token revoked", "an access token revoked again"] {
+        expect_covered(answer(store.revoke_token(dead.access(), now()).await), 0, [dead.reported()], when);
+        expect_revoked(store, &dead.tokens[..1], when).await;
+    }
+    let expiry = dead.session.current.access_expires_at;
+    expect_covered(answer(store.revoke_token(dead.access(), expiry).await), 0, [], "an expired access token revoked");
+
+    assert_eq!(held(store, &login).await, login.session, "the session of a revoked access token");
+    expect_active(store, &dead.tokens[1..], "beside a revoked access token").await;
+    login.rotate(store, now()).await;
+    expect_active(store, &login.tokens, "the next pair after an access token was revoked").await;
+    expect_revoked(store, &dead.tokens[..1], "a revoked access token after a refresh").await;
+}
+
+/// With a refresh token, the current one or a retired one, dies its whole session (RFC 7009 §2.1).
+pub async fn a_refresh_token_takes_its_session_along(store: &impl TokenStore) {
+    for retired in [false, true] {
+        let mut login = Login::opened(store, UserId::generate()).await;
+        let first = login.clone();
+        login.rotate(store, now()).await;
+        let id = if retired { first.refresh() } else { login.refresh() };
+        for sessions in [1, 0] {
+            let revoked = answer(store.revoke_token(id, now()).await);
+            expect_covered(revoked, sessions, [first.reported(), login.reported()], "a refresh token revoked");
+            expect_revoked(store, &login.tokens, "the current pair of a revoked refresh token's session").await;
+            expect_revoked(store, &first.tokens, "the pair before in a revoked refresh token's session").await;
+            assert!(held(store, &login).await.revoked, "the session of a revoked refresh token");
+        }
+    }
+}
+
+/// A revoked single-use token is refused, and its session lives.
+pub async fn a_single_use_token_dies_alone(store: &impl TokenStore) {
+    let login = Login::opened(store, UserId::generate()).await;
+    let token = login.single_use(now());
+    let _ = answer(store.record_token(token.clone()).await);
+    for _ in 0..2 {
+        expect_covered(answer(store.revoke_token(token.token_id, now()).await), 0, [], "a single-use token revoked");
+    }
+    assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "a revoked single-use token");
+    expect_revoked(store, &[token], "after a single-use token was revoked").await;
+    expect_active(store, &login.tokens, "beside a revoked single-use token").await;
+    assert_eq!(held(store, &login).await, login.session, "the session of a revoked single-use token");
+}
+
+/// A revoked session is marked, and every token of it is dead: each pair, old and new, and what else was recorded. What is
+/// reported are its access tokens that have not expired, on a repeated call as well, also those revoked one by one before.
+pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore) {
+    let user = UserId::generate();
+    let bystander = Login::opened(store, user).await;
+    let at = now();
+    let mut login = Login::new(user, earlier(at, ACCESS_LIFE / 2)).admit(store).await;
+    let first = login.clone();
+    login.rotate(store, at).await;
+    let single = login.single_use(at);
+    assert_eq!(answer(store.record_token(single.clone()).await), Admission::Admitted, "a token of a live session");
+    let _ = answer(store.revoke_token(first.access(), at).await);
+
+    for sessions in [1, 0] {
+        let revoked = answer(store.revoke_session(login.id(), at).await);
+        expect_covered(revoked, sessions, [first.reported(), login.reported()], "a session revoked");
+        expect_revoked(store, &first.tokens, "the first pair of a revoked session").await;
+        expect_revoked(store, &login.tokens, "the current pair of a revoked session").await;
+        expect_revoked(store, std::slice::from_ref(&single), "a single-use token of a revoked session").await;
+        assert!(held(store, &login).await.revoked, "a session after its revocation");
+    }
+    let expiry = first.session.current.access_expires_at;
+    let before = earlier(expiry, MILLISECOND);
+    let all = [first.reported(), login.reported()];
+    expect_covered(answer(store.revoke_session(login.id(), before).await), 0, all, "just before the first one expires");
+    let revoked = answer(store.revoke_session(login.id(), expiry).await);
+    expect_covered(revoked, 0, [login.reported()], "when the first one has expired");
+    let revoked = answer(store.revoke_session(login.id(), later(at, ACCESS_LIFE)).await);
+    expect_covered(revoked, 0, [], "when both have expired");
+
+    assert_eq!(held(store, &bystander).await, bystander.session, "another session of the same user");
+    expect_active(store, &bystander.tokens, "in another session of the same user").await;
+}
+
+/// Revoking a user revokes all sessions but the one excepted, which goes on to refresh; other users are not touched. The fence
+/// rises each time.
+pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore) {
+    let user = UserId::generate();
+    let stranger = Login::opened(store, UserId::generate()).await;
+    let mut kept = Login::opened(store, user).await;
+    let doomed = [Login::opened(store, user).await, Login::opened(store, user).await];
+    let reported = doomed.each_ref().map(Login::reported);
+    for sessions in [2, 0] {
+        let before = answer(store.user_fence(user).await);
+        let revoked = answer(store.revoke_user(user, Some(kept.id()), now()).await);
+        expect_covered(revoked, sessions, reported, "a user revoked but for one session");
+        assert!(answer(store.user_fence(user).await).epoch > before.epoch, "each revocation raises the fence");
+        for login in &doomed {
+            expect_revoked(store, &login.tokens, "a session of a revoked user").await;
+            let expected = Session { revoked: true, ..login.session.clone() };
+            assert_eq!(held(store, login).await, expected, "a session of a revoked user");
+        }
+        expect_active(store, &kept.tokens, "in the session excepted").await;
+        kept.rotate(store, now()).await;
+    }
+    let mut listed = answer(store.sessions(user, now()).await);
+    assert_eq!(listed.pop().map(|session| session.session_id), Some(kept.id()), "the session excepted is listed");
+    assert_eq!(listed, [], "sessions of a revoked user");
+
+    let revoked = answer(store.revoke_user(user, None, now()).await);
+    assert_eq!(revoked.sessions, 1, "the session excepted before");
+    expect_revoked(store, &kept.tokens, "after all sessions were revoked").await;
+    expect_active(store, &stranger.tokens, "another user's").await;
+    assert_eq!(held(store, &stranger).await, stranger.session, "another user's session");
+}
+
+/// Of many revocations of one session that run at once each names its access tokens, and one is told that it turned it.
+pub async fn concurrent_revocations_agree<S: TokenStore>(store: &Arc<S>) {
+    let login = Login::opened(&**store, UserId::generate()).await;
+    let revocations = at_once((0..16).map(|_| {
+        let (store, session) = (Arc::clone(store), login.id());
+        async move { answer(store.revoke_session(session, now()).await) }
+    }))
+    .await;
+    let turned: u64 = revocations.iter().map(|revoked| revoked.sessions).sum();
+    assert_eq!(turned, 1, "calls that turned the session from active to revoked");
+    for revoked in revocations {
+        let sessions = revoked.sessions;
+        expect_covered(revoked, sessions, [login.reported()], "one of many revocations");
+    }
+    expect_revoked(&**store, &login.tokens, "after many revocations").await;
+}

@@ -1,0 +1,90 @@
+//! Used once.
+
+use std::sync::Arc;
+
+use super::fixture::{
+    Login, MILLISECOND, ROUNDS, Task, answer, at_once, expect_active, expect_not_active, expect_revoked, now,
+};
+use crate::{
+    clock::earlier,
+    id::{TokenId, UserId},
+    store::{Admission, Consumed, TokenStore},
+};
+
+/// Of many uses of a single-use token that run at once one is accepted; afterwards it is dead for good.
+pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>) {
+    let login = Login::opened(&**store, UserId::generate()).await;
+    let token = login.single_use(now());
+    assert_eq!(answer(store.record_token(token.clone()).await), Admission::Admitted, "a token of a live session");
+    let uses = at_once((0..64).map(|_| {
+        let (store, id) = (Arc::clone(store), token.token_id);
+        async move { answer(store.consume(id, now()).await) }
+    }))
+    .await;
+    let accepted = uses.iter().filter(|used| **used == Consumed::Accepted).count();
+    assert_eq!(accepted, 1, "uses of one single-use token that were accepted");
+    assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "one more use");
+    expect_revoked(&**store, &[token], "a single-use token that was used").await;
+    expect_active(&**store, &login.tokens, "the pair of a session whose single-use token was used").await;
+}
+
+/// A token that is unknown, of another kind, expired or of a revoked session is refused, and using what may not be used does it
+/// no harm.
+pub async fn whatever_else_is_refused(store: &impl TokenStore) {
+    let login = Login::opened(store, UserId::generate()).await;
+    assert_eq!(answer(store.consume(TokenId::generate(), now()).await), Consumed::Refused, "an unknown token");
+    for token in &login.tokens {
+        let used = answer(store.consume(token.token_id, now()).await);
+        assert_eq!(used, Consumed::Refused, "a token of the kind {} used as a single-use token", token.kind);
+    }
+    expect_active(store, &login.tokens, "tokens refused for single use").await;
+
+    let token = login.single_use(now());
+    let _ = answer(store.record_token(token.clone()).await);
+    let used = answer(store.consume(token.token_id, token.expires_at).await);
+    assert_eq!(used, Consumed::Refused, "a single-use token at its expiry");
+    let used = answer(store.consume(token.token_id, earlier(token.expires_at, MILLISECOND)).await);
+    assert_eq!(used, Consumed::Accepted, "a single-use token just before its expiry");
+
+    let token = login.single_use(now());
+    let _ = answer(store.record_token(token.clone()).await);
+    let _ = answer(store.revoke_session(login.id(), now()).await);
+    assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "a revoked session's token");
+}
+
+/// No token is recorded for a session that is revoked or unknown.
+pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore) {
+    let revoked = Login::opened(store, UserId::generate()).await;
+    let _ = answer(store.revoke_session(revoked.id(), now()).await);
+    let unknown = Login::new(UserId::generate(), now());
+    for (login, what) in [(revoked, "a revoked session"), (unknown, "an unknown session")] {
+        let token = login.single_use(now());
+        assert_eq!(answer(store.record_token(token.clone()).await), Admission::Fenced, "a token of {what}");
+        assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "a token of {what} used");
+        expect_not_active(store, &[token], what).await;
+    }
+}
+
+/// A token recorded beside the revocation of its session is fenced or found by it: when both have returned it is not active and
+/// not accepted.
+pub async fn revoking_a_session_finds_every_token<S: TokenStore>(store: &Arc<S>) {
+    for _ in 0..ROUNDS {
+        let login = Login::opened(&**store, UserId::generate()).await;
+        let (token, session) = (login.single_use(now()), login.id());
+        let (recorder, copy) = (Arc::clone(store), token.clone());
+        let revoker = Arc::clone(store);
+        let tasks: [Task<Option<Admission>>; 2] = [
+            Box::pin(async move { Some(answer(recorder.record_token(copy).await)) }),
+            Box::pin(async move {
+                let _ = answer(revoker.revoke_session(session, now()).await);
+                None
+            }),
+        ];
+        let ends = at_once(tasks).await;
+        assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "used after a revocation");
+        match ends[0] {
+            Some(Admission::Admitted) => expect_revoked(&**store, &[token], "admitted beside a revocation").await,
+            _ => expect_not_active(&**store, &[token], "fenced beside a revocation").await,
+        }
+    }
+}
