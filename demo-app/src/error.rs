@@ -64,10 +64,6 @@ impl ApiError {
         Self::unavailable()
     }
 
-    pub(crate) fn field(name: &'static str, rule: &'static str) -> Self {
-        Self::Fields(BTreeMap::from([(name, rule)]))
-    }
-
     /// Status, `error`, `error_description`.
     fn words(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -81,9 +77,11 @@ impl ApiError {
             Self::InvalidCredentials => {
                 (StatusCode::UNAUTHORIZED, "invalid_credentials", "The username or the password is wrong")
             }
-            Self::InvalidGrant => {
-                (StatusCode::UNAUTHORIZED, "invalid_grant", "The refresh token is expired, revoked or otherwise not valid")
-            }
+            Self::InvalidGrant => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_grant",
+                "The refresh token is expired, revoked or otherwise not valid",
+            ),
             Self::InvalidScope => {
                 (StatusCode::BAD_REQUEST, "invalid_scope", "The scope is unknown or more than the user may have")
             }

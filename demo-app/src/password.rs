@@ -142,10 +142,17 @@ mod tests {
     #[tokio::test]
     async fn a_hash_made_with_less_is_outdated_and_one_made_with_more_is_not() {
         let hash = passwords(8, 2).hash(&"correct horse".to_owned().into()).await.unwrap();
-        for (mib, passes, expected) in
-            [(8, 2, Verdict::Right), (9, 2, Verdict::RightAndOutdated), (8, 3, Verdict::RightAndOutdated), (7, 1, Verdict::Right)]
-        {
-            assert_eq!(verdict(&passwords(mib, passes), "correct horse", Some(&hash)).await, expected, "{mib} {passes}");
+        for (mib, passes, expected) in [
+            (8, 2, Verdict::Right),
+            (9, 2, Verdict::RightAndOutdated),
+            (8, 3, Verdict::RightAndOutdated),
+            (7, 1, Verdict::Right),
+        ] {
+            assert_eq!(
+                verdict(&passwords(mib, passes), "correct horse", Some(&hash)).await,
+                expected,
+                "{mib} {passes}"
+            );
         }
     }
 

@@ -58,7 +58,7 @@ impl RateLimit {
             let recent = failures.get(&key)?.iter().filter(|at| now < **at + WINDOW);
             // The limit is open again when the oldest of the last `limit` failures leaves the window.
             let oldest = recent.rev().nth(key.limit() - 1)?;
-            Some(*oldest + WINDOW - now)
+            Some((*oldest + WINDOW).saturating_sub(now))
         });
         waits.max()
     }

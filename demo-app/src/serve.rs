@@ -1,6 +1,6 @@
 //! The server: connections, their limits, and how it ends.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
 use http::Request;
@@ -57,10 +57,9 @@ fn connection(
 ) {
     // Small answers should not wait for more to send.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: Request<hyper_util_incoming::Incoming>| {
+    let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        let answer = app.clone().oneshot(request);
-        async move { answer.await.or_else(|never: Infallible| match never {}) }
+        app.clone().oneshot(request)
     });
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let connection = graceful.watch(connection.into_owned());

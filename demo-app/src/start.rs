@@ -1,6 +1,9 @@
 //! From flags to a running server.
 
-use std::{future::Future, io, io::Write as _, path::Path, pin::Pin, sync::Arc, time::Duration, time::Instant, time::SystemTime};
+use std::{
+    future::Future, io, io::Write as _, path::Path, pin::Pin, sync::Arc, time::Duration, time::Instant,
+    time::SystemTime,
+};
 
 use auth_layer::{
     Authority,
@@ -74,7 +77,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
         return Err(StartError::RedisAlone);
     }
     if !config.clients.is_empty() {
-        tracing::warn!(count = config.clients.len(), "OAuth clients are configured; this version has no endpoint for them");
+        tracing::warn!(
+            count = config.clients.len(),
+            "OAuth clients are configured; this version has no endpoint for them"
+        );
     }
     let stop = stop_signal().map_err(StartError::Signals)?;
     create_data_dir(&config)?;
@@ -87,7 +93,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
         authority: stores.authority,
         users: stores.users,
         passwords: Passwords::new()?,
-        rate_limit: (config.rate_limit == Switch::On).then(Arc::default::<RateLimit>).map(Arc::from),
+        rate_limit: (config.rate_limit == Switch::On).then(Arc::<RateLimit>::default),
         shared_cache: stores.shared_cache,
         started: Instant::now(),
     };
@@ -104,7 +110,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
 }
 
 fn embedded(config: &Config, keys: Keyring) -> Result<Stores, StartError> {
-    let store = EmbeddedStore::open(config.data_dir.join("tokens.redb"))?;
+    let store = EmbeddedStore::new();
     let users = EmbeddedUsers::open(&config.data_dir.join("users.redb"))?;
     Ok(Stores { authority: authority(config, keys, store), users: Users::Embedded(users), shared_cache: None })
 }
@@ -194,8 +200,12 @@ async fn purge(authority: Authority<Identity>) {
     loop {
         tokio::time::sleep(PURGE_EVERY).await;
         match authority.purge_expired().await {
-            Ok(purged) => tracing::info!(tokens = purged.tokens, sessions = purged.sessions, "removed what had expired"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "what has expired cannot be removed"),
+            Ok(purged) => {
+                tracing::info!(tokens = purged.tokens, sessions = purged.sessions, "removed what had expired");
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "what has expired cannot be removed");
+            }
         }
     }
 }

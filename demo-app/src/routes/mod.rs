@@ -16,7 +16,7 @@ use serde::Serialize;
 
 /// RFC 6749 §5.1.
 #[derive(Serialize)]
-struct TokenResponse {
+pub(crate) struct TokenResponse {
     access_token: String,
     token_type: &'static str,
     expires_in: u64,

@@ -36,7 +36,9 @@ impl EmbeddedUsers {
             write.commit()?;
             Ok(database)
         };
-        open().map(|database| Self(Arc::new(database))).map_err(|error| UsersError::new("the user file cannot be opened", error))
+        open()
+            .map(|database| Self(Arc::new(database)))
+            .map_err(|error| UsersError::new("the user file cannot be opened", error))
     }
 
     pub(super) async fn add(&self, user: User) -> Result<Added, UsersError> {

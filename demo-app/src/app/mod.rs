@@ -84,3 +84,6 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a handler panicked");
     ApiError::Internal.into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! The documents, in BSON's own types.
+//!
+//! Never serde's derive on `uuid::Uuid` or `chrono::DateTime`: that writes binary subtype 0, which no filter finds, and text, which no TTL
+//! index expires.
+
+mod session;
+mod token;
+
+use bson::{DateTime, Uuid};
+use serde::Deserialize;
+
+pub(super) use session::{PairDocument, RetiredDocument, SessionDocument};
+pub(super) use token::{AccessDocument, StatusDocument, TokenDocument};
+
+use crate::{
+    clock::Timestamp,
+    id::Id,
+    store::{StoreError, StoreErrorKind, UserFence},
+};
+
+/// A user's fence; read only, for it is changed by updates alone.
+#[derive(Debug, Deserialize)]
+pub(super) struct SubjectDocument {
+    /// Absent is 0.
+    pub(super) epoch: Option<i64>,
+    /// Absent is false.
+    disabled: Option<bool>,
+}
+
+impl SubjectDocument {
+    pub(super) fn fence(&self) -> Result<UserFence, StoreError> {
+        let epoch = u64::try_from(self.epoch.unwrap_or_default()).map_err(|error| corrupt().with_source(error))?;
+        Ok(UserFence { epoch, disabled: self.disabled.unwrap_or_default() })
+    }
+}
+
+/// Of any document its `_id`.
+#[derive(Debug, Deserialize)]
+pub(super) struct IdDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: Uuid,
+}
+
+/// Binary, subtype 4.
+pub(super) fn uuid<K>(id: Id<K>) -> Uuid {
+    Uuid::from_bytes(*id.as_bytes())
+}
+
+fn id<K>(uuid: Uuid) -> Id<K> {
+    Id::from_uuid(uuid::Uuid::from_bytes(uuid.bytes()))
+}
+
+/// Milliseconds: anything finer is cut off, so that a stored expiry is never later than the one given.
+pub(super) fn date(moment: Timestamp) -> DateTime {
+    DateTime::from_chrono(moment)
+}
+
+pub(super) fn corrupt() -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "a document in MongoDB is not what this store writes")
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{Bson, Document, deserialize_from_document, doc, serialize_to_document, spec::BinarySubtype};
+    use chrono::{TimeZone, Utc};
+
+    use super::*;
+    use crate::{
+        id::{SessionId, TokenId, UserId},
+        store::{ActiveToken, Pair, Retired, Session, TokenKind, TokenRecord, TokenStatus},
+    };
+
+    fn moment(seconds: i64) -> Timestamp {
+        Utc.timestamp_opt(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn token(jwt_token: Option<&str>) -> TokenRecord {
+        TokenRecord {
+            token_id: TokenId::generate(),
+            user_id: UserId::generate(),
+            session_id: SessionId::generate(),
+            kind: TokenKind::SingleUse,
+            issued_at: moment(0),
+            expires_at: moment(60),
+            jwt_token: jwt_token.map(str::to_owned),
+        }
+    }
+
+    fn session() -> Session {
+        Session {
+            session_id: SessionId::generate(),
+            user_id: UserId::generate(),
+            client_id: "demo-app".to_owned(),
+            user_agent: Some("curl/8".to_owned()),
+            created_at: moment(0),
+            last_used_at: moment(1),
+            ends_at: moment(9_000),
+            revoked: false,
+            current: Pair {
+                access_id: TokenId::generate(),
+                refresh_id: TokenId::generate(),
+                issued_at: moment(1),
+                access_expires_at: moment(900),
+                refresh_expires_at: moment(3_000),
+                scope: "profile admin".parse().unwrap(),
+                custom: r#"{"tenant":7}"#.to_owned(),
+                kid: "k1".to_owned(),
+                sealed_signatures: Some(vec![0, 255, 7]),
+            },
+            previous: Some(Retired { refresh_id: TokenId::generate(), at: moment(1) }),
+        }
+    }
+
+    /// The document as the server would get it: through bytes, so that a type lost in serialisation shows.
+    fn stored(value: &impl serde::Serialize) -> Document {
+        let bytes = bson::serialize_to_vec(value).unwrap();
+        Document::from_reader(bytes.as_slice()).unwrap()
+    }
+
+    fn assert_uuid(value: &Bson, id: &[u8; 16]) {
+        let Bson::Binary(binary) = value else { panic!("{value:?} is not binary") };
+        assert_eq!((binary.subtype, binary.bytes.as_slice()), (BinarySubtype::Uuid, id.as_slice()));
+    }
+
+    #[test]
+    fn a_token_is_written_with_the_fields_and_types_of_the_contract() {
+        let record = token(None);
+        let document = stored(&TokenDocument::from(&record));
+        let fields: Vec<_> = document.keys().map(String::as_str).collect();
+        assert_eq!(fields, ["_id", "user_id", "session_id", "kind", "issued_at", "expires_at", "revoked"]);
+        assert_uuid(&document["_id"], record.token_id.as_bytes());
+        assert_uuid(&document["user_id"], record.user_id.as_bytes());
+        assert_uuid(&document["session_id"], record.session_id.as_bytes());
+        assert_eq!(document["kind"], Bson::from("single_use"));
+        assert_eq!(document["issued_at"], Bson::DateTime(DateTime::from_millis(1_800_000_000_000)));
+        assert_eq!(document["expires_at"], Bson::DateTime(DateTime::from_millis(1_800_000_060_000)));
+        assert_eq!(document["revoked"], Bson::Boolean(false));
+        assert_eq!(stored(&TokenDocument::from(&token(Some("a.b.c"))))["jwt_token"], Bson::from("a.b.c"));
+    }
+
+    #[test]
+    fn a_session_is_written_in_types_that_filters_and_ttl_indexes_find_and_comes_back_equal() {
+        let session = session();
+        let document = stored(&SessionDocument::opening(session.clone(), 7));
+        assert_uuid(&document["_id"], session.session_id.as_bytes());
+        assert_uuid(&document["user_id"], session.user_id.as_bytes());
+        assert_eq!(document["epoch"], Bson::Int64(7));
+        assert_eq!(document["pending"], Bson::Boolean(true));
+        for field in ["created_at", "last_used_at", "ends_at"] {
+            assert!(matches!(document[field], Bson::DateTime(_)), "{field}");
+        }
+        let current = document.get_document("current").unwrap();
+        assert_uuid(&current["access_id"], session.current.access_id.as_bytes());
+        assert_uuid(&current["refresh_id"], session.current.refresh_id.as_bytes());
+        for field in ["issued_at", "access_expires_at", "refresh_expires_at"] {
+            assert!(matches!(current[field], Bson::DateTime(_)), "{field}");
+        }
+        let previous = document.get_document("previous").unwrap();
+        assert_uuid(&previous["refresh_id"], session.previous.unwrap().refresh_id.as_bytes());
+        assert!(matches!(previous["at"], Bson::DateTime(_)));
+
+        let read: SessionDocument = deserialize_from_document(document).unwrap();
+        assert_eq!(Session::try_from(read).unwrap(), session);
+    }
+
+    #[test]
+    fn an_update_writes_a_pair_in_the_same_types_as_an_insert() {
+        let pair = session().current;
+        let updated = bson::serialize_to_bson(&PairDocument::from(pair.clone())).unwrap();
+        assert_uuid(&updated.as_document().unwrap()["refresh_id"], pair.refresh_id.as_bytes());
+        let inserted = stored(&PairDocument::from(pair));
+        assert_eq!(updated, Bson::Document(inserted));
+    }
+
+    #[test]
+    fn only_a_record_that_says_so_is_active() {
+        let record = token(None);
+        let status = |document: &Document| {
+            deserialize_from_document::<StatusDocument>(document.clone()).ok().and_then(|read| read.status().ok())
+        };
+        let whole = serialize_to_document(&TokenDocument::from(&record)).unwrap();
+        assert_eq!(status(&whole), Some(TokenStatus::Active(ActiveToken::from(&record))));
+
+        for field in ["revoked", "user_id", "session_id", "kind", "expires_at"] {
+            let mut partial = whole.clone();
+            partial.remove(field);
+            assert_eq!(status(&partial), None, "without {field}");
+        }
+        for (field, value) in [
+            ("revoked", Bson::from("false")),
+            ("revoked", Bson::Int32(0)),
+            ("kind", Bson::from("Access")),
+            ("user_id", Bson::from(record.user_id.to_string())),
+            (
+                "session_id",
+                Bson::from(bson::Binary {
+                    subtype: BinarySubtype::Generic,
+                    bytes: record.session_id.as_bytes().to_vec(),
+                }),
+            ),
+            ("expires_at", Bson::Int64(1_800_000_060)),
+        ] {
+            let mut odd = whole.clone();
+            odd.insert(field, value.clone());
+            assert_eq!(status(&odd), None, "{field}: {value}");
+        }
+        assert_eq!(status(&doc! { "_id": uuid(record.token_id), "revoked": true }), Some(TokenStatus::Revoked));
+    }
+
+    #[test]
+    fn a_fence_made_by_hand_is_read_with_its_defaults_and_a_negative_epoch_is_corrupt() {
+        let read = |document: Document| deserialize_from_document::<SubjectDocument>(document).unwrap().fence();
+        assert_eq!(read(doc! {}).unwrap(), UserFence::default());
+        assert_eq!(read(doc! { "disabled": true }).unwrap(), UserFence { epoch: 0, disabled: true });
+        assert_eq!(read(doc! { "epoch": 3_i32 }).unwrap(), UserFence { epoch: 3, disabled: false });
+        assert_eq!(read(doc! { "epoch": -1_i64 }).unwrap_err().kind(), StoreErrorKind::Corrupt);
+    }
+}

@@ -1,0 +1,74 @@
+//! How the store is set up, and what is made of a URI.
+
+use std::time::Duration;
+
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
+
+use super::records;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// How a [`MongoStore`](super::MongoStore) works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MongoOptions {
+    /// How long records are kept beyond their expiry: the leeway with which tokens are checked plus the most by which clocks
+    /// may differ. MongoDB counts it in whole seconds; fractions are rounded up. 330 s by default. The store that was started
+    /// last sets it for all.
+    pub retention_margin: Duration,
+    /// After how long an operation fails with [`Unavailable`](StoreErrorKind::Unavailable). 2 s by default.
+    pub operation_timeout: Duration,
+}
+
+impl Default for MongoOptions {
+    fn default() -> Self {
+        Self { retention_margin: Duration::from_secs(330), operation_timeout: Duration::from_secs(2) }
+    }
+}
+
+/// The driver's options for `uri`, with our defaults for what it leaves open.
+///
+/// The driver's word on a bad URI is not passed on: it may quote the part that it stumbled over, which can be the password.
+pub(super) async fn client_options(uri: &str) -> Result<ClientOptions, StoreError> {
+    let mut options = ClientOptions::parse(uri)
+        .await
+        .map_err(|_| StoreError::new(StoreErrorKind::Unsupported, "the MongoDB URI cannot be read"))?;
+    options.server_selection_timeout.get_or_insert(Duration::from_secs(1));
+    options.connect_timeout.get_or_insert(Duration::from_secs(1));
+    options.heartbeat_freq.get_or_insert(Duration::from_millis(500));
+    options.max_pool_size.get_or_insert(100);
+    options.app_name.get_or_insert_with(|| "auth-layer".to_owned());
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    options.read_concern = Some(records::read_concern());
+    options.write_concern = Some(records::write_concern(None));
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_uri_keeps_its_timeouts_but_not_its_concerns() {
+        let options = client_options(
+            "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=7000&maxPoolSize=3&readPreference=secondary&w=1&readConcernLevel=majority",
+        )
+        .await
+        .unwrap();
+        assert_eq!(options.server_selection_timeout, Some(Duration::from_secs(7)));
+        assert_eq!(options.max_pool_size, Some(3));
+        assert_eq!(options.connect_timeout, Some(Duration::from_secs(1)));
+        assert_eq!(options.selection_criteria, Some(SelectionCriteria::ReadPreference(ReadPreference::Primary)));
+        assert_eq!(options.write_concern, Some(records::write_concern(None)));
+        assert_eq!(options.read_concern, Some(records::read_concern()));
+    }
+
+    #[tokio::test]
+    async fn a_bad_uri_is_refused_without_a_word_of_it() {
+        for uri in
+            ["mongodb://user:s3cr/et@127.0.0.1", "mongodb://user:s3cret@127.0.0.1/?w=s3cret&tls=s3cret", "s3cret"]
+        {
+            let error = client_options(uri).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+            assert!(!format!("{error:?} {error}").contains("s3cr"), "{error:?}");
+        }
+    }
+}

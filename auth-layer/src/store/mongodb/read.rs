@@ -1,0 +1,71 @@
+//! What only reads.
+
+use std::sync::Arc;
+
+use bson::doc;
+use futures_util::{TryStreamExt, future::try_join};
+
+use super::{
+    document::{StatusDocument, date, uuid},
+    fault::fault,
+    records::Records,
+};
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+    store::{Session, StoreError, TokenStatus, UserFence},
+};
+
+impl Records {
+    pub(super) async fn token_status(self: Arc<Self>, id: TokenId) -> Result<TokenStatus, StoreError> {
+        self.lookup(id).await
+    }
+
+    pub(super) async fn user_fence(self: Arc<Self>, user: UserId) -> Result<UserFence, StoreError> {
+        let found = self.subjects.find_one(doc! { "_id": uuid(user) }).max_time(self.limit).await;
+        found
+            .map_err(fault("could not read a user's fence"))?
+            .map_or(Ok(UserFence::default()), |subject| subject.fence())
+    }
+
+    /// Neither read decides anything for good: a rotation is decided by its own commit.
+    pub(super) async fn presented(
+        self: Arc<Self>,
+        session: SessionId,
+        refresh: TokenId,
+    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
+        let (session, token) = try_join(self.session(session), self.lookup(refresh)).await?;
+        Ok(session.map(|session| (session, token)))
+    }
+
+    pub(super) async fn sessions_of(self: Arc<Self>, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        let what = "could not list sessions";
+        let live = doc! {
+            "user_id": uuid(user),
+            "revoked": false,
+            "pending": { "$ne": true },
+            "current.refresh_expires_at": { "$gt": date(now) },
+        };
+        let newest = doc! { "created_at": -1, "_id": -1 };
+        let found = self.sessions.find(live).sort(newest).max_time(self.limit).await.map_err(fault(what))?;
+        found.map_err(fault(what)).and_then(|document| async { document.try_into() }).try_collect().await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let found = self.sessions.find_one(doc! { "_id": uuid(id) }).max_time(self.limit).await;
+        found.map_err(fault("could not read a session"))?.map(Session::try_from).transpose()
+    }
+
+    async fn lookup(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        let found = self
+            .tokens
+            .clone_with_type::<StatusDocument>()
+            .find_one(doc! { "_id": uuid(id) })
+            .projection(doc! { "_id": 0, "user_id": 1, "session_id": 1, "kind": 1, "expires_at": 1, "revoked": 1 })
+            .max_time(self.limit)
+            .await;
+        found
+            .map_err(fault("could not read a token's record"))?
+            .map_or(Ok(TokenStatus::Unknown), |token| token.status())
+    }
+}

@@ -1,0 +1,160 @@
+//! What revokes: the committing document first, then the sweep. Each step can be repeated, and a retry repeats all of them.
+
+use std::sync::Arc;
+
+use bson::{Bson, Document, Uuid, doc};
+use futures_util::TryStreamExt;
+use mongodb::options::ReturnDocument;
+
+use super::{
+    document::{AccessDocument, IdDocument, StatusDocument, SubjectDocument, corrupt, date, uuid},
+    fault::{fault, is_duplicate_key},
+    records::Records,
+};
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+    store::{Revoked, StoreError, TokenKind},
+};
+
+impl Records {
+    pub(super) async fn revoke_token(self: Arc<Self>, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
+        let found = self
+            .tokens
+            .clone_with_type::<StatusDocument>()
+            .find_one_and_update(doc! { "_id": uuid(id) }, dead())
+            .max_time(self.limit)
+            .await;
+        let Some(found) = found.map_err(fault("could not revoke a token"))? else { return Ok(Revoked::default()) };
+        let token = found.record()?;
+        match token.kind {
+            TokenKind::Refresh => self.revoke_session(token.session_id, now).await,
+            TokenKind::Access if token.expires_at > now => {
+                Ok(Revoked { access_tokens: vec![(id, token.expires_at)], sessions: 0 })
+            }
+            TokenKind::Access | TokenKind::SingleUse => Ok(Revoked::default()),
+        }
+    }
+
+    pub(super) async fn revoke_session(
+        self: Arc<Self>,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        let live = doc! { "_id": uuid(session), "revoked": { "$ne": true } };
+        let ended = self.sessions.update_one(live, dead()).await.map_err(fault("could not revoke a session"))?;
+        // Also where the session was dead before: an earlier try may have stopped here.
+        let access_tokens = self.sweep(doc! { "session_id": uuid(session) }, now).await?;
+        Ok(Revoked { access_tokens, sessions: ended.modified_count })
+    }
+
+    pub(super) async fn revoke_user(
+        self: Arc<Self>,
+        user: UserId,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        let epoch = self.raise_fence(user, doc! { "$inc": { "epoch": 1_i64 } }).await?;
+        self.revoke_before(user, epoch, except, now).await
+    }
+
+    pub(super) async fn disable_user(self: Arc<Self>, user: UserId, now: Timestamp) -> Result<Revoked, StoreError> {
+        let step = doc! { "$inc": { "epoch": 1_i64 }, "$set": { "disabled": true } };
+        let epoch = self.raise_fence(user, step).await?;
+        self.revoke_before(user, epoch, None, now).await
+    }
+
+    pub(super) async fn enable_user(self: Arc<Self>, user: UserId) -> Result<Revoked, StoreError> {
+        let enabled = doc! { "$set": { "disabled": false } };
+        let done = self.subjects.update_one(doc! { "_id": uuid(user) }, enabled).await;
+        done.map_err(fault("could not enable a user")).map(|_| Revoked::default())
+    }
+
+    /// Applies `step` to the user's document, making it where there is none, and answers the epoch that it led to.
+    async fn raise_fence(&self, user: UserId, step: Document) -> Result<i64, StoreError> {
+        let raise = || {
+            self.subjects
+                .find_one_and_update(doc! { "_id": uuid(user) }, step.clone())
+                .upsert(true)
+                .return_document(ReturnDocument::After)
+                .max_time(self.limit)
+        };
+        let raised = match raise().await {
+            // Another call made the document a moment ago, and nothing removes it.
+            Err(error) if is_duplicate_key(&error) => raise().await,
+            raised => raised,
+        };
+        let raised = raised.map_err(fault("could not raise a user's fence"))?;
+        raised.as_ref().and_then(|SubjectDocument { epoch, .. }| *epoch).ok_or_else(corrupt)
+    }
+
+    /// Revokes what was opened before `epoch`. A session opened under it began after the fence was raised and is spared.
+    async fn revoke_before(
+        &self,
+        user: UserId,
+        epoch: i64,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        let user = uuid(user);
+        let except = except.map(uuid);
+        let mut older = doc! { "user_id": user, "epoch": { "$not": { "$gte": epoch } }, "revoked": { "$ne": true } };
+        if let Some(except) = except {
+            older.insert("_id", doc! { "$ne": except });
+        }
+        let ended = self.sessions.update_many(older, dead()).await;
+        let sessions = ended.map_err(fault("could not revoke a user's sessions"))?.modified_count;
+
+        // From the tokens' side, so that a token whose session is gone is found as well. The tokens first and the spared
+        // sessions second: a session is recorded before its tokens, so that a spared one with a token in the list is in the second, too.
+        let listed = self.tokens.distinct("session_id", doc! { "user_id": user }).max_time(self.limit).await;
+        let listed = listed.map_err(fault("could not list the sessions of a user's tokens"))?;
+        let spared = self.opened_under(user, epoch).await?;
+        let except = except.map(Bson::from);
+        let doomed: Vec<Bson> = listed
+            .into_iter()
+            .filter(|session| Some(session) != except.as_ref() && !spared.contains(session))
+            .collect();
+        let access_tokens = self.sweep(doc! { "user_id": user, "session_id": { "$in": doomed } }, now).await?;
+        Ok(Revoked { access_tokens, sessions })
+    }
+
+    async fn opened_under(&self, user: Uuid, epoch: i64) -> Result<Vec<Bson>, StoreError> {
+        let what = "could not list a user's new sessions";
+        let found = self
+            .sessions
+            .clone_with_type::<IdDocument>()
+            .find(doc! { "user_id": user, "epoch": { "$gte": epoch } })
+            .projection(doc! { "_id": 1 })
+            .max_time(self.limit)
+            .await
+            .map_err(fault(what))?;
+        found.map_ok(|session| Bson::from(session.id)).try_collect().await.map_err(fault(what))
+    }
+
+    /// Revokes the tokens that match, then lists the access tokens among them that have not expired, whoever revoked them.
+    async fn sweep(&self, tokens: Document, now: Timestamp) -> Result<Vec<(TokenId, Timestamp)>, StoreError> {
+        let what = "could not list the access tokens that were revoked";
+        let mut live = tokens.clone();
+        live.insert("revoked", doc! { "$ne": true });
+        self.tokens.update_many(live, dead()).await.map_err(fault("could not revoke tokens"))?;
+
+        let mut listed = tokens;
+        listed.insert("kind", TokenKind::Access.as_str());
+        listed.insert("expires_at", doc! { "$gt": date(now) });
+        let found = self
+            .tokens
+            .clone_with_type::<AccessDocument>()
+            .find(listed)
+            .projection(doc! { "_id": 1, "expires_at": 1 })
+            .max_time(self.limit)
+            .await
+            .map_err(fault(what))?;
+        found.map_ok(<(TokenId, Timestamp)>::from).try_collect().await.map_err(fault(what))
+    }
+}
+
+/// The one change that a revocation makes, never undone.
+fn dead() -> Document {
+    doc! { "$set": { "revoked": true } }
+}

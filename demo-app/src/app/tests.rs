@@ -1,0 +1,371 @@
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use argon2::Params;
+use auth_layer::{
+    Authority, UserId,
+    keys::{Keyring, SigningKey},
+    store::MemoryStore,
+};
+use axum::{body::Body, extract::ConnectInfo};
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::{
+    password::Passwords,
+    rate_limit::RateLimit,
+    users::{EmbeddedUsers, Role, User, Users},
+};
+
+struct Fixture {
+    state: AppState,
+    _directory: tempfile::TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    fn text(&self, name: &str) -> String {
+        self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.body)).to_owned()
+    }
+}
+
+fn fixture() -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let state = AppState {
+        authority: Authority::builder("http://issuer", "demo-app", keys, MemoryStore::new()).build(),
+        users: Users::Embedded(EmbeddedUsers::open(&directory.path().join("users.redb")).unwrap()),
+        passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
+        rate_limit: Some(Arc::new(RateLimit::default())),
+        shared_cache: None,
+        started: Instant::now(),
+    };
+    Fixture { state, _directory: directory }
+}
+
+impl Fixture {
+    async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
+        let response = app(self.state.clone()).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+        if !parts.status.is_success() {
+            assert!(body["error"].is_string() && body["error_description"].is_string(), "{body}");
+        }
+        if parts.status == StatusCode::UNAUTHORIZED {
+            let challenge = parts.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
+            assert!(challenge.starts_with(r#"Bearer realm="demo-app""#), "{challenge}");
+        }
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(body.to_string().into()).unwrap()).await
+    }
+
+    async fn with_token(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        let body = body.map_or_else(Body::empty, |body| body.to_string().into());
+        self.send(request.body(body).unwrap()).await
+    }
+
+    async fn register(&self, username: &str) {
+        let answer = self.post("/auth/register", json!({ "username": username, "password": PASSWORD })).await;
+        assert_eq!(answer.status, StatusCode::CREATED);
+    }
+
+    async fn log_in(&self, username: &str) -> Answer {
+        let answer = self.post("/auth/login", json!({ "username": username, "password": PASSWORD })).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer
+    }
+
+    async fn stored(&self, username: &str, password_hash: String, role: Role) {
+        let user = User {
+            user_id: UserId::generate(),
+            username: username.into(),
+            password_hash,
+            role,
+            created_at: chrono::Utc::now(),
+        };
+        self.state.users.add(user).await.unwrap();
+    }
+}
+
+const PASSWORD: &str = "correct horse";
+
+#[tokio::test]
+async fn a_session_from_registration_to_logout() {
+    let demo = fixture();
+    demo.register("Ada").await;
+    let login = demo.log_in("ada").await;
+    assert_eq!(login.headers[header::CACHE_CONTROL], "no-store");
+    assert_eq!(login.body["token_type"], "Bearer");
+    assert_eq!(login.body["expires_in"], 900);
+    assert_eq!(login.body["scope"], "profile");
+    let (access, refresh) = (login.text("access_token"), login.text("refresh_token"));
+
+    let me = demo.with_token("GET", "/me", &access, None).await;
+    assert_eq!(me.status, StatusCode::OK);
+    assert_eq!(me.body["username"], "Ada");
+    assert_eq!(me.body["claims"]["sub"], me.body["user_id"]);
+    assert_eq!(me.body["claims"]["client_id"], "demo-app");
+
+    let next = demo.post("/auth/refresh", json!({ "refresh_token": refresh })).await;
+    assert_eq!(next.status, StatusCode::OK);
+    assert_eq!(next.headers[header::CACHE_CONTROL], "no-store");
+
+    assert_eq!(demo.with_token("POST", "/auth/logout", &access, None).await.status, StatusCode::NO_CONTENT);
+    for token in [&access, &next.text("access_token")] {
+        assert_eq!(demo.with_token("GET", "/me", token, None).await.body["error"], "invalid_token");
+        assert_eq!(demo.with_token("POST", "/auth/logout", token, None).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let refused = demo.post("/auth/refresh", json!({ "refresh_token": next.text("refresh_token") })).await;
+    assert_eq!((refused.status, &refused.body["error"]), (StatusCode::UNAUTHORIZED, &json!("invalid_grant")));
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_by_their_owner_only() {
+    let demo = fixture();
+    demo.register("ada").await;
+    demo.register("bob").await;
+    let (first, second) = (demo.log_in("ada").await, demo.log_in("ada").await);
+    let bob = demo.log_in("bob").await.text("access_token");
+    let access = second.text("access_token");
+    let list = demo.with_token("GET", "/auth/sessions", &access, None).await;
+    let list = list.body.as_array().unwrap();
+    assert_eq!(list.len(), 2);
+    assert_eq!(list.iter().filter(|session| session["current"] == true).count(), 1);
+    let other = list.iter().find(|session| session["current"] == false).unwrap();
+    for time in ["created_at", "last_used_at", "expires_at"] {
+        let text = other[time].as_str().unwrap();
+        assert!(text.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(text).is_ok(), "{text}");
+    }
+    let path = format!("/auth/sessions/{}", other["session_id"].as_str().unwrap());
+    for (token, path) in [(&bob, path.as_str()), (&access, "/auth/sessions/rubbish"), (&access, "/auth/sessions/")] {
+        let answer = demo.with_token("DELETE", path, token, None).await;
+        assert_eq!((answer.status, &answer.body["error"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{path}");
+    }
+    assert_eq!(demo.with_token("DELETE", &path, &access, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(demo.with_token("GET", "/me", &first.text("access_token"), None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(demo.with_token("GET", "/me", &access, None).await.status, StatusCode::OK);
+
+    assert_eq!(demo.with_token("POST", "/auth/logout-all", &access, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(demo.with_token("GET", "/me", &access, None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(demo.with_token("GET", "/me", &bob, None).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions_and_can_be_sent_twice() {
+    let demo = fixture();
+    demo.register("ada").await;
+    let (other, mine) = (demo.log_in("ada").await.text("access_token"), demo.log_in("ada").await.text("access_token"));
+    let change = |current: &str, new: &str| Some(json!({ "current_password": current, "new_password": new }));
+
+    let wrong = demo.with_token("POST", "/auth/password", &mine, change("wrong horse", "battery staple")).await;
+    assert_eq!((wrong.status, &wrong.body["error"]), (StatusCode::UNAUTHORIZED, &json!("invalid_credentials")));
+    let short = demo.with_token("POST", "/auth/password", &mine, change(PASSWORD, "short")).await;
+    assert_eq!(short.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(short.body["fields"]["new_password"].is_string());
+    assert_eq!(demo.with_token("GET", "/me", &other, None).await.status, StatusCode::OK);
+
+    for _ in 0..2 {
+        let changed = demo.with_token("POST", "/auth/password", &mine, change(PASSWORD, "battery staple")).await;
+        assert_eq!(changed.status, StatusCode::NO_CONTENT, "{}", changed.body);
+    }
+    assert_eq!(demo.with_token("GET", "/me", &other, None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(demo.with_token("GET", "/me", &mine, None).await.status, StatusCode::OK);
+    let old = demo.post("/auth/login", json!({ "username": "ada", "password": PASSWORD })).await;
+    assert_eq!(old.status, StatusCode::UNAUTHORIZED);
+    let new = demo.post("/auth/login", json!({ "username": "ada", "password": "battery staple" })).await;
+    assert_eq!(new.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn unknown_user_wrong_password_and_disabled_user_have_one_answer() {
+    let demo = fixture();
+    demo.register("ada").await;
+    demo.register("off").await;
+    let off = demo.state.users.by_name("off").await.unwrap().unwrap();
+    demo.state.authority.set_user_disabled(off.user_id, true).await.unwrap();
+    let cases = [("ada", "wrong horse"), ("nobody", PASSWORD), ("off", PASSWORD), ("", ""), ("a b", PASSWORD)];
+    for (username, password) in cases {
+        let answer = demo.post("/auth/login", json!({ "username": username, "password": password })).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{username}");
+        assert_eq!(
+            answer.body,
+            json!({ "error": "invalid_credentials", "error_description": "The username or the password is wrong" })
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bcrypt_hash_is_upgraded_at_the_first_sign_in_and_a_weak_argon2id_too() {
+    let demo = fixture();
+    demo.stored("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
+    let weak = Passwords::with_params(Params::new(32, 1, 1, None).unwrap()).unwrap();
+    demo.stored("weak", weak.hash(&PASSWORD.to_owned().into()).await.unwrap(), Role::User).await;
+    for username in ["old", "weak"] {
+        let wrong = demo.post("/auth/login", json!({ "username": username, "password": "wrong horse" })).await;
+        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+        demo.log_in(username).await;
+        let upgraded = demo.state.users.by_name(username).await.unwrap().unwrap().password_hash;
+        assert!(upgraded.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{upgraded}");
+        demo.log_in(username).await;
+        assert_eq!(demo.state.users.by_name(username).await.unwrap().unwrap().password_hash, upgraded, "once");
+    }
+}
+
+#[tokio::test]
+async fn a_scope_is_what_the_role_allows() {
+    let demo = fixture();
+    demo.register("ada").await;
+    let hash = demo.state.passwords.hash(&PASSWORD.to_owned().into()).await.unwrap();
+    demo.stored("root", hash, Role::Admin).await;
+    let cases = [
+        ("ada", "profile", Ok("profile")),
+        ("ada", "admin", Err("invalid_scope")),
+        ("ada", "profile unknown", Err("invalid_scope")),
+        ("ada", "profile  admin", Err("invalid_scope")),
+        ("root", "admin profile", Ok("admin profile")),
+        ("root", "root", Err("invalid_scope")),
+    ];
+    for (username, scope, expected) in cases {
+        let body = json!({ "username": username, "password": PASSWORD, "scope": scope });
+        let answer = demo.post("/auth/login", body).await;
+        match expected {
+            Ok(granted) => assert_eq!(answer.body["scope"], granted, "{username} {scope}"),
+            Err(error) => {
+                assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{username} {scope}");
+                assert_eq!(answer.body["error"], error, "{username} {scope}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn ten_wrong_passwords_in_a_minute_are_the_limit_and_right_ones_do_not_count() {
+    let demo = fixture();
+    demo.register("ada").await;
+    for _ in 0..12 {
+        demo.log_in("ada").await;
+    }
+    for _ in 0..10 {
+        let wrong = demo.post("/auth/login", json!({ "username": "ada", "password": "wrong horse" })).await;
+        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    }
+    let limited = demo.post("/auth/login", json!({ "username": "ADA", "password": PASSWORD })).await;
+    assert_eq!((limited.status, &limited.body["error"]), (StatusCode::TOO_MANY_REQUESTS, &json!("rate_limited")));
+    let wait: u64 = limited.headers[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn a_single_use_token_opens_one_request() {
+    let demo = fixture();
+    demo.register("ada").await;
+    let access = demo.log_in("ada").await.text("access_token");
+    let issued = demo.with_token("POST", "/auth/single-use", &access, None).await;
+    assert_eq!(issued.status, StatusCode::CREATED);
+    assert!(issued.body["expires_in"].as_u64().unwrap() <= 60);
+    assert!(issued.body.get("refresh_token").is_none());
+    assert_eq!(issued.headers[header::CACHE_CONTROL], "no-store");
+    let once = issued.text("access_token");
+    assert_eq!(demo.with_token("GET", "/me", &once, None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(demo.with_token("POST", "/demo/single-use", &access, None).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(demo.with_token("POST", "/demo/single-use", &once, None).await.status, StatusCode::OK);
+    assert_eq!(demo.with_token("POST", "/demo/single-use", &once, None).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn each_way_of_being_wrong_has_its_answer() {
+    let demo = fixture();
+    demo.register("ada").await;
+    let raw = |method: &str, path: &str, content_type: &str, body: &str| {
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, content_type);
+        demo.send(request.body(body.to_owned().into()).unwrap())
+    };
+    let large = format!(r#"{{"username":"{}"}}"#, "a".repeat(BODY_LIMIT));
+    let json = "application/json";
+    let cases = [
+        ("POST", "/auth/login", json, "{", 400, "invalid_request"),
+        ("POST", "/auth/login", json, "[]", 400, "invalid_request"),
+        ("POST", "/auth/login", json, "", 400, "invalid_request"),
+        ("POST", "/auth/login", "text/plain", "{}", 415, "invalid_request"),
+        ("POST", "/auth/login", "application/x-www-form-urlencoded", "a=b", 415, "invalid_request"),
+        ("POST", "/auth/login", json, "{}", 422, "invalid_request"),
+        ("POST", "/auth/login", json, r#"{"username":1,"password":null}"#, 422, "invalid_request"),
+        ("POST", "/auth/login", json, &large, 413, "invalid_request"),
+        ("POST", "/auth/refresh", json, r#"{"refresh_token":"rubbish"}"#, 401, "invalid_grant"),
+        ("POST", "/auth/refresh", json, r#"{"refresh_token":""}"#, 401, "invalid_grant"),
+        ("POST", "/auth/refresh", json, "{}", 422, "invalid_request"),
+        ("POST", "/auth/register", json, r#"{"username":"Ada","password":"correct horse"}"#, 409, "username_taken"),
+        ("GET", "/nowhere", json, "", 404, "not_found"),
+        ("GET", "/auth/login", json, "", 405, "invalid_request"),
+        ("GET", "/me", json, "", 401, "unauthorized"),
+        ("GET", "/me?access_token=a.b.c", json, "", 401, "unauthorized"),
+    ];
+    for (method, path, content_type, body, status, error) in cases {
+        let answer = raw(method, path, content_type, body).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {path} {content_type} {}", &body[..body.len().min(60)]);
+        assert_eq!(answer.body["error"], error, "{method} {path}");
+    }
+    let fields = raw("POST", "/auth/register", json, r#"{"username":"a b","password":"short"}"#).await;
+    assert_eq!(fields.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(fields.body["fields"].as_object().unwrap().len(), 2);
+    let allow = raw("GET", "/auth/login", json, "").await;
+    assert_eq!(allow.headers[header::ALLOW], "POST");
+}
+
+#[tokio::test]
+async fn the_rules_for_names_and_passwords_are_kept_at_their_edges() {
+    let demo = fixture();
+    let register = |username: String, password: String| {
+        let demo = &demo;
+        async move { demo.post("/auth/register", json!({ "username": username, "password": password })).await.status }
+    };
+    let name = |length: usize| "n".repeat(length);
+    let cases = [
+        (name(2), "12345678".into(), 422),
+        (name(3), "12345678".into(), 201),
+        (name(64), "ü".repeat(8), 201),
+        (name(65), "12345678".into(), 422),
+        ("A.b_c-9".into(), "🐎".repeat(256), 201),
+        ("a.B_C-9".into(), "12345678".into(), 409),
+        ("naïve".into(), "12345678".into(), 422),
+        ("good".into(), "1234567".into(), 422),
+        ("good".into(), "🐎".repeat(257), 422),
+    ];
+    for (username, password, status) in cases {
+        assert_eq!(
+            register(username.clone(), password.clone()).await.as_u16(),
+            status,
+            "{username} {}",
+            password.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn health_readiness_and_keys_are_public() {
+    let demo = fixture();
+    let get = |path: &str| demo.send(Request::get(path).body(Body::empty()).unwrap());
+    assert_eq!(get("/healthz").await.status, StatusCode::OK);
+    assert_eq!(get("/readyz").await.body, json!({ "status": "ok", "store": "up" }));
+    let jwks = get("/.well-known/jwks.json").await.body;
+    assert_eq!(jwks["keys"][0]["alg"], "EdDSA");
+    assert!(jwks["keys"][0].get("d").is_none());
+}
