@@ -1,6 +1,6 @@
 //! What integration tests stand on: real servers, real processes of the demo application, and a client to talk to it.
 //!
-//! - [`servers`] starts MongoDB and Redis, fetching them where they are not installed, and breaks them on request.
+//! - [`servers`] starts the real ones, fetching them where they are not installed, and breaks them on request.
 //! - [`node`] starts the demo application as a process, and kills it.
 //! - [`client`] speaks to it, politely or not.
 //!

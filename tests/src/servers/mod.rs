@@ -43,7 +43,7 @@ pub struct RedisKeys {
     pub prefix: String,
 }
 
-/// A database of the caller's own, in the MongoDB that this process shares.
+/// A database of the caller's own, in the `mongod` that this process shares.
 ///
 /// # Panics
 ///
@@ -76,8 +76,8 @@ fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
-            .map(|address| address.port())
-            .unwrap_or_else(|error| panic!("no free port on 127.0.0.1: {error}"));
+            .unwrap_or_else(|error| panic!("no free port on 127.0.0.1: {error}"))
+            .port();
         if port < u16::MAX - 10_000 {
             return port;
         }

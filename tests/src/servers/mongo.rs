@@ -1,4 +1,4 @@
-//! MongoDB.
+//! The servers of the document store: `mongod`.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use super::{free_port, program, programs};
 use crate::process::{Process, Program};
 
 /// How long a server may take until it serves.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// Somebody else may take a free port before the server does.
 const TRIES: usize = 3;
 
-/// A MongoDB on the loopback interface with data of its own. Ends when dropped.
+/// A `mongod` on the loopback interface with data of its own. Ends when dropped.
 #[derive(Debug)]
 pub struct MongoServer {
     program: Program,

@@ -191,11 +191,12 @@ fn connect(port: u16) -> io::Result<TcpStream> {
 
 fn send(port: u16, command: &[&str]) -> io::Result<String> {
     let mut stream = connect(port)?;
-    let mut request = format!("*{}\r\n", command.len());
+    let mut request = Vec::new();
+    write!(request, "*{}\r\n", command.len())?;
     for part in command {
-        request += &format!("${}\r\n{part}\r\n", part.len());
+        write!(request, "${}\r\n{part}\r\n", part.len())?;
     }
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(&request)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     Ok(line.trim_end().to_owned())

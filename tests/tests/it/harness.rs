@@ -102,7 +102,7 @@ async fn leave_children_behind() {
     // As a server in a static is: never dropped.
     let id = std::mem::ManuallyDrop::new(process).id();
     std::fs::write(std::env::var_os("LEAVE_CHILD_ID_IN").unwrap(), format!("{id}\n")).unwrap();
-    sleep(Duration::from_secs(600)).await;
+    sleep(Duration::from_mins(10)).await;
 }
 
 #[tokio::test]

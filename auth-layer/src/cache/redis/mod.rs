@@ -49,6 +49,7 @@ use std::{
 
 use deadpool_redis::redis::{self, Cmd, RedisError, Value};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 pub use self::options::RedisOptions;
 use self::{
@@ -105,7 +106,9 @@ impl RedisCache {
     }
 
     fn key(&self, id: TokenId) -> String {
-        format!("{}{id}", self.options.key_prefix)
+        let mut buffer = Uuid::encode_buffer();
+        let id = id.as_uuid().hyphenated().encode_lower(&mut buffer);
+        [self.options.key_prefix.as_str(), id].concat()
     }
 
     /// A connection; the same one for the same token as long as it works.
