@@ -110,7 +110,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
 }
 
 fn embedded(config: &Config, keys: Keyring) -> Result<Stores, StartError> {
-    let store = EmbeddedStore::new();
+    let store = EmbeddedStore::open(config.data_dir.join("tokens.redb"))?;
     let users = EmbeddedUsers::open(&config.data_dir.join("users.redb"))?;
     Ok(Stores { authority: authority(config, keys, store), users: Users::Embedded(users), shared_cache: None })
 }

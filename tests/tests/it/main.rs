@@ -1,4 +1,10 @@
 //! Integration tests against real servers.
 
+mod conformance;
+mod documents;
+mod fleet;
 mod harness;
+mod kill_nine;
+mod life;
+mod outage;
 mod redis_cache;

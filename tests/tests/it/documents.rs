@@ -1,0 +1,150 @@
+//! What other programs see in MongoDB and Redis.
+
+use bson::{Bson, Document, doc, spec::BinarySubtype};
+use futures_util::TryStreamExt;
+use http::StatusCode;
+use mongodb::{Client, Database};
+use tests::servers::{MongoServer, RedisServer};
+
+use crate::fleet::{Fleet, PASSWORD, username};
+
+async fn database(fleet: &Fleet) -> Database {
+    let database = fleet.database.as_ref().unwrap();
+    Client::with_uri_str(&database.uri).await.unwrap().database(&database.name)
+}
+
+async fn all(database: &Database, collection: &str) -> Vec<Document> {
+    database.collection::<Document>(collection).find(doc! {}).await.unwrap().try_collect().await.unwrap()
+}
+
+fn is_uuid(value: &Bson) -> bool {
+    matches!(value, Bson::Binary(binary) if binary.subtype == BinarySubtype::Uuid && binary.bytes.len() == 16)
+}
+
+#[tokio::test]
+async fn the_token_documents_are_the_contract_s() {
+    let fleet = Fleet::on_shared_servers(1, false, &[]).await;
+    let (client, _) = fleet.clients();
+    let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
+    client.post("/auth/single-use", Some(&tokens.access), None).await.unwrap();
+    let claims = client.me(&tokens.access).await.unwrap().json()["claims"].clone();
+
+    let database = database(&fleet).await;
+    let documents = all(&database, "tokens").await;
+    let mut kinds: Vec<&str> = documents.iter().map(|document| document.get_str("kind").unwrap()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["access", "refresh", "single_use"]);
+    for document in &documents {
+        for id in ["_id", "user_id", "session_id"] {
+            assert!(is_uuid(&document[id]), "{id} in {document}");
+        }
+        assert!(document.get_datetime("issued_at").is_ok(), "{document}");
+        assert!(document.get_datetime("expires_at").is_ok(), "{document}");
+        assert_eq!(document.get_bool("revoked"), Ok(false));
+        assert!(!document.contains_key("jwt_token"), "absent unless switched on");
+    }
+    let id = |name: &str| Bson::from(bson::Uuid::parse_str(claims[name].as_str().unwrap()).unwrap());
+    let access = documents.iter().find(|document| document["_id"] == id("jti")).unwrap();
+    assert_eq!((&access["user_id"], &access["session_id"]), (&id("sub"), &id("sid")));
+    assert_eq!(access.get_datetime("expires_at").unwrap().timestamp_millis(), claims["exp"].as_i64().unwrap() * 1000);
+
+    client.logout(&tokens.access).await.unwrap();
+    for document in all(&database, "tokens").await {
+        assert_eq!(document.get_bool("revoked"), Ok(true), "{document}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_opens_a_door_is_in_the_database() {
+    let fleet = Fleet::on_shared_servers(1, false, &[]).await;
+    let (client, _) = fleet.clients();
+    let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
+    let refreshed = client.refresh(&tokens.refresh).await.unwrap().tokens();
+    let database = database(&fleet).await;
+    let mut stored = String::new();
+    for collection in database.list_collection_names().await.unwrap() {
+        stored += &all(&database, &collection).await.iter().map(ToString::to_string).collect::<String>();
+    }
+    assert!(stored.contains("$argon2id$"), "the users are among it");
+    let secrets = [&tokens.access, &tokens.refresh, &refreshed.access, &refreshed.refresh];
+    let signatures = secrets.iter().map(|token| token.rsplit('.').next().unwrap());
+    for secret in signatures.chain([PASSWORD]) {
+        assert!(!stored.contains(secret));
+    }
+}
+
+#[tokio::test]
+async fn revoked_by_hand_in_mongodb_is_obeyed_at_once_without_caches() {
+    let fleet = Fleet::on_shared_servers(2, false, &["--local-cache", "0"]).await;
+    let (a, b) = fleet.clients();
+    let tokens = a.sign_up(&username(), PASSWORD).await.unwrap();
+    assert_eq!(b.me(&tokens.access).await.unwrap().status, StatusCode::OK);
+    let records = database(&fleet).await.collection::<Document>("tokens");
+    let by_hand = doc! { "$set": { "revoked": true } };
+    records.update_one(doc! { "kind": "access" }, by_hand.clone()).await.unwrap();
+    for node in [&a, &b] {
+        assert_eq!(node.me(&tokens.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
+    }
+    records.update_one(doc! { "kind": "refresh" }, by_hand).await.unwrap();
+    assert_eq!(b.refresh(&tokens.refresh).await.unwrap().error(), "invalid_grant");
+}
+
+#[tokio::test]
+async fn revoked_by_hand_is_obeyed_within_the_bound_of_the_caches() {
+    let args = ["--redis-ttl", "2s", "--local-cache", "200ms"];
+    let fleet = Fleet::on_shared_servers(1, true, &args).await;
+    let (client, _) = fleet.clients();
+    let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
+    assert_eq!(client.me(&tokens.access).await.unwrap().status, StatusCode::OK);
+    let records = database(&fleet).await.collection::<Document>("tokens");
+    records.update_many(doc! {}, doc! { "$set": { "revoked": true } }).await.unwrap();
+    let revoked = std::time::Instant::now();
+    loop {
+        let sent = revoked.elapsed();
+        if client.me(&tokens.access).await.unwrap().status == StatusCode::UNAUTHORIZED {
+            break;
+        }
+        assert!(sent <= std::time::Duration::from_millis(2_200), "accepted {sent:?} after it was revoked");
+    }
+}
+
+#[tokio::test]
+async fn a_warm_request_costs_one_redis_command_and_nothing_of_mongodb() {
+    const REQUESTS: usize = 50;
+    let (mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
+    let fleet = Fleet::on(1, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
+    let (client, _) = fleet.clients();
+    let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
+    let me = client.me(&tokens.access).await.unwrap().json();
+    let jti = me["claims"]["jti"].as_str().unwrap();
+
+    let database = Client::with_uri_str(mongodb.uri()).await.unwrap().database("auth");
+    database.run_command(doc! { "profile": 2 }).await.unwrap();
+    let monitor = redis.monitor();
+    for _ in 0..REQUESTS {
+        assert_eq!(client.me(&tokens.access).await.unwrap().status, StatusCode::OK);
+    }
+    let commands = monitor.commands_with(jti).await;
+    assert_eq!(commands.len(), REQUESTS, "{commands:?}");
+    assert!(commands.iter().all(|command| command.contains("\"GET\"")), "{commands:?}");
+    let profiled = database.collection::<Document>("system.profile");
+    let count = async || profiled.count_documents(doc! { "ns": { "$ne": "auth.system.profile" } }).await.unwrap();
+    assert_eq!(count().await, 0, "{:?}", all(&database, "system.profile").await);
+    // The profiler does see what there is to see.
+    client.refresh(&tokens.refresh).await.unwrap();
+    assert!(count().await > 0);
+}
+
+#[tokio::test]
+async fn a_mongodb_that_is_no_replica_set_is_refused_with_the_reason() {
+    let standalone = MongoServer::standalone().await;
+    let data = tempfile::tempdir().unwrap();
+    let output = tokio::process::Command::new(crate::fleet::NODE)
+        .args(["--listen", "127.0.0.1:0", "--mongodb-uri", &standalone.uri(), "--data-dir"])
+        .arg(data.path())
+        .output();
+    let output = tokio::time::timeout(std::time::Duration::from_secs(20), output).await.unwrap().unwrap();
+    assert!(!output.status.success());
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("replica set"), "{log}");
+}

@@ -1,0 +1,73 @@
+//! Nodes of the demo on stores of their own.
+
+use tests::{
+    client::Client,
+    node::Node,
+    servers::{self, MongoServer, RedisServer},
+};
+use uuid::Uuid;
+
+/// The binary of a node.
+pub(crate) const NODE: &str = env!("CARGO_BIN_EXE_demo-node");
+
+/// A password that is good enough for everybody.
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// A name that nobody else has.
+pub(crate) fn username() -> String {
+    format!("u{}", Uuid::new_v4().simple())
+}
+
+/// Nodes of one service.
+pub(crate) struct Fleet {
+    pub(crate) nodes: Vec<Node>,
+    /// The database of a fleet on the shared MongoDB.
+    pub(crate) database: Option<servers::MongoDatabase>,
+    _keys: tempfile::TempDir,
+}
+
+impl Fleet {
+    /// One node on the embedded store.
+    pub(crate) async fn embedded(args: &[&str]) -> Self {
+        Self::start(1, args, &[], None).await
+    }
+
+    /// Nodes on the shared MongoDB, in a database of their own, and with `redis` on the shared Redis.
+    pub(crate) async fn on_shared_servers(nodes: usize, redis: bool, args: &[&str]) -> Self {
+        let database = servers::mongodb().await;
+        let mut env = vec![("MONGODB_URI", database.uri.clone()), ("MONGODB_DATABASE", database.name.clone())];
+        if redis {
+            env.push(("REDIS_URL", servers::redis().await.url));
+        }
+        Self::start(nodes, args, &env, Some(database)).await
+    }
+
+    /// Nodes on servers that the caller may break.
+    pub(crate) async fn on(nodes: usize, mongodb: &MongoServer, redis: Option<&RedisServer>, args: &[&str]) -> Self {
+        let mut env = vec![("MONGODB_URI", mongodb.uri())];
+        env.extend(redis.map(|redis| ("REDIS_URL", redis.url())));
+        Self::start(nodes, args, &env, None).await
+    }
+
+    async fn start(
+        count: usize,
+        args: &[&str],
+        env: &[(&str, String)],
+        database: Option<servers::MongoDatabase>,
+    ) -> Self {
+        let keys = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut args = args.to_vec();
+        if count > 1 {
+            args.extend(["--keys-dir", keys.path().to_str().expect("temporary paths are text")]);
+        }
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let nodes = futures_util::future::join_all((0..count).map(|_| Node::start(NODE, &args, &env))).await;
+        Self { nodes, database, _keys: keys }
+    }
+
+    /// A client of the first node and one of the last, which may be the same.
+    pub(crate) fn clients(&self) -> (Client, Client) {
+        let client = |node: Option<&Node>| Client::new(node.expect("a fleet has nodes").url());
+        (client(self.nodes.first()), client(self.nodes.last()))
+    }
+}

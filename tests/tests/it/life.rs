@@ -1,0 +1,213 @@
+//! The whole life of a token, on each way to run the demo.
+
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode, header};
+use serde_json::json;
+use tests::client::{Answer, Client};
+
+use crate::fleet::{Fleet, PASSWORD, username};
+
+#[tokio::test]
+async fn on_the_embedded_store() {
+    whole_life(&Fleet::embedded(&["--local-cache", "0"]).await).await;
+}
+
+#[tokio::test]
+async fn on_the_embedded_store_with_a_local_cache() {
+    // One node: what it revokes it knows at once.
+    whole_life(&Fleet::embedded(&["--local-cache", "10s"]).await).await;
+}
+
+#[tokio::test]
+async fn on_mongodb() {
+    whole_life(&Fleet::on_shared_servers(1, false, &["--local-cache", "0"]).await).await;
+}
+
+#[tokio::test]
+async fn on_mongodb_and_redis() {
+    whole_life(&Fleet::on_shared_servers(1, true, &["--local-cache", "0"]).await).await;
+}
+
+#[tokio::test]
+async fn on_two_nodes_with_mongodb() {
+    whole_life(&Fleet::on_shared_servers(2, false, &["--local-cache", "0"]).await).await;
+}
+
+#[tokio::test]
+async fn on_two_nodes_with_mongodb_and_redis() {
+    whole_life(&Fleet::on_shared_servers(2, true, &["--local-cache", "0"]).await).await;
+}
+
+/// What happens on one node holds on the other at once.
+async fn whole_life(fleet: &Fleet) {
+    let (a, b) = fleet.clients();
+    let name = username();
+    let first = a.sign_up(&name, PASSWORD).await.unwrap();
+    assert_eq!(b.register(&name.to_uppercase(), PASSWORD).await.unwrap().error(), "username_taken");
+    for node in [&a, &b] {
+        let me = node.me(&first.access).await.unwrap();
+        assert_eq!(me.status, StatusCode::OK, "{me:?}");
+        assert_eq!(me.json()["username"], name);
+    }
+    assert_invalid_token(&a, &first.refresh).await;
+
+    // Refreshed on one node; a retry on the other gets the very same pair.
+    let refreshed = a.refresh(&first.refresh).await.unwrap().tokens();
+    let again = b.refresh(&first.refresh).await.unwrap().tokens();
+    assert_eq!((&again.access, &again.refresh), (&refreshed.access, &refreshed.refresh));
+    for node in [&a, &b] {
+        assert_eq!(node.me(&refreshed.access).await.unwrap().status, StatusCode::OK);
+    }
+
+    // Logged out on one node, dead on both: every token that the session ever had.
+    assert_eq!(b.logout(&refreshed.access).await.unwrap().status, StatusCode::NO_CONTENT);
+    for node in [&a, &b] {
+        for access in [&first.access, &refreshed.access] {
+            assert_invalid_token(node, access).await;
+        }
+        for refresh in [&first.refresh, &refreshed.refresh] {
+            assert_eq!(refused_refresh(node, refresh).await, "invalid_grant");
+        }
+    }
+    assert_eq!(a.logout(&refreshed.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
+
+    stolen_refresh_token(&a, &b, &name).await;
+    single_use(&a, &b, &name).await;
+    sessions_and_passwords(&a, &b, &name).await;
+}
+
+/// A refresh token that is used after its successor was used ends the session.
+async fn stolen_refresh_token(a: &Client, b: &Client, name: &str) {
+    let first = a.login(name, PASSWORD).await.unwrap().tokens();
+    let second = a.refresh(&first.refresh).await.unwrap().tokens();
+    let third = b.refresh(&second.refresh).await.unwrap().tokens();
+    assert_eq!(refused_refresh(b, &first.refresh).await, "invalid_grant");
+    for node in [a, b] {
+        for access in [&first.access, &second.access, &third.access] {
+            assert_invalid_token(node, access).await;
+        }
+        assert_eq!(refused_refresh(node, &third.refresh).await, "invalid_grant");
+    }
+}
+
+async fn single_use(a: &Client, b: &Client, name: &str) {
+    let access = a.login(name, PASSWORD).await.unwrap().tokens().access;
+    let issued = a.post("/auth/single-use", Some(&access), None).await.unwrap();
+    assert_eq!(issued.status, StatusCode::CREATED);
+    let once = issued.json()["access_token"].as_str().unwrap().to_owned();
+    let tries = (0..32).map(|n| {
+        let node = if n % 2 == 0 { a } else { b };
+        node.post("/demo/single-use", Some(&once), None)
+    });
+    let answers = futures_util::future::join_all(tries).await;
+    let accepted = answers.iter().filter(|answer| answer.as_ref().unwrap().status == StatusCode::OK).count();
+    assert_eq!(accepted, 1);
+    let issued = a.post("/auth/single-use", Some(&access), None).await.unwrap();
+    let unused = issued.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(a.logout(&access).await.unwrap().status, StatusCode::NO_CONTENT);
+    let late = b.post("/demo/single-use", Some(&unused), None).await.unwrap();
+    assert_eq!(late.status, StatusCode::UNAUTHORIZED, "its session is over");
+}
+
+async fn sessions_and_passwords(a: &Client, b: &Client, name: &str) {
+    let login = a.request(Method::POST, "/auth/login").header(header::USER_AGENT, "phone");
+    let login = login.json(&json!({ "username": name, "password": PASSWORD })).send().await.unwrap();
+    let phone = Answer::read(login).await.unwrap().tokens();
+    let laptop = b.login(name, PASSWORD).await.unwrap().tokens();
+    let sessions = b.get("/auth/sessions", Some(&laptop.access)).await.unwrap().json();
+    let of_phone = sessions.as_array().unwrap().iter().find(|session| session["user_agent"] == "phone").unwrap();
+    assert_eq!(of_phone["current"], false);
+    let path = format!("/auth/sessions/{}", of_phone["session_id"].as_str().unwrap());
+    assert_eq!(a.delete(&path, &laptop.access).await.unwrap().status, StatusCode::NO_CONTENT);
+    assert_invalid_token(b, &phone.access).await;
+
+    let tablet = a.login(name, PASSWORD).await.unwrap().tokens();
+    let change = json!({ "current_password": PASSWORD, "new_password": "battery staple" });
+    let changed = a.post("/auth/password", Some(&laptop.access), Some(&change)).await.unwrap();
+    assert_eq!(changed.status, StatusCode::NO_CONTENT);
+    for node in [a, b] {
+        assert_invalid_token(node, &tablet.access).await;
+        assert_eq!(refused_refresh(node, &tablet.refresh).await, "invalid_grant");
+        assert_eq!(node.me(&laptop.access).await.unwrap().status, StatusCode::OK);
+        assert_eq!(node.login(name, PASSWORD).await.unwrap().error(), "invalid_credentials");
+    }
+
+    let other = b.login(name, "battery staple").await.unwrap().tokens();
+    assert_eq!(a.logout_all(&laptop.access).await.unwrap().status, StatusCode::NO_CONTENT);
+    for node in [a, b] {
+        for pair in [&laptop, &other] {
+            assert_invalid_token(node, &pair.access).await;
+            assert_eq!(refused_refresh(node, &pair.refresh).await, "invalid_grant");
+        }
+    }
+}
+
+async fn assert_invalid_token(node: &Client, token: &str) {
+    let answer = node.me(token).await.unwrap();
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+    assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="demo-app", error="invalid_token""#);
+}
+
+async fn refused_refresh(node: &Client, token: &str) -> String {
+    let answer = node.refresh(token).await.unwrap();
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+    answer.error()
+}
+
+#[tokio::test]
+async fn with_a_local_cache_the_other_node_trusts_for_one_lease_at_most() {
+    let lease = Duration::from_millis(700);
+    let fleet = Fleet::on_shared_servers(2, true, &["--local-cache", "700ms"]).await;
+    let (a, b) = fleet.clients();
+    for _ in 0..3 {
+        let tokens = a.sign_up(&username(), PASSWORD).await.unwrap();
+        for node in [&a, &b] {
+            assert_eq!(node.me(&tokens.access).await.unwrap().status, StatusCode::OK);
+        }
+        assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::NO_CONTENT);
+        let revoked = Instant::now();
+        assert_invalid_token(&a, &tokens.access).await;
+        loop {
+            // What counts is when the request was sent: it was accepted before its answer came back.
+            let sent = revoked.elapsed();
+            if b.me(&tokens.access).await.unwrap().status == StatusCode::UNAUTHORIZED {
+                break;
+            }
+            assert!(sent <= lease, "accepted {sent:?} after its revocation");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_ends_when_it_is_asked_to_and_keeps_what_it_knew() {
+    let mut fleet = Fleet::embedded(&[]).await;
+    let (client, _) = fleet.clients();
+    let kept = client.sign_up(&username(), PASSWORD).await.unwrap();
+    let ended = client.sign_up(&username(), PASSWORD).await.unwrap();
+    assert_eq!(client.logout(&ended.access).await.unwrap().status, StatusCode::NO_CONTENT);
+
+    let node = &mut fleet.nodes[0];
+    assert!(node.terminate().await.success());
+    node.restart().await;
+    let (client, _) = fleet.clients();
+    assert_eq!(client.me(&kept.access).await.unwrap().status, StatusCode::OK);
+    assert_invalid_token(&client, &ended.access).await;
+}
+
+#[tokio::test]
+async fn no_log_line_holds_a_secret_or_a_query() {
+    let fleet = Fleet::on_shared_servers(1, true, &[]).await;
+    let (client, _) = fleet.clients();
+    let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
+    client.get(&format!("/me?access_token={}", tokens.access), Some(&tokens.access)).await.unwrap();
+    client.get("/me?q=needle", Some(&tokens.access)).await.unwrap();
+    client.refresh(&tokens.refresh).await.unwrap();
+    client.refresh("rubbish-needle").await.unwrap();
+    let log = fleet.nodes[0].log().lines().join("\n");
+    assert!(log.contains("/auth/refresh"), "requests are logged: {log}");
+    let secrets = [PASSWORD, "needle"].into_iter().chain(tokens.access.split('.')).chain(tokens.refresh.split('.'));
+    for secret in secrets {
+        assert!(!log.contains(secret), "{secret} is in the log: {log}");
+    }
+}

@@ -1,0 +1,220 @@
+//! Redis and MongoDB die under traffic: no wrong accept, no 401 for a good token, every answer in time.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use tests::{
+    client::{Answer, Client},
+    servers::{MongoServer, RedisServer},
+};
+use tokio::task::JoinSet;
+
+use crate::fleet::{Fleet, PASSWORD, username};
+
+/// Contract, law 7.
+const ANSWER: Duration = Duration::from_secs(3);
+const RECOVERY: Duration = Duration::from_secs(15);
+
+/// Asks for `/me` all the time, with a good and with a revoked token, and keeps what was wrong.
+struct Traffic {
+    tasks: JoinSet<()>,
+    stop: Arc<AtomicBool>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    ok: u64,
+    unavailable: u64,
+    refused: u64,
+    wrong: Vec<String>,
+}
+
+impl Traffic {
+    fn start(nodes: &[Client], good: &str, revoked: &str) -> Self {
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
+        let mut tasks = JoinSet::new();
+        for node in nodes {
+            for (token, is_good) in [(good, true), (good, true), (revoked, false)] {
+                let (node, token) = (node.clone(), token.to_owned());
+                let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
+                tasks.spawn(async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        let sent = Instant::now();
+                        let answer = node.me(&token).await;
+                        seen.lock().unwrap().judge(answer, is_good, sent.elapsed());
+                    }
+                });
+            }
+        }
+        Self { tasks, stop, seen }
+    }
+
+    /// What was seen since the last call.
+    fn take(&self) -> Seen {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+
+    async fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.tasks.join_all().await;
+    }
+}
+
+impl Seen {
+    fn judge(&mut self, answer: reqwest::Result<Answer>, is_good: bool, took: Duration) {
+        if took > ANSWER {
+            self.wrong.push(format!("an answer took {took:?}"));
+        }
+        match answer {
+            Ok(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE => {
+                self.unavailable += 1;
+                if answer.header("retry-after").parse::<u64>().is_err() || answer.error() != "temporarily_unavailable" {
+                    self.wrong.push(format!("{answer:?}"));
+                }
+            }
+            Ok(answer) if is_good && answer.status == StatusCode::OK => self.ok += 1,
+            Ok(answer) if !is_good && answer.status == StatusCode::UNAUTHORIZED => self.refused += 1,
+            other => self.wrong.push(format!("good token: {is_good}, answer: {other:?}")),
+        }
+    }
+}
+
+async fn for_a_while() {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
+/// Waits until `/me` is answered 200 on every node; fails where that takes longer than the law allows.
+async fn recovered(nodes: &[Client], good: &str) {
+    let begun = Instant::now();
+    for node in nodes {
+        while node.me(good).await.unwrap().status != StatusCode::OK {
+            assert!(begun.elapsed() < RECOVERY, "no recovery within {RECOVERY:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_then_mongodb_are_killed_and_come_back() {
+    let (mut mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
+    let fleet = Fleet::on(2, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
+    let (a, b) = fleet.clients();
+    let nodes = [a.clone(), b];
+    let name = username();
+    let good = a.sign_up(&name, PASSWORD).await.unwrap();
+    let revoked = a.login(&name, PASSWORD).await.unwrap().tokens();
+    assert_eq!(a.logout(&revoked.access).await.unwrap().status, StatusCode::NO_CONTENT);
+    let traffic = Traffic::start(&nodes, &good.access, &revoked.access);
+
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable == 0 && seen.ok > 0 && seen.refused > 0, "{seen:?}");
+
+    redis.kill();
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable == 0 && seen.ok > 0, "MongoDB serves alone: {seen:?}");
+    for node in &nodes {
+        let ready = node.get("/readyz", None).await.unwrap();
+        assert_eq!((ready.status, &ready.json()["status"]), (StatusCode::OK, &"degraded".into()));
+    }
+    // Refresh and sign-in are the store's to decide; a logout cannot be promised while Redis cannot be told.
+    let refreshed = a.refresh(&good.refresh).await.unwrap();
+    assert_eq!(refreshed.status, StatusCode::OK, "{refreshed:?}");
+    let doomed = a.login(&name, PASSWORD).await.unwrap().tokens();
+    let logout = a.logout(&doomed.access).await.unwrap();
+    assert_eq!(logout.status, StatusCode::SERVICE_UNAVAILABLE, "{logout:?}");
+    assert!(logout.header("retry-after").parse::<u64>().is_ok());
+    for node in &nodes {
+        assert_eq!(node.me(&doomed.access).await.unwrap().status, StatusCode::UNAUTHORIZED, "it stays recorded");
+    }
+
+    mongodb.kill();
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable > 0, "{seen:?}");
+    for node in &nodes {
+        assert_eq!(node.get("/readyz", None).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(node.get("/healthz", None).await.unwrap().status, StatusCode::OK);
+        let begun = Instant::now();
+        let login = node.login(&name, PASSWORD).await.unwrap();
+        assert_eq!(login.status, StatusCode::SERVICE_UNAVAILABLE, "{login:?}");
+        assert!(begun.elapsed() < ANSWER);
+    }
+
+    redis.restart().await;
+    mongodb.restart().await;
+    recovered(&nodes, &good.access).await;
+    traffic.take();
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable == 0 && seen.ok > 0 && seen.refused > 0, "{seen:?}");
+    for node in &nodes {
+        let ready = node.get("/readyz", None).await.unwrap();
+        assert_eq!(ready.json()["status"], "ok", "{ready:?}");
+        assert_eq!(node.me(&doomed.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
+    }
+    let logout = a.logout(&good.access).await.unwrap();
+    assert_eq!(logout.status, StatusCode::NO_CONTENT, "{logout:?}");
+    traffic.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_hang_are_no_worse_than_servers_that_are_gone() {
+    let (mut mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
+    let fleet = Fleet::on(2, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
+    let (a, b) = fleet.clients();
+    let nodes = [a.clone(), b];
+    let name = username();
+    let good = a.sign_up(&name, PASSWORD).await.unwrap();
+    let revoked = a.login(&name, PASSWORD).await.unwrap().tokens();
+    assert_eq!(a.logout(&revoked.access).await.unwrap().status, StatusCode::NO_CONTENT);
+    let traffic = Traffic::start(&nodes, &good.access, &revoked.access);
+
+    redis.pause();
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable == 0 && seen.ok > 0 && seen.refused > 0, "{seen:?}");
+    mongodb.pause();
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable > 0, "{seen:?}");
+    mongodb.resume();
+    redis.resume();
+    recovered(&nodes, &good.access).await;
+    traffic.take();
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable == 0 && seen.ok > 0 && seen.refused > 0, "{seen:?}");
+    traffic.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_mongodb_is_killed_and_comes_back() {
+    let mut mongodb = MongoServer::start().await;
+    let fleet = Fleet::on(2, &mongodb, None, &["--local-cache", "0"]).await;
+    let (a, b) = fleet.clients();
+    let nodes = [a.clone(), b];
+    let name = username();
+    let good = a.sign_up(&name, PASSWORD).await.unwrap();
+    let revoked = a.login(&name, PASSWORD).await.unwrap().tokens();
+    assert_eq!(a.logout(&revoked.access).await.unwrap().status, StatusCode::NO_CONTENT);
+    let traffic = Traffic::start(&nodes, &good.access, &revoked.access);
+    mongodb.kill();
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable > 0, "{seen:?}");
+    mongodb.restart().await;
+    recovered(&nodes, &good.access).await;
+    traffic.take();
+    for_a_while().await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.unavailable == 0 && seen.ok > 0 && seen.refused > 0, "{seen:?}");
+    traffic.end().await;
+}
