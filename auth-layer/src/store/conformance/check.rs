@@ -38,14 +38,14 @@ pub async fn issued_tokens_are_active(store: &impl TokenStore) {
 /// is signed again from what is stored, and must come out the same.
 pub async fn every_field_survives(store: &impl TokenStore) {
     let mut login = Login::new(UserId::generate(), now());
-    login.session.client_id = "näher \"am\" \\ Kunden".to_owned();
-    login.session.user_agent = Some("Mozilla/5.0 (X11; $Linux) {\"a.b\": '\u{1f980}'}\t\r\n".to_owned());
+    login.session.client_id = "näher \"am\" \\ Kunden".into();
+    login.session.user_agent = Some("Mozilla/5.0 (X11; $Linux) {\"a.b\": '\u{1f980}'}\t\r\n".into());
     login.session.last_used_at = later(login.session.created_at, Duration::from_millis(999));
     login.session.ends_at = later(login.session.created_at, 400 * DAY + Duration::from_millis(1));
     login.session.current.scope = "profile admin urn:example:a$b.c".parse().expect("a scope");
     login.session.current.custom =
-        "{ \"tenant\":\"\\u00e9\u{e9}\",\"b\":[1.0,1e2,18446744073709551615],\"a\":null}".to_owned();
-    login.session.current.kid = "2026-11_Ed25519.\u{e9}".to_owned();
+        "{ \"tenant\":\"\\u00e9\u{e9}\",\"b\":[1.0,1e2,18446744073709551615],\"a\":null}".into();
+    login.session.current.kid = "2026-11_Ed25519.\u{e9}".into();
     login.session.current.sealed_signatures = Some((0..=u8::MAX).collect());
     let mut login = login.admit(store).await;
     assert_eq!(held(store, &login).await, login.session, "a session with every field");
@@ -53,7 +53,7 @@ pub async fn every_field_survives(store: &impl TokenStore) {
     let at = later(now(), MINUTE);
     let mut rotation = login.rotation(at);
     rotation.child.scope = "profile".parse().expect("a scope");
-    rotation.child.custom = "{\"\":{}}".to_owned();
+    rotation.child.custom = "{\"\":{}}".into();
     rotation.child.kid = String::new();
     rotation.child.sealed_signatures = Some(Vec::new());
     rotation.tokens = records(&login.session, &rotation.child);

@@ -15,10 +15,10 @@ use crate::{
 };
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
-pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-pub(super) const ACCESS_LIFE: Duration = Duration::from_secs(15 * 60);
-pub(super) const REFRESH_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const MINUTE: Duration = Duration::from_mins(1);
+pub(super) const DAY: Duration = Duration::from_hours(24);
+pub(super) const ACCESS_LIFE: Duration = Duration::from_mins(15);
+pub(super) const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
 
 /// How often a race is run: often enough that the tasks meet at every point of an operation.
 pub(super) const ROUNDS: usize = 48;

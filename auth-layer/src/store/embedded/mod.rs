@@ -1,1 +1,199 @@
-//! (to come)
+//! Tokens in one file of this process's own, with no server: an [`EmbeddedStore`].
+//!
+//! - **Durable.** An operation that was acknowledged is on the disk: neither `kill -9` nor a loss of power takes it back, as far
+//!   as the disk keeps what it has confirmed.
+//! - **One process.** The file is locked while it is open; whoever else opens it gets [`OpenError::InUse`].
+//! - **Writes** are queued for one thread, which commits them in groups. Each operation is decided and done in one transaction,
+//!   so the laws hold by themselves: operations happen one after the other.
+//! - **Reads** see the last commit and are done where they are called, also on an asynchronous runtime's thread: one is a few
+//!   microseconds out of memory, less than to hand it to another thread and back. Where the file is larger than the memory, a
+//!   read may wait for the disk once or twice.
+//! - **Failures** of the disk fail the operations that meet them, with [`StoreErrorKind::Unavailable`]; nothing of them is
+//!   acknowledged. The file is then opened again, and again whenever it is used, until it serves.
+//! - **Dropping** the store works through what is queued, which may take some milliseconds, and frees the file.
+//!
+//! [`StoreErrorKind::Unavailable`]: super::StoreErrorKind::Unavailable
+
+mod codec;
+mod fault;
+mod file;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod write;
+mod writer;
+
+use std::{fmt, path::Path, sync::Arc};
+
+use self::{
+    codec::StoredToken,
+    fault::Fault,
+    file::{File, Opener},
+    tables::Snapshot,
+    writer::Writer,
+};
+use super::{
+    Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore,
+    UserFence,
+};
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+};
+
+/// How many records a purge removes in one transaction: some milliseconds' worth, since every other writer waits for it.
+const PURGE_BATCH: usize = 256;
+
+/// A [`TokenStore`] in one file. The module's documentation says how it behaves.
+pub struct EmbeddedStore {
+    // First, because fields are dropped in order: the file is closed when nothing writes to it any more.
+    writer: Writer,
+    file: Arc<File>,
+}
+
+/// The file could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process, or another store of this one, has it open.
+    #[error("the database is in use by another process")]
+    InUse,
+    /// It could not be created, read or repaired. The error says whether it holds something else than a database
+    /// ([`StoreErrorKind::Corrupt`](super::StoreErrorKind::Corrupt)) or could not be reached.
+    #[error("the database could not be opened")]
+    Failed(#[source] StoreError),
+}
+
+impl EmbeddedStore {
+    /// Opens the file at `path`, and creates it where there is none, readable and writable by its owner alone. Its directory must
+    /// be there.
+    ///
+    /// This waits for the disk, and after a crash for a repair, which reads the whole file once.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::with(file::at(path.as_ref()))
+    }
+
+    fn with(opener: Opener) -> Result<Self, OpenError> {
+        let file = File::open(opener).map_err(|fault| match fault {
+            Fault::Database(error) if matches!(*error, redb::Error::DatabaseAlreadyOpen) => OpenError::InUse,
+            fault => OpenError::Failed(fault.into_error("the file could not be opened as a database")),
+        })?;
+        let file = Arc::new(file);
+        let writer = Writer::start(Arc::clone(&file)).map_err(|error| {
+            OpenError::Failed(StoreError::unavailable("no thread could be started for the database", error))
+        })?;
+        Ok(Self { writer, file })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.file.read(read).map_err(|fault| {
+            if fault.calls_for_reopening() {
+                self.writer.probe();
+            }
+            fault.into_error("the embedded store could not read")
+        })
+    }
+}
+
+impl fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedStore").finish_non_exhaustive()
+    }
+}
+
+fn status(token: Option<&StoredToken>) -> TokenStatus {
+    match token {
+        None => TokenStatus::Unknown,
+        Some(token) if token.revoked => TokenStatus::Revoked,
+        Some(token) => TokenStatus::Active((&token.record).into()),
+    }
+}
+
+impl TokenStore for EmbeddedStore {
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        self.read(|tables| Ok(status(tables.token(id)?.as_ref())))
+    }
+
+    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
+        self.read(|tables| tables.fence(user))
+    }
+
+    async fn open_session(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> Result<Admission, StoreError> {
+        self.writer.run(move |tables| tables.open_session(&session, &tokens, epoch)).await
+    }
+
+    async fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
+        self.read(|tables| {
+            let Some(held) = tables.session(session)? else { return Ok(None) };
+            Ok(Some((held.session, status(tables.token(refresh)?.as_ref()))))
+        })
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.writer.run(move |tables| tables.rotate(&rotation)).await
+    }
+
+    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
+        self.writer.run(move |tables| tables.record_token(&token)).await
+    }
+
+    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
+        self.writer.run(move |tables| tables.consume(id, now)).await
+    }
+
+    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
+        self.writer.run(move |tables| tables.revoke_token(id, now)).await
+    }
+
+    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
+        self.writer.run(move |tables| tables.revoke_session(session, now)).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        self.writer.run(move |tables| tables.revoke_user(user, except, now)).await
+    }
+
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
+        self.writer.run(move |tables| tables.set_disabled(user, disabled, now)).await
+    }
+
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        let held = self.read(|tables| tables.sessions(user))?;
+        let live = |session: &Session| !session.revoked && session.expires_at() > now;
+        let mut sessions: Vec<Session> = held.into_iter().map(|held| held.session).filter(live).collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.session_id)));
+        Ok(sessions)
+    }
+
+    /// Works in batches, between which other writers have their turn.
+    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        let mut purged = Purged::default();
+        loop {
+            let batch = self.writer.run(move |tables| tables.purge(before, PURGE_BATCH)).await?;
+            purged.tokens += batch.tokens;
+            purged.sessions += batch.sessions;
+            if batch == Purged::default() {
+                return Ok(purged);
+            }
+        }
+    }
+
+    /// Reads, as every check does. That writing works as well shows only when something is written.
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|tables| tables.fence(UserId::from_uuid(uuid::Uuid::nil()))).map(drop)
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong with the file.
+
+use std::{io, sync::Arc};
+
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Why an operation failed. Cheap to clone, since a whole group of operations fails with one cause.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The database failed, or was found closed after it had failed.
+    #[error("{0}")]
+    Database(Arc<redb::Error>),
+    /// A value that this version does not understand, in the table of this name.
+    #[error("a value in the table {0:?} cannot be understood")]
+    Value(&'static str),
+}
+
+impl Fault {
+    fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Database(error) => match &**error {
+                redb::Error::Corrupted(_)
+                | redb::Error::UpgradeRequired(_)
+                | redb::Error::TableTypeMismatch { .. }
+                | redb::Error::TypeDefinitionChanged { .. }
+                | redb::Error::TableIsMultimap(_) => StoreErrorKind::Corrupt,
+                redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
+                _ => StoreErrorKind::Unavailable,
+            },
+            Self::Value(_) => StoreErrorKind::Corrupt,
+        }
+    }
+
+    /// Whether opening the file again may help. Until then redb refuses all work after a failed access.
+    pub(super) fn calls_for_reopening(&self) -> bool {
+        self.kind() == StoreErrorKind::Unavailable
+    }
+
+    /// The error for the caller.
+    pub(super) fn into_error(self, what: &'static str) -> StoreError {
+        StoreError::new(self.kind(), what).with_source(self)
+    }
+}
+
+impl From<redb::Error> for Fault {
+    fn from(error: redb::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<redb::StorageError> for Fault {
+    fn from(error: redb::StorageError) -> Self {
+        redb::Error::from(error).into()
+    }
+}
+
+impl From<redb::TableError> for Fault {
+    fn from(error: redb::TableError) -> Self {
+        redb::Error::from(error).into()
+    }
+}
+
+impl From<redb::TransactionError> for Fault {
+    fn from(error: redb::TransactionError) -> Self {
+        redb::Error::from(error).into()
+    }
+}
+
+impl From<redb::CommitError> for Fault {
+    fn from(error: redb::CommitError) -> Self {
+        redb::Error::from(error).into()
+    }
+}

@@ -1,0 +1,174 @@
+//! The tables of the file, and how their rows are read.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `tokens` | token | the token's record |
+//! | `sessions` | session | the session |
+//! | `session_tokens` | session, token | |
+//! | `user_sessions` | user, session | |
+//! | `fences` | user | the user's fence, once there is one |
+//! | `expiry` | time, kind of row, id | the session of the token, or the user of the session |
+//!
+//! `expiry` makes a purge cost what it removes: the rows due stand in front, and each says where else its record is named.
+
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use uuid::Uuid;
+
+use super::{
+    codec::{StoredSession, StoredToken, decode_fence},
+    fault::Fault,
+};
+use crate::{
+    clock::Timestamp,
+    id::{Id, SessionId, TokenId, UserId},
+    store::UserFence,
+};
+
+pub(super) type IdKey = &'static [u8; 16];
+pub(super) type IndexKey = &'static [u8; 32];
+pub(super) type ExpiryKey = &'static [u8; 25];
+type Bytes = &'static [u8];
+
+const TOKENS: TableDefinition<'_, IdKey, Bytes> = TableDefinition::new("tokens");
+const SESSIONS: TableDefinition<'_, IdKey, Bytes> = TableDefinition::new("sessions");
+const SESSION_TOKENS: TableDefinition<'_, IndexKey, ()> = TableDefinition::new("session_tokens");
+const USER_SESSIONS: TableDefinition<'_, IndexKey, ()> = TableDefinition::new("user_sessions");
+const FENCES: TableDefinition<'_, IdKey, Bytes> = TableDefinition::new("fences");
+const EXPIRY: TableDefinition<'_, ExpiryKey, IdKey> = TableDefinition::new("expiry");
+
+/// All tables, in one write transaction.
+pub(super) struct Tables<'t> {
+    pub(super) tokens: Table<'t, IdKey, Bytes>,
+    pub(super) sessions: Table<'t, IdKey, Bytes>,
+    pub(super) session_tokens: Table<'t, IndexKey, ()>,
+    pub(super) user_sessions: Table<'t, IndexKey, ()>,
+    pub(super) fences: Table<'t, IdKey, Bytes>,
+    pub(super) expiry: Table<'t, ExpiryKey, IdKey>,
+}
+
+impl<'t> Tables<'t> {
+    /// Opens the tables, and makes those that are not there yet.
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            tokens: transaction.open_table(TOKENS)?,
+            sessions: transaction.open_table(SESSIONS)?,
+            session_tokens: transaction.open_table(SESSION_TOKENS)?,
+            user_sessions: transaction.open_table(USER_SESSIONS)?,
+            fences: transaction.open_table(FENCES)?,
+            expiry: transaction.open_table(EXPIRY)?,
+        })
+    }
+}
+
+/// The tables as one read transaction sees them, each opened when it is asked for.
+pub(super) struct Snapshot<'t>(pub(super) &'t ReadTransaction);
+
+impl Snapshot<'_> {
+    pub(super) fn token(&self, id: TokenId) -> Result<Option<StoredToken>, Fault> {
+        token(&self.0.open_table(TOKENS)?, id)
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> Result<Option<StoredSession>, Fault> {
+        session(&self.0.open_table(SESSIONS)?, id)
+    }
+
+    pub(super) fn fence(&self, user: UserId) -> Result<UserFence, Fault> {
+        fence(&self.0.open_table(FENCES)?, user)
+    }
+
+    /// All sessions of a user, in the order of their ids.
+    pub(super) fn sessions(&self, user: UserId) -> Result<Vec<StoredSession>, Fault> {
+        let ids: Vec<SessionId> = members(&self.0.open_table(USER_SESSIONS)?, user)?;
+        let table = self.0.open_table(SESSIONS)?;
+        let sessions = ids.into_iter().map(|id| session(&table, id));
+        sessions.filter_map(Result::transpose).collect()
+    }
+}
+
+pub(super) fn token(tokens: &impl ReadableTable<IdKey, Bytes>, id: TokenId) -> Result<Option<StoredToken>, Fault> {
+    let Some(value) = tokens.get(id.as_bytes())? else { return Ok(None) };
+    StoredToken::decode(id, value.value()).map(Some).ok_or(Fault::Value("tokens"))
+}
+
+pub(super) fn session(
+    sessions: &impl ReadableTable<IdKey, Bytes>,
+    id: SessionId,
+) -> Result<Option<StoredSession>, Fault> {
+    let Some(value) = sessions.get(id.as_bytes())? else { return Ok(None) };
+    StoredSession::decode(id, value.value()).map(Some).ok_or(Fault::Value("sessions"))
+}
+
+pub(super) fn fence(fences: &impl ReadableTable<IdKey, Bytes>, user: UserId) -> Result<UserFence, Fault> {
+    let Some(value) = fences.get(user.as_bytes())? else { return Ok(UserFence::default()) };
+    decode_fence(value.value()).ok_or(Fault::Value("fences"))
+}
+
+/// The members that an index names of an owner.
+pub(super) fn members<K, M>(index: &impl ReadableTable<IndexKey, ()>, owner: Id<K>) -> Result<Vec<Id<M>>, Fault> {
+    let first = index_key(owner, Id::<M>::from_uuid(Uuid::nil()));
+    let last = index_key(owner, Id::<M>::from_uuid(Uuid::max()));
+    let mut members = Vec::new();
+    for row in index.range::<&[u8; 32]>(&first..=&last)? {
+        let (key, ()) = row.map(|(key, value)| (key, value.value()))?;
+        members.push(tail(key.value()));
+    }
+    Ok(members)
+}
+
+pub(super) fn index_key<K, M>(owner: Id<K>, member: Id<M>) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(owner.as_bytes());
+    key[16..].copy_from_slice(member.as_bytes());
+    key
+}
+
+/// The identifier at the end of a key.
+fn tail<K>(key: &[u8]) -> Id<K> {
+    let bytes = key.last_chunk().copied().unwrap_or_default();
+    Id::from_uuid(Uuid::from_bytes(bytes))
+}
+
+/// A row of the table `expiry`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Due {
+    Token(TokenId, SessionId),
+    Session(SessionId, UserId),
+}
+
+/// The kinds of row in `expiry`, as its key has them.
+const TOKEN: u8 = 0;
+const SESSION: u8 = 1;
+
+impl Due {
+    /// Its key, given when it is due, and its value.
+    pub(super) fn row(self, at: Timestamp) -> ([u8; 25], [u8; 16]) {
+        let (kind, id, owner) = match self {
+            Self::Token(id, session) => (TOKEN, *id.as_bytes(), *session.as_bytes()),
+            Self::Session(id, user) => (SESSION, *id.as_bytes(), *user.as_bytes()),
+        };
+        (expiry_key(at, kind, id), owner)
+    }
+
+    pub(super) fn read(key: &[u8; 25], owner: &[u8; 16]) -> Result<Self, Fault> {
+        let owner = Uuid::from_bytes(*owner);
+        match key[8] {
+            TOKEN => Ok(Self::Token(tail(key), owner.into())),
+            SESSION => Ok(Self::Session(tail(key), owner.into())),
+            _ => Err(Fault::Value("expiry")),
+        }
+    }
+}
+
+/// The first key of what is due at `at`: all keys below are due before.
+pub(super) fn due_from(at: Timestamp) -> [u8; 25] {
+    expiry_key(at, 0, [0; 16])
+}
+
+fn expiry_key(at: Timestamp, kind: u8, id: [u8; 16]) -> [u8; 25] {
+    let mut key = [0; 25];
+    // With the sign bit turned, bytes sort as the numbers do.
+    key[..8].copy_from_slice(&(at.timestamp_micros() ^ i64::MIN).to_be_bytes());
+    key[8] = kind;
+    key[9..].copy_from_slice(&id);
+    key
+}

@@ -1,0 +1,223 @@
+//! What each operation does to the tables. An operation decides first and writes then, so that one that is refused writes
+//! nothing; one that fails leaves it to its transaction to be aborted.
+
+use redb::ReadableTable;
+
+use super::{
+    codec::{StoredSession, StoredToken, encode_fence},
+    fault::Fault,
+    tables::{Due, Tables, due_from, fence, index_key, members, session, token},
+};
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+    store::{
+        Admission, Consumed, Purged, Retired, Revoked, Rotated, Rotation, Session, TokenKind, TokenRecord, UserFence,
+    },
+};
+
+impl Tables<'_> {
+    pub(super) fn open_session(
+        &mut self,
+        new: &Session,
+        tokens: &[TokenRecord],
+        epoch: u64,
+    ) -> Result<Admission, Fault> {
+        let fence = fence(&self.fences, new.user_id)?;
+        if fence.disabled || fence.epoch != epoch {
+            return Ok(Admission::Fenced);
+        }
+        if let Some(held) = session(&self.sessions, new.session_id)? {
+            // Called again, after an answer that was lost. What has happened since stands.
+            return Ok(if held.session.revoked { Admission::Fenced } else { Admission::Admitted });
+        }
+        let owned = index_key(new.user_id, new.session_id);
+        self.user_sessions.insert(&owned, ())?;
+        self.put_session(None, StoredSession { session: new.clone(), kept_until: new.expires_at() }, tokens)?;
+        Ok(Admission::Admitted)
+    }
+
+    pub(super) fn rotate(&mut self, rotation: &Rotation) -> Result<Rotated, Fault> {
+        let Some(StoredSession { mut session, kept_until }) = session(&self.sessions, rotation.session_id)? else {
+            return Ok(Rotated::Lost);
+        };
+        if session.revoked || session.current.refresh_id != rotation.parent {
+            return Ok(Rotated::Lost);
+        }
+        session.current = rotation.child.clone();
+        session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now });
+        session.last_used_at = rotation.now;
+        self.put_session(Some(kept_until), StoredSession { session, kept_until }, &rotation.tokens)?;
+        Ok(Rotated::Committed)
+    }
+
+    pub(super) fn record_token(&mut self, token: &TokenRecord) -> Result<Admission, Fault> {
+        match session(&self.sessions, token.session_id)? {
+            Some(held) if !held.session.revoked => {
+                self.put_session(Some(held.kept_until), held, std::slice::from_ref(token))?;
+                Ok(Admission::Admitted)
+            }
+            _ => Ok(Admission::Fenced),
+        }
+    }
+
+    pub(super) fn consume(&mut self, id: TokenId, now: Timestamp) -> Result<Consumed, Fault> {
+        match token(&self.tokens, id)? {
+            Some(held) if held.record.kind == TokenKind::SingleUse && !held.revoked && held.record.expires_at > now => {
+                self.put_token(&StoredToken { revoked: true, ..held })?;
+                Ok(Consumed::Accepted)
+            }
+            _ => Ok(Consumed::Refused),
+        }
+    }
+
+    pub(super) fn revoke_token(&mut self, id: TokenId, now: Timestamp) -> Result<Revoked, Fault> {
+        let mut revoked = Revoked::default();
+        if let Some(held) = token(&self.tokens, id)? {
+            let session = held.record.session_id;
+            if held.record.kind == TokenKind::Refresh {
+                return self.revoke_session(session, now);
+            }
+            self.kill(held, now, &mut revoked)?;
+        }
+        Ok(revoked)
+    }
+
+    pub(super) fn revoke_session(&mut self, id: SessionId, now: Timestamp) -> Result<Revoked, Fault> {
+        let mut revoked = Revoked::default();
+        self.end(id, now, &mut revoked)?;
+        Ok(revoked)
+    }
+
+    pub(super) fn revoke_user(
+        &mut self,
+        user: UserId,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> Result<Revoked, Fault> {
+        let fence = fence(&self.fences, user)?;
+        self.raise(user, fence)?;
+        self.end_all(user, except, now)
+    }
+
+    pub(super) fn set_disabled(&mut self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, Fault> {
+        let fence = UserFence { disabled, ..fence(&self.fences, user)? };
+        if disabled {
+            self.raise(user, fence)?;
+            return self.end_all(user, None, now);
+        }
+        self.fences.insert(user.as_bytes(), encode_fence(fence).as_slice())?;
+        Ok(Revoked::default())
+    }
+
+    /// Removes up to `limit` records that are due before `before`.
+    pub(super) fn purge(&mut self, before: Timestamp, limit: usize) -> Result<Purged, Fault> {
+        let mut due = Vec::with_capacity(limit);
+        for row in self.expiry.range::<&[u8; 25]>(..&due_from(before))?.take(limit) {
+            let (key, owner) = row?;
+            due.push((*key.value(), Due::read(key.value(), owner.value())?));
+        }
+        let mut purged = Purged::default();
+        for (key, due) in due {
+            match due {
+                Due::Token(id, session) => {
+                    self.tokens.remove(id.as_bytes())?;
+                    self.session_tokens.remove(&index_key(session, id))?;
+                    purged.tokens += 1;
+                }
+                Due::Session(id, user) => {
+                    self.sessions.remove(id.as_bytes())?;
+                    self.user_sessions.remove(&index_key(user, id))?;
+                    purged.sessions += 1;
+                }
+            }
+            self.expiry.remove(&key)?;
+        }
+        Ok(purged)
+    }
+
+    fn raise(&mut self, user: UserId, fence: UserFence) -> Result<(), Fault> {
+        let raised = UserFence { epoch: fence.epoch.saturating_add(1), ..fence };
+        self.fences.insert(user.as_bytes(), encode_fence(raised).as_slice())?;
+        Ok(())
+    }
+
+    fn end_all(&mut self, user: UserId, except: Option<SessionId>, now: Timestamp) -> Result<Revoked, Fault> {
+        let mut revoked = Revoked::default();
+        for id in members(&self.user_sessions, user)? {
+            if Some(id) != except {
+                self.end(id, now, &mut revoked)?;
+            }
+        }
+        Ok(revoked)
+    }
+
+    /// Revokes a session and its tokens, also those of one that is revoked already.
+    fn end(&mut self, id: SessionId, now: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
+        if let Some(mut held) = session(&self.sessions, id)?
+            && !held.session.revoked
+        {
+            held.session.revoked = true;
+            self.sessions.insert(id.as_bytes(), held.encode().as_slice())?;
+            revoked.sessions += 1;
+        }
+        for id in members(&self.session_tokens, id)? {
+            if let Some(held) = token(&self.tokens, id)? {
+                self.kill(held, now, revoked)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, mut held: StoredToken, now: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
+        if held.record.kind == TokenKind::Access && held.record.expires_at > now {
+            revoked.access_tokens.push((held.record.token_id, held.record.expires_at));
+        }
+        if !held.revoked {
+            held.revoked = true;
+            self.put_token(&held)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a session and records tokens of it. `due` is when the session is due for removal so far. It is kept for as long as
+    /// the longest-lived of its tokens, so that revoking it or its user always finds them all.
+    fn put_session(
+        &mut self,
+        due: Option<Timestamp>,
+        mut held: StoredSession,
+        tokens: &[TokenRecord],
+    ) -> Result<(), Fault> {
+        let expiries = tokens.iter().map(|token| token.expires_at).chain([held.session.expires_at()]);
+        held.kept_until = expiries.fold(held.kept_until, Timestamp::max);
+        let id = held.session.session_id;
+        self.sessions.insert(id.as_bytes(), held.encode().as_slice())?;
+        if due != Some(held.kept_until) {
+            let row = Due::Session(id, held.session.user_id);
+            if let Some(due) = due {
+                self.expiry.remove(&row.row(due).0)?;
+            }
+            self.put_due(row, held.kept_until)?;
+        }
+        for record in tokens {
+            // A record that is there is left as it is: it may be revoked.
+            if token(&self.tokens, record.token_id)?.is_none() {
+                self.put_token(&StoredToken { record: record.clone(), revoked: false })?;
+                self.session_tokens.insert(&index_key(id, record.token_id), ())?;
+                self.put_due(Due::Token(record.token_id, id), record.expires_at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_token(&mut self, held: &StoredToken) -> Result<(), Fault> {
+        self.tokens.insert(held.record.token_id.as_bytes(), held.encode().as_slice())?;
+        Ok(())
+    }
+
+    fn put_due(&mut self, due: Due, at: Timestamp) -> Result<(), Fault> {
+        let (key, owner) = due.row(at);
+        self.expiry.insert(&key, &owner)?;
+        Ok(())
+    }
+}
