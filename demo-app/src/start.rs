@@ -14,7 +14,7 @@ use auth_layer::{
     keys::Keyring,
     store::{
         StoreError, StoreErrorKind, TokenStore,
-        embedded::EmbeddedStore,
+        embedded::{EmbeddedStore, OpenError},
         mongodb::{MongoOptions, MongoStore},
     },
 };
@@ -48,6 +48,8 @@ pub(crate) enum StartError {
     DataDir(String, #[source] io::Error),
     #[error("the signing keys cannot be loaded")]
     Keys(#[from] KeysError),
+    #[error("the token store cannot be opened")]
+    Embedded(#[from] OpenError),
     #[error("the token store cannot be opened")]
     Store(#[from] StoreError),
     #[error("the users cannot be opened")]

@@ -1,1 +1,233 @@
-//! (to come)
+//! Tokens in a MongoDB replica set.
+//!
+//! Every field is a plain BSON type, UUIDs as binary subtype 4 and times as Date, so that any tool can read and edit the records.
+//!
+//! | collection | `_id` | fields |
+//! | --- | --- | --- |
+//! | `tokens` | `jti` | `user_id`, `session_id`, `kind`, `issued_at`, `expires_at`, `revoked`; `jwt_token` where switched on; `consumed_at` once used |
+//! | `sessions` | `sid` | `user_id`, `client_id`, `user_agent`, `created_at`, `last_used_at`, `ends_at`, `revoked`, `current`, `previous`; `epoch` it was opened under; `pending` while it is opened |
+//! | `subjects` | `sub` | `epoch`, `disabled`, `sign_ins`, `last_sign_in_at` |
+//!
+//! # One document decides
+//!
+//! No multi-document transaction is used, so that nothing blocks and nothing is retried as a whole. Instead
+//!
+//! - what **issues** writes the records first, then commits by a conditional update of one document: the user's in `subjects`
+//!   for a sign-in, the session's for a rotation and for a single-use token. Only after that are the tokens handed out;
+//! - what **revokes** updates that same document first and sweeps the records after.
+//!
+//! MongoDB puts two updates of one document in an order. A commit that came first had its records written before, so the
+//! sweep finds them; one that comes second does not match. A commit always changes its document (it counts or stamps): an update
+//! that changes nothing would be a mere read, and could be lost with a primary without anyone noticing.
+//!
+//! An operation that dies half-way leaves records of tokens that were never handed out. They expire. A session that was never
+//! committed keeps its `pending` mark and is not listed. Only the list asks for the mark: whoever presents a token of a
+//! session was handed it after the commit, and a revocation must find the session either way.
+//!
+//! # What is waited for
+//!
+//! Writes are acknowledged by a majority, journaled. That holds for a write that matched nothing as well: the server then waits
+//! until all that it saw is held by a majority, so that "lost" and "refused" are never read from a state that may vanish.
+//!
+//! Reads go to the primary with read concern `local`, whatever the URI says. `majority` would be the weaker choice here: a new
+//! primary has every acknowledged write at once, but its majority snapshot may trail behind until its first commit.
+//!
+//! **Bound.** A primary that was cut off from the others, and does not know yet that it was replaced, answers reads from its
+//! past. A node of the service that can reach this one alone may miss revocations until the old primary steps down: after
+//! `electionTimeoutMillis` of the replica set, 10 s by default. Writes are not affected: the old primary cannot get one acknowledged,
+//! so that sign-in, refresh and single use fail there. Operators for whom that is too long lower the setting.
+//!
+//! # Time limits
+//!
+//! The driver has no time limit for an operation as a whole and does not want its futures dropped. Each operation runs as
+//! a task of its own and the caller waits for it no longer than [`MongoOptions::operation_timeout`]; nor does a caller who goes away
+//! cost a pooled connection. A revocation that timed out goes on, and calling it again is safe.
+
+mod document;
+mod fault;
+mod issue;
+mod options;
+mod purge;
+mod read;
+mod records;
+mod revoke;
+mod schema;
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use mongodb::{Client, Database};
+use tracing::Instrument;
+
+use self::records::Records;
+pub use options::MongoOptions;
+
+use super::{
+    Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord,
+    TokenStatus, TokenStore, UserFence,
+};
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+};
+
+/// A [`TokenStore`] in a MongoDB replica set. Cloning it shares the connections.
+#[derive(Clone)]
+pub struct MongoStore {
+    database: Database,
+    records: Arc<Records>,
+    limit: Duration,
+}
+
+impl fmt::Debug for MongoStore {
+    /// Names the database only: what the driver holds includes its credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MongoStore").field("database", &self.database.name()).finish_non_exhaustive()
+    }
+}
+
+impl MongoStore {
+    /// Connects, then does as [`new`](Self::new).
+    ///
+    /// Where the URI does not say otherwise, a server is looked for during 1 s, connections open within 1 s, servers are
+    /// watched every 500 ms and a pool holds 100 connections.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) for a URI that cannot be read.
+    pub async fn connect(uri: &str, database: &str, options: MongoOptions) -> Result<Self, StoreError> {
+        let client = Client::with_options(options::client_options(uri).await?)
+            .map_err(|_| StoreError::new(StoreErrorKind::Unsupported, "the MongoDB URI asks for what cannot be had"))?;
+        Self::new(client.database(database), options).await
+    }
+
+    /// Keeps its records in `database`, making the indexes that are missing. Concerns and read preference of the client are
+    /// not used; its time-outs and pool are.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](StoreErrorKind::Unsupported) for a server that is no replica set: it can neither acknowledge by
+    /// majority nor retry a write. [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
+    pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
+        let limit = options.operation_timeout;
+        let records = Arc::new(Records::new(&database, limit));
+        let store = Self { database, records, limit };
+        store.run(schema::refuse_standalone(store.database.clone())).await?;
+        within(
+            schema::INDEX_LIMIT.max(limit),
+            schema::ensure_indexes(store.database.clone(), store.records(), options.retention_margin),
+        )
+        .await?;
+        Ok(store)
+    }
+
+    /// The database, for collections of the application's own.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    fn records(&self) -> Arc<Records> {
+        Arc::clone(&self.records)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        within(self.limit, operation).await
+    }
+}
+
+/// Runs `operation` to its end and waits for it no longer than `limit`.
+async fn within<T: Send + 'static>(
+    limit: Duration,
+    operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let task = tokio::spawn(operation.in_current_span());
+    match tokio::time::timeout(limit, task).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(failed)) => Err(StoreError::unavailable("the operation on MongoDB was cut short", failed)),
+        Err(late) => Err(StoreError::unavailable("MongoDB did not answer in time", late)),
+    }
+}
+
+impl TokenStore for MongoStore {
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        self.run(self.records().token_status(id)).await
+    }
+
+    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
+        self.run(self.records().user_fence(user)).await
+    }
+
+    async fn open_session(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> Result<Admission, StoreError> {
+        self.run(self.records().open_session(session, tokens, epoch)).await
+    }
+
+    async fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
+        self.run(self.records().presented(session, refresh)).await
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.run(self.records().rotate(rotation)).await
+    }
+
+    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
+        self.run(self.records().record_token(token)).await
+    }
+
+    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
+        self.run(self.records().consume(id, now)).await
+    }
+
+    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
+        self.run(self.records().revoke_token(id, now)).await
+    }
+
+    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
+        self.run(self.records().revoke_session(session, now)).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        self.run(self.records().revoke_user(user, except, now)).await
+    }
+
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
+        if disabled {
+            self.run(self.records().disable_user(user, now)).await
+        } else {
+            self.run(self.records().enable_user(user)).await
+        }
+    }
+
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        self.run(self.records().sessions_of(user, now)).await
+    }
+
+    /// Works through what has expired in batches. The time limit holds for each batch, not for the whole.
+    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        let mut purged = Purged::default();
+        while let Some(batch) = self.run(self.records().purge_batch(before)).await? {
+            purged.tokens += batch.tokens;
+            purged.sessions += batch.sessions;
+        }
+        Ok(purged)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.run(schema::ping(self.database.clone())).await
+    }
+}
