@@ -49,6 +49,12 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    /// How many operations wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| QUEUE - queue.capacity())
+    }
+
     /// Has the thread find out, as soon as it comes to it, whether the file must be opened again.
     pub(super) fn probe(&self) {
         let (caller, _) = oneshot::channel();

@@ -1,0 +1,140 @@
+//! A disk that counts, and fails on demand.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use redb::{StorageBackend, backends::FileBackend};
+
+use super::{
+    super::file::{Opener, builder},
+    EmbeddedStore, is_active, sign_in,
+};
+use crate::store::{StoreErrorKind, TokenStore};
+
+/// A handle on a disk; its clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    syncs: AtomicUsize,
+    full: AtomicBool,
+    unreadable: AtomicBool,
+    absent: AtomicBool,
+}
+
+impl Disk {
+    /// How often it was asked to make everything durable.
+    pub(super) fn syncs(&self) -> usize {
+        self.0.syncs.load(SeqCst)
+    }
+
+    pub(super) fn opener(&self, path: PathBuf) -> Opener {
+        let disk = self.clone();
+        Box::new(move |_| {
+            if disk.0.absent.load(SeqCst) {
+                return Err(redb::Error::Io(io::ErrorKind::NotFound.into()).into());
+            }
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+            let backend = Watched { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
+            // Next to no cache, so that reads reach the disk.
+            Ok(builder().set_cache_size(0).create_with_backend(backend).map_err(redb::Error::from)?)
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Watched {
+    file: FileBackend,
+    disk: Disk,
+}
+
+impl StorageBackend for Watched {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.disk.0.unreadable.load(SeqCst) {
+            return Err(io::Error::other("unreadable"));
+        }
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.0.syncs.fetch_add(1, SeqCst);
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.disk.0.full.load(SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_the_write_and_is_got_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
+    let (_, before) = sign_in(&store).await.unwrap();
+
+    disk.0.full.store(true, SeqCst);
+    for _ in 0..3 {
+        let error = sign_in(&store).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+    }
+    disk.0.full.store(false, SeqCst);
+    recovered(&store).await;
+    let (_, after) = sign_in(&store).await.unwrap();
+    for access in [before, after] {
+        assert!(is_active(&store, access).await);
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_comes_back_serves_readers_without_a_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
+    let (_, access) = sign_in(&store).await.unwrap();
+
+    disk.0.unreadable.store(true, SeqCst);
+    disk.0.absent.store(true, SeqCst);
+    let error = store.token_status(access).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "never unknown: {error:?}");
+    assert_eq!(store.ping().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+
+    disk.0.unreadable.store(false, SeqCst);
+    disk.0.absent.store(false, SeqCst);
+    recovered(&store).await;
+    assert!(is_active(&store, access).await);
+}
+
+/// Waits until the store serves again; it was nudged by whoever met the failure.
+async fn recovered(store: &EmbeddedStore) {
+    for _ in 0..1_000 {
+        if store.ping().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("the store did not recover");
+}

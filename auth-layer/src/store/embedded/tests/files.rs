@@ -1,0 +1,146 @@
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use redb::ReadableTableMetadata;
+
+use super::{super::OpenError, EmbeddedStore, is_active, login, now, sign_in};
+use crate::{
+    id::UserId,
+    store::{StoreError, StoreErrorKind, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence},
+};
+
+#[tokio::test]
+async fn what_was_recorded_is_there_when_the_file_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.redb");
+    let store = EmbeddedStore::open(&path).unwrap();
+    let user = UserId::generate();
+    let (session, mut tokens) = login(user);
+    tokens[0].jwt_token = Some("a.b.c".to_owned());
+    let _ = store.open_session(session.clone(), tokens.clone(), 0).await.unwrap();
+    let (dead, access) = sign_in(&store).await.unwrap();
+    let _ = store.revoke_session(dead, now()).await.unwrap();
+    let _ = store.set_user_disabled(UserId::from_uuid(*user.as_uuid()), false, now()).await.unwrap();
+    let fenced = UserId::generate();
+    let _ = store.set_user_disabled(fenced, true, now()).await.unwrap();
+    drop(store);
+
+    let store = EmbeddedStore::open(&path).unwrap();
+    assert_eq!(store.sessions(user, now()).await.unwrap(), [session]);
+    for token in &tokens {
+        assert_eq!(store.token_status(token.token_id).await.unwrap(), TokenStatus::Active(token.into()));
+        let held = store.file.read(|tables| tables.token(token.token_id)).unwrap().unwrap();
+        assert_eq!(held.record, *token);
+    }
+    assert_eq!(store.token_status(access).await.unwrap(), TokenStatus::Revoked);
+    assert_eq!(store.user_fence(fenced).await.unwrap(), UserFence { epoch: 1, disabled: true });
+}
+
+#[tokio::test]
+async fn a_file_has_one_store_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.redb");
+    let store = EmbeddedStore::open(&path).unwrap();
+    assert!(matches!(EmbeddedStore::open(&path), Err(OpenError::InUse)));
+    let (_, access) = sign_in(&store).await.unwrap();
+    drop(store);
+    let store = EmbeddedStore::open(&path).unwrap();
+    assert!(is_active(&store, access).await, "the refused opening did no harm");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.redb");
+    let _store = EmbeddedStore::open(&path).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_is_no_database_is_not_opened() {
+    let failure = |path| match EmbeddedStore::open(path) {
+        Err(OpenError::Failed(error)) => error.kind(),
+        other => panic!("{other:?}"),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("notes.txt");
+    std::fs::write(&text, "not a database, and longer than a header would be ".repeat(1_000)).unwrap();
+    let before = std::fs::read(&text).unwrap();
+    assert_eq!(failure(text.clone()), StoreErrorKind::Corrupt);
+    assert_eq!(std::fs::read(&text).unwrap(), before, "somebody else's file is left as it was");
+    assert_eq!(failure(dir.path().join("absent/tokens.redb")), StoreErrorKind::Unavailable);
+}
+
+/// Rows by table.
+fn rows(store: &EmbeddedStore) -> BTreeMap<&'static str, u64> {
+    let count = store.file.write(|tables| {
+        Ok(BTreeMap::from([
+            ("tokens", tables.tokens.len()?),
+            ("sessions", tables.sessions.len()?),
+            ("session_tokens", tables.session_tokens.len()?),
+            ("user_sessions", tables.user_sessions.len()?),
+            ("expiry", tables.expiry.len()?),
+        ]))
+    });
+    count.unwrap()
+}
+
+#[tokio::test]
+async fn a_purge_leaves_no_row_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    for _ in 0..3 {
+        let (session, tokens) = login(UserId::generate());
+        let id = session.session_id;
+        let rotation = |parent, minutes| {
+            let (child, _) = login(session.user_id);
+            let mut child = child.current;
+            child.refresh_expires_at = now() + TimeDelta::minutes(minutes);
+            let record = |token_id, kind, expires_at| TokenRecord { token_id, kind, expires_at, ..tokens[0].clone() };
+            let tokens = vec![
+                record(child.access_id, TokenKind::Access, child.access_expires_at),
+                record(child.refresh_id, TokenKind::Refresh, child.refresh_expires_at),
+            ];
+            crate::store::Rotation { session_id: id, parent, child, tokens, now: now() }
+        };
+        let _ = store.open_session(session.clone(), tokens.clone(), 0).await.unwrap();
+        let longer = rotation(session.current.refresh_id, 90);
+        let shorter = rotation(longer.child.refresh_id, 30);
+        let _ = store.rotate(longer).await.unwrap();
+        let _ = store.rotate(shorter).await.unwrap();
+        let single = TokenRecord {
+            token_id: crate::id::TokenId::generate(),
+            kind: TokenKind::SingleUse,
+            expires_at: now() + TimeDelta::minutes(2),
+            ..tokens[0].clone()
+        };
+        let _ = store.record_token(single).await.unwrap();
+    }
+    let expected = [("tokens", 21), ("sessions", 3), ("session_tokens", 21), ("user_sessions", 3), ("expiry", 24)];
+    assert_eq!(rows(&store), expected.into());
+
+    // Its newest refresh token expires after half an hour, but one it had before lives for an hour and a half.
+    let purged = store.purge_expired(now() + TimeDelta::minutes(61)).await.unwrap();
+    assert_eq!((purged.tokens, purged.sessions), (18, 0), "a session is kept while any token of it lives");
+    let purged = store.purge_expired(now() + TimeDelta::minutes(91)).await.unwrap();
+    assert_eq!((purged.tokens, purged.sessions), (3, 3));
+    assert!(rows(&store).values().all(|count| *count == 0), "{:?}", rows(&store));
+}
+
+#[tokio::test]
+async fn opening_a_session_again_revives_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let (session, tokens) = login(UserId::generate());
+    for _ in 0..2 {
+        let admission = store.open_session(session.clone(), tokens.clone(), 0).await;
+        assert_eq!(admission.map_err(|error: StoreError| error.kind()), Ok(crate::store::Admission::Admitted));
+    }
+    let _ = store.revoke_session(session.session_id, now()).await.unwrap();
+    let again = store.open_session(session.clone(), tokens.clone(), 0).await.unwrap();
+    assert_eq!(again, crate::store::Admission::Fenced);
+    assert_eq!(store.token_status(tokens[0].token_id).await.unwrap(), TokenStatus::Revoked);
+}

@@ -1,0 +1,89 @@
+//! What is the embedded store's own; the laws are tested by the conformance suite.
+
+mod crash;
+mod disk;
+mod files;
+mod groups;
+mod values;
+
+use std::{sync::mpsc, time::Duration};
+
+use chrono::{DateTime, TimeDelta};
+
+use super::{EmbeddedStore, fault::Fault, tables::Tables};
+use crate::{
+    claims::Scope,
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+    store::{Admission, Pair, Session, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore},
+};
+
+fn now() -> Timestamp {
+    DateTime::from_timestamp_millis(1_800_000_000_123).unwrap()
+}
+
+/// A session that ends in an hour, and the records of its pair.
+fn login(user: UserId) -> (Session, Vec<TokenRecord>) {
+    let current = Pair {
+        access_id: TokenId::generate(),
+        refresh_id: TokenId::generate(),
+        issued_at: now(),
+        access_expires_at: now() + TimeDelta::minutes(1),
+        refresh_expires_at: now() + TimeDelta::hours(1),
+        scope: Scope::empty(),
+        custom: "{}".to_owned(),
+        kid: "kid".to_owned(),
+        sealed_signatures: None,
+    };
+    let session = Session {
+        session_id: SessionId::generate(),
+        user_id: user,
+        client_id: "client".to_owned(),
+        user_agent: None,
+        created_at: now(),
+        last_used_at: now(),
+        ends_at: now() + TimeDelta::days(1),
+        revoked: false,
+        current,
+        previous: None,
+    };
+    let record = |token_id, kind, expires_at| TokenRecord {
+        token_id,
+        user_id: user,
+        session_id: session.session_id,
+        kind,
+        issued_at: now(),
+        expires_at,
+        jwt_token: None,
+    };
+    let tokens = vec![
+        record(session.current.access_id, TokenKind::Access, session.current.access_expires_at),
+        record(session.current.refresh_id, TokenKind::Refresh, session.current.refresh_expires_at),
+    ];
+    (session, tokens)
+}
+
+/// Opens a fresh session of a fresh user, and gives it with its access token's id.
+async fn sign_in(store: &EmbeddedStore) -> Result<(SessionId, TokenId), StoreError> {
+    let (session, tokens) = login(UserId::generate());
+    let ids = (session.session_id, tokens[0].token_id);
+    let admission = store.open_session(session, tokens, 0).await?;
+    assert_eq!(admission, Admission::Admitted);
+    Ok(ids)
+}
+
+async fn is_active(store: &EmbeddedStore, id: TokenId) -> bool {
+    matches!(store.token_status(id).await.unwrap(), TokenStatus::Active(_))
+}
+
+/// An operation that keeps the writer's thread until the sender is used or dropped, and says when it has it.
+fn hold() -> (impl FnMut(&mut Tables<'_>) -> Result<(), Fault> + Send + 'static, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (reached, has_reached) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let operation = move |_: &mut Tables<'_>| {
+        let _ = reached.send(());
+        let _ = released.recv_timeout(Duration::from_secs(30));
+        Ok(())
+    };
+    (operation, has_reached, release)
+}
