@@ -51,8 +51,9 @@ pub async fn the_bound_is_sharp(store: &impl TokenStore) {
             login.tokens = records(&login.session, &login.session.current);
             login
         };
-        let gone = ending(earlier(bound, MILLISECOND)).admit(store).await;
-        let kept = [ending(bound).admit(store).await, ending(later(bound, MILLISECOND)).admit(store).await];
+        let gone = ending(earlier(bound, MILLISECOND)).admit_expired(store).await;
+        let kept =
+            [ending(bound).admit_expired(store).await, ending(later(bound, MILLISECOND)).admit_expired(store).await];
         let purged = answer(store.purge_expired(bound).await);
 
         expect_unknown(store, &gone).await;
@@ -79,7 +80,7 @@ pub async fn the_bound_is_sharp(store: &impl TokenStore) {
 /// success.
 pub async fn nothing_purged_comes_back(store: &impl TokenStore) {
     let bound = long_ago();
-    let login = Login::new(UserId::generate(), earlier(bound, 2 * REFRESH_LIFE)).admit(store).await;
+    let login = Login::new(UserId::generate(), earlier(bound, 2 * REFRESH_LIFE)).admit_expired(store).await;
     let token = login.single_use(login.session.created_at);
     let _ = answer(store.record_token(token.clone()).await);
     let _ = answer(store.purge_expired(bound).await);
@@ -109,7 +110,7 @@ pub async fn many_are_purged_at_once(store: &impl TokenStore) {
             let token = login.single_use(login.session.created_at);
             login.tokens.push(token);
         }
-        let login = login.admit(store).await;
+        let login = login.admit_expired(store).await;
         let Purged { tokens, sessions } = answer(store.purge_expired(bound).await);
         expect_unknown(store, &login).await;
         (tokens < 2_502 || sessions < 1).then(|| format!("counted are {tokens} tokens and {sessions} sessions"))
@@ -124,7 +125,7 @@ pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore) {
     let mut login = Login::new(UserId::generate(), earlier(bound, ACCESS_LIFE + MILLISECOND));
     login.session.current.refresh_expires_at = later(now(), REFRESH_LIFE);
     login.tokens = records(&login.session, &login.session.current);
-    let mut login = login.admit(store).await;
+    let mut login = login.admit_expired(store).await;
     let first = login.clone();
     let _ = answer(store.purge_expired(bound).await);
 
