@@ -1,9 +1,16 @@
 //! What the laws work on.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::Utc;
-use tokio::sync::Barrier;
 
 use crate::{
     clock::{Timestamp, later, whole_millis},
@@ -21,7 +28,10 @@ pub(super) const ACCESS_LIFE: Duration = Duration::from_mins(15);
 pub(super) const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
 
 /// How often a race is run: often enough that the tasks meet at every point of an operation.
-pub(super) const ROUNDS: usize = 48;
+const ROUNDS: usize = 96;
+
+/// How many of these rounds run at once, so that they also delay each other.
+const ABREAST: usize = 16;
 
 /// The time of day, as fine as every store keeps it.
 pub(super) fn now() -> Timestamp {
@@ -47,11 +57,15 @@ where
     F: Future<Output = T> + Send + 'static,
 {
     let tasks: Vec<F> = tasks.into_iter().collect();
-    let line = Arc::new(Barrier::new(tasks.len()));
+    let missing = Arc::new(AtomicUsize::new(tasks.len()));
     let start = |task: F| {
-        let line = Arc::clone(&line);
+        let missing = Arc::clone(&missing);
         tokio::spawn(async move {
-            line.wait().await;
+            missing.fetch_sub(1, Ordering::AcqRel);
+            // Not a barrier: whom it wakes the runtime would run one after the other, on the thread of the one who woke them.
+            while missing.load(Ordering::Acquire) > 0 {
+                tokio::task::yield_now().await;
+            }
             task.await
         })
     };
@@ -65,6 +79,13 @@ where
 
 /// How often a sign-in is tried that a sweep may disturb.
 const TRIES: usize = 5;
+
+/// Runs the race `round` many times over, each with its number.
+pub(super) async fn rounds<F: Future<Output = ()> + Send + 'static>(round: impl Fn(usize) -> F) {
+    for first in (0..ROUNDS).step_by(ABREAST) {
+        at_once((first..first + ABREAST).map(&round)).await;
+    }
+}
 
 /// A session with the records of its newest pair.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::fixture::{
-    Login, MILLISECOND, MINUTE, ROUNDS, Task, answer, at_once, expect_active, expect_not_active, expect_revoked, held,
-    now,
+    Login, MILLISECOND, MINUTE, Task, answer, at_once, expect_active, expect_not_active, expect_revoked, held, now,
+    rounds,
 };
 use crate::{
     clock::later,
@@ -113,38 +113,41 @@ pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
 /// by it: when both have returned, neither the child nor the parent is active, and a repeated revocation names the access
 /// tokens of both.
 pub async fn revoking_finds_every_refresh<S: TokenStore>(store: &Arc<S>) {
-    for round in 0..3 * ROUNDS {
-        let login = Login::opened(&**store, UserId::generate()).await;
-        let (session, refresh, user) = (login.id(), login.refresh(), login.session.user_id);
-        let rotation = login.rotation(now());
-        let (rotator, child) = (Arc::clone(store), rotation.clone());
-        let revoker = Arc::clone(store);
-        let tasks: [Task<Option<Rotated>>; 2] = [
-            Box::pin(async move { Some(answer(rotator.rotate(child).await)) }),
-            Box::pin(async move {
-                let _ = answer(match round % 3 {
-                    0 => revoker.revoke_session(session, now()).await,
-                    1 => revoker.revoke_user(user, None, now()).await,
-                    _ => revoker.revoke_token(refresh, now()).await,
-                });
-                None
-            }),
-        ];
-        let ends = at_once(tasks).await;
-        expect_revoked(&**store, &login.tokens, "the parent's pair").await;
-        let mut reported = vec![login.reported()];
-        if ends.contains(&Some(Rotated::Committed)) {
-            expect_revoked(&**store, &rotation.tokens, "a pair committed beside a revocation").await;
-            reported.push((rotation.child.access_id, rotation.child.access_expires_at));
-        } else {
-            expect_not_active(&**store, &rotation.tokens, "a pair that lost against a revocation").await;
-        }
-        let again = answer(store.revoke_session(session, now()).await);
-        for token in &reported {
-            assert!(again.access_tokens.contains(token), "a repeated revocation names {token:?}: {again:?}");
-        }
-        assert_eq!(again.sessions, 0, "a session is revoked once");
+    rounds(|round| refresh_beside_a_revocation(Arc::clone(store), round)).await;
+}
+
+async fn refresh_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) {
+    let login = Login::opened(&*store, UserId::generate()).await;
+    let (session, refresh, user) = (login.id(), login.refresh(), login.session.user_id);
+    let rotation = login.rotation(now());
+    let (rotator, child) = (Arc::clone(&store), rotation.clone());
+    let revoker = Arc::clone(&store);
+    let mut tasks: [Task<Option<Rotated>>; 2] = [
+        Box::pin(async move { Some(answer(rotator.rotate(child).await)) }),
+        Box::pin(async move {
+            let _ = answer(match round % 3 {
+                0 => revoker.revoke_session(session, now()).await,
+                1 => revoker.revoke_user(user, None, now()).await,
+                _ => revoker.revoke_token(refresh, now()).await,
+            });
+            None
+        }),
+    ];
+    tasks.rotate_left(round % 2);
+    let ends = at_once(tasks).await;
+    expect_revoked(&*store, &login.tokens, "the parent's pair").await;
+    let mut reported = vec![login.reported()];
+    if ends.contains(&Some(Rotated::Committed)) {
+        expect_revoked(&*store, &rotation.tokens, "a pair committed beside a revocation").await;
+        reported.push((rotation.child.access_id, rotation.child.access_expires_at));
+    } else {
+        expect_not_active(&*store, &rotation.tokens, "a pair that lost against a revocation").await;
     }
+    let again = answer(store.revoke_session(session, now()).await);
+    for token in &reported {
+        assert!(again.access_tokens.contains(token), "a repeated revocation names {token:?}: {again:?}");
+    }
+    assert_eq!(again.sessions, 0, "a session is revoked once");
 }
 
 async fn race<S: TokenStore>(store: &Arc<S>, rotations: &[Rotation]) -> Vec<Rotated> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Login, ROUNDS, Task, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, now,
+    Login, Task, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, now, rounds,
 };
 use crate::{
     id::UserId,
@@ -62,36 +62,36 @@ pub async fn a_disabled_user_is_fenced(store: &impl TokenStore) {
 /// Sign-ins that run beside a revocation of the user are fenced or found by it: when both have returned, nothing issued under
 /// the old epoch is active.
 pub async fn revoking_a_user_finds_every_sign_in<S: TokenStore>(store: &Arc<S>) {
-    for round in 0..ROUNDS {
-        let user = UserId::generate();
-        let UserFence { epoch, .. } = answer(store.user_fence(user).await);
-        let logins: Vec<Login> = (0..4).map(|_| Login::new(user, now())).collect();
-        let mut tasks: Vec<Task<Option<Admission>>> = Vec::new();
-        for login in &logins {
-            let (store, login) = (Arc::clone(store), login.clone());
-            tasks.push(Box::pin(
-                async move { Some(answer(store.open_session(login.session, login.tokens, epoch).await)) },
-            ));
-        }
-        let revoker = Arc::clone(store);
-        tasks.insert(
-            logins.len() / 2,
-            Box::pin(async move {
-                let _ = answer(if round % 2 == 0 {
-                    revoker.revoke_user(user, None, now()).await
-                } else {
-                    revoker.set_user_disabled(user, true, now()).await
-                });
-                None
-            }),
-        );
-        let admissions = at_once(tasks).await;
-        for (login, admission) in logins.iter().zip(admissions.into_iter().flatten()) {
-            match admission {
-                Admission::Admitted => expect_revoked(&**store, &login.tokens, "admitted beside a revocation").await,
-                Admission::Fenced => expect_not_active(&**store, &login.tokens, "fenced beside a revocation").await,
-            }
-        }
-        assert_eq!(answer(store.sessions(user, now()).await), [], "sessions that outlived a revocation of their user");
+    rounds(|round| sign_in_beside_a_revocation(Arc::clone(store), round)).await;
+}
+
+async fn sign_in_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) {
+    let user = UserId::generate();
+    let UserFence { epoch, .. } = answer(store.user_fence(user).await);
+    let logins: Vec<Login> = (0..4).map(|_| Login::new(user, now())).collect();
+    let mut tasks: Vec<Task<Option<Admission>>> = Vec::new();
+    for login in &logins {
+        let (store, login) = (Arc::clone(&store), login.clone());
+        tasks.push(Box::pin(async move { Some(answer(store.open_session(login.session, login.tokens, epoch).await)) }));
     }
+    let revoker = Arc::clone(&store);
+    tasks.insert(
+        round % (logins.len() + 1),
+        Box::pin(async move {
+            let _ = answer(if round.is_multiple_of(2) {
+                revoker.revoke_user(user, None, now()).await
+            } else {
+                revoker.set_user_disabled(user, true, now()).await
+            });
+            None
+        }),
+    );
+    let admissions = at_once(tasks).await;
+    for (login, admission) in logins.iter().zip(admissions.into_iter().flatten()) {
+        match admission {
+            Admission::Admitted => expect_revoked(&*store, &login.tokens, "admitted beside a revocation").await,
+            Admission::Fenced => expect_not_active(&*store, &login.tokens, "fenced beside a revocation").await,
+        }
+    }
+    assert_eq!(answer(store.sessions(user, now()).await), [], "sessions that outlived a revocation of their user");
 }
