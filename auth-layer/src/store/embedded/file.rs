@@ -30,7 +30,7 @@ pub(super) enum IfAbsent {
 /// The open file.
 ///
 /// After one failed access (a full disk, say) redb refuses all others until the file is opened again. Operations therefore share
-/// a lock that is held alone only to close the file and open it.
+/// a lock that is held alone only to put another opening in the place of one.
 pub(super) struct File {
     opener: Opener,
     database: RwLock<Option<Database>>,
@@ -59,21 +59,29 @@ impl File {
         Ok(written)
     }
 
-    /// Closes the database and opens it, which repairs what a failed commit left behind. Where that fails it stays closed.
+    /// Closes the database and opens it, which repairs what a failed commit left behind. Until that is done, and if it fails, all
+    /// operations fail at once. For the writer's thread alone to call.
     pub(super) fn reopen(&self) -> Result<(), Fault> {
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        *database = None;
-        *database = Some(open(&self.opener, IfAbsent::Fail)?);
+        // Closed before it is opened: it locks out itself as it does others.
+        self.replace(None);
+        self.replace(Some(open(&self.opener, IfAbsent::Fail)?));
         Ok(())
+    }
+
+    fn replace(&self, database: Option<Database>) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database;
     }
 }
 
-/// Opens the database and sees to it that it has all tables, so that reading need not handle their absence.
+/// Opens the database and sees to it that it has all tables, so that reading need not handle their absence. Where it has them,
+/// nothing is written: a full disk can still be read.
 fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
     let database = opener(if_absent)?;
-    let transaction = database.begin_write()?;
-    drop(Tables::open(&transaction)?);
-    transaction.commit()?;
+    if !Snapshot(&database.begin_read()?).is_complete()? {
+        let transaction = database.begin_write()?;
+        drop(Tables::open(&transaction)?);
+        transaction.commit()?;
+    }
     Ok(database)
 }
 

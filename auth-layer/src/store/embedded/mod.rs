@@ -9,7 +9,8 @@
 //!   microseconds out of memory, less than to hand it to another thread and back. Where the file is larger than the memory, a
 //!   read may wait for the disk once or twice.
 //! - **Failures** of the disk fail the operations that meet them, with [`StoreErrorKind::Unavailable`]; nothing of them is
-//!   acknowledged. The file is then opened again, and again whenever it is used, until it serves.
+//!   acknowledged. The file is then opened again, and again whenever it is used, until it serves. With a full disk it can still be
+//!   read.
 //! - **Dropping** the store works through what is queued, which may take some milliseconds, and frees the file.
 //!
 //! [`StoreErrorKind::Unavailable`]: super::StoreErrorKind::Unavailable
@@ -192,7 +193,7 @@ impl TokenStore for EmbeddedStore {
         }
     }
 
-    /// Reads, as every check does. That writing works as well shows only when something is written.
+    /// Reads, as every check does. Whether writing works as well shows only when something is written.
     async fn ping(&self) -> Result<(), StoreError> {
         self.read(|tables| tables.fence(UserId::from_uuid(uuid::Uuid::nil()))).map(drop)
     }

@@ -11,7 +11,7 @@
 //!
 //! `expiry` makes a purge cost what it removes: the rows due stand in front, and each says where else its record is named.
 
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
 use uuid::Uuid;
 
 use super::{
@@ -64,6 +64,14 @@ impl<'t> Tables<'t> {
 pub(super) struct Snapshot<'t>(pub(super) &'t ReadTransaction);
 
 impl Snapshot<'_> {
+    /// Whether all tables are there.
+    pub(super) fn is_complete(&self) -> Result<bool, Fault> {
+        let there: Vec<String> = self.0.list_tables()?.map(|table| table.name().to_owned()).collect();
+        let needed =
+            [TOKENS.name(), SESSIONS.name(), SESSION_TOKENS.name(), USER_SESSIONS.name(), FENCES.name(), EXPIRY.name()];
+        Ok(needed.iter().all(|name| there.iter().any(|there| there == name)))
+    }
+
     pub(super) fn token(&self, id: TokenId) -> Result<Option<StoredToken>, Fault> {
         token(&self.0.open_table(TOKENS)?, id)
     }

@@ -4,7 +4,7 @@
 //! whatever is queued, runs it operation by operation in one transaction, commits once and only then answers. So each caller
 //! waits for at most two commits, and the throughput grows with the number of callers.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +16,9 @@ const QUEUE: usize = 1_024;
 
 /// How many operations share a commit at most.
 const GROUP: usize = 256;
+
+/// How long the thread rests after a failure: so long, readers are served again, if the file can be opened, and the log is spared.
+const REST: Duration = Duration::from_millis(100);
 
 /// What a caller reads whose operation failed.
 const WHAT: &str = "the embedded store could not write";
@@ -150,4 +153,5 @@ fn reopen(file: &File) {
     } else {
         tracing::info!("the embedded store was opened again");
     }
+    thread::sleep(REST);
 }

@@ -69,6 +69,9 @@ impl StorageBackend for Watched {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.disk.0.full.load(SeqCst) && len > self.file.len()? {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.file.set_len(len)
     }
 
@@ -78,9 +81,6 @@ impl StorageBackend for Watched {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if self.disk.0.full.load(SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
         self.file.write(offset, data)
     }
 
@@ -90,22 +90,30 @@ impl StorageBackend for Watched {
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_the_write_and_is_got_over() {
+async fn a_full_disk_fails_the_write_and_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
-    let (_, before) = sign_in(&store).await.unwrap();
-
     disk.0.full.store(true, SeqCst);
-    for _ in 0..3 {
-        let error = sign_in(&store).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
-    }
-    disk.0.full.store(false, SeqCst);
+    let mut acknowledged = Vec::new();
+    let error = loop {
+        match sign_in(&store).await {
+            Ok((_, access)) => acknowledged.push(access),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+    assert!(!acknowledged.is_empty(), "there was some room left");
     recovered(&store).await;
-    let (_, after) = sign_in(&store).await.unwrap();
-    for access in [before, after] {
-        assert!(is_active(&store, access).await);
+    for access in &acknowledged {
+        assert!(is_active(&store, *access).await, "read from the full disk");
+    }
+
+    disk.0.full.store(false, SeqCst);
+    let (_, access) = sign_in(&store).await.unwrap();
+    acknowledged.push(access);
+    for access in acknowledged {
+        assert!(is_active(&store, access).await, "with room again");
     }
 }
 
