@@ -35,7 +35,7 @@ pub struct Config {
     #[arg(long, env = "DEMO_REDIS_TTL", default_value = "60s", value_parser = duration)]
     pub redis_ttl: Duration,
 
-    /// Directory of the signing keys, PKCS#8 PEM files [default: <data-dir>/keys].
+    /// Directory of the signing keys, PKCS#8 PEM files [default: `keys` in the data directory].
     #[arg(long, env = "DEMO_KEYS_DIR")]
     pub keys_dir: Option<PathBuf>,
 

@@ -1,6 +1,6 @@
 //! Real servers.
 //!
-//! A test that needs nothing but a working server asks for [`mongodb`] or [`redis`] and gets a corner of its own in one that
+//! A test that needs nothing but a working server asks for [`mongodb()`] or [`redis`] and gets a corner of its own in one that
 //! the whole test process shares: the one that `MONGODB_URI` or `REDIS_URL` names, else one that is started. A test that
 //! breaks its server starts a [`MongoServer`] or [`RedisServer`] for itself.
 //!
