@@ -1,23 +1,20 @@
 //! An embedded node is killed in the middle of writes: what it acknowledged is kept.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
 use http::StatusCode;
 use tests::client::{Client, Tokens};
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::fleet::{Fleet, PASSWORD, username};
 
-const KILLS: usize = 20;
+const KILLS: u32 = 20;
 const WRITERS: usize = 4;
 
-/// What was acknowledged, and what nobody can know.
+/// What was acknowledged. What was under way at the kill may have been recorded and may not: nobody can know.
 #[derive(Debug, Default)]
 struct Acknowledged {
     /// The newest pair of each session that was not logged out, as far as was acknowledged.
@@ -26,8 +23,18 @@ struct Acknowledged {
     dead: Vec<Tokens>,
 }
 
+/// What the writers and the killer share.
+#[derive(Debug)]
+struct Writing {
+    stop: AtomicBool,
+    acknowledged: Mutex<Acknowledged>,
+    /// A permit for each session in `acknowledged`.
+    count: Semaphore,
+}
+
 /// Opens sessions, refreshes and ends them until the node is gone.
-async fn write(client: Client, name: String, stop: Arc<AtomicBool>, acknowledged: Arc<Mutex<Acknowledged>>) {
+async fn write(client: Client, name: String, writing: Arc<Writing>) {
+    let Writing { stop, acknowledged, count } = &*writing;
     let mut turn = 0;
     while !stop.load(Ordering::Relaxed) {
         turn += 1;
@@ -43,12 +50,14 @@ async fn write(client: Client, name: String, stop: Arc<AtomicBool>, acknowledged
         let last = pairs[pairs.len() - 1].clone();
         if turn % 2 == 0 {
             acknowledged.lock().unwrap().live.push(last);
+            count.add_permits(1);
             continue;
         }
         match client.logout(&last.access).await {
             Ok(answer) => {
                 assert_eq!(answer.status, StatusCode::NO_CONTENT);
                 acknowledged.lock().unwrap().dead.extend(pairs);
+                count.add_permits(1);
             }
             // It may have been logged out and may not.
             Err(_) => return,
@@ -66,21 +75,24 @@ async fn nothing_acknowledged_is_lost_in_twenty_kills() {
     let (mut live, mut dead) = (0, 0);
     for kill in 0..KILLS {
         let (client, _) = fleet.clients();
-        let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
-        let stop = Arc::new(AtomicBool::new(false));
+        let writing = Arc::new(Writing {
+            stop: AtomicBool::new(false),
+            acknowledged: Mutex::default(),
+            count: Semaphore::new(0),
+        });
         let mut writers = JoinSet::new();
         for _ in 0..WRITERS {
-            writers.spawn(write(client.clone(), name.clone(), Arc::clone(&stop), Arc::clone(&acknowledged)));
+            writers.spawn(write(client.clone(), name.clone(), Arc::clone(&writing)));
         }
-        // Not always at the same point of whatever it is doing.
-        tokio::time::sleep(Duration::from_millis(250 + 37 * kill as u64 % 100)).await;
+        // The others are in the middle of something when one has its answer, and not always of the same.
+        writing.count.acquire_many(8 + kill % 7).await.unwrap().forget();
         fleet.nodes[0].kill9();
-        stop.store(true, Ordering::Relaxed);
+        writing.stop.store(true, Ordering::Relaxed);
         writers.join_all().await;
 
         fleet.nodes[0].restart().await;
         let (client, _) = fleet.clients();
-        let acknowledged = Arc::into_inner(acknowledged).unwrap().into_inner().unwrap();
+        let acknowledged = Arc::into_inner(writing).unwrap().acknowledged.into_inner().unwrap();
         for pair in &acknowledged.live {
             let me = client.me(&pair.access).await.unwrap();
             assert_eq!(me.status, StatusCode::OK, "kill {kill}: an acknowledged session is lost: {me:?}");
@@ -95,5 +107,6 @@ async fn nothing_acknowledged_is_lost_in_twenty_kills() {
         live += acknowledged.live.len();
         dead += acknowledged.dead.len();
     }
-    assert!(live > KILLS && dead > KILLS, "there was something to lose: {live} live, {dead} dead");
+    let kills = KILLS as usize;
+    assert!(live >= kills && dead >= kills, "there was something to lose: {live} live, {dead} dead");
 }

@@ -3,6 +3,7 @@
 mod conformance;
 mod documents;
 mod fleet;
+mod grpc;
 mod harness;
 mod kill_nine;
 mod life;
