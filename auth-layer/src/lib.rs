@@ -54,6 +54,7 @@
 //! | `mongodb` | the MongoDB store |
 //! | `redis` | the Redis cache |
 //! | `tonic` | tonic's `NamedService` forwarded through the layer; gRPC is served without it as well |
+//! | `metrics` | counters in the [`metrics`](https://docs.rs/metrics) facade: `auth_refresh_reuse_total` counts retired refresh tokens that were presented once more |
 //! | `conformance` | the suite that a store must pass |
 //!
 //! Each only adds, and each builds alone.

@@ -15,8 +15,9 @@ mod start;
 pub mod state;
 mod users;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
+use auth_layer::clock::{Clock, SystemClock};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -24,9 +25,15 @@ use crate::config::Config;
 
 /// Runs the program with the arguments and the environment of the process.
 pub fn run() -> ExitCode {
+    run_by(SystemClock::new())
+}
+
+/// The same by another clock, as a host has whose time is wrong.
+pub fn run_by(clock: impl Clock) -> ExitCode {
     let config = Config::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
 
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -35,7 +42,7 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(start::serve(config)) {
+    match runtime.block_on(start::serve(config, clock)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot serve");

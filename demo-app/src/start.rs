@@ -11,6 +11,7 @@ use auth_layer::{
         Cached, StatusCache,
         redis::{RedisCache, RedisOptions},
     },
+    clock::Clock,
     keys::Keyring,
     store::{
         StoreError, StoreErrorKind, TokenStore,
@@ -18,6 +19,7 @@ use auth_layer::{
         mongodb::{MongoOptions, MongoStore},
     },
 };
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 
@@ -74,7 +76,7 @@ struct Stores {
 }
 
 /// Serves until the process is told to stop.
-pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
+pub(crate) async fn serve(config: Config, clock: impl Clock) -> Result<(), StartError> {
     if config.mongodb_uri.is_none() && !config.redis_url.is_empty() {
         return Err(StartError::RedisAlone);
     }
@@ -87,9 +89,10 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     let stop = stop_signal().map_err(StartError::Signals)?;
     create_data_dir(&config)?;
     let keys = keys_dir::load(&config.keys_dir(), config.key_publish_delay, SystemTime::now())?;
+    let metrics = count();
     let stores = match &config.mongodb_uri {
-        Some(uri) => mongodb(&config, uri.expose_secret(), keys).await?,
-        None => embedded(&config, keys)?,
+        Some(uri) => mongodb(&config, uri.expose_secret(), keys, clock).await?,
+        None => embedded(&config, keys, clock)?,
     };
     let state = AppState {
         authority: stores.authority,
@@ -97,6 +100,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
         passwords: Passwords::new()?,
         rate_limit: (config.rate_limit == Switch::On).then(Arc::<RateLimit>::default),
         shared_cache: stores.shared_cache,
+        metrics,
         started: Instant::now(),
     };
     let keys = tokio::spawn(follow_keys(config.clone(), state.authority.clone()));
@@ -111,24 +115,24 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-fn embedded(config: &Config, keys: Keyring) -> Result<Stores, StartError> {
+fn embedded(config: &Config, keys: Keyring, clock: impl Clock) -> Result<Stores, StartError> {
     let store = EmbeddedStore::open(config.data_dir.join("tokens.redb"))?;
     let users = EmbeddedUsers::open(&config.data_dir.join("users.redb"))?;
-    Ok(Stores { authority: authority(config, keys, store), users: Users::Embedded(users), shared_cache: None })
+    Ok(Stores { authority: authority(config, keys, store, clock), users: Users::Embedded(users), shared_cache: None })
 }
 
-async fn mongodb(config: &Config, uri: &str, keys: Keyring) -> Result<Stores, StartError> {
+async fn mongodb(config: &Config, uri: &str, keys: Keyring, clock: impl Clock) -> Result<Stores, StartError> {
     let store = connect(uri, &config.mongodb_database).await?;
     let users = Users::Mongo(MongoUsers::open(store.database()).await?);
     if config.redis_url.is_empty() {
-        return Ok(Stores { authority: authority(config, keys, store), users, shared_cache: None });
+        return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
     }
     let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
     let options = RedisOptions { active_ttl: config.redis_ttl, ..RedisOptions::default() };
     let cache = RedisCache::connect(&urls, options).await.map_err(StartError::Redis)?;
     let cached = Arc::new(Cached::new(store, cache));
     let shared_cache: Arc<dyn SharedCache> = Arc::new(Health(Arc::clone(&cached)));
-    Ok(Stores { authority: authority(config, keys, cached), users, shared_cache: Some(shared_cache) })
+    Ok(Stores { authority: authority(config, keys, cached, clock), users, shared_cache: Some(shared_cache) })
 }
 
 /// Connects to MongoDB. A fleet may start before its database has: one that cannot be reached is tried again for a while.
@@ -145,13 +149,27 @@ async fn connect(uri: &str, database: &str) -> Result<MongoStore, StoreError> {
     }
 }
 
-fn authority(config: &Config, keys: Keyring, store: impl TokenStore) -> Authority<Identity> {
+fn authority(config: &Config, keys: Keyring, store: impl TokenStore, clock: impl Clock) -> Authority<Identity> {
     Authority::builder(&config.issuer, &config.audience, keys, store)
         .access_ttl(config.access_ttl)
         .refresh_ttl(config.refresh_ttl)
         .refresh_grace(config.refresh_grace)
         .local_cache(config.local_cache)
+        .clock(clock)
         .build()
+}
+
+/// Takes up whatever is counted in this process.
+fn count() -> PrometheusHandle {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::warn!("something else in this process takes the metrics; /metrics stays empty");
+    }
+    metrics::describe_counter!("auth_refresh_reuse_total", "Retired refresh tokens that were presented once more");
+    // There from the start, so that the first one is an increase.
+    metrics::counter!("auth_refresh_reuse_total").increment(0);
+    handle
 }
 
 struct Health(Arc<Cached<MongoStore, RedisCache>>);

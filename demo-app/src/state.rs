@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use auth_layer::{Authority, Claims};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 
 use crate::{password::Passwords, rate_limit::RateLimit, users::Users};
@@ -26,6 +27,7 @@ pub struct AppState {
     /// None where it is switched off.
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
     pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
+    pub(crate) metrics: PrometheusHandle,
     /// What the rate limit counts from.
     pub(crate) started: Instant,
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     claims::{CustomClaims, RegisteredClaims},
-    clock::later,
+    clock::{Timestamp, later},
     jwt::TokenFault,
     store::{Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenStatus, Verdict, within},
 };
@@ -41,18 +41,24 @@ impl<C: CustomClaims> Authority<C> {
             let Some((session, status)) = presented.map_err(RefreshError::Unavailable)? else {
                 return Err(RefreshError::refused(TokenFault::Unknown));
             };
-            match status {
-                TokenStatus::Unknown => return Err(RefreshError::refused(TokenFault::Unknown)),
-                TokenStatus::Revoked => return Err(RefreshError::refused(TokenFault::Revoked)),
-                TokenStatus::Active(record) => {
-                    let owner = (TokenKind::Refresh, claims.sub, claims.sid);
-                    if (record.kind, record.user_id, record.session_id) != owner {
-                        return Err(RefreshError::refused(TokenFault::Mismatch));
-                    }
+            let owner = (TokenKind::Refresh, claims.sub, claims.sid);
+            let fault = match status {
+                TokenStatus::Unknown => Some(TokenFault::Unknown),
+                TokenStatus::Revoked => Some(TokenFault::Revoked),
+                TokenStatus::Active(record) if (record.kind, record.user_id, record.session_id) != owner => {
+                    Some(TokenFault::Mismatch)
                 }
-            }
+                TokenStatus::Active(_) => None,
+            };
             let now = self.now();
-            match session.judge(claims.jti, self.inner.settings.refresh_grace, now) {
+            let verdict = session.judge(claims.jti, self.inner.settings.refresh_grace, now);
+            if verdict == Verdict::Revoked {
+                self.finish_revocation(&session, now).await;
+            }
+            if let Some(fault) = fault {
+                return Err(RefreshError::refused(fault));
+            }
+            match verdict {
                 Verdict::Revoked => return Err(RefreshError::refused(GrantFault::SessionOver)),
                 _ if now >= later(session.ends_at, self.inner.settings.leeway) => {
                     return Err(RefreshError::refused(GrantFault::SessionOver));
@@ -102,6 +108,23 @@ impl<C: CustomClaims> Authority<C> {
         }
     }
 
+    /// Repeats the revocation of a session that is revoked. Whoever began it may have died with the access tokens still to be
+    /// swept, and nobody asks a second time for the punishment of a reuse. Once the newest access token has expired there is
+    /// nothing left to finish.
+    async fn finish_revocation(&self, session: &Session, now: Timestamp) {
+        if now >= later(session.current.access_expires_at, self.inner.settings.leeway) {
+            return;
+        }
+        // The answer is the same either way: this token is refused.
+        if let Err(error) = self.revoke_session(session.session_id).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                session_id = %session.session_id,
+                "a session is revoked, and its access tokens may not all be"
+            );
+        }
+    }
+
     /// Ends the session of a refresh token that was used twice.
     async fn punish(&self, session: &Session) -> RefreshError {
         tracing::warn!(
@@ -110,8 +133,10 @@ impl<C: CustomClaims> Authority<C> {
             session_id = %session.session_id,
             user_id = %session.user_id,
             client_id = session.client_id,
-            "a retired refresh token was presented: the session is revoked"
+            "a retired refresh token was presented: its session is to be revoked"
         );
+        #[cfg(feature = "metrics")]
+        metrics::counter!("auth_refresh_reuse_total").increment(1);
         match self.revoke_session(session.session_id).await {
             Ok(()) => RefreshError::refused(GrantFault::Reused),
             Err(error) => RefreshError::Unavailable(error),

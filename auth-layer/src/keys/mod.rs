@@ -5,7 +5,7 @@
 //!
 //! Signing and verifying are aws-lc's, on keys that were parsed when they were loaded. `jsonwebtoken` reads PEM for us; its
 //! process-wide crypto provider, which panics when another crate of the program switches a second backend on, is never asked for
-//! anything.
+//! anything. This workspace builds it with no backend at all, so that asking it would panic in every test.
 
 mod algorithm;
 mod error;

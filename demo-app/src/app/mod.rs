@@ -45,6 +45,7 @@ pub fn app(state: AppState) -> Router {
         .route("/auth/refresh", post(session::refresh))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .route("/.well-known/jwks.json", get(health::jwks))
         .merge(signed_in)
         .merge(once)

@@ -9,6 +9,7 @@ use auth_layer::{
 use axum::{body::Body, extract::ConnectInfo};
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -45,6 +46,7 @@ fn fixture() -> Fixture {
         passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),
         shared_cache: None,
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
         started: Instant::now(),
     };
     Fixture { state, _directory: directory }

@@ -1,7 +1,7 @@
 //! What operators and other services ask.
 
-use axum::{Json, extract::State};
-use http::StatusCode;
+use axum::{Json, extract::State, response::IntoResponse};
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::state::AppState;
@@ -31,6 +31,11 @@ pub(crate) async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Va
         answer["cache"] = up(cache).into();
     }
     (code, Json(answer))
+}
+
+/// What was counted, in the text format of Prometheus.
+pub(crate) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
 }
 
 /// The public keys (RFC 7517 §5).

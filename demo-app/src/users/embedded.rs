@@ -1,10 +1,10 @@
 //! Users in a file of this process.
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::{error::Error, fs::OpenOptions, path::Path, sync::Arc};
 
 use auth_layer::UserId;
 use chrono::{DateTime, Utc};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, backends::FileBackend};
 use serde::{Deserialize, Serialize};
 
 use super::{Added, Role, User, UsersError, folded};
@@ -30,7 +30,11 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 impl EmbeddedUsers {
     pub(crate) fn open(path: &Path) -> Result<Self, UsersError> {
         let open = || -> Outcome<Database> {
-            let database = Database::create(path)?;
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).truncate(false).create(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let database = Builder::new().create_with_backend(FileBackend::new(options.open(path)?)?)?;
             let write = database.begin_write()?;
             write.open_table(USERS)?;
             write.commit()?;

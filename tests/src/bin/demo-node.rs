@@ -1,7 +1,29 @@
 //! The demo application, built beside the integration tests so that they can start it.
+//!
+//! `NODE_CLOCK_SKEW` is by how many seconds its clock is wrong.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
+
+use auth_layer::clock::{Clock, SystemClock, Timestamp};
+use chrono::TimeDelta;
+
+/// The time of day, wrong by so much.
+struct Skewed {
+    clock: SystemClock,
+    by: TimeDelta,
+}
+
+impl Clock for Skewed {
+    fn now(&self) -> Timestamp {
+        self.clock.now() + self.by
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+}
 
 fn main() -> ExitCode {
-    demo_app::run()
+    let seconds = std::env::var("NODE_CLOCK_SKEW").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
+    demo_app::run_by(Skewed { clock: SystemClock::new(), by: TimeDelta::seconds(seconds) })
 }

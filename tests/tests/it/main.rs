@@ -9,3 +9,4 @@ mod kill_nine;
 mod life;
 mod outage;
 mod redis_cache;
+mod steps;

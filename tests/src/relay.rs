@@ -1,0 +1,278 @@
+//! Stands between a node and its servers, and stops the node at any step of what it does there.
+//!
+//! A *step* is a command that a request of a client's led to: a read or a write in MongoDB, a `GET` or a `SET` of a token in
+//! Redis. Health checks and handshakes are none. Steps are counted over all of a node's servers, so that "the third step" means
+//! the same whatever server it goes to. A node is stopped **after** a step: the server has carried it out, and the node has
+//! not heard of it yet. To stop it before the next step would be the same, since it touches nothing shared in between.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+
+/// How long a stop may be waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// MongoDB's `OP_MSG`.
+    MongoDb,
+    /// Redis's RESP.
+    Redis,
+}
+
+/// Relays the connections of one node. Its end is the end of its connections.
+#[derive(Debug)]
+pub struct Relay {
+    steps: Arc<Steps>,
+    _listeners: JoinSet<()>,
+}
+
+/// Where the node stands.
+#[derive(Debug)]
+struct Steps {
+    count: Mutex<Count>,
+    /// True while whoever has reached the stop is held.
+    held: watch::Sender<bool>,
+    /// True once the stop has been reached.
+    reached: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    seen: Vec<String>,
+    stop_after: Option<usize>,
+}
+
+impl Relay {
+    /// Relays to these servers; the addresses to give to the node are in the same order.
+    ///
+    /// # Errors
+    ///
+    /// If no port can be had.
+    pub async fn start(servers: &[(Protocol, SocketAddr)]) -> io::Result<(Self, Vec<SocketAddr>)> {
+        let steps = Arc::new(Steps {
+            count: Mutex::default(),
+            held: watch::Sender::new(false),
+            reached: watch::Sender::new(false),
+        });
+        let mut listeners = JoinSet::new();
+        let mut addresses = Vec::new();
+        for &(protocol, server) in servers {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            addresses.push(listener.local_addr()?);
+            listeners.spawn(accept(listener, protocol, server, Arc::clone(&steps)));
+        }
+        Ok((Self { steps, _listeners: listeners }, addresses))
+    }
+
+    /// Begins to count: the node will be held after step `number`, the first being 1.
+    pub fn stop_after(&self, number: usize) {
+        let mut count = self.steps.count();
+        *count = Count { seen: Vec::new(), stop_after: Some(number) };
+        self.steps.reached.send_replace(false);
+        self.steps.held.send_replace(false);
+    }
+
+    /// Waits until the node is held. To be raced against whatever the node does: that may end with fewer steps.
+    ///
+    /// # Panics
+    ///
+    /// If that takes longer than anything a node does.
+    pub async fn reached(&self) {
+        let mut reached = self.steps.reached.subscribe();
+        let waited = timeout(PATIENCE, reached.wait_for(|reached| *reached)).await;
+        assert!(waited.is_ok(), "the node neither came to the stop nor to its end; steps: {:?}", self.seen());
+    }
+
+    /// Lets the node go on, and stops it no more.
+    pub fn release(&self) {
+        self.steps.count().stop_after = None;
+        self.steps.held.send_replace(false);
+    }
+
+    /// The steps since [`stop_after`](Self::stop_after), by the names of their commands.
+    pub fn seen(&self) -> Vec<String> {
+        self.steps.count().seen.clone()
+    }
+}
+
+impl Steps {
+    fn count(&self) -> std::sync::MutexGuard<'_, Count> {
+        // Nothing panics while it holds this.
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a step; true where it is the one to stop after.
+    fn take(&self, name: &str) -> bool {
+        let mut count = self.count();
+        count.seen.push(name.to_owned());
+        count.stop_after == Some(count.seen.len())
+    }
+}
+
+async fn accept(listener: TcpListener, protocol: Protocol, server: SocketAddr, steps: Arc<Steps>) {
+    let mut connections = JoinSet::new();
+    while let Ok((node, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        connections.spawn(relay(node, protocol, server, Arc::clone(&steps)));
+    }
+}
+
+async fn relay(node: TcpStream, protocol: Protocol, server: SocketAddr, steps: Arc<Steps>) {
+    // A server that is away looks to the node like a connection that closes at once.
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let (from_node, to_node) = node.into_split();
+    let (from_server, to_server) = server.into_split();
+    let stopped = AtomicBool::new(false);
+    tokio::select! {
+        () = requests(from_node, to_server, protocol, &steps, &stopped) => {}
+        () = answers(from_server, to_node, &steps, &stopped) => {}
+    }
+}
+
+/// Passes requests on, one by one; marks the connection as stopped before the request goes out whose answer is to be held.
+async fn requests(
+    mut node: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    protocol: Protocol,
+    steps: &Steps,
+    stopped: &AtomicBool,
+) {
+    let mut buffer = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        while let Some((length, step)) = first_request(protocol, &buffer) {
+            if step.is_some_and(|name| steps.take(&name)) {
+                steps.held.send_replace(true);
+                stopped.store(true, Ordering::Release);
+            }
+            if server.write_all(&buffer[..length]).await.is_err() {
+                return;
+            }
+            buffer.drain(..length);
+        }
+        match node.read(&mut chunk).await {
+            Ok(read @ 1..) => buffer.extend_from_slice(&chunk[..read]),
+            _ => return,
+        }
+    }
+}
+
+/// Passes answers on; on a stopped connection none, until the stop is lifted.
+async fn answers(mut server: OwnedReadHalf, mut node: OwnedWriteHalf, steps: &Steps, stopped: &AtomicBool) {
+    let mut chunk = [0; 16 * 1024];
+    while let Ok(read @ 1..) = server.read(&mut chunk).await {
+        if stopped.swap(false, Ordering::AcqRel) {
+            steps.reached.send_replace(true);
+            if steps.held.subscribe().wait_for(|held| !held).await.is_err() {
+                return;
+            }
+        }
+        if node.write_all(&chunk[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The length of the first whole request in `bytes`, and the name of its command where it is a step.
+fn first_request(protocol: Protocol, bytes: &[u8]) -> Option<(usize, Option<String>)> {
+    match protocol {
+        Protocol::MongoDb => mongodb_request(bytes),
+        Protocol::Redis => redis_request(bytes),
+    }
+}
+
+/// What MongoDB's driver sends on its own account, and what a start needs.
+const NOT_STEPS: [&str; 8] =
+    ["hello", "ismaster", "isMaster", "ping", "endSessions", "buildInfo", "createIndexes", "listIndexes"];
+
+/// A message: its length, two identifiers and the code of the operation, 32 bits each, lowest byte first; then for `OP_MSG`
+/// flags, and a section of kind 0: a BSON document whose first member is named after the command.
+fn mongodb_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
+    const OP_MSG: [u8; 4] = 2013_u32.to_le_bytes();
+    let length = usize::try_from(u32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
+    let message = bytes.get(..length)?;
+    let name = (message.get(12..16) == Some(&OP_MSG[..]) && message.get(20) == Some(&0)).then(|| {
+        // The document's length and the type of its first member lie between.
+        let name = message.get(26..).and_then(|rest| rest.split(|byte| *byte == 0).next()).unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    });
+    Some((length, name.filter(|name| !NOT_STEPS.contains(&name.as_str()))))
+}
+
+/// A command: an array of bulk strings. A step is a `GET` or `SET` of a key that ends in a UUID.
+fn redis_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
+    let mut rest = bytes;
+    let count = number_after(&mut rest, b'*')?;
+    let mut words = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = number_after(&mut rest, b'$')?;
+        words.push(rest.get(..length)?);
+        rest = rest.get(length + 2..)?;
+    }
+    let name = words.first().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
+    let of_a_token = words.get(1).is_some_and(|key| key.iter().filter(|byte| **byte == b'-').count() == 4);
+    let step = name.filter(|name| of_a_token && (name == "GET" || name == "SET"));
+    Some((bytes.len() - rest.len(), step))
+}
+
+/// Reads `<mark><number>\r\n` off the front.
+fn number_after(rest: &mut &[u8], mark: u8) -> Option<usize> {
+    let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+    let number = rest.strip_prefix(&[mark])?.get(..end - 1)?;
+    let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+    *rest = &rest[end + 2..];
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_redis_are_told_apart() {
+        let get = b"*2\r\n$3\r\nGET\r\n$41\r\nauth:0191d7b0-0000-7000-8000-000000000000\r\n";
+        assert_eq!(redis_request(get), Some((get.len(), Some("GET".to_owned()))));
+        let two = [&get[..], b"*1\r\n$4\r\nTIME\r\n"].concat();
+        assert_eq!(redis_request(&two), Some((get.len(), Some("GET".to_owned()))));
+        assert_eq!(redis_request(&two[get.len()..]), Some((14, None)));
+        let probe = b"*3\r\n$3\r\nSET\r\n$10\r\nauth:probe\r\n$0\r\n\r\n";
+        assert_eq!(redis_request(probe), Some((probe.len(), None)));
+        for end in 0..get.len() {
+            assert_eq!(redis_request(&get[..end]), None, "cut after {end} bytes");
+        }
+    }
+
+    #[test]
+    fn commands_of_mongodb_are_told_apart() {
+        let message = |name: &str| {
+            let document = bson::doc! { name: "tokens" }.to_vec().unwrap();
+            let length = u32::try_from(21 + document.len()).unwrap();
+            [&length.to_le_bytes()[..], &[0; 8], &2013_u32.to_le_bytes(), &[0; 5], &document].concat()
+        };
+        let find = message("find");
+        assert_eq!(mongodb_request(&find), Some((find.len(), Some("find".to_owned()))));
+        assert_eq!(mongodb_request(&message("hello")).unwrap().1, None);
+        for end in 0..find.len() {
+            assert_eq!(mongodb_request(&find[..end]), None, "cut after {end} bytes");
+        }
+    }
+}

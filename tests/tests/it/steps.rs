@@ -1,0 +1,183 @@
+//! A node is stopped at each step of what it does, and then paused while the other node does something, or killed.
+//!
+//! Both nodes share MongoDB and Redis; the first reaches them through a [`Relay`] that counts its steps. In-process caches are
+//! off, so that what holds must hold at once. Each test goes through every step there is: it stops after the first, then after
+//! the second, until what the node does is over before the stop is reached.
+
+mod killed;
+mod paused;
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::StatusCode;
+use serde_json::{Value, json};
+use tests::{
+    client::{Answer, Client, Tokens},
+    node::Node,
+    relay::{Protocol, Relay},
+    servers::{MongoServer, RedisServer},
+};
+
+use crate::fleet::{NODE, PASSWORD, username};
+
+/// A password to change to.
+const NEW_PASSWORD: &str = "battery staple";
+
+/// Two nodes of one service, the first behind a relay.
+struct Stage {
+    relay: Relay,
+    first: Node,
+    second: Node,
+    /// How many runs there were, for the tests to say that there were some.
+    runs: AtomicUsize,
+    _keys: tempfile::TempDir,
+    _servers: (MongoServer, RedisServer),
+}
+
+/// A user with two sessions.
+struct Subject {
+    name: String,
+    /// The session that the runs are about, as it was opened.
+    session: Tokens,
+    /// Another one.
+    other: Tokens,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let (mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
+        let address = |url: String| -> SocketAddr {
+            url.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap()
+        };
+        let servers = [(Protocol::MongoDb, address(mongodb.uri())), (Protocol::Redis, address(redis.url()))];
+        let (relay, at) = Relay::start(&servers).await.unwrap();
+        let keys = tempfile::tempdir().unwrap();
+        let args = ["--local-cache", "0", "--keys-dir", keys.path().to_str().unwrap(), "--rate-limit", "off"];
+        // The first one must not ask the replica set where it really is.
+        let relayed = [
+            ("MONGODB_URI", format!("mongodb://{}/?directConnection=true", at[0])),
+            ("REDIS_URL", format!("redis://{}", at[1])),
+        ];
+        let direct = [("MONGODB_URI", mongodb.uri()), ("REDIS_URL", redis.url())];
+        let start = async |env: &[(&str, String)]| {
+            let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            Node::start(NODE, &args, &env).await
+        };
+        let second = start(&direct).await;
+        let first = start(&relayed).await;
+        Self { relay, first, second, runs: AtomicUsize::new(0), _keys: keys, _servers: (mongodb, redis) }
+    }
+
+    /// A client of the node that is stopped.
+    fn first(&self) -> Client {
+        Client::new(self.first.url())
+    }
+
+    /// A client of the other one.
+    fn second(&self) -> Client {
+        Client::new(self.second.url())
+    }
+
+    async fn subject(&self) -> Subject {
+        let (name, client) = (username(), self.second());
+        let session = client.sign_up(&name, PASSWORD).await.unwrap();
+        let other = client.login(&name, PASSWORD).await.unwrap().tokens();
+        Subject { name, session, other }
+    }
+
+    /// Runs `doing` and stops the first node after this step of it. `None` where it was over before, which ends a test's loop.
+    async fn stopped_after<T>(&self, step: usize, doing: T) -> Option<tokio::task::JoinHandle<T::Output>>
+    where
+        T: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.relay.stop_after(step);
+        let mut doing = tokio::spawn(doing);
+        tokio::select! {
+            () = self.relay.reached() => {
+                self.runs.fetch_add(1, Ordering::Relaxed);
+                Some(doing)
+            }
+            done = &mut doing => {
+                done.unwrap();
+                self.relay.release();
+                None
+            }
+        }
+    }
+
+    /// Fails unless both nodes refuse every one of these pairs.
+    async fn dead(&self, pairs: &[&Tokens], when: &str) {
+        for node in [self.first(), self.second()] {
+            for pair in pairs {
+                let me = node.me(&pair.access).await.unwrap();
+                assert_eq!(me.status, StatusCode::UNAUTHORIZED, "{when}: access token: {me:?}");
+                let refreshed = node.refresh(&pair.refresh).await.unwrap();
+                assert_eq!(refreshed.status, StatusCode::UNAUTHORIZED, "{when}: refresh token: {refreshed:?}");
+            }
+        }
+    }
+
+    /// Fails unless both nodes take this pair's access token and one refreshes it.
+    async fn alive(&self, pair: &Tokens, when: &str) -> Tokens {
+        for node in [self.first(), self.second()] {
+            let me = node.me(&pair.access).await.unwrap();
+            assert_eq!(me.status, StatusCode::OK, "{when}: access token: {me:?}");
+        }
+        let refreshed = self.second().refresh(&pair.refresh).await.unwrap();
+        assert_eq!(refreshed.status, StatusCode::OK, "{when}: refresh token: {refreshed:?}");
+        refreshed.tokens()
+    }
+
+    /// True where a pair is alive, false where it is dead; fails where it is half of each.
+    async fn whole(&self, pair: &Tokens, when: &str) -> bool {
+        if self.second().me(&pair.access).await.unwrap().status == StatusCode::OK {
+            self.alive(pair, when).await;
+            true
+        } else {
+            self.dead(&[pair], when).await;
+            false
+        }
+    }
+}
+
+/// The pair that an answer brings, if it does.
+fn pair(answer: &Answer) -> Option<Tokens> {
+    (answer.status == StatusCode::OK).then(|| answer.tokens())
+}
+
+async fn change_password(client: &Client, access: &str) -> Answer {
+    try_change_password(client, access).await.unwrap()
+}
+
+async fn try_change_password(client: &Client, access: &str) -> reqwest::Result<Answer> {
+    let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
+    client.post("/auth/password", Some(access), Some(&body)).await
+}
+
+async fn single_use(client: &Client, access: &str) -> String {
+    let issued = client.post("/auth/single-use", Some(access), None).await.unwrap();
+    assert_eq!(issued.status, StatusCode::CREATED, "{issued:?}");
+    issued.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn spend(client: &Client, token: &str) -> StatusCode {
+    client.post("/demo/single-use", Some(token), None).await.unwrap().status
+}
+
+/// The path under which the session of an access token is ended. Read off the token: asking for it would fill the caches.
+fn session_path(access: &str) -> String {
+    let payload = URL_SAFE_NO_PAD.decode(access.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    format!("/auth/sessions/{}", claims["sid"].as_str().unwrap())
+}
+
+/// When the session of this access token was opened, as the service says.
+async fn opened_at(client: &Client, access: &str) -> String {
+    let sessions = client.get("/auth/sessions", Some(access)).await.unwrap().json();
+    let current = sessions.as_array().unwrap().iter().find(|session| session["current"] == Value::Bool(true));
+    current.unwrap()["created_at"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,224 @@
+//! Killed: the process dies (SIGKILL) after each of its steps, and starts again.
+//!
+//! What it had not acknowledged may have happened or not; whichever it was, each law holds, and asking again is safe.
+
+use super::*;
+
+/// How many steps are gone through at the most.
+const STEPS: usize = 40;
+
+impl Stage {
+    /// Runs `doing` on the first node and kills that after this step; it starts again, with nobody in its way. False where
+    /// `doing` was over before.
+    async fn killed_after<T>(&mut self, step: usize, doing: T) -> bool
+    where
+        T: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let Some(doing) = self.stopped_after(step, doing).await else { return false };
+        self.first.kill9();
+        self.relay.release();
+        doing.await.unwrap();
+        self.first.restart().await;
+        true
+    }
+
+    fn when(&self, what: &str) -> String {
+        format!("{what}, killed after {:?}", self.relay.seen())
+    }
+
+    fn report(&self, at_least: usize) {
+        let runs = self.runs.load(Ordering::Relaxed);
+        assert!(runs >= at_least, "the node was killed {runs} times only: there are more steps than that");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_sign_in() {
+    let mut stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, name) = (stage.first(), subject.name.clone());
+        if !stage.killed_after(step, async move { client.login(&name, PASSWORD).await }).await {
+            break;
+        }
+        let when = stage.when("a sign-in");
+        let again = stage.first().login(&subject.name, PASSWORD).await.unwrap().tokens();
+        for pair in [&again, &subject.session] {
+            stage.alive(pair, &when).await;
+        }
+        // What was left behind is no obstacle, and ends with the rest.
+        let last = stage.second().login(&subject.name, PASSWORD).await.unwrap().tokens();
+        assert_eq!(stage.first().logout_all(&last.access).await.unwrap().status, StatusCode::NO_CONTENT, "{when}");
+        stage.dead(&[&again, &subject.session, &subject.other, &last], &when).await;
+        let fresh = stage.first().login(&subject.name, PASSWORD).await.unwrap().tokens();
+        let listed = stage.second().get("/auth/sessions", Some(&fresh.access)).await.unwrap().json();
+        assert_eq!(listed.as_array().unwrap().len(), 1, "{when}: nothing else is left: {listed}");
+    }
+    stage.report(7);
+}
+
+/// The owner asks again and gets the one child, and nobody is punished.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_refresh() {
+    let mut stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, token) = (stage.first(), subject.session.refresh.clone());
+        if !stage.killed_after(step, async move { client.refresh(&token).await }).await {
+            break;
+        }
+        let when = stage.when("a refresh");
+        let retried = stage.second().refresh(&subject.session.refresh).await.unwrap();
+        assert_eq!(retried.status, StatusCode::OK, "{when}: {retried:?}");
+        let again = stage.first().refresh(&subject.session.refresh).await.unwrap().tokens();
+        let child = retried.tokens();
+        assert_eq!((&again.access, &again.refresh), (&child.access, &child.refresh), "{when}: one child");
+        stage.alive(&child, &when).await;
+    }
+    stage.report(4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_logout() {
+    let mut stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let child = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
+        // The shared cache calls both access tokens active when the node dies.
+        stage.second().me(&subject.session.access).await.unwrap();
+        stage.second().me(&child.access).await.unwrap();
+        let (client, access) = (stage.first(), child.access.clone());
+        if !stage.killed_after(step, async move { client.logout(&access).await }).await {
+            break;
+        }
+        let when = stage.when("a logout");
+        // From another session: the one that is being ended may be too dead to end itself.
+        let path = session_path(&child.access);
+        let retried = stage.second().logout(&child.access).await.unwrap();
+        let deleted = stage.second().delete(&path, &subject.other.access).await.unwrap();
+        assert!(
+            retried.status == StatusCode::NO_CONTENT || deleted.status == StatusCode::NOT_FOUND,
+            "{when}: {retried:?}, {deleted:?}"
+        );
+        stage.dead(&[&subject.session, &child], &when).await;
+        stage.alive(&subject.other, &when).await;
+    }
+    stage.report(5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_revoke_all() {
+    let mut stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        for pair in [&subject.session, &subject.other] {
+            stage.second().me(&pair.access).await.unwrap();
+        }
+        let (client, access) = (stage.first(), subject.session.access.clone());
+        if !stage.killed_after(step, async move { client.logout_all(&access).await }).await {
+            break;
+        }
+        let when = stage.when("a revoke-all");
+        let fresh = stage.second().login(&subject.name, PASSWORD).await.unwrap().tokens();
+        assert_eq!(stage.first().logout_all(&fresh.access).await.unwrap().status, StatusCode::NO_CONTENT, "{when}");
+        stage.dead(&[&subject.session, &subject.other, &fresh], &when).await;
+    }
+    stage.report(8);
+}
+
+/// One of the two passwords is good, never both and never neither, and the request can be sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_change_of_password() {
+    let mut stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        stage.second().me(&subject.session.access).await.unwrap();
+        let (client, access) = (stage.first(), subject.other.access.clone());
+        if !stage.killed_after(step, async move { try_change_password(&client, &access).await }).await {
+            break;
+        }
+        let when = stage.when("a change of password");
+        let old = stage.second().login(&subject.name, PASSWORD).await.unwrap();
+        let new = stage.second().login(&subject.name, NEW_PASSWORD).await.unwrap();
+        assert_ne!(old.status, new.status, "{when}: {old:?}, {new:?}");
+        let retried = change_password(&stage.second(), &subject.other.access).await;
+        assert_eq!(retried.status, StatusCode::NO_CONTENT, "{when}: {retried:?}");
+        let opened = [Some(&subject.session), pair(&old).as_ref(), pair(&new).as_ref()]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect::<Vec<_>>();
+        stage.dead(&opened.iter().collect::<Vec<_>>(), &when).await;
+        assert_eq!(stage.first().login(&subject.name, PASSWORD).await.unwrap().error(), "invalid_credentials");
+        stage.alive(&subject.other, &when).await;
+    }
+    stage.report(12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_punishment() {
+    let mut stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let child = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
+        let current = stage.second().refresh(&child.refresh).await.unwrap().tokens();
+        stage.second().me(&current.access).await.unwrap();
+        let (client, token) = (stage.first(), subject.session.refresh.clone());
+        if !stage.killed_after(step, async move { client.refresh(&token).await }).await {
+            break;
+        }
+        let when = stage.when("a punishment");
+        let again = stage.second().refresh(&subject.session.refresh).await.unwrap();
+        assert_eq!(again.error(), "invalid_grant", "{when}: {again:?}");
+        stage.dead(&[&subject.session, &child, &current], &when).await;
+        stage.alive(&subject.other, &when).await;
+    }
+    stage.report(5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_issue_and_the_use_of_a_single_use_token() {
+    let mut stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, access) = (stage.first(), subject.session.access.clone());
+        if !stage.killed_after(step, async move { client.post("/auth/single-use", Some(&access), None).await }).await {
+            break;
+        }
+        let token = single_use(&stage.first(), &subject.session.access).await;
+        let uses = [spend(&stage.second(), &token).await, spend(&stage.first(), &token).await];
+        assert_eq!(uses, [StatusCode::OK, StatusCode::UNAUTHORIZED], "{}", stage.when("the issue of another token"));
+    }
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let token = single_use(&stage.first(), &subject.session.access).await;
+        let (client, copy) = (stage.first(), token.clone());
+        if !stage.killed_after(step, async move { client.post("/demo/single-use", Some(&copy), None).await }).await {
+            break;
+        }
+        // It was recorded, and its answer is lost: at most once.
+        for node in [stage.second(), stage.first()] {
+            let when = stage.when("the use of a token");
+            assert_eq!(spend(&node, &token).await, StatusCode::UNAUTHORIZED, "{when}");
+        }
+    }
+    stage.report(3 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_registration() {
+    let mut stage = Stage::set().await;
+    for step in 1..STEPS {
+        let (client, name) = (stage.first(), username());
+        let copy = name.clone();
+        if !stage.killed_after(step, async move { client.register(&copy, PASSWORD).await }).await {
+            break;
+        }
+        let again = stage.first().register(&name, PASSWORD).await.unwrap();
+        let when = stage.when("a registration");
+        assert!(again.status == StatusCode::CREATED || again.error() == "username_taken", "{when}: {again:?}");
+        let opened = stage.second().login(&name, PASSWORD).await.unwrap().tokens();
+        stage.alive(&opened, &when).await;
+    }
+    stage.report(2);
+}

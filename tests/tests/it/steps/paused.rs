@@ -1,0 +1,332 @@
+//! Paused: the other node does something from beginning to end in the middle of what the first one does.
+//!
+//! Where each may win, the law says what must hold afterwards whoever did.
+
+use chrono::{DateTime, Utc};
+
+use super::*;
+
+/// How many steps are gone through at the most.
+const STEPS: usize = 40;
+
+fn report(stage: &Stage, at_least: usize) {
+    let runs = stage.runs.load(Ordering::Relaxed);
+    assert!(runs >= at_least, "the node was stopped {runs} times only: there are more steps than that");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_meets_a_revocation_at_each_step() {
+    let stage = Stage::set().await;
+    for end in [End::Logout, End::LogoutAll, End::Delete, End::Password, End::Reuse] {
+        for step in 1..STEPS {
+            let subject = stage.subject().await;
+            let ending = end.prepare(&stage, &subject).await;
+            let (client, access) = (stage.first(), subject.session.access.clone());
+            let checking = async move { client.me(&access).await.unwrap().status };
+            let Some(check) = stage.stopped_after(step, checking).await else { break };
+            ending.run(&stage, &subject).await;
+            stage.relay.release();
+            let when = format!("a check that met {end:?} after {:?}", stage.relay.seen());
+            let status = check.await.unwrap();
+            assert!(matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{when}: {status}");
+            stage.dead(&[&subject.session], &when).await;
+        }
+    }
+    report(&stage, 5 * 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_meets_a_revocation_at_each_step() {
+    let stage = Stage::set().await;
+    for end in [End::Logout, End::LogoutAll, End::Delete, End::Password] {
+        for step in 1..STEPS {
+            let subject = stage.subject().await;
+            let ending = end.prepare(&stage, &subject).await;
+            let (client, token) = (stage.first(), subject.session.refresh.clone());
+            let refreshing = async move { client.refresh(&token).await.unwrap() };
+            let Some(refresh) = stage.stopped_after(step, refreshing).await else { break };
+            ending.run(&stage, &subject).await;
+            stage.relay.release();
+            let when = format!("a refresh that met {end:?} after {:?}", stage.relay.seen());
+            let answer = refresh.await.unwrap();
+            let child = pair(&answer);
+            assert!(child.is_some() || answer.error() == "invalid_grant", "{when}: {answer:?}");
+            stage
+                .dead(&[Some(&subject.session), child.as_ref()].into_iter().flatten().collect::<Vec<_>>(), &when)
+                .await;
+        }
+    }
+    report(&stage, 4 * 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_meets_its_twin_at_each_step() {
+    let stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, token) = (stage.first(), subject.session.refresh.clone());
+        let refreshing = async move { client.refresh(&token).await.unwrap() };
+        let Some(refresh) = stage.stopped_after(step, refreshing).await else { break };
+        let twin = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
+        stage.relay.release();
+        let when = format!("a refresh that met its twin after {:?}", stage.relay.seen());
+        let answer = refresh.await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{when}: {answer:?}");
+        let child = answer.tokens();
+        assert_eq!((child.access, child.refresh), (twin.access.clone(), twin.refresh.clone()), "{when}: one child");
+        stage.alive(&twin, &when).await;
+    }
+    report(&stage, 4);
+}
+
+/// The first answer was lost, and its owner asks again, while somebody presents the child. Either that came later, and the retry
+/// gets the child once more; or it came first, and the retry is the use of a retired token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_meets_the_use_of_the_child_at_each_step() {
+    let stage = Stage::set().await;
+    let (mut repeated, mut punished) = (0, 0);
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let child = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
+        let (client, token) = (stage.first(), subject.session.refresh.clone());
+        let retrying = async move { client.refresh(&token).await.unwrap() };
+        let Some(retry) = stage.stopped_after(step, retrying).await else { break };
+        let grandchild = stage.second().refresh(&child.refresh).await.unwrap().tokens();
+        stage.relay.release();
+        let when = format!("a retry that met the use of the child after {:?}", stage.relay.seen());
+        let answer = retry.await.unwrap();
+        if let Some(again) = pair(&answer) {
+            repeated += 1;
+            assert_eq!((again.access, again.refresh), (child.access, child.refresh), "{when}: one child");
+            stage.alive(&grandchild, &when).await;
+        } else {
+            punished += 1;
+            assert_eq!(answer.error(), "invalid_grant", "{when}");
+            stage.dead(&[&subject.session, &child, &grandchild], &when).await;
+        }
+    }
+    assert!(repeated > 0, "some retries read before the child was used: {repeated} repeated, {punished} punished");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_punishment_meets_a_refresh_at_each_step() {
+    let stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let second = stage.second();
+        let child = second.refresh(&subject.session.refresh).await.unwrap().tokens();
+        let current = second.refresh(&child.refresh).await.unwrap().tokens();
+        let (client, token) = (stage.first(), subject.session.refresh.clone());
+        let reusing = async move { client.refresh(&token).await.unwrap() };
+        let Some(reuse) = stage.stopped_after(step, reusing).await else { break };
+        let newest = pair(&second.refresh(&current.refresh).await.unwrap());
+        stage.relay.release();
+        let when = format!("a reuse that met a refresh after {:?}", stage.relay.seen());
+        assert_eq!(reuse.await.unwrap().error(), "invalid_grant", "{when}");
+        let all = [Some(&subject.session), Some(&child), Some(&current), newest.as_ref()];
+        stage.dead(&all.into_iter().flatten().collect::<Vec<_>>(), &when).await;
+    }
+    report(&stage, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_meets_a_refresh_and_a_check_at_each_step() {
+    let stage = Stage::set().await;
+    for end in [End::Logout, End::LogoutAll, End::Delete, End::Password] {
+        for step in 1..STEPS {
+            let subject = stage.subject().await;
+            let ending = end.prepare(&stage, &subject).await;
+            let (client, tokens) = (stage.first(), ending.tokens(&subject));
+            let Some(running) = stage.stopped_after(step, end.send(client, tokens, ending.path.clone())).await else {
+                break;
+            };
+            // The check fills the shared cache, if it may.
+            let second = stage.second();
+            second.me(&subject.session.access).await.unwrap();
+            let child = pair(&second.refresh(&subject.session.refresh).await.unwrap());
+            if let Some(child) = &child {
+                second.me(&child.access).await.unwrap();
+            }
+            stage.relay.release();
+            let when = format!("{end:?} that met a refresh after {:?}", stage.relay.seen());
+            let answer = running.await.unwrap();
+            // The token that it came with is of the session that was refreshed, or of another; it was good when it began.
+            assert_eq!(answer.status, StatusCode::NO_CONTENT, "{when}: {answer:?}");
+            stage
+                .dead(&[Some(&subject.session), child.as_ref()].into_iter().flatten().collect::<Vec<_>>(), &when)
+                .await;
+        }
+    }
+    report(&stage, 4 * 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_meets_a_revoke_all_at_each_step() {
+    let stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, name) = (stage.first(), subject.name.clone());
+        let signing_in = async move { client.login(&name, PASSWORD).await.unwrap() };
+        let Some(sign_in) = stage.stopped_after(step, signing_in).await else { break };
+        let begun = Utc::now();
+        let all = stage.second().logout_all(&subject.other.access).await.unwrap();
+        assert_eq!(all.status, StatusCode::NO_CONTENT, "{all:?}");
+        stage.relay.release();
+        let when = format!("a sign-in that met a revoke-all after {:?}", stage.relay.seen());
+        let answer = sign_in.await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{when}: the password is right: {answer:?}");
+        let opened = answer.tokens();
+        stage.dead(&[&subject.session, &subject.other], &when).await;
+        if stage.second().me(&opened.access).await.unwrap().status == StatusCode::OK {
+            // It survives only as one that was opened afterwards.
+            let opened_at: DateTime<Utc> = opened_at(&stage.second(), &opened.access).await.parse().unwrap();
+            assert!(
+                opened_at >= begun - chrono::TimeDelta::milliseconds(1),
+                "{when}: opened at {opened_at}, revoked at {begun}"
+            );
+        }
+        stage.whole(&opened, &when).await;
+    }
+    report(&stage, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_with_the_old_password_meets_its_change_at_each_step() {
+    let stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, name) = (stage.first(), subject.name.clone());
+        let signing_in = async move { client.login(&name, PASSWORD).await.unwrap() };
+        let Some(sign_in) = stage.stopped_after(step, signing_in).await else { break };
+        let changed = change_password(&stage.second(), &subject.other.access).await;
+        assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
+        stage.relay.release();
+        let when = format!("a sign-in that met a change of password after {:?}", stage.relay.seen());
+        let answer = sign_in.await.unwrap();
+        match pair(&answer) {
+            // It was answered before the change, and did not survive it.
+            Some(opened) => stage.dead(&[&opened, &subject.session], &when).await,
+            None => assert_eq!(answer.error(), "invalid_credentials", "{when}"),
+        }
+        stage.alive(&subject.other, &when).await;
+    }
+    report(&stage, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_password_meets_a_sign_in_with_the_old_one_at_each_step() {
+    let stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, access) = (stage.first(), subject.other.access.clone());
+        let changing = async move { change_password(&client, &access).await };
+        let Some(change) = stage.stopped_after(step, changing).await else { break };
+        let opened = pair(&stage.second().login(&subject.name, PASSWORD).await.unwrap());
+        stage.relay.release();
+        let when = format!("a change of password that met a sign-in after {:?}", stage.relay.seen());
+        let answer = change.await.unwrap();
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{when}: {answer:?}");
+        let gone = [Some(&subject.session), opened.as_ref()];
+        stage.dead(&gone.into_iter().flatten().collect::<Vec<_>>(), &when).await;
+        stage.alive(&subject.other, &when).await;
+    }
+    report(&stage, 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_use_token_meets_its_twin_or_a_revocation_at_each_step() {
+    let stage = Stage::set().await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let token = single_use(&stage.second(), &subject.session.access).await;
+        let (client, copy) = (stage.first(), token.clone());
+        let Some(first) = stage.stopped_after(step, async move { spend(&client, &copy).await }).await else { break };
+        let second = spend(&stage.second(), &token).await;
+        stage.relay.release();
+        let both = [first.await.unwrap(), second];
+        assert_eq!(both.iter().filter(|status| **status == StatusCode::OK).count(), 1, "used once: {both:?}");
+        assert!(both.contains(&StatusCode::UNAUTHORIZED), "and refused once: {both:?}");
+    }
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, access) = (stage.first(), subject.session.access.clone());
+        let issuing = async move { client.post("/auth/single-use", Some(&access), None).await.unwrap() };
+        let Some(issue) = stage.stopped_after(step, issuing).await else { break };
+        let logout = stage.second().logout(&subject.session.access).await.unwrap();
+        assert_eq!(logout.status, StatusCode::NO_CONTENT);
+        stage.relay.release();
+        let answer = issue.await.unwrap();
+        if answer.status == StatusCode::CREATED {
+            let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+            for node in [stage.first(), stage.second()] {
+                assert_eq!(spend(&node, &token).await, StatusCode::UNAUTHORIZED, "a dead session's token");
+            }
+        } else {
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+        }
+    }
+    report(&stage, 1 + 4);
+}
+
+/// What ends a session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// Its own logout.
+    Logout,
+    /// A logout everywhere, from another session.
+    LogoutAll,
+    /// Its deletion from another session.
+    Delete,
+    /// A change of password in another session.
+    Password,
+    /// The reuse of a retired refresh token.
+    Reuse,
+}
+
+/// An end that has been prepared.
+struct Ending {
+    end: End,
+    path: String,
+    retired: Vec<String>,
+}
+
+impl End {
+    async fn prepare(self, stage: &Stage, subject: &Subject) -> Ending {
+        let second = stage.second();
+        let mut retired = Vec::new();
+        if self == Self::Reuse {
+            let child = second.refresh(&subject.session.refresh).await.unwrap().tokens();
+            second.refresh(&child.refresh).await.unwrap().tokens();
+            retired.push(subject.session.refresh.clone());
+        }
+        Ending { end: self, path: session_path(&subject.session.access), retired }
+    }
+
+    async fn send(self, client: Client, access: String, path: String) -> Answer {
+        match self {
+            Self::Logout => client.logout(&access).await.unwrap(),
+            Self::LogoutAll => client.logout_all(&access).await.unwrap(),
+            Self::Delete => client.delete(&path, &access).await.unwrap(),
+            Self::Password => change_password(&client, &access).await,
+            Self::Reuse => client.refresh(&access).await.unwrap(),
+        }
+    }
+}
+
+impl Ending {
+    /// The token that the request comes with.
+    fn tokens(&self, subject: &Subject) -> String {
+        match (self.end, self.retired.first()) {
+            (_, Some(retired)) => retired.clone(),
+            (End::Logout, _) => subject.session.access.clone(),
+            _ => subject.other.access.clone(),
+        }
+    }
+
+    /// Ends the session on the second node.
+    async fn run(&self, stage: &Stage, subject: &Subject) {
+        let answer = self.end.send(stage.second(), self.tokens(subject), self.path.clone()).await;
+        let done = if self.end == End::Reuse { StatusCode::UNAUTHORIZED } else { StatusCode::NO_CONTENT };
+        assert_eq!(answer.status, done, "{:?}: {answer:?}", self.end);
+    }
+}
