@@ -1,0 +1,122 @@
+//! What tokens are tried on: authorities over one store that is watched, and good tokens to forge from.
+
+use std::{sync::Arc, time::Duration};
+
+use auth_layer::{
+    Authority, Grant, IssuedPair, UserId,
+    authority::CheckOrder,
+    clock::{Clock, ManualClock, Timestamp},
+    store::TokenKind,
+};
+use chrono::{DateTime, TimeDelta};
+
+use crate::{
+    forge::{Draft, KEYS},
+    watched::Watched,
+};
+
+pub(crate) const ISSUER: &str = "https://issuer.example";
+pub(crate) const AUDIENCE: &str = "api";
+
+/// The default of [`Authority`], which the contract names.
+pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
+
+/// Two authorities that differ in what they look at first, on one store, with one clock that stands still.
+pub(crate) struct Bench {
+    pub(crate) store: Arc<Watched>,
+    clock: ManualClock,
+    pub(crate) record_first: Authority,
+    pub(crate) signature_first: Authority,
+}
+
+/// Good tokens of one kind and of one session, one for each algorithm, and what else a forger may have got hold of.
+pub(crate) struct Good {
+    pub(crate) kind: TokenKind,
+    pub(crate) now: Timestamp,
+    pub(crate) eddsa: Draft,
+    pub(crate) es256: Draft,
+    pub(crate) rs256: Draft,
+    pub(crate) ps256: Draft,
+    pub(crate) hs256: Draft,
+    /// A token of the same kind that is another user's.
+    pub(crate) other: Draft,
+    /// The session's tokens of the two other kinds.
+    pub(crate) siblings: Vec<Draft>,
+    /// One that has just expired, leeway included, and one that has a second left.
+    pub(crate) expired: Draft,
+    pub(crate) expiring: Draft,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let clock = ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let store = Arc::<Watched>::default();
+        let made = |order| authority(&store, &clock, order);
+        Self {
+            record_first: made(CheckOrder::RecordFirst),
+            signature_first: made(CheckOrder::SignatureFirst),
+            store: Arc::clone(&store),
+            clock,
+        }
+    }
+
+    pub(crate) fn orders(&self) -> [(&'static str, &Authority); 2] {
+        [("record first", &self.record_first), ("signature first", &self.signature_first)]
+    }
+
+    /// Good tokens of this kind, fresh from the authority.
+    pub(crate) async fn good(&self, kind: TokenKind) -> Good {
+        let now = self.clock.now();
+        let [access, refresh, single_use] = issue(&self.record_first).await.map(|token| Draft::of(&token, &KEYS.eddsa));
+        let (draft, siblings) = match kind {
+            TokenKind::Access => (access, vec![refresh, single_use]),
+            TokenKind::Refresh => (refresh, vec![access, single_use]),
+            TokenKind::SingleUse => (single_use, vec![access, refresh]),
+        };
+        let ttl = TimeDelta::seconds(draft.number("exp") - draft.number("iat"));
+        let issued_at = now - ttl - LEEWAY;
+        Good {
+            kind,
+            now,
+            es256: draft.clone().by(&KEYS.es256),
+            rs256: draft.clone().by(&KEYS.rs256),
+            ps256: draft.clone().by(&KEYS.ps256),
+            hs256: draft.clone().by(&KEYS.hs256),
+            eddsa: draft,
+            other: self.issued_at(kind, now).await,
+            siblings,
+            expired: self.issued_at(kind, issued_at).await,
+            expiring: self.issued_at(kind, issued_at + TimeDelta::seconds(1)).await,
+        }
+    }
+
+    async fn issued_at(&self, kind: TokenKind, now: Timestamp) -> Draft {
+        let then = authority(&self.store, &ManualClock::starting_at(now), CheckOrder::RecordFirst);
+        let [access, refresh, single_use] = issue(&then).await;
+        let token = match kind {
+            TokenKind::Access => access,
+            TokenKind::Refresh => refresh,
+            TokenKind::SingleUse => single_use,
+        };
+        Draft::of(&token, &KEYS.eddsa)
+    }
+}
+
+fn authority(store: &Arc<Watched>, clock: &ManualClock, order: CheckOrder) -> Authority {
+    let builder = Authority::builder(ISSUER, AUDIENCE, KEYS.ring(), Arc::clone(store));
+    // A warm cache must let nothing through that a cold one refuses.
+    builder.clock(clock.clone()).check_order(order).local_cache(Duration::from_secs(1)).build()
+}
+
+/// An access, a refresh and a single-use token of a new session of a new user.
+pub(crate) async fn issue(authority: &Authority) -> [String; 3] {
+    let pair = sign_in(authority).await;
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    let single_use = authority.issue_single_use(&claims).await.unwrap();
+    [pair.access_token, pair.refresh_token, single_use.token]
+}
+
+async fn sign_in(authority: &Authority) -> IssuedPair {
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    authority.sign_in(sign_in, Grant::new("web").scope("profile mail".parse().unwrap())).await.unwrap()
+}

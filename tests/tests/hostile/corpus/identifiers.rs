@@ -1,0 +1,56 @@
+//! `sub`, `sid` and `jti`: UUIDs in one spelling only, so that one record has one name.
+
+use auth_layer::{TokenFault::Claims, store::TokenKind};
+use uuid::Uuid;
+
+use super::{Corpus, not_as_recorded, not_recorded};
+use crate::bench::Good;
+
+pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+    let draft = &good.eddsa;
+    let mut group = corpus.group("identifier", draft);
+    for claim in ["sub", "sid", "jti"] {
+        let right = draft.text(claim);
+        let spellings = [
+            ("in upper case", right.to_uppercase()),
+            ("in braces", format!("{{{right}}}")),
+            ("as a URN", format!("urn:uuid:{right}")),
+            ("without hyphens", right.replace('-', "")),
+            ("a blank before", format!(" {right}")),
+            ("a blank behind", format!("{right} ")),
+            ("a line feed behind", format!("{right}\n")),
+            ("a NUL behind", format!("{right}\0")),
+            ("a digit less", right[..35].into()),
+            ("a digit more", format!("{right}0")),
+            ("hyphens elsewhere", format!("{}-{}", &right[..4], right.replacen('-', "", 1)[4..].to_owned())),
+            ("no hexadecimal", right.replace(['0', '1', '9', 'a'], "g")),
+            ("wide digits", right.replace('0', "\u{ff10}")),
+            ("a query", r#"{"$gt":""}"#.into()),
+            ("SQL", "' OR '1'='1".into()),
+            ("a path", "../../etc/passwd".into()),
+            ("a thousand letters", "a".repeat(1_000)),
+        ];
+        for (what, spelling) in spellings {
+            assert_ne!(spelling, right, "{claim} {what}");
+            group.refused(format!("{claim} {what}"), draft.clone().claim(claim, spelling).token(), Claims);
+        }
+    }
+
+    for (what, id) in [("nil", Uuid::nil()), ("of ones", Uuid::max()), ("that nobody has", Uuid::new_v4())] {
+        let named = |claim| draft.clone().claim(claim, id.to_string()).token();
+        group.refused(format!("jti {what}"), named("jti"), not_recorded(good.kind));
+        match good.kind {
+            TokenKind::Access => {
+                group.refused(format!("sub {what}"), named("sub"), not_as_recorded(good.kind));
+                group.refused(format!("sid {what}"), named("sid"), not_as_recorded(good.kind));
+            }
+            TokenKind::Refresh => {
+                group.refused(format!("sub {what}"), named("sub"), not_as_recorded(good.kind));
+                // The session is what a refresh looks up first.
+                group.refused(format!("sid {what}"), named("sid"), not_recorded(good.kind));
+            }
+            // Used up by its id alone: see `single_use`.
+            TokenKind::SingleUse => {}
+        }
+    }
+}

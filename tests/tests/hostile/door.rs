@@ -1,0 +1,145 @@
+//! A protected route, and what its refusals must look like (contract §5).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use auth_layer::{AuthLayer, Authority, Claims};
+use axum::{Router, body::Body, routing::get};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::corpus::Answer;
+
+/// A route behind the layer that knows how often it was reached.
+pub(crate) struct Door {
+    app: Router,
+    entered: Arc<AtomicUsize>,
+}
+
+/// A refusal as the contract has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// 401 `unauthorized`: no credentials, or another scheme's.
+    Unauthorized,
+    /// 401 `invalid_token`.
+    InvalidToken,
+    /// 400 `invalid_request`.
+    InvalidRequest,
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Door {
+    pub(crate) fn new(authority: &Authority, single_use: bool) -> Self {
+        let entered = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&entered);
+        let enter = async move |claims: Claims| {
+            count.fetch_add(1, Ordering::SeqCst);
+            claims.jti.to_string()
+        };
+        let layer = AuthLayer::builder(authority.clone()).single_use(single_use).build();
+        Self { app: Router::new().route("/", get(enter.clone()).post(enter)).layer(layer), entered }
+    }
+
+    /// How many requests were let in.
+    pub(crate) fn entered(&self) -> usize {
+        self.entered.load(Ordering::SeqCst)
+    }
+
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Response {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Response { status: parts.status, headers: parts.headers, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// Asks over HTTP and over gRPC with these credentials; both must refuse alike.
+    pub(crate) async fn refuses(&self, name: &str, credentials: &[HeaderValue], refusal: Refusal, secret: &str) {
+        let entered = self.entered();
+        let mut request = Request::get("/").body(Body::empty()).unwrap();
+        for value in credentials {
+            request.headers_mut().append(header::AUTHORIZATION, value.clone());
+        }
+        self.ask(request).await.is_refusal(name, refusal, "api", secret);
+
+        let mut request =
+            Request::post("/").header(header::CONTENT_TYPE, "application/grpc").body(Body::empty()).unwrap();
+        for value in credentials {
+            request.headers_mut().append(header::AUTHORIZATION, value.clone());
+        }
+        self.ask(request).await.is_grpc_refusal(name);
+        assert_eq!(self.entered(), entered, "{name}: the handler was reached");
+    }
+}
+
+impl Response {
+    /// That this is that refusal to the letter, and tells nothing of the token.
+    pub(crate) fn is_refusal(&self, name: &str, refusal: Refusal, realm: &str, secret: &str) {
+        let (status, error, challenge) = match refusal {
+            Refusal::Unauthorized => (401, "unauthorized", format!(r#"Bearer realm="{realm}""#)),
+            Refusal::InvalidToken => {
+                (401, "invalid_token", format!(r#"Bearer realm="{realm}", error="invalid_token""#))
+            }
+            Refusal::InvalidRequest => {
+                (400, "invalid_request", format!(r#"Bearer realm="{realm}", error="invalid_request""#))
+            }
+        };
+        assert_eq!(self.status, status, "{name}: {self:?}");
+        let challenges: Vec<&HeaderValue> = self.headers.get_all(header::WWW_AUTHENTICATE).iter().collect();
+        assert_eq!(challenges, [&challenge], "{name}");
+        self.is_error(name, error, secret);
+    }
+
+    /// That the body is this error's, with a description, nothing else and nothing of the token.
+    pub(crate) fn is_error(&self, name: &str, error: &str, secret: &str) {
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/json", "{name}");
+        let body: Value = serde_json::from_str(&self.body).unwrap();
+        let members = body.as_object().unwrap();
+        assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "error_description"], "{name}");
+        assert_eq!(members["error"], error, "{name}");
+        assert!(members["error_description"].as_str().is_some_and(|text| !text.is_empty()), "{name}");
+        self.says_nothing_of(name, secret);
+    }
+
+    fn is_grpc_refusal(&self, name: &str) {
+        assert_eq!(self.status, 200, "{name}: {self:?}");
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/grpc", "{name}");
+        assert_eq!(self.headers["grpc-status"], "16", "{name}");
+        assert!(!self.headers["grpc-message"].is_empty(), "{name}");
+        assert!(self.body.is_empty(), "{name}: {self:?}");
+    }
+
+    fn says_nothing_of(&self, name: &str, secret: &str) {
+        let said = format!("{:?}{}", self.headers, self.body);
+        // Short parts are words that may stand in any answer.
+        for part in secret.split('.').filter(|part| part.len() >= 16) {
+            assert!(!said.contains(part), "{name}: the answer repeats the token");
+        }
+    }
+}
+
+impl Answer {
+    /// The refusal of a request with such a token; `None` where no request can hold it.
+    pub(crate) fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::InvalidToken => Some(Refusal::InvalidToken),
+            Self::InvalidRequest => Some(Refusal::InvalidRequest),
+            Self::Unsendable => None,
+        }
+    }
+}
+
+/// The token as credentials; `None` where no header field can hold it.
+pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(format!("Bearer {token}").as_bytes()).ok()
+}

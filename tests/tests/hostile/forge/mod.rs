@@ -1,0 +1,132 @@
+//! Forging: a good token taken apart, altered in one thing and signed again.
+
+mod key;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+pub(crate) use key::{KEYS, Key, mac};
+
+/// Stands for a number that `serde_json` would not write as it is meant.
+const RAW: &str = "@raw@";
+
+/// A token before it is signed. Each alteration makes another one.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    pub(crate) key: &'static Key,
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    raw: String,
+}
+
+impl Draft {
+    /// What a good token says, to be signed by this key of the ring.
+    pub(crate) fn of(token: &str, key: &'static Key) -> Self {
+        let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
+        let mut object = || serde_json::from_slice(&parts.next().unwrap()).unwrap();
+        let draft = Self { key, header: object(), claims: object(), raw: String::new() };
+        draft.by(key)
+    }
+
+    /// The same under another key.
+    pub(crate) fn by(self, key: &'static Key) -> Self {
+        let named = Self { key, ..self };
+        named.header("alg", key.alg()).header("kid", key.kid())
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.header.insert(name.into(), value.into());
+        self
+    }
+
+    pub(crate) fn without_header(mut self, name: &str) -> Self {
+        assert!(self.header.remove(name).is_some(), "{name} is in the header");
+        self
+    }
+
+    pub(crate) fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.into(), value.into());
+        self
+    }
+
+    pub(crate) fn without_claim(mut self, name: &str) -> Self {
+        assert!(self.claims.remove(name).is_some(), "{name} is a claim");
+        self
+    }
+
+    /// With a claim whose value is this text of JSON, or of what is almost JSON.
+    pub(crate) fn raw_claim(mut self, name: &str, json: &str) -> Self {
+        json.clone_into(&mut self.raw);
+        self.claim(name, RAW)
+    }
+
+    pub(crate) fn text(&self, claim: &str) -> &str {
+        self.claims[claim].as_str().unwrap()
+    }
+
+    pub(crate) fn number(&self, claim: &str) -> i64 {
+        self.claims[claim].as_i64().unwrap()
+    }
+
+    pub(crate) fn typ(&self) -> &str {
+        self.header["typ"].as_str().unwrap()
+    }
+
+    pub(crate) fn header_text(&self) -> String {
+        Value::Object(self.header.clone()).to_string()
+    }
+
+    pub(crate) fn payload_text(&self) -> String {
+        Value::Object(self.claims.clone()).to_string().replace(&format!("\"{RAW}\""), &self.raw)
+    }
+
+    /// The token, signed by its key.
+    pub(crate) fn token(&self) -> String {
+        self.key.token(self.header_text(), self.payload_text())
+    }
+
+    /// Header and payload, encoded.
+    pub(crate) fn parts(&self) -> (String, String) {
+        (URL_SAFE_NO_PAD.encode(self.header_text()), URL_SAFE_NO_PAD.encode(self.payload_text()))
+    }
+
+    /// The message that a signature is over.
+    pub(crate) fn signing_input(&self) -> String {
+        let (header, payload) = self.parts();
+        format!("{header}.{payload}")
+    }
+
+    /// The token with these bytes in place of its signature.
+    pub(crate) fn signed_with(&self, signature: impl AsRef<[u8]>) -> String {
+        format!("{}.{}", self.signing_input(), URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// The token with another header text, signed.
+    pub(crate) fn with_header_text(&self, text: impl AsRef<[u8]>) -> String {
+        self.key.token(text, self.payload_text())
+    }
+
+    /// The token with another payload text, signed.
+    pub(crate) fn with_payload_text(&self, text: impl AsRef<[u8]>) -> String {
+        self.key.token(self.header_text(), text)
+    }
+
+    /// The token of exactly so many bytes, blanks behind its JSON making up for the rest.
+    pub(crate) fn of_length(&self, bytes: usize) -> String {
+        let encoded = |length: usize| (length * 4).div_ceil(3);
+        let (header, payload) = (self.header_text(), self.payload_text());
+        let rest = bytes - 2 - encoded(self.key.sign(b"").len());
+        let fits = |blanks: &usize| (rest - encoded(header.len() + blanks)) % 4 != 1;
+        let header = header.clone() + &" ".repeat((0..3).find(fits).unwrap());
+        let payload_length = (rest - encoded(header.len())) * 3 / 4;
+        let payload = payload.clone() + &" ".repeat(payload_length - payload.len());
+        let token = self.key.token(header, payload);
+        assert_eq!(token.len(), bytes);
+        token
+    }
+}
+
+/// The text of a JSON object with one more member before its end.
+pub(crate) fn with_member(object: &str, member: &str) -> String {
+    format!("{},{member}}}", object.strip_suffix('}').unwrap())
+}

@@ -1,0 +1,121 @@
+//! A store that counts what it is asked.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use auth_layer::{
+    SessionId, TokenId, UserId,
+    clock::Timestamp,
+    store::{
+        Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord,
+        TokenStatus, TokenStore, UserFence,
+    },
+};
+
+/// A [`MemoryStore`] that knows how often it was read and how often it was, or may have been, written.
+#[derive(Default)]
+pub(crate) struct Watched {
+    store: MemoryStore,
+    reads: AtomicUsize,
+    writes: AtomicUsize,
+}
+
+/// How often a store was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) reads: usize,
+    pub(crate) writes: usize,
+}
+
+impl Watched {
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { reads: self.reads.load(Ordering::SeqCst), writes: self.writes.load(Ordering::SeqCst) }
+    }
+
+    fn reading(&self) -> &MemoryStore {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        &self.store
+    }
+
+    fn writing(&self) -> &MemoryStore {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        &self.store
+    }
+}
+
+impl TokenStore for Watched {
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        self.reading().token_status(id).await
+    }
+
+    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
+        self.reading().user_fence(user).await
+    }
+
+    async fn open_session(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> Result<Admission, StoreError> {
+        self.writing().open_session(session, tokens, epoch).await
+    }
+
+    async fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
+        self.reading().presented(session, refresh, now).await
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.writing().rotate(rotation).await
+    }
+
+    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
+        self.writing().record_token(token).await
+    }
+
+    /// Only a use that was accepted has written anything.
+    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
+        let consumed = self.reading().consume(id, now).await?;
+        if consumed == Consumed::Accepted {
+            self.writing();
+        }
+        Ok(consumed)
+    }
+
+    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
+        self.writing().revoke_token(id, now).await
+    }
+
+    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
+        self.writing().revoke_session(session, now).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        self.writing().revoke_user(user, except, now).await
+    }
+
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
+        self.writing().set_user_disabled(user, disabled, now).await
+    }
+
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        self.reading().sessions(user, now).await
+    }
+
+    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        self.writing().purge_expired(before).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.reading().ping().await
+    }
+}
