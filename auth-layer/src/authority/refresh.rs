@@ -37,7 +37,8 @@ impl<C: CustomClaims> Authority<C> {
 
     async fn refresh_verified(&self, claims: &RegisteredClaims) -> Result<IssuedPair, RefreshError> {
         for _ in 0..ATTEMPTS {
-            let presented = self.inner.store.presented(claims.sid, claims.jti).await;
+            let now = self.now();
+            let presented = self.inner.store.presented(claims.sid, claims.jti, now).await;
             let Some((session, status)) = presented.map_err(RefreshError::Unavailable)? else {
                 return Err(RefreshError::refused(TokenFault::Unknown));
             };
@@ -50,7 +51,6 @@ impl<C: CustomClaims> Authority<C> {
                 }
                 TokenStatus::Active(_) => None,
             };
-            let now = self.now();
             let verdict = session.judge(claims.jti, self.inner.settings.refresh_grace, now);
             if verdict == Verdict::Revoked {
                 self.finish_revocation(&session, now).await;

@@ -33,8 +33,9 @@ impl<S: TokenStore> TokenStore for Arc<S> {
         &self,
         session: SessionId,
         refresh: TokenId,
+        now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        S::presented(self, session, refresh).await
+        S::presented(self, session, refresh, now).await
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {

@@ -34,7 +34,12 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing>;
     fn user_fence(&self, user: UserId) -> Answer<'_, UserFence>;
     fn open_session(&self, session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Answer<'_, Admission>;
-    fn presented(&self, session: SessionId, refresh: TokenId) -> Answer<'_, Option<(Session, TokenStatus)>>;
+    fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+        now: Timestamp,
+    ) -> Answer<'_, Option<(Session, TokenStatus)>>;
     fn rotate(&self, rotation: Rotation) -> Answer<'_, Rotated>;
     fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission>;
     fn revoke_token(&self, id: TokenId, now: Timestamp) -> Answer<'_, Revoked>;
@@ -64,8 +69,13 @@ impl<S: TokenStore> ErasedStore for S {
         Box::pin(TokenStore::open_session(self, session, tokens, epoch))
     }
 
-    fn presented(&self, session: SessionId, refresh: TokenId) -> Answer<'_, Option<(Session, TokenStatus)>> {
-        Box::pin(TokenStore::presented(self, session, refresh))
+    fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+        now: Timestamp,
+    ) -> Answer<'_, Option<(Session, TokenStatus)>> {
+        Box::pin(TokenStore::presented(self, session, refresh, now))
     }
 
     fn rotate(&self, rotation: Rotation) -> Answer<'_, Rotated> {

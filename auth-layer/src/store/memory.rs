@@ -103,6 +103,7 @@ impl TokenStore for MemoryStore {
         &self,
         session: SessionId,
         refresh: TokenId,
+        _now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
         let state = self.state();
         let token = state.tokens.get(&refresh).map_or(TokenStatus::Unknown, Token::status);

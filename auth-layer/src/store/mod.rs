@@ -49,7 +49,7 @@ use crate::{
 
 /// Records tokens and sessions. The module's documentation has the laws.
 ///
-/// Times are arguments: an implementation reads no clock.
+/// Times are arguments: an implementation reads no clock, but for one that all its nodes share.
 pub trait TokenStore: Send + Sync + 'static {
     /// What is recorded of a token.
     fn token_status(&self, id: TokenId) -> impl Future<Output = Result<TokenStatus, StoreError>> + Send;
@@ -68,10 +68,14 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// The session that a refresh token names, with what is recorded of that token, both read from the store of record
     /// itself; `None` where there is no such session.
+    ///
+    /// `now` is the caller's time. How long ago [`Session::previous`] was retired should not depend on whose clock was asked:
+    /// a backend with a clock that all nodes share measures by that, and gives the moment by the caller's clock.
     fn presented(
         &self,
         session: SessionId,
         refresh: TokenId,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Option<(Session, TokenStatus)>, StoreError>> + Send;
 
     /// Makes `rotation.child` the session's current pair and records its tokens, if the session is not revoked and its

@@ -150,8 +150,9 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         &self,
         session: SessionId,
         refresh: TokenId,
+        now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        self.store.presented(session, refresh).await
+        self.store.presented(session, refresh, now).await
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {

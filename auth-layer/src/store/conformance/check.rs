@@ -15,13 +15,13 @@ pub async fn absence_is_an_answer(store: &impl TokenStore) {
     answer(store.ping().await);
     assert_eq!(answer(store.token_status(token).await), TokenStatus::Unknown, "a token nobody recorded");
     assert_eq!(answer(store.user_fence(user).await), UserFence::default(), "the fence of a user nobody fenced");
-    assert_eq!(answer(store.presented(session, token).await), None, "a session nobody opened");
+    assert_eq!(answer(store.presented(session, token, now()).await), None, "a session nobody opened");
     assert_eq!(answer(store.sessions(user, now()).await), [], "the sessions of a user who has none");
     assert_eq!(answer(store.revoke_token(token, now()).await), Revoked::default(), "an unknown token revoked");
     assert_eq!(answer(store.revoke_session(session, now()).await), Revoked::default(), "an unknown session revoked");
 
     let login = Login::opened(store, user).await;
-    let (_, status) = answer(store.presented(login.id(), token).await).expect("the session was opened");
+    let (_, status) = answer(store.presented(login.id(), token, now()).await).expect("the session was opened");
     assert_eq!(status, TokenStatus::Unknown, "an unknown token that names a session");
 }
 
@@ -29,7 +29,8 @@ pub async fn absence_is_an_answer(store: &impl TokenStore) {
 pub async fn issued_tokens_are_active(store: &impl TokenStore) {
     let login = Login::opened(store, UserId::generate()).await;
     expect_active(store, &login.tokens, "after the sign-in").await;
-    let (session, status) = answer(store.presented(login.id(), login.refresh()).await).expect("the session was opened");
+    let (session, status) =
+        answer(store.presented(login.id(), login.refresh(), now()).await).expect("the session was opened");
     assert_eq!(session, login.session, "the session that a refresh token names");
     assert_eq!(status, TokenStatus::Active((&login.tokens[1]).into()), "the refresh token that was presented");
 }

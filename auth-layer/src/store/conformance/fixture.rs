@@ -223,9 +223,25 @@ fn record(session: &Session, id: TokenId, kind: TokenKind, from: Timestamp, to: 
     }
 }
 
-/// The session as the store of record has it.
+/// The session as the store of record has it, but for the moment at which its previous refresh token was retired, which a
+/// store may take from a clock of its own: that is always [`SOME_TIME`], and [`retired_at`] asks for it.
 pub(super) async fn held(store: &impl TokenStore, login: &Login) -> Session {
-    let presented = answer(store.presented(login.id(), login.refresh()).await);
+    let mut session = presented(store, login).await;
+    if let Some(previous) = &mut session.previous {
+        previous.at = SOME_TIME;
+    }
+    session
+}
+
+pub(super) const SOME_TIME: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// When the previous refresh token of a session was retired, by the caller's clock.
+pub(super) async fn retired_at(store: &impl TokenStore, login: &Login) -> Timestamp {
+    presented(store, login).await.previous.expect("a session that was refreshed has a previous refresh token").at
+}
+
+async fn presented(store: &impl TokenStore, login: &Login) -> Session {
+    let presented = answer(store.presented(login.id(), login.refresh(), now()).await);
     presented.expect("a session that was admitted and has not expired must be there").0
 }
 

@@ -58,7 +58,7 @@ pub async fn the_bound_is_sharp(store: &impl TokenStore) {
 
         expect_unknown(store, &gone).await;
         for login in kept {
-            let there = answer(store.presented(login.id(), login.refresh()).await);
+            let there = answer(store.presented(login.id(), login.refresh(), now()).await);
             if there.as_ref().map(|(session, _)| session) != Some(&login.session) {
                 return Some(format!(
                     "a session that ends {} went with a bound of {bound}",
@@ -143,7 +143,7 @@ pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore) {
 }
 
 async fn expect_unknown(store: &impl TokenStore, login: &Login) {
-    assert_eq!(answer(store.presented(login.id(), TokenId::generate()).await), None, "a purged session");
+    assert_eq!(answer(store.presented(login.id(), TokenId::generate(), now()).await), None, "a purged session");
     for token in &login.tokens {
         let status = answer(store.token_status(token.token_id).await);
         assert_eq!(status, TokenStatus::Unknown, "a purged {} token", token.kind);

@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
+
 use super::fixture::{
-    Login, MILLISECOND, MINUTE, Task, answer, at_once, expect_active, expect_not_active, expect_revoked, held, now,
-    rounds,
+    Login, MILLISECOND, MINUTE, SOME_TIME, Task, answer, at_once, expect_active, expect_not_active, expect_revoked,
+    held, now, retired_at, rounds,
 };
 use crate::{
     clock::later,
@@ -25,15 +27,19 @@ pub async fn rotation_replaces_the_pair(store: &impl TokenStore) {
 
     let mut retired = Vec::new();
     for turn in 1..=3 {
-        let (parent, at) = (login.refresh(), later(expected.created_at, turn * MINUTE));
+        let (parent, at) = (login.refresh(), now());
         login.rotate(store, at).await;
         expected.current = login.session.current.clone();
-        expected.previous = Some(Retired { refresh_id: parent, at });
+        expected.previous = Some(Retired { refresh_id: parent, at: SOME_TIME });
         expected.last_used_at = at;
-        let session = held(store, &login).await;
+        let mut session = held(store, &login).await;
         assert_eq!(session, expected, "the session after rotation {turn}");
         expect_active(store, &login.tokens, "after a rotation").await;
 
+        let at = retired_at(store, &login).await;
+        let off = (at - expected.last_used_at).abs();
+        assert!(off <= TimeDelta::seconds(10), "the parent was retired now, not {off} away by the caller's clock");
+        session.previous = Some(Retired { refresh_id: parent, at });
         assert_eq!(session.judge(login.refresh(), grace, at), Verdict::Rotate, "the child");
         let end = later(at, grace);
         assert_eq!(session.judge(parent, grace, later(at, grace.saturating_sub(MILLISECOND))), Verdict::Repeat);
@@ -105,7 +111,7 @@ pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
     assert_eq!(answer(store.rotate(rotation.clone()).await), Rotated::Lost, "a rotation after the revocation");
     expect_not_active(store, &rotation.tokens, "after a rotation in a revoked session").await;
     assert_eq!(held(store, &login).await, session, "a revoked session after a rotation");
-    let (_, status) = answer(store.presented(login.id(), login.refresh()).await).expect("the session is there");
+    let (_, status) = answer(store.presented(login.id(), login.refresh(), now()).await).expect("the session is there");
     assert_eq!(status, TokenStatus::Revoked, "the refresh token of a revoked session");
 }
 

@@ -132,6 +132,7 @@ impl TokenStore for EmbeddedStore {
         &self,
         session: SessionId,
         refresh: TokenId,
+        _now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
         self.read(|tables| {
             let Some(held) = tables.session(session)? else { return Ok(None) };

@@ -5,16 +5,14 @@ use std::{collections::HashSet, sync::Arc};
 use bson::{Bson, Uuid, doc, serialize_to_bson};
 
 use super::{
-    document::{IdDocument, PairDocument, RetiredDocument, SessionDocument, TokenDocument, date, uuid},
+    document::{IdDocument, PairDocument, SessionDocument, TokenDocument, date, uuid},
     fault::{duplicates, fault, is_duplicate_key},
     records::Records,
 };
 use crate::{
     clock::Timestamp,
     id::TokenId,
-    store::{
-        Admission, Consumed, Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenRecord,
-    },
+    store::{Admission, Consumed, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenRecord},
 };
 
 impl Records {
@@ -80,13 +78,17 @@ impl Records {
         let Rotation { session_id, parent, child, tokens, now } = rotation;
         let child_id = uuid(child.refresh_id);
         let replacement = serialize_to_bson(&PairDocument::from(child)).map_err(unwritable)?;
-        let retired = RetiredDocument::from(Retired { refresh_id: parent, at: now });
-        let retired = serialize_to_bson(&retired).map_err(unwritable)?;
 
         let recorded = self.record(&tokens).await?;
         let stands = doc! { "_id": uuid(session_id), "revoked": false, "current.refresh_id": uuid(parent) };
-        let step = doc! { "$set": { "current": replacement, "previous": retired, "last_used_at": date(now) } };
-        let committed = self.sessions.update_one(stands, step).await.map_err(fault("could not commit a rotation"))?;
+        // By the server's clock, which all nodes share, begins the grace window.
+        let retired = doc! { "$mergeObjects": [{ "refresh_id": uuid(parent) }, { "at": "$$NOW" }] };
+        let step = doc! { "current": { "$literal": replacement }, "previous": retired, "last_used_at": date(now) };
+        let committed = self
+            .sessions
+            .update_one(stands, vec![doc! { "$set": step }])
+            .await
+            .map_err(fault("could not commit a rotation"))?;
         if committed.matched_count == 1 {
             return Ok(Rotated::Committed);
         }

@@ -24,6 +24,11 @@
 //! committed keeps its `pending` mark and is not listed. Only the list asks for the mark: whoever presents a token of a
 //! session was handed it after the commit, and a revocation must find the session either way.
 //!
+//! # Whose clock
+//!
+//! Times come from the node that calls, but for one: a refresh token is retired by the server's clock (`$$NOW`), and the server
+//! says how long ago that was. So a retry finds the grace window open on any node, however wrong that node's clock is.
+//!
 //! # What is waited for
 //!
 //! Writes are acknowledged by a majority, journaled. That holds for a write that matched nothing as well: the server then waits
@@ -172,8 +177,9 @@ impl TokenStore for MongoStore {
         &self,
         session: SessionId,
         refresh: TokenId,
+        now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        self.run(self.records().presented(session, refresh)).await
+        self.run(self.records().presented(session, refresh, now)).await
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {

@@ -6,7 +6,7 @@ use bson::doc;
 use futures_util::{TryStreamExt, future::try_join};
 
 use super::{
-    document::{StatusDocument, date, uuid},
+    document::{SessionDocument, StatusDocument, date, uuid},
     fault::fault,
     records::Records,
 };
@@ -33,8 +33,9 @@ impl Records {
         self: Arc<Self>,
         session: SessionId,
         refresh: TokenId,
+        now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        let (session, token) = try_join(self.session(session), self.lookup(refresh)).await?;
+        let (session, token) = try_join(self.session(session, now), self.lookup(refresh)).await?;
         Ok(session.map(|session| (session, token)))
     }
 
@@ -51,9 +52,17 @@ impl Records {
         found.map_err(fault(what)).and_then(|document| async { document.try_into() }).try_collect().await
     }
 
-    async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let found = self.sessions.find_one(doc! { "_id": uuid(id) }).max_time(self.limit).await;
-        found.map_err(fault("could not read a session"))?.map(Session::try_from).transpose()
+    /// The server says how long ago the previous refresh token was retired: it stamped that, too, so the clocks of the nodes
+    /// do not matter.
+    async fn session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        let what = "could not read a session";
+        let pipeline = [
+            doc! { "$match": { "_id": uuid(id) } },
+            doc! { "$set": { "retired_for": { "$subtract": ["$$NOW", "$previous.at"] } } },
+        ];
+        let found = self.sessions.aggregate(pipeline).with_type::<SessionDocument>().max_time(self.limit).await;
+        let found = found.map_err(fault(what))?.try_next().await.map_err(fault(what))?;
+        found.map(|document| document.seen_at(now)).transpose()
     }
 
     async fn lookup(&self, id: TokenId) -> Result<TokenStatus, StoreError> {

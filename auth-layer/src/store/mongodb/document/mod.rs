@@ -9,7 +9,7 @@ mod token;
 use bson::{DateTime, Uuid};
 use serde::Deserialize;
 
-pub(super) use session::{PairDocument, RetiredDocument, SessionDocument};
+pub(super) use session::{PairDocument, SessionDocument};
 pub(super) use token::{AccessDocument, StatusDocument, TokenDocument};
 
 use crate::{

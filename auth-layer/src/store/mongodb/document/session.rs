@@ -1,10 +1,15 @@
 //! The documents of `sessions`.
 
+use std::time::Duration;
+
 use bson::{Binary, DateTime, Uuid, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
 
 use super::{corrupt, date, id, uuid};
-use crate::store::{Pair, Retired, Session, StoreError};
+use crate::{
+    clock::{Timestamp, earlier},
+    store::{Pair, Retired, Session, StoreError},
+};
 
 /// A session.
 #[derive(Serialize, Deserialize)]
@@ -28,6 +33,9 @@ pub(in crate::store::mongodb) struct SessionDocument {
     /// Until the sign-in is committed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<bool>,
+    /// Not stored: milliseconds since `previous` was retired, as the server has computed them.
+    #[serde(skip_serializing, default)]
+    retired_for: Option<i64>,
 }
 
 /// A session's newest pair.
@@ -47,7 +55,7 @@ pub(in crate::store::mongodb) struct PairDocument {
 
 /// The refresh token that the newest pair replaced.
 #[derive(Serialize, Deserialize)]
-pub(in crate::store::mongodb) struct RetiredDocument {
+struct RetiredDocument {
     refresh_id: Uuid,
     at: DateTime,
 }
@@ -68,7 +76,18 @@ impl SessionDocument {
             previous: session.previous.map(RetiredDocument::from),
             epoch: Some(epoch),
             pending: Some(true),
+            retired_for: None,
         }
+    }
+
+    /// The session, its previous refresh token retired as long before `now` as the server says.
+    pub(in crate::store::mongodb) fn seen_at(self, now: Timestamp) -> Result<Session, StoreError> {
+        let age = self.retired_for.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+        let mut session = Session::try_from(self)?;
+        if let (Some(previous), Some(age)) = (&mut session.previous, age) {
+            previous.at = earlier(now, age);
+        }
+        Ok(session)
     }
 }
 
