@@ -1,5 +1,6 @@
 //! Integration tests against real servers.
 
+mod clocks;
 mod conformance;
 mod documents;
 mod fleet;
@@ -8,5 +9,6 @@ mod harness;
 mod kill_nine;
 mod life;
 mod outage;
+mod races;
 mod redis_cache;
 mod steps;

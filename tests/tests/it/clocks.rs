@@ -1,0 +1,209 @@
+//! Nodes whose clocks are wrong.
+//!
+//! A token that says it was issued later than the leeway allows is refused: a node that is behind does not take the tokens of one that
+//! is ahead until its clock has caught up with them. That is the price of a clock that is wrong by more than the leeway; the laws are
+//! not.
+
+use std::{sync::Arc, time::Duration};
+
+use auth_layer::{
+    AuthError, Authority, Grant, RefreshError, TokenFault, UserId,
+    clock::{Clock, ManualClock, Timestamp},
+    keys::{Keyring, SigningKey},
+    store::{
+        TokenStore,
+        embedded::EmbeddedStore,
+        mongodb::{MongoOptions, MongoStore},
+    },
+};
+use chrono::Utc;
+use http::StatusCode;
+use tests::{
+    client::{Client, Tokens},
+    node::Node,
+    servers,
+};
+use tokio::task::JoinSet;
+
+use crate::fleet::{NODE, PASSWORD, username};
+
+/// A node a minute behind and one a minute ahead, on one MongoDB and Redis.
+struct Apart {
+    behind: Node,
+    ahead: Node,
+    _keys: tempfile::TempDir,
+}
+
+impl Apart {
+    async fn start() -> Self {
+        let (mongodb, redis) = (servers::mongodb().await, servers::redis().await);
+        let keys = tempfile::tempdir().unwrap();
+        let args = ["--local-cache", "0", "--keys-dir", keys.path().to_str().unwrap()];
+        let node = async |skew| {
+            let env = [
+                ("MONGODB_URI", mongodb.uri.as_str()),
+                ("MONGODB_DATABASE", mongodb.name.as_str()),
+                ("REDIS_URL", redis.url.as_str()),
+                ("NODE_CLOCK_SKEW", skew),
+            ];
+            Node::start(NODE, &args, &env).await
+        };
+        Self { behind: node("-60").await, ahead: node("60").await, _keys: keys }
+    }
+
+    fn clients(&self) -> (Client, Client) {
+        (Client::new(self.behind.url()), Client::new(self.ahead.url()))
+    }
+
+    async fn dead(&self, pair: &Tokens) {
+        let (behind, ahead) = self.clients();
+        for node in [&behind, &ahead] {
+            assert_eq!(node.me(&pair.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
+            assert_eq!(node.refresh(&pair.refresh).await.unwrap().error(), "invalid_grant");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_gets_the_same_pair_from_a_node_whose_clock_is_two_minutes_ahead() {
+    let apart = Apart::start().await;
+    let (behind, ahead) = apart.clients();
+    let parent = behind.sign_up(&username(), PASSWORD).await.unwrap();
+    let child = behind.refresh(&parent.refresh).await.unwrap().tokens();
+    for node in [&ahead, &behind] {
+        let again = node.refresh(&parent.refresh).await.unwrap().tokens();
+        assert_eq!((again.access, again.refresh), (child.access.clone(), child.refresh.clone()));
+        assert_eq!(node.me(&child.access).await.unwrap().status, StatusCode::OK);
+    }
+
+    // The child's child comes from the future, as the node behind sees it: refused, and nobody is punished.
+    let grandchild = ahead.refresh(&child.refresh).await.unwrap().tokens();
+    assert_eq!(behind.me(&grandchild.access).await.unwrap().error(), "invalid_token");
+    assert_eq!(behind.refresh(&grandchild.refresh).await.unwrap().error(), "invalid_grant");
+    assert_eq!(ahead.me(&grandchild.access).await.unwrap().status, StatusCode::OK);
+
+    // The parent is retired for good, whichever node is asked.
+    assert_eq!(behind.refresh(&parent.refresh).await.unwrap().error(), "invalid_grant");
+    for pair in [&parent, &child, &grandchild] {
+        apart.dead(pair).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_on_either_node_is_dead_on_both() {
+    let apart = Apart::start().await;
+    let (behind, ahead) = apart.clients();
+    let name = username();
+    let mut opened = vec![behind.sign_up(&name, PASSWORD).await.unwrap()];
+    for node in [&behind, &ahead] {
+        // The other node may have asked, and told the shared cache.
+        let session = behind.login(&name, PASSWORD).await.unwrap().tokens();
+        assert_eq!(ahead.me(&session.access).await.unwrap().status, StatusCode::OK);
+        assert_eq!(node.logout(&session.access).await.unwrap().status, StatusCode::NO_CONTENT);
+        apart.dead(&session).await;
+        opened.push(ahead.login(&name, PASSWORD).await.unwrap().tokens());
+    }
+    // Opened in the future, as the node behind sees it, and revoked there all the same: the fence counts, it does not tell time.
+    assert_eq!(behind.logout_all(&opened[0].access).await.unwrap().status, StatusCode::NO_CONTENT);
+    for session in &opened {
+        apart.dead(session).await;
+    }
+    let after = ahead.login(&name, PASSWORD).await.unwrap().tokens();
+    assert_eq!(ahead.me(&after.access).await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_use_token_is_accepted_once_at_the_most() {
+    let apart = Apart::start().await;
+    let (behind, ahead) = apart.clients();
+    let session = behind.sign_up(&username(), PASSWORD).await.unwrap();
+    for (issuer, other) in [(&behind, &ahead), (&ahead, &behind)] {
+        let issued = issuer.post("/auth/single-use", Some(&session.access), None).await.unwrap().json();
+        let token = issued["access_token"].as_str().unwrap();
+        let spend = async |node: &Client| node.post("/demo/single-use", Some(token), None).await.unwrap().status;
+        // To one node it has expired, to the other it is yet to be issued.
+        assert_eq!(spend(other).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(spend(issuer).await, StatusCode::OK, "and no harm was done by that");
+        for node in [issuer, other] {
+            assert_eq!(spend(node).await, StatusCode::UNAUTHORIZED);
+        }
+    }
+}
+
+/// A clock that is wrong by so much.
+struct Off {
+    clock: ManualClock,
+    seconds: i64,
+}
+
+impl Clock for Off {
+    fn now(&self) -> Timestamp {
+        self.clock.now() + chrono::TimeDelta::seconds(self.seconds)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_takes_nothing_that_can_be_refreshed_on_mongodb() {
+    let database = servers::mongodb().await;
+    let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap();
+    purge_beside_refresh(Arc::new(store)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_takes_nothing_that_can_be_refreshed_on_the_embedded_store() {
+    let directory = tempfile::tempdir().unwrap();
+    purge_beside_refresh(Arc::new(EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap())).await;
+}
+
+/// One node refreshes in the very last second of a refresh token's leeway, while another, two minutes ahead of it, purges. Later
+/// everything is purged, and nothing comes back.
+async fn purge_beside_refresh<S: TokenStore>(store: Arc<S>) {
+    const SESSIONS: usize = 48;
+    let clock = ManualClock::starting_at(Utc::now());
+    let key = SigningKey::generate().unwrap();
+    let authority = |seconds| -> Authority {
+        Authority::builder("https://issuer", "api", Keyring::new(key.clone()), Arc::clone(&store))
+            .clock(Off { clock: clock.clone(), seconds })
+            .access_ttl(Duration::from_mins(1))
+            .refresh_ttl(Duration::from_mins(2))
+            .build()
+    };
+    let (behind, ahead) = (authority(-60), authority(60));
+    let mut parents = Vec::new();
+    for _ in 0..SESSIONS {
+        let sign_in = behind.begin_sign_in(UserId::generate()).await.unwrap();
+        parents.push(behind.sign_in(sign_in, Grant::new("web")).await.unwrap());
+    }
+
+    clock.advance(Duration::from_mins(2) + Duration::from_secs(29));
+    let mut refreshing = JoinSet::new();
+    for parent in parents.clone() {
+        let (behind, ahead) = (behind.clone(), ahead.clone());
+        refreshing.spawn(async move {
+            let (child, purged) = tokio::join!(behind.refresh(&parent.refresh_token), ahead.purge_expired());
+            purged.unwrap();
+            child.unwrap()
+        });
+    }
+    let children = refreshing.join_all().await;
+    assert_eq!(children.len(), SESSIONS);
+    for child in &children {
+        behind.verify(&child.access_token).await.unwrap();
+    }
+
+    // Beyond lifetime, leeway, margin and the difference of the clocks.
+    clock.advance(Duration::from_mins(10));
+    assert_eq!(behind.purge_expired().await.unwrap().sessions, SESSIONS as u64);
+    for pair in parents.iter().chain(&children) {
+        for node in [&behind, &ahead] {
+            let access = node.verify(&pair.access_token).await;
+            assert!(matches!(access, Err(AuthError::InvalidToken(TokenFault::Expired))), "{access:?}");
+            let refreshed = node.refresh(&pair.refresh_token).await;
+            assert!(matches!(refreshed, Err(RefreshError::InvalidGrant(_))), "{refreshed:?}");
+        }
+    }
+}

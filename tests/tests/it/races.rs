@@ -1,0 +1,285 @@
+//! Races between two nodes on MongoDB and Redis, over HTTP. What [`steps`](crate::steps) goes through one by one is here left to
+//! chance, many at a time.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
+use http::StatusCode;
+use serde_json::json;
+use tests::client::{Answer, Client, Tokens};
+use tokio::task::JoinSet;
+
+use crate::fleet::{Fleet, PASSWORD, username};
+
+/// How many requests come at once for one token.
+const RUSH: usize = 256;
+
+/// How many rounds of a race run at once.
+const ABREAST: usize = 8;
+
+/// Without the in-process caches, what holds must hold at once.
+const STRICT: [&str; 4] = ["--local-cache", "0", "--rate-limit", "off"];
+
+async fn fleet(more: &[&str]) -> Fleet {
+    Fleet::on_shared_servers(2, true, &[&STRICT[..], more].concat()).await
+}
+
+/// Runs `round` so many times, a few at once; each has the clients of both nodes, in turns the one first and the other.
+async fn rounds<F>(fleet: &Fleet, count: usize, round: impl Fn(Client, Client) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (a, b) = fleet.clients();
+    let mut running = JoinSet::new();
+    for number in 0..count {
+        if running.len() == ABREAST {
+            running.join_next().await.unwrap().unwrap();
+        }
+        let (one, other) = if number % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        running.spawn(round(one.clone(), other.clone()));
+    }
+    running.join_all().await;
+}
+
+/// Fails unless both nodes refuse all of these.
+async fn dead(nodes: [&Client; 2], pairs: &[&Tokens]) {
+    for node in nodes {
+        for pair in pairs {
+            let me = node.me(&pair.access).await.unwrap();
+            assert_eq!(me.status, StatusCode::UNAUTHORIZED, "{me:?}");
+            let refreshed = node.refresh(&pair.refresh).await.unwrap();
+            assert_eq!(refreshed.status, StatusCode::UNAUTHORIZED, "{refreshed:?}");
+        }
+    }
+}
+
+async fn alive(nodes: [&Client; 2], pair: &Tokens) {
+    for node in nodes {
+        let me = node.me(&pair.access).await.unwrap();
+        assert_eq!(me.status, StatusCode::OK, "{me:?}");
+    }
+    let refreshed = nodes[0].refresh(&pair.refresh).await.unwrap();
+    assert_eq!(refreshed.status, StatusCode::OK, "{refreshed:?}");
+}
+
+fn pair(answer: &Answer) -> Option<Tokens> {
+    (answer.status == StatusCode::OK).then(|| answer.tokens())
+}
+
+/// Both nodes get half of them.
+async fn rush<F: Future>(fleet: &Fleet, ask: impl Fn(Client) -> F) -> Vec<F::Output> {
+    let (a, b) = fleet.clients();
+    join_all((0..RUSH).map(|number| ask(if number % 2 == 0 { a.clone() } else { b.clone() }))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_refreshes_of_one_token_get_one_child() {
+    let fleet = fleet(&[]).await;
+    let (a, b) = fleet.clients();
+    let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
+    let token = parent.refresh.as_str();
+    let answers = rush(&fleet, async |node: Client| node.refresh(token).await.unwrap()).await;
+    let children: HashSet<(String, String)> = answers
+        .iter()
+        .map(|answer| {
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+            let child = answer.tokens();
+            (child.access, child.refresh)
+        })
+        .collect();
+    assert_eq!(children.len(), 1, "byte for byte the same pair");
+    let (access, refresh) = children.into_iter().next().unwrap();
+    alive([&a, &b], &Tokens { access, refresh }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_grace_window_one_refresh_wins_and_the_others_are_reuse() {
+    let fleet = fleet(&["--refresh-grace", "0"]).await;
+    let (a, b) = fleet.clients();
+    let counted = async |node: &Client| {
+        let metrics = node.get("/metrics", None).await.unwrap().text;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("auth_refresh_reuse_total ")).map(str::to_owned);
+        line.expect("the counter is there from the start").parse::<u64>().unwrap()
+    };
+    assert_eq!((counted(&a).await, counted(&b).await), (0, 0));
+    let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
+    let token = parent.refresh.as_str();
+    let answers = rush(&fleet, async |node: Client| node.refresh(token).await.unwrap()).await;
+    let children: Vec<Tokens> = answers.iter().filter_map(pair).collect();
+    assert_eq!(children.len(), 1, "one winner");
+    for answer in answers.iter().filter(|answer| answer.status != StatusCode::OK) {
+        assert_eq!(answer.error(), "invalid_grant", "{answer:?}");
+    }
+    dead([&a, &b], &[&parent, &children[0]]).await;
+    assert!(counted(&a).await + counted(&b).await > 0, "reuse is counted");
+    let logged = fleet.nodes.iter().flat_map(|node| node.log().lines());
+    assert!(logged.into_iter().any(|line| line.contains("refresh_token_reuse")), "and logged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_uses_of_a_single_use_token_is_accepted() {
+    let fleet = fleet(&[]).await;
+    let (a, _) = fleet.clients();
+    let session = a.sign_up(&username(), PASSWORD).await.unwrap();
+    for _ in 0..3 {
+        let issued = a.post("/auth/single-use", Some(&session.access), None).await.unwrap().json();
+        let token = issued["access_token"].as_str().unwrap();
+        let used =
+            rush(&fleet, async |node: Client| node.post("/demo/single-use", Some(token), None).await.unwrap().status);
+        let used = used.await;
+        assert_eq!(used.iter().filter(|status| **status == StatusCode::OK).count(), 1);
+        assert_eq!(used.iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count(), RUSH - 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_refresh_survives_a_logout_beside_it() {
+    let fleet = fleet(&[]).await;
+    let name = Arc::new(username());
+    fleet.clients().0.register(&name, PASSWORD).await.unwrap();
+    rounds(&fleet, 64, |one, other| {
+        let name = Arc::clone(&name);
+        async move {
+            let parent = one.login(&name, PASSWORD).await.unwrap().tokens();
+            let (refreshed, logout) = tokio::join!(one.refresh(&parent.refresh), other.logout(&parent.access));
+            assert_eq!(logout.unwrap().status, StatusCode::NO_CONTENT);
+            let child = pair(&refreshed.unwrap());
+            let all: Vec<&Tokens> = [Some(&parent), child.as_ref()].into_iter().flatten().collect();
+            dead([&one, &other], &all).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_refresh_survives_a_revoke_all_beside_it() {
+    let fleet = fleet(&[]).await;
+    rounds(&fleet, 48, |one, other| async move {
+        let name = username();
+        let parent = one.sign_up(&name, PASSWORD).await.unwrap();
+        let from = other.login(&name, PASSWORD).await.unwrap().tokens();
+        let (refreshed, all) = tokio::join!(one.refresh(&parent.refresh), other.logout_all(&from.access));
+        assert_eq!(all.unwrap().status, StatusCode::NO_CONTENT);
+        let child = pair(&refreshed.unwrap());
+        let all: Vec<&Tokens> = [Some(&parent), Some(&from), child.as_ref()].into_iter().flatten().collect();
+        dead([&one, &other], &all).await;
+    })
+    .await;
+}
+
+/// A sign-in that survives was opened after the revocation began.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_sign_in_slips_under_a_revoke_all_in_a_thousand_rounds() {
+    const ROUNDS: usize = 1_000;
+    /// Each with a user of its own: rounds must not revoke each other's sessions.
+    const LANES: usize = 4;
+
+    let fleet = fleet(&[]).await;
+    let (a, b) = fleet.clients();
+    let mut lanes = JoinSet::new();
+    for lane in 0..LANES {
+        let (one, other) = if lane % 2 == 0 { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) };
+        lanes.spawn(async move {
+            let name = username();
+            let mut from = one.sign_up(&name, PASSWORD).await.unwrap();
+            let (mut survived, mut took) = (0_usize, Duration::from_millis(20));
+            for round in 0..ROUNDS / LANES {
+                // At every point of a sign-in, as long as the last one took, and a little after it.
+                let wait = took * u32::try_from(round % 16).unwrap() / 12;
+                let revoking = async {
+                    tokio::time::sleep(wait).await;
+                    (Utc::now(), other.logout_all(&from.access).await)
+                };
+                let signing_in = async {
+                    let begun = Instant::now();
+                    let opened = one.login(&name, PASSWORD).await.unwrap().tokens();
+                    (opened, begun.elapsed())
+                };
+                let ((opened, last), (begun, all)) = tokio::join!(signing_in, revoking);
+                took = last;
+                assert_eq!(all.unwrap().status, StatusCode::NO_CONTENT);
+                assert_eq!(other.me(&from.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
+                let listed = other.get("/auth/sessions", Some(&opened.access)).await.unwrap();
+                from = if listed.status == StatusCode::OK {
+                    survived += 1;
+                    let opened_at: DateTime<Utc> = listed.json()[0]["created_at"].as_str().unwrap().parse().unwrap();
+                    assert!(opened_at >= begun - TimeDelta::milliseconds(1), "opened before it was revoked");
+                    assert_eq!(listed.json().as_array().unwrap().len(), 1, "and nothing else did: {listed:?}");
+                    opened
+                } else {
+                    dead([&one, &other], &[&opened]).await;
+                    one.login(&name, PASSWORD).await.unwrap().tokens()
+                };
+            }
+            survived
+        });
+    }
+    let survived: usize = lanes.join_all().await.into_iter().sum();
+    assert!((1..ROUNDS).contains(&survived), "some came after the revocation and some did not: {survived}");
+}
+
+/// Checks that fill the shared cache, on both nodes, while the session ends: after it has, none is let in.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_fill_survives_a_revocation_beside_it() {
+    let fleet = fleet(&[]).await;
+    let name = Arc::new(username());
+    fleet.clients().0.register(&name, PASSWORD).await.unwrap();
+    rounds(&fleet, 64, |one, other| {
+        let name = Arc::clone(&name);
+        async move {
+            let session = one.login(&name, PASSWORD).await.unwrap().tokens();
+            let check = async |node: &Client| {
+                for _ in 0..6 {
+                    let me = node.me(&session.access).await.unwrap();
+                    assert!(matches!(me.status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{me:?}");
+                }
+            };
+            let (logout, (), ()) = tokio::join!(one.logout(&session.access), check(&one), check(&other));
+            assert_eq!(logout.unwrap().status, StatusCode::NO_CONTENT);
+            dead([&one, &other], &[&session]).await;
+        }
+    })
+    .await;
+}
+
+/// A change of password ends every other session, whatever happens beside it, and the old password with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_password_meets_everything_at_once() {
+    let fleet = fleet(&[]).await;
+    rounds(&fleet, 24, |one, other| async move {
+        let name = username();
+        let own = one.sign_up(&name, PASSWORD).await.unwrap();
+        let victim = other.login(&name, PASSWORD).await.unwrap().tokens();
+        let body = json!({ "current_password": PASSWORD, "new_password": "battery staple" });
+        let (changed, old, refreshed, issued, checked, listed) = tokio::join!(
+            one.post("/auth/password", Some(&own.access), Some(&body)),
+            other.login(&name, PASSWORD),
+            other.refresh(&victim.refresh),
+            other.post("/auth/single-use", Some(&victim.access), None),
+            other.me(&victim.access),
+            one.get("/auth/sessions", Some(&own.access)),
+        );
+        let changed = changed.unwrap();
+        assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
+        for answer in [&checked.unwrap(), &listed.unwrap()] {
+            assert!(matches!(answer.status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{answer:?}");
+        }
+        let (old, child) = (pair(&old.unwrap()), pair(&refreshed.unwrap()));
+        let gone: Vec<&Tokens> = [Some(&victim), old.as_ref(), child.as_ref()].into_iter().flatten().collect();
+        dead([&one, &other], &gone).await;
+        if let Some(token) = issued.unwrap().json()["access_token"].as_str() {
+            let used = one.post("/demo/single-use", Some(token), None).await.unwrap();
+            assert_eq!(used.status, StatusCode::UNAUTHORIZED, "{used:?}");
+        }
+        assert_eq!(other.login(&name, PASSWORD).await.unwrap().error(), "invalid_credentials");
+        alive([&one, &other], &own).await;
+        let fresh = other.login(&name, "battery staple").await.unwrap().tokens();
+        alive([&other, &one], &fresh).await;
+    })
+    .await;
+}
