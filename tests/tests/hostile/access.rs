@@ -1,11 +1,14 @@
 //! The corpus as access tokens: to the authority and to the layer, over HTTP and gRPC, in both orders of checking.
 
-use auth_layer::{AuthError, TokenFault, store::TokenKind};
+use std::sync::Arc;
+
+use auth_layer::{AuthError, Authority, TokenFault, store::TokenKind};
 
 use crate::{
-    bench::Bench,
+    bench::{AUDIENCE, Bench, ISSUER},
     corpus::Corpus,
     door::{Door, bearer},
+    forge::{KEYS, with_member},
 };
 
 /// What can be seen without a store and without a signature, which no forged token may cost more than.
@@ -51,5 +54,37 @@ async fn a_forged_access_token_is_refused_for_what_is_wrong_with_it_and_writes_n
             assert!(control.is_ok(), "{name}: its control is refused: {control:?}");
         }
         assert_eq!(door.entered(), 0, "{order}");
+    }
+}
+
+/// An application may allow longer tokens. Depth and duplicates are bounded all the same, and reading takes no more than the time
+/// that the text is long.
+#[tokio::test]
+async fn a_larger_limit_gives_no_way_to_exhaust_the_stack_or_the_time() {
+    let bench = Bench::new();
+    let good = bench.good(TokenKind::Access).await.eddsa;
+    let keys = KEYS.ring();
+    let authority: Authority =
+        Authority::builder(ISSUER, AUDIENCE, keys, Arc::clone(&bench.store)).max_token_bytes(4 << 20).build();
+    let payload = good.payload_text();
+    let with = |value: String| good.with_payload_text(with_member(&payload, &format!("\"x\":{value}")));
+    let members =
+        |repeat: usize| -> String { (0..repeat).map(|number| format!("\"{number}\":0")).collect::<Vec<_>>().join(",") };
+    let tokens = [
+        ("arrays", with("[".repeat(1_000_000) + &"]".repeat(1_000_000))),
+        ("arrays that never close", with("[".repeat(2_000_000))),
+        ("objects", with("{\"\":".repeat(500_000))),
+        ("arrays in the header", good.with_header_text("[".repeat(2_000_000))),
+        ("members, one of them twice", with(format!("{{{},\"7\":1}}", members(100_000)))),
+        ("a number", with("9".repeat(2_000_000))),
+        ("a text that does not end", with("\"".to_owned() + &"\\u0061".repeat(300_000))),
+        ("an alphabet that is none", good.token().replace('.', &".".repeat(1_000_000))),
+    ];
+    for (name, token) in tokens {
+        assert!(token.len() > 1_000_000 && token.len() <= 4 << 20, "{name}: {}", token.len());
+        let before = bench.store.asked();
+        let verified = authority.verify(&token).await;
+        assert!(matches!(verified, Err(AuthError::InvalidToken(TokenFault::Malformed))), "{name}: {verified:?}");
+        assert_eq!(bench.store.asked(), before, "{name}: no store was asked");
     }
 }

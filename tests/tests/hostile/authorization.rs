@@ -6,7 +6,8 @@ use http::{HeaderValue, Request, header};
 
 use crate::{
     bench::Bench,
-    door::{Door, Refusal},
+    corpus::Corpus,
+    door::{Door, Refusal, bearer},
 };
 
 /// Header fields that must be refused, whatever the token in them is worth.
@@ -109,6 +110,39 @@ async fn credentials_that_cannot_be_read_are_refused_though_their_token_is_good(
             bench.record_first.verify(&token).await.is_ok()
         };
         assert!(good, "{kind}: the token itself is good, after all that");
+    }
+}
+
+/// Contract §2: with optional authentication no credentials are nobody's, and bad ones are refused all the same.
+#[tokio::test]
+async fn where_credentials_are_optional_bad_ones_are_refused_and_none_are_nobody_s() {
+    let bench = Bench::new();
+    let good = bench.good(TokenKind::Access).await;
+    let token = good.eddsa.token();
+    for (order, authority) in bench.orders() {
+        let door = Door::optional(authority);
+        for case in cases(&token) {
+            let name = format!("{order}, {}", case.name);
+            let fields: Vec<_> = case.fields.iter().map(|field| HeaderValue::from_bytes(field).unwrap()).collect();
+            if case.refusal != Refusal::Unauthorized {
+                door.refuses(&name, &fields, case.refusal, &token).await;
+                continue;
+            }
+            let mut request = Request::get("/").body(Body::empty()).unwrap();
+            request.headers_mut().extend(fields.into_iter().map(|field| (header::AUTHORIZATION, field)));
+            let response = door.ask(request).await;
+            assert_eq!((response.status.as_u16(), response.body.as_str()), (200, "nobody"), "{name}");
+        }
+        let entered = door.entered();
+        for case in Corpus::of(&good).cases {
+            if let Some((value, refusal)) = bearer(&case.token).zip(case.answer.refusal()) {
+                door.refuses(&format!("{order}, {}", case.name), &[value], refusal, &case.token).await;
+            }
+        }
+        assert_eq!(door.entered(), entered, "{order}");
+        let request = Request::get("/").header(header::AUTHORIZATION, bearer(&token).unwrap());
+        let response = door.ask(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.body, good.eddsa.text("jti"), "{order}: a good token is somebody's");
     }
 }
 

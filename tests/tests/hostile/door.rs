@@ -40,15 +40,25 @@ pub(crate) struct Response {
 }
 
 impl Door {
+    /// A route for access tokens or for single-use tokens.
     pub(crate) fn new(authority: &Authority, single_use: bool) -> Self {
+        Self::behind(AuthLayer::builder(authority.clone()).single_use(single_use).build())
+    }
+
+    /// A route that requests without credentials reach as well.
+    pub(crate) fn optional(authority: &Authority) -> Self {
+        Self::behind(AuthLayer::builder(authority.clone()).optional(true).build())
+    }
+
+    fn behind(layer: AuthLayer) -> Self {
         let entered = Arc::<AtomicUsize>::default();
         let count = Arc::clone(&entered);
-        let enter = async move |claims: Claims| {
+        let enter = async move |claims: Option<Claims>| {
             count.fetch_add(1, Ordering::SeqCst);
-            claims.jti.to_string()
+            claims.map_or("nobody".to_owned(), |claims| claims.jti.to_string())
         };
-        let layer = AuthLayer::builder(authority.clone()).single_use(single_use).build();
-        Self { app: Router::new().route("/", get(enter.clone()).post(enter)).layer(layer), entered }
+        let app = Router::new().route("/", get(enter.clone()).post(enter)).layer(layer);
+        Self { app, entered }
     }
 
     /// How many requests were let in.

@@ -2,8 +2,9 @@
 //!
 //! - [`forge`] takes a good token apart and signs it again, altered in one thing.
 //! - [`corpus`] names the forgeries and says what each must be answered.
-//! - [`access`], [`refresh`] and [`single_use`] try them in process on a store that is watched.
-//! - [`authorization`] attacks the header around the token.
+//! - [`access`], [`refresh`] and [`single_use`] try them in process on a store that is watched; [`node`] on a real node.
+//! - [`authorization`] attacks the header around the token, [`mutation`] everything at random.
+//! - [`custom`] has claims of the application's own.
 //! - [`controls`] has what differs from a good token and is good all the same.
 
 mod access;
@@ -11,8 +12,11 @@ mod authorization;
 mod bench;
 mod controls;
 mod corpus;
+mod custom;
 mod door;
 mod forge;
+mod mutation;
+mod node;
 mod refresh;
 mod single_use;
 mod watched;

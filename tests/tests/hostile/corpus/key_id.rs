@@ -67,7 +67,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     let second = draft.clone().header("kid", KEYS.second.kid());
     group.refused("one of the ring, of the same algorithm", second.token(), Signature);
     for key in [&KEYS.es256, &KEYS.rs256, &KEYS.hs256] {
-        let named = draft.clone().header("kid", key.kid());
-        group.refused(format!("that of {}, alg as it was", key.alg()), named.token(), Key);
+        let confused = draft.clone().header("kid", key.kid());
+        group.refused(format!("that of {}, alg as it was", key.alg()), confused.token(), Key);
     }
 }

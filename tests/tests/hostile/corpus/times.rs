@@ -1,4 +1,4 @@
-//! `exp`, `nbf` and `iat`: NumericDates (RFC 7519 §2) at, beyond and far beyond their limits.
+//! `exp`, `nbf` and `iat`: each a NumericDate (RFC 7519 §2), at, beyond and far beyond their limits.
 
 use auth_layer::TokenFault::{Claims, Expired, NotYetValid};
 

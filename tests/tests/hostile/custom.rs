@@ -1,0 +1,67 @@
+//! The application's own claims where they are typed: what is none of that type is the client's fault as well.
+
+use auth_layer::{AuthError, Authority, Claims, TokenFault, store::TokenKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{bench::Bench, forge::Draft};
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Tenant {
+    tenant: u32,
+    roles: Vec<String>,
+}
+
+/// Claims that are no [`Tenant`], in tokens that are rightly signed and recorded.
+fn no_tenants(draft: &Draft) -> Vec<(String, String)> {
+    let with = |tenant: Value, roles: Value| draft.clone().claim("tenant", tenant).claim("roles", roles);
+    let mut tokens = vec![
+        ("none of them".to_owned(), draft.token()),
+        ("no roles".to_owned(), draft.clone().claim("tenant", 7).token()),
+        ("no tenant".to_owned(), draft.clone().claim("roles", json!([])).token()),
+    ];
+    for tenant in [json!(-1), json!(4_294_967_296_u64), json!(7.0), json!("7"), Value::Null, json!([7]), json!({})] {
+        tokens.push((format!("tenant {tenant}"), with(tenant, json!([])).token()));
+    }
+    for roles in [Value::Null, json!("admin"), json!([1]), json!([null]), json!({ "0": "admin" }), json!([["admin"]])] {
+        tokens.push((format!("roles {roles}"), with(json!(7), roles).token()));
+    }
+    tokens
+}
+
+fn faulty(verified: &Result<Claims<Tenant>, AuthError>) -> bool {
+    matches!(verified, Err(AuthError::InvalidToken(TokenFault::Claims)))
+}
+
+#[tokio::test]
+async fn custom_claims_of_another_type_are_refused() {
+    let bench = Bench::new();
+    let draft = bench.good(TokenKind::Access).await.eddsa;
+    for (order, authority) in bench.typed::<Tenant>() {
+        let authority: Authority<Tenant> = authority;
+        let before = bench.store.asked().writes;
+        for (name, token) in no_tenants(&draft) {
+            let verified = authority.verify(&token).await;
+            assert!(faulty(&verified), "{order}, {name}: {verified:?}");
+        }
+        let right = draft.clone().claim("tenant", 7).claim("roles", json!(["admin"])).token();
+        let claims = authority.verify(&right).await.unwrap();
+        assert_eq!(claims.custom, Tenant { tenant: 7, roles: vec!["admin".to_owned()] });
+        assert_eq!(bench.store.asked().writes, before, "{order}: a write");
+    }
+}
+
+#[tokio::test]
+#[ignore = "it is used up before its custom claims are read"]
+async fn a_single_use_token_with_custom_claims_of_another_type_is_not_used_up() {
+    let bench = Bench::new();
+    let draft = bench.good(TokenKind::SingleUse).await.eddsa;
+    for (order, authority) in bench.typed::<Tenant>() {
+        let before = bench.store.asked().writes;
+        for (name, token) in no_tenants(&draft) {
+            let consumed = authority.consume(&token).await;
+            assert!(faulty(&consumed), "{order}, {name}: {consumed:?}");
+            assert_eq!(bench.store.asked().writes, before, "{order}, {name}: a write");
+        }
+    }
+}
