@@ -9,6 +9,7 @@
 
 mod fetch;
 mod mongo;
+mod mongo_set;
 mod programs;
 mod redis;
 
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 pub use self::{
     mongo::MongoServer,
+    mongo_set::MongoSet,
     redis::{Monitor, RedisServer},
 };
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bson::doc;
+use bson::{Document, doc};
 use mongodb::{Client, options::ClientOptions};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -47,30 +47,39 @@ impl MongoServer {
     }
 
     async fn launch(replica_set: bool) -> Self {
-        let found = program(&programs::MONGOD).await;
         let mut said = String::new();
         for _ in 0..TRIES {
-            let data = tempfile::tempdir().expect("a temporary directory can be made");
-            let port = free_port();
-            let mut args = vec!["--port".into(), port.to_string().into(), "--dbpath".into(), data.path().into()];
-            args.extend(
-                "--bind_ip 127.0.0.1 --nounixsocket --wiredTigerCacheSizeGB 0.25 --setParameter ttlMonitorSleepSecs=1 \
-                 --setParameter diagnosticDataCollectionEnabled=false"
-                    .split(' ')
-                    .map(Into::into),
-            );
-            if replica_set {
-                args.extend(["--replSet".into(), "rs0".into(), "--oplogSize".into(), "64".into()]);
-            }
-            let program = Program { path: found.path.clone(), args, env: found.env.clone(), env_removed: &[] };
-            let process = Process::start(&program).expect("there is a shell");
-            let mut server = Self { program, port, replica_set, process, _data: data };
+            let mut server = Self::spawn(replica_set).await;
             match server.until_ready(true).await {
                 Ok(()) => return server,
                 Err(tail) => said = tail,
             }
         }
         panic!("mongod does not start:\n{said}");
+    }
+
+    /// Starts the process and waits for nothing.
+    pub(super) async fn spawn(replica_set: bool) -> Self {
+        let found = program(&programs::MONGOD).await;
+        let data = tempfile::tempdir().expect("a temporary directory can be made");
+        let port = free_port();
+        let mut args = vec!["--port".into(), port.to_string().into(), "--dbpath".into(), data.path().into()];
+        args.extend(
+            "--bind_ip 127.0.0.1 --nounixsocket --wiredTigerCacheSizeGB 0.25 --setParameter ttlMonitorSleepSecs=1 \
+             --setParameter diagnosticDataCollectionEnabled=false"
+                .split(' ')
+                .map(Into::into),
+        );
+        if replica_set {
+            args.extend(["--replSet".into(), "rs0".into(), "--oplogSize".into(), "64".into()]);
+        }
+        let program = Program { path: found.path.clone(), args, env: found.env.clone(), env_removed: &[] };
+        let process = Process::start(&program).expect("there is a shell");
+        Self { program, port, replica_set, process, _data: data }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where it is.
@@ -84,14 +93,23 @@ impl MongoServer {
         self.process.kill();
     }
 
-    /// Starts it again after a [`kill`](Self::kill), with the same data on the same port, and waits until it serves.
+    /// Starts it again after a [`kill`](Self::kill), with the same data on the same port, and waits for nothing.
+    ///
+    /// # Panics
+    ///
+    /// If there is no process to be had.
+    pub fn respawn(&mut self) {
+        self.process.kill();
+        self.process = Process::start(&self.program).expect("there is a shell");
+    }
+
+    /// The same, and waits until it serves.
     ///
     /// # Panics
     ///
     /// If it does not start.
     pub async fn restart(&mut self) {
-        self.process.kill();
-        self.process = Process::start(&self.program).expect("there is a shell");
+        self.respawn();
         if let Err(tail) = self.until_ready(false).await {
             panic!("mongod does not start again:\n{tail}");
         }
@@ -120,9 +138,7 @@ impl MongoServer {
                 break false;
             }
             if !initiated {
-                let member = doc! { "_id": 0, "host": format!("127.0.0.1:{}", self.port) };
-                let config = doc! { "_id": "rs0", "members": [member], "settings": { "electionTimeoutMillis": 1000 } };
-                initiated = admin.run_command(doc! { "replSetInitiate": config }).await.is_ok();
+                initiated = admin.run_command(doc! { "replSetInitiate": set_of(&[self.port]) }).await.is_ok();
             } else if let Ok(Ok(hello)) = timeout(Duration::from_secs(2), admin.run_command(doc! { "hello": 1 })).await
                 && hello.get_bool("isWritablePrimary").unwrap_or(false)
             {
@@ -134,4 +150,11 @@ impl MongoServer {
         client.shutdown().await;
         if ready { Ok(()) } else { Err(self.process.log().tail()) }
     }
+}
+
+/// The configuration of a replica set that elects quickly.
+pub(super) fn set_of(ports: &[u16]) -> Document {
+    let member = |(id, port): (i32, &u16)| doc! { "_id": id, "host": format!("127.0.0.1:{port}") };
+    let members: Vec<Document> = (0..).zip(ports).map(member).collect();
+    doc! { "_id": "rs0", "members": members, "settings": { "electionTimeoutMillis": 1000 } }
 }

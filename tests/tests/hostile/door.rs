@@ -121,7 +121,8 @@ impl Response {
         self.says_nothing_of(name, secret);
     }
 
-    fn is_grpc_refusal(&self, name: &str) {
+    /// That this is a refusal in gRPC's terms.
+    pub(crate) fn is_grpc_refusal(&self, name: &str) {
         assert_eq!(self.status, 200, "{name}: {self:?}");
         assert_eq!(self.headers[header::CONTENT_TYPE], "application/grpc", "{name}");
         assert_eq!(self.headers["grpc-status"], "16", "{name}");

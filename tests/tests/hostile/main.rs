@@ -2,7 +2,8 @@
 //!
 //! - [`forge`] takes a good token apart and signs it again, altered in one thing.
 //! - [`corpus`] names the forgeries and says what each must be answered.
-//! - [`access`], [`refresh`] and [`single_use`] try them in process on a store that is watched; [`node`] on a real node.
+//! - [`access`], [`refresh`] and [`single_use`] try them in process on a store that is watched; [`node`] and [`wire`] on a
+//!   real node.
 //! - [`authorization`] attacks the header around the token, [`mutation`] everything at random.
 //! - [`custom`] has claims of the application's own.
 //! - [`controls`] has what differs from a good token and is good all the same.
@@ -20,6 +21,7 @@ mod node;
 mod refresh;
 mod single_use;
 mod watched;
+mod wire;
 
 use std::collections::HashSet;
 

@@ -3,6 +3,7 @@
 mod clocks;
 mod conformance;
 mod documents;
+mod failover;
 mod fleet;
 mod grpc;
 mod harness;

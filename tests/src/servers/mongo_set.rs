@@ -1,0 +1,107 @@
+//! A replica set whose primary can be lost.
+
+use std::time::{Duration, Instant};
+
+use bson::{Document, doc};
+use mongodb::{Client, options::ClientOptions};
+use tokio::time::{sleep, timeout};
+
+use super::mongo::{MongoServer, set_of};
+
+/// How long an election may take, and a start.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Three `mongod` that hold the same data.
+#[derive(Debug)]
+pub struct MongoSet {
+    members: Vec<MongoServer>,
+}
+
+impl MongoSet {
+    /// Starts the members and waits until there is a primary that two others follow.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `mongod` and none can be had, or they do not start.
+    pub async fn start() -> Self {
+        let mut members = Vec::new();
+        for _ in 0..3 {
+            members.push(MongoServer::spawn(true).await);
+        }
+        let ports: Vec<u16> = members.iter().map(MongoServer::port).collect();
+        let set = Self { members };
+        let begun = Instant::now();
+        while ask(ports[0], doc! { "replSetInitiate": set_of(&ports) }).await.is_none() {
+            set.pause_or_panic(begun).await;
+        }
+        set.until_whole().await;
+        set
+    }
+
+    /// Where it is.
+    pub fn uri(&self) -> String {
+        let hosts: Vec<String> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port())).collect();
+        format!("mongodb://{}/?replicaSet=rs0", hosts.join(","))
+    }
+
+    /// The primary, to be killed, paused and started again; waits until there is one.
+    ///
+    /// # Panics
+    ///
+    /// If none is elected.
+    pub async fn primary(&mut self) -> &mut MongoServer {
+        let begun = Instant::now();
+        loop {
+            for at in 0..self.members.len() {
+                if hello(self.members[at].port()).await.is_some_and(|hello| is(&hello, "isWritablePrimary")) {
+                    return &mut self.members[at];
+                }
+            }
+            self.pause_or_panic(begun).await;
+        }
+    }
+
+    /// Waits until all members are there, one of them the primary.
+    ///
+    /// # Panics
+    ///
+    /// If that takes too long.
+    pub async fn until_whole(&self) {
+        let begun = Instant::now();
+        loop {
+            let mut roles = Vec::new();
+            for member in &self.members {
+                let hello = hello(member.port()).await.unwrap_or_default();
+                roles.push((is(&hello, "isWritablePrimary"), is(&hello, "secondary")));
+            }
+            let primaries = roles.iter().filter(|(primary, _)| *primary).count();
+            if primaries == 1 && roles.iter().all(|(primary, secondary)| *primary || *secondary) {
+                return;
+            }
+            self.pause_or_panic(begun).await;
+        }
+    }
+
+    async fn pause_or_panic(&self, begun: Instant) {
+        assert!(begun.elapsed() < PATIENCE, "the replica set has no primary: {self:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn is(hello: &Document, role: &str) -> bool {
+    hello.get_bool(role).unwrap_or(false)
+}
+
+async fn hello(port: u16) -> Option<Document> {
+    ask(port, doc! { "hello": 1 }).await
+}
+
+/// Asks one member, whatever its role. None where it does not answer, or refuses.
+async fn ask(port: u16, command: Document) -> Option<Document> {
+    let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true&serverSelectionTimeoutMS=1000");
+    let options = ClientOptions::parse(uri).await.expect("the URI is well formed");
+    let client = Client::with_options(options).expect("the options are valid");
+    let answer = timeout(Duration::from_secs(20), client.database("admin").run_command(command)).await;
+    client.shutdown().immediate(true).await;
+    answer.ok()?.ok()
+}

@@ -1,0 +1,240 @@
+//! The primary of a replica set is lost under traffic: killed, and stopped for long enough that it is deposed and does not know.
+//!
+//! Every client does what a careful one would: where the answer is "unavailable", or none, it asks again with the same token.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use tests::{
+    client::{Answer, Client, Tokens},
+    node::Node,
+    servers::{MongoSet, RedisServer},
+};
+use tokio::task::JoinSet;
+
+use crate::fleet::{NODE, PASSWORD, username};
+
+/// Contract, law 7.
+const ANSWER: Duration = Duration::from_secs(3);
+const RECOVERY: Duration = Duration::from_secs(15);
+
+const WORKERS: usize = 6;
+
+/// What the clients have seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Pairs whose session was acknowledged as ended.
+    dead: Vec<Tokens>,
+    lives: usize,
+    uses: usize,
+    unavailable: usize,
+    wrong: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Worker {
+    nodes: [Client; 2],
+    seen: Arc<Mutex<Seen>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn seen<T>(&self, note: impl FnOnce(&mut Seen) -> T) -> T {
+        note(&mut self.seen.lock().unwrap())
+    }
+
+    /// Asks one node, then the other, until there is an answer that says something. None where the test ends before.
+    async fn ask<F>(&self, what: &str, ask: impl Fn(Client) -> F) -> Option<Answer>
+    where
+        F: Future<Output = reqwest::Result<Answer>>,
+    {
+        for turn in 0.. {
+            let sent = Instant::now();
+            let answer = ask(self.nodes[turn % 2].clone()).await.expect("the nodes themselves are well");
+            let took = sent.elapsed();
+            if took > ANSWER {
+                self.seen(|seen| seen.wrong.push(format!("{what} took {took:?}")));
+            }
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+                return Some(answer);
+            }
+            self.seen(|seen| seen.unavailable += 1);
+            if self.is_stopped() {
+                break;
+            }
+        }
+        None
+    }
+
+    fn expect(&self, what: &str, answer: &Answer, status: StatusCode) {
+        if answer.status != status {
+            self.seen(|seen| seen.wrong.push(format!("{what}: {answer:?}")));
+        }
+    }
+
+    /// One life of a session: signed in, refreshed, a single-use token used, signed out. None where the test ends before.
+    async fn life(&self, name: &str) -> Option<()> {
+        let login = self.ask("login", async |node: Client| node.login(name, PASSWORD).await).await?;
+        let mut pairs = vec![login.tokens()];
+        for _ in 0..2 {
+            let current = pairs[pairs.len() - 1].clone();
+            let refreshed = self.ask("refresh", async |node: Client| node.refresh(&current.refresh).await).await?;
+            self.expect("a failure was taken for theft", &refreshed, StatusCode::OK);
+            pairs.push((refreshed.status == StatusCode::OK).then(|| refreshed.tokens())?);
+        }
+        let current = pairs[pairs.len() - 1].clone();
+        let me = self.ask("me", async |node: Client| node.me(&current.access).await).await?;
+        self.expect("a good token was refused", &me, StatusCode::OK);
+
+        let issue = async |node: Client| node.post("/auth/single-use", Some(&current.access), None).await;
+        let issued = self.ask("single use", issue).await?;
+        self.expect("no single-use token", &issued, StatusCode::CREATED);
+        self.spend(issued.json()["access_token"].as_str()?).await;
+
+        loop {
+            let logout = self.ask("logout", async |node: Client| node.logout(&current.access).await).await?;
+            match logout.status {
+                StatusCode::NO_CONTENT => break,
+                // An earlier try got as far as the record; from another session the rest can be asked for.
+                StatusCode::UNAUTHORIZED => {
+                    let login =
+                        self.ask("login", async |node: Client| node.login(name, PASSWORD).await).await?.tokens();
+                    let all = self.ask("logout-all", async |node: Client| node.logout_all(&login.access).await).await?;
+                    if all.status == StatusCode::NO_CONTENT {
+                        break;
+                    }
+                }
+                _ => self.expect("logout", &logout, StatusCode::NO_CONTENT),
+            }
+        }
+        self.seen(|seen| {
+            seen.dead.extend(pairs);
+            seen.lives += 1;
+        });
+        Some(())
+    }
+
+    /// Presents a single-use token on both nodes, more than once on each and all at the same time.
+    async fn spend(&self, token: &str) {
+        let tries = (0..6).map(|turn| self.nodes[turn % 2].post("/demo/single-use", Some(token), None));
+        let answers = futures_util::future::join_all(tries).await;
+        let mut accepted = 0;
+        for answer in answers {
+            match answer.expect("the nodes themselves are well").status {
+                StatusCode::OK => accepted += 1,
+                StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE => {}
+                other => self.seen(|seen| seen.wrong.push(format!("single use: {other}"))),
+            }
+        }
+        self.seen(|seen| {
+            seen.uses += accepted;
+            if accepted > 1 {
+                seen.wrong.push(format!("a single-use token was accepted {accepted} times"));
+            }
+        });
+    }
+
+    /// Presents tokens of ended sessions all the time: whatever happens to the servers, none is accepted.
+    async fn haunt(self) {
+        let mut at = 0;
+        while !self.is_stopped() {
+            at += 1;
+            let pair = self.seen(|seen| seen.dead.get(at % seen.dead.len().max(1)).cloned());
+            let Some(pair) = pair else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let me = self.nodes[at % 2].me(&pair.access).await.expect("the nodes themselves are well");
+            if me.status == StatusCode::OK {
+                self.seen(|seen| seen.wrong.push(format!("a revoked token was accepted: {me:?}")));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
+    let (mut mongodb, redis) = (MongoSet::start().await, RedisServer::start(&[]).await);
+    let keys = tempfile::tempdir().unwrap();
+    let args = [
+        "--local-cache",
+        "0",
+        "--rate-limit",
+        "off",
+        "--refresh-grace",
+        "2m",
+        "--keys-dir",
+        keys.path().to_str().unwrap(),
+    ];
+    let (uri, url) = (mongodb.uri(), redis.url());
+    let env = [("MONGODB_URI", uri.as_str()), ("REDIS_URL", url.as_str())];
+    let nodes = [Node::start(NODE, &args, &env).await, Node::start(NODE, &args, &env).await];
+    let clients = [Client::new(nodes[0].url()), Client::new(nodes[1].url())];
+
+    let worker = Worker { nodes: clients, seen: Arc::default(), stop: Arc::default() };
+    let mut running = JoinSet::new();
+    for _ in 0..WORKERS {
+        let (worker, name) = (worker.clone(), username());
+        assert_eq!(worker.nodes[0].register(&name, PASSWORD).await.unwrap().status, StatusCode::CREATED);
+        running.spawn(async move { while !worker.is_stopped() && worker.life(&name).await.is_some() {} });
+    }
+    running.spawn(worker.clone().haunt());
+
+    let lives = || worker.seen(|seen| seen.lives);
+    // Waits until every worker has had the time for a life, and fails where the law's time is over before.
+    let flows_again = async |lost: Instant| {
+        let target = lives() + WORKERS;
+        while lives() < target {
+            assert!(
+                lost.elapsed() < RECOVERY,
+                "no normal service within {RECOVERY:?}: {:?}",
+                worker.seen(|seen| seen.unavailable)
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    flows_again(Instant::now()).await;
+    for round in 0..2 {
+        mongodb.until_whole().await;
+        let deposed = mongodb.primary().await;
+        deposed.kill();
+        flows_again(Instant::now()).await;
+        deposed.respawn();
+        mongodb.until_whole().await;
+
+        let deposed = mongodb.primary().await;
+        deposed.pause();
+        flows_again(Instant::now()).await;
+        // It wakes as the primary that it was.
+        deposed.resume();
+        flows_again(Instant::now()).await;
+        assert!(
+            worker.seen(|seen| seen.wrong.is_empty()),
+            "round {round}: {:?}",
+            worker.seen(|seen| seen.wrong.clone())
+        );
+    }
+
+    worker.stop.store(true, Ordering::Relaxed);
+    running.join_all().await;
+    let seen = worker.seen(std::mem::take);
+    assert!(seen.wrong.is_empty(), "{:?}", seen.wrong);
+    assert!(seen.unavailable > 0 && seen.uses > WORKERS, "something was lost, and something was used: {seen:?}");
+    mongodb.until_whole().await;
+    for pair in &seen.dead {
+        for node in &worker.nodes {
+            assert_eq!(node.me(&pair.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
+        }
+        assert_eq!(worker.nodes[0].refresh(&pair.refresh).await.unwrap().error(), "invalid_grant");
+    }
+}

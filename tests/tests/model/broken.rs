@@ -1,0 +1,50 @@
+//! The protocol, and what it is without one of its rules.
+
+/// A rule that is left out. Each must lead to a counterexample, or the model would prove nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// A revocation deletes the entry in Redis where it should write a tombstone.
+    DeleteForTombstone,
+    /// A fill is a plain `SET`.
+    FillWithoutNx,
+    /// A fill goes to whichever server is there by then.
+    FillOnAnyConnection,
+    /// An active entry is believed whichever server took it.
+    BelieveRestoredEntries,
+    /// Redis evicts tombstones (`allkeys-*`, or `volatile-ttl` once it holds nothing else).
+    EvictTombstones,
+    /// A revocation returns success without tombstones.
+    SucceedWithoutTombstones,
+    /// A revocation sweeps the tokens, then marks the session.
+    SweepBeforeCommit,
+    /// A revocation passes over access tokens whose `exp` has passed, though they are within their leeway.
+    PassOverLeeway,
+    /// Records are removed at `exp`.
+    PurgeWithoutMargin,
+    /// An entry in the node's own cache is dated from the end of its check.
+    DateAfterCheck,
+    /// A node that revokes does not tell its own cache.
+    ForgetNothing,
+    /// A rotation looks at the session, then replaces its pair whatever it has become.
+    RotateUnconditionally,
+    /// A refresh hands its pair out, then commits.
+    HandOutBeforeCommit,
+    /// A retry inside the grace window gets a pair of its own.
+    SecondChild,
+    /// A lost race is taken for reuse.
+    PunishLostRace,
+    /// A repeat inside the grace window is answered from what the primary says, which may be lost with it.
+    RepeatUnconfirmed,
+    /// A sign-in commits whatever the fence has become.
+    SignInWithoutFence,
+    /// A sign-in reads the fence with concern `local`: from a write that may be lost, and then be made once more.
+    FenceReadLocally,
+    /// A single-use token is looked at, then marked.
+    ConsumeCheckThenSet,
+    /// A check whose caches and store are away lets through.
+    FailOpen,
+    /// A check whose store is away says that there is no such token.
+    FailureIsAbsence,
+    /// No rule of the protocol, but what is asked of its surroundings: a deposed primary answers reads.
+    DeposedPrimaryAnswers,
+}

@@ -1,0 +1,133 @@
+//! The contract's laws, as properties of every state.
+//!
+//! A step that breaks a law notes that in the state it leads to ([`History::breach`](crate::state::History::breach)), where
+//! the property finds it. What a law forbids is fixed when a call begins: a call that began before a revocation returned may
+//! be answered as if it had been answered then, however late it ends.
+
+use stateright::Property;
+
+use crate::{
+    process::{Outcome, Process},
+    protocol::Protocol,
+    state::{Entry, History, NODES, PAIRS, Record, State, session_of},
+};
+
+/// The laws of the contract that the protocol keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Law {
+    NoAcceptAfterRevoke,
+    OneChild,
+    OnlyTheftEndsASession,
+    RevokeAllIsAFence,
+    UsedOnce,
+    NoRevival,
+    FailClosed,
+}
+
+impl Law {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::NoAcceptAfterRevoke => "1 no accept after revoke",
+            Self::OneChild => "2 one child",
+            Self::OnlyTheftEndsASession => "3 theft ends the session, and nothing else does",
+            Self::RevokeAllIsAFence => "4 revoke-all is a fence",
+            Self::UsedOnce => "5 used once",
+            Self::NoRevival => "6 no revival",
+            Self::FailClosed => "7 fail closed, say why",
+        }
+    }
+}
+
+/// What the laws say, when a call begins, of its success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Bar {
+    None,
+    /// Only the node's own cache may still accept, until the lease is over.
+    UnlessCached(Law),
+    Barred(Law),
+}
+
+impl Bar {
+    /// Of a call on `node` with a token of `pair`.
+    pub(crate) fn at_start(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
+        if history.purged && pair == 0 {
+            return Self::Barred(Law::NoRevival);
+        }
+        let session = session_of(pair);
+        let law = if history.told_by_all.has(session) { Law::RevokeAllIsAFence } else { Law::NoAcceptAfterRevoke };
+        if !history.told_anywhere().has(session) {
+            Self::None
+        } else if local_cache && !history.lease_over && !history.told[usize::from(node)].has(session) {
+            Self::UnlessCached(law)
+        } else {
+            Self::Barred(law)
+        }
+    }
+
+    /// The law that a success breaks.
+    pub(crate) fn broken_by(self, from_local_cache: bool) -> Option<Law> {
+        match self {
+            Self::None => None,
+            Self::UnlessCached(law) => (!from_local_cache).then_some(law),
+            Self::Barred(law) => Some(law),
+        }
+    }
+}
+
+/// One property for each law, and two that the argument for them rests on.
+pub(crate) fn always() -> Vec<Property<Protocol>> {
+    fn keeps<const LAW: u8>(_: &Protocol, state: &State) -> bool {
+        !state.history.broken.has(LAW)
+    }
+    vec![
+        Property::always(Law::NoAcceptAfterRevoke.name(), keeps::<{ Law::NoAcceptAfterRevoke as u8 }>),
+        Property::always(Law::OneChild.name(), keeps::<{ Law::OneChild as u8 }>),
+        Property::always(Law::OnlyTheftEndsASession.name(), keeps::<{ Law::OnlyTheftEndsASession as u8 }>),
+        Property::always(Law::RevokeAllIsAFence.name(), keeps::<{ Law::RevokeAllIsAFence as u8 }>),
+        Property::always(Law::UsedOnce.name(), keeps::<{ Law::UsedOnce as u8 }>),
+        Property::always(Law::NoRevival.name(), keeps::<{ Law::NoRevival as u8 }>),
+        Property::always(Law::FailClosed.name(), keeps::<{ Law::FailClosed as u8 }>),
+        Property::always("what was revoked is revoked for good", |_, state: &State| {
+            let told = state.history.told_anywhere();
+            state.mongo.majority.sessions.iter().zip(0..).all(|(session, number)| {
+                !told.has(number) || session.is_none_or(|session| session.revoked || session.pending)
+            })
+        }),
+        // Of a token that nobody holds there may be one: a child recorded between the sweep and the list.
+        Property::always("a tombstone stands for a revoked record", |_, state: &State| {
+            state.history.handed.iter().map(usize::from).take_while(|&pair| pair < PAIRS).all(|pair| {
+                state.redis.entries[pair] != Entry::Tombstone || state.mongo.majority.access[pair] != Record::Active
+            })
+        }),
+    ]
+}
+
+/// How a process ended.
+pub(crate) fn ended(state: &State, outcome: Outcome) -> bool {
+    state.processes.contains(&Process::Ended(outcome))
+}
+
+/// Something that must happen, or a scenario proves nothing.
+pub(crate) fn sometimes(name: &'static str) -> Property<Protocol> {
+    let condition: fn(&Protocol, &State) -> bool = match name {
+        "a token is accepted" => |_, state| ended(state, Outcome::Accepted),
+        "a token is refused" => |_, state| ended(state, Outcome::Refused),
+        "a call is unavailable" => |_, state| ended(state, Outcome::Unavailable),
+        "a revocation succeeds" => |_, state| ended(state, Outcome::Revoked),
+        "a reuse is punished" => |_, state| ended(state, Outcome::RefusedAsReuse),
+        "a pair is handed out and later revoked" => {
+            |_, state| ended(state, Outcome::Handed) && ended(state, Outcome::Revoked)
+        }
+        "two calls get the same pair" => {
+            |_, state| state.processes.iter().filter(|process| **process == Process::Ended(Outcome::Handed)).count() > 1
+        }
+        "tombstones are written late" => |_, state| {
+            ended(state, Outcome::Unavailable)
+                && state.redis.entries.contains(&Entry::Tombstone)
+                && (0..NODES).all(|node| state.nodes[node].pending.is_empty())
+        },
+        other => unreachable!("no such condition: {other}"),
+    };
+    Property::sometimes(name, condition)
+}

@@ -1,0 +1,229 @@
+//! The processes: each is a call of the library, and stands before its next read or write.
+
+use crate::{laws::Bar, set::Set};
+
+/// A call under way, or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Process {
+    Check(Check),
+    Refresh(Refresh),
+    Revoke(Revoke),
+    SignIn(SignIn),
+    IssueSingleUse(IssueAt),
+    Consume(Consume),
+    Ended(Outcome),
+}
+
+/// What the caller is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    /// A token is good, or a single-use token was used up.
+    Accepted,
+    /// 401.
+    Refused,
+    /// 401 after the session was ended: the refresh token had been used before.
+    RefusedAsReuse,
+    /// A pair or a token leaves.
+    Handed,
+    /// 204: a revocation has returned success.
+    Revoked,
+    /// 503.
+    Unavailable,
+    /// Nothing: the process died.
+    Crashed,
+}
+
+/// `Authority::check` to `Authority::conclude`, of an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Check {
+    pub(crate) node: u8,
+    /// The number of the pair.
+    pub(crate) token: u8,
+    pub(crate) at: CheckAt,
+    /// What the laws say of an acceptance, as of the beginning.
+    pub(crate) bar: Bar,
+    /// The node has noted a revocation of the token since the beginning.
+    pub(crate) noted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CheckAt {
+    /// Before the node's own cache.
+    Begin,
+    /// Before the `GET`.
+    Ask,
+    /// Before the read of the record; with the server process that answered the miss.
+    Read(Option<u8>),
+    /// Before the `SET NX`.
+    Fill(u8),
+    /// Before the entry in the node's own cache, and the answer.
+    Conclude,
+}
+
+/// `Authority::refresh`, of the refresh token of `parent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Refresh {
+    pub(crate) node: u8,
+    pub(crate) parent: u8,
+    /// The number of the pair that it would issue.
+    pub(crate) child: u8,
+    pub(crate) at: RefreshAt,
+    pub(crate) bar: Bar,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RefreshAt {
+    /// Before its first look at the session.
+    Begin,
+    /// Before another look, after a lost race.
+    Again,
+    /// Before the child's records are inserted.
+    Record,
+    /// Before the conditional write on the session.
+    Commit,
+    /// Before the child's records are removed, after a lost race.
+    Forget,
+    /// Before the session is confirmed to hold this pair, for a repeat.
+    Confirm(u8),
+    /// Before this pair leaves.
+    HandOut(u8),
+}
+
+/// What a revocation was called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cause {
+    /// `Authority::revoke_session` of session 0.
+    Session,
+    /// `Authority::revoke_user`.
+    User,
+    /// `Authority::set_user_disabled`.
+    Disable,
+    /// A retired refresh token was presented.
+    Theft,
+}
+
+/// A revocation, from its committing document to the node's own cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Revoke {
+    pub(crate) node: u8,
+    pub(crate) cause: Cause,
+    pub(crate) at: RevokeAt,
+    /// The sessions that it must end: those that there were, or were being opened, when it was called.
+    pub(crate) covers: Set,
+    /// The sessions whose tokens it sweeps.
+    pub(crate) doomed: Set,
+    /// The epoch that it led to.
+    pub(crate) epoch: u8,
+    /// How often its caller calls again after an error.
+    pub(crate) retries: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RevokeAt {
+    /// Before the committing document: the session or, with a whole user, the fence.
+    Commit,
+    /// Before the user's sessions are marked.
+    Sessions,
+    /// Before the sessions of the user's tokens are listed.
+    ListSessions,
+    /// Before the sessions of the new epoch are listed.
+    Spare,
+    /// Before the tokens are marked.
+    Sweep,
+    /// Before the access tokens are listed.
+    List,
+    /// Before the tombstones of these.
+    Bury(Set),
+    /// Before the node's own cache, and the answer.
+    Return,
+}
+
+/// `Authority::begin_sign_in` and `Authority::sign_in`, of session 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SignIn {
+    pub(crate) at: SignInAt,
+    /// The epoch it read.
+    pub(crate) epoch: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum SignInAt {
+    Begin,
+    Session,
+    Tokens,
+    Fence,
+    Open,
+    HandOut,
+    /// Before the session is removed.
+    Undo,
+    /// Before the tokens' records are removed.
+    UndoTokens,
+}
+
+/// `Authority::issue_single_use`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum IssueAt {
+    Record,
+    Commit,
+    HandOut,
+    Forget,
+}
+
+/// `Authority::consume`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Consume {
+    pub(crate) at: ConsumeAt,
+    pub(crate) bar: Bar,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ConsumeAt {
+    Begin,
+    /// Before the write of one that looked first. No step of the protocol.
+    Set,
+    /// Before the answer.
+    Answer,
+}
+
+impl Process {
+    pub(crate) const fn check(node: u8, token: u8) -> Self {
+        Self::Check(Check { node, token, at: CheckAt::Begin, bar: Bar::None, noted: false })
+    }
+
+    pub(crate) const fn refresh(node: u8, parent: u8, child: u8) -> Self {
+        Self::Refresh(Refresh { node, parent, child, at: RefreshAt::Begin, bar: Bar::None })
+    }
+
+    pub(crate) const fn revoke(node: u8, cause: Cause, retries: u8) -> Self {
+        Self::Revoke(Revoke {
+            node,
+            cause,
+            at: RevokeAt::Commit,
+            covers: Set::EMPTY,
+            doomed: Set::EMPTY,
+            epoch: 0,
+            retries,
+        })
+    }
+
+    pub(crate) const fn sign_in() -> Self {
+        Self::SignIn(SignIn { at: SignInAt::Begin, epoch: 0 })
+    }
+
+    pub(crate) const fn consume() -> Self {
+        Self::Consume(Consume { at: ConsumeAt::Begin, bar: Bar::None })
+    }
+
+    /// Whether it has made its first step and not its last.
+    pub(crate) fn is_under_way(&self) -> bool {
+        match self {
+            Self::Check(check) => check.at != CheckAt::Begin,
+            Self::Refresh(refresh) => refresh.at != RefreshAt::Begin,
+            Self::Revoke(revoke) => revoke.at != RevokeAt::Commit,
+            Self::SignIn(sign_in) => sign_in.at != SignInAt::Begin,
+            Self::IssueSingleUse(at) => *at != IssueAt::Record,
+            Self::Consume(consume) => consume.at != ConsumeAt::Begin,
+            Self::Ended(_) => false,
+        }
+    }
+}

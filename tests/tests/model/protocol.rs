@@ -1,0 +1,159 @@
+//! The model: which steps there are, and who takes them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use stateright::{Model, Property};
+
+use crate::{
+    broken::Broken,
+    laws::{always, sometimes},
+    process::{Outcome, Process},
+    scenarios::Scenario,
+    set::Set,
+    state::{History, Mongo, NODES, Node, Record, Redis, SINGLE_USE, State},
+    step,
+    world::{self, World},
+};
+
+/// A scenario under the protocol, or under what is left of it.
+#[derive(Debug)]
+pub(crate) struct Protocol {
+    pub(crate) scenario: Scenario,
+    pub(crate) without: Option<Broken>,
+    /// The points at which a process has died, see [`crash_point`].
+    crashes: AtomicU64,
+}
+
+/// One atomic step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The process of this number does its next read or write.
+    Step(u8),
+    /// It dies.
+    Crash(u8),
+    /// Something else happens.
+    World(World),
+}
+
+impl Protocol {
+    pub(crate) fn new(scenario: Scenario, without: Option<Broken>) -> Self {
+        Self { scenario, without, crashes: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn is_without(&self, rule: Broken) -> bool {
+        self.without == Some(rule)
+    }
+
+    /// At how many different points processes have died.
+    pub(crate) fn crash_points(&self) -> u32 {
+        self.crashes.load(Ordering::Relaxed).count_ones()
+    }
+}
+
+/// A number for where a process stands before its next write.
+fn crash_point(process: &Process) -> u32 {
+    use crate::process::{ConsumeAt, IssueAt, RefreshAt, RevokeAt, SignInAt};
+    match process {
+        Process::Check(_) | Process::Ended(_) => 0,
+        Process::Refresh(refresh) => match refresh.at {
+            RefreshAt::Begin | RefreshAt::Again => 1,
+            RefreshAt::Record => 2,
+            RefreshAt::Commit => 3,
+            RefreshAt::Forget => 4,
+            RefreshAt::Confirm(_) => 5,
+            RefreshAt::HandOut(_) => 6,
+        },
+        Process::Revoke(revoke) => match revoke.at {
+            RevokeAt::Commit => 7,
+            RevokeAt::Sessions => 8,
+            RevokeAt::ListSessions => 9,
+            RevokeAt::Spare => 10,
+            RevokeAt::Sweep => 11,
+            RevokeAt::List => 12,
+            RevokeAt::Bury(_) => 13,
+            RevokeAt::Return => 14,
+        },
+        Process::SignIn(sign_in) => match sign_in.at {
+            SignInAt::Begin => 15,
+            SignInAt::Session => 16,
+            SignInAt::Tokens => 17,
+            SignInAt::Fence => 18,
+            SignInAt::Open => 19,
+            SignInAt::HandOut => 20,
+            SignInAt::Undo => 21,
+            SignInAt::UndoTokens => 22,
+        },
+        Process::IssueSingleUse(at) => match at {
+            IssueAt::Record => 23,
+            IssueAt::Commit => 24,
+            IssueAt::HandOut => 25,
+            IssueAt::Forget => 26,
+        },
+        Process::Consume(consume) => match consume.at {
+            ConsumeAt::Begin => 27,
+            ConsumeAt::Set => 28,
+            ConsumeAt::Answer => 29,
+        },
+    }
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let documents = self.scenario.documents;
+        let begun = documents.sessions.iter().zip(0..).filter(|(session, _)| session.is_some());
+        let begun = begun.map(|(_, number)| number).collect();
+        let single_use = (documents.single_use == Record::Active).then_some(SINGLE_USE);
+        let handed = [0].into_iter().chain(single_use).collect();
+        let history = History { begun, handed, ..History::default() };
+        vec![State {
+            mongo: Mongo { primary: documents, majority: documents, ..Mongo::default() },
+            redis: Redis::default(),
+            nodes: [Node::default(); NODES],
+            age: self.scenario.age,
+            processes: self.scenario.processes.to_vec(),
+            faults: self.scenario.faults,
+            history,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        for (process, number) in state.processes.iter().zip(0..) {
+            if matches!(process, Process::Ended(_)) {
+                continue;
+            }
+            if !state.mongo.unacknowledged.has(number) {
+                actions.push(Action::Step(number));
+            }
+            if self.scenario.crashes && process.is_under_way() && !matches!(process, Process::Check(_)) {
+                actions.push(Action::Crash(number));
+            }
+        }
+        world::events(self, state, |event| actions.push(Action::World(event)));
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Step(number) => step::step(self, &mut state, number),
+            Action::Crash(number) => {
+                let process = &mut state.processes[usize::from(number)];
+                self.crashes.fetch_or(1 << crash_point(process), Ordering::Relaxed);
+                *process = Process::Ended(Outcome::Crashed);
+                state.mongo.unacknowledged = state.mongo.unacknowledged.minus(Set::of(number));
+            }
+            Action::World(event) => world::happen(&mut state, event),
+        }
+        (state != *last).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = always();
+        if self.without.is_none() {
+            properties.extend(self.scenario.sometimes.iter().map(|&name| sometimes(name)));
+        }
+        properties
+    }
+}

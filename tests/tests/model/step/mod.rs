@@ -1,0 +1,77 @@
+//! The steps of the processes, each one read or one write of a server.
+
+mod check;
+mod refresh;
+mod revoke;
+mod sign_in;
+mod single_use;
+
+use crate::{
+    process::{Outcome, Process, Revoke, RevokeAt},
+    protocol::Protocol,
+    set::Set,
+    state::State,
+    world::forget,
+};
+
+/// Lets a process do its next read or write.
+pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
+    let mut call = Call { protocol, state, number };
+    match call.state.processes[usize::from(number)] {
+        Process::Check(check) => call.check(check),
+        Process::Refresh(refresh) => call.refresh(refresh),
+        Process::Revoke(revoke) => call.revoke(revoke),
+        Process::SignIn(sign_in) => call.sign_in(sign_in),
+        Process::IssueSingleUse(at) => call.issue_single_use(at),
+        Process::Consume(consume) => call.consume(consume),
+        Process::Ended(_) => {}
+    }
+}
+
+/// Ends a process whose store or cache has failed; or has its caller call again, where it does.
+pub(crate) fn fail(state: &mut State, number: u8) {
+    let process = &mut state.processes[usize::from(number)];
+    if let Process::Revoke(revoke) = *process {
+        *process = if revoke.retries == 0 {
+            Process::Ended(Outcome::Unavailable)
+        } else {
+            let (retries, at, doomed) = (revoke.retries - 1, RevokeAt::Commit, Set::EMPTY);
+            Process::Revoke(Revoke { retries, at, doomed, ..revoke })
+        };
+        forget(state, revoke.node, revoke.covers);
+    } else {
+        *process = Process::Ended(Outcome::Unavailable);
+    }
+}
+
+/// One process's turn.
+struct Call<'a> {
+    protocol: &'a Protocol,
+    state: &'a mut State,
+    number: u8,
+}
+
+impl Call<'_> {
+    /// The process goes on as this.
+    fn go(&mut self, process: Process) {
+        self.state.processes[usize::from(self.number)] = process;
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.go(Process::Ended(outcome));
+    }
+
+    fn fail(&mut self) {
+        fail(self.state, self.number);
+    }
+
+    /// A write was applied, or an update matched nothing: the process waits until a majority has all that it saw. Without
+    /// failovers nobody can tell the moments apart.
+    fn acknowledge(&mut self) {
+        if self.protocol.scenario.may.fail_over {
+            self.state.mongo.unacknowledged.add(self.number);
+        } else {
+            self.state.mongo.majority = self.state.mongo.primary;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A revocation: the committing document, the sweep, the tombstones, the node's own cache, the answer.
+
+use super::Call;
+use crate::{
+    broken::Broken,
+    process::{Cause, Outcome, Process, Revoke, RevokeAt},
+    set::Set,
+    state::{Age, Entry, FIRST_SESSION, Record, pairs_of},
+    world::forget,
+};
+
+impl Call<'_> {
+    pub(super) fn revoke(&mut self, revoke: Revoke) {
+        if self.state.mongo.down && !matches!(revoke.at, RevokeAt::Bury(_) | RevokeAt::Return) {
+            return self.fail();
+        }
+        match revoke.at {
+            RevokeAt::Commit => self.commit_revocation(revoke),
+            RevokeAt::Sessions => self.mark_sessions(revoke),
+            RevokeAt::ListSessions => self.list_sessions(revoke),
+            RevokeAt::Spare => self.spare(revoke),
+            RevokeAt::Sweep => self.sweep(revoke),
+            RevokeAt::List => self.list(revoke),
+            RevokeAt::Bury(found) => self.bury(revoke, found),
+            RevokeAt::Return => self.return_success(revoke),
+        }
+    }
+
+    fn revoke_at(&mut self, revoke: Revoke, at: RevokeAt) {
+        self.go(Process::Revoke(Revoke { at, ..revoke }));
+    }
+
+    fn commit_revocation(&mut self, revoke: Revoke) {
+        match revoke.cause {
+            Cause::Session | Cause::Theft => self.end_session(revoke),
+            Cause::User | Cause::Disable => {
+                let covers = self.state.history.begun;
+                let primary = &mut self.state.mongo.primary;
+                primary.epoch += 1;
+                primary.disabled |= revoke.cause == Cause::Disable;
+                let epoch = primary.epoch;
+                self.revoke_at(Revoke { covers, epoch, ..revoke }, RevokeAt::Sessions);
+                self.acknowledge();
+            }
+        }
+    }
+
+    fn end_session(&mut self, revoke: Revoke) {
+        let session = Set::of(FIRST_SESSION);
+        let late = self.protocol.is_without(Broken::SweepBeforeCommit);
+        let marked = Revoke { covers: session, doomed: session, ..revoke };
+        if late && revoke.doomed.is_empty() {
+            return self.revoke_at(marked, RevokeAt::Sweep);
+        }
+        if let Some(session) = self.state.mongo.primary.session(FIRST_SESSION) {
+            session.revoked = true;
+        }
+        self.revoke_at(marked, if late { RevokeAt::Return } else { RevokeAt::Sweep });
+        self.acknowledge();
+    }
+
+    fn mark_sessions(&mut self, revoke: Revoke) {
+        for session in self.state.mongo.primary.sessions.iter_mut().flatten() {
+            session.revoked |= session.epoch < revoke.epoch;
+        }
+        self.revoke_at(revoke, RevokeAt::ListSessions);
+        self.acknowledge();
+    }
+
+    fn list_sessions(&mut self, revoke: Revoke) {
+        let primary = &self.state.mongo.primary;
+        let recorded = |&session: &u8| {
+            pairs_of(Set::of(session)).map(usize::from).any(|pair| {
+                primary.access[pair] != Record::Absent || primary.refresh[pair] != Record::Absent
+            })
+        };
+        let doomed = (0..2).filter(recorded).collect();
+        self.revoke_at(Revoke { doomed, ..revoke }, RevokeAt::Spare);
+    }
+
+    fn spare(&mut self, revoke: Revoke) {
+        let sessions = self.state.mongo.primary.sessions.iter().zip(0..);
+        let new = |session: &Option<crate::state::Session>| session.is_some_and(|one| one.epoch >= revoke.epoch);
+        let spared = sessions.filter(|(session, _)| new(session)).map(|(_, number)| number).collect();
+        self.revoke_at(Revoke { doomed: revoke.doomed.minus(spared), ..revoke }, RevokeAt::Sweep);
+    }
+
+    fn sweep(&mut self, revoke: Revoke) {
+        let primary = &mut self.state.mongo.primary;
+        for pair in pairs_of(revoke.doomed).map(usize::from) {
+            primary.access[pair].revoke();
+            primary.refresh[pair].revoke();
+        }
+        if revoke.doomed.has(FIRST_SESSION) {
+            primary.single_use.revoke();
+        }
+        self.revoke_at(revoke, RevokeAt::List);
+        self.acknowledge();
+    }
+
+    /// The access tokens that a node may still accept.
+    fn list(&mut self, revoke: Revoke) {
+        let listed = if self.protocol.is_without(Broken::PassOverLeeway) { Age::Fresh } else { Age::Leeway };
+        let access = self.state.mongo.primary.access;
+        let age = self.state.age;
+        let found: Set = pairs_of(revoke.doomed)
+            .filter(|&pair| access[usize::from(pair)] != Record::Absent && (pair != 0 || age <= listed))
+            .collect();
+        if found.is_empty() || self.protocol.is_without(Broken::SucceedWithoutTombstones) {
+            self.after_tombstones(revoke);
+        } else {
+            self.revoke_at(revoke, RevokeAt::Bury(found));
+        }
+    }
+
+    /// All in one step: none of them is relied on before the last has been acknowledged.
+    fn bury(&mut self, revoke: Revoke, found: Set) {
+        let node = self.state.node(revoke.node);
+        if node.cut_off {
+            node.pending = node.pending.or(found);
+            return self.fail();
+        }
+        let deletes = self.protocol.is_without(Broken::DeleteForTombstone);
+        for pair in found.iter() {
+            *self.state.entry(pair) = if deletes { Entry::Absent } else { Entry::Tombstone };
+        }
+        self.after_tombstones(revoke);
+    }
+
+    fn after_tombstones(&mut self, revoke: Revoke) {
+        let late = self.protocol.is_without(Broken::SweepBeforeCommit) && revoke.cause == Cause::Session;
+        self.revoke_at(revoke, if late { RevokeAt::Commit } else { RevokeAt::Return });
+    }
+
+    fn return_success(&mut self, revoke: Revoke) {
+        if !self.protocol.is_without(Broken::ForgetNothing) {
+            forget(self.state, revoke.node, revoke.covers);
+        }
+        let history = &mut self.state.history;
+        let told = &mut history.told[usize::from(revoke.node)];
+        *told = told.or(revoke.covers);
+        if matches!(revoke.cause, Cause::User | Cause::Disable) {
+            history.told_by_all = history.told_by_all.or(revoke.covers);
+        }
+        self.end(if revoke.cause == Cause::Theft { Outcome::RefusedAsReuse } else { Outcome::Revoked });
+    }
+}

@@ -1,0 +1,76 @@
+//! A sign-in: session, tokens, the user's fence, the mark off, hand out.
+
+use super::Call;
+use crate::{
+    broken::Broken,
+    process::{Outcome, Process, SignIn, SignInAt},
+    state::{NEW_SESSION, PAIR_OF_SIGN_IN, Session},
+};
+
+impl Call<'_> {
+    pub(super) fn sign_in(&mut self, sign_in: SignIn) {
+        if self.state.mongo.down && sign_in.at != SignInAt::HandOut {
+            return self.fail();
+        }
+        match sign_in.at {
+            SignInAt::Begin => self.begin_sign_in(),
+            SignInAt::HandOut => {
+                self.state.history.handed.add(PAIR_OF_SIGN_IN);
+                self.end(Outcome::Handed);
+            }
+            _ => {
+                self.write_sign_in(sign_in);
+                self.acknowledge();
+            }
+        }
+    }
+
+    /// The fence is what a majority holds: an older one is refused in the end, but one that is lost later could come to
+    /// stand once more.
+    fn begin_sign_in(&mut self) {
+        let locally = self.protocol.is_without(Broken::FenceReadLocally);
+        let documents = if locally { self.state.mongo.primary } else { self.state.mongo.majority };
+        if documents.disabled {
+            return self.end(Outcome::Refused);
+        }
+        self.state.history.begun.add(NEW_SESSION);
+        self.go(Process::SignIn(SignIn { at: SignInAt::Session, epoch: documents.epoch }));
+    }
+
+    fn write_sign_in(&mut self, sign_in: SignIn) {
+        let primary = &mut self.state.mongo.primary;
+        let next = match sign_in.at {
+            SignInAt::Session => {
+                let (epoch, current) = (sign_in.epoch, PAIR_OF_SIGN_IN);
+                let session = Session { epoch, revoked: false, pending: true, current, previous: None };
+                *primary.session(NEW_SESSION) = Some(session);
+                SignInAt::Tokens
+            }
+            SignInAt::Tokens => {
+                primary.insert_pair(PAIR_OF_SIGN_IN);
+                SignInAt::Fence
+            }
+            SignInAt::Fence => {
+                let stands = primary.epoch == sign_in.epoch && !primary.disabled;
+                let passed = stands || self.protocol.is_without(Broken::SignInWithoutFence);
+                if passed { SignInAt::Open } else { SignInAt::Undo }
+            }
+            SignInAt::Open => match primary.session(NEW_SESSION) {
+                Some(session) if !session.revoked => {
+                    session.pending = false;
+                    SignInAt::HandOut
+                }
+                _ => SignInAt::Undo,
+            },
+            SignInAt::Undo => {
+                *primary.session(NEW_SESSION) = None;
+                SignInAt::UndoTokens
+            }
+            SignInAt::UndoTokens | SignInAt::Begin | SignInAt::HandOut => {
+                primary.remove_pair(PAIR_OF_SIGN_IN);
+                return self.end(Outcome::Refused);
+            }
+        };
+        self.go(Process::SignIn(SignIn { at: next, ..sign_in }));
+    }
+}

@@ -1,0 +1,238 @@
+//! What happens to the processes: servers restart and fail over, connections break, time passes.
+
+use crate::{
+    broken::Broken,
+    process::{CheckAt, Process},
+    protocol::Protocol,
+    set::Set,
+    state::{Age, Entry, NODES, PAIR_OF_SIGN_IN, PAIRS, Record, State, pairs_of},
+    step,
+};
+
+/// An event. Faults are limited in number by the scenario, the passing of time is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum World {
+    /// Redis restarts and has forgotten everything.
+    RedisRestarts,
+    /// Redis restarts from an old snapshot, or a replica takes over: without the tombstone of pair 0, and with the active
+    /// entry of the process before.
+    RedisRestored,
+    /// A node can no longer reach Redis.
+    CutOff(u8),
+    /// It can again.
+    Reconnect(u8),
+    /// The pause of the node's breaker is over.
+    Retry(u8),
+    /// The node writes the tombstones that it could not write.
+    WritePending(u8),
+    /// An active entry ends, or is evicted.
+    EntryEnds(u8),
+    /// A tombstone is evicted.
+    TombstoneEvicted(u8),
+    /// MongoDB cannot be reached.
+    StoreGone,
+    /// It can again.
+    StoreBack,
+    /// A majority has what the primary has, and every writer is told.
+    Replicate,
+    /// The primary is lost with what it had not replicated. Who waited gets an error.
+    FailOver,
+    /// The same, but what it had was replicated after all, and only the answers are lost.
+    FailOverKeeping,
+    /// The primary is replaced, and goes on answering reads.
+    Depose,
+    /// It has noticed.
+    StepDown,
+    /// The grace window of the session's last rotation closes.
+    GraceEnds,
+    /// The tokens of pair 0 grow older.
+    Age,
+    /// The records of pair 0, and its session where that ends with it, are removed.
+    Purge,
+    /// A lease has passed since the first revocation returned success.
+    LeaseEnds,
+}
+
+/// The events that there can be.
+pub(crate) fn events(protocol: &Protocol, state: &State, mut can: impl FnMut(World)) {
+    let scenario = &protocol.scenario;
+    if state.faults > 0 {
+        faults(protocol, state, &mut can);
+    }
+    for node in 0..2 {
+        let is = &state.nodes[usize::from(node)];
+        if is.cut_off {
+            can(World::Reconnect(node));
+        }
+        if is.breaker_open {
+            can(World::Retry(node));
+        }
+        if !is.cut_off && !is.pending.is_empty() {
+            can(World::WritePending(node));
+        }
+    }
+    for pair in 0..=PAIR_OF_SIGN_IN {
+        match state.redis.entries[usize::from(pair)] {
+            Entry::Active(_) => can(World::EntryEnds(pair)),
+            Entry::Tombstone if protocol.is_without(Broken::EvictTombstones) => can(World::TombstoneEvicted(pair)),
+            Entry::Tombstone | Entry::Absent => {}
+        }
+    }
+    if state.mongo.down {
+        can(World::StoreBack);
+    }
+    if state.mongo.primary != state.mongo.majority || !state.mongo.unacknowledged.is_empty() {
+        can(World::Replicate);
+    }
+    if state.mongo.deposed.is_some() {
+        can(World::StepDown);
+    }
+    let closes = |session: &crate::state::Session| session.previous.is_some_and(|previous| previous.in_grace);
+    if scenario.grace_ends && state.mongo.primary.sessions.iter().flatten().any(closes) {
+        can(World::GraceEnds);
+    }
+    if scenario.ages && state.age < Age::Over {
+        can(World::Age);
+    }
+    let removable = if protocol.is_without(Broken::PurgeWithoutMargin) { Age::Leeway } else { Age::Over };
+    if scenario.ages && state.age >= removable && !state.history.purged {
+        can(World::Purge);
+    }
+    if scenario.local_cache && !state.history.lease_over && !state.history.told_anywhere().is_empty() {
+        can(World::LeaseEnds);
+    }
+}
+
+fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
+    let may = protocol.scenario.may;
+    if may.restart_redis {
+        can(World::RedisRestarts);
+        can(World::RedisRestored);
+    }
+    if may.cut_off_redis {
+        for node in (0..2).filter(|&node| !state.nodes[usize::from(node)].cut_off) {
+            can(World::CutOff(node));
+        }
+    }
+    if may.lose_store && !state.mongo.down {
+        can(World::StoreGone);
+    }
+    // Where everything is replicated a failover changes nothing.
+    if may.fail_over && !state.mongo.unacknowledged.is_empty() {
+        can(World::FailOver);
+        can(World::FailOverKeeping);
+    }
+    if protocol.is_without(Broken::DeposedPrimaryAnswers) && state.mongo.deposed.is_none() {
+        can(World::Depose);
+    }
+}
+
+/// Lets it happen.
+pub(crate) fn happen(state: &mut State, event: World) {
+    match event {
+        World::RedisRestarts => restart_redis(state, [Entry::Absent; PAIRS]),
+        World::RedisRestored => {
+            let mut entries = state.redis.entries;
+            entries[0] = Entry::Active(state.redis.run);
+            restart_redis(state, entries);
+        }
+        World::CutOff(node) => {
+            state.faults -= 1;
+            state.node(node).cut_off = true;
+        }
+        World::Reconnect(node) => state.node(node).cut_off = false,
+        World::Retry(node) => state.node(node).breaker_open = false,
+        World::WritePending(node) => {
+            let pending = std::mem::take(&mut state.node(node).pending);
+            pending.iter().for_each(|pair| *state.entry(pair) = Entry::Tombstone);
+        }
+        World::EntryEnds(pair) | World::TombstoneEvicted(pair) => *state.entry(pair) = Entry::Absent,
+        World::StoreGone => {
+            state.faults -= 1;
+            state.mongo.down = true;
+        }
+        World::StoreBack => state.mongo.down = false,
+        World::Replicate => {
+            state.mongo.majority = state.mongo.primary;
+            state.mongo.unacknowledged = Set::EMPTY;
+        }
+        World::FailOver => {
+            state.mongo.primary = state.mongo.majority;
+            fail_writers(state);
+        }
+        World::FailOverKeeping => {
+            state.mongo.majority = state.mongo.primary;
+            fail_writers(state);
+        }
+        World::Depose => {
+            state.faults -= 1;
+            state.mongo.deposed = Some(state.mongo.primary);
+        }
+        World::StepDown => state.mongo.deposed = None,
+        World::GraceEnds => {
+            for documents in [&mut state.mongo.primary, &mut state.mongo.majority] {
+                for previous in documents.sessions.iter_mut().flatten().filter_map(|session| session.previous.as_mut()) {
+                    previous.in_grace = false;
+                }
+            }
+        }
+        World::Age => state.age = if state.age == Age::Fresh { Age::Leeway } else { Age::Over },
+        World::Purge => purge(state),
+        World::LeaseEnds => end_leases(state),
+    }
+}
+
+fn restart_redis(state: &mut State, entries: [Entry; PAIRS]) {
+    state.faults -= 1;
+    state.redis.run += 1;
+    state.redis.entries = entries;
+}
+
+fn fail_writers(state: &mut State) {
+    state.faults -= 1;
+    for number in std::mem::take(&mut state.mongo.unacknowledged).iter() {
+        step::fail(state, number);
+    }
+}
+
+/// What expired long enough ago. The session goes with its newest refresh token.
+fn purge(state: &mut State) {
+    state.history.purged = true;
+    for documents in [&mut state.mongo.primary, &mut state.mongo.majority] {
+        documents.remove_pair(0);
+        if documents.sessions[0].is_some_and(|session| session.current == 0) {
+            documents.sessions[0] = None;
+        }
+    }
+}
+
+/// Entries that are dated from before the revocation returned are past their lease; those of checks that began before it
+/// would be when they come.
+fn end_leases(state: &mut State) {
+    state.history.lease_over = true;
+    for node in 0..NODES {
+        for entry in &mut state.nodes[node].local {
+            *entry = entry.filter(|entry| entry.after_revocation);
+        }
+    }
+}
+
+/// What a node does to its own cache when a revocation of these sessions ends there, however it ends.
+pub(crate) fn forget(state: &mut State, node: u8, sessions: Set) {
+    for pair in pairs_of(sessions) {
+        state.node(node).local[usize::from(pair)] = None;
+        for process in &mut state.processes {
+            if let Process::Check(check) = process
+                && (check.node, check.token) == (node, pair)
+                && check.at != CheckAt::Begin
+            {
+                check.noted = true;
+            }
+        }
+    }
+}
+
+/// Whether a record is active, of which a check has just said that it is not.
+pub(crate) fn is_active(state: &State, pair: u8) -> bool {
+    state.mongo.primary.access[usize::from(pair)] == Record::Active
+}
