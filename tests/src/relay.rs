@@ -25,6 +25,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use uuid::Uuid;
 
 /// How long a stop may be waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -229,7 +230,8 @@ fn redis_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
         rest = rest.get(length + 2..)?;
     }
     let name = words.first().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
-    let of_a_token = words.get(1).is_some_and(|key| key.iter().filter(|byte| **byte == b'-').count() == 4);
+    let of_a_token =
+        words.get(1).and_then(|key| key.last_chunk::<36>()).is_some_and(|id| Uuid::try_parse_ascii(id).is_ok());
     let step = name.filter(|name| of_a_token && (name == "GET" || name == "SET"));
     Some((bytes.len() - rest.len(), step))
 }

@@ -27,7 +27,8 @@ use crate::{
 /// - A revocation is recorded in the store first and then buried in the cache. Where the cache cannot be told, the caller gets an
 ///   error although the record is made: other nodes may still be told "active" by the cache, for [`StatusCache::bound`] at
 ///   most. Calling again is safe, and the tombstones are tried again in the background until that time has passed.
-/// - A revocation that was begun is finished, even where the caller has gone away meanwhile.
+/// - A revocation whose future is dropped may be recorded and not buried: whoever may be cut off runs it in a task, as
+///   [`Authority`](crate::Authority) does.
 ///
 /// # Why no check accepts a token after its revocation returned
 ///
@@ -37,7 +38,7 @@ use crate::{
 /// place.
 #[derive(Debug)]
 pub struct Cached<S, C> {
-    store: Arc<S>,
+    store: S,
     cache: Arc<C>,
     breaker: Breaker,
     pending: Pending,
@@ -49,12 +50,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl<S: TokenStore, C: StatusCache> Cached<S, C> {
     /// Puts `cache` in front of `store`.
     pub fn new(store: S, cache: C) -> Self {
-        Self {
-            store: Arc::new(store),
-            cache: Arc::new(cache),
-            breaker: Breaker::new(PAUSE),
-            pending: Pending::default(),
-        }
+        Self { store, cache: Arc::new(cache), breaker: Breaker::new(PAUSE), pending: Pending::default() }
     }
 
     /// The cache, to ask after its health.
@@ -62,31 +58,22 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         &self.cache
     }
 
-    /// Records a revocation and buries what it covers, in a task of its own: a caller that goes away between the two would
-    /// leave a cache behind that is told by nobody.
-    async fn revoke<F>(&self, record: impl FnOnce(Arc<S>) -> F, now: Timestamp) -> Result<Revoked, StoreError>
-    where
-        F: Future<Output = Result<Revoked, StoreError>> + Send + 'static,
-    {
-        let recorded = record(Arc::clone(&self.store));
-        let cache = Arc::clone(&self.cache);
-        let pending = self.pending.clone();
-        let task = tokio::spawn(async move {
-            let revoked = recorded.await?;
-            if revoked.access_tokens.is_empty() {
-                return Ok(revoked);
+    /// Records a revocation, then buries what it covers.
+    async fn revoke(
+        &self,
+        record: impl Future<Output = Result<Revoked, StoreError>>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        let revoked = record.await?;
+        if revoked.access_tokens.is_empty() {
+            return Ok(revoked);
+        }
+        match self.cache.bury(&revoked.access_tokens, now).await {
+            Ok(()) => Ok(revoked),
+            Err(error) => {
+                self.pending.add(&self.cache, &revoked.access_tokens, now);
+                Err(StoreError::unavailable("recorded as revoked, but the shared cache could not be told", error))
             }
-            match cache.bury(&revoked.access_tokens, now).await {
-                Ok(()) => Ok(revoked),
-                Err(error) => {
-                    pending.add(&cache, &revoked.access_tokens, now);
-                    Err(StoreError::unavailable("recorded as revoked, but the shared cache could not be told", error))
-                }
-            }
-        });
-        match task.await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(StoreError::unavailable("the revocation was cut short", error)),
         }
     }
 
@@ -168,11 +155,11 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
     }
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(|store| async move { store.revoke_token(id, now).await }, now).await
+        self.revoke(self.store.revoke_token(id, now), now).await
     }
 
     async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(|store| async move { store.revoke_session(session, now).await }, now).await
+        self.revoke(self.store.revoke_session(session, now), now).await
     }
 
     async fn revoke_user(
@@ -181,11 +168,11 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         except: Option<SessionId>,
         now: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.revoke(|store| async move { store.revoke_user(user, except, now).await }, now).await
+        self.revoke(self.store.revoke_user(user, except, now), now).await
     }
 
     async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(|store| async move { store.set_user_disabled(user, disabled, now).await }, now).await
+        self.revoke(self.store.set_user_disabled(user, disabled, now), now).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {

@@ -14,7 +14,9 @@ use tokio::{
 
 use super::*;
 use crate::{
+    Authority,
     claims::Scope,
+    keys::{Keyring, SigningKey},
     store::{ActiveToken, MemoryStore, Pair, StoreErrorKind},
 };
 
@@ -360,7 +362,9 @@ async fn a_revocation_is_finished_though_its_caller_has_gone() {
     let (cached, session) = subject().await;
     let cache = cached.cache();
     cache.before_bury.shut();
-    let revocation = spawn_revocation(&cached, session.session_id);
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&cached)).build();
+    let revocation = tokio::spawn(async move { authority.revoke_session(session.session_id).await });
     cache.before_bury.arrival().await;
     revocation.abort();
     assert!(revocation.await.unwrap_err().is_cancelled());
