@@ -215,13 +215,13 @@ impl Process {
     }
 
     /// Whether it has made its first step and not its last.
-    pub(crate) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(self) -> bool {
         match self {
             Self::Check(check) => check.at != CheckAt::Begin,
             Self::Refresh(refresh) => refresh.at != RefreshAt::Begin,
             Self::Revoke(revoke) => revoke.at != RevokeAt::Commit,
             Self::SignIn(sign_in) => sign_in.at != SignInAt::Begin,
-            Self::IssueSingleUse(at) => *at != IssueAt::Record,
+            Self::IssueSingleUse(at) => at != IssueAt::Record,
             Self::Consume(consume) => consume.at != ConsumeAt::Begin,
             Self::Ended(_) => false,
         }

@@ -8,9 +8,9 @@ use crate::{
     broken::Broken,
     laws::{always, sometimes},
     process::{Outcome, Process},
-    scenarios::Scenario,
+    scenarios::{Scenario, With},
     set::Set,
-    state::{History, Mongo, NODES, Node, Record, Redis, SINGLE_USE, State},
+    state::{Age, History, Mongo, NODES, Node, Record, Redis, SINGLE_USE, State},
     step,
     world::{self, World},
 };
@@ -51,7 +51,7 @@ impl Protocol {
 }
 
 /// A number for where a process stands before its next write.
-fn crash_point(process: &Process) -> u32 {
+fn crash_point(process: Process) -> u32 {
     use crate::process::{ConsumeAt, IssueAt, RefreshAt, RevokeAt, SignInAt};
     match process {
         Process::Check(_) | Process::Ended(_) => 0,
@@ -112,8 +112,8 @@ impl Model for Protocol {
             mongo: Mongo { primary: documents, majority: documents, ..Mongo::default() },
             redis: Redis::default(),
             nodes: [Node::default(); NODES],
-            age: self.scenario.age,
-            processes: self.scenario.processes.to_vec(),
+            age: Age::Fresh,
+            processes: self.scenario.processes.clone(),
             faults: self.scenario.faults,
             history,
         }]
@@ -127,7 +127,7 @@ impl Model for Protocol {
             if !state.mongo.unacknowledged.has(number) {
                 actions.push(Action::Step(number));
             }
-            if self.scenario.crashes && process.is_under_way() && !matches!(process, Process::Check(_)) {
+            if self.scenario.has(With::Crashes) && process.is_under_way() && !matches!(process, Process::Check(_)) {
                 actions.push(Action::Crash(number));
             }
         }
@@ -140,7 +140,7 @@ impl Model for Protocol {
             Action::Step(number) => step::step(self, &mut state, number),
             Action::Crash(number) => {
                 let process = &mut state.processes[usize::from(number)];
-                self.crashes.fetch_or(1 << crash_point(process), Ordering::Relaxed);
+                self.crashes.fetch_or(1 << crash_point(*process), Ordering::Relaxed);
                 *process = Process::Ended(Outcome::Crashed);
                 state.mongo.unacknowledged = state.mongo.unacknowledged.minus(Set::of(number));
             }

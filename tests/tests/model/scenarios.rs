@@ -2,35 +2,38 @@
 
 use crate::{
     process::{Cause, IssueAt, Process},
-    state::{Age, Documents, FIRST_SESSION, PAIR_OF_SIGN_IN, Record, Session},
+    state::{Documents, FIRST_SESSION, PAIR_OF_SIGN_IN, Record, Session},
 };
 
-/// What may go wrong.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct May {
-    pub(crate) restart_redis: bool,
-    pub(crate) cut_off_redis: bool,
-    pub(crate) lose_store: bool,
-    pub(crate) fail_over: bool,
+/// What the surroundings of a scenario have or do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum With {
+    /// A fault: Redis restarts, empty or from a snapshot.
+    RedisRestarts,
+    /// A fault: a node cannot reach Redis for a while.
+    RedisCutOff,
+    /// A fault: nobody can reach `MongoDB` for a while.
+    StoreGone,
+    /// A fault: the primary is lost.
+    Failovers,
+    /// Processes die.
+    Crashes,
+    /// The nodes have caches of their own.
+    LocalCaches,
+    /// The grace window closes some time. Otherwise it is longer than all that happens.
+    GraceEnds,
+    /// The tokens of pair 0 expire.
+    Expiry,
 }
 
 /// What runs beside each other, and in which surroundings.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) documents: Documents,
-    pub(crate) age: Age,
     pub(crate) processes: Vec<Process>,
-    /// How many faults there are at most, of those that there may be.
+    pub(crate) with: &'static [With],
+    /// How many faults there are at most.
     pub(crate) faults: u8,
-    pub(crate) may: May,
-    /// Processes die.
-    pub(crate) crashes: bool,
-    /// The nodes have caches of their own.
-    pub(crate) local_cache: bool,
-    /// The grace window closes some time. Otherwise it is longer than all that happens.
-    pub(crate) grace_ends: bool,
-    /// The tokens of pair 0 expire.
-    pub(crate) ages: bool,
     /// What must happen on some path.
     pub(crate) sometimes: &'static [&'static str],
     /// The least number of states, so that a scenario that shrinks unnoticed is noticed.
@@ -43,18 +46,17 @@ impl Scenario {
     fn of(processes: impl IntoIterator<Item = Process>) -> Self {
         Self {
             documents: one_session(),
-            age: Age::Fresh,
             processes: processes.into_iter().collect(),
+            with: &[],
             faults: 0,
-            may: May::default(),
-            crashes: false,
-            local_cache: false,
-            grace_ends: false,
-            ages: false,
             sometimes: &[],
             at_least: 0,
             crash_points: 0,
         }
+    }
+
+    pub(crate) fn has(&self, with: With) -> bool {
+        self.with.contains(&with)
     }
 }
 
@@ -70,8 +72,8 @@ fn one_session() -> Documents {
 /// Checks on both nodes while a session is revoked, and Redis fails.
 pub(crate) fn check_and_revoke() -> Scenario {
     Scenario {
+        with: &[With::RedisRestarts, With::RedisCutOff],
         faults: 2,
-        may: May { restart_redis: true, cut_off_redis: true, ..May::default() },
         sometimes: &[
             "a token is accepted",
             "a token is refused",
@@ -79,6 +81,7 @@ pub(crate) fn check_and_revoke() -> Scenario {
             "a call is unavailable",
             "tombstones are written late",
         ],
+        at_least: 400_000,
         ..Scenario::of([
             Process::check(0, 0),
             Process::check(1, 0),
@@ -91,10 +94,10 @@ pub(crate) fn check_and_revoke() -> Scenario {
 /// The same with caches in the nodes.
 pub(crate) fn local_caches() -> Scenario {
     Scenario {
-        local_cache: true,
+        with: &[With::RedisCutOff, With::LocalCaches],
         faults: 1,
-        may: May { cut_off_redis: true, ..May::default() },
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds"],
+        at_least: 280_000,
         ..Scenario::of([
             Process::check(0, 0),
             Process::check(1, 0),
@@ -108,9 +111,10 @@ pub(crate) fn local_caches() -> Scenario {
 /// Both caches and the store go away.
 pub(crate) fn outage() -> Scenario {
     Scenario {
+        with: &[With::RedisCutOff, With::StoreGone],
         faults: 2,
-        may: May { cut_off_redis: true, lose_store: true, ..May::default() },
         sometimes: &["a token is accepted", "a revocation succeeds", "a call is unavailable"],
+        at_least: 550_000,
         ..Scenario::of([
             Process::check(0, 0),
             Process::check(1, 0),
@@ -123,15 +127,15 @@ pub(crate) fn outage() -> Scenario {
 /// Two refreshes with one token and one with its child, while the session is revoked and processes die.
 pub(crate) fn refresh_and_revoke() -> Scenario {
     Scenario {
-        crashes: true,
-        grace_ends: true,
+        with: &[With::Crashes, With::GraceEnds],
         sometimes: &[
             "a pair is handed out and later revoked",
             "two calls get the same pair",
             "a reuse is punished",
             "a revocation succeeds",
         ],
-        crash_points: 8,
+        crash_points: 10,
+        at_least: 6_000,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
             Process::refresh(1, 0, 2),
@@ -141,12 +145,13 @@ pub(crate) fn refresh_and_revoke() -> Scenario {
     }
 }
 
-/// The same token twice and then its child, with failovers of MongoDB.
+/// The same token twice and then its child, with failovers of `MongoDB`.
 pub(crate) fn refresh_and_fail_over() -> Scenario {
     Scenario {
+        with: &[With::Failovers],
         faults: 1,
-        may: May { fail_over: true, ..May::default() },
         sometimes: &["two calls get the same pair", "a call is unavailable"],
+        at_least: 6_800,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
             Process::refresh(1, 0, 2),
@@ -159,14 +164,15 @@ pub(crate) fn refresh_and_fail_over() -> Scenario {
 /// A sign-in and a refresh while all that the user has is revoked, and processes die.
 pub(crate) fn sign_in_and_revoke_all() -> Scenario {
     Scenario {
-        crashes: true,
+        with: &[With::Crashes],
         sometimes: &[
             "a pair is handed out and later revoked",
             "a token is accepted",
             "a token is refused",
             "a revocation succeeds",
         ],
-        crash_points: 15,
+        crash_points: 19,
+        at_least: 13_000,
         ..Scenario::of([
             Process::sign_in(),
             Process::refresh(0, 0, 1),
@@ -177,12 +183,13 @@ pub(crate) fn sign_in_and_revoke_all() -> Scenario {
     }
 }
 
-/// A sign-in while two revocations of all run, the second of which disables the user, and MongoDB fails over.
+/// A sign-in while two revocations of all run, the second of which disables the user, and `MongoDB` fails over.
 pub(crate) fn sign_in_and_fail_over() -> Scenario {
     Scenario {
+        with: &[With::Failovers],
         faults: 1,
-        may: May { fail_over: true, ..May::default() },
         sometimes: &["a revocation succeeds", "a token is refused", "a call is unavailable"],
+        at_least: 77_000,
         ..Scenario::of([
             Process::sign_in(),
             Process::revoke(1, Cause::User, 0),
@@ -195,9 +202,10 @@ pub(crate) fn sign_in_and_fail_over() -> Scenario {
 /// A user is disabled while a sign-in runs.
 pub(crate) fn sign_in_and_disable() -> Scenario {
     Scenario {
-        crashes: true,
+        with: &[With::Crashes],
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds"],
-        crash_points: 10,
+        crash_points: 14,
+        at_least: 14_000,
         ..Scenario::of([
             Process::sign_in(),
             Process::revoke(1, Cause::Disable, 0),
@@ -207,14 +215,14 @@ pub(crate) fn sign_in_and_disable() -> Scenario {
     }
 }
 
-/// A single-use token is issued and used up by two calls while its session is revoked, and MongoDB fails over.
+/// A single-use token is issued and used up by two calls while its session is revoked, and `MongoDB` fails over.
 pub(crate) fn consume() -> Scenario {
     Scenario {
+        with: &[With::Failovers, With::Crashes],
         faults: 2,
-        may: May { fail_over: true, ..May::default() },
-        crashes: true,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a call is unavailable"],
-        crash_points: 6,
+        crash_points: 8,
+        at_least: 1_000,
         ..Scenario::of([
             Process::IssueSingleUse(IssueAt::Record),
             Process::consume(),
@@ -227,8 +235,9 @@ pub(crate) fn consume() -> Scenario {
 /// The tokens expire and are removed while they are checked, refreshed and revoked.
 pub(crate) fn expiry() -> Scenario {
     Scenario {
-        ages: true,
+        with: &[With::Expiry],
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds"],
+        at_least: 22_000,
         ..Scenario::of([
             Process::check(0, 0),
             Process::check(1, 0),
@@ -243,11 +252,9 @@ pub(crate) fn everything() -> Scenario {
     let mut documents = one_session();
     documents.single_use = Record::Active;
     Scenario {
+        with: &[With::RedisRestarts, With::RedisCutOff, With::Failovers, With::Crashes, With::GraceEnds],
         documents,
         faults: 2,
-        may: May { restart_redis: true, cut_off_redis: true, lose_store: false, fail_over: true },
-        crashes: true,
-        grace_ends: true,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a reuse is punished"],
         ..Scenario::of([
             Process::check(0, 0),

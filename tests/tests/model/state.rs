@@ -94,7 +94,7 @@ impl Documents {
     }
 }
 
-/// MongoDB: what the primary holds, how much of it a majority holds, and what a deposed primary may still say.
+/// `MongoDB`: what the primary holds, how much of it a majority holds, and what a deposed primary may still say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Mongo {
     /// What reads with concern `local` see, and what writes are applied to.

@@ -4,6 +4,7 @@ use crate::{
     broken::Broken,
     process::{CheckAt, Process},
     protocol::Protocol,
+    scenarios::With,
     set::Set,
     state::{Age, Entry, NODES, PAIR_OF_SIGN_IN, PAIRS, Record, State, pairs_of},
     step,
@@ -29,7 +30,7 @@ pub(crate) enum World {
     EntryEnds(u8),
     /// A tombstone is evicted.
     TombstoneEvicted(u8),
-    /// MongoDB cannot be reached.
+    /// `MongoDB` cannot be reached.
     StoreGone,
     /// It can again.
     StoreBack,
@@ -88,37 +89,37 @@ pub(crate) fn events(protocol: &Protocol, state: &State, mut can: impl FnMut(Wor
         can(World::StepDown);
     }
     let closes = |session: &crate::state::Session| session.previous.is_some_and(|previous| previous.in_grace);
-    if scenario.grace_ends && state.mongo.primary.sessions.iter().flatten().any(closes) {
+    if scenario.has(With::GraceEnds) && state.mongo.primary.sessions.iter().flatten().any(closes) {
         can(World::GraceEnds);
     }
-    if scenario.ages && state.age < Age::Over {
+    if scenario.has(With::Expiry) && state.age < Age::Over {
         can(World::Age);
     }
     let removable = if protocol.is_without(Broken::PurgeWithoutMargin) { Age::Leeway } else { Age::Over };
-    if scenario.ages && state.age >= removable && !state.history.purged {
+    if scenario.has(With::Expiry) && state.age >= removable && !state.history.purged {
         can(World::Purge);
     }
-    if scenario.local_cache && !state.history.lease_over && !state.history.told_anywhere().is_empty() {
+    if scenario.has(With::LocalCaches) && !state.history.lease_over && !state.history.told_anywhere().is_empty() {
         can(World::LeaseEnds);
     }
 }
 
 fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
-    let may = protocol.scenario.may;
-    if may.restart_redis {
+    let scenario = &protocol.scenario;
+    if scenario.has(With::RedisRestarts) {
         can(World::RedisRestarts);
         can(World::RedisRestored);
     }
-    if may.cut_off_redis {
+    if scenario.has(With::RedisCutOff) {
         for node in (0..2).filter(|&node| !state.nodes[usize::from(node)].cut_off) {
             can(World::CutOff(node));
         }
     }
-    if may.lose_store && !state.mongo.down {
+    if scenario.has(With::StoreGone) && !state.mongo.down {
         can(World::StoreGone);
     }
     // Where everything is replicated a failover changes nothing.
-    if may.fail_over && !state.mongo.unacknowledged.is_empty() {
+    if scenario.has(With::Failovers) && !state.mongo.unacknowledged.is_empty() {
         can(World::FailOver);
         can(World::FailOverKeeping);
     }
@@ -171,7 +172,8 @@ pub(crate) fn happen(state: &mut State, event: World) {
         World::StepDown => state.mongo.deposed = None,
         World::GraceEnds => {
             for documents in [&mut state.mongo.primary, &mut state.mongo.majority] {
-                for previous in documents.sessions.iter_mut().flatten().filter_map(|session| session.previous.as_mut()) {
+                for previous in documents.sessions.iter_mut().flatten().filter_map(|session| session.previous.as_mut())
+                {
                     previous.in_grace = false;
                 }
             }

@@ -5,6 +5,7 @@ use crate::{
     broken::Broken,
     laws::{Bar, Law},
     process::{Check, CheckAt, Outcome, Process},
+    scenarios::With,
     state::{Age, Entry, Local, Record},
     world::is_active,
 };
@@ -30,7 +31,7 @@ impl Call<'_> {
         if !self.state.history.handed.has(check.token) {
             return;
         }
-        let local_cache = self.protocol.scenario.local_cache;
+        let local_cache = self.protocol.scenario.has(With::LocalCaches);
         let bar = Bar::at_start(&self.state.history, check.node, check.token, local_cache);
         let check = Check { bar, ..check };
         if self.state.age == Age::Over && check.token == 0 {
@@ -89,7 +90,7 @@ impl Call<'_> {
     }
 
     fn conclude(&mut self, check: Check) {
-        if self.protocol.scenario.local_cache {
+        if self.protocol.scenario.has(With::LocalCaches) {
             let began_after = check.bar != Bar::None;
             let dated_rightly = !self.protocol.is_without(Broken::DateAfterCheck);
             let past_its_lease = self.state.history.lease_over && !began_after;

@@ -9,6 +9,7 @@ mod single_use;
 use crate::{
     process::{Outcome, Process, Revoke, RevokeAt},
     protocol::Protocol,
+    scenarios::With,
     set::Set,
     state::State,
     world::forget,
@@ -35,8 +36,8 @@ pub(crate) fn fail(state: &mut State, number: u8) {
         *process = if revoke.retries == 0 {
             Process::Ended(Outcome::Unavailable)
         } else {
-            let (retries, at, doomed) = (revoke.retries - 1, RevokeAt::Commit, Set::EMPTY);
-            Process::Revoke(Revoke { retries, at, doomed, ..revoke })
+            let retries = revoke.retries - 1;
+            Process::Revoke(Revoke { at: RevokeAt::Commit, doomed: Set::EMPTY, retries, ..revoke })
         };
         forget(state, revoke.node, revoke.covers);
     } else {
@@ -68,7 +69,7 @@ impl Call<'_> {
     /// A write was applied, or an update matched nothing: the process waits until a majority has all that it saw. Without
     /// failovers nobody can tell the moments apart.
     fn acknowledge(&mut self) {
-        if self.protocol.scenario.may.fail_over {
+        if self.protocol.scenario.has(With::Failovers) {
             self.state.mongo.unacknowledged.add(self.number);
         } else {
             self.state.mongo.majority = self.state.mongo.primary;

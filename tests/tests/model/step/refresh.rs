@@ -5,7 +5,7 @@ use crate::{
     broken::Broken,
     laws::{Bar, Law},
     process::{Cause, Outcome, Process, Refresh, RefreshAt},
-    state::{Age, Record, Retired, session_of},
+    state::{Age, Record, Retired, Session, session_of},
 };
 
 impl Call<'_> {
@@ -90,8 +90,8 @@ impl Call<'_> {
         }
         let unconditional = self.protocol.is_without(Broken::RotateUnconditionally);
         let session = self.state.mongo.primary.session(session_of(refresh.parent));
-        let stands = |session: &&mut _| matches_parent(session, refresh.parent) || unconditional;
-        if let Some(session) = session.as_mut().filter(|session| !session.revoked).filter(stands) {
+        let stands = |session: &&mut Session| !session.revoked && (session.current == refresh.parent || unconditional);
+        if let Some(session) = session.as_mut().filter(stands) {
             session.previous = Some(Retired { pair: refresh.parent, in_grace: true });
             session.current = refresh.child;
             self.state.history.retired.add(refresh.parent);
@@ -137,8 +137,4 @@ impl Call<'_> {
             history.breach(Law::OneChild);
         }
     }
-}
-
-fn matches_parent(session: &crate::state::Session, parent: u8) -> bool {
-    session.current == parent
 }

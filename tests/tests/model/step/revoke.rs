@@ -70,9 +70,9 @@ impl Call<'_> {
     fn list_sessions(&mut self, revoke: Revoke) {
         let primary = &self.state.mongo.primary;
         let recorded = |&session: &u8| {
-            pairs_of(Set::of(session)).map(usize::from).any(|pair| {
-                primary.access[pair] != Record::Absent || primary.refresh[pair] != Record::Absent
-            })
+            pairs_of(Set::of(session))
+                .map(usize::from)
+                .any(|pair| primary.access[pair] != Record::Absent || primary.refresh[pair] != Record::Absent)
         };
         let doomed = (0..2).filter(recorded).collect();
         self.revoke_at(Revoke { doomed, ..revoke }, RevokeAt::Spare);

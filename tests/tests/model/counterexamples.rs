@@ -1,0 +1,55 @@
+//! Without any one of its rules the protocol breaks a law.
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use crate::{
+    broken::Broken,
+    laws::Law,
+    protocol::Protocol,
+    scenarios::{self, Scenario},
+};
+
+/// Explores a scenario without a rule until this law is broken.
+fn breaks(law: Law, scenario: Scenario, without: Broken) {
+    let found = HasDiscoveries::AnyOf([law.name()].into());
+    let checker = Protocol::new(scenario, Some(without)).checker().finish_when(found).spawn_bfs().join();
+    checker.assert_any_discovery(law.name());
+}
+
+/// One test for each way to leave a rule out.
+macro_rules! breaks {
+    ($($name:ident: $law:ident in $scenario:ident without $rule:ident;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                breaks(Law::$law, scenarios::$scenario(), Broken::$rule);
+            }
+        )+
+    };
+}
+
+breaks! {
+    a_deleted_entry_lets_a_late_fill_in: NoAcceptAfterRevoke in check_and_revoke without DeleteForTombstone;
+    a_plain_set_overwrites_a_tombstone: NoAcceptAfterRevoke in check_and_revoke without FillWithoutNx;
+    a_fill_reaches_a_server_that_forgot_the_tombstone: NoAcceptAfterRevoke in check_and_revoke without FillOnAnyConnection;
+    an_entry_comes_back_from_a_snapshot: NoAcceptAfterRevoke in check_and_revoke without BelieveRestoredEntries;
+    an_evicted_tombstone_lets_a_late_fill_in: NoAcceptAfterRevoke in check_and_revoke without EvictTombstones;
+    an_entry_survives_a_revocation_without_tombstones: NoAcceptAfterRevoke in check_and_revoke without SucceedWithoutTombstones;
+    a_deposed_primary_misses_a_revocation: NoAcceptAfterRevoke in check_and_revoke without DeposedPrimaryAnswers;
+    a_refresh_slips_between_sweep_and_mark: NoAcceptAfterRevoke in refresh_and_revoke without SweepBeforeCommit;
+    an_entry_outlives_the_revocation_of_an_expired_token: NoAcceptAfterRevoke in expiry without PassOverLeeway;
+    an_entry_outlives_the_record_that_was_removed_early: NoRevival in expiry without PurgeWithoutMargin;
+    an_entry_dated_late_outlives_its_lease: NoAcceptAfterRevoke in local_caches without DateAfterCheck;
+    an_entry_survives_a_revocation_on_its_own_node: NoAcceptAfterRevoke in local_caches without ForgetNothing;
+    two_refreshes_that_look_first_both_win: OneChild in refresh_and_revoke without RotateUnconditionally;
+    two_refreshes_that_answer_first_both_answer: OneChild in refresh_and_revoke without HandOutBeforeCommit;
+    a_retry_mints_a_second_child: OneChild in refresh_and_revoke without SecondChild;
+    a_lost_race_is_punished: OnlyTheftEndsASession in refresh_and_revoke without PunishLostRace;
+    a_pair_is_repeated_whose_commit_is_lost: OneChild in refresh_and_fail_over without RepeatUnconfirmed;
+    the_holder_of_a_lost_pair_is_taken_for_a_thief: OnlyTheftEndsASession in refresh_and_fail_over without RepeatUnconfirmed;
+    a_sign_in_outlives_a_revocation_of_all: RevokeAllIsAFence in sign_in_and_revoke_all without SignInWithoutFence;
+    a_fence_that_was_lost_is_raised_to_the_same_height: RevokeAllIsAFence in sign_in_and_fail_over without FenceReadLocally;
+    a_single_use_token_that_is_looked_at_first_is_used_twice: UsedOnce in consume without ConsumeCheckThenSet;
+    an_outage_lets_a_revoked_token_through: NoAcceptAfterRevoke in outage without FailOpen;
+    an_outage_refuses_a_good_token: FailClosed in outage without FailureIsAbsence;
+}

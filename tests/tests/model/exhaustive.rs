@@ -1,0 +1,76 @@
+//! The laws hold in every state of every scenario.
+
+use stateright::{Checker, Model};
+
+use crate::{
+    protocol::Protocol,
+    scenarios::{self, Scenario},
+};
+
+/// Explores a scenario to its end: the laws hold in every state, what must happen some time does, and processes have died
+/// wherever they can.
+fn holds(scenario: Scenario) {
+    let (at_least, crash_points) = (scenario.at_least, scenario.crash_points);
+    let checker = Protocol::new(scenario, None).checker().spawn_bfs().join();
+    checker.assert_properties();
+    assert!(checker.is_done(), "not all was explored");
+    let states = checker.unique_state_count();
+    assert!(states >= at_least, "the scenario shrank to {states} states, from {at_least} at least");
+    assert_eq!(checker.model().crash_points(), crash_points, "points at which processes died, of {states} states");
+}
+
+#[test]
+fn no_check_accepts_after_a_revocation_whatever_becomes_of_redis() {
+    holds(scenarios::check_and_revoke());
+}
+
+#[test]
+fn caches_in_the_nodes_outlive_a_revocation_by_their_lease_at_most_and_not_at_all_where_it_was_made() {
+    holds(scenarios::local_caches());
+}
+
+#[test]
+fn without_caches_and_store_a_call_is_unavailable_and_neither_accepted_nor_refused() {
+    holds(scenarios::outage());
+}
+
+#[test]
+fn two_refreshes_get_one_child_and_a_revocation_beside_them_covers_it_whoever_dies() {
+    holds(scenarios::refresh_and_revoke());
+}
+
+#[test]
+fn a_failover_neither_makes_a_second_child_nor_a_thief_of_anyone() {
+    holds(scenarios::refresh_and_fail_over());
+}
+
+#[test]
+fn nothing_issued_before_a_revocation_of_all_survives_it() {
+    holds(scenarios::sign_in_and_revoke_all());
+}
+
+#[test]
+fn a_sign_in_that_began_before_a_revocation_of_all_is_refused_whatever_a_failover_loses() {
+    holds(scenarios::sign_in_and_fail_over());
+}
+
+#[test]
+fn a_disabled_user_gets_no_session() {
+    holds(scenarios::sign_in_and_disable());
+}
+
+#[test]
+fn a_single_use_token_is_used_once_whatever_a_failover_loses() {
+    holds(scenarios::consume());
+}
+
+#[test]
+fn a_token_on_its_way_to_expiry_is_revoked_like_any_other_and_never_comes_back() {
+    holds(scenarios::expiry());
+}
+
+#[test]
+#[ignore = "some millions of states: minutes in a debug build"]
+fn all_of_it_at_once() {
+    holds(scenarios::everything());
+}
