@@ -4,14 +4,11 @@ use auth_layer::{GrantFault, RefreshError, TokenFault, store::TokenKind};
 
 use crate::{access::is_seen_at_sight, bench::Bench, corpus::Corpus};
 
-#[tokio::test]
-async fn a_forged_refresh_token_rotates_and_revokes_nothing() {
-    let bench = Bench::new();
-    let good = bench.good(TokenKind::Refresh).await;
-    let corpus = Corpus::of(&good);
+/// Tries each case on both authorities.
+async fn refuse_all(bench: &Bench, corpus: &Corpus, when: &str) {
     for (order, authority) in bench.orders() {
         for case in &corpus.cases {
-            let name = format!("{order}, {}", case.name);
+            let name = format!("{when}, {order}, {}", case.name);
             let before = bench.store.asked();
             match authority.refresh(&case.token).await {
                 Err(RefreshError::InvalidGrant(GrantFault::Token(fault))) => assert_eq!(fault, case.fault, "{name}"),
@@ -24,6 +21,13 @@ async fn a_forged_refresh_token_rotates_and_revokes_nothing() {
             assert_eq!(after.reads > before.reads, asked, "{name}: is the store asked?");
         }
     }
+}
+
+#[tokio::test]
+async fn a_forged_refresh_token_rotates_and_revokes_nothing() {
+    let bench = Bench::new();
+    let good = bench.good(TokenKind::Refresh).await;
+    refuse_all(&bench, &Corpus::of(&good), "current").await;
     // All of their sessions are as they were: not rotated, not revoked.
     for draft in [&good.eddsa, &good.other, &good.expiring] {
         let before = bench.store.asked().writes;
@@ -33,4 +37,23 @@ async fn a_forged_refresh_token_rotates_and_revokes_nothing() {
     for sibling in good.siblings.iter().filter(|sibling| sibling.typ() == "at+jwt") {
         assert!(bench.signature_first.verify(&sibling.token()).await.is_ok());
     }
+}
+
+/// Law 3 ends the session of a retired token that comes again. Whoever has seen one, and no key, must not be able to make it one.
+#[tokio::test]
+async fn a_forgery_of_a_retired_refresh_token_is_not_held_against_its_session() {
+    let bench = Bench::new();
+    let good = bench.good(TokenKind::Refresh).await;
+    let retired = good.eddsa.token();
+    let child = bench.record_first.refresh(&retired).await.unwrap();
+    let grandchild = bench.record_first.refresh(&child.refresh_token).await.unwrap();
+    refuse_all(&bench, &Corpus::of(&good), "retired").await;
+    let current = bench.record_first.refresh(&grandchild.refresh_token).await.unwrap();
+    assert!(bench.signature_first.verify(&current.access_token).await.is_ok(), "the session goes on");
+
+    // Untouched it ends the session: so the forgeries were as near to it as can be.
+    let again = bench.signature_first.refresh(&retired).await;
+    assert!(matches!(again, Err(RefreshError::InvalidGrant(GrantFault::Reused))), "{again:?}");
+    let refused = bench.signature_first.refresh(&current.refresh_token).await;
+    assert!(matches!(refused, Err(RefreshError::InvalidGrant(_))), "{refused:?}");
 }

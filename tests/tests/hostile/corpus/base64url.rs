@@ -34,6 +34,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
             group.unsendable(format!("{part} with {other:?} in it"), middle(other));
         }
         group.unsendable(format!("{part} with a line feed behind"), with(&|text| format!("{text}\n")));
+        group.refused(format!("{part} in the alphabet of base64"), in_standard_alphabet(draft, part), Malformed);
         group.refused(format!("{part}, bits behind its last byte"), with_trailing_bits(draft, part), Malformed);
         group.refused(format!("{part}, a length that there is not"), with_stray_letter(draft, part), Malformed);
         if !last {
@@ -66,14 +67,14 @@ fn altered(draft: &Draft, part: &str, alter: &dyn Fn(&str) -> String) -> String 
     }
 }
 
-/// The part, blanks behind its JSON, so that its last letter has bits to spare.
-fn spare(text: &str, draft: &Draft, part: &str) -> String {
+/// The part, blanks behind its JSON, so that it is as many bytes more than threes.
+fn respelt(text: &str, draft: &Draft, part: &str, rest: usize) -> String {
     let mut json = match part {
         "header" => draft.header_text(),
         "payload" => draft.payload_text(),
         _ => return text.to_owned(),
     };
-    while json.len() % 3 == 0 {
+    while json.len() % 3 != rest {
         json.push(' ');
     }
     URL_SAFE_NO_PAD.encode(json)
@@ -82,7 +83,7 @@ fn spare(text: &str, draft: &Draft, part: &str) -> String {
 fn with_trailing_bits(draft: &Draft, part: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     altered(draft, part, &|text| {
-        let mut text = spare(text, draft, part);
+        let mut text = respelt(text, draft, part, 1);
         let last = text.pop().unwrap();
         // The lowest bit of the last letter is spare: setting it changes no byte.
         let index = ALPHABET.find(last).unwrap();
@@ -94,7 +95,19 @@ fn with_trailing_bits(draft: &Draft, part: &str) -> String {
 /// One letter more than fours: six bits that are no byte.
 fn with_stray_letter(draft: &Draft, part: &str) -> String {
     altered(draft, part, &|text| {
-        let keep = text.len() - text.len() % 4;
-        format!("{}A", &text[..keep])
+        let text = respelt(text, draft, part, 0);
+        format!("{}A", &text[..text.len() - text.len() % 4])
     })
+}
+
+/// `+` and `/` where base64url has `-` and `_`, the bytes the same.
+fn in_standard_alphabet(draft: &Draft, part: &str) -> String {
+    // Header and payload get a letter that is spelt with one of the two. A signature is what it is: another is tried.
+    let tokens = (0..100).map(|attempt| {
+        let draft =
+            draft.clone().header("x", "\u{3ff}\u{3ff}\u{3ff}").claim("x", "\u{3ff}\u{3ff}\u{3ff}").claim("y", attempt);
+        altered(&draft, part, &|text| text.replace('-', "+").replace('_', "/"))
+    });
+    let mut spelt = tokens.filter(|token| token.contains(['+', '/']));
+    spelt.next().unwrap()
 }
