@@ -101,6 +101,15 @@ impl Target {
         send_raw(self.address(), &request, PATIENCE).await.unwrap()
     }
 
+    /// That a body of this size is refused unread. A client that is still sending when the other side hangs up may not get to
+    /// see the 413.
+    pub(crate) async fn is_too_large(&self, body: &str) {
+        let head = "POST /auth/refresh HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n";
+        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        let status = raw_status(&send_raw(self.address(), request.as_bytes(), PATIENCE).await.unwrap());
+        assert!(matches!(status, None | Some(StatusCode::PAYLOAD_TOO_LARGE)), "{} bytes: {status:?}", body.len());
+    }
+
     /// The corpus through a protected route.
     async fn refuses(&self, method: &Method, path: &str, cases: &[Case]) {
         for case in cases.iter().filter(|case| case.token.len() < HEADERS_LIMIT) {
@@ -159,11 +168,11 @@ async fn a_node_refuses_forged_refresh_tokens_and_rotates_nothing() {
     let good = target.good(TokenKind::Refresh).await;
     let cases = Corpus::of(&good).cases;
     for case in &cases {
-        let answer = target.client.refresh(&case.token).await.unwrap();
         if case.token.len() > BODY_LIMIT {
-            assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", case.name);
+            target.is_too_large(&format!(r#"{{"refresh_token":"{}"}}"#, case.token)).await;
             continue;
         }
+        let answer = target.client.refresh(&case.token).await.unwrap();
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}: {answer:?}", case.name);
         assert_eq!(answer.header("www-authenticate"), format!("Bearer realm=\"{REALM}\""), "{}", case.name);
         Response::from(answer).is_error(&case.name, "invalid_grant", &case.token);

@@ -178,8 +178,6 @@ async fn a_node_refuses_bodies_that_hold_no_refresh_token() {
         ("a form", "application/x-www-form-urlencoded", text(&format!("refresh_token={token}")), 415),
         ("text", "text/plain", text(&format!(r#"{{"refresh_token":"{token}"}}"#)), 415),
         ("no media type", "\u{e9}", text(&format!(r#"{{"refresh_token":"{token}"}}"#)), 415),
-        ("too large", json, text(&format!(r#"{{"refresh_token":"{}"}}"#, "A".repeat(BODY_LIMIT))), 413),
-        ("a megabyte", json, vec![b' '; 1 << 20], 413),
     ];
     for (name, media, body, status) in cases {
         let request = target.client.request(Method::POST, "/auth/refresh");
@@ -192,6 +190,9 @@ async fn a_node_refuses_bodies_that_hold_no_refresh_token() {
             "{name}: {answer:?}"
         );
         assert!(!answer.text.contains(&token), "{name}: the answer repeats the token");
+    }
+    for bytes in [BODY_LIMIT, 1 << 20, 8 << 20] {
+        target.is_too_large(&format!(r#"{{"refresh_token":"{}"}}"#, "A".repeat(bytes))).await;
     }
     assert_eq!(target.client.refresh(&token).await.unwrap().status, StatusCode::OK, "nothing of that has rotated it");
     target.is_well(&[]).await;
