@@ -31,6 +31,10 @@ pub(crate) enum Broken {
     HandOutBeforeCommit,
     /// A retry inside the grace window gets a pair of its own.
     SecondChild,
+    /// A retired refresh token is answered with the current pair though its window is closed.
+    GraceEnds,
+    /// A refresh token of a revoked session is refused, and whatever of that session is left is left.
+    RefuseUnfinished,
     /// A lost race is taken for reuse.
     PunishLostRace,
     /// A repeat inside the grace window is answered from what the primary says, which may be lost with it.

@@ -44,6 +44,8 @@ breaks! {
     two_refreshes_that_look_first_both_win: OneChild in refresh_and_revoke without RotateUnconditionally;
     two_refreshes_that_answer_first_both_answer: OneChild in refresh_and_revoke without HandOutBeforeCommit;
     a_retry_mints_a_second_child: OneChild in refresh_and_revoke without SecondChild;
+    a_stolen_token_is_answered_for_ever: OnlyTheftEndsASession in refresh_and_revoke without GraceEnds;
+    a_punishment_that_was_cut_short_leaves_an_access_token: NoAcceptAfterRevoke in refresh_and_revoke without RefuseUnfinished;
     a_lost_race_is_punished: OnlyTheftEndsASession in refresh_and_revoke without PunishLostRace;
     a_pair_is_repeated_whose_commit_is_lost: OneChild in refresh_and_fail_over without RepeatUnconfirmed;
     the_holder_of_a_lost_pair_is_taken_for_a_thief: OnlyTheftEndsASession in refresh_and_fail_over without RepeatUnconfirmed;

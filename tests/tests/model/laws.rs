@@ -7,7 +7,7 @@
 use stateright::Property;
 
 use crate::{
-    process::{Outcome, Process},
+    process::{Check, CheckAt, Outcome, Process, Refresh, RefreshAt},
     protocol::Protocol,
     state::{Entry, History, NODES, PAIRS, Record, State, session_of},
 };
@@ -119,6 +119,20 @@ pub(crate) fn sometimes(name: &'static str) -> Property<Protocol> {
         "a pair is handed out and later revoked" => {
             |_, state| ended(state, Outcome::Handed) && ended(state, Outcome::Revoked)
         }
+        "a fill comes after the revocation was recorded" => |_, state| {
+            state.processes.iter().any(|process| match process {
+                Process::Check(Check { at: CheckAt::Fill(_), token, .. }) => {
+                    state.mongo.primary.access[usize::from(*token)] == Record::Revoked
+                }
+                _ => false,
+            })
+        },
+        "a refresh is committed while a revocation is under way" => |_, state| {
+            let committed =
+                |process: &Process| matches!(process, Process::Refresh(Refresh { at: RefreshAt::HandOut(_), .. }));
+            let revoking = |process: &Process| matches!(process, Process::Revoke(_)) && process.is_under_way();
+            state.processes.iter().any(committed) && state.processes.iter().any(revoking)
+        },
         "two calls get the same pair" => {
             |_, state| state.processes.iter().filter(|process| **process == Process::Ended(Outcome::Handed)).count() > 1
         }

@@ -100,6 +100,8 @@ pub(crate) enum Cause {
     Disable,
     /// A retired refresh token was presented.
     Theft,
+    /// A refresh token of a revoked session was presented: whoever revoked it may have died on the way.
+    Finish,
 }
 
 /// A revocation, from its committing document to the node's own cache.
@@ -212,6 +214,21 @@ impl Process {
 
     pub(crate) const fn consume() -> Self {
         Self::Consume(Consume { at: ConsumeAt::Begin, bar: Bar::None })
+    }
+
+    /// Whether its next write removes what nobody holds: should that fail, it goes on.
+    pub(crate) fn only_tidies(self) -> bool {
+        match self {
+            Self::Refresh(refresh) => refresh.at == RefreshAt::Forget,
+            Self::SignIn(sign_in) => matches!(sign_in.at, SignInAt::Undo | SignInAt::UndoTokens),
+            Self::IssueSingleUse(at) => at == IssueAt::Forget,
+            _ => false,
+        }
+    }
+
+    /// Whether its next write is one that the driver may retry.
+    pub(crate) fn writes_one_document(self) -> bool {
+        !matches!(self, Self::Revoke(Revoke { at: RevokeAt::Sessions | RevokeAt::Sweep, .. }))
     }
 
     /// Whether it has made its first step and not its last.

@@ -1,6 +1,9 @@
 //! The model: which steps there are, and who takes them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use stateright::{Model, Property};
 
@@ -9,7 +12,6 @@ use crate::{
     laws::{always, sometimes},
     process::{Outcome, Process},
     scenarios::{Scenario, With},
-    set::Set,
     state::{Age, History, Mongo, NODES, Node, Record, Redis, SINGLE_USE, State},
     step,
     world::{self, World},
@@ -114,6 +116,7 @@ impl Model for Protocol {
             nodes: [Node::default(); NODES],
             age: Age::Fresh,
             processes: self.scenario.processes.clone(),
+            writers: BTreeMap::new(),
             faults: self.scenario.faults,
             history,
         }]
@@ -124,7 +127,7 @@ impl Model for Protocol {
             if matches!(process, Process::Ended(_)) {
                 continue;
             }
-            if !state.mongo.unacknowledged.has(number) {
+            if !state.writers.contains_key(&number) {
                 actions.push(Action::Step(number));
             }
             if self.scenario.has(With::Crashes) && process.is_under_way() && !matches!(process, Process::Check(_)) {
@@ -142,7 +145,7 @@ impl Model for Protocol {
                 let process = &mut state.processes[usize::from(number)];
                 self.crashes.fetch_or(1 << crash_point(*process), Ordering::Relaxed);
                 *process = Process::Ended(Outcome::Crashed);
-                state.mongo.unacknowledged = state.mongo.unacknowledged.minus(Set::of(number));
+                state.writers.remove(&number);
             }
             Action::World(event) => world::happen(&mut state, event),
         }

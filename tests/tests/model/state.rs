@@ -4,6 +4,8 @@
 //! from the start with pair 0; pair 5 is the first of session 1, which a sign-in opens. Whatever a process issues has a
 //! number of its own that is fixed beforehand: identifiers are random in the code, so that no two calls share one.
 
+use std::collections::BTreeMap;
+
 use crate::{laws::Law, process::Process, set::Set};
 
 pub(crate) const PAIRS: usize = 6;
@@ -103,8 +105,6 @@ pub(crate) struct Mongo {
     pub(crate) majority: Documents,
     /// What a cut-off primary answers with, which takes itself for one still.
     pub(crate) deposed: Option<Documents>,
-    /// The processes whose last write is applied and not acknowledged.
-    pub(crate) unacknowledged: Set,
     pub(crate) down: bool,
 }
 
@@ -200,6 +200,8 @@ pub(crate) struct State {
     pub(crate) nodes: [Node; NODES],
     pub(crate) age: Age,
     pub(crate) processes: Vec<Process>,
+    /// The processes whose last write is applied and not acknowledged, by number, each as it was before.
+    pub(crate) writers: BTreeMap<u8, Process>,
     /// How many more faults there may be.
     pub(crate) faults: u8,
     pub(crate) history: History,

@@ -38,7 +38,9 @@ pub(crate) enum World {
     Replicate,
     /// The primary is lost with what it had not replicated. Who waited gets an error.
     FailOver,
-    /// The same, but what it had was replicated after all, and only the answers are lost.
+    /// The same, and the driver makes those writes once more that it may.
+    FailOverRetrying,
+    /// The primary is lost, but what it had was replicated after all, and only the answers are lost.
     FailOverKeeping,
     /// The primary is replaced, and goes on answering reads.
     Depose,
@@ -82,7 +84,7 @@ pub(crate) fn events(protocol: &Protocol, state: &State, mut can: impl FnMut(Wor
     if state.mongo.down {
         can(World::StoreBack);
     }
-    if state.mongo.primary != state.mongo.majority || !state.mongo.unacknowledged.is_empty() {
+    if state.mongo.primary != state.mongo.majority || !state.writers.is_empty() {
         can(World::Replicate);
     }
     if state.mongo.deposed.is_some() {
@@ -119,8 +121,9 @@ fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
         can(World::StoreGone);
     }
     // Where everything is replicated a failover changes nothing.
-    if scenario.has(With::Failovers) && !state.mongo.unacknowledged.is_empty() {
+    if scenario.has(With::Failovers) && !state.writers.is_empty() {
         can(World::FailOver);
+        can(World::FailOverRetrying);
         can(World::FailOverKeeping);
     }
     if protocol.is_without(Broken::DeposedPrimaryAnswers) && state.mongo.deposed.is_none() {
@@ -155,15 +158,15 @@ pub(crate) fn happen(state: &mut State, event: World) {
         World::StoreBack => state.mongo.down = false,
         World::Replicate => {
             state.mongo.majority = state.mongo.primary;
-            state.mongo.unacknowledged = Set::EMPTY;
+            state.writers.clear();
         }
-        World::FailOver => {
+        World::FailOver | World::FailOverRetrying => {
             state.mongo.primary = state.mongo.majority;
-            fail_writers(state);
+            fail_writers(state, event == World::FailOverRetrying);
         }
         World::FailOverKeeping => {
             state.mongo.majority = state.mongo.primary;
-            fail_writers(state);
+            fail_writers(state, false);
         }
         World::Depose => {
             state.faults -= 1;
@@ -190,10 +193,18 @@ fn restart_redis(state: &mut State, entries: [Entry; PAIRS]) {
     state.redis.entries = entries;
 }
 
-fn fail_writers(state: &mut State) {
+/// Tells the writers. The driver retries what changes one document, or inserts, once.
+fn fail_writers(state: &mut State, retry: bool) {
     state.faults -= 1;
-    for number in std::mem::take(&mut state.mongo.unacknowledged).iter() {
-        step::fail(state, number);
+    for (number, before) in std::mem::take(&mut state.writers) {
+        if before.only_tidies() {
+            continue;
+        }
+        if retry && before.writes_one_document() {
+            state.processes[usize::from(number)] = before;
+        } else {
+            step::fail(state, number);
+        }
     }
 }
 

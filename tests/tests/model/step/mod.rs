@@ -7,7 +7,7 @@ mod sign_in;
 mod single_use;
 
 use crate::{
-    process::{Outcome, Process, Revoke, RevokeAt},
+    process::{Cause, Outcome, Process, Revoke, RevokeAt},
     protocol::Protocol,
     scenarios::With,
     set::Set,
@@ -17,8 +17,9 @@ use crate::{
 
 /// Lets a process do its next read or write.
 pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
-    let mut call = Call { protocol, state, number };
-    match call.state.processes[usize::from(number)] {
+    let before = state.processes[usize::from(number)];
+    let mut call = Call { protocol, state, number, before };
+    match before {
         Process::Check(check) => call.check(check),
         Process::Refresh(refresh) => call.refresh(refresh),
         Process::Revoke(revoke) => call.revoke(revoke),
@@ -33,7 +34,9 @@ pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
 pub(crate) fn fail(state: &mut State, number: u8) {
     let process = &mut state.processes[usize::from(number)];
     if let Process::Revoke(revoke) = *process {
-        *process = if revoke.retries == 0 {
+        *process = if revoke.cause == Cause::Finish {
+            Process::Ended(Outcome::Refused)
+        } else if revoke.retries == 0 {
             Process::Ended(Outcome::Unavailable)
         } else {
             let retries = revoke.retries - 1;
@@ -50,6 +53,8 @@ struct Call<'a> {
     protocol: &'a Protocol,
     state: &'a mut State,
     number: u8,
+    /// As it was before this step.
+    before: Process,
 }
 
 impl Call<'_> {
@@ -70,7 +75,7 @@ impl Call<'_> {
     /// failovers nobody can tell the moments apart.
     fn acknowledge(&mut self) {
         if self.protocol.scenario.has(With::Failovers) {
-            self.state.mongo.unacknowledged.add(self.number);
+            self.state.writers.insert(self.number, self.before);
         } else {
             self.state.mongo.majority = self.state.mongo.primary;
         }

@@ -16,9 +16,11 @@ impl Call<'_> {
             RefreshAt::Record => self.record_child(refresh),
             RefreshAt::Commit => self.commit_rotation(refresh),
             RefreshAt::Forget => {
-                self.state.mongo.primary.remove_pair(refresh.child);
                 self.refresh_at(refresh, RefreshAt::Again);
-                self.acknowledge();
+                if !self.state.mongo.down {
+                    self.state.mongo.primary.remove_pair(refresh.child);
+                    self.acknowledge();
+                }
             }
             RefreshAt::Confirm(pair) => self.confirm(refresh, pair),
             RefreshAt::HandOut(pair) => {
@@ -51,15 +53,24 @@ impl Call<'_> {
         }
         let record = self.state.mongo.primary.refresh[usize::from(refresh.parent)];
         let session = *self.state.mongo.primary.session(session_of(refresh.parent));
-        let Some(session) = session.filter(|session| record == Record::Active && !session.revoked) else {
+        let Some(session) = session else { return self.end(Outcome::Refused) };
+        if session.revoked {
+            return self.refuse_for_good(refresh);
+        }
+        if record != Record::Active {
             return self.end(Outcome::Refused);
-        };
-        let in_grace = |previous: Retired| previous.pair == refresh.parent && previous.in_grace;
+        }
+        let is_previous = |previous: Retired| previous.pair == refresh.parent;
+        let repeats = session.previous.filter(|previous| is_previous(*previous));
+        let in_grace = repeats.is_some_and(|previous| previous.in_grace);
         if session.current == refresh.parent {
             self.refresh_at(refresh, RefreshAt::Record);
-        } else if !session.previous.is_some_and(in_grace) {
+        } else if repeats.is_none() || !(in_grace || self.protocol.is_without(Broken::GraceEnds)) {
             self.punish(refresh);
         } else {
+            if !in_grace {
+                self.state.history.breach(Law::OnlyTheftEndsASession);
+            }
             match self.protocol.without {
                 Some(Broken::SecondChild) => {
                     self.state.mongo.primary.insert_pair(refresh.child);
@@ -70,6 +81,15 @@ impl Call<'_> {
                 _ => self.refresh_at(refresh, RefreshAt::Confirm(session.current)),
             }
         }
+    }
+
+    /// The refusal says that the session is over, so that is seen to: whoever began may have died on the way.
+    fn refuse_for_good(&mut self, refresh: Refresh) {
+        if self.protocol.is_without(Broken::RefuseUnfinished) {
+            self.state.history.told[usize::from(refresh.node)].add(session_of(refresh.parent));
+            return self.end(Outcome::Refused);
+        }
+        self.go(Process::revoke(refresh.node, Cause::Finish, 0));
     }
 
     fn record_child(&mut self, refresh: Refresh) {

@@ -32,7 +32,7 @@ impl Call<'_> {
 
     fn commit_revocation(&mut self, revoke: Revoke) {
         match revoke.cause {
-            Cause::Session | Cause::Theft => self.end_session(revoke),
+            Cause::Session | Cause::Theft | Cause::Finish => self.end_session(revoke),
             Cause::User | Cause::Disable => {
                 let covers = self.state.history.begun;
                 let primary = &mut self.state.mongo.primary;
@@ -128,7 +128,8 @@ impl Call<'_> {
     }
 
     fn after_tombstones(&mut self, revoke: Revoke) {
-        let late = self.protocol.is_without(Broken::SweepBeforeCommit) && revoke.cause == Cause::Session;
+        let marked = matches!(revoke.cause, Cause::User | Cause::Disable);
+        let late = !marked && self.protocol.is_without(Broken::SweepBeforeCommit);
         self.revoke_at(revoke, if late { RevokeAt::Commit } else { RevokeAt::Return });
     }
 
@@ -142,6 +143,10 @@ impl Call<'_> {
         if matches!(revoke.cause, Cause::User | Cause::Disable) {
             history.told_by_all = history.told_by_all.or(revoke.covers);
         }
-        self.end(if revoke.cause == Cause::Theft { Outcome::RefusedAsReuse } else { Outcome::Revoked });
+        self.end(match revoke.cause {
+            Cause::Session | Cause::User | Cause::Disable => Outcome::Revoked,
+            Cause::Theft => Outcome::RefusedAsReuse,
+            Cause::Finish => Outcome::Refused,
+        });
     }
 }
