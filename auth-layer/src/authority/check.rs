@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{Authority, CheckOrder, error::AuthError};
 use crate::{
-    claims::{Claims, CustomClaims},
+    claims::{ClaimSet, Claims, CustomClaims},
     clock::{earlier, later},
     jwt::{Expected, TokenFault, Unverified},
-    store::{Answer, Consumed, Question, Standing, StoreError, TokenKind, TokenStatus},
+    store::{ActiveToken, Answer, Consumed, Question, Standing, StoreError, TokenKind, TokenStatus},
 };
 
 /// How far a check comes without asking a store.
@@ -16,15 +16,21 @@ pub(crate) enum Check<C> {
     /// To its end.
     Done(Result<Claims<C>, AuthError>),
     /// To a question. [`Authority::conclude`] takes the answer.
-    Ask(Answer<'static, Standing>, Asking),
+    Ask(Answer<'static, Standing>, Asking<C>),
 }
 
 /// A token whose record is being asked after.
-pub(crate) struct Asking {
-    token: Unverified,
-    kind: TokenKind,
+pub(crate) struct Asking<C> {
+    token: Token<C>,
+    says: ActiveToken,
     text: Box<str>,
     began: Duration,
+}
+
+/// How far a token has been checked when its record is asked after.
+enum Token<C> {
+    Unverified(Unverified),
+    Verified(ClaimSet<C>),
 }
 
 impl<C: CustomClaims> Authority<C> {
@@ -64,24 +70,26 @@ impl<C: CustomClaims> Authority<C> {
             return Check::Done(Ok(claims));
         }
         let now = self.now();
-        let read = self.read(kind, token).and_then(|mut unverified| {
-            if kind == TokenKind::SingleUse || inner.settings.check_order == CheckOrder::SignatureFirst {
-                unverified.check_signature()?;
-            }
-            Ok(unverified)
+        let read = self.read(kind, token).and_then(|unverified| {
+            let claims = &unverified.claims;
+            let id = claims.jti;
+            let says = ActiveToken { user_id: claims.sub, session_id: claims.sid, kind, expires_at: claims.exp };
+            // What uses a token up comes last, when nothing else can be wrong with it.
+            let verify = kind == TokenKind::SingleUse || inner.settings.check_order == CheckOrder::SignatureFirst;
+            let token = if verify { Token::Verified(unverified.verify()?) } else { Token::Unverified(unverified) };
+            Ok((id, says, token))
         });
-        let unverified = match read {
-            Ok(unverified) => unverified,
+        let (id, says, checked) = match read {
+            Ok(read) => read,
             Err(fault) => return Check::Done(Err(fault.into())),
         };
-        let id = unverified.claims.jti;
         let question = match kind {
             // A token within its leeway is still to be accepted, so it still can be used up.
-            TokenKind::SingleUse => Question::Consume(id, earlier(now, inner.settings.leeway)),
+            TokenKind::SingleUse => Question::Consume(id, says, earlier(now, inner.settings.leeway)),
             TokenKind::Access | TokenKind::Refresh => Question::Status(id),
         };
         let answer = std::sync::Arc::clone(&inner.store).ask(question, inner.settings.deadline);
-        Check::Ask(answer, Asking { token: unverified, kind, text: token.into(), began })
+        Check::Ask(answer, Asking { token: checked, says, text: token.into(), began })
     }
 
     /// Reads a token of this kind, trusting nothing that it says.
@@ -100,27 +108,22 @@ impl<C: CustomClaims> Authority<C> {
     /// Ends a check with what the store answered.
     pub(crate) fn conclude(
         &self,
-        asking: Asking,
+        asking: Asking<C>,
         answer: Result<Standing, StoreError>,
     ) -> Result<Claims<C>, AuthError> {
-        let claims = &asking.token.claims;
         match answer.map_err(AuthError::Unavailable)? {
-            Standing::Status(TokenStatus::Active(record)) => {
-                let agrees = record.kind == asking.kind
-                    && record.user_id == claims.sub
-                    && record.session_id == claims.sid
-                    && record.expires_at == claims.exp;
-                if !agrees {
-                    return Err(TokenFault::Mismatch.into());
-                }
-            }
+            Standing::Status(TokenStatus::Active(record)) if record == asking.says => {}
+            Standing::Status(TokenStatus::Active(_)) => return Err(TokenFault::Mismatch.into()),
             Standing::Status(TokenStatus::Unknown) => return Err(TokenFault::Unknown.into()),
             Standing::Status(TokenStatus::Revoked) => return Err(TokenFault::Revoked.into()),
             Standing::Consumed(Consumed::Accepted) => {}
             Standing::Consumed(Consumed::Refused) => return Err(TokenFault::Used.into()),
         }
-        let claims = Claims::checked(asking.token.verify()?);
-        if asking.kind == TokenKind::Access
+        let claims = Claims::checked(match asking.token {
+            Token::Unverified(token) => token.verify()?,
+            Token::Verified(claims) => claims,
+        });
+        if asking.says.kind == TokenKind::Access
             && let Some(local) = &self.inner.local
         {
             let end = later(claims.exp, self.inner.settings.leeway);

@@ -29,9 +29,9 @@ impl<C: CustomClaims> Authority<C> {
     /// nothing is ever held against a token because a store failed.
     pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedPair, RefreshError> {
         // The signature comes first: nothing is asked, and nothing written, on the word of a forged token.
-        let mut token = self.read(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
-        token.check_signature().map_err(RefreshError::refused)?;
-        let refresh = async { Ok(self.refresh_verified(&token.claims).await) };
+        let token = self.read(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
+        let claims = token.verify_registered().map_err(RefreshError::refused)?;
+        let refresh = async { Ok(self.refresh_verified(&claims).await) };
         within(self.inner.settings.deadline, refresh).await.map_err(RefreshError::Unavailable)?
     }
 

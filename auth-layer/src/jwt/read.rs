@@ -35,7 +35,6 @@ pub(crate) struct Unverified {
     key: VerifyingKey,
     signing_input: Box<str>,
     signature: Vec<u8>,
-    signature_checked: bool,
 }
 
 impl Unverified {
@@ -54,33 +53,24 @@ impl Unverified {
         let claims = RegisteredClaims::take(&mut custom).ok_or(TokenFault::Claims)?;
         check_claims(&claims, expected)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenFault::Malformed)?;
-        Ok(Self {
-            claims,
-            custom,
-            key: key.clone(),
-            signing_input: signing_input.into(),
-            signature,
-            signature_checked: false,
-        })
+        Ok(Self { claims, custom, key: key.clone(), signing_input: signing_input.into(), signature })
     }
 
-    /// Checks the signature, once, with the key that the token named and that key's one algorithm.
-    pub(crate) fn check_signature(&mut self) -> Result<(), TokenFault> {
-        if self.signature_checked {
-            return Ok(());
-        }
-        if self.key.verify(self.signing_input.as_bytes(), &self.signature) {
-            self.signature_checked = true;
-            Ok(())
-        } else {
-            Err(TokenFault::Signature)
-        }
-    }
-
-    /// The claims of a token whose signature is right.
-    pub(crate) fn verify<C: CustomClaims>(mut self) -> Result<ClaimSet<C>, TokenFault> {
+    /// The claims of a token whose signature is right: with the key that it named, and that key's one algorithm.
+    pub(crate) fn verify<C: CustomClaims>(self) -> Result<ClaimSet<C>, TokenFault> {
         self.check_signature()?;
         self.claims.with_custom(self.custom).ok_or(TokenFault::Claims)
+    }
+
+    /// The same, of a token in which the application has no claims of its own.
+    pub(crate) fn verify_registered(self) -> Result<RegisteredClaims, TokenFault> {
+        self.check_signature()?;
+        Ok(self.claims)
+    }
+
+    fn check_signature(&self) -> Result<(), TokenFault> {
+        let right = self.key.verify(self.signing_input.as_bytes(), &self.signature);
+        right.then_some(()).ok_or(TokenFault::Signature)
     }
 }
 

@@ -43,7 +43,7 @@ pin_project! {
 }
 
 struct Waiting<S, ReqB, C> {
-    asking: Asking,
+    asking: Asking<C>,
     shared: Arc<Shared<C>>,
     request: Request<ReqB>,
     service: S,
@@ -61,7 +61,7 @@ impl<S: Service<Request<ReqB>>, ReqB, C> ResponseFuture<S, ReqB, C> {
     /// `service` has been polled ready.
     pub(super) fn asking(
         answer: Answer<'static, Standing>,
-        asking: Asking,
+        asking: Asking<C>,
         shared: Arc<Shared<C>>,
         request: Request<ReqB>,
         service: S,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore,
-    UserFence,
+    ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord,
+    TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -46,8 +46,8 @@ impl<S: TokenStore> TokenStore for Arc<S> {
         S::record_token(self, token).await
     }
 
-    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
-        S::consume(self, id, now).await
+    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        S::consume(self, id, says, now).await
     }
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {

@@ -3,8 +3,8 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
-    Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord,
-    TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind,
+    TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -18,8 +18,8 @@ pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError
 pub(crate) enum Question {
     /// Is it good?
     Status(TokenId),
-    /// Is it good, and use it up with that: a single-use token, at this time.
-    Consume(TokenId, Timestamp),
+    /// Is it good, and use it up with that: a single-use token that says this of itself, at this time.
+    Consume(TokenId, ActiveToken, Timestamp),
 }
 
 /// What the store answers.
@@ -56,7 +56,9 @@ impl<S: TokenStore> ErasedStore for S {
         Box::pin(async move {
             match question {
                 Question::Status(id) => within(limit, self.token_status(id)).await.map(Standing::Status),
-                Question::Consume(id, now) => within(limit, self.consume(id, now)).await.map(Standing::Consumed),
+                Question::Consume(id, token, now) => {
+                    within(limit, self.consume(id, token, now)).await.map(Standing::Consumed)
+                }
             }
         })
     }

@@ -135,11 +135,9 @@ impl TokenStore for MemoryStore {
         }
     }
 
-    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
+    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
         match self.state().tokens.get_mut(&id) {
-            Some(token)
-                if token.record.kind == TokenKind::SingleUse && !token.revoked && token.record.expires_at > now =>
-            {
+            Some(token) if !token.revoked && says.is_usable(token.record, now) => {
                 token.revoked = true;
                 Ok(Consumed::Accepted)
             }

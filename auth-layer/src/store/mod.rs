@@ -85,9 +85,14 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Records one more token of a session (a single-use token), if the session is there and not revoked.
     fn record_token(&self, token: TokenRecord) -> impl Future<Output = Result<Admission, StoreError>> + Send;
 
-    /// Uses up a single-use token: accepts it if it is recorded as one, not revoked, not used before and not expired at
-    /// `now`.
-    fn consume(&self, id: TokenId, now: Timestamp) -> impl Future<Output = Result<Consumed, StoreError>> + Send;
+    /// Uses up a single-use token: accepts it if it is recorded as what it says, not revoked, not used before and not
+    /// expired at `now`.
+    fn consume(
+        &self,
+        id: TokenId,
+        says: ActiveToken,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Consumed, StoreError>> + Send;
 
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is a success that
     /// revokes nothing.
@@ -177,7 +182,7 @@ pub enum Rotated {
 pub enum Consumed {
     /// This call used it up.
     Accepted,
-    /// It is unknown, of another kind, revoked, expired or was used before.
+    /// It is unknown, of another kind, not what it says, revoked, expired or was used before.
     Refused,
 }
 

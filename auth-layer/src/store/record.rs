@@ -97,6 +97,13 @@ pub struct ActiveToken {
     pub expires_at: Timestamp,
 }
 
+impl ActiveToken {
+    /// Whether this is what a single-use token may say whose record is `record`, at `now`.
+    pub(crate) fn is_usable(self, record: Self, now: Timestamp) -> bool {
+        self == record && self.kind == TokenKind::SingleUse && self.expires_at > now
+    }
+}
+
 impl From<&TokenRecord> for ActiveToken {
     fn from(record: &TokenRecord) -> Self {
         Self {

@@ -5,6 +5,7 @@
 //! - [`access`], [`refresh`] and [`single_use`] try them in process on a store that is watched; [`node`] and [`wire`] on a
 //!   real node.
 //! - [`authorization`] attacks the header around the token, [`mutation`] everything at random.
+//! - [`outage`] tries them while the store is down.
 //! - [`custom`] has claims of the application's own.
 //! - [`controls`] has what differs from a good token and is good all the same.
 
@@ -18,6 +19,7 @@ mod door;
 mod forge;
 mod mutation;
 mod node;
+mod outage;
 mod refresh;
 mod single_use;
 mod watched;

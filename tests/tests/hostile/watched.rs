@@ -1,13 +1,13 @@
 //! A store that counts what it is asked.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use auth_layer::{
     SessionId, TokenId, UserId,
     clock::Timestamp,
     store::{
-        Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord,
-        TokenStatus, TokenStore, UserFence,
+        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreError,
+        StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
     },
 };
 
@@ -17,6 +17,7 @@ pub(crate) struct Watched {
     store: MemoryStore,
     reads: AtomicUsize,
     writes: AtomicUsize,
+    down: AtomicBool,
 }
 
 /// How often a store was asked.
@@ -31,24 +32,37 @@ impl Watched {
         Asked { reads: self.reads.load(Ordering::SeqCst), writes: self.writes.load(Ordering::SeqCst) }
     }
 
-    fn reading(&self) -> &MemoryStore {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        &self.store
+    /// From now on it cannot be reached.
+    pub(crate) fn go_down(&self) {
+        self.down.store(true, Ordering::SeqCst);
     }
 
-    fn writing(&self) -> &MemoryStore {
+    fn reading(&self) -> Result<&MemoryStore, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.reached()
+    }
+
+    fn writing(&self) -> Result<&MemoryStore, StoreError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
-        &self.store
+        self.reached()
+    }
+
+    fn reached(&self) -> Result<&MemoryStore, StoreError> {
+        if self.down.load(Ordering::SeqCst) {
+            Err(StoreError::new(StoreErrorKind::Unavailable, "the store is down"))
+        } else {
+            Ok(&self.store)
+        }
     }
 }
 
 impl TokenStore for Watched {
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        self.reading().token_status(id).await
+        self.reading()?.token_status(id).await
     }
 
     async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
-        self.reading().user_fence(user).await
+        self.reading()?.user_fence(user).await
     }
 
     async fn open_session(
@@ -57,7 +71,7 @@ impl TokenStore for Watched {
         tokens: Vec<TokenRecord>,
         epoch: u64,
     ) -> Result<Admission, StoreError> {
-        self.writing().open_session(session, tokens, epoch).await
+        self.writing()?.open_session(session, tokens, epoch).await
     }
 
     async fn presented(
@@ -66,32 +80,32 @@ impl TokenStore for Watched {
         refresh: TokenId,
         now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        self.reading().presented(session, refresh, now).await
+        self.reading()?.presented(session, refresh, now).await
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.writing().rotate(rotation).await
+        self.writing()?.rotate(rotation).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
-        self.writing().record_token(token).await
+        self.writing()?.record_token(token).await
     }
 
     /// Only a use that was accepted has written anything.
-    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
-        let consumed = self.reading().consume(id, now).await?;
+    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        let consumed = self.reading()?.consume(id, says, now).await?;
         if consumed == Consumed::Accepted {
-            self.writing();
+            self.writing()?;
         }
         Ok(consumed)
     }
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writing().revoke_token(id, now).await
+        self.writing()?.revoke_token(id, now).await
     }
 
     async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writing().revoke_session(session, now).await
+        self.writing()?.revoke_session(session, now).await
     }
 
     async fn revoke_user(
@@ -100,22 +114,22 @@ impl TokenStore for Watched {
         except: Option<SessionId>,
         now: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.writing().revoke_user(user, except, now).await
+        self.writing()?.revoke_user(user, except, now).await
     }
 
     async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writing().set_user_disabled(user, disabled, now).await
+        self.writing()?.set_user_disabled(user, disabled, now).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        self.reading().sessions(user, now).await
+        self.reading()?.sessions(user, now).await
     }
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
-        self.writing().purge_expired(before).await
+        self.writing()?.purge_expired(before).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.reading().ping().await
+        self.reading()?.ping().await
     }
 }

@@ -13,8 +13,8 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
     store::{
-        Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord,
-        TokenStatus, TokenStore, UserFence,
+        ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenKind,
+        TokenRecord, TokenStatus, TokenStore, UserFence,
     },
 };
 
@@ -150,8 +150,8 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         self.store.record_token(token).await
     }
 
-    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
-        self.store.consume(id, now).await
+    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        self.store.consume(id, says, now).await
     }
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {

@@ -90,7 +90,11 @@ pub async fn nothing_purged_comes_back(store: &impl TokenStore) {
     let rotation = login.rotation(at);
     assert_eq!(answer(store.rotate(rotation.clone()).await), Rotated::Lost, "a purged refresh token");
     expect_not_active(store, &rotation.tokens, "the child of a purged refresh token").await;
-    assert_eq!(answer(store.consume(token.token_id, at).await), Consumed::Refused, "a purged single-use token");
+    assert_eq!(
+        answer(store.consume(token.token_id, (&token).into(), at).await),
+        Consumed::Refused,
+        "a purged single-use token"
+    );
     let late = login.single_use(at);
     assert_eq!(answer(store.record_token(late.clone()).await), Admission::Fenced, "a token of a purged session");
     expect_not_active(store, &[late], "a token of a purged session").await;

@@ -55,7 +55,11 @@ pub async fn a_single_use_token_dies_alone(store: &impl TokenStore) {
     for _ in 0..2 {
         expect_covered(answer(store.revoke_token(token.token_id, now()).await), 0, [], "a single-use token revoked");
     }
-    assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "a revoked single-use token");
+    assert_eq!(
+        answer(store.consume(token.token_id, (&token).into(), now()).await),
+        Consumed::Refused,
+        "a revoked single-use token"
+    );
     expect_revoked(store, &[token], "after a single-use token was revoked").await;
     expect_active(store, &login.tokens, "beside a revoked single-use token").await;
     assert_eq!(held(store, &login).await, login.session, "the session of a revoked single-use token");

@@ -6,9 +6,9 @@ use super::fixture::{
     Login, MILLISECOND, Task, answer, at_once, expect_active, expect_not_active, expect_revoked, now, rounds,
 };
 use crate::{
-    clock::earlier,
-    id::{TokenId, UserId},
-    store::{Admission, Consumed, TokenStore},
+    clock::{earlier, later},
+    id::{SessionId, UserId},
+    store::{ActiveToken, Admission, Consumed, TokenKind, TokenStore},
 };
 
 /// Of many uses of a single-use token that run at once one is accepted; afterwards it is dead for good.
@@ -17,13 +17,13 @@ pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>) {
     let token = login.single_use(now());
     assert_eq!(answer(store.record_token(token.clone()).await), Admission::Admitted, "a token of a live session");
     let uses = at_once((0..64).map(|_| {
-        let (store, id) = (Arc::clone(store), token.token_id);
-        async move { answer(store.consume(id, now()).await) }
+        let (store, id, says) = (Arc::clone(store), token.token_id, ActiveToken::from(&token));
+        async move { answer(store.consume(id, says, now()).await) }
     }))
     .await;
     let accepted = uses.iter().filter(|used| **used == Consumed::Accepted).count();
     assert_eq!(accepted, 1, "uses of one single-use token that were accepted");
-    assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "one more use");
+    assert_eq!(answer(store.consume(token.token_id, (&token).into(), now()).await), Consumed::Refused, "one more use");
     expect_revoked(&**store, &[token], "a single-use token that was used").await;
     expect_active(&**store, &login.tokens, "the pair of a session whose single-use token was used").await;
 }
@@ -32,24 +32,42 @@ pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>) {
 /// no harm.
 pub async fn whatever_else_is_refused(store: &impl TokenStore) {
     let login = Login::opened(store, UserId::generate()).await;
-    assert_eq!(answer(store.consume(TokenId::generate(), now()).await), Consumed::Refused, "an unknown token");
+    let unknown = login.single_use(now());
+    let used = answer(store.consume(unknown.token_id, (&unknown).into(), now()).await);
+    assert_eq!(used, Consumed::Refused, "an unknown token");
     for token in &login.tokens {
-        let used = answer(store.consume(token.token_id, now()).await);
-        assert_eq!(used, Consumed::Refused, "a token of the kind {} used as a single-use token", token.kind);
+        let says = ActiveToken::from(token);
+        for says in [says, ActiveToken { kind: TokenKind::SingleUse, ..says }] {
+            let used = answer(store.consume(token.token_id, says, now()).await);
+            assert_eq!(used, Consumed::Refused, "a token of the kind {} used as a single-use token", token.kind);
+        }
     }
     expect_active(store, &login.tokens, "tokens refused for single use").await;
 
     let token = login.single_use(now());
     let _ = answer(store.record_token(token.clone()).await);
-    let used = answer(store.consume(token.token_id, token.expires_at).await);
+    let says = ActiveToken::from(&token);
+    for other in [
+        ActiveToken { user_id: UserId::generate(), ..says },
+        ActiveToken { session_id: SessionId::generate(), ..says },
+        ActiveToken { expires_at: later(says.expires_at, MILLISECOND), ..says },
+    ] {
+        let used = answer(store.consume(token.token_id, other, now()).await);
+        assert_eq!(used, Consumed::Refused, "a token that says something else than its record");
+    }
+    let used = answer(store.consume(token.token_id, (&token).into(), token.expires_at).await);
     assert_eq!(used, Consumed::Refused, "a single-use token at its expiry");
-    let used = answer(store.consume(token.token_id, earlier(token.expires_at, MILLISECOND)).await);
+    let used = answer(store.consume(token.token_id, (&token).into(), earlier(token.expires_at, MILLISECOND)).await);
     assert_eq!(used, Consumed::Accepted, "a single-use token just before its expiry");
 
     let token = login.single_use(now());
     let _ = answer(store.record_token(token.clone()).await);
     let _ = answer(store.revoke_session(login.id(), now()).await);
-    assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "a revoked session's token");
+    assert_eq!(
+        answer(store.consume(token.token_id, (&token).into(), now()).await),
+        Consumed::Refused,
+        "a revoked session's token"
+    );
 }
 
 /// No token is recorded for a session that is revoked or unknown.
@@ -60,7 +78,11 @@ pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore) {
     for (login, what) in [(revoked, "a revoked session"), (unknown, "an unknown session")] {
         let token = login.single_use(now());
         assert_eq!(answer(store.record_token(token.clone()).await), Admission::Fenced, "a token of {what}");
-        assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "a token of {what} used");
+        assert_eq!(
+            answer(store.consume(token.token_id, (&token).into(), now()).await),
+            Consumed::Refused,
+            "a token of {what} used"
+        );
         expect_not_active(store, &[token], what).await;
     }
 }
@@ -85,7 +107,11 @@ async fn record_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) 
     ];
     tasks.rotate_left(round % 2);
     let ends = at_once(tasks).await;
-    assert_eq!(answer(store.consume(token.token_id, now()).await), Consumed::Refused, "used after a revocation");
+    assert_eq!(
+        answer(store.consume(token.token_id, (&token).into(), now()).await),
+        Consumed::Refused,
+        "used after a revocation"
+    );
     if ends.contains(&Some(Admission::Admitted)) {
         expect_revoked(&*store, &[token], "admitted beside a revocation").await;
     } else {

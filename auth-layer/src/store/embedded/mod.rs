@@ -34,8 +34,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore,
-    UserFence,
+    ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord,
+    TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -148,8 +148,8 @@ impl TokenStore for EmbeddedStore {
         self.writer.run(move |tables| tables.record_token(&token)).await
     }
 
-    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
-        self.writer.run(move |tables| tables.consume(id, now)).await
+    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        self.writer.run(move |tables| tables.consume(id, says, now)).await
     }
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {

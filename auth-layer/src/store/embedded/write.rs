@@ -12,7 +12,8 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
     store::{
-        Admission, Consumed, Purged, Retired, Revoked, Rotated, Rotation, Session, TokenKind, TokenRecord, UserFence,
+        ActiveToken, Admission, Consumed, Purged, Retired, Revoked, Rotated, Rotation, Session, TokenKind, TokenRecord,
+        UserFence,
     },
 };
 
@@ -61,9 +62,9 @@ impl Tables<'_> {
         }
     }
 
-    pub(super) fn consume(&mut self, id: TokenId, now: Timestamp) -> Result<Consumed, Fault> {
+    pub(super) fn consume(&mut self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, Fault> {
         match token(&self.tokens, id)? {
-            Some(held) if held.record.kind == TokenKind::SingleUse && !held.revoked && held.record.expires_at > now => {
+            Some(held) if !held.revoked && says.is_usable((&held.record).into(), now) => {
                 self.put_token(&StoredToken { revoked: true, ..held })?;
                 Ok(Consumed::Accepted)
             }

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     id::TokenId,
-    store::{Admission, Consumed, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenRecord},
+    store::{
+        ActiveToken, Admission, Consumed, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind,
+        TokenRecord,
+    },
 };
 
 impl Records {
@@ -125,12 +128,22 @@ impl Records {
     }
 
     /// One conditional update has one winner. An answer that is lost on the way leaves the token used up.
-    pub(super) async fn consume(self: Arc<Self>, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
+    pub(super) async fn consume(
+        self: Arc<Self>,
+        id: TokenId,
+        says: ActiveToken,
+        now: Timestamp,
+    ) -> Result<Consumed, StoreError> {
+        if says.kind != TokenKind::SingleUse || says.expires_at <= now {
+            return Ok(Consumed::Refused);
+        }
         let usable = doc! {
             "_id": uuid(id),
-            "kind": TokenKind::SingleUse.as_str(),
+            "user_id": uuid(says.user_id),
+            "session_id": uuid(says.session_id),
+            "kind": says.kind.as_str(),
+            "expires_at": date(says.expires_at),
             "revoked": false,
-            "expires_at": { "$gt": date(now) },
         };
         let used = doc! { "$set": { "revoked": true, "consumed_at": date(now) } };
         let consumed = self.tokens.update_one(usable, used).await.map_err(fault("could not use up a token"))?;

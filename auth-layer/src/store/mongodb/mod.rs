@@ -67,8 +67,8 @@ use self::records::Records;
 pub use options::MongoOptions;
 
 use super::{
-    Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord,
-    TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind,
+    TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -190,8 +190,8 @@ impl TokenStore for MongoStore {
         self.run(self.records().record_token(token)).await
     }
 
-    async fn consume(&self, id: TokenId, now: Timestamp) -> Result<Consumed, StoreError> {
-        self.run(self.records().consume(id, now)).await
+    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        self.run(self.records().consume(id, says, now)).await
     }
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {

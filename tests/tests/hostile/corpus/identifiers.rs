@@ -39,18 +39,10 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     for (what, id) in [("nil", Uuid::nil()), ("of ones", Uuid::max()), ("that nobody has", Uuid::new_v4())] {
         let named = |claim| draft.clone().claim(claim, id.to_string()).token();
         group.refused(format!("jti {what}"), named("jti"), not_recorded(good.kind));
-        match good.kind {
-            TokenKind::Access => {
-                group.refused(format!("sub {what}"), named("sub"), not_as_recorded(good.kind));
-                group.refused(format!("sid {what}"), named("sid"), not_as_recorded(good.kind));
-            }
-            TokenKind::Refresh => {
-                group.refused(format!("sub {what}"), named("sub"), not_as_recorded(good.kind));
-                // The session is what a refresh looks up first.
-                group.refused(format!("sid {what}"), named("sid"), not_recorded(good.kind));
-            }
-            // Used up by its id alone: see `single_use`.
-            TokenKind::SingleUse => {}
-        }
+        group.refused(format!("sub {what}"), named("sub"), not_as_recorded(good.kind));
+        // The session is what a refresh looks up first.
+        let session =
+            if good.kind == TokenKind::Refresh { not_recorded(good.kind) } else { not_as_recorded(good.kind) };
+        group.refused(format!("sid {what}"), named("sid"), session);
     }
 }

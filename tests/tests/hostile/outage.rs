@@ -1,0 +1,76 @@
+//! The corpus while the store is down: garbage is still the client's fault (law 8), and what only the store could tell is 503 and
+//! never let in (law 7).
+
+use auth_layer::{AuthError, GrantFault, RefreshError, TokenFault, store::TokenKind};
+
+use crate::{
+    access::is_seen_at_sight,
+    bench::Bench,
+    corpus::{Case, Corpus},
+    door::{Door, bearer},
+};
+
+/// How a check of an access or a single-use token must end. `signature_first` says whether a wrong signature is found before the
+/// store is asked.
+fn assert_ended<T: std::fmt::Debug>(name: &str, ended: &Result<T, AuthError>, case: &Case, signature_first: bool) {
+    let seen = is_seen_at_sight(case.fault) || (signature_first && case.fault == TokenFault::Signature);
+    match ended {
+        Err(AuthError::InvalidToken(fault)) if seen => assert_eq!(*fault, case.fault, "{name}"),
+        Err(AuthError::Unavailable(_)) if !seen => {}
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_the_client_s_fault_with_the_store_down_as_well() {
+    let bench = Bench::new();
+    let mut corpora = Vec::new();
+    for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
+        let good = bench.good(kind).await;
+        corpora.push((kind, Corpus::of(&good), good.eddsa.token()));
+    }
+    bench.store.go_down();
+    for (order, authority) in bench.orders() {
+        let signature_first = order == "signature first";
+        let doors = (Door::new(authority, false), Door::new(authority, true));
+        for (kind, corpus, good) in &corpora {
+            for case in &corpus.cases {
+                let name = format!("{order}, {kind}, {}", case.name);
+                let door = match kind {
+                    TokenKind::Access => {
+                        assert_ended(&name, &authority.verify(&case.token).await, case, signature_first);
+                        &doors.0
+                    }
+                    TokenKind::SingleUse => {
+                        assert_ended(&name, &authority.consume(&case.token).await, case, true);
+                        &doors.1
+                    }
+                    TokenKind::Refresh => {
+                        let seen = is_seen_at_sight(case.fault) || case.fault == TokenFault::Signature;
+                        match authority.refresh(&case.token).await {
+                            Err(RefreshError::InvalidGrant(GrantFault::Token(fault))) if seen => {
+                                assert_eq!(fault, case.fault, "{name}");
+                            }
+                            Err(RefreshError::Unavailable(_)) if !seen => {}
+                            other => panic!("{name}: {other:?}"),
+                        }
+                        continue;
+                    }
+                };
+                if let Some((value, refusal)) = bearer(&case.token).zip(case.answer.refusal())
+                    && is_seen_at_sight(case.fault)
+                {
+                    door.refuses(&name, &[value], refusal, &case.token).await;
+                }
+            }
+            // What is good cannot be known to be: that is no reason to let it in, nor to call it bad.
+            let unavailable = match kind {
+                TokenKind::Access => matches!(authority.verify(good).await, Err(AuthError::Unavailable(_))),
+                TokenKind::SingleUse => matches!(authority.consume(good).await, Err(AuthError::Unavailable(_))),
+                TokenKind::Refresh => matches!(authority.refresh(good).await, Err(RefreshError::Unavailable(_))),
+            };
+            assert!(unavailable, "{order}, {kind}");
+        }
+        assert_eq!((doors.0.entered(), doors.1.entered()), (0, 0), "{order}");
+    }
+}
