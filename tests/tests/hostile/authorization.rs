@@ -133,17 +133,17 @@ async fn where_credentials_are_optional_bad_ones_are_refused_and_none_are_nobody
             let response = door.ask(request).await;
             assert_eq!((response.status.as_u16(), response.body.as_str()), (200, "nobody"), "{name}");
         }
-        let entered = door.entered();
-        for case in Corpus::of(&good).cases {
-            if let Some((value, refusal)) = bearer(&case.token).zip(case.answer.refusal()) {
-                door.refuses(&format!("{order}, {}", case.name), &[value], refusal, &case.token).await;
-            }
-        }
-        assert_eq!(door.entered(), entered, "{order}");
         let request = Request::get("/").header(header::AUTHORIZATION, bearer(&token).unwrap());
         let response = door.ask(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.body, good.eddsa.text("jti"), "{order}: a good token is somebody's");
     }
+    let door = Door::optional(&bench.record_first);
+    for case in Corpus::of(&good).cases {
+        if let Some((value, refusal)) = bearer(&case.token).zip(case.answer.refusal()) {
+            door.refuses(&case.name, &[value], refusal, &case.token).await;
+        }
+    }
+    assert_eq!(door.entered(), 0);
 }
 
 /// Contract §5: tokens in query strings are never read; nor are they looked for anywhere else that is not the header.
