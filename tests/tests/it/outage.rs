@@ -10,7 +10,7 @@ use std::{
 
 use http::StatusCode;
 use tests::{
-    client::{Answer, Client},
+    client::{Answer, Client, Tokens},
     servers::{MongoServer, RedisServer},
 };
 use tokio::task::JoinSet;
@@ -86,6 +86,28 @@ impl Seen {
     }
 }
 
+/// Two nodes under traffic.
+struct Service {
+    nodes: [Client; 2],
+    name: String,
+    good: Tokens,
+    traffic: Traffic,
+    _fleet: Fleet,
+}
+
+impl Service {
+    async fn start(mongodb: &MongoServer, redis: Option<&RedisServer>) -> Self {
+        let fleet = Fleet::on(2, mongodb, redis, &["--local-cache", "0"]).await;
+        let nodes = <[Client; 2]>::from(fleet.clients());
+        let name = username();
+        let good = nodes[0].sign_up(&name, PASSWORD).await.unwrap();
+        let revoked = nodes[0].login(&name, PASSWORD).await.unwrap().tokens();
+        assert_eq!(nodes[0].logout(&revoked.access).await.unwrap().status, StatusCode::NO_CONTENT);
+        let traffic = Traffic::start(&nodes, &good.access, &revoked.access);
+        Self { nodes, name, good, traffic, _fleet: fleet }
+    }
+}
+
 async fn for_a_while() {
     tokio::time::sleep(Duration::from_secs(3)).await;
 }
@@ -103,14 +125,7 @@ async fn recovered(nodes: &[Client], good: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_then_mongodb_are_killed_and_come_back() {
     let (mut mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let fleet = Fleet::on(2, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
-    let (a, b) = fleet.clients();
-    let nodes = [a.clone(), b];
-    let name = username();
-    let good = a.sign_up(&name, PASSWORD).await.unwrap();
-    let revoked = a.login(&name, PASSWORD).await.unwrap().tokens();
-    assert_eq!(a.logout(&revoked.access).await.unwrap().status, StatusCode::NO_CONTENT);
-    let traffic = Traffic::start(&nodes, &good.access, &revoked.access);
+    let Service { nodes, name, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
 
     for_a_while().await;
     let seen = traffic.take();
@@ -125,10 +140,10 @@ async fn redis_then_mongodb_are_killed_and_come_back() {
         assert_eq!((ready.status, &ready.json()["status"]), (StatusCode::OK, &"degraded".into()));
     }
     // Refresh and sign-in are the store's to decide; a logout cannot be promised while Redis cannot be told.
-    let refreshed = a.refresh(&good.refresh).await.unwrap();
+    let refreshed = nodes[0].refresh(&good.refresh).await.unwrap();
     assert_eq!(refreshed.status, StatusCode::OK, "{refreshed:?}");
-    let doomed = a.login(&name, PASSWORD).await.unwrap().tokens();
-    let logout = a.logout(&doomed.access).await.unwrap();
+    let doomed = nodes[0].login(&name, PASSWORD).await.unwrap().tokens();
+    let logout = nodes[0].logout(&doomed.access).await.unwrap();
     assert_eq!(logout.status, StatusCode::SERVICE_UNAVAILABLE, "{logout:?}");
     assert!(logout.header("retry-after").parse::<u64>().is_ok());
     for node in &nodes {
@@ -160,7 +175,7 @@ async fn redis_then_mongodb_are_killed_and_come_back() {
         assert_eq!(ready.json()["status"], "ok", "{ready:?}");
         assert_eq!(node.me(&doomed.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
     }
-    let logout = a.logout(&good.access).await.unwrap();
+    let logout = nodes[0].logout(&good.access).await.unwrap();
     assert_eq!(logout.status, StatusCode::NO_CONTENT, "{logout:?}");
     traffic.end().await;
 }
@@ -168,14 +183,7 @@ async fn redis_then_mongodb_are_killed_and_come_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_hang_are_no_worse_than_servers_that_are_gone() {
     let (mut mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let fleet = Fleet::on(2, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
-    let (a, b) = fleet.clients();
-    let nodes = [a.clone(), b];
-    let name = username();
-    let good = a.sign_up(&name, PASSWORD).await.unwrap();
-    let revoked = a.login(&name, PASSWORD).await.unwrap().tokens();
-    assert_eq!(a.logout(&revoked.access).await.unwrap().status, StatusCode::NO_CONTENT);
-    let traffic = Traffic::start(&nodes, &good.access, &revoked.access);
+    let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
 
     redis.pause();
     for_a_while().await;
@@ -198,14 +206,7 @@ async fn servers_that_hang_are_no_worse_than_servers_that_are_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_mongodb_is_killed_and_comes_back() {
     let mut mongodb = MongoServer::start().await;
-    let fleet = Fleet::on(2, &mongodb, None, &["--local-cache", "0"]).await;
-    let (a, b) = fleet.clients();
-    let nodes = [a.clone(), b];
-    let name = username();
-    let good = a.sign_up(&name, PASSWORD).await.unwrap();
-    let revoked = a.login(&name, PASSWORD).await.unwrap().tokens();
-    assert_eq!(a.logout(&revoked.access).await.unwrap().status, StatusCode::NO_CONTENT);
-    let traffic = Traffic::start(&nodes, &good.access, &revoked.access);
+    let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, None).await;
     mongodb.kill();
     for_a_while().await;
     let seen = traffic.take();
