@@ -33,6 +33,15 @@ enum Token<C> {
     Verified(ClaimSet<C>),
 }
 
+impl<C: CustomClaims> Token<C> {
+    fn verify(self) -> Result<ClaimSet<C>, TokenFault> {
+        match self {
+            Self::Unverified(token) => token.verify(),
+            Self::Verified(claims) => Ok(claims),
+        }
+    }
+}
+
 impl<C: CustomClaims> Authority<C> {
     /// The claims of an access token that is good now: of ours, current, recorded, not revoked, rightly signed.
     ///
@@ -71,9 +80,7 @@ impl<C: CustomClaims> Authority<C> {
         }
         let now = self.now();
         let read = self.read(kind, token).and_then(|unverified| {
-            let claims = &unverified.claims;
-            let id = claims.jti;
-            let says = ActiveToken { user_id: claims.sub, session_id: claims.sid, kind, expires_at: claims.exp };
+            let (id, says) = (unverified.claims.jti, unverified.claims.says(kind));
             // What uses a token up comes last, when nothing else can be wrong with it.
             let verify = kind == TokenKind::SingleUse || inner.settings.check_order == CheckOrder::SignatureFirst;
             let token = if verify { Token::Verified(unverified.verify()?) } else { Token::Unverified(unverified) };
@@ -111,18 +118,20 @@ impl<C: CustomClaims> Authority<C> {
         asking: Asking<C>,
         answer: Result<Standing, StoreError>,
     ) -> Result<Claims<C>, AuthError> {
-        match answer.map_err(AuthError::Unavailable)? {
-            Standing::Status(TokenStatus::Active(record)) if record == asking.says => {}
-            Standing::Status(TokenStatus::Active(_)) => return Err(TokenFault::Mismatch.into()),
-            Standing::Status(TokenStatus::Unknown) => return Err(TokenFault::Unknown.into()),
-            Standing::Status(TokenStatus::Revoked) => return Err(TokenFault::Revoked.into()),
-            Standing::Consumed(Consumed::Accepted) => {}
-            Standing::Consumed(Consumed::Refused) => return Err(TokenFault::Used.into()),
+        match answer {
+            Ok(Standing::Status(TokenStatus::Active(record))) if record == asking.says => {}
+            Ok(Standing::Status(TokenStatus::Active(_))) => return Err(TokenFault::Mismatch.into()),
+            Ok(Standing::Status(TokenStatus::Unknown)) => return Err(TokenFault::Unknown.into()),
+            Ok(Standing::Status(TokenStatus::Revoked)) => return Err(TokenFault::Revoked.into()),
+            Ok(Standing::Consumed(Consumed::Accepted)) => {}
+            Ok(Standing::Consumed(Consumed::Refused)) => return Err(TokenFault::Used.into()),
+            Err(error) => {
+                // Only of a token of ours is the state unknown: a forged one is the client's fault, store or no store.
+                asking.token.verify()?;
+                return Err(AuthError::Unavailable(error));
+            }
         }
-        let claims = Claims::checked(match asking.token {
-            Token::Unverified(token) => token.verify()?,
-            Token::Verified(claims) => claims,
-        });
+        let claims = Claims::checked(asking.token.verify()?);
         if asking.says.kind == TokenKind::Access
             && let Some(local) = &self.inner.local
         {

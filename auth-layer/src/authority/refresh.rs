@@ -42,14 +42,11 @@ impl<C: CustomClaims> Authority<C> {
             let Some((session, status)) = presented.map_err(RefreshError::Unavailable)? else {
                 return Err(RefreshError::refused(TokenFault::Unknown));
             };
-            let owner = (TokenKind::Refresh, claims.sub, claims.sid);
             let fault = match status {
                 TokenStatus::Unknown => Some(TokenFault::Unknown),
                 TokenStatus::Revoked => Some(TokenFault::Revoked),
-                TokenStatus::Active(record) if (record.kind, record.user_id, record.session_id) != owner => {
-                    Some(TokenFault::Mismatch)
-                }
-                TokenStatus::Active(_) => None,
+                TokenStatus::Active(record) if record == claims.says(TokenKind::Refresh) => None,
+                TokenStatus::Active(_) => Some(TokenFault::Mismatch),
             };
             let verdict = session.judge(claims.jti, self.inner.settings.refresh_grace, now);
             if verdict == Verdict::Revoked {

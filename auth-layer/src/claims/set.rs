@@ -10,6 +10,7 @@ use super::Scope;
 use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
+    store::{ActiveToken, TokenKind},
 };
 
 /// The names that custom claims may not take.
@@ -157,6 +158,11 @@ impl RegisteredClaims {
                 None => Scope::empty(),
             },
         })
+    }
+
+    /// What a token of this kind with these claims says that its record must say as well.
+    pub(crate) fn says(&self, kind: TokenKind) -> ActiveToken {
+        ActiveToken { user_id: self.sub, session_id: self.sid, kind, expires_at: self.exp }
     }
 
     /// With its custom claims the claims set; `None` where those are not a `C`.
