@@ -28,6 +28,18 @@
 //! - **One user, two sessions.** Calls of different users share no document, no key and no entry.
 //! - **Faults** are limited to one or two: each scenario says of which kind. More of the same kind lead to the same steps.
 //!
+//! # What it demands
+//!
+//! Three rules came out of the model, not into it. Whether the code has them is for the tests of the code to say; without one
+//! of them the model has a trace that breaks a law:
+//!
+//! - A revocation buries access tokens until no node accepts them any more, which is later than their `exp`
+//!   ([`PassOverLeeway`](broken::Broken::PassOverLeeway)).
+//! - A pair is repeated only once its commit is known to be held by a majority: the primary that says so may be lost, and the
+//!   pair with it ([`RepeatUnconfirmed`](broken::Broken::RepeatUnconfirmed)).
+//! - The fence of a sign-in is read from what a majority holds: an epoch that is lost is counted up to once more
+//!   ([`FenceReadLocally`](broken::Broken::FenceReadLocally)).
+//!
 //! # How it can fail
 //!
 //! [`broken`] takes one rule away, and [`counterexamples`] demands that a law is broken then. So the laws are not true for

@@ -2,7 +2,7 @@
 
 use crate::{
     process::{Cause, IssueAt, Process},
-    state::{Documents, FIRST_SESSION, PAIR_OF_SIGN_IN, Record, Session},
+    state::{Documents, FIRST_SESSION, PAIR_OF_SIGN_IN, Session},
 };
 
 /// What the surroundings of a scenario have or do.
@@ -246,15 +246,13 @@ pub(crate) fn expiry() -> Scenario {
 
 /// Much at once; for a machine that has the time.
 pub(crate) fn everything() -> Scenario {
-    let mut documents = one_session();
-    documents.single_use = Record::Active;
     Scenario {
-        with: &[With::RedisRestarts, With::RedisCutOff, With::Failovers, With::Crashes, With::GraceEnds],
-        documents,
+        with: &[With::RedisRestarts, With::Failovers, With::Crashes, With::GraceEnds],
         faults: 2,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a reuse is punished"],
+        at_least: 1_700_000,
+        crash_points: 13,
         ..Scenario::of([
-            Process::check(0, 0),
             Process::check(1, 1),
             Process::refresh(0, 0, 1),
             Process::refresh(1, 0, 2),
