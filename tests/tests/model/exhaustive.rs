@@ -40,6 +40,11 @@ fn two_refreshes_get_one_child_and_a_revocation_beside_them_covers_it_whoever_di
 }
 
 #[test]
+fn with_a_refresh_token_die_the_tokens_that_descend_from_it() {
+    holds(scenarios::refresh_and_revoke_token());
+}
+
+#[test]
 fn a_failover_neither_makes_a_second_child_nor_a_thief_of_anyone() {
     holds(scenarios::refresh_and_fail_over());
 }

@@ -94,6 +94,8 @@ pub(crate) enum RefreshAt {
 pub(crate) enum Cause {
     /// `Authority::revoke_session` of session 0.
     Session,
+    /// `Authority::revoke_token` of the refresh token of pair 0: with it dies its session.
+    RefreshToken,
     /// `Authority::revoke_user`.
     User,
     /// `Authority::set_user_disabled`.
@@ -102,6 +104,15 @@ pub(crate) enum Cause {
     Theft,
     /// A refresh token of a revoked session was presented: whoever revoked it may have died on the way.
     Finish,
+}
+
+impl Cause {
+    pub(crate) const fn first_step(self) -> RevokeAt {
+        match self {
+            Self::RefreshToken => RevokeAt::Token,
+            Self::Session | Self::User | Self::Disable | Self::Theft | Self::Finish => RevokeAt::Commit,
+        }
+    }
 }
 
 /// A revocation, from its committing document to the node's own cache.
@@ -122,6 +133,8 @@ pub(crate) struct Revoke {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RevokeAt {
+    /// Before the refresh token's own record, where that is what is revoked.
+    Token,
     /// Before the committing document: the session or, with a whole user, the fence.
     Commit,
     /// Before the user's sessions are marked.
@@ -200,7 +213,7 @@ impl Process {
         Self::Revoke(Revoke {
             node,
             cause,
-            at: RevokeAt::Commit,
+            at: cause.first_step(),
             covers: Set::EMPTY,
             doomed: Set::EMPTY,
             epoch: 0,
@@ -236,7 +249,7 @@ impl Process {
         match self {
             Self::Check(check) => check.at != CheckAt::Begin,
             Self::Refresh(refresh) => refresh.at != RefreshAt::Begin,
-            Self::Revoke(revoke) => revoke.at != RevokeAt::Commit,
+            Self::Revoke(revoke) => revoke.at != revoke.cause.first_step(),
             Self::SignIn(sign_in) => sign_in.at != SignInAt::Begin,
             Self::IssueSingleUse(at) => at != IssueAt::Record,
             Self::Consume(consume) => consume.at != ConsumeAt::Begin,

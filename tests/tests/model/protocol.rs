@@ -67,6 +67,7 @@ fn crash_point(process: Process) -> u32 {
         },
         Process::Revoke(revoke) => match revoke.at {
             RevokeAt::Commit => 7,
+            RevokeAt::Token => 30,
             RevokeAt::Sessions => 8,
             RevokeAt::ListSessions => 9,
             RevokeAt::Spare => 10,

@@ -142,6 +142,27 @@ pub(crate) fn refresh_and_revoke() -> Scenario {
     }
 }
 
+/// A refresh and its child's refresh while the first refresh token is revoked, as of RFC 7009, and processes die.
+pub(crate) fn refresh_and_revoke_token() -> Scenario {
+    Scenario {
+        with: &[With::Crashes, With::RedisCutOff],
+        faults: 1,
+        sometimes: &[
+            "a pair is handed out and later revoked",
+            "a revocation succeeds",
+            "a refresh is committed while a revocation is under way",
+        ],
+        at_least: 18_000,
+        crash_points: 10,
+        ..Scenario::of([
+            Process::refresh(0, 0, 1),
+            Process::refresh(1, 1, 2),
+            Process::check(1, 1),
+            Process::revoke(0, Cause::RefreshToken, 1),
+        ])
+    }
+}
+
 /// The same token twice and then its child, with failovers of `MongoDB`.
 pub(crate) fn refresh_and_fail_over() -> Scenario {
     Scenario {

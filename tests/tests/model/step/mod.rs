@@ -7,7 +7,7 @@ mod sign_in;
 mod single_use;
 
 use crate::{
-    process::{Cause, Outcome, Process, Revoke, RevokeAt},
+    process::{Cause, Outcome, Process, Revoke},
     protocol::Protocol,
     scenarios::With,
     set::Set,
@@ -40,7 +40,7 @@ pub(crate) fn fail(state: &mut State, number: u8) {
             Process::Ended(Outcome::Unavailable)
         } else {
             let retries = revoke.retries - 1;
-            Process::Revoke(Revoke { at: RevokeAt::Commit, doomed: Set::EMPTY, retries, ..revoke })
+            Process::Revoke(Revoke { at: revoke.cause.first_step(), doomed: Set::EMPTY, retries, ..revoke })
         };
         forget(state, revoke.node, revoke.covers);
     } else {

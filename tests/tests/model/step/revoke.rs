@@ -15,6 +15,11 @@ impl Call<'_> {
             return self.fail();
         }
         match revoke.at {
+            RevokeAt::Token => {
+                self.state.mongo.primary.refresh[0].revoke();
+                self.revoke_at(revoke, RevokeAt::Commit);
+                self.acknowledge();
+            }
             RevokeAt::Commit => self.commit_revocation(revoke),
             RevokeAt::Sessions => self.mark_sessions(revoke),
             RevokeAt::ListSessions => self.list_sessions(revoke),
@@ -32,7 +37,7 @@ impl Call<'_> {
 
     fn commit_revocation(&mut self, revoke: Revoke) {
         match revoke.cause {
-            Cause::Session | Cause::Theft | Cause::Finish => self.end_session(revoke),
+            Cause::Session | Cause::RefreshToken | Cause::Theft | Cause::Finish => self.end_session(revoke),
             Cause::User | Cause::Disable => {
                 let covers = self.state.history.begun;
                 let primary = &mut self.state.mongo.primary;
@@ -144,7 +149,7 @@ impl Call<'_> {
             history.told_by_all = history.told_by_all.or(revoke.covers);
         }
         self.end(match revoke.cause {
-            Cause::Session | Cause::User | Cause::Disable => Outcome::Revoked,
+            Cause::Session | Cause::RefreshToken | Cause::User | Cause::Disable => Outcome::Revoked,
             Cause::Theft => Outcome::RefusedAsReuse,
             Cause::Finish => Outcome::Refused,
         });
