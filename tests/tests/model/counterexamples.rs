@@ -9,10 +9,11 @@ use crate::{
     scenarios::{self, Scenario},
 };
 
-/// Explores a scenario without a rule until this law is broken.
+/// Explores a scenario without a rule until this law is broken. Depth first, for any trace will do; `spawn_bfs` gives a short
+/// one to read.
 fn breaks(law: Law, scenario: Scenario, without: Broken) {
     let found = HasDiscoveries::AnyOf([law.name()].into());
-    let checker = Protocol::new(scenario, Some(without)).checker().finish_when(found).spawn_bfs().join();
+    let checker = Protocol::new(scenario, Some(without)).checker().finish_when(found).spawn_dfs().join();
     checker.assert_any_discovery(law.name());
 }
 
