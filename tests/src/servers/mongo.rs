@@ -78,7 +78,8 @@ impl MongoServer {
         Self { program, port, replica_set, process, _data: data }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
         self.port
     }
 

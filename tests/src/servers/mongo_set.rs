@@ -61,6 +61,32 @@ impl MongoSet {
         }
     }
 
+    /// Waits until the others have elected a primary after this member was lost.
+    ///
+    /// # Panics
+    ///
+    /// If they elect none.
+    pub async fn until_succeeded(&self, lost: u16) {
+        let begun = Instant::now();
+        loop {
+            for member in self.members.iter().filter(|member| member.port() != lost) {
+                if hello(member.port()).await.is_some_and(|hello| is(&hello, "isWritablePrimary")) {
+                    return;
+                }
+            }
+            self.pause_or_panic(begun).await;
+        }
+    }
+
+    /// One member by its port, to be started or woken again.
+    ///
+    /// # Panics
+    ///
+    /// If there is none on this port.
+    pub fn member(&mut self, port: u16) -> &mut MongoServer {
+        self.members.iter_mut().find(|member| member.port() == port).expect("a member's port")
+    }
+
     /// Waits until all members are there, one of them the primary.
     ///
     /// # Panics
@@ -93,7 +119,7 @@ fn is(hello: &Document, role: &str) -> bool {
 }
 
 async fn hello(port: u16) -> Option<Document> {
-    ask(port, doc! { "hello": 1 }).await
+    timeout(Duration::from_secs(1), ask(port, doc! { "hello": 1 })).await.ok()?
 }
 
 /// Asks one member, whatever its role. None where it does not answer, or refuses.

@@ -204,6 +204,7 @@ async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
             assert!(lost.elapsed() < RECOVERY, "{after}: nothing recorded for {RECOVERY:?}, {unavailable} unavailable");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        println!("after {after}: the first write was recorded in {:?}", lost.elapsed());
         let target = worker.seen(|seen| seen.lives) + WORKERS;
         while worker.seen(|seen| seen.lives) < target {
             assert!(lost.elapsed() < PATIENCE, "{after}: no full lives");
@@ -215,16 +216,20 @@ async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
     for _ in 0..2 {
         mongodb.until_whole().await;
         let deposed = mongodb.primary().await;
+        let port = deposed.port();
         deposed.kill();
+        mongodb.until_succeeded(port).await;
         flows_again("a kill").await;
-        deposed.respawn();
+        mongodb.member(port).respawn();
         mongodb.until_whole().await;
 
         let deposed = mongodb.primary().await;
+        let port = deposed.port();
         deposed.pause();
+        mongodb.until_succeeded(port).await;
         flows_again("a stop").await;
         // It wakes as the primary that it was.
-        deposed.resume();
+        mongodb.member(port).resume();
         flows_again("a rude awakening").await;
     }
 
