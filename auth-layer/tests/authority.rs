@@ -338,3 +338,16 @@ async fn a_purge_keeps_what_could_still_be_accepted() {
     assert_eq!((purged.tokens, purged.sessions), (1, 1));
     assert!(matches!(authority.refresh(&pair.refresh_token).await, Err(RefreshError::InvalidGrant(_))));
 }
+
+/// A token is accepted until its leeway is over, so until then it can be taken back.
+#[tokio::test]
+async fn revoking_a_refresh_token_covers_access_tokens_within_their_leeway() {
+    let clock = clock();
+    let authority = builder(&clock).access_ttl(MINUTE).local_cache(HOUR).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let refresh_id = authority.sessions(pair.user_id).await.unwrap()[0].current.refresh_id;
+    clock.advance(MINUTE + Duration::from_secs(3));
+    assert!(authority.verify(&pair.access_token).await.is_ok(), "it is still accepted");
+    authority.revoke_token(refresh_id).await.unwrap();
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+}

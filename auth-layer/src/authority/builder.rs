@@ -102,7 +102,8 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         self
     }
 
-    /// How much longer than the leeway [`Authority::purge_expired`] keeps what has expired. Default: 5 minutes.
+    /// By how much the clocks of nodes may differ: so much longer than the leeway [`Authority::purge_expired`] keeps what has
+    /// expired, and a revocation covers it. Default: 5 minutes.
     pub fn clock_skew_margin(mut self, margin: Duration) -> Self {
         self.settings.clock_skew_margin = margin;
         self

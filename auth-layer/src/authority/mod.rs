@@ -48,7 +48,7 @@ pub(crate) use check::{Asking, Check};
 use crate::{
     cache::local::LocalCache,
     claims::{CustomClaims, NoCustomClaims},
-    clock::{Clock, Timestamp, whole_millis},
+    clock::{Clock, Timestamp, earlier, whole_millis},
     id::UserId,
     keys::Keyring,
     store::{ErasedStore, Purged, Session, StoreError, TokenStore, within},
@@ -117,9 +117,7 @@ impl<C: CustomClaims> Authority<C> {
     ///
     /// This may take as long as there is to remove: no deadline ends it.
     pub async fn purge_expired(&self) -> Result<Purged, StoreError> {
-        let settings = &self.inner.settings;
-        let margin = settings.leeway.saturating_add(settings.clock_skew_margin);
-        self.inner.store.purge_expired(crate::clock::earlier(self.now(), margin)).await
+        self.inner.store.purge_expired(self.accepted_since()).await
     }
 
     /// Succeeds when the store of record can serve.
@@ -130,6 +128,12 @@ impl<C: CustomClaims> Authority<C> {
     /// The time now, as precisely as every store can keep it.
     fn now(&self) -> Timestamp {
         whole_millis(self.inner.clock.now())
+    }
+
+    /// What expired before this is accepted nowhere: not within the leeway, and by no clock that is wrong within the margin.
+    fn accepted_since(&self) -> Timestamp {
+        let settings = &self.inner.settings;
+        earlier(self.now(), settings.leeway.saturating_add(settings.clock_skew_margin))
     }
 
     async fn bounded<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     claims::{CustomClaims, RegisteredClaims},
-    clock::{Timestamp, later},
+    clock::later,
     jwt::TokenFault,
     store::{Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenStatus, Verdict, within},
 };
@@ -50,7 +50,7 @@ impl<C: CustomClaims> Authority<C> {
             };
             let verdict = session.judge(claims.jti, self.inner.settings.refresh_grace, now);
             if verdict == Verdict::Revoked {
-                self.finish_revocation(&session, now).await;
+                self.finish_revocation(&session).await;
             }
             if let Some(fault) = fault {
                 return Err(RefreshError::refused(fault));
@@ -66,6 +66,11 @@ impl<C: CustomClaims> Authority<C> {
                     }
                 }
                 Verdict::Repeat => {
+                    let current = session.current.refresh_id;
+                    let confirmed = self.inner.store.confirm(session.session_id, current).await;
+                    if confirmed.map_err(RefreshError::Unavailable)? == Rotated::Lost {
+                        continue;
+                    }
                     let signed = self.sign_again(&session, &self.keys());
                     let signed = signed.ok_or(RefreshError::refused(GrantFault::KeyGone))?;
                     return Ok(issued(&session, signed, now));
@@ -108,8 +113,8 @@ impl<C: CustomClaims> Authority<C> {
     /// Repeats the revocation of a session that is revoked. Whoever began it may have died with the access tokens still to be
     /// swept, and nobody asks a second time for the punishment of a reuse. Once the newest access token has expired there is
     /// nothing left to finish.
-    async fn finish_revocation(&self, session: &Session, now: Timestamp) {
-        if now >= later(session.current.access_expires_at, self.inner.settings.leeway) {
+    async fn finish_revocation(&self, session: &Session) {
+        if session.current.access_expires_at < self.accepted_since() {
             return;
         }
         // The answer is the same either way: this token is refused.

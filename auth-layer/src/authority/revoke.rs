@@ -22,8 +22,8 @@ use crate::{
 impl<C: CustomClaims> Authority<C> {
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is no error (§2.2).
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        let now = self.now();
-        let revoked = self.to_the_end(move |store| async move { store.revoke_token(id, now).await }).await;
+        let since = self.accepted_since();
+        let revoked = self.to_the_end(move |store| async move { store.revoke_token(id, since).await }).await;
         self.forget(id.into());
         // With a refresh token die access tokens that were never named here.
         if let Ok(Revoked { access_tokens, .. }) = &revoked {
@@ -36,16 +36,16 @@ impl<C: CustomClaims> Authority<C> {
 
     /// Revokes a session and all its tokens. An unknown session is no error.
     pub async fn revoke_session(&self, session: SessionId) -> Result<(), StoreError> {
-        let now = self.now();
-        let revoked = self.to_the_end(move |store| async move { store.revoke_session(session, now).await }).await;
+        let since = self.accepted_since();
+        let revoked = self.to_the_end(move |store| async move { store.revoke_session(session, since).await }).await;
         self.forget(session.into());
         revoked.map(drop)
     }
 
     /// Revokes all that the user has, but for the session `except`, and refuses every sign-in that has begun and not ended.
     pub async fn revoke_user(&self, user: UserId, except: Option<SessionId>) -> Result<(), StoreError> {
-        let now = self.now();
-        let revoked = self.to_the_end(move |store| async move { store.revoke_user(user, except, now).await }).await;
+        let since = self.accepted_since();
+        let revoked = self.to_the_end(move |store| async move { store.revoke_user(user, except, since).await }).await;
         self.forget(user.into());
         revoked.map(drop)
     }
@@ -53,9 +53,9 @@ impl<C: CustomClaims> Authority<C> {
     /// Disables a user, which revokes all that the user has and refuses every sign-in until the user is enabled again.
     /// Enabling brings nothing back.
     pub async fn set_user_disabled(&self, user: UserId, disabled: bool) -> Result<(), StoreError> {
-        let now = self.now();
+        let since = self.accepted_since();
         let revoked =
-            self.to_the_end(move |store| async move { store.set_user_disabled(user, disabled, now).await }).await;
+            self.to_the_end(move |store| async move { store.set_user_disabled(user, disabled, since).await }).await;
         self.forget(user.into());
         revoked.map(drop)
     }

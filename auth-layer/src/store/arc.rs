@@ -42,6 +42,10 @@ impl<S: TokenStore> TokenStore for Arc<S> {
         S::rotate(self, rotation).await
     }
 
+    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
+        S::confirm(self, session, current).await
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         S::record_token(self, token).await
     }
@@ -50,25 +54,25 @@ impl<S: TokenStore> TokenStore for Arc<S> {
         S::consume(self, id, says, now).await
     }
 
-    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
-        S::revoke_token(self, id, now).await
+    async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
+        S::revoke_token(self, id, since).await
     }
 
-    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        S::revoke_session(self, session, now).await
+    async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
+        S::revoke_session(self, session, since).await
     }
 
     async fn revoke_user(
         &self,
         user: UserId,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        S::revoke_user(self, user, except, now).await
+        S::revoke_user(self, user, except, since).await
     }
 
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
-        S::set_user_disabled(self, user, disabled, now).await
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
+        S::set_user_disabled(self, user, disabled, since).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {

@@ -41,11 +41,12 @@ pub(crate) trait ErasedStore: Send + Sync {
         now: Timestamp,
     ) -> Answer<'_, Option<(Session, TokenStatus)>>;
     fn rotate(&self, rotation: Rotation) -> Answer<'_, Rotated>;
+    fn confirm(&self, session: SessionId, current: TokenId) -> Answer<'_, Rotated>;
     fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission>;
-    fn revoke_token(&self, id: TokenId, now: Timestamp) -> Answer<'_, Revoked>;
-    fn revoke_session(&self, session: SessionId, now: Timestamp) -> Answer<'_, Revoked>;
-    fn revoke_user(&self, user: UserId, except: Option<SessionId>, now: Timestamp) -> Answer<'_, Revoked>;
-    fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Answer<'_, Revoked>;
+    fn revoke_token(&self, id: TokenId, since: Timestamp) -> Answer<'_, Revoked>;
+    fn revoke_session(&self, session: SessionId, since: Timestamp) -> Answer<'_, Revoked>;
+    fn revoke_user(&self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Answer<'_, Revoked>;
+    fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Answer<'_, Revoked>;
     fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>>;
     fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged>;
     fn ping(&self) -> Answer<'_, ()>;
@@ -84,24 +85,28 @@ impl<S: TokenStore> ErasedStore for S {
         Box::pin(TokenStore::rotate(self, rotation))
     }
 
+    fn confirm(&self, session: SessionId, current: TokenId) -> Answer<'_, Rotated> {
+        Box::pin(TokenStore::confirm(self, session, current))
+    }
+
     fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission> {
         Box::pin(TokenStore::record_token(self, token))
     }
 
-    fn revoke_token(&self, id: TokenId, now: Timestamp) -> Answer<'_, Revoked> {
-        Box::pin(TokenStore::revoke_token(self, id, now))
+    fn revoke_token(&self, id: TokenId, since: Timestamp) -> Answer<'_, Revoked> {
+        Box::pin(TokenStore::revoke_token(self, id, since))
     }
 
-    fn revoke_session(&self, session: SessionId, now: Timestamp) -> Answer<'_, Revoked> {
-        Box::pin(TokenStore::revoke_session(self, session, now))
+    fn revoke_session(&self, session: SessionId, since: Timestamp) -> Answer<'_, Revoked> {
+        Box::pin(TokenStore::revoke_session(self, session, since))
     }
 
-    fn revoke_user(&self, user: UserId, except: Option<SessionId>, now: Timestamp) -> Answer<'_, Revoked> {
-        Box::pin(TokenStore::revoke_user(self, user, except, now))
+    fn revoke_user(&self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Answer<'_, Revoked> {
+        Box::pin(TokenStore::revoke_user(self, user, except, since))
     }
 
-    fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Answer<'_, Revoked> {
-        Box::pin(TokenStore::set_user_disabled(self, user, disabled, now))
+    fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Answer<'_, Revoked> {
+        Box::pin(TokenStore::set_user_disabled(self, user, disabled, since))
     }
 
     fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>> {

@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    fn revoke_sessions(&mut self, now: Timestamp, mut doomed: impl FnMut(&Session) -> bool) -> Revoked {
+    fn revoke_sessions(&mut self, since: Timestamp, mut doomed: impl FnMut(&Session) -> bool) -> Revoked {
         let mut revoked = Revoked::default();
         let mut dead = Vec::new();
         for session in self.sessions.values_mut().filter(|session| doomed(session)) {
@@ -66,7 +66,7 @@ impl State {
         }
         for (id, token) in self.tokens.iter_mut().filter(|(_, token)| dead.contains(&token.record.session_id)) {
             token.revoked = true;
-            if token.record.kind == TokenKind::Access && token.record.expires_at > now {
+            if token.record.kind == TokenKind::Access && token.record.expires_at > since {
                 revoked.access_tokens.push((*id, token.record.expires_at));
             }
         }
@@ -124,6 +124,12 @@ impl TokenStore for MemoryStore {
         Ok(Rotated::Committed)
     }
 
+    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
+        let state = self.state();
+        let stands = state.sessions.get(&session).is_some_and(|held| held.is_current(current));
+        Ok(if stands { Rotated::Committed } else { Rotated::Lost })
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         let mut state = self.state();
         match state.sessions.get(&token.session_id) {
@@ -145,37 +151,37 @@ impl TokenStore for MemoryStore {
         }
     }
 
-    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
+    async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         let mut state = self.state();
         let Some(token) = state.tokens.get_mut(&id) else { return Ok(Revoked::default()) };
         token.revoked = true;
         match token.record {
             ActiveToken { kind: TokenKind::Refresh, session_id, .. } => {
-                Ok(state.revoke_sessions(now, |session| session.session_id == session_id))
+                Ok(state.revoke_sessions(since, |session| session.session_id == session_id))
             }
-            ActiveToken { kind: TokenKind::Access, expires_at, .. } if expires_at > now => {
+            ActiveToken { kind: TokenKind::Access, expires_at, .. } if expires_at > since => {
                 Ok(Revoked { access_tokens: vec![(id, expires_at)], sessions: 0 })
             }
             _ => Ok(Revoked::default()),
         }
     }
 
-    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        Ok(self.state().revoke_sessions(now, |held| held.session_id == session))
+    async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
+        Ok(self.state().revoke_sessions(since, |held| held.session_id == session))
     }
 
     async fn revoke_user(
         &self,
         user: UserId,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let mut state = self.state();
         state.fences.entry(user).or_default().epoch += 1;
-        Ok(state.revoke_sessions(now, |session| session.user_id == user && Some(session.session_id) != except))
+        Ok(state.revoke_sessions(since, |session| session.user_id == user && Some(session.session_id) != except))
     }
 
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         let mut state = self.state();
         let fence = state.fences.entry(user).or_default();
         fence.disabled = disabled;
@@ -183,7 +189,7 @@ impl TokenStore for MemoryStore {
             return Ok(Revoked::default());
         }
         fence.epoch += 1;
-        Ok(state.revoke_sessions(now, |session| session.user_id == user))
+        Ok(state.revoke_sessions(since, |session| session.user_id == user))
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {

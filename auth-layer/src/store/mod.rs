@@ -82,6 +82,12 @@ pub trait TokenStore: Send + Sync + 'static {
     /// current refresh token is `rotation.parent`; otherwise changes nothing.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
+    /// Makes sure that `current` is the refresh token of the session's current pair, and that a failover will not change that:
+    /// what [`presented`](Self::presented) has read may still be lost with a primary, and then this pair must not have been
+    /// handed out once more.
+    fn confirm(&self, session: SessionId, current: TokenId)
+    -> impl Future<Output = Result<Rotated, StoreError>> + Send;
+
     /// Records one more token of a session (a single-use token), if the session is there and not revoked.
     fn record_token(&self, token: TokenRecord) -> impl Future<Output = Result<Admission, StoreError>> + Send;
 
@@ -96,13 +102,16 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is a success that
     /// revokes nothing.
-    fn revoke_token(&self, id: TokenId, now: Timestamp) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
+    ///
+    /// Here and in the other revocations: access tokens that expired before `since` need not be named in the answer, since
+    /// nobody accepts them. The caller has taken leeway and margin off.
+    fn revoke_token(&self, id: TokenId, since: Timestamp) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
     /// Revokes a session and every token of it. An unknown session is a success that revokes nothing.
     fn revoke_session(
         &self,
         session: SessionId,
-        now: Timestamp,
+        since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
     /// Raises the user's fence and revokes every session of the user, but for `except`, with every token of them.
@@ -110,7 +119,7 @@ pub trait TokenStore: Send + Sync + 'static {
         &self,
         user: UserId,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
     /// Disables the user, which revokes as [`revoke_user`](Self::revoke_user) does and fences every sign-in, until enabled
@@ -119,7 +128,7 @@ pub trait TokenStore: Send + Sync + 'static {
         &self,
         user: UserId,
         disabled: bool,
-        now: Timestamp,
+        since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
     /// The user's sessions that are neither revoked nor expired at `now`, the newest first.
@@ -166,7 +175,7 @@ pub struct Rotation {
     pub now: Timestamp,
 }
 
-/// How a rotation ended.
+/// How a rotation, or the confirmation of one, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Rotated {
@@ -190,7 +199,7 @@ pub enum Consumed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Revoked {
-    /// The access tokens that it covers and that have not expired, with their expiry: what a cache may hold as active. It
+    /// The access tokens that it covers and that may still be accepted, with their expiry: what a cache may hold as active. It
     /// names those that an earlier call revoked, too, so that a retry repeats all that the first try may have left undone.
     pub access_tokens: Vec<(TokenId, Timestamp)>,
     /// How many sessions this call turned from active to revoked.

@@ -116,6 +116,11 @@ impl Session {
         }
     }
 
+    /// Whether it lives and this is its current refresh token.
+    pub(crate) fn is_current(&self, refresh: TokenId) -> bool {
+        !self.revoked && self.current.refresh_id == refresh
+    }
+
     /// When the newest refresh token expires: the session is over then, unless it is refreshed.
     pub fn expires_at(&self) -> Timestamp {
         self.current.refresh_expires_at

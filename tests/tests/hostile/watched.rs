@@ -87,6 +87,10 @@ impl TokenStore for Watched {
         self.writing()?.rotate(rotation).await
     }
 
+    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
+        self.reading().confirm(session, current).await
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         self.writing()?.record_token(token).await
     }

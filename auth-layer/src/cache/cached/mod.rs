@@ -62,16 +62,16 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
     async fn revoke(
         &self,
         record: impl Future<Output = Result<Revoked, StoreError>>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let revoked = record.await?;
         if revoked.access_tokens.is_empty() {
             return Ok(revoked);
         }
-        match self.cache.bury(&revoked.access_tokens, now).await {
+        match self.cache.bury(&revoked.access_tokens, since).await {
             Ok(()) => Ok(revoked),
             Err(error) => {
-                self.pending.add(&self.cache, &revoked.access_tokens, now);
+                self.pending.add(&self.cache, &revoked.access_tokens, since);
                 Err(StoreError::unavailable("recorded as revoked, but the shared cache could not be told", error))
             }
         }
@@ -146,6 +146,10 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         self.store.rotate(rotation).await
     }
 
+    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
+        self.store.confirm(session, current).await
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         self.store.record_token(token).await
     }
@@ -154,25 +158,25 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         self.store.consume(id, says, now).await
     }
 
-    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(self.store.revoke_token(id, now), now).await
+    async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.revoke(self.store.revoke_token(id, since), since).await
     }
 
-    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(self.store.revoke_session(session, now), now).await
+    async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.revoke(self.store.revoke_session(session, since), since).await
     }
 
     async fn revoke_user(
         &self,
         user: UserId,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.revoke(self.store.revoke_user(user, except, now), now).await
+        self.revoke(self.store.revoke_user(user, except, since), since).await
     }
 
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(self.store.set_user_disabled(user, disabled, now), now).await
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.revoke(self.store.set_user_disabled(user, disabled, since), since).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {

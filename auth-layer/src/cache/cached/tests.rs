@@ -14,8 +14,9 @@ use tokio::{
 
 use super::*;
 use crate::{
-    Authority,
+    AuthError, Authority, Grant, TokenFault,
     claims::Scope,
+    clock::ManualClock,
     keys::{Keyring, SigningKey},
     store::{ActiveToken, MemoryStore, Pair, StoreErrorKind},
 };
@@ -372,4 +373,26 @@ async fn a_revocation_is_finished_though_its_caller_has_gone() {
     while cache.held(session.current.access_id) != Some(Held::Dead) {
         tokio::task::yield_now().await;
     }
+}
+
+/// A token is accepted until its leeway is over, and longer on a node whose clock is behind: so until then it is buried.
+#[tokio::test]
+async fn a_revocation_buries_tokens_within_their_leeway() {
+    let clock = ManualClock::starting_at(chrono::Utc::now());
+    let cached = Arc::new(Cached::new(MemoryStore::new(), Scripted::default()));
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&cached))
+        .access_ttl(Duration::from_mins(1))
+        .clock(clock.clone())
+        .build();
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    let pair = authority.sign_in(sign_in, Grant::new("web")).await.unwrap();
+    clock.advance(Duration::from_secs(59));
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    clock.advance(Duration::from_secs(3));
+    assert!(authority.verify(&pair.access_token).await.is_ok(), "it is still accepted, and the cache calls it active");
+    authority.revoke_session(claims.sid).await.unwrap();
+    assert_eq!(cached.cache().held(claims.jti), Some(Held::Dead));
+    let refused = authority.verify(&pair.access_token).await;
+    assert!(matches!(refused, Err(AuthError::InvalidToken(TokenFault::Revoked))), "{refused:?}");
 }

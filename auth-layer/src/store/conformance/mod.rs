@@ -48,6 +48,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     refresh::only_the_current_token_rotates(&**store).await;
     refresh::one_parent_has_one_child(store).await;
     refresh::twins_leave_the_child_alive(store).await;
+    refresh::the_current_pair_is_confirmed(&**store).await;
     refresh::revoked_sessions_do_not_rotate(&**store).await;
     refresh::revoking_finds_every_refresh(store).await;
 

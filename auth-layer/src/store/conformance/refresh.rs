@@ -99,6 +99,25 @@ pub async fn twins_leave_the_child_alive<S: TokenStore>(store: &Arc<S>) {
     expect_active(&**store, &rotation.tokens, "the child that all brought").await;
 }
 
+/// A session's current pair can be confirmed as long as it is that and the session lives, and is the same afterwards.
+pub async fn the_current_pair_is_confirmed(store: &impl TokenStore) {
+    let mut login = Login::opened(store, UserId::generate()).await;
+    let parent = login.refresh();
+    let confirm = async |refresh| answer(store.confirm(login.id(), refresh).await);
+    assert_eq!(confirm(parent).await, Rotated::Committed, "the first pair");
+    assert_eq!(confirm(login.access()).await, Rotated::Lost, "an access token is no refresh token");
+    assert_eq!(held(store, &login).await, login.session, "a session after a confirmation");
+    let unknown = Login::new(UserId::generate(), now());
+    assert_eq!(answer(store.confirm(unknown.id(), unknown.refresh()).await), Rotated::Lost, "no session");
+
+    login.rotate(store, now()).await;
+    let confirm = async |refresh| answer(store.confirm(login.id(), refresh).await);
+    assert_eq!(confirm(parent).await, Rotated::Lost, "a pair that was replaced");
+    assert_eq!(confirm(login.refresh()).await, Rotated::Committed, "the pair that replaced it");
+    let _ = answer(store.revoke_session(login.id(), now()).await);
+    assert_eq!(confirm(login.refresh()).await, Rotated::Lost, "a pair of a revoked session");
+}
+
 /// A rotation in a revoked session is lost, and leaves nothing active.
 pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
     let login = Login::opened(store, UserId::generate()).await;

@@ -144,6 +144,13 @@ impl TokenStore for EmbeddedStore {
         self.writer.run(move |tables| tables.rotate(&rotation)).await
     }
 
+    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
+        self.read(|tables| {
+            let stands = tables.session(session)?.is_some_and(|held| held.session.is_current(current));
+            Ok(if stands { Rotated::Committed } else { Rotated::Lost })
+        })
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         self.writer.run(move |tables| tables.record_token(&token)).await
     }
@@ -152,25 +159,25 @@ impl TokenStore for EmbeddedStore {
         self.writer.run(move |tables| tables.consume(id, says, now)).await
     }
 
-    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writer.run(move |tables| tables.revoke_token(id, now)).await
+    async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.writer.run(move |tables| tables.revoke_token(id, since)).await
     }
 
-    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writer.run(move |tables| tables.revoke_session(session, now)).await
+    async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.writer.run(move |tables| tables.revoke_session(session, since)).await
     }
 
     async fn revoke_user(
         &self,
         user: UserId,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.writer.run(move |tables| tables.revoke_user(user, except, now)).await
+        self.writer.run(move |tables| tables.revoke_user(user, except, since)).await
     }
 
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writer.run(move |tables| tables.set_disabled(user, disabled, now)).await
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.writer.run(move |tables| tables.set_disabled(user, disabled, since)).await
     }
 
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {

@@ -42,7 +42,7 @@ impl Tables<'_> {
         let Some(StoredSession { mut session, kept_until }) = session(&self.sessions, rotation.session_id)? else {
             return Ok(Rotated::Lost);
         };
-        if session.revoked || session.current.refresh_id != rotation.parent {
+        if !session.is_current(rotation.parent) {
             return Ok(Rotated::Lost);
         }
         session.current = rotation.child.clone();
@@ -72,21 +72,21 @@ impl Tables<'_> {
         }
     }
 
-    pub(super) fn revoke_token(&mut self, id: TokenId, now: Timestamp) -> Result<Revoked, Fault> {
+    pub(super) fn revoke_token(&mut self, id: TokenId, since: Timestamp) -> Result<Revoked, Fault> {
         let mut revoked = Revoked::default();
         if let Some(held) = token(&self.tokens, id)? {
             let session = held.record.session_id;
             if held.record.kind == TokenKind::Refresh {
-                return self.revoke_session(session, now);
+                return self.revoke_session(session, since);
             }
-            self.kill(held, now, &mut revoked)?;
+            self.kill(held, since, &mut revoked)?;
         }
         Ok(revoked)
     }
 
-    pub(super) fn revoke_session(&mut self, id: SessionId, now: Timestamp) -> Result<Revoked, Fault> {
+    pub(super) fn revoke_session(&mut self, id: SessionId, since: Timestamp) -> Result<Revoked, Fault> {
         let mut revoked = Revoked::default();
-        self.end(id, now, &mut revoked)?;
+        self.end(id, since, &mut revoked)?;
         Ok(revoked)
     }
 
@@ -94,18 +94,18 @@ impl Tables<'_> {
         &mut self,
         user: UserId,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, Fault> {
         let fence = fence(&self.fences, user)?;
         self.raise(user, fence)?;
-        self.end_all(user, except, now)
+        self.end_all(user, except, since)
     }
 
-    pub(super) fn set_disabled(&mut self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, Fault> {
+    pub(super) fn set_disabled(&mut self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, Fault> {
         let fence = UserFence { disabled, ..fence(&self.fences, user)? };
         if disabled {
             self.raise(user, fence)?;
-            return self.end_all(user, None, now);
+            return self.end_all(user, None, since);
         }
         self.fences.insert(user.as_bytes(), encode_fence(fence).as_slice())?;
         Ok(Revoked::default())
@@ -143,18 +143,18 @@ impl Tables<'_> {
         Ok(())
     }
 
-    fn end_all(&mut self, user: UserId, except: Option<SessionId>, now: Timestamp) -> Result<Revoked, Fault> {
+    fn end_all(&mut self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Result<Revoked, Fault> {
         let mut revoked = Revoked::default();
         for id in members(&self.user_sessions, user)? {
             if Some(id) != except {
-                self.end(id, now, &mut revoked)?;
+                self.end(id, since, &mut revoked)?;
             }
         }
         Ok(revoked)
     }
 
     /// Revokes a session and its tokens, also those of one that is revoked already.
-    fn end(&mut self, id: SessionId, now: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
+    fn end(&mut self, id: SessionId, since: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
         if let Some(mut held) = session(&self.sessions, id)?
             && !held.session.revoked
         {
@@ -164,14 +164,14 @@ impl Tables<'_> {
         }
         for id in members(&self.session_tokens, id)? {
             if let Some(held) = token(&self.tokens, id)? {
-                self.kill(held, now, revoked)?;
+                self.kill(held, since, revoked)?;
             }
         }
         Ok(())
     }
 
-    fn kill(&mut self, mut held: StoredToken, now: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
-        if held.record.kind == TokenKind::Access && held.record.expires_at > now {
+    fn kill(&mut self, mut held: StoredToken, since: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
+        if held.record.kind == TokenKind::Access && held.record.expires_at > since {
             revoked.access_tokens.push((held.record.token_id, held.record.expires_at));
         }
         if !held.revoked {

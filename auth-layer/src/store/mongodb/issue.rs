@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::TokenId,
+    id::{SessionId, TokenId},
     store::{
         ActiveToken, Admission, Consumed, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind,
         TokenRecord,
@@ -113,6 +113,14 @@ impl Records {
             }
         }
         Ok(Rotated::Lost)
+    }
+
+    /// A write of the majority that matches what was read. It counts, so that it is no mere read.
+    pub(super) async fn confirm(self: Arc<Self>, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
+        let stands = doc! { "_id": uuid(session), "revoked": false, "current.refresh_id": uuid(current) };
+        let confirmed = self.sessions.update_one(stands, doc! { "$inc": { "repeats": 1_i64 } }).await;
+        let confirmed = confirmed.map_err(fault("could not confirm a pair"))?;
+        Ok(if confirmed.matched_count == 1 { Rotated::Committed } else { Rotated::Lost })
     }
 
     /// The token, then the commit on its session, which counts it.

@@ -186,6 +186,10 @@ impl TokenStore for MongoStore {
         self.run(self.records().rotate(rotation)).await
     }
 
+    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
+        self.run(self.records().confirm(session, current)).await
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         self.run(self.records().record_token(token)).await
     }
@@ -194,26 +198,26 @@ impl TokenStore for MongoStore {
         self.run(self.records().consume(id, says, now)).await
     }
 
-    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.run(self.records().revoke_token(id, now)).await
+    async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.run(self.records().revoke_token(id, since)).await
     }
 
-    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.run(self.records().revoke_session(session, now)).await
+    async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.run(self.records().revoke_session(session, since)).await
     }
 
     async fn revoke_user(
         &self,
         user: UserId,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.run(self.records().revoke_user(user, except, now)).await
+        self.run(self.records().revoke_user(user, except, since)).await
     }
 
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         if disabled {
-            self.run(self.records().disable_user(user, now)).await
+            self.run(self.records().disable_user(user, since)).await
         } else {
             self.run(self.records().enable_user(user)).await
         }

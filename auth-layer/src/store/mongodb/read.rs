@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bson::doc;
 use futures_util::{TryStreamExt, future::try_join};
+use mongodb::options::ReadConcern;
 
 use super::{
     document::{SessionDocument, StatusDocument, date, uuid},
@@ -21,8 +22,11 @@ impl Records {
         self.lookup(id).await
     }
 
+    /// As a majority has it: an epoch that is rolled back with a lost primary comes round a second time, and a sign-in that
+    /// read it the first time must not pass for one that began the second. An epoch that is too old is merely fenced.
     pub(super) async fn user_fence(self: Arc<Self>, user: UserId) -> Result<UserFence, StoreError> {
-        let found = self.subjects.find_one(doc! { "_id": uuid(user) }).max_time(self.limit).await;
+        let found = self.subjects.find_one(doc! { "_id": uuid(user) }).read_concern(ReadConcern::majority());
+        let found = found.max_time(self.limit).await;
         found
             .map_err(fault("could not read a user's fence"))?
             .map_or(Ok(UserFence::default()), |subject| subject.fence())

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Records {
-    pub(super) async fn revoke_token(self: Arc<Self>, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
+    pub(super) async fn revoke_token(self: Arc<Self>, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         let found = self
             .tokens
             .clone_with_type::<StatusDocument>()
@@ -28,8 +28,8 @@ impl Records {
         let Some(found) = found.map_err(fault("could not revoke a token"))? else { return Ok(Revoked::default()) };
         let token = found.record()?;
         match token.kind {
-            TokenKind::Refresh => self.revoke_session(token.session_id, now).await,
-            TokenKind::Access if token.expires_at > now => {
+            TokenKind::Refresh => self.revoke_session(token.session_id, since).await,
+            TokenKind::Access if token.expires_at > since => {
                 Ok(Revoked { access_tokens: vec![(id, token.expires_at)], sessions: 0 })
             }
             TokenKind::Access | TokenKind::SingleUse => Ok(Revoked::default()),
@@ -39,12 +39,12 @@ impl Records {
     pub(super) async fn revoke_session(
         self: Arc<Self>,
         session: SessionId,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let live = doc! { "_id": uuid(session), "revoked": { "$ne": true } };
         let ended = self.sessions.update_one(live, dead()).await.map_err(fault("could not revoke a session"))?;
         // Also where the session was dead before: an earlier try may have stopped here.
-        let access_tokens = self.sweep(doc! { "session_id": uuid(session) }, now).await?;
+        let access_tokens = self.sweep(doc! { "session_id": uuid(session) }, since).await?;
         Ok(Revoked { access_tokens, sessions: ended.modified_count })
     }
 
@@ -52,16 +52,16 @@ impl Records {
         self: Arc<Self>,
         user: UserId,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let epoch = self.raise_fence(user, doc! { "$inc": { "epoch": 1_i64 } }).await?;
-        self.revoke_before(user, epoch, except, now).await
+        self.revoke_before(user, epoch, except, since).await
     }
 
-    pub(super) async fn disable_user(self: Arc<Self>, user: UserId, now: Timestamp) -> Result<Revoked, StoreError> {
+    pub(super) async fn disable_user(self: Arc<Self>, user: UserId, since: Timestamp) -> Result<Revoked, StoreError> {
         let step = doc! { "$inc": { "epoch": 1_i64 }, "$set": { "disabled": true } };
         let epoch = self.raise_fence(user, step).await?;
-        self.revoke_before(user, epoch, None, now).await
+        self.revoke_before(user, epoch, None, since).await
     }
 
     pub(super) async fn enable_user(self: Arc<Self>, user: UserId) -> Result<Revoked, StoreError> {
@@ -94,7 +94,7 @@ impl Records {
         user: UserId,
         epoch: i64,
         except: Option<SessionId>,
-        now: Timestamp,
+        since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let user = uuid(user);
         let except = except.map(uuid);
@@ -115,7 +115,7 @@ impl Records {
             .into_iter()
             .filter(|session| Some(session) != except.as_ref() && !spared.contains(session))
             .collect();
-        let access_tokens = self.sweep(doc! { "user_id": user, "session_id": { "$in": doomed } }, now).await?;
+        let access_tokens = self.sweep(doc! { "user_id": user, "session_id": { "$in": doomed } }, since).await?;
         Ok(Revoked { access_tokens, sessions })
     }
 
@@ -133,7 +133,7 @@ impl Records {
     }
 
     /// Revokes the tokens that match, then lists the access tokens among them that have not expired, whoever revoked them.
-    async fn sweep(&self, tokens: Document, now: Timestamp) -> Result<Vec<(TokenId, Timestamp)>, StoreError> {
+    async fn sweep(&self, tokens: Document, since: Timestamp) -> Result<Vec<(TokenId, Timestamp)>, StoreError> {
         let what = "could not list the access tokens that were revoked";
         let mut live = tokens.clone();
         live.insert("revoked", doc! { "$ne": true });
@@ -141,7 +141,7 @@ impl Records {
 
         let mut listed = tokens;
         listed.insert("kind", TokenKind::Access.as_str());
-        listed.insert("expires_at", doc! { "$gt": date(now) });
+        listed.insert("expires_at", doc! { "$gt": date(since) });
         let found = self
             .tokens
             .clone_with_type::<AccessDocument>()
