@@ -15,6 +15,7 @@ use tokio::{
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    patience: usize,
 }
 
 /// An answer, read to its end.
@@ -50,7 +51,20 @@ impl Client {
             .timeout(Duration::from_secs(30))
             .build()
             .expect("the client's settings are valid");
-        Self { base: url.trim_end_matches('/').to_owned(), http }
+        Self { base: url.trim_end_matches('/').to_owned(), http, patience: 0 }
+    }
+
+    /// The same, which asks again where the answer is "unavailable", as it may be on a machine that has too much to do. Not for
+    /// what must not be asked twice.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self { patience: 20, ..self.clone() }
+    }
+
+    /// The same, which takes the first answer.
+    #[must_use]
+    pub fn hasty(&self) -> Self {
+        Self { patience: 0, ..self.clone() }
     }
 
     /// A request that is yet to be sent, for what the methods below do not say.
@@ -120,6 +134,22 @@ impl Client {
     }
 
     async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> reqwest::Result<Answer> {
+        for _ in 0..self.patience {
+            let answer = self.send_once(method.clone(), path, token, body).await?;
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+                return Ok(answer);
+            }
+        }
+        self.send_once(method, path, token, body).await
+    }
+
+    async fn send_once(
         &self,
         method: Method,
         path: &str,

@@ -79,7 +79,7 @@ impl Stage {
 
     /// A client of the other one.
     fn second(&self) -> Client {
-        Client::new(self.second.url())
+        Client::new(self.second.url()).patient()
     }
 
     async fn subject(&self) -> Subject {

@@ -30,8 +30,7 @@
 //!
 //! # What it demands
 //!
-//! Three rules came out of the model, not into it. Whether the code has them is for the tests of the code to say; without one
-//! of them the model has a trace that breaks a law:
+//! Three rules came out of the model, not into it: the code had not got them, and got them when a trace showed how a law breaks:
 //!
 //! - A revocation buries access tokens until no node accepts them any more, which is later than their `exp`
 //!   ([`PassOverLeeway`](broken::Broken::PassOverLeeway)).

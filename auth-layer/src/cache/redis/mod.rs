@@ -18,8 +18,9 @@
 //!
 //! What is left is bounded by [`RedisOptions::active_ttl`]: a node whose connection still leads to a primary that was
 //! deposed may be told "active" until [the next check](#health) finds that it cannot be written to, and by
-//! entries that end on their own. An eviction policy that drops tombstones (`allkeys-*`) opens a window as long as one
-//! lookup in the store of record; use `noeviction` or `volatile-ttl`.
+//! entries that end on their own. Under a `maxmemory-policy` other than `noeviction` a full Redis drops tombstones, and a fill
+//! that was under way at that moment may then stand until its end; use `noeviction`, under which it takes no more entries and the
+//! store of record answers.
 //!
 //! **In a cluster** the client moves between nodes by itself, so that an entry is bound to no process and a fill to no
 //! connection: after a failover that lost a tombstone an active entry may stand until its end, `active_ttl` at most. The
