@@ -47,10 +47,13 @@
 //! The driver has no time limit for an operation as a whole and does not want its futures dropped. Each operation runs as
 //! a task of its own and the caller waits for it no longer than [`MongoOptions::operation_timeout`]; nor does a caller who goes away
 //! cost a pooled connection. A revocation that timed out goes on, and calling it again is safe.
+//!
+//! Lookups of single tokens share their tasks as they share their round trips: see `lookup`, in this folder.
 
 mod document;
 mod fault;
 mod issue;
+mod lookup;
 mod options;
 mod purge;
 mod read;
@@ -157,7 +160,7 @@ async fn within<T: Send + 'static>(
 
 impl TokenStore for MongoStore {
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        self.run(self.records().token_status(id)).await
+        self.records.token_status(id).await
     }
 
     async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {

@@ -7,19 +7,20 @@ use futures_util::{TryStreamExt, future::try_join};
 use mongodb::options::ReadConcern;
 
 use super::{
-    document::{SessionDocument, StatusDocument, date, uuid},
+    document::{SessionDocument, date, uuid},
     fault::fault,
     records::Records,
 };
 use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
-    store::{Session, StoreError, TokenStatus, UserFence},
+    store::{Session, StoreError, TokenStatus, UserFence, within},
 };
 
 impl Records {
-    pub(super) async fn token_status(self: Arc<Self>, id: TokenId) -> Result<TokenStatus, StoreError> {
-        self.lookup(id).await
+    /// Needs no task of its own, unlike the others: the round trip that it shares is one. It has its own time limit.
+    pub(super) async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        within(self.limit, self.lookups.status(id)).await
     }
 
     /// As a majority has it: an epoch that is rolled back with a lost primary comes round a second time, and a sign-in that
@@ -39,7 +40,7 @@ impl Records {
         refresh: TokenId,
         now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        let (session, token) = try_join(self.session(session, now), self.lookup(refresh)).await?;
+        let (session, token) = try_join(self.session(session, now), self.lookups.status(refresh)).await?;
         Ok(session.map(|session| (session, token)))
     }
 
@@ -67,18 +68,5 @@ impl Records {
         let found = self.sessions.aggregate(pipeline).with_type::<SessionDocument>().max_time(self.limit).await;
         let found = found.map_err(fault(what))?.try_next().await.map_err(fault(what))?;
         found.map(|document| document.seen_at(now)).transpose()
-    }
-
-    async fn lookup(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        let found = self
-            .tokens
-            .clone_with_type::<StatusDocument>()
-            .find_one(doc! { "_id": uuid(id) })
-            .projection(doc! { "_id": 0, "user_id": 1, "session_id": 1, "kind": 1, "expires_at": 1, "revoked": 1 })
-            .max_time(self.limit)
-            .await;
-        found
-            .map_err(fault("could not read a token's record"))?
-            .map_or(Ok(TokenStatus::Unknown), |token| token.status())
     }
 }

@@ -7,13 +7,18 @@ use mongodb::{
     options::{Acknowledgment, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern},
 };
 
-use super::document::{SessionDocument, SubjectDocument, TokenDocument};
+use super::{
+    document::{SessionDocument, SubjectDocument, TokenDocument},
+    lookup::{FindTokens, Lookups},
+};
 
 /// The collections. Each operation is a method on a shared pointer to this, so that it can run on as a task.
 pub(super) struct Records {
     pub(super) tokens: Collection<TokenDocument>,
     pub(super) sessions: Collection<SessionDocument>,
     pub(super) subjects: Collection<SubjectDocument>,
+    /// Reads single tokens, many at a time.
+    pub(super) lookups: Lookups<FindTokens>,
     /// How long the server may take over one read.
     pub(super) limit: Duration,
 }
@@ -25,7 +30,9 @@ impl Records {
             .read_concern(read_concern())
             .write_concern(write_concern(Some(limit)))
             .build();
+        let lookups = FindTokens::new(database.collection_with_options("tokens", options.clone()), limit);
         Self {
+            lookups: Lookups::new(lookups),
             tokens: database.collection_with_options("tokens", options.clone()),
             sessions: database.collection_with_options("sessions", options.clone()),
             subjects: database.collection_with_options("subjects", options),
