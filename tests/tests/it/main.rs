@@ -9,6 +9,7 @@ mod grpc;
 mod harness;
 mod kill_nine;
 mod life;
+mod lookups;
 mod outage;
 mod races;
 mod redis_cache;

@@ -1,0 +1,238 @@
+//! Lookups of tokens in MongoDB share round trips, and no answer is worse for it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use auth_layer::{
+    TokenId,
+    store::{
+        StoreError, StoreErrorKind, TokenStatus, TokenStore,
+        mongodb::{MongoOptions, MongoStore},
+    },
+};
+use bson::{Binary, Bson, DateTime, Document, RawDocumentBuf, Uuid, doc};
+use chrono::Utc;
+use futures_util::{TryStreamExt, future::join_all};
+use mongodb::Collection;
+use tests::servers::{self, MongoServer};
+
+async fn store() -> MongoStore {
+    let database = servers::mongodb().await;
+    MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap()
+}
+
+fn id() -> (TokenId, Uuid) {
+    let id = TokenId::generate();
+    (id, Uuid::from_bytes(*id.as_bytes()))
+}
+
+/// A token's document as it is issued.
+fn issued(id: Uuid) -> Document {
+    let now = DateTime::now();
+    doc! {
+        "_id": id, "user_id": Uuid::new(), "session_id": Uuid::new(), "kind": "access", "issued_at": now,
+        "expires_at": DateTime::from_millis(now.timestamp_millis() + 900_000), "revoked": false,
+    }
+}
+
+fn with(id: Uuid, field: &str, value: impl Into<Bson>) -> Document {
+    let mut document = issued(id);
+    document.insert(field, value);
+    document
+}
+
+/// All at once, each in a task of its own.
+async fn statuses(store: &MongoStore, ids: &[TokenId]) -> Vec<Result<TokenStatus, StoreError>> {
+    let tasks = ids.iter().map(|&id| {
+        let store = store.clone();
+        tokio::spawn(async move { store.token_status(id).await })
+    });
+    join_all(tasks).await.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everyone_gets_the_answer_of_its_own_token() {
+    const EACH: usize = 60;
+    let store = store().await;
+    let tokens = store.database().collection::<Document>("tokens");
+    let mut expected = Vec::new();
+    let mut documents = Vec::new();
+    for round in 0..EACH {
+        let (active, revoked, unknown, odd) = (id(), id(), id(), id());
+        documents.push(issued(active.1));
+        documents.push(with(revoked.1, "revoked", true));
+        let text = Uuid::new().to_string();
+        let generic = Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![7; 16] };
+        documents.push(match round % 4 {
+            0 => with(odd.1, "revoked", "false"),
+            1 => with(odd.1, "user_id", text),
+            2 => with(odd.1, "session_id", generic),
+            _ => doc! { "_id": odd.1, "revoked": false },
+        });
+        expected.extend([(active.0, "active"), (revoked.0, "revoked"), (unknown.0, "unknown"), (odd.0, "corrupt")]);
+    }
+    tokens.insert_many(&documents).await.unwrap();
+    // Each is asked for more than once, so that answers are shared as well.
+    let expected = expected.repeat(3);
+    let ids: Vec<TokenId> = expected.iter().map(|(id, _)| *id).collect();
+    for ((id, expected), answer) in expected.iter().zip(statuses(&store, &ids).await) {
+        let seen = match &answer {
+            Ok(TokenStatus::Active(token)) => {
+                let document =
+                    documents.iter().find(|document| document["_id"] == Uuid::from_bytes(*id.as_bytes()).into());
+                let owner = document.unwrap()["user_id"].clone();
+                assert_eq!(owner, Uuid::from_bytes(*token.user_id.as_bytes()).into(), "another token's answer");
+                "active"
+            }
+            Ok(TokenStatus::Revoked) => "revoked",
+            Ok(TokenStatus::Unknown) => "unknown",
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => "corrupt",
+            Err(error) => panic!("{error:?}"),
+        };
+        assert_eq!(seen, *expected);
+    }
+}
+
+/// How many tokens each command asked for that looked tokens up.
+async fn profiled(store: &MongoStore) -> Vec<usize> {
+    let database = store.database();
+    let finds = doc! { "ns": format!("{}.tokens", database.name()), "command.find": "tokens" };
+    let seen: Vec<Document> =
+        database.collection("system.profile").find(finds).await.unwrap().try_collect().await.unwrap();
+    let asked = seen.iter().map(|profile| profile.get_document("command").unwrap().get_document("filter").unwrap());
+    asked.map(|filter| filter.get_document("_id").map_or(1, |many| many.get_array("$in").unwrap().len())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_lookups_cost_few_commands_and_a_lone_one_costs_one() {
+    const LOOKUPS: usize = 640;
+    let store = store().await;
+    let known: Vec<_> = (0..LOOKUPS).map(|_| id()).collect();
+    let documents = known.iter().map(|(_, id)| issued(*id));
+    store.database().collection("tokens").insert_many(documents).await.unwrap();
+    store.database().run_command(doc! { "profile": 2 }).await.unwrap();
+
+    assert!(matches!(store.token_status(known[0].0).await.unwrap(), TokenStatus::Active(_)));
+    assert_eq!(profiled(&store).await, [1]);
+
+    let ids: Vec<TokenId> = known.iter().map(|(id, _)| *id).collect();
+    let answers = join_all(ids.iter().map(|&id| store.token_status(id))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(TokenStatus::Active(_)))));
+    let commands = &profiled(&store).await[1..];
+    assert_eq!(commands.iter().sum::<usize>(), LOOKUPS, "each is asked for once: {commands:?}");
+    assert!(commands.len() <= LOOKUPS / 20, "{commands:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_crowd_asking_for_the_same_token_a_revocation_is_seen_by_whoever_calls_after_it() {
+    let store = store().await;
+    let tokens = store.database().collection::<Document>("tokens");
+    for _ in 0..40 {
+        let (token, key) = id();
+        tokens.insert_one(issued(key)).await.unwrap();
+        let crowd: Vec<_> = (0..32)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut seen_active = 0;
+                    while store.token_status(token).await.unwrap() != TokenStatus::Revoked {
+                        seen_active += 1;
+                    }
+                    seen_active
+                })
+            })
+            .collect();
+        drop(store.revoke_token(token, Utc::now()).await.unwrap());
+        let after = statuses(&store, &[token; 16]).await;
+        assert!(after.iter().all(|answer| matches!(answer, Ok(TokenStatus::Revoked))), "{after:?}");
+        join_all(crowd).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_server_that_hangs_everyone_is_told_within_the_limit_and_served_again_after_it() {
+    const LIMIT: Duration = Duration::from_secs(1);
+    let mut server = MongoServer::start().await;
+    let options = MongoOptions { operation_timeout: LIMIT, ..MongoOptions::default() };
+    let store = MongoStore::connect(&server.uri(), "auth", options).await.unwrap();
+    let ids: Vec<TokenId> = (0..300).map(|_| TokenId::generate()).collect();
+    assert!(statuses(&store, &ids).await.iter().all(|answer| matches!(answer, Ok(TokenStatus::Unknown))));
+    let begun = Instant::now();
+    server.pause();
+    let answers = statuses(&store, &ids).await;
+    let took = begun.elapsed();
+    server.resume();
+    let unavailable = |error: &StoreError| error.kind() == StoreErrorKind::Unavailable;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(unavailable)), "{answers:?}");
+    assert!(took < LIMIT * 2, "{took:?}");
+    let begun = Instant::now();
+    while !statuses(&store, &ids).await.iter().all(Result::is_ok) {
+        assert!(begun.elapsed() < Duration::from_secs(15), "not served again");
+    }
+}
+
+/// One find for each lookup, in a task of its own with a time limit.
+async fn alone(tokens: Collection<RawDocumentBuf>, id: Uuid) {
+    let lookup = tokio::spawn(async move { tokens.find_one(doc! { "_id": id }).projection(doc! { "_id": 0 }).await });
+    assert!(tokio::time::timeout(Duration::from_secs(2), lookup).await.unwrap().unwrap().unwrap().is_some());
+}
+
+async fn shared(store: MongoStore, id: TokenId) {
+    assert!(matches!(store.token_status(id).await.unwrap(), TokenStatus::Active(_)));
+}
+
+/// The time that `tasks` take, each doing `one` so many times in a row.
+async fn timed<F: Future<Output = ()> + Send + 'static>(
+    tasks: usize,
+    rounds: usize,
+    one: impl Fn(usize) -> F + Send + Sync + 'static,
+) -> Duration {
+    let (begun, one) = (Instant::now(), Arc::new(one));
+    let tasks = (0..tasks).map(|task| {
+        let one = Arc::clone(&one);
+        tokio::spawn(async move {
+            for round in 0..rounds {
+                one(task * rounds + round).await;
+            }
+        })
+    });
+    join_all(tasks).await.into_iter().for_each(Result::unwrap);
+    begun.elapsed()
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn how_much_is_gained_by_sharing() {
+    const TOKENS: usize = 4_096;
+    let store = store().await;
+    let known: Arc<Vec<_>> = Arc::new((0..TOKENS).map(|_| id()).collect());
+    let tokens = store.database().collection::<RawDocumentBuf>("tokens");
+    let documents = known.iter().map(|(_, id)| issued(*id));
+    tokens.clone_with_type().insert_many(documents).await.unwrap();
+    for (tasks, rounds) in [(1, 2_000), (2, 2_000), (4, 1_000), (8, 1_000), (16, 1_000), (64, 500), (256, 200)] {
+        let (mut ratios, mut ones, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..7 {
+            let (ids, tokens) = (Arc::clone(&known), tokens.clone());
+            let one = timed(tasks, rounds, move |at| alone(tokens.clone(), ids[at % TOKENS].1)).await;
+            let (ids, store) = (Arc::clone(&known), store.clone());
+            let other = timed(tasks, rounds, move |at| shared(store.clone(), ids[at % TOKENS].0)).await;
+            let lookups = f64::from(u32::try_from(tasks * rounds).unwrap());
+            ones.push(lookups / one.as_secs_f64());
+            others.push(lookups / other.as_secs_f64());
+            ratios.push(one.as_secs_f64() / other.as_secs_f64());
+        }
+        let (one, other, ratio) = (median(ones), median(others), median(ratios));
+        let line = format!("{tasks:4} in flight: {one:7.0}/s one by one, {other:7.0}/s shared, ratio {ratio:.2}");
+        #[expect(clippy::print_stdout, reason = "a measurement, shown with --nocapture")]
+        {
+            println!("{line}");
+        }
+    }
+}
