@@ -1,6 +1,11 @@
 //! Setting an [`Authority`] up.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 
@@ -136,8 +141,9 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
     }
 
     /// The lease of the in-process cache: for how long an access token that was checked is believed without a look at its
-    /// record. A revocation made elsewhere takes effect on this node within that time, one made here at once. Zero, the
-    /// default, is off.
+    /// record. A revocation made here takes effect at once, one made elsewhere within that time. Where the store hears of those
+    /// ([`TokenStore::subscribe`](crate::store::TokenStore::subscribe); with Redis, and with MongoDB alone) that is a few
+    /// milliseconds, and the lease is what holds while it does not. Zero, the default, is off.
     pub fn local_cache(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
@@ -152,17 +158,20 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
     /// The authority.
     #[must_use]
     pub fn build(self) -> Authority<C> {
-        Authority {
-            inner: Arc::new(Inner {
-                issuer: self.issuer,
-                audience: self.audience,
-                keys: ArcSwap::from_pointee(self.keys),
-                store: self.store,
-                local: (!self.lease.is_zero()).then(|| LocalCache::new(self.lease)),
-                clock: self.clock,
-                settings: self.settings,
-            }),
+        let inner = Arc::new(Inner {
+            issuer: self.issuer,
+            audience: self.audience,
+            keys: ArcSwap::from_pointee(self.keys),
+            store: self.store,
+            local: (!self.lease.is_zero()).then(|| LocalCache::new(self.lease)),
+            clock: self.clock,
+            settings: self.settings,
+        });
+        if inner.local.is_some() {
+            let listener: Weak<Inner<C>> = Arc::downgrade(&inner);
+            inner.store.subscribe(listener);
         }
+        Authority { inner }
     }
 }
 

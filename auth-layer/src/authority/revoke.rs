@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Authority;
+use super::{Authority, Inner};
 use crate::{
     claims::CustomClaims,
     id::{SessionId, TokenId, UserId},
-    store::{ErasedStore, Revoked, StoreError},
+    store::{ErasedStore, RevocationListener, Revoked, StoreError},
 };
 
 /// Revocation. Once one of these returned success no node accepts what it covers: at once with the in-process caches off,
@@ -72,8 +72,19 @@ impl<C: CustomClaims> Authority<C> {
 
     /// Ends the trust that this node's own cache has in whatever this identifies.
     pub(super) fn forget(&self, id: Uuid) {
-        if let Some(local) = &self.inner.local {
-            local.revoke(id, self.inner.clock.monotonic());
+        self.inner.revoked(id);
+    }
+}
+
+/// What is heard of other nodes. A check that began before it was heard leaves nothing to believe, and one that begins after it
+/// sees the revocation in the store.
+impl<C: CustomClaims> RevocationListener for Inner<C> {
+    fn revoked(&self, id: Uuid) {
+        if let Some(local) = &self.local {
+            local.revoke(id, self.clock.monotonic());
         }
     }
+
+    /// The lease ends what was missed.
+    fn gap(&self) {}
 }

@@ -9,11 +9,15 @@ pub(crate) mod local;
 #[cfg(feature = "redis")]
 pub mod redis;
 
-use std::{error::Error, future::Future, time::Duration};
+use std::{error::Error, future::Future, sync::Weak, time::Duration};
 
 pub use cached::Cached;
 
-use crate::{clock::Timestamp, id::TokenId, store::ActiveToken};
+use crate::{
+    clock::Timestamp,
+    id::TokenId,
+    store::{ActiveToken, RevocationListener},
+};
 
 /// A cache of token statuses, shared by all nodes.
 ///
@@ -55,6 +59,13 @@ pub trait StatusCache: Send + Sync + 'static {
 
     /// Succeeds when the cache can serve.
     fn ping(&self) -> impl Future<Output = Result<(), CacheError>> + Send;
+
+    /// Tells `listener` from now on, until it is gone, of the tokens that any node buries, each once its tombstone is in place,
+    /// or that something may have been missed. No law rests on this; the default tells nothing. See
+    /// [`TokenStore::subscribe`](crate::store::TokenStore::subscribe).
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        drop(listener);
+    }
 }
 
 /// What a cache knows of a token.

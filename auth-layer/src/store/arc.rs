@@ -1,10 +1,10 @@
 //! A shared store is a store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord,
-    TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
+    TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -85,5 +85,9 @@ impl<S: TokenStore> TokenStore for Arc<S> {
 
     async fn ping(&self) -> Result<(), StoreError> {
         S::ping(self).await
+    }
+
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        S::subscribe(self, listener);
     }
 }

@@ -1,10 +1,15 @@
 //! A [`TokenStore`] behind a pointer, so that the types above need not name it.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind,
-    TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
+    StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -50,6 +55,7 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>>;
     fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged>;
     fn ping(&self) -> Answer<'_, ()>;
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>);
 }
 
 impl<S: TokenStore> ErasedStore for S {
@@ -119,6 +125,10 @@ impl<S: TokenStore> ErasedStore for S {
 
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(TokenStore::ping(self))
+    }
+
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        TokenStore::subscribe(self, listener);
     }
 }
 

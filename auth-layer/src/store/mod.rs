@@ -23,6 +23,9 @@
 mod arc;
 mod erased;
 mod error;
+#[cfg(any(feature = "mongodb", feature = "redis"))]
+mod feed;
+mod listener;
 mod memory;
 mod record;
 mod session;
@@ -34,10 +37,13 @@ pub mod embedded;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
 
-use std::future::Future;
+use std::{future::Future, sync::Weak};
 
 pub(crate) use erased::{Answer, ErasedStore, Question, Standing, within};
 pub use error::{StoreError, StoreErrorKind};
+#[cfg(any(feature = "mongodb", feature = "redis"))]
+pub(crate) use feed::{Feed, Listeners};
+pub use listener::RevocationListener;
 pub use memory::MemoryStore;
 pub use record::{ActiveToken, TokenKind, TokenRecord, TokenStatus};
 pub use session::{Pair, Retired, Session, Verdict};
@@ -139,6 +145,18 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// Succeeds when the store of record can serve.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Tells `listener` from now on, until it is gone, of what other processes revoke, or that something may have been missed.
+    ///
+    /// No law rests on this. Whoever keeps what a store said believes it for a bounded time only
+    /// ([`local_cache`](crate::authority::AuthorityBuilder::local_cache)'s lease), and that bound holds where nothing is ever
+    /// told. To be told makes it short. So the default tells nothing, which is also right where no other process has access.
+    ///
+    /// What is told must be seen: a [`token_status`](Self::token_status) that begins after [`RevocationListener::revoked`] was
+    /// called finds the revocation.
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        drop(listener);
+    }
 }
 
 /// What a sign-in must pass: read before the credentials are checked, presented when the session is opened.

@@ -5,7 +5,12 @@ mod pending;
 #[cfg(test)]
 mod tests;
 
-use std::{error::Error, future::Future, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    future::Future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use self::{breaker::Breaker, pending::Pending};
 use super::{CacheAnswer, CacheError, StatusCache};
@@ -13,8 +18,8 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
     store::{
-        ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenKind,
-        TokenRecord, TokenStatus, TokenStore, UserFence,
+        ActiveToken, Admission, Consumed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
+        TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
     },
 };
 
@@ -190,5 +195,11 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
     /// Succeeds when the store of record can serve; the cache can be done without.
     async fn ping(&self) -> Result<(), StoreError> {
         self.store.ping().await
+    }
+
+    /// Only the cache is listened to: until it has a token's tombstone, a check may still be told "active" by it, so that what
+    /// the store knows earlier would be told too early.
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        self.cache.subscribe(listener);
     }
 }

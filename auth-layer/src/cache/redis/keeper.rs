@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const AT_MOST_EVERY: Duration = Duration::from_millis(50);
 
 /// The pause before connecting is tried again doubles from the first to the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 /// The connections in use. A slot is empty while its connection is being replaced.
 pub(super) struct Slots(Box<[ArcSwapOption<Line>]>);

@@ -103,19 +103,27 @@ impl Line {
         }
     }
 
-    /// Several writes, each of which must be answered with OK.
-    pub(super) async fn run_all(&self, commands: &[Cmd]) -> Result<(), RedisError> {
+    /// Several writes, each of which must be answered with OK, and then one command that may be refused.
+    pub(super) async fn run_all(&self, writes: &[Cmd], then: &Cmd) -> Result<(), RedisError> {
         match &self.conn {
             Conn::Single(connection) => {
-                let mut pipeline = Pipeline::with_capacity(commands.len());
-                for command in commands {
-                    pipeline.add_command(command.clone()).ignore();
+                let mut pipeline = Pipeline::with_capacity(writes.len() + 1);
+                for write in writes {
+                    pipeline.add_command(write.clone());
                 }
-                pipeline.query_async(&mut connection.clone()).await
+                pipeline.add_command(then.clone()).ignore().ignore_errors();
+                let written: Vec<Result<(), RedisError>> = pipeline.query_async(&mut connection.clone()).await?;
+                written.into_iter().collect()
             }
             // Keys of different nodes cannot share a pipeline.
             Conn::Cluster { .. } => {
-                try_join_all(commands.iter().map(|command| self.ask::<()>(command))).await.map(drop)
+                try_join_all(writes.iter().map(|write| self.ask::<()>(write))).await?;
+                match self.ask::<Value>(then).await {
+                    Ok(_) => Ok(()),
+                    // An answer, if a bad one.
+                    Err(error) if error.code().is_some() => Ok(()),
+                    Err(error) => Err(error),
+                }
             }
         }
     }

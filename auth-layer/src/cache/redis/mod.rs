@@ -33,18 +33,26 @@
 //! for the server's clock, its `run_id` and one small write. A connection that cannot is withdrawn and replaced; until
 //! then calls fail at once, and the store of record answers alone.
 //!
-//! Redis 6.2 or later; the commands used are `GET`, `SET`, `TIME`, `INFO`, `PING`, `UNWATCH` and, on connecting,
-//! `CLIENT SETINFO`.
+//! # News
+//!
+//! Nodes that keep tokens in process [subscribe](StatusCache::subscribe), and hear of each tombstone by a message that is
+//! published with it; see `news.rs`. A Redis that does not let us publish or subscribe (its ACL names channels) costs them that
+//! and nothing else. Channels belong to a server and not to one of its databases: services that share it need prefixes of
+//! their own, else they hear each other's news, which harms neither.
+//!
+//! Redis 6.2 or later; the commands used are `GET`, `SET`, `TIME`, `INFO`, `PING`, `UNWATCH`, `PUBLISH`, `SUBSCRIBE` and, on
+//! connecting, `CLIENT SETINFO`.
 
 mod entry;
 mod keeper;
 mod line;
+mod news;
 mod options;
 mod source;
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -57,10 +65,15 @@ use self::{
     entry::Entry,
     keeper::{Slots, keep},
     line::Line,
+    news::News,
     source::Source,
 };
 use super::{CacheAnswer, CacheError, StatusCache};
-use crate::{clock::Timestamp, id::TokenId, store::ActiveToken};
+use crate::{
+    clock::Timestamp,
+    id::TokenId,
+    store::{ActiveToken, Feed, RevocationListener},
+};
 
 /// How many tombstones one round trip carries, so that a large revocation does not hold up the checks beside it.
 const BATCH: usize = 256;
@@ -70,6 +83,7 @@ pub struct RedisCache {
     slots: Arc<Slots>,
     source: Arc<Source>,
     options: RedisOptions,
+    feed: Feed,
     /// Ends the tasks with the cache.
     _keepers: JoinSet<()>,
 }
@@ -103,7 +117,7 @@ impl RedisCache {
             }
             keepers.spawn(keep(Arc::clone(&slots), slot, Arc::clone(&source), first));
         }
-        Ok(Self { slots, source, options, _keepers: keepers })
+        Ok(Self { slots, source, options, feed: Feed::new(), _keepers: keepers })
     }
 
     fn key(&self, id: TokenId) -> String {
@@ -118,28 +132,29 @@ impl RedisCache {
         self.slots.pick(usize::from(id.as_bytes()[15])).ok_or_else(|| CacheError::new("no connection to Redis"))
     }
 
-    /// Writes the tombstones on a connection at hand, or else on one made for it.
-    async fn write(&self, tombstones: &[Cmd]) -> Result<(), RedisError> {
+    /// Writes the tombstones on a connection at hand, or else on one made for it, and tells the other nodes.
+    async fn write(&self, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
         if let Some(line) = self.slots.pick(0) {
-            match write_all(&line, tombstones).await {
+            match self.write_all(&line, tombstones).await {
                 Ok(()) => return Ok(()),
                 Err(_) => line.doubt(),
             }
         }
         let spare = self.source.open().await?;
-        let outcome = write_all(&spare.line, tombstones).await;
+        let outcome = self.write_all(&spare.line, tombstones).await;
         if outcome.is_err() {
             spare.held.discard();
         }
         outcome
     }
-}
 
-async fn write_all(line: &Line, tombstones: &[Cmd]) -> Result<(), RedisError> {
-    for batch in tombstones.chunks(BATCH) {
-        line.run_all(batch).await?;
+    async fn write_all(&self, line: &Line, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
+        for batch in tombstones.chunks(BATCH) {
+            let (ids, writes): (Vec<Uuid>, Vec<Cmd>) = batch.iter().cloned().unzip();
+            line.run_all(&writes, &news::message(&self.options.key_prefix, &ids)).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 impl StatusCache for RedisCache {
@@ -184,14 +199,14 @@ impl StatusCache for RedisCache {
 
     async fn bury(&self, tokens: &[(TokenId, Timestamp)], now: Timestamp) -> Result<(), CacheError> {
         let value = Entry::Dead.encode();
-        let tombstones: Vec<Cmd> = tokens
+        let tombstones: Vec<(Uuid, Cmd)> = tokens
             .iter()
             .filter_map(|&(id, expires_at)| {
                 let left = u64::try_from((expires_at - now).num_milliseconds()).unwrap_or(0);
                 let life = left.saturating_add(millis(self.options.tombstone_margin));
                 let mut set = redis::cmd("SET");
                 set.arg(self.key(id)).arg(&value).arg("PX").arg(life);
-                (life > 0).then_some(set)
+                (life > 0).then(|| (id.into(), set))
             })
             .collect();
         let failed = CacheError::new("Redis did not take the tombstones");
@@ -212,6 +227,18 @@ impl StatusCache for RedisCache {
             line.doubt();
             CacheError::new("Redis cannot serve").with_source(error)
         })
+    }
+
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        self.feed.subscribe(listener, |listeners| {
+            let news = News {
+                servers: self.source.servers(),
+                slots: Arc::clone(&self.slots),
+                key_prefix: self.options.key_prefix.clone(),
+                open_timeout: self.options.open_timeout(),
+            };
+            news.follow(listeners)
+        });
     }
 }
 

@@ -24,6 +24,7 @@ const QUEUE: usize = 256;
 pub(super) struct Source {
     pool: Pool,
     options: RedisOptions,
+    servers: Arc<[Client]>,
 }
 
 enum Pool {
@@ -57,6 +58,8 @@ impl Source {
     pub(super) fn new(urls: &[String], options: &RedisOptions) -> Result<Self, CacheError> {
         let bad = |error: RedisError| CacheError::new("a Redis URL is not understood").with_source(error);
         let size = options.connections.max(1) + SPARE;
+        // Each checked by itself: the manager of a cluster takes what it is given.
+        let servers = urls.iter().map(|url| Client::open(url.as_str())).collect::<Result<_, _>>().map_err(bad)?;
         let pool = match urls {
             [] => return Err(CacheError::new("no Redis URL is given")),
             [url] => {
@@ -68,15 +71,18 @@ impl Source {
                 deadpool_redis::Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build().map(Pool::Single)
             }
             seeds => {
-                // Each checked by itself: the manager takes what it is given.
-                seeds.iter().try_for_each(|seed| Client::open(seed.as_str()).map(drop)).map_err(bad)?;
                 let seeds = seeds.iter().map(String::as_str).collect();
                 let manager = cluster::Manager::new(seeds, false).map_err(bad)?;
                 cluster::Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1).build().map(Pool::Cluster)
             }
         };
         let pool = pool.map_err(|error| CacheError::new("no pool for Redis").with_source(error))?;
-        Ok(Self { pool, options: options.clone() })
+        Ok(Self { pool, options: options.clone(), servers })
+    }
+
+    /// The servers that the URLs name, for connections that are not pooled.
+    pub(super) fn servers(&self) -> Arc<[Client]> {
+        Arc::clone(&self.servers)
     }
 
     /// A connection that has passed a check.

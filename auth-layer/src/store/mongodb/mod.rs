@@ -50,6 +50,7 @@
 //!
 //! Lookups of single tokens share their tasks as they share their round trips: see `lookup`, in this folder.
 
+mod changes;
 mod document;
 mod fault;
 mod issue;
@@ -61,7 +62,12 @@ mod records;
 mod revoke;
 mod schema;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use mongodb::{Client, Database};
 use tracing::Instrument;
@@ -70,8 +76,8 @@ use self::records::Records;
 pub use options::MongoOptions;
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind,
-    TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Feed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session,
+    StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -83,6 +89,7 @@ use crate::{
 pub struct MongoStore {
     database: Database,
     records: Arc<Records>,
+    feed: Arc<Feed>,
     limit: Duration,
 }
 
@@ -118,7 +125,7 @@ impl MongoStore {
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
         let records = Arc::new(Records::new(&database, limit));
-        let store = Self { database, records, limit };
+        let store = Self { database, records, feed: Arc::new(Feed::new()), limit };
         store.run(schema::refuse_standalone(store.database.clone())).await?;
         within(
             schema::INDEX_LIMIT.max(limit),
@@ -242,5 +249,9 @@ impl TokenStore for MongoStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.run(schema::ping(self.database.clone())).await
+    }
+
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        self.feed.subscribe(listener, |listeners| changes::follow(self.database.clone(), listeners));
     }
 }

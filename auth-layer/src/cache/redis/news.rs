@@ -1,0 +1,169 @@
+//! News of revocations, from node to node.
+//!
+//! Whoever buries tokens then publishes their ids on `<prefix>revoked`, 16 bytes each: in the same round trip, after the
+//! tombstones, so that whoever hears of one and looks finds it. Each node listens on a connection of its own. A message that
+//! comes back to its sender does no harm.
+//!
+//! Nothing is kept for those who are away. So a node also listens to itself: each second it publishes on a channel of its own,
+//! by the connections that its revocations use. What does not come back within the next second shows that this way is broken, be
+//! it that a connection is half dead or that the two have come to lead to different servers. Then the node says that
+//! something may have been missed, connects anew, and says so again once it hears itself: what came in between is lost.
+//!
+//! In a cluster every node is given every message, so that one connection to any of them suffices.
+//!
+//! # Why not `CLIENT TRACKING`
+//!
+//! Redis can itself say which keys change (`CLIENT TRACKING ON BCAST PREFIX <prefix>`). But it names a key and not what became of
+//! it: each fill, each end of an active entry and each eviction would look like a revocation, and have every node
+//! drop a good token. A message per fill and node is also a load that grows with the checks, where this one grows with the
+//! revocations. Without `BCAST` it tells only of keys that were read on that connection, and a token that is answered in process is
+//! not read. And it is bound to the connection as a subscription is: lost with it, it leaves the same gap.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use deadpool_redis::redis::{self, Client, Cmd, RedisError, Value, aio::PubSub};
+use futures_util::StreamExt;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use uuid::Uuid;
+
+use super::{
+    keeper::{PAUSES, Slots},
+    line::timed_out,
+};
+use crate::store::Listeners;
+
+/// How often a node publishes to itself, and how long that may take.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// The bytes of an id.
+const ID: usize = 16;
+
+/// What it takes to listen.
+pub(super) struct News {
+    /// Any of them will do.
+    pub(super) servers: Arc<[Client]>,
+    pub(super) slots: Arc<Slots>,
+    pub(super) key_prefix: String,
+    pub(super) open_timeout: Duration,
+}
+
+/// The message that these tokens were buried.
+pub(super) fn message(key_prefix: &str, ids: &[Uuid]) -> Cmd {
+    let ids: Vec<u8> = ids.iter().copied().flat_map(Uuid::into_bytes).collect();
+    let mut publish = redis::cmd("PUBLISH");
+    publish.arg(channel(key_prefix)).arg(ids);
+    publish
+}
+
+fn channel(key_prefix: &str) -> String {
+    format!("{key_prefix}revoked")
+}
+
+/// The ids in a message; none where it is not one of ours.
+fn ids(message: &[u8]) -> Option<Vec<Uuid>> {
+    let (ids, rest) = message.as_chunks::<ID>();
+    (rest.is_empty() && !ids.is_empty()).then(|| ids.iter().copied().map(Uuid::from_bytes).collect())
+}
+
+impl News {
+    /// Tells the listeners, for ever.
+    pub(super) async fn follow(self, listeners: Arc<Listeners>) {
+        let (shortest, longest) = PAUSES;
+        let mut pause = shortest;
+        let mut complained = false;
+        for server in self.servers.iter().cycle() {
+            let mut heard = false;
+            let error = self.follow_until_lost(server, &listeners, &mut heard).await;
+            if heard {
+                listeners.gap();
+                pause = shortest;
+            }
+            if heard || !complained {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "no news of revocations from Redis; in-process caches go by their lease"
+                );
+                complained = true;
+            } else {
+                tracing::debug!(error = &error as &dyn Error, "still no news of revocations from Redis");
+            }
+            sleep(pause).await;
+            pause = longest.min(pause * 2);
+        }
+    }
+
+    /// Listens at this server. Says by `heard` whether that worked at all.
+    async fn follow_until_lost(&self, server: &Client, listeners: &Listeners, heard: &mut bool) -> RedisError {
+        let own = format!("{}news:{}", self.key_prefix, Uuid::new_v4());
+        let subscription = timeout(self.open_timeout, self.subscribe(server, &own)).await;
+        let subscription = match subscription.unwrap_or_else(|_| Err(timed_out())) {
+            Ok(subscription) => subscription,
+            Err(error) => return error,
+        };
+        let mut messages = subscription.into_on_message();
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut awaited = false;
+        loop {
+            tokio::select! {
+                // Those that wait come before what may fail.
+                biased;
+                message = messages.next() => match message {
+                    None => return io::Error::from(io::ErrorKind::ConnectionAborted).into(),
+                    Some(message) if message.get_channel_name() == own => {
+                        awaited = false;
+                        if !*heard {
+                            *heard = true;
+                            tracing::info!("news of revocations from Redis");
+                            listeners.gap();
+                        }
+                    }
+                    Some(message) => match ids(message.get_payload_bytes()) {
+                        Some(ids) => listeners.revoked(&ids),
+                        None => tracing::debug!("a message among the news of revocations is not understood"),
+                    },
+                },
+                _ = beat.tick() => {
+                    if awaited {
+                        return timed_out();
+                    }
+                    awaited = true;
+                    if let Err(error) = self.publish_to_self(&own).await {
+                        return error;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn subscribe(&self, server: &Client, own: &str) -> Result<PubSub, RedisError> {
+        let mut subscription = server.get_async_pubsub().await?;
+        subscription.subscribe(&[channel(&self.key_prefix).as_str(), own]).await?;
+        Ok(subscription)
+    }
+
+    async fn publish_to_self(&self, own: &str) -> Result<(), RedisError> {
+        let line = self.slots.pick(0).ok_or_else(|| io::Error::other("no connection to Redis"))?;
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(own).arg("");
+        line.ask::<Value>(&publish).await.map(drop).inspect_err(|_| line.doubt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_ids_and_nothing_else() {
+        let sent = [Uuid::now_v7(), Uuid::new_v4()];
+        let bytes: Vec<u8> = sent.into_iter().flat_map(Uuid::into_bytes).collect();
+        assert_eq!(ids(&bytes).unwrap(), sent);
+        let command = message("auth:", &sent).get_packed_command();
+        assert!(command.starts_with(b"*3\r\n$7\r\nPUBLISH\r\n$12\r\nauth:revoked\r\n$32\r\n"));
+        assert!(command.windows(bytes.len()).any(|part| part == bytes));
+        for garbage in [&b""[..], b"x", &bytes[..31], &[&bytes[..], b"x"].concat(), b"revoked"] {
+            assert!(ids(garbage).is_none(), "{garbage:?}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Those who listen to one store, and the task that tells them.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+};
+
+use tokio::{runtime::Handle, task::JoinHandle};
+use uuid::Uuid;
+
+use super::RevocationListener;
+
+/// Listeners and their task, which begins with the first of them and ends with the store that holds this.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    listeners: Arc<Listeners>,
+    /// The one in which the store was made: whoever subscribes may be in none.
+    runtime: Handle,
+    task: OnceLock<JoinHandle<()>>,
+}
+
+impl Feed {
+    /// Must be called within a Tokio runtime.
+    pub(crate) fn new() -> Self {
+        Self { listeners: Arc::default(), runtime: Handle::current(), task: OnceLock::new() }
+    }
+
+    /// Adds a listener; the first one begins the task.
+    pub(crate) fn subscribe<F>(&self, listener: Weak<dyn RevocationListener>, task: impl FnOnce(Arc<Listeners>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.listeners.add(listener);
+        self.task.get_or_init(|| self.runtime.spawn(task(Arc::clone(&self.listeners))));
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+/// Those who listen. One that is gone is forgotten.
+#[derive(Default)]
+pub(crate) struct Listeners(Mutex<Vec<Weak<dyn RevocationListener>>>);
+
+impl Listeners {
+    fn add(&self, listener: Weak<dyn RevocationListener>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
+    /// Tells all of these ids.
+    pub(crate) fn revoked(&self, ids: &[Uuid]) {
+        for listener in self.alive() {
+            for id in ids {
+                listener.revoked(*id);
+            }
+        }
+    }
+
+    /// Tells all that anything may have been missed.
+    pub(crate) fn gap(&self) {
+        for listener in self.alive() {
+            listener.gap();
+        }
+    }
+
+    /// What is told, is told with the lock released: a listener may do anything, and its end may be the store's.
+    fn alive(&self) -> Vec<Arc<dyn RevocationListener>> {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<Option<Uuid>>>);
+
+    impl RevocationListener for Heard {
+        fn revoked(&self, id: Uuid) {
+            self.0.lock().unwrap().push(Some(id));
+        }
+
+        fn gap(&self) {
+            self.0.lock().unwrap().push(None);
+        }
+    }
+
+    fn listener() -> (Arc<Heard>, Weak<dyn RevocationListener>) {
+        let heard = Arc::new(Heard::default());
+        let listener: Weak<Heard> = Arc::downgrade(&heard);
+        (heard, listener)
+    }
+
+    #[tokio::test]
+    async fn all_are_told_until_they_are_gone() {
+        let feed = Feed::new();
+        let ((one, first), (other, second)) = (listener(), listener());
+        feed.subscribe(first, |_| pending());
+        feed.subscribe(second, |_| pending());
+        let ids = [Uuid::now_v7(), Uuid::now_v7()];
+        feed.listeners.revoked(&ids);
+        drop(one);
+        feed.listeners.gap();
+        assert_eq!(*other.0.lock().unwrap(), [Some(ids[0]), Some(ids[1]), None]);
+        assert_eq!(feed.listeners.0.lock().unwrap().len(), 1, "who is gone is forgotten");
+    }
+
+    #[tokio::test]
+    async fn there_is_one_task_and_it_ends_with_the_store() {
+        let feed = Feed::new();
+        let witness = Arc::new(());
+        for _ in 0..3 {
+            let (held, (_, listener)) = (Arc::clone(&witness), listener());
+            feed.subscribe(listener, |_| async move {
+                pending::<()>().await;
+                drop(held);
+            });
+        }
+        assert_eq!(Arc::strong_count(&witness), 2, "one task");
+        drop(feed);
+        while Arc::strong_count(&witness) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Hears of revocations from MongoDB itself.
+//!
+//! A change stream on `tokens` tells of every record whose `revoked` becomes true, by whatever program, once the change is held
+//! by a majority: whoever looks then finds it. After a failover the stream goes on where it had come to. Where that is
+//! impossible (the server no longer knows the place, the collection was dropped) it begins anew, and says that something may
+//! have been missed.
+//!
+//! The driver waits for an answer of the server's for ever, also on a connection that is half dead. So the server is asked to
+//! answer often, with nothing if need be, and a stream from which nothing comes is left behind.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use bson::{Document, doc};
+use mongodb::{
+    Collection, Database,
+    change_stream::{
+        ChangeStream,
+        event::{ChangeStreamEvent, ResumeToken},
+    },
+    error::ErrorKind,
+    options::{CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria},
+};
+use tokio::time::{error::Elapsed, sleep, timeout};
+use uuid::Uuid;
+
+use crate::store::Listeners;
+
+/// After how long the server answers although nothing has happened.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// How much longer than that an answer may take. It is also how long a stream may take to open.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// The pause before the next try doubles from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+type Changes = ChangeStream<ChangeStreamEvent<Document>>;
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the change stream failed")]
+    Failed(#[from] mongodb::error::Error),
+    #[error("nothing came from the change stream")]
+    Silent(#[from] Elapsed),
+    #[error("the collection was dropped or renamed")]
+    Invalidated,
+}
+
+impl Ended {
+    /// Whether it is worth trying to go on from where the stream had come to.
+    fn is_resumable(&self) -> bool {
+        match self {
+            // An answer: the server is there, and will not say more the next time.
+            Self::Failed(error) => !matches!(*error.kind, ErrorKind::Command(_)),
+            Self::Silent(_) => true,
+            Self::Invalidated => false,
+        }
+    }
+}
+
+/// Tells the listeners, for ever.
+pub(super) async fn follow(database: Database, listeners: Arc<Listeners>) {
+    let tokens = database.collection_with_options("tokens", options());
+    let (shortest, longest) = PAUSES;
+    let mut pause = shortest;
+    let mut place = None;
+    let mut complained = false;
+    loop {
+        let mut heard = false;
+        let ended = follow_until_ended(&tokens, &mut place, &listeners, &mut heard).await;
+        if !ended.is_resumable() {
+            place = None;
+        }
+        if heard {
+            pause = shortest;
+        }
+        if heard || !complained {
+            tracing::warn!(
+                error = &ended as &dyn Error,
+                "no news of revocations from MongoDB; in-process caches go by their lease"
+            );
+            complained = true;
+        } else {
+            tracing::debug!(error = &ended as &dyn Error, "still no news of revocations from MongoDB");
+        }
+        sleep(pause).await;
+        pause = longest.min(pause * 2);
+    }
+}
+
+/// Says by `heard` whether the stream worked at all, and keeps `place` where it has come to.
+async fn follow_until_ended(
+    tokens: &Collection<Document>,
+    place: &mut Option<ResumeToken>,
+    listeners: &Listeners,
+    heard: &mut bool,
+) -> Ended {
+    let mut changes = match open(tokens, place.clone()).await {
+        Ok(changes) => changes,
+        Err(ended) => return ended,
+    };
+    if place.is_none() {
+        listeners.gap();
+    }
+    loop {
+        // Before the first answer too: the stream began at the place that it was opened at.
+        if let Some(reached) = changes.resume_token() {
+            *place = Some(reached);
+        }
+        let change = match timeout(HEARTBEAT + PATIENCE, changes.next_if_any()).await {
+            Ok(Ok(change)) => change,
+            Ok(Err(error)) => return error.into(),
+            Err(silent) => return silent.into(),
+        };
+        if !*heard {
+            *heard = true;
+            tracing::info!("news of revocations from MongoDB");
+        }
+        match change.as_ref().map(token_of) {
+            Some(Some(id)) => listeners.revoked(&[id]),
+            Some(None) => tracing::debug!("a record of a token has no UUID"),
+            None if changes.is_alive() => {}
+            None => return Ended::Invalidated,
+        }
+    }
+}
+
+async fn open(tokens: &Collection<Document>, place: Option<ResumeToken>) -> Result<Changes, Ended> {
+    let mut watch = tokens.watch().pipeline(pipeline()).max_await_time(HEARTBEAT);
+    if let Some(place) = place {
+        watch = watch.start_after(place);
+    }
+    Ok(timeout(PATIENCE, watch).await??)
+}
+
+/// Only what the stream needs and the identifier are sent. A single-use token that is used up is of no interest: no cache holds
+/// it.
+fn pipeline() -> [Document; 2] {
+    let set = doc! {
+        "operationType": "update",
+        "updateDescription.updatedFields.revoked": true,
+        "updateDescription.updatedFields.consumed_at": { "$exists": false },
+    };
+    // Some tools save a document as a whole.
+    let replaced = doc! { "operationType": "replace", "fullDocument.revoked": true };
+    [
+        doc! { "$match": { "$or": [set, replaced, { "operationType": "invalidate" }] } },
+        doc! { "$project": { "operationType": 1, "ns": 1, "documentKey": 1 } },
+    ]
+}
+
+/// Change streams tell of what a majority holds, and take no other read concern.
+fn options() -> CollectionOptions {
+    CollectionOptions::builder()
+        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+        .read_concern(ReadConcern::majority())
+        .build()
+}
+
+fn token_of(change: &ChangeStreamEvent<Document>) -> Option<Uuid> {
+    let id = change.document_key.as_ref()?.get("_id")?;
+    match id {
+        bson::Bson::Binary(binary) => binary.to_uuid().ok().map(Uuid::from),
+        _ => None,
+    }
+}
