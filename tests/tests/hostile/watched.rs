@@ -88,7 +88,7 @@ impl TokenStore for Watched {
     }
 
     async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
-        self.reading().confirm(session, current).await
+        self.reading()?.confirm(session, current).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
