@@ -11,6 +11,7 @@ mod kill_nine;
 mod life;
 mod lookups;
 mod outage;
+mod push;
 mod races;
 mod redis_cache;
 mod steps;

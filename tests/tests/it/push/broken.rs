@@ -1,0 +1,288 @@
+//! With the channel cut: the lease holds, and news flow again when it is back.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use auth_layer::{
+    TokenId,
+    cache::{
+        StatusCache,
+        redis::{RedisCache, RedisOptions},
+    },
+    store::{
+        RevocationListener, TokenStore,
+        mongodb::{MongoOptions, MongoStore},
+    },
+};
+use chrono::Utc;
+use tests::servers::{MongoServer, RedisServer};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::*;
+
+/// With which the lease and not the news must end a node's trust.
+const LEASE: Duration = Duration::from_secs(1);
+const SHORT_LEASE: [&str; 4] = ["--local-cache", "1s", "--rate-limit", "off"];
+
+/// Within which a node notices that it hears nothing: what is promised, and some slack.
+const NOTICED: Duration = Duration::from_secs(4);
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<(Vec<Uuid>, usize)>);
+
+impl RevocationListener for Heard {
+    fn revoked(&self, id: Uuid) {
+        self.0.lock().unwrap().0.push(id);
+    }
+
+    fn gap(&self) {
+        self.0.lock().unwrap().1 += 1;
+    }
+}
+
+impl Heard {
+    fn by(subscribe: impl FnOnce(Weak<dyn RevocationListener>)) -> Arc<Self> {
+        let heard = Arc::new(Self::default());
+        let listener: Weak<Self> = Arc::downgrade(&heard);
+        subscribe(listener);
+        heard
+    }
+
+    fn ids(&self) -> Vec<Uuid> {
+        self.0.lock().unwrap().0.clone()
+    }
+
+    fn gaps(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+
+    async fn until(&self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            assert!(begun.elapsed() < limit, "after {limit:?} still not so: {what}; {self:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A cache and one who has heard so far that it listens.
+async fn listening_cache(server: &RedisServer) -> (RedisCache, Arc<Heard>) {
+    let cache = RedisCache::connect(&[server.url()], RedisOptions::default()).await.unwrap();
+    let heard = Heard::by(|listener| cache.subscribe(listener));
+    heard.until("it listens", LISTENING, |heard| heard.gaps() == 1).await;
+    (cache, heard)
+}
+
+async fn bury(cache: &RedisCache, ids: &[TokenId]) {
+    let end = Utc::now() + Duration::from_mins(15);
+    let graves: Vec<_> = ids.iter().map(|id| (*id, end)).collect();
+    cache.bury(&graves, Utc::now()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_revocation_is_heard_of_whole_and_garbage_is_not() {
+    let server = RedisServer::start(&[]).await;
+    let (cache, heard) = listening_cache(&server).await;
+    for garbage in ["", "x", "seventeen bytes..", "revoked: everything, and at once"] {
+        assert_eq!(server.command(&["PUBLISH", "auth:revoked", garbage]), ":1");
+    }
+    let ids: Vec<TokenId> = (0..1_000).map(|_| TokenId::generate()).collect();
+    bury(&cache, &ids).await;
+    let last = Uuid::from(ids[999]);
+    heard.until("the last is heard of", SOON, |heard| heard.ids().contains(&last)).await;
+    let told = heard.ids();
+    // What is as long as two ids cannot be told from two ids.
+    let told: Vec<Uuid> = told.into_iter().filter(|id| ids.iter().any(|sent| Uuid::from(*sent) == *id)).collect();
+    assert_eq!(told, ids.into_iter().map(Uuid::from).collect::<Vec<_>>());
+    assert_eq!(heard.gaps(), 1);
+}
+
+#[tokio::test]
+async fn news_cost_a_revocation_no_round_trip_and_a_check_nothing() {
+    let server = RedisServer::start(&[]).await;
+    let (cache, heard) = listening_cache(&server).await;
+    let monitor = server.monitor();
+    let ids: Vec<TokenId> = (0..3).map(|_| TokenId::generate()).collect();
+    bury(&cache, &ids).await;
+    heard.until("they are heard of", SOON, |heard| heard.ids().len() == 3).await;
+    let commands = monitor.commands_with("auth:").await;
+    let of_bury: Vec<&String> =
+        commands.iter().filter(|line| !line.contains("probe") && !line.contains("news")).collect();
+    assert_eq!(of_bury.len(), 4, "{commands:#?}");
+    assert!(of_bury[3].contains("PUBLISH"), "after the tombstones: {commands:#?}");
+    // `MONITOR` names the connection between brackets: the message went with the tombstones.
+    let connection = |line: &str| line.split(['[', ']']).nth(1).unwrap().to_owned();
+    assert_eq!(connection(of_bury[0]), connection(of_bury[3]));
+}
+
+#[tokio::test]
+async fn a_redis_that_allows_no_messages_takes_tombstones_still() {
+    let server = RedisServer::start(&[]).await;
+    let rules = ["ACL", "SETUSER", "quiet", "on", ">pw", "~*", "+@all", "resetchannels"];
+    assert_eq!(server.command(&rules), "+OK");
+    let url = server.url().replace("redis://", "redis://quiet:pw@");
+    let cache = RedisCache::connect(&[url], RedisOptions::default()).await.unwrap();
+    let heard = Heard::by(|listener| cache.subscribe(listener));
+    let id = TokenId::generate();
+    bury(&cache, &[id]).await;
+    assert_eq!(server.command(&["EXISTS", &format!("auth:{id}")]), ":1");
+    assert_eq!(heard.gaps(), 0, "it never listened");
+}
+
+#[tokio::test]
+async fn in_a_cluster_a_node_hears_of_tokens_that_any_server_keeps() {
+    let servers = [
+        RedisServer::start(&["--cluster-enabled", "yes"]).await,
+        RedisServer::start(&["--cluster-enabled", "yes"]).await,
+    ];
+    for (server, slots) in servers.iter().zip([0..8192, 8192..16384]) {
+        let slots: Vec<String> = slots.map(|slot: u32| slot.to_string()).collect();
+        let command: Vec<&str> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+        assert_eq!(server.command(&command), "+OK");
+    }
+    servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &servers[1].port().to_string()]);
+    let mut urls: Vec<String> = servers.iter().map(RedisServer::url).collect();
+    let mut caches = Vec::new();
+    for _ in 0..2 {
+        let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
+        let heard = Heard::by(|listener| cache.subscribe(listener));
+        caches.push((cache, heard));
+        // The second one listens at the other server.
+        urls.reverse();
+    }
+    let end = Utc::now() + Duration::from_mins(15);
+    let begun = Instant::now();
+    // Until the servers agree on who they are, much fails.
+    loop {
+        let graves: Vec<_> = (0..16).map(|_| (TokenId::generate(), end)).collect();
+        let last = graves[15].0.into();
+        let buried = caches[0].0.bury(&graves, Utc::now()).await.is_ok();
+        if buried && caches.iter().all(|(_, heard)| heard.ids().contains(&last)) {
+            break;
+        }
+        assert!(begun.elapsed() < 2 * LISTENING, "the cluster is not formed, or nothing is heard in it");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let ids: Vec<TokenId> = (0..100).map(|_| TokenId::generate()).collect();
+    bury(&caches[0].0, &ids).await;
+    for (_, heard) in &caches {
+        let all = |heard: &Heard| {
+            let told = heard.ids();
+            ids.iter().all(|id| told.contains(&(*id).into()))
+        };
+        heard.until("all are heard of", SOON, all).await;
+    }
+    for server in &servers {
+        assert_ne!(server.command(&["DBSIZE"]), ":0", "both keep some");
+        assert_ne!(server.command(&["CLIENT", "LIST", "TYPE", "pubsub"]), "$0", "each has a listener");
+    }
+}
+
+#[tokio::test]
+async fn each_loss_of_the_channel_is_a_gap_when_it_is_lost_and_when_it_is_back() {
+    let mut server = RedisServer::start(&[]).await;
+    let (cache, heard) = listening_cache(&server).await;
+    let mut gaps = 1;
+    for way in ["the connection is closed", "the server is restarted", "the server hangs"] {
+        match way {
+            "the connection is closed" => assert_eq!(server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":1"),
+            "the server is restarted" => {
+                server.kill();
+                server.restart().await;
+            }
+            _ => {
+                server.pause();
+                heard.until(way, NOTICED, |heard| heard.gaps() == gaps + 1).await;
+                server.resume();
+            }
+        }
+        gaps += 2;
+        heard.until(way, LISTENING, |heard| heard.gaps() == gaps).await;
+        let id = TokenId::generate();
+        bury(&cache, &[id]).await;
+        heard.until("news flow again", SOON, |heard| heard.ids().contains(&id.into())).await;
+    }
+}
+
+#[tokio::test]
+async fn with_the_channel_cut_the_lease_holds_and_afterwards_news_flow_again() {
+    let (mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
+    let fleet = Fleet::on(2, &mongodb, Some(&redis), &SHORT_LEASE).await;
+    let (a, b, name) = listening(&fleet).await;
+    for _ in 0..3 {
+        let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
+        believed(&b, &tokens).await;
+        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::NO_CONTENT);
+        refused_after(&b, &tokens.access, Instant::now(), LEASE).await;
+    }
+    let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
+    believed(&b, &tokens).await;
+    redis.pause();
+    // It cannot be promised, and is recorded nevertheless.
+    assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+    refused_after(&b, &tokens.access, Instant::now(), LEASE).await;
+    redis.resume();
+    until_news_flow(&a, &b, &name).await;
+    redis.kill();
+    redis.restart().await;
+    until_news_flow(&a, &b, &name).await;
+}
+
+#[tokio::test]
+async fn a_change_stream_goes_on_where_it_was_when_mongodb_is_back() {
+    let mut mongodb = MongoServer::start().await;
+    let fleet = Fleet::on(2, &mongodb, None, &LONG_LEASE).await;
+    let (a, b, name) = listening(&fleet).await;
+    for hangs in [false, true] {
+        if hangs {
+            mongodb.pause();
+            // Long enough that the stream is left behind.
+            sleep(NOTICED).await;
+            mongodb.resume();
+        } else {
+            mongodb.kill();
+            mongodb.restart().await;
+        }
+        let begun = Instant::now();
+        while a.login(&name, PASSWORD).await.unwrap().status != StatusCode::OK {
+            assert!(begun.elapsed() < LISTENING, "no recovery");
+        }
+        until_news_flow(&a, &b, &name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_collection_that_is_dropped_is_a_gap_and_a_new_beginning() {
+    let database = tests::servers::mongodb().await;
+    let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap();
+    let heard = Heard::by(|listener| store.subscribe(listener));
+    heard.until("it listens", LISTENING, |heard| heard.gaps() == 1).await;
+    let records = store.database().collection::<Document>("tokens");
+    let revoke = async || {
+        let id = bson::Uuid::new();
+        records.insert_one(doc! { "_id": id, "revoked": false }).await.unwrap();
+        records.update_one(doc! { "_id": id }, doc! { "$set": { "revoked": true } }).await.unwrap();
+        Uuid::from(id)
+    };
+    let id = revoke().await;
+    heard.until("it is heard of", SOON, |heard| heard.ids() == [id]).await;
+    records.drop().await.unwrap();
+    heard.until("a gap", LISTENING, |heard| heard.gaps() == 2).await;
+    let id = revoke().await;
+    heard.until("it is heard of", SOON, |heard| heard.ids().last() == Some(&id)).await;
+    // And with the store ends its stream.
+    drop(store);
+    let client = mongodb::Client::with_uri_str(&database.uri).await.unwrap();
+    let admin = client.database("admin");
+    let begun = Instant::now();
+    loop {
+        let ours = doc! { "currentOp": 1, "ns": format!("{}.tokens", database.name), "$all": true };
+        let open = admin.run_command(ours).await.unwrap();
+        if open.get_array("inprog").unwrap().is_empty() {
+            break;
+        }
+        assert!(begun.elapsed() < NOTICED, "the stream goes on: {open}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
