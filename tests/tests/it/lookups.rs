@@ -173,10 +173,13 @@ async fn with_a_server_that_hangs_everyone_is_told_within_the_limit_and_served_a
     }
 }
 
-/// One find for each lookup, in a task of its own with a time limit.
+/// One find for each lookup, in a task of its own with a time limit: how it was done before.
 async fn alone(tokens: Collection<RawDocumentBuf>, id: Uuid) {
-    let lookup = tokio::spawn(async move { tokens.find_one(doc! { "_id": id }).projection(doc! { "_id": 0 }).await });
-    assert!(tokio::time::timeout(Duration::from_secs(2), lookup).await.unwrap().unwrap().unwrap().is_some());
+    const LIMIT: Duration = Duration::from_secs(2);
+    let fields = doc! { "_id": 0, "user_id": 1, "session_id": 1, "kind": 1, "expires_at": 1, "revoked": 1 };
+    let find = async move { tokens.find_one(doc! { "_id": id }).projection(fields).max_time(LIMIT).await };
+    let found = tokio::time::timeout(LIMIT, tokio::spawn(find)).await.unwrap().unwrap();
+    assert!(found.unwrap().is_some());
 }
 
 async fn shared(store: MongoStore, id: TokenId) {
@@ -216,7 +219,7 @@ async fn how_much_is_gained_by_sharing() {
     let tokens = store.database().collection::<RawDocumentBuf>("tokens");
     let documents = known.iter().map(|(_, id)| issued(*id));
     tokens.clone_with_type().insert_many(documents).await.unwrap();
-    for (tasks, rounds) in [(1, 2_000), (2, 2_000), (4, 1_000), (8, 1_000), (16, 1_000), (64, 500), (256, 200)] {
+    for (tasks, rounds) in [(64, 40), (1, 400), (8, 200)] {
         let (mut ratios, mut ones, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..7 {
             let (ids, tokens) = (Arc::clone(&known), tokens.clone());
