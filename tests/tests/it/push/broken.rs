@@ -147,7 +147,7 @@ async fn in_a_cluster_a_node_hears_of_tokens_that_any_server_keeps() {
         let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
         let heard = Heard::by(|listener| cache.subscribe(listener));
         caches.push((cache, heard));
-        // The second one listens at the other server.
+        // The second one tries the other server first.
         urls.reverse();
     }
     let end = Utc::now() + Duration::from_mins(15);
@@ -174,7 +174,6 @@ async fn in_a_cluster_a_node_hears_of_tokens_that_any_server_keeps() {
     }
     for server in &servers {
         assert_ne!(server.command(&["DBSIZE"]), ":0", "both keep some");
-        assert_ne!(server.command(&["CLIENT", "LIST", "TYPE", "pubsub"]), "$0", "each has a listener");
     }
 }
 
