@@ -9,9 +9,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Authority, Inner, Settings};
+use super::{Authority, Inner, Ring, Settings, forgeries::Forgeries};
 use crate::{
-    cache::local::LocalCache,
+    cache::local::{Limits, LocalCache},
     claims::CustomClaims,
     clock::{Clock, SystemClock},
     keys::Keyring,
@@ -27,6 +27,8 @@ pub struct AuthorityBuilder<C> {
     store: Arc<dyn ErasedStore>,
     clock: Box<dyn Clock>,
     lease: Duration,
+    limits: Limits,
+    forged_lookups: u32,
     settings: Settings,
     custom: PhantomData<fn() -> C>,
 }
@@ -34,8 +36,8 @@ pub struct AuthorityBuilder<C> {
 /// What is looked at first: a token's record or its signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CheckOrder {
-    /// The record, then the signature: a revoked token costs no signature. Each forged token costs a look into the cache or
-    /// the store, whose rate a flood of them can drive up.
+    /// The record, then the signature: a revoked token costs no signature. A forged token costs a look into the cache or the
+    /// store, up to [a number a second](AuthorityBuilder::forged_lookups); beyond that signatures come first.
     #[default]
     RecordFirst,
     /// The signature, then the record: a forged token costs a signature check (tens of microseconds of one core, see the
@@ -52,6 +54,8 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             store,
             clock: Box::new(SystemClock::new()),
             lease: Duration::ZERO,
+            limits: Limits { entries: 100_000, bytes: 64 << 20 },
+            forged_lookups: 100,
             settings: Settings {
                 access_ttl: Duration::from_mins(15),
                 refresh_ttl: Duration::from_hours(30 * 24),
@@ -149,6 +153,22 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         self
     }
 
+    /// How large the in-process cache may become: in entries, 100,000 by default, and in bytes, estimated, 64 MiB by default. It keeps the
+    /// claims of tokens that were verified, so that these are neither decoded nor verified again until they expire or their
+    /// place is needed; with a lease, also that they were alive. Zero of either is no cache at all.
+    pub fn local_cache_limits(mut self, entries: usize, bytes: usize) -> Self {
+        self.limits = Limits { entries, bytes };
+        self
+    }
+
+    /// How many looks into the stores a second may be spent on tokens that turn out to be forged, in the order
+    /// [`RecordFirst`](CheckOrder::RecordFirst): past that signatures are checked first, until there are fewer of them. A second's worth
+    /// of them may come at once, and those that are under way then. 100 by default; `u32::MAX` is no limit.
+    pub fn forged_lookups(mut self, per_second: u32) -> Self {
+        self.forged_lookups = per_second;
+        self
+    }
+
     /// Where the time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
@@ -161,13 +181,15 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         let inner = Arc::new(Inner {
             issuer: self.issuer,
             audience: self.audience,
-            keys: ArcSwap::from_pointee(self.keys),
+            ring: ArcSwap::from_pointee(Ring { number: 0, keys: self.keys }),
             store: self.store,
-            local: (!self.lease.is_zero()).then(|| LocalCache::new(self.lease)),
+            local: LocalCache::new(self.lease, self.limits),
+            forgeries: Forgeries::new(self.forged_lookups),
             clock: self.clock,
             settings: self.settings,
         });
-        if inner.local.is_some() {
+        // Without a lease nothing is believed that news could end.
+        if inner.local.is_some() && !self.lease.is_zero() {
             let listener: Weak<Inner<C>> = Arc::downgrade(&inner);
             inner.store.subscribe(listener);
         }

@@ -1,11 +1,13 @@
 //! Is this token good?
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Authority, CheckOrder, error::AuthError};
 use crate::{
-    claims::{ClaimSet, Claims, CustomClaims},
+    cache::local::{Finding, Key, Known},
+    claims::{Claims, CustomClaims},
     clock::{earlier, later},
+    id::TokenId,
     jwt::{Expected, TokenFault, Unverified},
     store::{ActiveToken, Answer, Consumed, Question, Standing, StoreError, TokenKind, TokenStatus},
 };
@@ -23,21 +25,32 @@ pub(crate) enum Check<C> {
 pub(crate) struct Asking<C> {
     token: Token<C>,
     says: ActiveToken,
-    text: Box<str>,
+    place: Option<Place>,
     began: Duration,
 }
 
 /// How far a token has been checked when its record is asked after.
+#[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 enum Token<C> {
     Unverified(Unverified),
-    Verified(ClaimSet<C>),
+    Verified(Claims<C>),
+    /// Verified before, and kept in process.
+    Known(Claims<C>),
+}
+
+/// Where the in-process cache keeps what is found out about a token.
+#[derive(Clone, Copy)]
+struct Place {
+    key: Key,
+    ring: u64,
+    length: usize,
 }
 
 impl<C: CustomClaims> Token<C> {
-    fn verify(self) -> Result<ClaimSet<C>, TokenFault> {
+    fn verify(self) -> Result<Claims<C>, TokenFault> {
         match self {
-            Self::Unverified(token) => token.verify(),
-            Self::Verified(claims) => Ok(claims),
+            Self::Unverified(token) => token.verify().map(Claims::checked),
+            Self::Verified(claims) | Self::Known(claims) => Ok(claims),
         }
     }
 }
@@ -73,30 +86,53 @@ impl<C: CustomClaims> Authority<C> {
     pub(crate) fn check(&self, kind: TokenKind, token: &str) -> Check<C> {
         let inner = &self.inner;
         let began = inner.clock.monotonic();
+        let mut place = None;
         if kind == TokenKind::Access
-            && let Some(claims) = inner.local.as_ref().and_then(|local| local.get(token, began))
+            && let Some(local) = &inner.local
         {
-            return Check::Done(Ok(claims));
+            let (key, ring) = (local.key(token), inner.ring.load().number);
+            place = Some(Place { key, ring, length: token.len() });
+            match local.get(key, ring, began) {
+                Known::Good(claims) => return Check::Done(Ok(claims)),
+                Known::Genuine(claims) => {
+                    // The process may have slept, and the clock that counts leases with it.
+                    if self.now() >= later(claims.exp, inner.settings.leeway) {
+                        local.remove(key);
+                        return Check::Done(Err(TokenFault::Expired.into()));
+                    }
+                    let (id, says) = (claims.jti, claims.says(kind));
+                    return self.ask(id, Asking { token: Token::Known(claims), says, place, began });
+                }
+                Known::Nothing => {}
+            }
         }
-        let now = self.now();
         let read = self.read(kind, token).and_then(|unverified| {
             let (id, says) = (unverified.claims.jti, unverified.claims.says(kind));
             // What uses a token up comes last, when nothing else can be wrong with it.
-            let verify = kind == TokenKind::SingleUse || inner.settings.check_order == CheckOrder::SignatureFirst;
-            let token = if verify { Token::Verified(unverified.verify()?) } else { Token::Unverified(unverified) };
-            Ok((id, says, token))
+            let verify = kind == TokenKind::SingleUse
+                || inner.settings.check_order == CheckOrder::SignatureFirst
+                || inner.forgeries.are_a_flood(began);
+            let token = if verify {
+                Token::Verified(Claims::checked(unverified.verify()?))
+            } else {
+                Token::Unverified(unverified)
+            };
+            Ok((id, Asking { token, says, place, began }))
         });
-        let (id, says, checked) = match read {
-            Ok(read) => read,
-            Err(fault) => return Check::Done(Err(fault.into())),
-        };
-        let question = match kind {
+        match read {
+            Ok((id, asking)) => self.ask(id, asking),
+            Err(fault) => Check::Done(Err(fault.into())),
+        }
+    }
+
+    fn ask(&self, id: TokenId, asking: Asking<C>) -> Check<C> {
+        let settings = &self.inner.settings;
+        let question = match asking.says.kind {
             // A token within its leeway is still to be accepted, so it still can be used up.
-            TokenKind::SingleUse => Question::Consume(id, says, earlier(now, inner.settings.leeway)),
+            TokenKind::SingleUse => Question::Consume(id, asking.says, earlier(self.now(), settings.leeway)),
             TokenKind::Access | TokenKind::Refresh => Question::Status(id),
         };
-        let answer = std::sync::Arc::clone(&inner.store).ask(question, inner.settings.deadline);
-        Check::Ask(answer, Asking { token: checked, says, text: token.into(), began })
+        Check::Ask(Arc::clone(&self.inner.store).ask(question, settings.deadline), asking)
     }
 
     /// Reads a token of this kind, trusting nothing that it says.
@@ -109,7 +145,7 @@ impl<C: CustomClaims> Authority<C> {
             max_bytes: self.inner.settings.max_token_bytes,
             now: self.now(),
         };
-        Unverified::read(token, &self.inner.keys.load(), &expected)
+        Unverified::read(token, &self.inner.ring.load().keys, &expected)
     }
 
     /// Ends a check with what the store answered.
@@ -118,27 +154,46 @@ impl<C: CustomClaims> Authority<C> {
         asking: Asking<C>,
         answer: Result<Standing, StoreError>,
     ) -> Result<Claims<C>, AuthError> {
-        match answer {
-            Ok(Standing::Status(TokenStatus::Active(record))) if record == asking.says => {}
-            Ok(Standing::Status(TokenStatus::Active(_))) => return Err(TokenFault::Mismatch.into()),
-            Ok(Standing::Status(TokenStatus::Unknown)) => return Err(TokenFault::Unknown.into()),
-            Ok(Standing::Status(TokenStatus::Revoked)) => return Err(TokenFault::Revoked.into()),
-            Ok(Standing::Consumed(Consumed::Accepted)) => {}
-            Ok(Standing::Consumed(Consumed::Refused)) => return Err(TokenFault::Used.into()),
+        let Asking { token, says, place, began } = asking;
+        let was_known = matches!(token, Token::Known(_));
+        let fault = match answer {
+            Ok(Standing::Status(TokenStatus::Active(record))) if record == says => None,
+            Ok(Standing::Status(TokenStatus::Active(_))) => Some(TokenFault::Mismatch),
+            Ok(Standing::Status(TokenStatus::Unknown)) => Some(TokenFault::Unknown),
+            Ok(Standing::Status(TokenStatus::Revoked)) => Some(TokenFault::Revoked),
+            Ok(Standing::Consumed(Consumed::Accepted)) => None,
+            Ok(Standing::Consumed(Consumed::Refused)) => Some(TokenFault::Used),
             Err(error) => {
                 // Only of a token of ours is the state unknown: a forged one is the client's fault, store or no store.
-                asking.token.verify()?;
+                self.verify_late(token, began)?;
                 return Err(AuthError::Unavailable(error));
             }
+        };
+        let kept = self.inner.local.as_ref().zip(place);
+        if let Some(fault) = fault {
+            if fault == TokenFault::Unknown && matches!(token, Token::Unverified(_)) {
+                self.inner.forgeries.note(began);
+            }
+            if let Some((local, place)) = kept {
+                local.remove(place.key);
+            }
+            return Err(fault.into());
         }
-        let claims = Claims::checked(asking.token.verify()?);
-        if asking.says.kind == TokenKind::Access
-            && let Some(local) = &self.inner.local
-        {
+        let claims = self.verify_late(token, began)?;
+        if let Some((local, Place { key, ring, length })) = kept {
             let end = later(claims.exp, self.inner.settings.leeway);
             let remaining = (end - self.now()).to_std().unwrap_or_default();
-            local.insert(&asking.text, &claims, asking.began, remaining);
+            local.insert(key, &Finding { claims: &claims, ring, began, remaining, length }, was_known);
         }
         Ok(claims)
+    }
+
+    /// The claims of a token whose record has been asked after.
+    fn verify_late(&self, token: Token<C>, began: Duration) -> Result<Claims<C>, TokenFault> {
+        token.verify().inspect_err(|fault| {
+            if *fault == TokenFault::Signature {
+                self.inner.forgeries.note(began);
+            }
+        })
     }
 }

@@ -28,6 +28,7 @@
 mod builder;
 mod check;
 mod error;
+mod forgeries;
 mod issued;
 mod refresh;
 mod revoke;
@@ -45,6 +46,7 @@ pub use self::{
 };
 pub(crate) use check::{Asking, Check};
 
+use self::forgeries::Forgeries;
 use crate::{
     cache::local::LocalCache,
     claims::{CustomClaims, NoCustomClaims},
@@ -62,11 +64,18 @@ pub struct Authority<C = NoCustomClaims> {
 struct Inner<C> {
     issuer: String,
     audience: String,
-    keys: ArcSwap<Keyring>,
+    ring: ArcSwap<Ring>,
     store: Arc<dyn ErasedStore>,
     local: Option<LocalCache<C>>,
+    forgeries: Forgeries,
     clock: Box<dyn Clock>,
     settings: Settings,
+}
+
+/// Keys, and how many rings there were before them: what was verified with others is verified again.
+struct Ring {
+    number: u64,
+    keys: Keyring,
 }
 
 /// See the builder's methods of the same names.
@@ -99,13 +108,12 @@ impl<C: CustomClaims> Authority<C> {
 
     /// The keys in use.
     pub fn keys(&self) -> Keyring {
-        Keyring::clone(&self.inner.keys.load())
+        self.inner.ring.load().keys.clone()
     }
 
-    /// Replaces the keys from the next token on, issued or checked. Tokens whose key is gone are refused, within the lease
-    /// of the in-process cache.
+    /// Replaces the keys from the next token on, issued or checked.
     pub fn set_keys(&self, keys: Keyring) {
-        self.inner.keys.store(Arc::new(keys));
+        self.inner.ring.rcu(move |old| Ring { number: old.number + 1, keys: keys.clone() });
     }
 
     /// The user's sessions that are neither revoked nor expired, the newest first.

@@ -85,6 +85,9 @@ impl<C: CustomClaims> RevocationListener for Inner<C> {
         }
     }
 
-    /// The lease ends what was missed.
-    fn gap(&self) {}
+    fn gap(&self) {
+        if let Some(local) = &self.local {
+            local.revoke_all(self.clock.monotonic());
+        }
+    }
 }

@@ -55,6 +55,11 @@ pub struct ClaimSet<C = NoCustomClaims> {
 }
 
 impl<C> Claims<C> {
+    /// What a token of this kind with these claims says that its record must say as well.
+    pub(crate) fn says(&self, kind: TokenKind) -> ActiveToken {
+        ActiveToken { user_id: self.sub, session_id: self.sid, kind, expires_at: self.exp }
+    }
+
     /// Only `authority` calls this, once everything has been checked.
     pub(crate) fn checked(set: ClaimSet<C>) -> Self {
         Self(Arc::new(set))

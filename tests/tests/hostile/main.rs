@@ -7,6 +7,7 @@
 //! - [`authorization`] attacks the header around the token, [`mutation`] everything at random.
 //! - [`outage`] tries them while the store is down.
 //! - [`custom`] has claims of the application's own.
+//! - [`flood`] sends many at once.
 //! - [`controls`] has what differs from a good token and is good all the same.
 
 mod access;
@@ -16,6 +17,7 @@ mod controls;
 mod corpus;
 mod custom;
 mod door;
+mod flood;
 mod forge;
 mod mutation;
 mod node;

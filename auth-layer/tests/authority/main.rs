@@ -1,5 +1,7 @@
 //! The life of a token, on the in-memory store, with the clock in the test's hand.
 
+mod in_process;
+
 use std::time::Duration;
 
 use auth_layer::{
@@ -237,39 +239,6 @@ async fn the_other_sessions_end_and_the_one_excepted_goes_on() {
 }
 
 #[tokio::test]
-async fn the_local_cache_trusts_for_one_lease_and_not_past_a_revocation_here() {
-    let clock = clock();
-    let authority = builder(&clock).local_cache(Duration::from_secs(1)).build();
-    let user = UserId::generate();
-    let by_session = sign_in(&authority, user).await;
-    let by_token = sign_in(&authority, user).await;
-    let by_user = sign_in(&authority, user).await;
-    for pair in [&by_session, &by_token, &by_user] {
-        for _ in 0..2 {
-            assert!(authority.verify(&pair.access_token).await.is_ok());
-        }
-    }
-    authority.revoke_session(by_session.session_id).await.unwrap();
-    assert_eq!(fault(&authority, &by_session.access_token).await, TokenFault::Revoked);
-    let claims = authority.verify(&by_token.access_token).await.unwrap();
-    authority.revoke_token(claims.jti).await.unwrap();
-    assert_eq!(fault(&authority, &by_token.access_token).await, TokenFault::Revoked);
-    authority.revoke_user(user, None).await.unwrap();
-    assert_eq!(fault(&authority, &by_user.access_token).await, TokenFault::Revoked);
-}
-
-#[tokio::test]
-async fn the_local_cache_never_outlives_the_token() {
-    let clock = clock();
-    let authority = builder(&clock).local_cache(HOUR).leeway(Duration::ZERO).build();
-    let pair = sign_in(&authority, UserId::generate()).await;
-    clock.advance(14 * MINUTE);
-    assert!(authority.verify(&pair.access_token).await.is_ok());
-    clock.advance(MINUTE);
-    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Expired);
-}
-
-#[tokio::test]
 async fn both_orders_of_checking_refuse_the_same() {
     for order in [CheckOrder::RecordFirst, CheckOrder::SignatureFirst] {
         let authority = builder(&clock()).check_order(order).build();
@@ -337,17 +306,4 @@ async fn a_purge_keeps_what_could_still_be_accepted() {
     let purged = authority.purge_expired().await.unwrap();
     assert_eq!((purged.tokens, purged.sessions), (1, 1));
     assert!(matches!(authority.refresh(&pair.refresh_token).await, Err(RefreshError::InvalidGrant(_))));
-}
-
-/// A token is accepted until its leeway is over, so until then it can be taken back.
-#[tokio::test]
-async fn revoking_a_refresh_token_covers_access_tokens_within_their_leeway() {
-    let clock = clock();
-    let authority = builder(&clock).access_ttl(MINUTE).local_cache(HOUR).build();
-    let pair = sign_in(&authority, UserId::generate()).await;
-    let refresh_id = authority.sessions(pair.user_id).await.unwrap()[0].current.refresh_id;
-    clock.advance(MINUTE + Duration::from_secs(3));
-    assert!(authority.verify(&pair.access_token).await.is_ok(), "it is still accepted");
-    authority.revoke_token(refresh_id).await.unwrap();
-    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
 }

@@ -1,0 +1,183 @@
+use super::*;
+use crate::{
+    claims::{NoCustomClaims, Scope},
+    clock::Timestamp,
+    id::{SessionId, TokenId, UserId},
+};
+
+const LEASE: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_hours(1);
+const ROOMY: Limits = Limits { entries: 1_000, bytes: 1 << 20 };
+const RING: u64 = 7;
+
+fn cache(lease: Duration) -> LocalCache<NoCustomClaims> {
+    LocalCache::new(lease, ROOMY).unwrap()
+}
+
+fn claims() -> Claims {
+    Claims::checked(ClaimSet {
+        iss: String::new(),
+        sub: UserId::generate(),
+        aud: Vec::new(),
+        exp: Timestamp::MAX_UTC,
+        iat: Timestamp::MIN_UTC,
+        jti: TokenId::generate(),
+        client_id: String::new(),
+        sid: SessionId::generate(),
+        scope: Scope::empty(),
+        custom: NoCustomClaims {},
+    })
+}
+
+fn at(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn found(cache: &LocalCache<NoCustomClaims>, token: &str, claims: &Claims, began: Duration, remaining: Duration) {
+    let finding = Finding { claims, ring: RING, began, remaining, length: token.len() };
+    let key = cache.key(token);
+    cache.insert(key, &finding, matches!(cache.get(key, RING, began), Known::Genuine(_) | Known::Good(_)));
+}
+
+fn is_good(cache: &LocalCache<NoCustomClaims>, token: &str, now: Duration) -> bool {
+    matches!(cache.get(cache.key(token), RING, now), Known::Good(_))
+}
+
+fn is_genuine(cache: &LocalCache<NoCustomClaims>, token: &str, now: Duration) -> bool {
+    matches!(cache.get(cache.key(token), RING, now), Known::Genuine(_))
+}
+
+#[test]
+fn a_token_is_good_for_one_lease_from_the_beginning_of_its_check_and_genuine_until_it_ends() {
+    let cache = cache(LEASE);
+    found(&cache, "token", &claims(), at(100), at(5_000));
+    assert!(is_good(&cache, "token", at(1_099)));
+    assert!(is_genuine(&cache, "token", at(1_100)));
+    assert!(is_genuine(&cache, "token", at(5_099)));
+    assert!(matches!(cache.get(cache.key("token"), RING, at(5_100)), Known::Nothing));
+    assert_eq!(cache.entries.len(), 0, "it is dropped");
+    assert!(matches!(cache.get(cache.key("tokem"), RING, at(200)), Known::Nothing), "another token");
+}
+
+#[test]
+fn a_token_that_ends_within_its_lease_is_good_no_longer() {
+    let cache = cache(LEASE);
+    found(&cache, "token", &claims(), at(0), at(300));
+    assert!(is_good(&cache, "token", at(299)));
+    assert!(matches!(cache.get(cache.key("token"), RING, at(300)), Known::Nothing));
+}
+
+#[test]
+fn without_a_lease_a_token_is_genuine_and_never_good() {
+    let cache = cache(Duration::ZERO);
+    found(&cache, "token", &claims(), at(100), LONG);
+    assert!(is_genuine(&cache, "token", at(100)));
+    found(&cache, "token", &claims(), at(100), LONG);
+    assert!(is_genuine(&cache, "token", at(101)));
+}
+
+#[test]
+fn a_signature_checked_with_other_keys_counts_for_nothing() {
+    let cache = cache(LEASE);
+    found(&cache, "token", &claims(), at(100), LONG);
+    assert!(matches!(cache.get(cache.key("token"), RING + 1, at(101)), Known::Nothing));
+}
+
+#[test]
+fn a_check_that_began_before_a_revocation_leaves_nothing_to_believe() {
+    let claims = claims();
+    for id in [claims.jti.into(), claims.sid.into(), claims.sub.into()] {
+        let cache = cache(LEASE);
+        cache.revoke(id, at(200));
+        found(&cache, "token", &claims, at(200), LONG);
+        assert!(is_genuine(&cache, "token", at(300)));
+        found(&cache, "token", &claims, at(201), LONG);
+        assert!(is_good(&cache, "token", at(300)), "this check began after the revocation");
+    }
+}
+
+#[test]
+fn a_check_that_began_before_everything_was_revoked_leaves_nothing_to_believe() {
+    let cache = cache(LEASE);
+    found(&cache, "token", &claims(), at(0), LONG);
+    cache.revoke_all(at(0));
+    assert!(is_genuine(&cache, "token", at(1)));
+    cache.revoke_all(at(200));
+    found(&cache, "token", &claims(), at(200), LONG);
+    assert!(is_genuine(&cache, "token", at(300)));
+    found(&cache, "token", &claims(), at(201), LONG);
+    assert!(is_good(&cache, "token", at(300)), "this check began afterwards");
+}
+
+#[test]
+fn a_revocation_is_remembered_for_as_long_as_an_older_entry_could_be_believed() {
+    let claims = claims();
+    let cache = cache(LEASE);
+    found(&cache, "token", &claims, at(200), LONG);
+    cache.revoke(claims.sid.into(), at(200));
+    // Others come and have the old ones dropped.
+    for millis in (250..=1_199).step_by(50) {
+        cache.revoke(Uuid::now_v7(), at(millis));
+        assert!(is_genuine(&cache, "token", at(millis)));
+        found(&cache, "token", &claims, at(200), LONG);
+    }
+    cache.revoke(Uuid::now_v7(), at(9_000));
+    assert_eq!(cache.revoked.count.load(Ordering::Relaxed), 1, "the old ones are dropped");
+    assert_eq!(cache.revoked.notes.read().unwrap().order.len(), 1);
+}
+
+#[test]
+fn what_is_revoked_again_is_remembered_from_the_last_time() {
+    let claims = claims();
+    let cache = cache(LEASE);
+    cache.revoke(claims.sid.into(), at(100));
+    cache.revoke(claims.sid.into(), at(900));
+    cache.revoke(Uuid::now_v7(), at(1_500));
+    found(&cache, "token", &claims, at(900), LONG);
+    assert!(is_genuine(&cache, "token", at(1_501)), "the note of 900 is still there");
+}
+
+#[test]
+fn neither_entries_nor_bytes_exceed_their_limits() {
+    for limits in [Limits { entries: 100, bytes: 1 << 20 }, Limits { entries: 1_000_000, bytes: 100_000 }] {
+        let cache = LocalCache::new(LEASE, limits).unwrap();
+        for number in 0..5_000 {
+            found(&cache, &format!("{number:0400}"), &claims(), at(0), LONG);
+            assert!(cache.entries.len() <= limits.entries, "{limits:?}");
+            assert!(cache.entries.weight() <= limits.bytes as u64, "{limits:?}");
+        }
+        assert!(cache.entries.len() > 50, "{limits:?}: {} entries are kept", cache.entries.len());
+    }
+    assert!(LocalCache::<NoCustomClaims>::new(LEASE, Limits { entries: 0, bytes: 1 }).is_none());
+}
+
+#[test]
+fn tokens_that_come_once_do_not_push_out_those_that_come_again() {
+    let cache = LocalCache::new(LEASE, Limits { entries: 1_000, bytes: 1 << 24 }).unwrap();
+    let regulars: Vec<String> = (0..200).map(|number| format!("regular {number}")).collect();
+    for token in &regulars {
+        found(&cache, token, &claims(), at(0), LONG);
+    }
+    for round in 0..50 {
+        for token in &regulars {
+            cache.get(cache.key(token), RING, at(1));
+        }
+        for number in 0..1_000 {
+            found(&cache, &format!("stranger {round} {number}"), &claims(), at(1), LONG);
+        }
+    }
+    let kept = regulars.iter().filter(|token| is_good(&cache, token, at(2))).count();
+    assert!(kept >= 190, "{kept} of 200 were kept beside 50,000 strangers");
+}
+
+#[test]
+fn what_has_expired_is_removed_by_later_insertions() {
+    let cache = cache(LEASE);
+    for number in 0..100 {
+        found(&cache, &format!("short {number}"), &claims(), at(0), at(1_000));
+    }
+    found(&cache, "long", &claims(), at(59_000), LONG);
+    assert_eq!(cache.entries.len(), 101, "not every insertion looks for it");
+    found(&cache, "longer", &claims(), at(61_000), LONG);
+    assert_eq!(cache.entries.len(), 2);
+}

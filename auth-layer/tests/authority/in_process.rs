@@ -1,0 +1,94 @@
+//! What the process keeps of a token between two checks.
+
+use std::sync::Arc;
+
+use super::*;
+
+#[tokio::test]
+async fn the_local_cache_trusts_for_one_lease_and_not_past_a_revocation_here() {
+    let clock = clock();
+    let authority = builder(&clock).local_cache(Duration::from_secs(1)).build();
+    let user = UserId::generate();
+    let by_session = sign_in(&authority, user).await;
+    let by_token = sign_in(&authority, user).await;
+    let by_user = sign_in(&authority, user).await;
+    for pair in [&by_session, &by_token, &by_user] {
+        for _ in 0..2 {
+            assert!(authority.verify(&pair.access_token).await.is_ok());
+        }
+    }
+    authority.revoke_session(by_session.session_id).await.unwrap();
+    assert_eq!(fault(&authority, &by_session.access_token).await, TokenFault::Revoked);
+    let claims = authority.verify(&by_token.access_token).await.unwrap();
+    authority.revoke_token(claims.jti).await.unwrap();
+    assert_eq!(fault(&authority, &by_token.access_token).await, TokenFault::Revoked);
+    authority.revoke_user(user, None).await.unwrap();
+    assert_eq!(fault(&authority, &by_user.access_token).await, TokenFault::Revoked);
+}
+
+#[tokio::test]
+async fn the_local_cache_never_outlives_the_token() {
+    let clock = clock();
+    let authority = builder(&clock).local_cache(HOUR).leeway(Duration::ZERO).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    clock.advance(14 * MINUTE);
+    assert!(authority.verify(&pair.access_token).await.is_ok());
+    clock.advance(MINUTE);
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Expired);
+}
+
+/// A token is accepted until its leeway is over, so until then it can be taken back.
+#[tokio::test]
+async fn revoking_a_refresh_token_covers_access_tokens_within_their_leeway() {
+    let clock = clock();
+    let authority = builder(&clock).access_ttl(MINUTE).local_cache(HOUR).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let refresh_id = authority.sessions(pair.user_id).await.unwrap()[0].current.refresh_id;
+    clock.advance(MINUTE + Duration::from_secs(3));
+    assert!(authority.verify(&pair.access_token).await.is_ok(), "it is still accepted");
+    authority.revoke_token(refresh_id).await.unwrap();
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+}
+
+#[tokio::test]
+async fn without_a_lease_a_revocation_elsewhere_holds_at_once() {
+    let clock = clock();
+    let store = Arc::new(MemoryStore::new());
+    let key = SigningKey::generate().unwrap();
+    let node = || -> Authority {
+        let keys = Keyring::new(key.clone());
+        Authority::builder("https://issuer", "api", keys, Arc::clone(&store)).clock(clock.clone()).build()
+    };
+    let (here, elsewhere) = (node(), node());
+    let pair = sign_in(&here, UserId::generate()).await;
+    for _ in 0..3 {
+        assert!(here.verify(&pair.access_token).await.is_ok(), "known by now, and asked after each time");
+    }
+    elsewhere.revoke_session(pair.session_id).await.unwrap();
+    assert_eq!(fault(&here, &pair.access_token).await, TokenFault::Revoked);
+}
+
+#[tokio::test]
+async fn a_known_token_expires_in_time() {
+    let clock = clock();
+    let authority = builder(&clock).access_ttl(MINUTE).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    clock.advance(MINUTE + Duration::from_secs(29));
+    assert!(authority.verify(&pair.access_token).await.is_ok());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Expired);
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_gone_at_once_for_tokens_that_are_known() {
+    for lease in [Duration::ZERO, HOUR] {
+        let authority = builder(&clock()).local_cache(lease).build();
+        let pair = sign_in(&authority, UserId::generate()).await;
+        authority.verify(&pair.access_token).await.unwrap();
+        let old = authority.keys();
+        authority.set_keys(Keyring::new(SigningKey::generate().unwrap()));
+        assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Key);
+        authority.set_keys(old);
+        assert!(authority.verify(&pair.access_token).await.is_ok(), "and good again with it");
+    }
+}

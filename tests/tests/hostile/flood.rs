@@ -1,0 +1,46 @@
+//! A flood of forged tokens is no flood of lookups.
+
+use std::{sync::Arc, time::Duration};
+
+use auth_layer::{AuthError, Authority, TokenFault, TokenId, clock::ManualClock};
+use chrono::DateTime;
+
+use crate::{
+    bench::{AUDIENCE, ISSUER, issue},
+    forge::{Draft, KEYS},
+    watched::Watched,
+};
+
+const FLOOD: usize = 5_000;
+
+#[tokio::test]
+async fn forged_tokens_cost_so_many_lookups_a_second_and_good_ones_pass_beside_them() {
+    let clock = ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let store = Arc::<Watched>::default();
+    let authority: Authority = Authority::builder(ISSUER, AUDIENCE, KEYS.ring(), Arc::clone(&store))
+        .clock(clock.clone())
+        .forged_lookups(50)
+        .build();
+    let [access, ..] = issue(&authority).await;
+    let draft = Draft::of(&access, &KEYS.eddsa);
+
+    for second in 0..3 {
+        let before = store.asked().reads;
+        for number in 0..FLOOD {
+            // Of tokens that nobody issued, and of one that is there.
+            let draft = draft.clone();
+            let draft = if number % 2 == 0 { draft.claim("jti", TokenId::generate().to_string()) } else { draft };
+            let forged = draft.signed_with([0x55; 64]);
+            match authority.verify(&forged).await {
+                Err(AuthError::InvalidToken(TokenFault::Unknown | TokenFault::Signature)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        let cost = store.asked().reads - before;
+        assert!((1..=101).contains(&cost), "second {second}: {cost} lookups");
+        let good = issue(&authority).await;
+        assert!(authority.verify(&good[0]).await.is_ok(), "a token that the process has not seen before");
+        assert!(authority.verify(&access).await.is_ok());
+        clock.advance(Duration::from_secs(1));
+    }
+}
