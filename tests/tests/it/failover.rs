@@ -204,7 +204,6 @@ async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
             assert!(lost.elapsed() < RECOVERY, "{after}: nothing recorded for {RECOVERY:?}, {unavailable} unavailable");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        println!("after {after}: the first write was recorded in {:?}", lost.elapsed());
         let target = worker.seen(|seen| seen.lives) + WORKERS;
         while worker.seen(|seen| seen.lives) < target {
             assert!(lost.elapsed() < PATIENCE, "{after}: no full lives");
