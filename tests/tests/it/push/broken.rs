@@ -229,6 +229,18 @@ async fn with_the_channel_cut_the_lease_holds_and_afterwards_news_flow_again() {
 }
 
 #[tokio::test]
+async fn while_nothing_is_heard_a_long_lease_is_cut_short() {
+    let (mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
+    let fleet = Fleet::on(2, &mongodb, Some(&redis), &LONG_LEASE).await;
+    let (a, b, name) = listening(&fleet).await;
+    let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
+    believed(&b, &tokens).await;
+    redis.pause();
+    assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+    refused_after(&b, &tokens.access, Instant::now(), NOTICED).await;
+}
+
+#[tokio::test]
 async fn a_change_stream_goes_on_where_it_was_when_mongodb_is_back() {
     let mut mongodb = MongoServer::start().await;
     let fleet = Fleet::on(2, &mongodb, None, &LONG_LEASE).await;

@@ -1,0 +1,147 @@
+//! What an authority makes of the news that its store has for it.
+
+use std::{
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use auth_layer::{
+    AuthError, Authority, Grant, IssuedPair, TokenId, UserId,
+    cache::{CacheAnswer, CacheError, Cached, StatusCache},
+    clock::{Clock, ManualClock, Timestamp},
+    keys::{Keyring, SigningKey},
+    store::{ActiveToken, MemoryStore, RevocationListener, TokenStore},
+};
+use uuid::Uuid;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A cache that knows of no token, and says to who listens what the test has it say.
+#[derive(Default)]
+struct Messenger(Mutex<Vec<Weak<dyn RevocationListener>>>);
+
+impl Messenger {
+    fn listeners(&self) -> Vec<Arc<dyn RevocationListener>> {
+        self.0.lock().unwrap().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn tell(&self, tell: impl Fn(&dyn RevocationListener)) {
+        let listeners = self.listeners();
+        assert_eq!(listeners.len(), 1);
+        tell(&*listeners[0]);
+    }
+}
+
+impl StatusCache for Messenger {
+    type Miss = ();
+
+    async fn get(&self, _: TokenId) -> Result<CacheAnswer<()>, CacheError> {
+        Ok(CacheAnswer::Miss(()))
+    }
+
+    async fn fill(&self, (): (), _: TokenId, _: ActiveToken) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    async fn bury(&self, _: &[(TokenId, Timestamp)], _: Timestamp) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    fn bound(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        self.0.lock().unwrap().push(listener);
+    }
+}
+
+type Store = Arc<Cached<MemoryStore, Messenger>>;
+
+/// An authority with a token that it believes, and the store under it.
+struct Node {
+    store: Store,
+    authority: Authority,
+    clock: ManualClock,
+    pair: IssuedPair,
+}
+
+impl Node {
+    async fn start(lease: Duration) -> Self {
+        let store: Store = Arc::new(Cached::new(MemoryStore::new(), Messenger::default()));
+        let clock = ManualClock::starting_at(chrono::Utc::now());
+        let keys = Keyring::new(SigningKey::generate().unwrap());
+        let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
+            .local_cache(lease)
+            .clock(clock.clone())
+            .build();
+        let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+        let pair = authority.sign_in(sign_in, Grant::new("c")).await.unwrap();
+        authority.verify(&pair.access_token).await.unwrap();
+        clock.advance(Duration::from_millis(1));
+        Self { store, authority, clock, pair }
+    }
+
+    /// Revokes behind the authority's back, as another node does.
+    async fn revoke_elsewhere(&self) {
+        let _ = self.store.revoke_session(self.pair.session_id, self.clock.now()).await.unwrap();
+        self.authority.verify(&self.pair.access_token).await.expect("nobody has told the node");
+    }
+
+    async fn is_refused(&self) -> bool {
+        matches!(self.authority.verify(&self.pair.access_token).await, Err(AuthError::InvalidToken(_)))
+    }
+}
+
+#[tokio::test]
+async fn news_of_a_token_its_session_or_its_user_end_the_trust_in_it() {
+    for which in 0..3 {
+        let node = Node::start(LEASE).await;
+        let claims = node.authority.verify(&node.pair.access_token).await.unwrap();
+        node.revoke_elsewhere().await;
+        node.store.cache().tell(|listener| listener.revoked(Uuid::now_v7()));
+        node.revoke_elsewhere().await;
+        let id: Uuid = [claims.jti.into(), claims.sid.into(), claims.sub.into()][which];
+        node.store.cache().tell(|listener| listener.revoked(id));
+        assert!(node.is_refused().await);
+    }
+}
+
+#[tokio::test]
+async fn a_gap_ends_the_trust_in_everything_that_was_checked_before_it() {
+    let node = Node::start(LEASE).await;
+    node.revoke_elsewhere().await;
+    node.store.cache().tell(RevocationListener::gap);
+    assert!(node.is_refused().await);
+}
+
+#[tokio::test]
+async fn what_is_checked_after_a_gap_is_believed_for_its_lease() {
+    let node = Node::start(LEASE).await;
+    node.store.cache().tell(RevocationListener::gap);
+    node.clock.advance(Duration::from_millis(1));
+    node.authority.verify(&node.pair.access_token).await.unwrap();
+    node.revoke_elsewhere().await;
+    node.clock.advance(LEASE);
+    assert!(node.is_refused().await, "nobody told it, and the lease is over");
+}
+
+#[tokio::test]
+async fn only_an_authority_with_a_cache_listens_and_only_as_long_as_it_is_there() {
+    let Node { store, authority, .. } = Node::start(Duration::ZERO).await;
+    assert_eq!(store.cache().listeners().len(), 0);
+    drop(authority);
+
+    let Node { store, authority, .. } = Node::start(LEASE).await;
+    assert_eq!(store.cache().listeners().len(), 1);
+    let clone = authority.clone();
+    drop(authority);
+    assert_eq!(store.cache().listeners().len(), 1);
+    drop(clone);
+    assert_eq!(store.cache().listeners().len(), 0, "listening keeps nothing alive");
+    assert_eq!(Arc::strong_count(&store), 1, "nor the store");
+}
