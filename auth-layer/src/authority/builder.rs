@@ -161,8 +161,8 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         self
     }
 
-    /// How many looks into the stores a second may be spent on tokens that turn out to be forged, in the order
-    /// [`RecordFirst`](CheckOrder::RecordFirst): past that signatures are checked first, until there are fewer of them. A second's worth
+    /// How many looks into the stores a second may be spent on tokens that turn out to be forged, or unknown or revoked before their
+    /// signature was checked, in the order [`RecordFirst`](CheckOrder::RecordFirst): past that signatures are checked first, until there are fewer of them. A second's worth
     /// of them may come at once, and those that are under way then. 100 by default; `u32::MAX` is no limit.
     pub fn forged_lookups(mut self, per_second: u32) -> Self {
         self.forged_lookups = per_second;

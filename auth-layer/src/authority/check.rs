@@ -87,7 +87,9 @@ impl<C: CustomClaims> Authority<C> {
         let inner = &self.inner;
         let began = inner.clock.monotonic();
         let mut place = None;
+        // A token that is too large is not even worth a hash.
         if kind == TokenKind::Access
+            && token.len() <= inner.settings.max_token_bytes
             && let Some(local) = &inner.local
         {
             let (key, ring) = (local.key(token), inner.ring.load().number);
@@ -171,7 +173,8 @@ impl<C: CustomClaims> Authority<C> {
         };
         let kept = self.inner.local.as_ref().zip(place);
         if let Some(fault) = fault {
-            if fault == TokenFault::Unknown && matches!(token, Token::Unverified(_)) {
+            // It may be forged, and its signature no longer matters.
+            if matches!(token, Token::Unverified(_)) {
                 self.inner.forgeries.note(began);
             }
             if let Some((local, place)) = kept {

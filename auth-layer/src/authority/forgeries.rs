@@ -8,7 +8,8 @@ use std::{
 /// For how long at the most looks into the store are paid off ahead of time before signatures come first.
 const CREDIT: u64 = 1_000_000_000;
 
-/// Counts the looks into the store that were spent on tokens which turned out to be forged, and lets so many a second pass.
+/// Counts the looks into the store that were spent on tokens which turned out to be forged, or to be no good before that was
+/// known, and lets so many a second pass.
 ///
 /// This is the generic cell rate algorithm: each look pays for `interval` of time, and when more than a second is paid ahead, it
 /// is a flood. One number holds it, so that nothing is locked.

@@ -23,16 +23,21 @@ async fn forged_tokens_cost_so_many_lookups_a_second_and_good_ones_pass_beside_t
         .build();
     let [access, ..] = issue(&authority).await;
     let draft = Draft::of(&access, &KEYS.eddsa);
+    let revoked = Draft::of(&issue(&authority).await[0], &KEYS.eddsa);
+    authority.revoke_token(revoked.text("jti").parse().unwrap()).await.unwrap();
 
     for second in 0..3 {
         let before = store.asked().reads;
         for number in 0..FLOOD {
-            // Of tokens that nobody issued, and of one that is there.
-            let draft = draft.clone();
-            let draft = if number % 2 == 0 { draft.claim("jti", TokenId::generate().to_string()) } else { draft };
+            // Of tokens that nobody issued, of one that is there, and of one that was revoked.
+            let draft = match number % 3 {
+                0 => draft.clone().claim("jti", TokenId::generate().to_string()),
+                1 => draft.clone(),
+                _ => revoked.clone(),
+            };
             let forged = draft.signed_with([0x55; 64]);
             match authority.verify(&forged).await {
-                Err(AuthError::InvalidToken(TokenFault::Unknown | TokenFault::Signature)) => {}
+                Err(AuthError::InvalidToken(TokenFault::Unknown | TokenFault::Revoked | TokenFault::Signature)) => {}
                 other => panic!("{other:?}"),
             }
         }
