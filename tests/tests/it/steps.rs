@@ -32,8 +32,8 @@ struct Stage {
     relay: Relay,
     first: Node,
     second: Node,
-    /// How many runs there were, for the tests to say that there were some.
-    runs: AtomicUsize,
+    /// The last step after which the first node was stopped.
+    deepest: AtomicUsize,
     _keys: tempfile::TempDir,
     _servers: (MongoServer, RedisServer),
 }
@@ -69,7 +69,14 @@ impl Stage {
         };
         let second = start(&direct).await;
         let first = start(&relayed).await;
-        Self { relay, first, second, runs: AtomicUsize::new(0), _keys: keys, _servers: (mongodb, redis) }
+        Self { relay, first, second, deepest: AtomicUsize::new(0), _keys: keys, _servers: (mongodb, redis) }
+    }
+
+    /// Fails unless the first node was stopped after this step: there are no fewer, however few there may be in a run in which
+    /// a cache does not answer in time.
+    fn reaches(&self, step: usize) {
+        let deepest = self.deepest.load(Ordering::Relaxed);
+        assert!(deepest >= step, "the node was stopped after step {deepest} at the latest, and there are {step}");
     }
 
     /// A client of the node that is stopped.
@@ -98,7 +105,7 @@ impl Stage {
         let mut doing = tokio::spawn(doing);
         tokio::select! {
             () = self.relay.reached() => {
-                self.runs.fetch_add(1, Ordering::Relaxed);
+                self.deepest.fetch_max(step, Ordering::Relaxed);
                 Some(doing)
             }
             done = &mut doing => {

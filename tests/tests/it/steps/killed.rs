@@ -25,11 +25,6 @@ impl Stage {
     fn when(&self, what: &str) -> String {
         format!("{what}, killed after {:?}", self.relay.seen())
     }
-
-    fn report(&self, at_least: usize) {
-        let runs = self.runs.load(Ordering::Relaxed);
-        assert!(runs >= at_least, "the node was killed {runs} times only: there are more steps than that");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +49,7 @@ async fn in_a_sign_in() {
         let listed = stage.second().get("/auth/sessions", Some(&fresh.access)).await.unwrap().json();
         assert_eq!(listed.as_array().unwrap().len(), 1, "{when}: nothing else is left: {listed}");
     }
-    stage.report(7);
+    stage.reaches(7);
 }
 
 /// The owner asks again and gets the one child, and nobody is punished.
@@ -75,7 +70,7 @@ async fn in_a_refresh() {
         assert_eq!((&again.access, &again.refresh), (&child.access, &child.refresh), "{when}: one child");
         stage.alive(&child, &when).await;
     }
-    stage.report(4);
+    stage.reaches(4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +98,7 @@ async fn in_a_logout() {
         stage.dead(&[&subject.session, &child], &when).await;
         stage.alive(&subject.other, &when).await;
     }
-    stage.report(5);
+    stage.reaches(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +118,7 @@ async fn in_a_revoke_all() {
         assert_eq!(stage.first().logout_all(&fresh.access).await.unwrap().status, StatusCode::NO_CONTENT, "{when}");
         stage.dead(&[&subject.session, &subject.other, &fresh], &when).await;
     }
-    stage.report(8);
+    stage.reaches(8);
 }
 
 /// One of the two passwords is good, never both and never neither, and the request can be sent again.
@@ -152,7 +147,7 @@ async fn in_a_change_of_password() {
         assert_eq!(stage.first().login(&subject.name, PASSWORD).await.unwrap().error(), "invalid_credentials");
         stage.alive(&subject.other, &when).await;
     }
-    stage.report(12);
+    stage.reaches(12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +168,7 @@ async fn in_a_punishment() {
         stage.dead(&[&subject.session, &child, &current], &when).await;
         stage.alive(&subject.other, &when).await;
     }
-    stage.report(5);
+    stage.reaches(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,7 +197,7 @@ async fn in_the_issue_and_the_use_of_a_single_use_token() {
             assert_eq!(spend(&node, &token).await, StatusCode::UNAUTHORIZED, "{when}");
         }
     }
-    stage.report(3 + 1);
+    stage.reaches(3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,5 +215,5 @@ async fn in_a_registration() {
         let opened = stage.second().login(&name, PASSWORD).await.unwrap().tokens();
         stage.alive(&opened, &when).await;
     }
-    stage.report(2);
+    stage.reaches(2);
 }

@@ -9,11 +9,6 @@ use super::*;
 /// How many steps are gone through at the most.
 const STEPS: usize = 40;
 
-fn report(stage: &Stage, at_least: usize) {
-    let runs = stage.runs.load(Ordering::Relaxed);
-    assert!(runs >= at_least, "the node was stopped {runs} times only: there are more steps than that");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_meets_a_revocation_at_each_step() {
     let stage = Stage::set().await;
@@ -32,7 +27,7 @@ async fn a_check_meets_a_revocation_at_each_step() {
             stage.dead(&[&subject.session], &when).await;
         }
     }
-    report(&stage, 5 * 3);
+    stage.reaches(3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +51,7 @@ async fn a_refresh_meets_a_revocation_at_each_step() {
                 .await;
         }
     }
-    report(&stage, 4 * 4);
+    stage.reaches(4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +71,7 @@ async fn a_refresh_meets_its_twin_at_each_step() {
         assert_eq!((child.access, child.refresh), (twin.access.clone(), twin.refresh.clone()), "{when}: one child");
         stage.alive(&twin, &when).await;
     }
-    report(&stage, 4);
+    stage.reaches(4);
 }
 
 /// The first answer was lost, and its owner asks again, while somebody presents the child. Either that came later, and the retry
@@ -126,7 +121,7 @@ async fn a_punishment_meets_a_refresh_at_each_step() {
         let all = [Some(&subject.session), Some(&child), Some(&current), newest.as_ref()];
         stage.dead(&all.into_iter().flatten().collect::<Vec<_>>(), &when).await;
     }
-    report(&stage, 5);
+    stage.reaches(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +152,7 @@ async fn a_revocation_meets_a_refresh_and_a_check_at_each_step() {
                 .await;
         }
     }
-    report(&stage, 4 * 5);
+    stage.reaches(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +182,7 @@ async fn a_sign_in_meets_a_revoke_all_at_each_step() {
         }
         stage.whole(&opened, &when).await;
     }
-    report(&stage, 7);
+    stage.reaches(7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,7 +205,7 @@ async fn a_sign_in_with_the_old_password_meets_its_change_at_each_step() {
         }
         stage.alive(&subject.other, &when).await;
     }
-    report(&stage, 7);
+    stage.reaches(7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,7 +225,7 @@ async fn a_change_of_password_meets_a_sign_in_with_the_old_one_at_each_step() {
         stage.dead(&gone.into_iter().flatten().collect::<Vec<_>>(), &when).await;
         stage.alive(&subject.other, &when).await;
     }
-    report(&stage, 12);
+    stage.reaches(12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,7 +260,7 @@ async fn a_single_use_token_meets_its_twin_or_a_revocation_at_each_step() {
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
         }
     }
-    report(&stage, 1 + 4);
+    stage.reaches(4);
 }
 
 /// What ends a session.
