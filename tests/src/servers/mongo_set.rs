@@ -68,14 +68,19 @@ impl MongoSet {
     /// If they elect none.
     pub async fn until_succeeded(&self, lost: u16) {
         let begun = Instant::now();
-        loop {
-            for member in self.members.iter().filter(|member| member.port() != lost) {
-                if hello(member.port()).await.is_some_and(|hello| is(&hello, "isWritablePrimary")) {
-                    return;
-                }
-            }
+        while !self.has_primary(Some(lost)).await {
             self.pause_or_panic(begun).await;
         }
+    }
+
+    /// Whether there is a primary, not counting this member.
+    pub async fn has_primary(&self, but: Option<u16>) -> bool {
+        for member in self.members.iter().filter(|member| Some(member.port()) != but) {
+            if hello(member.port()).await.is_some_and(|hello| is(&hello, "isWritablePrimary")) {
+                return true;
+            }
+        }
+        false
     }
 
     /// One member by its port, to be started or woken again.
