@@ -189,8 +189,8 @@ async fn no_url_is_shown() {
     assert_eq!(error.to_string(), "no Redis URL is given");
 }
 
-#[tokio::test]
-async fn a_cluster_serves_as_one_cache() {
+/// Two servers that are told to be a cluster; that takes them a moment.
+pub(crate) async fn cluster() -> [RedisServer; 2] {
     let servers = [
         RedisServer::start(&["--cluster-enabled", "yes"]).await,
         RedisServer::start(&["--cluster-enabled", "yes"]).await,
@@ -201,6 +201,12 @@ async fn a_cluster_serves_as_one_cache() {
         assert_eq!(server.command(&command), "+OK");
     }
     servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &servers[1].port().to_string()]);
+    servers
+}
+
+#[tokio::test]
+async fn a_cluster_serves_as_one_cache() {
+    let servers = cluster().await;
     let urls: Vec<String> = servers.iter().map(RedisServer::url).collect();
     let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
     let ids: Vec<_> = (0..100).map(|_| TokenId::generate()).collect();

@@ -131,16 +131,7 @@ async fn a_redis_that_allows_no_messages_takes_tombstones_still() {
 
 #[tokio::test]
 async fn in_a_cluster_a_node_hears_of_tokens_that_any_server_keeps() {
-    let servers = [
-        RedisServer::start(&["--cluster-enabled", "yes"]).await,
-        RedisServer::start(&["--cluster-enabled", "yes"]).await,
-    ];
-    for (server, slots) in servers.iter().zip([0..8192, 8192..16384]) {
-        let slots: Vec<String> = slots.map(|slot: u32| slot.to_string()).collect();
-        let command: Vec<&str> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
-        assert_eq!(server.command(&command), "+OK");
-    }
-    servers[0].command(&["CLUSTER", "MEET", "127.0.0.1", &servers[1].port().to_string()]);
+    let servers = crate::redis_cache::cluster().await;
     let mut urls: Vec<String> = servers.iter().map(RedisServer::url).collect();
     let mut caches = Vec::new();
     for _ in 0..2 {
