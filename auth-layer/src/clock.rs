@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -19,20 +19,25 @@ pub trait Clock: Send + Sync + 'static {
     /// The time of day now, which tokens are stamped with and judged by.
     fn now(&self) -> Timestamp;
 
-    /// The time since a moment of the clock's choice, which never goes back: what leases are counted in.
+    /// The time since a moment of the clock's choice, which never goes back: what leases are counted in. It should count on
+    /// while the machine sleeps.
     fn monotonic(&self) -> Duration;
 }
 
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
-    start: Instant,
+    #[cfg(not(target_os = "linux"))]
+    start: std::time::Instant,
 }
 
 impl SystemClock {
     /// The operating system's clock.
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            #[cfg(not(target_os = "linux"))]
+            start: std::time::Instant::now(),
+        }
     }
 }
 
@@ -47,6 +52,15 @@ impl Clock for SystemClock {
         Utc::now()
     }
 
+    /// With Linux that is the time since it started, sleep included, which `Instant` leaves out: a lease that ended while the
+    /// machine slept is over when it wakes.
+    #[cfg(target_os = "linux")]
+    fn monotonic(&self) -> Duration {
+        // Never negative.
+        rustix::time::clock_gettime(rustix::time::ClockId::Boottime).try_into().unwrap_or(Duration::MAX)
+    }
+
+    #[cfg(not(target_os = "linux"))]
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
     }

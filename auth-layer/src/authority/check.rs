@@ -76,24 +76,30 @@ impl<C: CustomClaims> Authority<C> {
     }
 
     async fn verify_as(&self, kind: TokenKind, token: &str) -> Result<Claims<C>, AuthError> {
-        match self.check(kind, token) {
+        match self.check(kind, token.as_bytes(), || Ok(token)) {
             Check::Done(result) => result,
             Check::Ask(answer, asking) => self.conclude(asking, answer.await),
         }
     }
 
-    /// Checks a token as far as that goes without a store.
-    pub(crate) fn check(&self, kind: TokenKind, token: &str) -> Check<C> {
+    /// Checks a token as far as that goes without a store. Its text is asked for where the token is not known by its bytes: one
+    /// that was let in before needs no second look at its characters.
+    pub(crate) fn check<'t>(
+        &self,
+        kind: TokenKind,
+        bytes: &[u8],
+        text: impl FnOnce() -> Result<&'t str, AuthError>,
+    ) -> Check<C> {
         let inner = &self.inner;
         let began = inner.clock.monotonic();
         let mut place = None;
         // A token that is too large is not even worth a hash.
         if kind == TokenKind::Access
-            && token.len() <= inner.settings.max_token_bytes
+            && bytes.len() <= inner.settings.max_token_bytes
             && let Some(local) = &inner.local
         {
-            let (key, ring) = (local.key(token), inner.ring.load().number);
-            place = Some(Place { key, ring, length: token.len() });
+            let (key, ring) = (local.key(bytes), inner.ring.load().number);
+            place = Some(Place { key, ring, length: bytes.len() });
             match local.get(key, ring, began) {
                 Known::Good(claims) => return Check::Done(Ok(claims)),
                 Known::Genuine(claims) => {
@@ -108,6 +114,10 @@ impl<C: CustomClaims> Authority<C> {
                 Known::Nothing => {}
             }
         }
+        let token = match text() {
+            Ok(token) => token,
+            Err(error) => return Check::Done(Err(error)),
+        };
         let read = self.read(kind, token).and_then(|unverified| {
             let (id, says) = (unverified.claims.jti, unverified.claims.says(kind));
             // What uses a token up comes last, when nothing else can be wrong with it.

@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{Anonymous, AuthBody, ResponseFuture, Shared};
 use crate::{
     authority::{AuthError, Check},
-    bearer::bearer_token,
+    bearer::bearer_credentials,
     claims::CustomClaims,
     rejection::Rejection,
 };
@@ -45,8 +45,10 @@ where
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         let shared = &self.shared;
-        let check = match bearer_token(request.headers()) {
-            Ok(Some(token)) => shared.authority.check(shared.kind, token),
+        let check = match bearer_credentials(request.headers()) {
+            Ok(Some(credentials)) => {
+                shared.authority.check(shared.kind, credentials.as_bytes(), || Ok(credentials.token()?))
+            }
             Ok(None) if shared.optional => {
                 request.extensions_mut().insert(Anonymous { realm: shared.realm.clone() });
                 return ResponseFuture::inner(self.inner.call(request));

@@ -33,8 +33,8 @@ use std::{
 };
 
 use aws_lc_rs::rand;
+use highway::{HighwayHash, HighwayHasher};
 use quick_cache::{Weighter, sync::Cache};
-use siphasher::sip128::SipHasher24;
 use uuid::Uuid;
 
 use crate::claims::{ClaimSet, Claims};
@@ -55,7 +55,7 @@ pub(crate) struct Limits {
 /// Verified tokens. Times are [`Clock::monotonic`](crate::clock::Clock::monotonic).
 pub(crate) struct LocalCache<C> {
     lease: Duration,
-    secret: SipHasher24,
+    secret: highway::Key,
     entries: Arc<Entries<C>>,
     /// What the lightest entry weighs, so that there are never more of them than the limit.
     lightest: usize,
@@ -120,10 +120,12 @@ impl<C> Weighter<Key, Entry<C>> for ByBytes {
 impl<C: Send + Sync + 'static> LocalCache<C> {
     /// A cache of this size; none where it is to hold nothing, or where there is no randomness to be had for its secret.
     pub(crate) fn new(lease: Duration, limits: Limits) -> Option<Self> {
-        let mut secret = [0; 16];
+        let mut secret = [0; 32];
         if limits.entries == 0 || limits.bytes == 0 || rand::fill(&mut secret).is_err() {
             return None;
         }
+        let (words, _) = secret.as_chunks();
+        let secret = std::array::from_fn(|word| u64::from_ne_bytes(words[word]));
         let lightest = limits.bytes.div_ceil(limits.entries).max(OVERHEAD);
         let entries = Cache::with(
             limits.bytes / lightest,
@@ -134,7 +136,7 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
         );
         Some(Self {
             lease,
-            secret: SipHasher24::new_with_key(&secret),
+            secret: highway::Key(secret),
             entries: Arc::new(entries),
             lightest,
             next_sweep: AtomicU64::new(0),
@@ -143,8 +145,9 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
     }
 
     /// What stands for this token here.
-    pub(crate) fn key(&self, token: &str) -> Key {
-        Key(self.secret.hash(token.as_bytes()).as_u128())
+    pub(crate) fn key(&self, token: &[u8]) -> Key {
+        let [low, high] = HighwayHasher::new(self.secret).hash128(token);
+        Key(u128::from(high) << 64 | u128::from(low))
     }
 
     /// What is known of a token, by the keys of this ring.

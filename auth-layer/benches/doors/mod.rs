@@ -1,0 +1,114 @@
+//! Routers to knock at, each with a token that it lets in.
+
+use std::{hint::black_box, time::Duration};
+
+use auth_layer::{Authority, Grant, UserId, authority::CheckOrder, keys::Algorithm, store::MemoryStore};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, StatusCode, Uri, header::AUTHORIZATION},
+};
+use futures_util::FutureExt;
+use tokio::runtime::Runtime;
+use tower::Service;
+
+use crate::peers::{self, AUDIENCE, ISSUER, Key};
+
+pub(crate) const ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];
+
+/// A way to let requests in, besides the bare router that all are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The router with a layer that passes everything on: what axum itself takes for any layer.
+    EmptyLayer,
+    /// This crate; the token was checked within the lease.
+    Known,
+    /// This crate without a lease; the token was verified before, and the store is asked each time, here one in memory.
+    Asked,
+    /// This crate with no in-process cache: decoded, looked up and verified each time.
+    Anew,
+    /// The middleware that one writes with jsonwebtoken.
+    ByHand,
+    /// axum-jwt-auth.
+    AxumJwtAuth,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::EmptyLayer, Self::Known, Self::Asked, Self::Anew, Self::ByHand, Self::AxumJwtAuth];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::EmptyLayer => "a layer that does nothing",
+            Self::Known => "auth-layer, within the lease",
+            Self::Asked => "auth-layer, store asked",
+            Self::Anew => "auth-layer, nothing cached",
+            Self::ByHand => "jsonwebtoken by hand",
+            Self::AxumJwtAuth => "axum-jwt-auth",
+        }
+    }
+
+    /// A door of this kind. Must be called within `runtime`, whose clock time limits go by although nothing here waits.
+    pub(crate) fn door(self, key: &Key, runtime: &Runtime) -> Door {
+        const LEASE: Duration = Duration::from_hours(6);
+        let (lease, entries) = match self {
+            Self::Asked => (Duration::ZERO, 1_000),
+            Self::Anew => (Duration::ZERO, 0),
+            _ => (LEASE, 1_000),
+        };
+        let authority: Authority = Authority::builder(ISSUER, AUDIENCE, key.ring(), MemoryStore::new())
+            .access_ttl(Duration::from_hours(12))
+            .local_cache(lease)
+            .local_cache_limits(entries, 64 << 20)
+            .check_order(CheckOrder::RecordFirst)
+            .build();
+        let router = match self {
+            Self::EmptyLayer => {
+                peers::bare().layer(tower::util::MapRequestLayer::new(|request: Request<Body>| request))
+            }
+            Self::Known | Self::Asked | Self::Anew => peers::layered(&authority),
+            Self::ByHand => peers::hand_written(key),
+            Self::AxumJwtAuth => peers::axum_jwt_auth(key),
+        };
+        let token = runtime.block_on(token(&authority));
+        let credentials = HeaderValue::try_from(format!("Bearer {token}")).expect("tokens are ASCII");
+        let mut door = Door { router, credentials };
+        // The first time is not what is measured.
+        let request = door.request();
+        door.knock(request);
+        door
+    }
+}
+
+pub(crate) struct Door {
+    router: Router,
+    credentials: HeaderValue,
+}
+
+impl Door {
+    /// The bare router, asked what this one is.
+    pub(crate) fn bare(&self) -> Self {
+        Self { router: peers::bare(), credentials: self.credentials.clone() }
+    }
+
+    pub(crate) fn request(&self) -> Request<Body> {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = Uri::from_static("/me");
+        request.headers_mut().insert(AUTHORIZATION, self.credentials.clone());
+        request
+    }
+
+    pub(crate) fn knock(&mut self, request: Request<Body>) {
+        let answered = self.router.call(request).now_or_never().expect("nothing here waits");
+        let Ok(response) = answered;
+        assert_eq!(black_box(response).status(), StatusCode::OK);
+    }
+}
+
+/// A good access token.
+async fn token(authority: &Authority) -> String {
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.expect("the store is in memory");
+    let grant = Grant::new("demo-app").scope("profile".parse().expect("a scope"));
+    authority.sign_in(sign_in, grant).await.expect("the store is in memory").access_token
+}

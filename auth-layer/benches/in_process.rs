@@ -1,0 +1,105 @@
+//! What a check costs in process: each way of letting a request in, over the bare router.
+//!
+//! `cargo bench -p auth-layer --bench in_process`. Each figure is the processor time of a request through the router in question
+//! less that of one through the bare router. The two are taken in turns, so that a noisy machine troubles both alike.
+
+mod doors;
+mod peers;
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use criterion::{Bencher, Criterion};
+use rustix::time::{ClockId, clock_gettime};
+
+use self::{
+    doors::{ALGORITHMS, Door, Way},
+    peers::Key,
+};
+
+/// How many requests are timed at once.
+const BATCH: u64 = 5;
+
+/// The group of all that is measured here.
+const GROUP: &str = "over the bare router";
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    let mut group = criterion.benchmark_group(GROUP);
+    for algorithm in ALGORITHMS {
+        let key = Key::new(algorithm);
+        for way in Way::ALL {
+            let mut door = way.door(&key, &runtime);
+            group.bench_function(name(algorithm.as_str(), way), |bencher| over_bare(bencher, &mut door));
+        }
+    }
+    group.finish();
+    criterion.final_summary();
+    print_table();
+}
+
+fn name(algorithm: &str, way: Way) -> String {
+    format!("{algorithm}/{}", way.name())
+}
+
+/// Times a door and the bare router in turns and counts the difference.
+fn over_bare(bencher: &mut Bencher<'_>, door: &mut Door) {
+    let mut bare = door.bare();
+    bencher.iter_custom(|requests| {
+        let (mut with, mut without) = (Duration::ZERO, Duration::ZERO);
+        let mut left = requests;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            with += time(door, batch);
+            without += time(&mut bare, batch);
+            left -= batch;
+        }
+        // Criterion takes no zero; a disturbance may have made it one.
+        with.saturating_sub(without).max(Duration::from_nanos(requests))
+    });
+}
+
+/// The processor time of so many requests. Making them does not count.
+fn time(door: &mut Door, requests: u64) -> Duration {
+    let requests: Vec<_> = (0..requests).map(|_| door.request()).collect();
+    let begun = processor_time();
+    for request in requests {
+        door.knock(request);
+    }
+    processor_time().saturating_sub(begun)
+}
+
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("it is not negative")
+}
+
+/// What criterion has found, and how that compares with jsonwebtoken by hand and the same algorithm, and with HS256.
+#[expect(clippy::print_stdout, reason = "its purpose")]
+fn print_table() {
+    let hs256 = median(&name("HS256", Way::ByHand));
+    println!(
+        "\n| nanoseconds over the bare router | median | of by hand | of by hand with HS256 |\n| --- | ---: | ---: | ---: |"
+    );
+    for algorithm in ALGORITHMS {
+        let by_hand = median(&name(algorithm.as_str(), Way::ByHand));
+        for way in Way::ALL {
+            let name = name(algorithm.as_str(), way);
+            if let (Some(median), Some(by_hand), Some(hs256)) = (median(&name), by_hand, hs256) {
+                println!("| {name} | {median:.0} | {:.2} | {:.2} |", median / by_hand, median / hs256);
+            }
+        }
+    }
+}
+
+/// The median of the last run, in nanoseconds.
+fn median(name: &str) -> Option<f64> {
+    // Benchmarks run in the folder of their package.
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("../target"), PathBuf::from);
+    let file = target.join("criterion").join(GROUP).join(name.replace('/', "_")).join("new/estimates.json");
+    let estimates: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    estimates["median"]["point_estimate"].as_f64()
+}
