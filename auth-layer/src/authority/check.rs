@@ -1,6 +1,14 @@
 //! Is this token good?
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::timeout;
 
 use super::{Authority, CheckOrder, error::AuthError};
 use crate::{
@@ -12,17 +20,29 @@ use crate::{
     store::{ActiveToken, Answer, Consumed, Question, Standing, StoreError, TokenKind, TokenStatus},
 };
 
-/// How far a check comes without asking a store.
+/// How far a check comes at once.
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 pub(crate) enum Check<C> {
     /// To its end.
     Done(Result<Claims<C>, AuthError>),
-    /// To a question. [`Authority::conclude`] takes the answer.
-    Ask(Answer<'static, Standing>, Asking<C>),
+    /// To something that it has to wait for.
+    Pending(Pending<C>),
+}
+
+/// A check that waits, and goes on from there to its end.
+pub(crate) struct Pending<C>(Waiting<C>);
+
+#[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
+enum Waiting<C> {
+    /// For what a store says of a token, which is taken once.
+    Store { answer: Answer<'static, Standing>, asking: Option<Asking<C>> },
+    /// For its signature, and then for the store.
+    Aside(Pin<Box<dyn Future<Output = Result<Claims<C>, AuthError>> + Send>>),
 }
 
 /// A token whose record is being asked after.
-pub(crate) struct Asking<C> {
+struct Asking<C> {
+    authority: Authority<C>,
     token: Token<C>,
     says: ActiveToken,
     place: Option<Place>,
@@ -44,15 +64,6 @@ struct Place {
     key: Key,
     ring: u64,
     length: usize,
-}
-
-impl<C: CustomClaims> Token<C> {
-    fn verify(self) -> Result<Claims<C>, TokenFault> {
-        match self {
-            Self::Unverified(token) => token.verify().map(Claims::checked),
-            Self::Verified(claims) | Self::Known(claims) => Ok(claims),
-        }
-    }
 }
 
 impl<C: CustomClaims> Authority<C> {
@@ -78,11 +89,11 @@ impl<C: CustomClaims> Authority<C> {
     async fn verify_as(&self, kind: TokenKind, token: &str) -> Result<Claims<C>, AuthError> {
         match self.check(kind, token.as_bytes(), || Ok(token)) {
             Check::Done(result) => result,
-            Check::Ask(answer, asking) => self.conclude(asking, answer.await),
+            Check::Pending(pending) => pending.await,
         }
     }
 
-    /// Checks a token as far as that goes without a store. Its text is asked for where the token is not known by its bytes: one
+    /// Checks a token as far as that goes without waiting. Its text is asked for where the token is not known by its bytes: one
     /// that was let in before needs no second look at its characters.
     pub(crate) fn check<'t>(
         &self,
@@ -108,8 +119,8 @@ impl<C: CustomClaims> Authority<C> {
                         local.remove(key);
                         return Check::Done(Err(TokenFault::Expired.into()));
                     }
-                    let (id, says) = (claims.jti, claims.says(kind));
-                    return self.ask(id, Asking { token: Token::Known(claims), says, place, began });
+                    let says = claims.says(kind);
+                    return Check::Pending(self.ask(claims.jti, Token::Known(claims), says, place, began));
                 }
                 Known::Nothing => {}
             }
@@ -118,33 +129,67 @@ impl<C: CustomClaims> Authority<C> {
             Ok(token) => token,
             Err(error) => return Check::Done(Err(error)),
         };
-        let read = self.read(kind, token).and_then(|unverified| {
-            let (id, says) = (unverified.claims.jti, unverified.claims.says(kind));
-            // What uses a token up comes last, when nothing else can be wrong with it.
-            let verify = kind == TokenKind::SingleUse
-                || inner.settings.check_order == CheckOrder::SignatureFirst
-                || inner.forgeries.are_a_flood(began);
-            let token = if verify {
-                Token::Verified(Claims::checked(unverified.verify()?))
-            } else {
-                Token::Unverified(unverified)
-            };
-            Ok((id, Asking { token, says, place, began }))
-        });
-        match read {
-            Ok((id, asking)) => self.ask(id, asking),
+        let unverified = match self.read(kind, token) {
+            Ok(unverified) => unverified,
+            Err(fault) => return Check::Done(Err(fault.into())),
+        };
+        let (id, says) = (unverified.claims.jti, unverified.claims.says(kind));
+        // What uses a token up comes last, when nothing else can be wrong with it.
+        let signature_first = kind == TokenKind::SingleUse
+            || inner.settings.check_order == CheckOrder::SignatureFirst
+            || !inner.unverified_looks.take(began);
+        if !signature_first {
+            return Check::Pending(self.ask(id, Token::Unverified(unverified), says, place, began));
+        }
+        if inner.forged_signatures.is_empty(began) {
+            return Check::Pending(self.check_aside(id, unverified, says, place, began));
+        }
+        match self.verify_noting(unverified, began) {
+            Ok(claims) => Check::Pending(self.ask(id, Token::Verified(claims), says, place, began)),
             Err(fault) => Check::Done(Err(fault.into())),
         }
     }
 
-    fn ask(&self, id: TokenId, asking: Asking<C>) -> Check<C> {
+    fn ask(
+        &self,
+        id: TokenId,
+        token: Token<C>,
+        says: ActiveToken,
+        place: Option<Place>,
+        began: Duration,
+    ) -> Pending<C> {
         let settings = &self.inner.settings;
-        let question = match asking.says.kind {
+        let question = match says.kind {
             // A token within its leeway is still to be accepted, so it still can be used up.
-            TokenKind::SingleUse => Question::Consume(id, asking.says, earlier(self.now(), settings.leeway)),
+            TokenKind::SingleUse => Question::Consume(id, says, earlier(self.now(), settings.leeway)),
             TokenKind::Access | TokenKind::Refresh => Question::Status(id),
         };
-        Check::Ask(Arc::clone(&self.inner.store).ask(question, settings.deadline), asking)
+        let answer = Arc::clone(&self.inner.store).ask(question, settings.deadline);
+        Pending(Waiting::Store { answer, asking: Some(Asking { authority: self.clone(), token, says, place, began }) })
+    }
+
+    /// The same for a token whose signature comes first and may well be wrong.
+    fn check_aside(
+        &self,
+        id: TokenId,
+        token: Unverified,
+        says: ActiveToken,
+        place: Option<Place>,
+        began: Duration,
+    ) -> Pending<C> {
+        let authority = self.clone();
+        let deadline = self.inner.settings.deadline;
+        let check = async move {
+            let checker = authority.clone();
+            let verified = authority.inner.aside.run(move || checker.verify_noting(token, began)).await;
+            let claims = verified.map_err(AuthError::Unavailable)??;
+            authority.ask(id, Token::Verified(claims), says, place, began).await
+        };
+        Pending(Waiting::Aside(Box::pin(async move {
+            timeout(deadline, check).await.unwrap_or_else(|late| {
+                Err(AuthError::Unavailable(StoreError::unavailable("a token was not checked in time", late)))
+            })
+        })))
     }
 
     /// Reads a token of this kind, trusting nothing that it says.
@@ -160,13 +205,35 @@ impl<C: CustomClaims> Authority<C> {
         Unverified::read(token, &self.inner.ring.load().keys, &expected)
     }
 
+    /// The claims of a token whose signature is right; one that is not is counted.
+    fn verify_noting(&self, token: Unverified, began: Duration) -> Result<Claims<C>, TokenFault> {
+        token.verify().map(Claims::checked).inspect_err(|fault| {
+            if *fault == TokenFault::Signature {
+                self.inner.forged_signatures.note(began);
+            }
+        })
+    }
+}
+
+impl<C: CustomClaims> Future for Pending<C> {
+    type Output = Result<Claims<C>, AuthError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.get_mut().0 {
+            Waiting::Store { answer, asking } => {
+                let answer = ready!(answer.as_mut().poll(cx));
+                Poll::Ready(asking.take().expect("`Pending` polled after it was done").conclude(answer))
+            }
+            Waiting::Aside(end) => end.as_mut().poll(cx),
+        }
+    }
+}
+
+impl<C: CustomClaims> Asking<C> {
     /// Ends a check with what the store answered.
-    pub(crate) fn conclude(
-        &self,
-        asking: Asking<C>,
-        answer: Result<Standing, StoreError>,
-    ) -> Result<Claims<C>, AuthError> {
-        let Asking { token, says, place, began } = asking;
+    fn conclude(self, answer: Result<Standing, StoreError>) -> Result<Claims<C>, AuthError> {
+        let Self { authority, token, says, place, began } = self;
+        let inner = &authority.inner;
         let was_known = matches!(token, Token::Known(_));
         let fault = match answer {
             Ok(Standing::Status(TokenStatus::Active(record))) if record == says => None,
@@ -177,36 +244,37 @@ impl<C: CustomClaims> Authority<C> {
             Ok(Standing::Consumed(Consumed::Refused)) => Some(TokenFault::Used),
             Err(error) => {
                 // Only of a token of ours is the state unknown: a forged one is the client's fault, store or no store.
-                self.verify_late(token, began)?;
+                authority.verify_late(token, began)?;
                 return Err(AuthError::Unavailable(error));
             }
         };
-        let kept = self.inner.local.as_ref().zip(place);
+        let kept = inner.local.as_ref().zip(place);
         if let Some(fault) = fault {
-            // It may be forged, and its signature no longer matters.
-            if matches!(token, Token::Unverified(_)) {
-                self.inner.forgeries.note(began);
-            }
             if let Some((local, place)) = kept {
                 local.remove(place.key);
             }
             return Err(fault.into());
         }
-        let claims = self.verify_late(token, began)?;
+        let claims = authority.verify_late(token, began)?;
         if let Some((local, Place { key, ring, length })) = kept {
-            let end = later(claims.exp, self.inner.settings.leeway);
-            let remaining = (end - self.now()).to_std().unwrap_or_default();
+            let end = later(claims.exp, inner.settings.leeway);
+            let remaining = (end - authority.now()).to_std().unwrap_or_default();
             local.insert(key, &Finding { claims: &claims, ring, began, remaining, length }, was_known);
         }
         Ok(claims)
     }
+}
 
+impl<C: CustomClaims> Authority<C> {
     /// The claims of a token whose record has been asked after.
     fn verify_late(&self, token: Token<C>, began: Duration) -> Result<Claims<C>, TokenFault> {
-        token.verify().inspect_err(|fault| {
-            if *fault == TokenFault::Signature {
-                self.inner.forgeries.note(began);
+        match token {
+            Token::Unverified(token) => {
+                let claims = self.verify_noting(token, began)?;
+                self.inner.unverified_looks.give_back();
+                Ok(claims)
             }
-        })
+            Token::Verified(claims) | Token::Known(claims) => Ok(claims),
+        }
     }
 }

@@ -25,11 +25,12 @@
 //! # }
 //! ```
 
+mod aside;
 mod builder;
 mod check;
 mod error;
-mod forgeries;
 mod issued;
+mod meter;
 mod refresh;
 mod revoke;
 mod sign_in;
@@ -44,9 +45,9 @@ pub use self::{
     issued::{IssuedPair, IssuedToken},
     sign_in::{Grant, SignIn},
 };
-pub(crate) use check::{Asking, Check};
+pub(crate) use check::{Check, Pending};
 
-use self::forgeries::Forgeries;
+use self::{aside::Aside, meter::Meter};
 use crate::{
     cache::local::LocalCache,
     claims::{CustomClaims, NoCustomClaims},
@@ -67,7 +68,11 @@ struct Inner<C> {
     ring: ArcSwap<Ring>,
     store: Arc<dyn ErasedStore>,
     local: Option<LocalCache<C>>,
-    forgeries: Forgeries,
+    /// Looks into the store for tokens whose signature is not known to be right; those that are come back.
+    unverified_looks: Meter,
+    /// Signatures that turned out to be wrong, before they are checked aside.
+    forged_signatures: Meter,
+    aside: Aside,
     clock: Box<dyn Clock>,
     settings: Settings,
 }

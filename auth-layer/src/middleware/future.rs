@@ -13,11 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{AuthBody, Shared};
-use crate::{
-    authority::Asking,
-    claims::CustomClaims,
-    store::{Answer, Standing},
-};
+use crate::{authority::Pending, claims::CustomClaims};
 
 pin_project! {
     /// The response future of [`AuthService`](super::AuthService).
@@ -33,8 +29,8 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, ReqB, C, F> {
-        // A store is being asked; what goes on afterwards waits, to be taken once.
-        Asking { answer: Answer<'static, Standing>, waiting: Option<Waiting<S, ReqB, C>> },
+        // The token is being checked; what goes on afterwards waits, to be taken once.
+        Checking { check: Pending<C>, waiting: Option<Waiting<S, ReqB, C>> },
         // The request was let in.
         Inner { #[pin] future: F },
         // The request was refused; the answer is taken once.
@@ -43,7 +39,6 @@ pin_project! {
 }
 
 struct Waiting<S, ReqB, C> {
-    asking: Asking<C>,
     shared: Arc<Shared<C>>,
     request: Request<ReqB>,
     service: S,
@@ -59,14 +54,8 @@ impl<S: Service<Request<ReqB>>, ReqB, C> ResponseFuture<S, ReqB, C> {
     }
 
     /// `service` has been polled ready.
-    pub(super) fn asking(
-        answer: Answer<'static, Standing>,
-        asking: Asking<C>,
-        shared: Arc<Shared<C>>,
-        request: Request<ReqB>,
-        service: S,
-    ) -> Self {
-        Self { state: State::Asking { answer, waiting: Some(Waiting { asking, shared, request, service }) } }
+    pub(super) fn checking(check: Pending<C>, shared: Arc<Shared<C>>, request: Request<ReqB>, service: S) -> Self {
+        Self { state: State::Checking { check, waiting: Some(Waiting { shared, request, service }) } }
     }
 }
 
@@ -91,10 +80,10 @@ where
                     let response = response.take().expect(POLLED_AGAIN);
                     return Poll::Ready(Ok(response.map(AuthBody::refusal)));
                 }
-                StateProjection::Asking { answer, waiting } => {
-                    let answer = ready!(answer.as_mut().poll(cx));
-                    let Waiting { asking, shared, mut request, mut service } = waiting.take().expect(POLLED_AGAIN);
-                    match shared.authority.conclude(asking, answer) {
+                StateProjection::Checking { check, waiting } => {
+                    let checked = ready!(Pin::new(check).poll(cx));
+                    let Waiting { shared, mut request, mut service } = waiting.take().expect(POLLED_AGAIN);
+                    match checked {
                         Ok(claims) => {
                             request.extensions_mut().insert(claims);
                             State::Inner { future: service.call(request) }

@@ -62,11 +62,11 @@ where
                 ResponseFuture::inner(self.inner.call(request))
             }
             Check::Done(Err(error)) => ResponseFuture::refused(shared.refuse(&error, &request)),
-            Check::Ask(answer, asking) => {
+            Check::Pending(pending) => {
                 // The service that was polled ready goes along; the clone that stays has yet to be polled.
                 let unready = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, unready);
-                ResponseFuture::asking(answer, asking, Arc::clone(shared), request, ready)
+                ResponseFuture::checking(pending, Arc::clone(shared), request, ready)
             }
         }
     }

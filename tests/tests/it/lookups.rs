@@ -1,9 +1,6 @@
 //! Lookups of tokens in MongoDB share round trips, and no answer is worse for it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use auth_layer::{
     TokenId,
@@ -12,10 +9,9 @@ use auth_layer::{
         mongodb::{MongoOptions, MongoStore},
     },
 };
-use bson::{Binary, Bson, DateTime, Document, RawDocumentBuf, Uuid, doc};
+use bson::{Binary, Bson, DateTime, Document, Uuid, doc};
 use chrono::Utc;
 use futures_util::{TryStreamExt, future::join_all};
-use mongodb::Collection;
 use tests::servers::{self, MongoServer};
 
 async fn store() -> MongoStore {
@@ -170,72 +166,5 @@ async fn with_a_server_that_hangs_everyone_is_told_within_the_limit_and_served_a
     let begun = Instant::now();
     while !statuses(&store, &ids).await.iter().all(Result::is_ok) {
         assert!(begun.elapsed() < Duration::from_secs(15), "not served again");
-    }
-}
-
-/// One find for each lookup, in a task of its own with a time limit: how it was done before.
-async fn alone(tokens: Collection<RawDocumentBuf>, id: Uuid) {
-    const LIMIT: Duration = Duration::from_secs(2);
-    let fields = doc! { "_id": 0, "user_id": 1, "session_id": 1, "kind": 1, "expires_at": 1, "revoked": 1 };
-    let find = async move { tokens.find_one(doc! { "_id": id }).projection(fields).max_time(LIMIT).await };
-    let found = tokio::time::timeout(LIMIT, tokio::spawn(find)).await.unwrap().unwrap();
-    assert!(found.unwrap().is_some());
-}
-
-async fn shared(store: MongoStore, id: TokenId) {
-    assert!(matches!(store.token_status(id).await.unwrap(), TokenStatus::Active(_)));
-}
-
-/// The time that `tasks` take, each doing `one` so many times in a row.
-async fn timed<F: Future<Output = ()> + Send + 'static>(
-    tasks: usize,
-    rounds: usize,
-    one: impl Fn(usize) -> F + Send + Sync + 'static,
-) -> Duration {
-    let (begun, one) = (Instant::now(), Arc::new(one));
-    let tasks = (0..tasks).map(|task| {
-        let one = Arc::clone(&one);
-        tokio::spawn(async move {
-            for round in 0..rounds {
-                one(task * rounds + round).await;
-            }
-        })
-    });
-    join_all(tasks).await.into_iter().for_each(Result::unwrap);
-    begun.elapsed()
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn how_much_is_gained_by_sharing() {
-    const TOKENS: usize = 4_096;
-    let store = store().await;
-    let known: Arc<Vec<_>> = Arc::new((0..TOKENS).map(|_| id()).collect());
-    let tokens = store.database().collection::<RawDocumentBuf>("tokens");
-    let documents = known.iter().map(|(_, id)| issued(*id));
-    tokens.clone_with_type().insert_many(documents).await.unwrap();
-    for (tasks, rounds) in [(64, 40), (1, 400), (8, 200)] {
-        let (mut ratios, mut ones, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..7 {
-            let (ids, tokens) = (Arc::clone(&known), tokens.clone());
-            let one = timed(tasks, rounds, move |at| alone(tokens.clone(), ids[at % TOKENS].1)).await;
-            let (ids, store) = (Arc::clone(&known), store.clone());
-            let other = timed(tasks, rounds, move |at| shared(store.clone(), ids[at % TOKENS].0)).await;
-            let lookups = f64::from(u32::try_from(tasks * rounds).unwrap());
-            ones.push(lookups / one.as_secs_f64());
-            others.push(lookups / other.as_secs_f64());
-            ratios.push(one.as_secs_f64() / other.as_secs_f64());
-        }
-        let (one, other, ratio) = (median(ones), median(others), median(ratios));
-        let line = format!("{tasks:4} in flight: {one:7.0}/s one by one, {other:7.0}/s shared, ratio {ratio:.2}");
-        #[expect(clippy::print_stdout, reason = "a measurement, shown with --nocapture")]
-        {
-            println!("{line}");
-        }
     }
 }

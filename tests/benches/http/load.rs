@@ -1,0 +1,62 @@
+//! wrk, the load generator.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::process::{Child, Command};
+
+/// A load on its way.
+pub(crate) struct Load(Child);
+
+/// Which tokens the requests bear.
+pub(crate) enum Bearing<'a> {
+    /// One token.
+    One(&'a str),
+    /// Those in this file, a line each, in turn.
+    Many(&'a Path),
+}
+
+/// Sends the tokens of a file in turn.
+const SCRIPT: &str = r#"
+local tokens = {}
+function init(args)
+    for line in io.lines(args[1]) do tokens[#tokens + 1] = "Bearer " .. line end
+end
+local at = 0
+function request()
+    at = at % #tokens + 1
+    return wrk.format("GET", nil, { authorization = tokens[at] })
+end
+"#;
+
+impl Load {
+    /// Asks for `/me` on so many connections for so long.
+    pub(crate) fn start(url: &str, bearing: &Bearing<'_>, connections: usize, lasting: Duration) -> Self {
+        let mut wrk = Command::new("wrk");
+        wrk.args(["-t1", &format!("-c{connections}"), &format!("-d{}s", lasting.as_secs())]);
+        match bearing {
+            Bearing::One(token) => {
+                wrk.arg("-H").arg(format!("authorization: Bearer {token}")).arg(format!("{url}/me"));
+            }
+            Bearing::Many(tokens) => {
+                let script = tokens.with_extension("lua");
+                std::fs::write(&script, SCRIPT).expect("a file can be written beside the tokens");
+                wrk.arg("-s").arg(script).arg(format!("{url}/me")).arg("--").arg(tokens);
+            }
+        }
+        let child = wrk.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true).spawn();
+        Self(
+            child
+                .unwrap_or_else(|error| panic!("wrk cannot be run ({error}): install wrk, the HTTP benchmarking tool")),
+        )
+    }
+
+    /// Its requests a second, and how many were answered other than with success.
+    pub(crate) async fn ended(self) -> (f64, u64) {
+        let output = self.0.wait_with_output().await.expect("wrk ends");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let after = |what: &str| said.lines().find_map(|line| line.trim().strip_prefix(what)).map(str::trim);
+        let rate = after("Requests/sec:").and_then(|rate| rate.parse().ok());
+        let refused = after("Non-2xx or 3xx responses:").map_or(0, |count| count.parse().unwrap_or(u64::MAX));
+        (rate.unwrap_or_else(|| panic!("wrk has measured nothing:\n{said}")), refused)
+    }
+}

@@ -1,0 +1,219 @@
+//! What a check costs over HTTP: requests a second through each way of letting them in, beside the bare router, and what good
+//! requests keep beside a flood of forged tokens.
+//!
+//! `cargo bench -p tests --bench http`, with wrk on the `PATH`. Servers are processes with one worker thread; one of them works at a
+//! time, and they take turns, round after round. A name among the arguments, `ways` or `flood`, runs only that part; `--plot FILE`
+//! draws the first.
+
+mod load;
+#[path = "../../../auth-layer/benches/peers/mod.rs"]
+mod peers;
+#[path = "../report/mod.rs"]
+mod report;
+mod serve;
+
+use std::{
+    env, fs,
+    time::{Duration, Instant},
+};
+
+use auth_layer::{TokenId, authority::CheckOrder, keys::Algorithm};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use deadpool_redis::redis;
+use tests::{
+    process::{Process, Program},
+    servers::RedisServer,
+};
+
+use self::{
+    load::{Bearing, Load},
+    report::{bars, head, median, row, thousands},
+    serve::Way,
+};
+
+const ROUNDS: usize = 5;
+const LASTING: Duration = Duration::from_secs(3);
+const CONNECTIONS: usize = 32;
+
+/// What is served in a process of its own is named by its place in this list.
+const SERVERS: [(Way, Algorithm); 14] = [
+    (Way::Bare, Algorithm::Hs256),
+    (Way::Lease, Algorithm::Hs256),
+    (Way::Lease, Algorithm::EdDsa),
+    (Way::Lease, Algorithm::Rs256),
+    (Way::Redis, Algorithm::Hs256),
+    (Way::ByHand, Algorithm::Hs256),
+    (Way::ByHand, Algorithm::EdDsa),
+    (Way::ByHand, Algorithm::Rs256),
+    (Way::ByHandAndRedis, Algorithm::Hs256),
+    (Way::AxumJwtAuth, Algorithm::Hs256),
+    (Way::AxumJwtAuth, Algorithm::EdDsa),
+    (Way::Flooded(CheckOrder::RecordFirst, 100), Algorithm::EdDsa),
+    (Way::Flooded(CheckOrder::RecordFirst, u32::MAX), Algorithm::EdDsa),
+    (Way::Flooded(CheckOrder::SignatureFirst, 100), Algorithm::EdDsa),
+];
+
+/// Names the server that a process is, and the Redis that it uses.
+const SERVER: &str = "BENCH_HTTP_SERVER";
+const REDIS: &str = "BENCH_HTTP_REDIS";
+
+fn main() {
+    let runtime = |threads| {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(threads).enable_all().build().expect("a runtime")
+    };
+    if let Ok(server) = env::var(SERVER) {
+        let (way, algorithm) = SERVERS[server.parse::<usize>().expect("a number")];
+        return runtime(1).block_on(serve::serve(way, algorithm, &env::var(REDIS).expect("a Redis")));
+    }
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let plot = arguments.iter().position(|argument| argument == "--plot").and_then(|at| arguments.get(at + 1));
+    let wanted = |part: &str| {
+        let named = |argument: &String| ["ways", "flood"].contains(&argument.as_str());
+        arguments.iter().any(|argument| argument == part) || !arguments.iter().any(named)
+    };
+    runtime(2).block_on(async {
+        let redis = RedisServer::start(&[]).await;
+        if wanted("ways") {
+            ways(&redis, plot.map(String::as_str)).await;
+        }
+        if wanted("flood") {
+            flood(&redis).await;
+        }
+    });
+}
+
+/// A server as a process. Ends when dropped.
+struct Server {
+    url: String,
+    token: String,
+    _process: Process,
+}
+
+impl Server {
+    async fn start(number: usize, redis: &RedisServer) -> Self {
+        let program = Program {
+            path: env::current_exe().expect("this process has a binary"),
+            args: Vec::new(),
+            env: vec![(SERVER.into(), number.to_string().into()), (REDIS.into(), redis.url().into())],
+            env_removed: &[],
+        };
+        let mut process = Process::start(&program).expect("there is a shell");
+        let begun = Instant::now();
+        loop {
+            let said = process.log().lines();
+            let after = |what| said.iter().find_map(|line| line.strip_prefix(what)).map(str::to_owned);
+            if let (Some(token), Some(url)) = (after("token "), after("listening on ")) {
+                return Self { url, token, _process: process };
+            }
+            let log = process.log().tail();
+            assert!(!process.has_ended() && begun.elapsed() < Duration::from_secs(20), "no server:\n{log}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn good_requests(&self, connections: usize, lasting: Duration) -> f64 {
+        let load = Load::start(&self.url, &Bearing::One(&self.token), connections, lasting);
+        let (rate, refused) = load.ended().await;
+        assert_eq!(refused, 0, "good requests were refused");
+        rate
+    }
+}
+
+async fn ways(redis: &RedisServer, plot: Option<&str>) {
+    let numbers: Vec<usize> =
+        (0..SERVERS.len()).filter(|number| !matches!(SERVERS[*number].0, Way::Flooded(..))).collect();
+    let mut servers = Vec::new();
+    for number in &numbers {
+        servers.push(Server::start(*number, redis).await);
+    }
+    let mut rates = vec![Vec::new(); servers.len()];
+    for round in 0..=ROUNDS {
+        for (server, rates) in servers.iter().zip(&mut rates) {
+            let rate = server.good_requests(CONNECTIONS, LASTING).await;
+            // The first round warms up.
+            if round > 0 {
+                rates.push(rate);
+            }
+        }
+    }
+    // In each round beside the bare router of that round: what the machine did meanwhile, it did to both.
+    let ratios: Vec<f64> =
+        rates.iter().map(|each| median(each.iter().zip(&rates[0]).map(|(rate, bare)| rate / bare).collect())).collect();
+    head(&["HTTP, one core", "requests/s", "of bare"]);
+    let mut drawn = Vec::new();
+    for ((number, rates), ratio) in numbers.iter().zip(rates).zip(ratios) {
+        let (way, algorithm) = SERVERS[*number];
+        let name = match way {
+            Way::Bare => way.name(),
+            _ => format!("{}, {}", way.name(), algorithm.as_str()),
+        };
+        let rate = median(rates);
+        row(&[&name, &thousands(rate), &format!("{ratio:.2}")]);
+        drawn.push((name, rate, matches!(way, Way::Lease | Way::Redis)));
+    }
+    if let Some(file) = plot {
+        fs::write(file, bars("HTTP requests per second on one core", &drawn)).expect("the plot can be written");
+    }
+}
+
+/// Half of the connections send good requests, the others good ones as well, or forged ones.
+async fn flood(redis: &RedisServer) {
+    head(&["beside a flood of forged tokens", "good requests/s", "of those beside good ones", "forged/s", "lookups/s"]);
+    for (number, (way, _)) in SERVERS.iter().enumerate().filter(|(_, (way, _))| matches!(way, Way::Flooded(..))) {
+        let server = Server::start(number, redis).await;
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let forged = directory.path().join("forged");
+        fs::write(&forged, forge(&server.token, 20_000)).expect("the forged tokens can be written");
+        let (mut peaceful, mut flooded, mut forged_rates, mut lookups) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for round in 0..=ROUNDS {
+            let half = CONNECTIONS / 2;
+            let neighbour = Load::start(&server.url, &Bearing::One(&server.token), half, LASTING);
+            let beside_good = server.good_requests(half, LASTING).await;
+            neighbour.ended().await;
+            let before = gets(redis).await;
+            let neighbour = Load::start(&server.url, &Bearing::Many(&forged), half, LASTING);
+            let beside_forged = server.good_requests(half, LASTING).await;
+            let (rate, refused) = neighbour.ended().await;
+            assert!(refused > 0, "forged tokens were let in");
+            if round > 0 {
+                peaceful.push(beside_good);
+                flooded.push(beside_forged);
+                forged_rates.push(rate);
+                lookups.push((gets(redis).await - before) / LASTING.as_secs_f64());
+            }
+        }
+        let kept = median(flooded.iter().zip(&peaceful).map(|(flooded, peaceful)| flooded / peaceful).collect());
+        row(&[
+            &way.name(),
+            &thousands(median(flooded)),
+            &format!("{kept:.2}"),
+            &thousands(median(forged_rates)),
+            &thousands(median(lookups)),
+        ]);
+    }
+}
+
+/// Tokens that are well formed, name the key, and say the same as this one but for their identifier; a line each.
+fn forge(token: &str, count: usize) -> String {
+    let parts: Vec<&str> = token.split('.').collect();
+    let payload = URL_SAFE_NO_PAD.decode(parts[1]).expect("base64url");
+    let mut claims: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
+    let mut lines = String::new();
+    for _ in 0..count {
+        claims["jti"] = TokenId::generate().to_string().into();
+        lines += &[parts[0], &URL_SAFE_NO_PAD.encode(claims.to_string()), parts[2]].join(".");
+        lines.push('\n');
+    }
+    lines
+}
+
+/// How often this Redis was asked for a key.
+async fn gets(server: &RedisServer) -> f64 {
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("Redis is there");
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.expect("it answers");
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")?.split(',').next()?.parse().ok());
+    calls.unwrap_or(0.0)
+}

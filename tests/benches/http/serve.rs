@@ -1,0 +1,122 @@
+//! The servers, each a process of its own.
+
+use std::{io::Write as _, sync::Arc, time::Duration};
+
+use auth_layer::{
+    Authority, Grant, UserId,
+    authority::{AuthorityBuilder, CheckOrder},
+    cache::{
+        Cached,
+        redis::{RedisCache, RedisOptions},
+    },
+    keys::Algorithm,
+    store::{MemoryStore, TokenStore},
+};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
+use deadpool_redis::{Pool, Runtime, redis::AsyncCommands};
+use jsonwebtoken::{DecodingKey, Validation};
+use tokio::net::TcpListener;
+
+use crate::peers::{self, AUDIENCE, ISSUER, Key};
+
+/// What a server lets requests in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Bare,
+    /// This crate with a lease of one second.
+    Lease,
+    /// This crate with no lease: Redis is asked on each request.
+    Redis,
+    ByHand,
+    /// The same, and then a look into Redis through a pool.
+    ByHandAndRedis,
+    AxumJwtAuth,
+    /// This crate with Redis and a lease of one second, in the order given and with so many looks a second for forged tokens.
+    Flooded(CheckOrder, u32),
+}
+
+impl Way {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Bare => "bare router".into(),
+            Self::Lease => "auth-layer, lease 1 s".into(),
+            Self::Redis => "auth-layer, Redis each time".into(),
+            Self::ByHand => "jsonwebtoken by hand".into(),
+            Self::ByHandAndRedis => "by hand, Redis by a pool".into(),
+            Self::AxumJwtAuth => "axum-jwt-auth".into(),
+            Self::Flooded(order, u32::MAX) => format!("{order:?}, lookups unbounded"),
+            Self::Flooded(order, most) => format!("{order:?}, {most} lookups/s"),
+        }
+    }
+}
+
+/// Serves until the process is killed. Says on standard output where, and what token it lets in.
+pub(crate) async fn serve(way: Way, algorithm: Algorithm, redis: &str) {
+    let key = Key::new(algorithm);
+    let (app, token) = app(way, &key, redis).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let address = listener.local_addr().expect("it listens");
+    writeln!(std::io::stdout(), "token {token}\nlistening on http://{address}").expect("the parent reads");
+    axum::serve(listener, app).await.expect("it serves");
+}
+
+async fn app(way: Way, key: &Key, redis: &str) -> (Router, String) {
+    const LEASE: Duration = Duration::from_secs(1);
+    let authority = match way {
+        Way::Redis => builder(key, on_redis(redis).await).build(),
+        Way::Flooded(order, lookups) => {
+            let builder = builder(key, on_redis(redis).await);
+            builder.local_cache(LEASE).check_order(order).forged_lookups(lookups).build()
+        }
+        _ => builder(key, MemoryStore::new()).local_cache(LEASE).build(),
+    };
+    let app = match way {
+        Way::Bare => peers::bare(),
+        Way::Lease | Way::Redis | Way::Flooded(..) => peers::layered(&authority),
+        Way::ByHand => peers::hand_written(key),
+        Way::ByHandAndRedis => {
+            let pool = deadpool_redis::Config::from_url(redis).create_pool(Some(Runtime::Tokio1)).expect("a Redis URL");
+            peers::bare().layer(from_fn_with_state(Arc::new((key.decoding(), pool)), check_by_hand_and_redis))
+        }
+        Way::AxumJwtAuth => peers::axum_jwt_auth(key),
+    };
+    (app, token(&authority).await)
+}
+
+fn builder(key: &Key, store: impl TokenStore) -> AuthorityBuilder<auth_layer::NoCustomClaims> {
+    Authority::builder(ISSUER, AUDIENCE, key.ring(), store).access_ttl(Duration::from_hours(1))
+}
+
+async fn on_redis(url: &str) -> Cached<MemoryStore, RedisCache> {
+    let cache = RedisCache::connect(&[url.to_owned()], RedisOptions::default()).await.expect("a Redis URL");
+    Cached::new(MemoryStore::new(), cache)
+}
+
+async fn token(authority: &Authority) -> String {
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.expect("the store is in memory");
+    let grant = Grant::new("demo-app").scope("profile".parse().expect("a scope"));
+    authority.sign_in(sign_in, grant).await.expect("the store is in memory").access_token
+}
+
+/// What one writes who wants to take tokens back: a key in Redis says that this one was revoked.
+async fn check_by_hand_and_redis(
+    State(state): State<Arc<((DecodingKey, Validation), Pool)>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, StatusCode> {
+    let (decoding, pool) = &*state;
+    let claims = peers::decode_by_hand(&request, decoding)?;
+    let mut redis = pool.get().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let revoked = redis.exists(format!("revoked:{}", claims.jti)).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    if revoked {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    request.extensions_mut().insert(Arc::new(claims));
+    Ok(next.run(request).await)
+}

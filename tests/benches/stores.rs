@@ -1,0 +1,254 @@
+//! What a check costs that asks a server, beside what the server itself can do, and how long a revocation takes to reach the other
+//! node.
+//!
+//! `cargo bench -p tests --bench stores`. A name among the arguments, `redis`, `mongodb` or `news`, runs only that part.
+
+#[path = "../../auth-layer/benches/peers/mod.rs"]
+mod peers;
+mod report;
+
+use std::{
+    env,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use auth_layer::{
+    AuthError, Authority, Grant, UserId,
+    cache::{
+        Cached,
+        redis::{RedisCache, RedisOptions},
+    },
+    keys::Algorithm,
+    store::{
+        MemoryStore, TokenStatus, TokenStore,
+        mongodb::{MongoOptions, MongoStore},
+    },
+};
+use bson::{RawDocumentBuf, Uuid, doc};
+use deadpool_redis::{Pool, Runtime, redis};
+use futures_util::future::join_all;
+use mongodb::Collection;
+use tests::servers::{self, RedisServer};
+
+use self::{
+    peers::{AUDIENCE, ISSUER, Key},
+    report::{head, median, row, thousands},
+};
+
+const TOKENS: usize = 512;
+const ROUNDS: usize = 7;
+
+#[tokio::main(worker_threads = 2)]
+async fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let wanted = |part: &str| {
+        let named = |argument: &String| ["redis", "mongodb", "news"].contains(&argument.as_str());
+        arguments.iter().any(|argument| argument == part) || !arguments.iter().any(named)
+    };
+    if wanted("redis") {
+        redis_each_time().await;
+    }
+    if wanted("mongodb") {
+        mongodb_each_time().await;
+    }
+    if wanted("news") {
+        news().await;
+    }
+}
+
+fn authority(key: &Key, store: impl TokenStore, lease: Duration) -> Authority {
+    Authority::builder(ISSUER, AUDIENCE, key.ring(), store)
+        .access_ttl(Duration::from_hours(1))
+        .local_cache(lease)
+        .build()
+}
+
+async fn sign_in(authority: &Authority) -> String {
+    let begun = authority.begin_sign_in(UserId::generate()).await.expect("the store serves");
+    let grant = Grant::new("demo-app").scope("profile".parse().expect("a scope"));
+    authority.sign_in(begun, grant).await.expect("the store serves").access_token
+}
+
+/// How many times a second `tasks` tasks together do `one`, each so many times in a row, told how often it was done before.
+async fn rate<F: Future<Output = ()> + Send + 'static>(
+    tasks: usize,
+    each: usize,
+    one: &Arc<impl Fn(usize) -> F + Send + Sync + 'static>,
+) -> f64 {
+    let begun = Instant::now();
+    let tasks = (0..tasks).map(|task| {
+        let one = Arc::clone(one);
+        tokio::spawn(async move {
+            for round in 0..each {
+                one(task * each + round).await;
+            }
+        })
+    });
+    let done = join_all(tasks).await;
+    let count = u32::try_from(done.len() * each).expect("counts here are small");
+    done.into_iter().for_each(|ended| ended.expect("no task panics"));
+    f64::from(count) / begun.elapsed().as_secs_f64()
+}
+
+/// Takes turns between `baseline` and the others; gives the median rate of each, and the median ratio to the baseline of the round.
+macro_rules! in_turns {
+    ($tasks:expr, $each:expr, $baseline:expr, $($other:expr),*) => {{
+        let (mut rates, mut ratios) = (Vec::new(), Vec::new());
+        for round in 0..=ROUNDS {
+            let baseline = rate($tasks, $each, $baseline).await;
+            let row = vec![baseline, $(rate($tasks, $each, $other).await),*];
+            // The first round warms up.
+            if round > 0 {
+                ratios.push(row.iter().map(|rate| rate / baseline).collect::<Vec<f64>>());
+                rates.push(row);
+            }
+        }
+        let column = |rows: &[Vec<f64>], at: usize| median(rows.iter().map(|row| row[at]).collect());
+        (0..rates[0].len()).map(|at| (column(&rates, at), column(&ratios, at))).collect::<Vec<(f64, f64)>>()
+    }};
+}
+
+/// Redis on each request: a `GET` on a shared connection, this crate, and a middleware written by hand that takes its connection from a
+/// pool.
+async fn redis_each_time() {
+    let server = RedisServer::start(&[]).await;
+    let key = Key::new(Algorithm::Hs256);
+    let options = RedisOptions::default();
+    let cache = RedisCache::connect(&[server.url()], options.clone()).await.expect("a Redis URL");
+    let authority = authority(&key, Cached::new(MemoryStore::new(), cache), Duration::ZERO);
+    let mut tokens = Vec::new();
+    for _ in 0..TOKENS {
+        tokens.push(sign_in(&authority).await);
+    }
+    let mut keys = Vec::new();
+    for token in &tokens {
+        let claims = authority.verify(token).await.expect("the token is good");
+        keys.push(format!("{}{}", options.key_prefix, claims.jti));
+    }
+    let (tokens, keys): (Arc<[String]>, Arc<[String]>) = (tokens.into(), keys.into());
+
+    let client = redis::Client::open(server.url()).expect("a Redis URL");
+    let mut shared = Vec::new();
+    for _ in 0..options.connections {
+        shared.push(client.get_multiplexed_async_connection().await.expect("Redis is there"));
+    }
+    let names = Arc::clone(&keys);
+    let raw = &Arc::new(move |at: usize| {
+        let (mut connection, names) = (shared[at % shared.len()].clone(), Arc::clone(&names));
+        async move {
+            let value: Vec<u8> =
+                redis::Cmd::get(&names[at % TOKENS]).query_async(&mut connection).await.expect("it answers");
+            assert!(!value.is_empty());
+        }
+    });
+    let known = Arc::clone(&tokens);
+    let ours = &Arc::new(move |at: usize| {
+        let (authority, known) = (authority.clone(), Arc::clone(&known));
+        async move { drop(authority.verify(&known[at % TOKENS]).await.expect("the token is good")) }
+    });
+    let pool = deadpool_redis::Config::from_url(server.url()).create_pool(Some(Runtime::Tokio1)).expect("a Redis URL");
+    let decoding = Arc::new(key.decoding());
+    let by_hand = &Arc::new(move |at: usize| {
+        let (pool, decoding) = (Pool::clone(&pool), Arc::clone(&decoding));
+        let (tokens, keys) = (Arc::clone(&tokens), Arc::clone(&keys));
+        async move {
+            let token = &tokens[at % TOKENS];
+            jsonwebtoken::decode::<peers::PeerClaims>(token, &decoding.0, &decoding.1).expect("the token is good");
+            let mut connection = pool.get().await.expect("Redis is there");
+            let value: Vec<u8> =
+                redis::Cmd::get(&keys[at % TOKENS]).query_async(&mut connection).await.expect("it answers");
+            assert!(!value.is_empty());
+        }
+    });
+    head(&["Redis on each request", "a second", "of a raw GET"]);
+    for (tasks, each) in [(64, 600), (1, 3_000)] {
+        let measured = in_turns!(tasks, each, raw, ours, by_hand);
+        let names = ["raw GET, shared connections", "auth-layer, no lease", "jsonwebtoken by hand, pool"];
+        for (name, (rate, ratio)) in names.into_iter().zip(measured) {
+            row(&[&format!("{name}, {tasks} in flight"), &thousands(rate), &format!("{ratio:.2}")]);
+        }
+    }
+}
+
+/// MongoDB on each request: a `find_one` for each token, and the store's lookups, which share round trips.
+async fn mongodb_each_time() {
+    let database = servers::mongodb().await;
+    let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
+    let store = store.expect("MongoDB is there");
+    let issuer = authority(&Key::new(Algorithm::Hs256), store.clone(), Duration::from_secs(1));
+    let mut ids = Vec::new();
+    for _ in 0..TOKENS {
+        let claims = issuer.verify(&sign_in(&issuer).await).await.expect("the token is good");
+        ids.push(claims.jti);
+    }
+    let ids: Arc<[_]> = ids.into();
+    let tokens: Collection<RawDocumentBuf> = store.database().collection("tokens");
+    let (names, finding) = (Arc::clone(&ids), tokens.clone());
+    let alone = &Arc::new(move |at: usize| {
+        let (tokens, id) = (finding.clone(), Uuid::from_bytes(*names[at % TOKENS].as_bytes()));
+        async move { assert!(tokens.find_one(doc! { "_id": id }).await.expect("it answers").is_some()) }
+    });
+    let looking = store.clone();
+    let shared = &Arc::new(move |at: usize| {
+        let (store, id) = (looking.clone(), ids[at % TOKENS]);
+        async move { assert!(matches!(store.token_status(id).await, Ok(TokenStatus::Active(_)))) }
+    });
+    head(&["MongoDB on each request", "a second", "of find_one"]);
+    for (tasks, each) in [(64, 100), (8, 200), (1, 400)] {
+        let measured = in_turns!(tasks, each, alone, shared);
+        for (name, (rate, ratio)) in ["one find_one each", "auth-layer's lookups"].into_iter().zip(measured) {
+            row(&[&format!("{name}, {tasks} in flight"), &thousands(rate), &format!("{ratio:.2}")]);
+        }
+    }
+    store.database().drop().await.expect("a database can be dropped");
+}
+
+/// Two nodes with an in-process cache: how long after a revocation has returned on one the other still accepts the token.
+async fn news() {
+    head(&["revoked on one node, refused on the other", "p50, ms", "p99, ms", "most, ms"]);
+    let key = Key::new(Algorithm::EdDsa);
+    let database = servers::mongodb().await;
+    for with_redis in [true, false] {
+        let keys = servers::redis().await;
+        let mut nodes = Vec::new();
+        for _ in 0..2 {
+            // So long that only news can end the trust in time.
+            const LEASE: Duration = Duration::from_secs(30);
+            let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
+            let store = store.expect("MongoDB is there");
+            nodes.push(if with_redis {
+                let options = RedisOptions { key_prefix: keys.prefix.clone(), ..RedisOptions::default() };
+                let cache = RedisCache::connect(&[keys.url.clone()], options).await.expect("a Redis URL");
+                authority(&key, Cached::new(store, cache), LEASE)
+            } else {
+                authority(&key, store, LEASE)
+            });
+        }
+        let mut took = Vec::new();
+        for round in 0..350 {
+            let token = sign_in(&nodes[0]).await;
+            let claims = nodes[1].verify(&token).await.expect("the token is good");
+            nodes[0].revoke_token(claims.jti).await.expect("the stores serve");
+            let revoked = Instant::now();
+            loop {
+                let asked = revoked.elapsed();
+                match nodes[1].verify(&token).await {
+                    Ok(_) => tokio::task::yield_now().await,
+                    Err(AuthError::InvalidToken(_)) => {
+                        // In the first rounds the nodes begin to listen.
+                        if round >= 50 {
+                            took.push(asked.as_secs_f64() * 1e3);
+                        }
+                        break;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        took.sort_by(f64::total_cmp);
+        let name = if with_redis { "MongoDB and Redis" } else { "MongoDB alone" };
+        let at = |share: usize| format!("{:.2}", took[(took.len() - 1) * share / 100]);
+        row(&[name, &at(50), &at(99), &at(100)]);
+    }
+}
