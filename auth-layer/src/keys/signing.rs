@@ -18,7 +18,7 @@ use super::{
     Algorithm, KeyError, VerifyingKey,
     jwk::{Jwk, Need},
     seal::Sealer,
-    verifying::{Public, hmac_key, is_private_pem},
+    verifying::{Public, check_rsa_bits, hmac_key, is_private_pem},
 };
 
 /// A key that signs, and verifies what it signed. Cloning it copies a few pointers.
@@ -77,7 +77,10 @@ impl SigningKey {
         let signer = match algorithm {
             Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(der).map(Signer::Ed25519),
             Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Signer::P256),
-            _ => RsaKeyPair::from_der(der).map(Signer::Rsa),
+            _ => {
+                rsa_modulus(der).map_or(Ok(()), check_rsa_bits)?;
+                RsaKeyPair::from_der(der).map(Signer::Rsa)
+            }
         };
         Self::from_pair(algorithm, signer.map_err(|_| unreadable)?)
     }
@@ -211,6 +214,30 @@ impl Signer {
     }
 }
 
+/// The modulus in the DER of a PKCS #1 `RSAPrivateKey` (RFC 8017 §A.1.2): the second integer, after the version. `None` where
+/// there is no such thing, which whoever reads the whole key says better.
+fn rsa_modulus(der: &[u8]) -> Option<&[u8]> {
+    const SEQUENCE: u8 = 0x30;
+    const INTEGER: u8 = 2;
+    let (key, _) = der_value(der, SEQUENCE)?;
+    let (_, rest) = der_value(key, INTEGER)?;
+    der_value(rest, INTEGER).map(|(modulus, _)| modulus)
+}
+
+/// The contents of the value that comes first, which must have this tag, and what follows it.
+fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let [first, length, rest @ ..] = der else { return None };
+    let (length, rest) = match *length {
+        short @ ..0x80 => (usize::from(short), rest),
+        long => {
+            let (length, rest) =
+                rest.split_at_checked(usize::from(long - 0x80)).filter(|(length, _)| length.len() <= 4)?;
+            (length.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte)), rest)
+        }
+    };
+    rest.split_at_checked(length).filter(|_| *first == tag)
+}
+
 fn jwk_signer(jwk: &Jwk) -> Result<Signer, KeyError> {
     let signer = match jwk.public()? {
         Public::Ed25519 { x } => Ed25519KeyPair::from_seed_and_public_key(&jwk.bytes("d")?, &x).map(Signer::Ed25519),
@@ -221,6 +248,7 @@ fn jwk_signer(jwk: &Jwk) -> Result<Signer, KeyError> {
                 .map(Signer::P256)
         }
         Public::Rsa { n, e } => {
+            check_rsa_bits(&n)?;
             let [d, p, q, dp, dq, qi] = ["d", "p", "q", "dp", "dq", "qi"].map(|name| jwk.bytes(name));
             RsaKeyPair::from_components(&aws_lc_rs::rsa::KeyPairComponents {
                 public_key: aws_lc_rs::rsa::PublicKeyComponents { n: &n[..], e: &e[..] },

@@ -1,3 +1,4 @@
+use base64::Engine;
 use serde_json::{Value, json};
 
 use super::*;
@@ -17,6 +18,24 @@ const P256: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV
 /// RFC 7638 §3.1.
 const RSA: &str = r#"{"kty":"RSA","alg":"RS256","e":"AQAB","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}"#;
 
+/// 1024 bits, made for this test.
+const WEAK_RSA: &str = "-----BEGIN PRIVATE KEY-----
+MIICdgIBADANBgkqhkiG9w0BAQEFAASCAmAwggJcAgEAAoGBAMURoaKTbju0BQK4
+35NaHEfxRdqw9RoEhm1qjy7zBGcww6E9nRPI+WDXs1BYWHihrqHqbfTKn6POWrUs
+E4RuVDEr/enKlnerUrehDP0Z3qOfOpTGEkJsmdaDnUFvb7c8HRbAsJuszDeR2CxX
+XCyskTL/qrOdHRFvf0ALEUnKVZ1zAgMBAAECgYAWuUq/GWr7nW16e+Dj998M+KhK
+aF9K6byqf0AVdNZMI9ZbEGS9dE41OYomuJkzB8nAR+z37ilsVQ4ml/eELMiuUtuq
+xxhu9EMgC8Lbo8vOCGL/io49hh4cb9Mb2xsbJWTsMjPI7eUQRmhCHHRqqmITYbTR
+G2yQpEmQNwHoezrAaQJBAPS88tM5zoImD+tIdxxrfbp1xjrxCk/Yd21u3c4CtCgc
+PUeG+Phqqvskg578/s/P6DAAohQa/CfNnNsrcv2ZF/0CQQDOIyHlISxN/qzUQlvT
+h8AXEsqhBV7arQbxnFPE9oFzu/W4tuS9UxQThC5wIWtalC1yvG9/q2R8oouxGKLl
+se4vAkADu/5YisFD6yDDDlAC9wDsH2/u5k6p+TuZR9/KjPACzKuCs+SIpdgGDQCV
+JHce5KU+VkQi2maOlOyXy4ntpLBhAkBfAWg0z2Y5CEClj3P8+Rr6R2nmbrA5/vct
+Ugx1wdsF+UIWAQ1JiMm++PPiMDTnSVXtBJYq9FZa7xuM4rrpPGl3AkEApiqamSfE
+vWXj4+0+b0BYlINZr8TP8lQQv1dqojX6VCHYzougN3gpsq3GNJTul6eunX4ONwAs
+rAiAk7TN0sfqlQ==
+-----END PRIVATE KEY-----";
+
 fn with(jwk: &str, change: impl FnOnce(&mut Value)) -> String {
     let mut jwk: Value = serde_json::from_str(jwk).unwrap();
     change(&mut jwk);
@@ -33,8 +52,12 @@ fn refused(result: Result<impl std::fmt::Debug, KeyError>) -> KeyError {
     result.unwrap_err()
 }
 
+fn pem_body(pem: &str) -> Vec<u8> {
+    let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+}
+
 fn base64url(text: &str) -> Vec<u8> {
-    use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()
 }
 
@@ -147,6 +170,32 @@ fn weak_keys_are_refused() {
         jwk["n"] = n.into();
     });
     assert!(matches!(refused(VerifyingKey::from_jwk(&short)), KeyError::RsaBits(1032)));
+}
+
+#[test]
+fn a_weak_private_rsa_key_is_refused_for_its_size_in_whichever_form_it_comes() {
+    let pkcs8 = aws_lc_rs::rsa::KeyPair::from_pkcs8(&pem_body(WEAK_RSA)).unwrap_err();
+    assert!(pkcs8.to_string().contains("Small"), "{pkcs8}: the key is good but for its size");
+    // PKCS #1 is what PKCS #8 has at its end.
+    let pkcs1 = format!(
+        "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n",
+        base64::engine::general_purpose::STANDARD.encode(&pem_body(WEAK_RSA)[26..])
+    );
+    for algorithm in [Algorithm::Rs256, Algorithm::Ps256] {
+        for pem in [WEAK_RSA, &pkcs1] {
+            assert_eq!(refused(SigningKey::from_pem(algorithm, pem.as_bytes())), KeyError::RsaBits(1024));
+        }
+    }
+    let jwk = with(RSA, |jwk| {
+        let n = jwk["n"].as_str().unwrap()[..172].to_owned();
+        jwk["n"] = n.into();
+        for private in ["d", "p", "q", "dp", "dq", "qi"] {
+            jwk[private] = "AQAB".into();
+        }
+    });
+    assert_eq!(refused(SigningKey::from_jwk(&jwk)), KeyError::RsaBits(1032));
+    let cut = WEAK_RSA.replace("MIICdgIB", "MIICdwIB");
+    assert_eq!(refused(SigningKey::from_pem(Algorithm::Rs256, cut.as_bytes())), KeyError::Pem(Algorithm::Rs256));
 }
 
 #[test]

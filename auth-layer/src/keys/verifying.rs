@@ -153,10 +153,7 @@ impl Public {
                 ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(inconsistent)
             }
             (Self::Rsa { n, e }, Algorithm::Rs256 | Algorithm::Ps256) => {
-                let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
-                if !(2048..=8192).contains(&bits) {
-                    return Err(KeyError::RsaBits(bits));
-                }
+                check_rsa_bits(n)?;
                 let verification = match algorithm {
                     Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
                     _ => &RSA_PKCS1_2048_8192_SHA256,
@@ -190,6 +187,15 @@ impl From<&aws_lc_rs::rsa::PublicKey> for Public {
         let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(key);
         Self::Rsa { n, e }
     }
+}
+
+/// RFC 7518 §3.3, of a modulus in bytes, the most significant first. The crypto library refuses a weak key as well, but with no
+/// word of its size, so this is asked first.
+pub(super) fn check_rsa_bits(modulus: &[u8]) -> Result<(), KeyError> {
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    let modulus = &modulus[zeros..];
+    let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
+    if (2048..=8192).contains(&bits) { Ok(()) } else { Err(KeyError::RsaBits(bits)) }
 }
 
 pub(super) fn hmac_key(secret: &[u8]) -> Result<hmac::Key, KeyError> {
