@@ -1,11 +1,16 @@
 //! An embedded node is killed in the middle of writes: what it acknowledged is kept.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use futures_util::future::join_all;
 use http::StatusCode;
+use serde_json::json;
 use tests::client::{Client, Tokens};
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -13,6 +18,7 @@ use crate::fleet::{Fleet, PASSWORD, username};
 
 const KILLS: u32 = 20;
 const WRITERS: usize = 4;
+const REGISTRARS: usize = 2;
 
 /// What was acknowledged. What was under way at the kill may have been recorded and may not: nobody can know.
 #[derive(Debug, Default)]
@@ -21,6 +27,19 @@ struct Acknowledged {
     live: Vec<Tokens>,
     /// Every pair of the sessions that were.
     dead: Vec<Tokens>,
+    /// By name, whoever was registered.
+    accounts: HashMap<String, Account>,
+}
+
+/// A user whose registration was acknowledged.
+#[derive(Clone, Debug)]
+struct Account {
+    /// Each acknowledged, the one that holds last.
+    passwords: Vec<String>,
+    /// A change to this one was asked for and not acknowledged: it may have been made and may not.
+    asked: Option<String>,
+    /// Sessions that an acknowledged change ended.
+    ended: Vec<Tokens>,
 }
 
 /// What the writers and the killer share.
@@ -30,11 +49,13 @@ struct Writing {
     acknowledged: Mutex<Acknowledged>,
     /// A permit for each session in `acknowledged`.
     count: Semaphore,
+    /// A permit for each change of password in `acknowledged`.
+    changes: Semaphore,
 }
 
 /// Opens sessions, refreshes and ends them until the node is gone.
 async fn write(client: Client, name: String, writing: Arc<Writing>) {
-    let Writing { stop, acknowledged, count } = &*writing;
+    let Writing { stop, acknowledged, count, .. } = &*writing;
     let mut turn = 0;
     while !stop.load(Ordering::Relaxed) {
         turn += 1;
@@ -65,6 +86,54 @@ async fn write(client: Client, name: String, writing: Arc<Writing>) {
     }
 }
 
+/// Registers users and changes their passwords until the node is gone.
+async fn register(client: Client, writing: Arc<Writing>) {
+    let Writing { stop, acknowledged, changes, .. } = &*writing;
+    while !stop.load(Ordering::Relaxed) {
+        let name = username();
+        let note = |account: &Account| acknowledged.lock().unwrap().accounts.insert(name.clone(), account.clone());
+        // One that was not acknowledged may have been made; nobody asks for its name again.
+        let Ok(answer) = client.register(&name, PASSWORD).await else { return };
+        assert_eq!(answer.status, StatusCode::CREATED);
+        let mut account = Account { passwords: vec![PASSWORD.to_owned()], asked: None, ended: Vec::new() };
+        note(&account);
+        let Ok(mine) = client.login(&name, PASSWORD).await else { return };
+        let mine = mine.tokens().access;
+        for turn in 0..2 {
+            let (current, new) = (account.passwords[turn].clone(), format!("battery staple {turn}"));
+            let Ok(other) = client.login(&name, &current).await else { return };
+            account.asked = Some(new.clone());
+            note(&account);
+            let change = json!({ "current_password": current, "new_password": new });
+            let Ok(answer) = client.post("/auth/password", Some(&mine), Some(&change)).await else { return };
+            assert_eq!(answer.status, StatusCode::NO_CONTENT);
+            account.passwords.extend(account.asked.take());
+            account.ended.push(other.tokens());
+            note(&account);
+            changes.add_permits(1);
+        }
+    }
+}
+
+/// Its name is taken, its password is the one that was acknowledged last, and what that ended is over.
+async fn check(client: &Client, name: &str, account: &Account) {
+    assert_eq!(client.register(name, PASSWORD).await.unwrap().error(), "username_taken", "a registration is lost");
+    let status = async |password: &str| client.login(name, password).await.unwrap().status;
+    let (current, former) = account.passwords.split_last().expect("it was registered with one");
+    if status(current).await != StatusCode::OK {
+        let asked = account.asked.as_deref().expect("an acknowledged password is lost");
+        assert_eq!(status(asked).await, StatusCode::OK, "an acknowledged password is lost, and none is in its place");
+    }
+    for password in former {
+        assert_eq!(status(password).await, StatusCode::UNAUTHORIZED, "an acknowledged change of password is lost");
+    }
+    for pair in &account.ended {
+        let me = client.me(&pair.access).await.unwrap();
+        assert_eq!(me.status, StatusCode::UNAUTHORIZED, "a session outlived a change of password");
+        assert_eq!(client.refresh(&pair.refresh).await.unwrap().error(), "invalid_grant");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_in_twenty_kills() {
     let args = ["--local-cache", "0", "--refresh-grace", "10m"];
@@ -72,19 +141,24 @@ async fn nothing_acknowledged_is_lost_in_twenty_kills() {
     let name = username();
     let (client, _) = fleet.clients();
     assert_eq!(client.register(&name, PASSWORD).await.unwrap().status, StatusCode::CREATED);
-    let (mut live, mut dead) = (0, 0);
+    let (mut live, mut dead, mut changed) = (0, 0, 0);
     for kill in 0..KILLS {
         let (client, _) = fleet.clients();
         let writing = Arc::new(Writing {
             stop: AtomicBool::new(false),
             acknowledged: Mutex::default(),
             count: Semaphore::new(0),
+            changes: Semaphore::new(0),
         });
         let mut writers = JoinSet::new();
         for _ in 0..WRITERS {
             writers.spawn(write(client.clone(), name.clone(), Arc::clone(&writing)));
         }
+        for _ in 0..REGISTRARS {
+            writers.spawn(register(client.clone(), Arc::clone(&writing)));
+        }
         // The others are in the middle of something when one has its answer, and not always of the same.
+        writing.changes.acquire_many(1 + kill % 2).await.unwrap().forget();
         writing.count.acquire_many(8 + kill % 7).await.unwrap().forget();
         fleet.nodes[0].kill9();
         writing.stop.store(true, Ordering::Relaxed);
@@ -104,9 +178,12 @@ async fn nothing_acknowledged_is_lost_in_twenty_kills() {
             assert_eq!(me.status, StatusCode::UNAUTHORIZED, "kill {kill}: an acknowledged logout is lost");
             assert_eq!(client.refresh(&pair.refresh).await.unwrap().error(), "invalid_grant", "kill {kill}");
         }
+        join_all(acknowledged.accounts.iter().map(|(name, account)| check(&client, name, account))).await;
+        changed += acknowledged.accounts.values().map(|account| account.passwords.len() - 1).sum::<usize>();
         live += acknowledged.live.len();
         dead += acknowledged.dead.len();
     }
     let kills = KILLS as usize;
-    assert!(live >= kills && dead >= kills, "there was something to lose: {live} live, {dead} dead");
+    let at_stake = format!("{live} live, {dead} dead, {changed} passwords changed");
+    assert!(live >= kills && dead >= kills && changed >= kills, "there was something to lose: {at_stake}");
 }
