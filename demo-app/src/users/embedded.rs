@@ -1,20 +1,21 @@
 //! Users in a file of this process.
 
-use std::{error::Error, fs::OpenOptions, path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use auth_layer::UserId;
 use chrono::{DateTime, Utc};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, backends::FileBackend};
+use redb::{Database, ReadableDatabase, ReadableTable};
 use serde::{Deserialize, Serialize};
 
-use super::{Added, Role, User, UsersError, folded};
-
-/// By folded name, as JSON.
-const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
+use super::{
+    Added, Role, User, UsersError,
+    file::{Fault, File, Opener, USERS, at},
+    folded,
+};
 
 /// Users in one redb file. Each write is on disk when it returns.
-#[derive(Clone, Debug)]
-pub(crate) struct EmbeddedUsers(Arc<Database>);
+#[derive(Clone)]
+pub(crate) struct EmbeddedUsers(Arc<File>);
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -25,24 +26,14 @@ struct Stored {
     created_at: DateTime<Utc>,
 }
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
-
 impl EmbeddedUsers {
     pub(crate) fn open(path: &Path) -> Result<Self, UsersError> {
-        let open = || -> Outcome<Database> {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).truncate(false).create(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let database = Builder::new().create_with_backend(FileBackend::new(options.open(path)?)?)?;
-            let write = database.begin_write()?;
-            write.open_table(USERS)?;
-            write.commit()?;
-            Ok(database)
-        };
-        open()
-            .map(|database| Self(Arc::new(database)))
-            .map_err(|error| UsersError::new("the user file cannot be opened", error))
+        Self::with(at(path))
+    }
+
+    fn with(opener: Opener) -> Result<Self, UsersError> {
+        let file = File::open(opener).map_err(|fault| UsersError::new("the user file cannot be opened", fault))?;
+        Ok(Self(Arc::new(file)))
     }
 
     pub(super) async fn add(&self, user: User) -> Result<Added, UsersError> {
@@ -85,7 +76,7 @@ impl EmbeddedUsers {
 
     async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Outcome<T> + Send + 'static,
+        change: impl FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, UsersError> {
         self.run(move |database| {
             let write = database.begin_write()?;
@@ -99,11 +90,18 @@ impl EmbeddedUsers {
     /// Off the async threads: a commit waits for the disk.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Database) -> Outcome<T> + Send + 'static,
+        work: impl FnOnce(&Database) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, UsersError> {
-        let database = Arc::clone(&self.0);
-        let done = tokio::task::spawn_blocking(move || work(&database)).await.map_err(Into::into).flatten();
-        done.map_err(|error| UsersError::new("the user file cannot be used", error))
+        const WHAT: &str = "the user file cannot be used";
+        let file = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || file.run(work)).await;
+        done.map_err(|error| UsersError::new(WHAT, error))?.map_err(|fault| UsersError::new(WHAT, fault))
+    }
+}
+
+impl fmt::Debug for EmbeddedUsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedUsers").finish_non_exhaustive()
     }
 }
 
@@ -120,3 +118,6 @@ impl From<Stored> for User {
         Self { user_id, username, password_hash, role, created_at }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! A disk that fails on demand.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use redb::{Builder, StorageBackend, backends::FileBackend};
+
+use super::*;
+
+/// A handle on a disk; its clones are the same disk.
+#[derive(Clone, Debug, Default)]
+struct Disk(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    full: AtomicBool,
+    unreadable: AtomicBool,
+    absent: AtomicBool,
+}
+
+impl Disk {
+    fn users(&self, path: PathBuf) -> EmbeddedUsers {
+        let disk = self.clone();
+        EmbeddedUsers::with(Box::new(move |_| {
+            if disk.0.absent.load(SeqCst) {
+                return Err(redb::Error::Io(io::ErrorKind::NotFound.into()).into());
+            }
+            let mut options = std::fs::OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+            let backend = Watched { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
+            // Next to no cache, so that reads reach the disk.
+            Ok(Builder::new().set_cache_size(0).create_with_backend(backend)?)
+        }))
+        .unwrap()
+    }
+}
+
+#[derive(Debug)]
+struct Watched {
+    file: FileBackend,
+    disk: Disk,
+}
+
+impl StorageBackend for Watched {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.disk.0.unreadable.load(SeqCst) {
+            return Err(io::Error::other("unreadable"));
+        }
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.disk.0.full.load(SeqCst) && len > self.file.len()? {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+fn user(number: usize) -> User {
+    User {
+        user_id: UserId::generate(),
+        username: format!("user{number}"),
+        // As long as it takes to fill the room that is left.
+        password_hash: "hash".repeat(1_000),
+        role: Role::User,
+        created_at: Utc::now(),
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_the_write_and_the_users_can_be_read_and_then_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let users = disk.users(directory.path().join("users.redb"));
+    disk.0.full.store(true, SeqCst);
+    let mut added = 0;
+    while users.add(user(added)).await.is_ok() {
+        added += 1;
+    }
+    assert!(added > 0, "there was some room left");
+    for number in 0..added {
+        assert!(users.by_name(&user(number).username).await.unwrap().is_some(), "read from the full disk");
+    }
+    disk.0.full.store(false, SeqCst);
+    assert_eq!(users.add(user(added)).await.unwrap(), Added::Yes, "with room again");
+    assert!(users.by_name(&user(added).username).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_disk_that_comes_back_serves_readers_with_no_restart_and_is_not_taken_for_an_empty_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let users = disk.users(directory.path().join("users.redb"));
+    assert_eq!(users.add(user(0)).await.unwrap(), Added::Yes);
+    disk.0.unreadable.store(true, SeqCst);
+    disk.0.absent.store(true, SeqCst);
+    for _ in 0..3 {
+        users.by_name("user0").await.expect_err("not: unknown");
+    }
+    disk.0.unreadable.store(false, SeqCst);
+    disk.0.absent.store(false, SeqCst);
+    // Whoever meets the closed file has it opened.
+    let _ = users.by_name("user0").await;
+    assert!(users.by_name("user0").await.unwrap().is_some());
+}
+
+#[test]
+fn a_file_that_is_gone_is_not_made_anew_by_a_reopening() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users.redb");
+    let opener = at(&path);
+    drop(opener(super::super::file::IfAbsent::Create).unwrap_or_else(|_| panic!("it is made at the start")));
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(opener(super::super::file::IfAbsent::Fail), Err(Fault::Database(redb::Error::Io(_)))));
+    assert!(!path.exists());
+}
