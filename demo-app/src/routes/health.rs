@@ -1,6 +1,10 @@
 //! What operators and other services ask.
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
@@ -11,26 +15,32 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The process can serve: with the shared cache alone away it can, only slower.
-pub(crate) async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
+/// The process can serve: with the shared cache alone away it can, only slower. The store is up when both tokens and users are.
+pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     let cache = async {
         match &state.shared_cache {
             Some(cache) => Some(cache.is_up().await),
             None => None,
         }
     };
-    let (store, cache) = tokio::join!(state.authority.ping(), cache);
+    let (tokens, users, cache) = tokio::join!(state.authority.ping(), state.users.ping(), cache);
+    let store = tokens.is_ok() && users.is_ok();
     let up = |up: bool| if up { "up" } else { "down" };
-    let (code, status) = match (&store, cache) {
-        (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        (Ok(()), Some(false)) => (StatusCode::OK, "degraded"),
-        (Ok(()), _) => (StatusCode::OK, "ok"),
+    let status = match (store, cache) {
+        (false, _) => "unavailable",
+        (true, Some(false)) => "degraded",
+        (true, _) => "ok",
     };
-    let mut answer = json!({ "status": status, "store": up(store.is_ok()) });
+    let mut answer = json!({ "status": status, "store": up(store) });
     if let Some(cache) = cache {
         answer["cache"] = up(cache).into();
     }
-    (code, Json(answer))
+    if store {
+        return Json(answer).into_response();
+    }
+    answer["error"] = "temporarily_unavailable".into();
+    answer["error_description"] = "The store cannot be asked at the moment".into();
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(answer)).into_response()
 }
 
 /// What was counted, in the text format of Prometheus.
