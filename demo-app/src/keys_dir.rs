@@ -5,6 +5,7 @@
 //! old enough the oldest signs. An empty directory gets a key of its own.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -37,50 +38,77 @@ pub(crate) enum KeysError {
     Ring(#[from] KeyError),
 }
 
-/// The ring of the keys in `directory` at the time `now`; makes directory and key where there are none.
-pub(crate) fn load(directory: &Path, publish_delay: Duration, now: SystemTime) -> Result<Keyring, KeysError> {
-    let mut keys = read(directory)?;
-    if keys.is_empty() {
-        create_first(directory)?;
-        keys = read(directory)?;
-    }
-    keys.sort_by_key(|(published, key)| (*published, key.kid().to_owned()));
-    let ready = |published: &SystemTime| now.duration_since(*published).is_ok_and(|age| age >= publish_delay);
-    let signing = keys.iter().rposition(|(published, _)| ready(published)).unwrap_or(0);
-    let (_, signing) = keys.remove(signing);
-    let others = keys.into_iter().rev().map(|(_, key)| key);
-    others.filter(|key| key.kid() != signing.kid()).try_fold(Keyring::new(signing.clone()), |ring, key| {
-        match ring.clone().with_retired(key) {
-            // The same key in two files.
-            Err(KeyError::DuplicateKid) => Ok(ring),
-            other => Ok(other?),
-        }
-    })
+/// The directory, with what was complained of.
+#[derive(Debug)]
+pub(crate) struct KeysDir {
+    path: PathBuf,
+    publish_delay: Duration,
+    /// The keys that others may read, as far as that was said.
+    exposed: HashSet<PathBuf>,
 }
 
-fn read(directory: &Path) -> Result<Vec<(SystemTime, SigningKey)>, KeysError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| KeysError::Io { path, source }
-    };
-    fs::create_dir_all(directory).map_err(failed(directory))?;
-    let mut keys = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed(directory))? {
-        let path = entry.map_err(failed(directory))?.path();
-        if path.extension().is_none_or(|extension| extension != "pem") {
-            continue;
-        }
-        let metadata = match fs::metadata(&path) {
-            // Another process removed it just now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            metadata => metadata.map_err(failed(&path))?,
-        };
-        warn_if_readable_by_others(&path, &metadata);
-        let pem = fs::read(&path).map_err(failed(&path))?;
-        let key = parse(&pem).map_err(|source| KeysError::Key { path: path.clone(), source })?;
-        keys.push((metadata.modified().map_err(failed(&path))?, key));
+impl KeysDir {
+    pub(crate) fn new(path: PathBuf, publish_delay: Duration) -> Self {
+        Self { path, publish_delay, exposed: HashSet::new() }
     }
-    Ok(keys)
+
+    /// The ring of its keys at the time `now`; makes directory and key where there are none.
+    pub(crate) fn load(&mut self, now: SystemTime) -> Result<Keyring, KeysError> {
+        let mut keys = self.read()?;
+        if keys.is_empty() {
+            create_first(&self.path)?;
+            keys = self.read()?;
+        }
+        keys.sort_by_key(|(published, key)| (*published, key.kid().to_owned()));
+        let ready = |published: &SystemTime| now.duration_since(*published).is_ok_and(|age| age >= self.publish_delay);
+        let signing = keys.iter().rposition(|(published, _)| ready(published)).unwrap_or(0);
+        let (_, signing) = keys.remove(signing);
+        let others = keys.into_iter().rev().map(|(_, key)| key);
+        others.filter(|key| key.kid() != signing.kid()).try_fold(Keyring::new(signing.clone()), |ring, key| {
+            match ring.clone().with_retired(key) {
+                // The same key in two files.
+                Err(KeyError::DuplicateKid) => Ok(ring),
+                other => Ok(other?),
+            }
+        })
+    }
+
+    fn read(&mut self) -> Result<Vec<(SystemTime, SigningKey)>, KeysError> {
+        let directory = self.path.clone();
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| KeysError::Io { path, source }
+        };
+        fs::create_dir_all(&directory).map_err(failed(&directory))?;
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed(&directory))? {
+            let path = entry.map_err(failed(&directory))?.path();
+            if path.extension().is_none_or(|extension| extension != "pem") {
+                continue;
+            }
+            let metadata = match fs::metadata(&path) {
+                // Another process removed it just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata.map_err(failed(&path))?,
+            };
+            if self.is_newly_exposed(&path, is_readable_by_others(&metadata)) {
+                tracing::warn!(path = %path.display(), "others than its owner may read this key; its mode should be 0600");
+            }
+            let pem = fs::read(&path).map_err(failed(&path))?;
+            let key = parse(&pem).map_err(|source| KeysError::Key { path: path.clone(), source })?;
+            keys.push((metadata.modified().map_err(failed(&path))?, key));
+        }
+        Ok(keys)
+    }
+
+    /// Whether this is to be said: once, until it was put right.
+    fn is_newly_exposed(&mut self, path: &Path, exposed: bool) -> bool {
+        if exposed {
+            return self.exposed.insert(path.to_owned());
+        }
+        self.exposed.remove(path);
+        false
+    }
 }
 
 fn parse(pem: &[u8]) -> Result<SigningKey, KeyError> {
@@ -111,22 +139,24 @@ fn create_first(directory: &Path) -> Result<(), KeysError> {
 }
 
 #[cfg(unix)]
-fn warn_if_readable_by_others(path: &Path, metadata: &fs::Metadata) {
-    use std::os::unix::fs::PermissionsExt;
-
-    if metadata.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "others than its owner may read this key; its mode should be 0600");
-    }
+fn is_readable_by_others(metadata: &fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
 }
 
 #[cfg(not(unix))]
-fn warn_if_readable_by_others(_: &Path, _: &fs::Metadata) {}
+fn is_readable_by_others(_: &fs::Metadata) -> bool {
+    false
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const DELAY: Duration = Duration::from_mins(1);
+
+    fn load(directory: &Path, publish_delay: Duration, now: SystemTime) -> Result<Keyring, KeysError> {
+        KeysDir::new(directory.to_owned(), publish_delay).load(now)
+    }
 
     fn kids(ring: &Keyring) -> Vec<String> {
         ring.verifying_keys().map(|key| key.kid().to_owned()).collect()
@@ -187,5 +217,25 @@ mod tests {
         fs::write(directory.path().join("notes.txt"), "no key, and no matter").unwrap();
         let error = load(directory.path(), DELAY, SystemTime::now()).unwrap_err();
         assert!(error.to_string().contains("a.pem"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_may_read_is_complained_of_once_until_it_is_put_right() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let mut keys = KeysDir::new(directory.path().to_owned(), DELAY);
+        keys.load(SystemTime::now()).unwrap();
+        let path = directory.path().join(FIRST);
+        let chmod = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(keys.exposed.is_empty());
+        chmod(0o644);
+        assert!(keys.is_newly_exposed(&path, is_readable_by_others(&fs::metadata(&path).unwrap())));
+        keys.load(SystemTime::now()).unwrap();
+        assert!(!keys.is_newly_exposed(&path, true), "the load has it written down already");
+        chmod(0o600);
+        keys.load(SystemTime::now()).unwrap();
+        assert!(keys.is_newly_exposed(&path, true), "a change is said anew");
     }
 }

@@ -1,10 +1,11 @@
 //! What the handlers share.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use auth_layer::{Authority, Claims};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{password::Passwords, rate_limit::RateLimit, users::Users};
 

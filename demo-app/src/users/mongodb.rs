@@ -7,7 +7,7 @@ use bson::doc;
 use mongodb::{
     Collection, Database, IndexModel,
     error::{ErrorKind, WriteFailure},
-    options::{IndexOptions, ReadPreference, SelectionCriteria, WriteConcern},
+    options::{CommitQuorum, IndexOptions, ReadPreference, SelectionCriteria, WriteConcern},
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ use super::{Added, Role, User, UsersError, folded};
 
 /// After how long an operation is given up.
 const LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the index may take: longer than any operation, since a large collection may want it for the first time.
+const INDEX_LIMIT: Duration = Duration::from_mins(1);
 
 /// The collection `users`. Names are unique by an index on their folded form.
 #[derive(Clone, Debug)]
@@ -42,7 +45,9 @@ impl MongoUsers {
         let unique = IndexOptions::builder().unique(true).build();
         let index = IndexModel::builder().keys(doc! { "username_folded": 1 }).options(unique).build();
         let indexed = users.clone();
-        bounded(async move { indexed.create_index(index).await }).await?;
+        // The default quorum is every voting member: one that is down would hold up the start of all nodes.
+        let made = async move { indexed.create_index(index).commit_quorum(CommitQuorum::Majority).await };
+        within(INDEX_LIMIT, made).await?;
         Ok(Self(users))
     }
 
@@ -103,12 +108,19 @@ impl From<Document> for User {
     }
 }
 
-/// The driver asks not to drop its futures: one that is given up goes on by itself.
 async fn bounded<T: Send + 'static>(
     operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
 ) -> Result<T, UsersError> {
+    within(LIMIT, operation).await
+}
+
+/// The driver asks not to drop its futures: one that is given up goes on by itself.
+async fn within<T: Send + 'static>(
+    limit: Duration,
+    operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
+) -> Result<T, UsersError> {
     const WHAT: &str = "the user collection cannot be used";
-    match tokio::time::timeout(LIMIT, tokio::spawn(operation)).await {
+    match tokio::time::timeout(limit, tokio::spawn(operation)).await {
         Ok(Ok(done)) => done.map_err(|error| UsersError::new(WHAT, error)),
         Ok(Err(error)) => Err(UsersError::new(WHAT, error)),
         Err(error) => Err(UsersError::new(WHAT, error)),

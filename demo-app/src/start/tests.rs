@@ -1,0 +1,76 @@
+use std::{future::ready, path::Path};
+
+use auth_layer::{
+    Grant, UserId,
+    clock::{ManualClock, SystemClock},
+    keys::SigningKey,
+    store::MemoryStore,
+};
+use clap::Parser;
+
+use super::*;
+
+/// A node of a fleet whose MongoDB is away. Nobody listens on port 1.
+fn fleet_of_one(directory: &Path) -> Config {
+    let (data, keys) = (directory.join("data"), directory.join("keys"));
+    Config::parse_from(
+        [
+            "demo-app",
+            "--mongodb-uri",
+            "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100",
+            "--data-dir",
+            data.to_str().unwrap(),
+            "--keys-dir",
+            keys.to_str().unwrap(),
+        ]
+        .iter(),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_mongodb_stops_when_told_to_and_has_made_no_directory_it_does_not_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = fleet_of_one(directory.path());
+    let data_dir = config.data_dir.clone();
+    let begun = Instant::now();
+    let stop = tokio::time::sleep(Duration::from_secs(5));
+    serve_until(stop, config, SystemClock::new()).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(!data_dir.exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn mongodb_is_waited_for_half_a_minute() {
+    let directory = tempfile::tempdir().unwrap();
+    let begun = Instant::now();
+    let stop = std::future::pending();
+    let error = serve_until(stop, fleet_of_one(directory.path()), SystemClock::new()).await.unwrap_err();
+    assert!(matches!(error, StartError::Store(_)), "{error:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn flags_that_cannot_go_together_are_refused_before_anything_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let cases = [("--redis-url", "redis://h"), ("--mongodb-uri", "mongodb+srv://h")];
+    for (flag, value) in cases {
+        let config = Config::parse_from(["demo-app", "--data-dir", data.to_str().unwrap(), flag, value].iter());
+        let error = serve_until(ready(()), config, SystemClock::new()).await.unwrap_err();
+        assert!(matches!(error, StartError::RedisAlone | StartError::MongodbSrv), "{error:?}");
+        assert!(!data.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_lasts_as_long_as_was_asked_for_though_that_is_more_than_a_session_does_by_default() {
+    let config = Config::parse_from(["demo-app", "--refresh-ttl", "120d"]);
+    let clock = ManualClock::starting_at(chrono::Utc::now());
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority = stores::authority(&config, keys, MemoryStore::new(), clock.clone());
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    let identity = Identity { username: "ada".to_owned() };
+    let pair = authority.sign_in(sign_in, Grant::new("web").custom(identity)).await.unwrap();
+    clock.advance(Duration::from_hours(119 * 24));
+    authority.refresh(&pair.refresh_token).await.unwrap();
+}
