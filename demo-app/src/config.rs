@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{
+    Parser, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use secrecy::SecretString;
 
 /// A sign-in service whose tokens can be taken back.
@@ -20,6 +23,8 @@ pub struct Config {
     pub data_dir: PathBuf,
 
     /// MongoDB replica set to keep users and tokens in; without it they are kept in the data directory.
+    ///
+    /// `mongodb+srv://` is not supported: name the members.
     #[arg(long, env = "MONGODB_URI", hide_env_values = true)]
     pub mongodb_uri: Option<SecretString>,
 
@@ -52,6 +57,8 @@ pub struct Config {
     pub audience: String,
 
     /// Confidential OAuth clients, `id:secret,id:secret`.
+    ///
+    /// Neither may hold a comma, and the id no colon.
     #[arg(long, env = "DEMO_CLIENTS", hide_env_values = true, value_delimiter = ',', value_parser = client)]
     pub clients: Vec<Client>,
 
@@ -59,7 +66,7 @@ pub struct Config {
     #[arg(long, env = "DEMO_ACCESS_TTL", default_value = "15m", value_parser = lifetime)]
     pub access_ttl: Duration,
 
-    /// Lifetime of refresh tokens.
+    /// Lifetime of refresh tokens. A session ends after 90 days at the latest, or after this time where this is longer.
     #[arg(long, env = "DEMO_REFRESH_TTL", default_value = "30d", value_parser = lifetime)]
     pub refresh_ttl: Duration,
 
@@ -95,6 +102,11 @@ pub struct Client {
 }
 
 impl Config {
+    /// The flags of this process; with what is wrong with them, or with what was asked for, it ends here.
+    pub(crate) fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| without_secrets(error).exit())
+    }
+
     /// The directory of the signing keys.
     pub fn keys_dir(&self) -> PathBuf {
         self.keys_dir.clone().unwrap_or_else(|| self.data_dir.join("keys"))
@@ -118,14 +130,41 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     Ok(lifetime)
 }
 
-fn client(text: &str) -> Result<Client, String> {
+fn client(text: &str) -> Result<Client, &'static str> {
     match text.split_once(':') {
         Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
             Ok(Client { id: id.to_owned(), secret: secret.to_owned().into() })
         }
-        // The text may hold a secret: it is not repeated.
-        _ => Err("a client is written id:secret".into()),
+        _ => Err("a client is written id:secret, and neither holds a comma"),
     }
+}
+
+/// The flags whose values are, or hold, secrets.
+const SECRET: [&str; 3] = ["--clients", "--mongodb-uri", "--redis-url"];
+
+/// The same error, with no value in it that may be a secret: clap quotes whatever it refuses.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    let text = |error: &clap::Error, kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let argument = text(&error, ContextKind::InvalidArg);
+    let of_secret = SECRET.iter().any(|flag| argument.starts_with(flag));
+    // A word that no flag takes is the rest of a value, if it was not quoted as it should be.
+    let stray = error.kind() == ErrorKind::UnknownArgument && !is_flag(&argument);
+    if of_secret && error.get(ContextKind::InvalidValue).is_some() {
+        error.insert(ContextKind::InvalidValue, ContextValue::String(HIDDEN.to_owned()));
+    }
+    if stray {
+        error.insert(ContextKind::InvalidArg, ContextValue::String(HIDDEN.to_owned()));
+        error.remove(ContextKind::Suggested);
+    }
+    error
+}
+
+/// What stands where a secret was.
+const HIDDEN: &str = "[hidden]";
+
+/// Whether this is the name of a flag, if of none that we have, and nothing else.
+fn is_flag(argument: &str) -> bool {
+    argument.strip_prefix("--").is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
 }
 
 #[cfg(test)]
@@ -161,7 +200,5 @@ mod tests {
         let flags = ["--mongodb-uri", "mongodb://u:hush@h", "--redis-url", "redis://:hush@h", "--clients", "a:hush"];
         let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
         assert!(!format!("{config:?}").contains("hush"));
-        let error = Config::try_parse_from(["demo-app", "--clients", "hush"]).unwrap_err();
-        assert!(error.to_string().contains("id:secret"));
     }
 }

@@ -18,7 +18,6 @@ mod users;
 use std::{io::IsTerminal, process::ExitCode};
 
 use auth_layer::clock::{Clock, SystemClock};
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
@@ -30,7 +29,7 @@ pub fn run() -> ExitCode {
 
 /// The same by another clock, as a host has whose time is wrong.
 pub fn run_by(clock: impl Clock) -> ExitCode {
-    let config = Config::parse();
+    let config = Config::of_process();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();

@@ -1,0 +1,68 @@
+//! What the program says of its flags.
+
+use std::process::{Command, Output};
+
+/// Runs the program with these arguments and variables; both must keep it from serving.
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo-app"));
+    for (name, _) in std::env::vars_os() {
+        if ["DEMO_", "MONGODB_", "REDIS_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            command.env_remove(name);
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    command.current_dir(directory.path()).args(arguments).envs(variables.iter().copied());
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Arguments, variables, and what is said of them.
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
+
+#[test]
+fn no_error_repeats_a_secret() {
+    let cases: [Case; 12] = [
+        (&[], &[("DEMO_CLIENTS", "svc:pa,s3cret")], "--clients"),
+        (&[], &[("DEMO_CLIENTS", "s3cret")], "--clients"),
+        (&[], &[("DEMO_CLIENTS", ":s3cret")], "--clients"),
+        (&["--clients", "svc:pa,s3cret"], &[], "--clients"),
+        (&["--clients", "svc:pa", "s3cret"], &[], "unexpected argument"),
+        (&["--redis-url", "redis://:a@h", "redis://:s3cret@h"], &[], "unexpected argument"),
+        (&["--redis-url", "redis://:a@h", "--", "s3cret"], &[], "unexpected argument"),
+        (&["--redis-url", "redis://:s3cret@h"], &[], "--mongodb-uri"),
+        (&["--mongo-uri=mongodb://u:s3cret@h"], &[], "--mongo"),
+        (&["--mongodb-uri", "mongodb://u:s3cret@h", "--mongodb-uri", "mongodb://u:s3cret@h"], &[], "--mongodb-uri"),
+        (&["--mongodb-uri", "mongodb://u:s3cret@h:port/?w=s3cret"], &[], "MongoDB URI"),
+        (&[], &[("MONGODB_URI", "mongodb+srv://u:s3cret@h")], "mongodb+srv:// is not supported"),
+    ];
+    for (arguments, variables, expected) in cases {
+        let output = run(arguments, variables);
+        let said = said(&output);
+        assert!(!output.status.success(), "{arguments:?} {variables:?}");
+        assert!(!said.contains("s3cret"), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn an_error_that_is_no_secret_s_says_what_was_wrong() {
+    for (arguments, expected) in [
+        (["--access-ttl", "soon"], "'soon'"),
+        (["--listen", "nowhere"], "'nowhere'"),
+        (["--accesttl", "15m"], "--access-ttl"),
+    ] {
+        let said = said(&run(&arguments, &[]));
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn the_help_says_how_long_a_session_lasts_and_shows_no_secret() {
+    let output = run(&["--help"], &[("DEMO_CLIENTS", "svc:s3cret"), ("MONGODB_URI", "mongodb://u:s3cret@h")]);
+    let said = said(&output);
+    assert!(output.status.success() && said.contains("90 days"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+}
