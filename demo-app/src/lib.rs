@@ -8,6 +8,7 @@ pub mod config;
 mod error;
 mod keys_dir;
 mod password;
+mod prompt;
 mod rate_limit;
 mod routes;
 mod serve;

@@ -12,7 +12,9 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tower::{ServiceExt, service_fn};
 
-/// How long a client may take to send its headers.
+use crate::prompt::Prompt;
+
+/// How long a client may take to send its headers, and to say which protocol it speaks.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long requests that are under way have to end when the server does.
@@ -61,7 +63,8 @@ fn connection(
         request.extensions_mut().insert(ConnectInfo(peer));
         app.clone().oneshot(request)
     });
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection =
+        http.serve_connection(TokioIo::new(Prompt::new(stream, HEADER_TIMEOUT)), TowerToHyperService::new(service));
     let connection = graceful.watch(connection.into_owned());
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -1,0 +1,114 @@
+//! A connection whose client has begun to say what it wants.
+//!
+//! hyper tells HTTP/1 from HTTP/2 by the first bytes, and has no limit of its own to how long those may take.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+/// By how many bytes the protocol is known: the length of the preface of HTTP/2 (RFC 9113 §3.4).
+const PREFACE: usize = 24;
+
+/// A stream that fails unless the first bytes come in time.
+#[derive(Debug)]
+pub(crate) struct Prompt<S> {
+    stream: S,
+    missing: usize,
+    late: Pin<Box<Sleep>>,
+}
+
+impl<S> Prompt<S> {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, missing: PREFACE, late: Box::pin(sleep(limit)) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, into);
+        if self.missing == 0 {
+            return read;
+        }
+        if read.is_pending() {
+            ready!(self.late.as_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.missing = self.missing.saturating_sub(into.filled().len() - before);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_or_stops_in_the_preface_is_given_up() {
+        for said in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+            let (mut client, server) = duplex(64);
+            let mut server = Prompt::new(server, LIMIT);
+            let began = Instant::now();
+            client.write_all(said.as_bytes()).await.unwrap();
+            let mut into = [0; PREFACE];
+            let read = tokio::time::timeout(LIMIT * 2, server.read_exact(&mut into)).await.expect("it is given up");
+            let error = read.unwrap_err();
+            assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, LIMIT), "{said}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_begun_may_pause() {
+        let (mut client, server) = duplex(64);
+        let mut server = Prompt::new(server, LIMIT);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        server.read_exact(&mut [0; PREFACE]).await.unwrap();
+        tokio::spawn(async move {
+            sleep(LIMIT * 2).await;
+            client.write_all(b"more").await.unwrap();
+        });
+        assert_eq!(server.read_exact(&mut [0; 7]).await.unwrap(), 7);
+    }
+}
