@@ -9,7 +9,7 @@ use axum::{
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::{Map, Value};
 
-use crate::error::ApiError;
+use crate::{deadline::Deadline, error::ApiError};
 
 /// The members of a JSON object, and which of those taken so far break a rule.
 #[derive(Debug)]
@@ -67,7 +67,9 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         if !json {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        let deadline = request.extensions().get::<Deadline>().cloned().unwrap_or_else(Deadline::start);
+        let bytes = deadline.body(Bytes::from_request(request, state)).await.map_err(|_| ApiError::SlowBody)?;
+        let bytes = bytes.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
             _ => ApiError::MalformedBody("The body could not be read"),
         })?;

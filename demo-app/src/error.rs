@@ -29,6 +29,8 @@ pub(crate) enum ApiError {
     Auth(Rejection),
     /// The body is not what its content type says.
     MalformedBody(&'static str),
+    /// The body did not come in time.
+    SlowBody,
     /// The body is larger than any of ours.
     TooLarge,
     /// Another content type than JSON.
@@ -69,6 +71,7 @@ impl ApiError {
         match self {
             Self::Auth(rejection) => (rejection.status(), "", ""),
             Self::MalformedBody(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "invalid_request", "The body did not come in time"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "The body must be application/json")

@@ -5,6 +5,7 @@
 pub mod app;
 mod body;
 pub mod config;
+mod deadline;
 mod error;
 mod keys_dir;
 mod password;

@@ -1,6 +1,6 @@
 //! The router.
 
-use std::{any::Any, time::Duration};
+use std::any::Any;
 
 use auth_layer::AuthLayer;
 use axum::{
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
+    deadline::Deadline,
     error::{ApiError, realm},
     routes::{account, health, session, single_use},
     state::AppState,
@@ -22,9 +23,6 @@ use crate::{
 
 /// The largest body that is read, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
-
-/// After how long a request is answered that is not done.
-const LIMIT: Duration = Duration::from_millis(2_900);
 
 /// The whole application.
 pub fn app(state: AppState) -> Router {
@@ -59,13 +57,15 @@ pub fn app(state: AppState) -> Router {
 
 /// Answers in time and leaves one line in the log. The line has the route as it is written above, never the path or the query
 /// that was sent.
-async fn attend(request: Request, next: Next) -> Response {
+async fn attend(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = uuid::Uuid::now_v7().to_string();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("-".into(), |path| path.as_str().to_owned());
-    let answer = tokio::time::timeout(LIMIT, next.run(request)).await;
-    let mut response = answer.unwrap_or_else(|_| ApiError::unavailable().into_response());
+    let deadline = Deadline::start();
+    request.extensions_mut().insert(deadline.clone());
+    let answer = deadline.until(next.run(request)).await;
+    let mut response = answer.unwrap_or_else(|| ApiError::unavailable().into_response());
     tracing::info!(
         request_id,
         %method,
