@@ -52,7 +52,7 @@ use crate::{
     cache::local::LocalCache,
     claims::{CustomClaims, NoCustomClaims},
     clock::{Clock, Timestamp, earlier, whole_millis},
-    id::UserId,
+    id::{SessionId, TokenId, UserId},
     keys::Keyring,
     store::{ErasedStore, Purged, Session, StoreError, TokenStore, within},
 };
@@ -124,6 +124,15 @@ impl<C: CustomClaims> Authority<C> {
     /// The user's sessions that are neither revoked nor expired, the newest first.
     pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         self.bounded(self.inner.store.sessions(user, self.now())).await
+    }
+
+    /// The session of this id, alive or revoked; `None` where there is none or it has expired. Whether it is good is not decided
+    /// here: this tells whose it is, for instance for a revocation that is tried once more.
+    pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let now = self.now();
+        // No token has this id: what matters is the session beside it.
+        let presented = self.bounded(self.inner.store.presented(id, TokenId::generate(), now)).await?;
+        Ok(presented.map(|(session, _)| session).filter(|session| session.expires_at() > now))
     }
 
     /// Removes what expired longer ago than the leeway and the clock-skew margin. With MongoDB its TTL index does the same.

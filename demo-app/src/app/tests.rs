@@ -162,7 +162,10 @@ async fn sessions_are_listed_and_ended_by_their_owner_only() {
         let answer = demo.with_token("DELETE", path, token, None).await;
         assert_eq!((answer.status, &answer.body["error"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{path}");
     }
-    assert_eq!(demo.with_token("DELETE", &path, &access, None).await.status, StatusCode::NO_CONTENT);
+    for time in ["the first", "a second"] {
+        let answer = demo.with_token("DELETE", &path, &access, None).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{time} time");
+    }
     assert_eq!(demo.with_token("GET", "/me", &first.text("access_token"), None).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(demo.with_token("GET", "/me", &access, None).await.status, StatusCode::OK);
 

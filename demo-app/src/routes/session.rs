@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use auth_layer::{Grant, Scope, SessionId, SignInError, store::Session};
 use axum::{
     Json,
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, Path, State, rejection::PathRejection},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::{HeaderMap, StatusCode, header};
@@ -99,14 +99,16 @@ pub(crate) async fn list(
     Ok(Json(state.authority.sessions(claims.sub).await?.into_iter().map(listed).collect()))
 }
 
+/// Ends a session of the user's. One that is dead already is ended again: where the first try was recorded and then failed, a retry
+/// must be able to finish it.
 pub(crate) async fn end(
     State(state): State<AppState>,
     claims: AppClaims,
-    Path(session_id): Path<String>,
+    session_id: Result<Path<SessionId>, PathRejection>,
 ) -> Result<StatusCode, ApiError> {
-    let session_id: SessionId = session_id.parse().map_err(|_| ApiError::NotFound)?;
-    let sessions = state.authority.sessions(claims.sub).await?;
-    if !sessions.iter().any(|session| session.session_id == session_id) {
+    let Path(session_id) = session_id.map_err(|_| ApiError::NotFound)?;
+    let session = state.authority.session(session_id).await?;
+    if session.is_none_or(|session| session.user_id != claims.sub) {
         return Err(ApiError::NotFound);
     }
     state.authority.revoke_session(session_id).await?;
