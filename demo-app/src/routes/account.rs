@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use auth_layer::UserId;
+use auth_layer::{SessionId, UserId};
 use axum::{
     Json,
     extract::{ConnectInfo, State},
@@ -20,6 +20,9 @@ use crate::{
     state::{AppClaims, AppState},
     users::{Added, Role, User, check_password, check_username},
 };
+
+/// How often a change of password begins again whose hash was replaced by another meanwhile.
+const CHANGES: usize = 2;
 
 #[derive(Serialize)]
 pub(crate) struct Registered {
@@ -78,24 +81,39 @@ pub(crate) async fn change_password(
     let new: SecretString = body.checked_text("new_password", check_password).into();
     body.finish()?;
     let username = &claims.custom.username;
-    let known = match credentials::check(&state, username, &current, address.ip()).await {
-        Err(ApiError::InvalidCredentials) if is_done(&state, username, &new).await? => None,
-        checked => Some(checked?),
-    };
-    if let Some(known) = known {
-        let hash = state.passwords.hash(&new).await?;
-        if !state.users.replace_hash(&known.user, hash).await? {
-            // Somebody changed it since we looked, so the current password is no longer the current one. An upgrade of its hash
-            // looks the same: then the second look finds it right.
-            let known = credentials::check(&state, username, &current, address.ip()).await?;
-            let hash = state.passwords.hash(&new).await?;
-            if !state.users.replace_hash(&known.user, hash).await? {
-                return Err(ApiError::unavailable());
+    for _ in 0..CHANGES {
+        let known = match credentials::check(&state, username, &current, address.ip()).await {
+            Err(ApiError::InvalidCredentials) if is_done(&state, username, &new).await? => {
+                state.authority.revoke_user(claims.sub, Some(claims.sid)).await?;
+                return Ok(StatusCode::NO_CONTENT);
             }
+            checked => checked?,
+        };
+        let hash = state.passwords.hash(&new).await?;
+        if replace(&state, known.user, hash, claims.sid).await? {
+            return Ok(StatusCode::NO_CONTENT);
         }
+        // Somebody changed it since we looked, so the current password is no longer the current one. An upgrade of its hash
+        // looks the same: then the second look finds it right.
     }
-    state.authority.revoke_user(claims.sub, Some(claims.sid)).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Err(ApiError::unavailable())
+}
+
+/// Replaces the hash and ends the other sessions; false where the hash is another by now. Both are done although whoever asked goes
+/// away in between: sessions must not live on that the user believes ended.
+async fn replace(state: &AppState, user: User, hash: String, but: SessionId) -> Result<bool, ApiError> {
+    let state = state.clone();
+    let done = tokio::spawn(async move {
+        let replaced = state.users.replace_hash(&user, hash).await?;
+        if replaced {
+            state.authority.revoke_user(user.user_id, Some(but)).await?;
+        }
+        Ok(replaced)
+    });
+    done.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a change of password broke off");
+        Err(ApiError::Internal)
+    })
 }
 
 /// Whether the new password is the user's already.
