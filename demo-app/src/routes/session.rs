@@ -42,7 +42,8 @@ pub(crate) async fn login(
     for _ in 0..SIGN_INS {
         let known = credentials::check(&state, &username, &password, address.ip()).await?;
         let scope: Scope = scope.as_deref().unwrap_or("profile").parse().map_err(|_| ApiError::InvalidScope)?;
-        if !known.user.role.may_have(&scope) {
+        // RFC 6749 §3.3: a scope has one token at least.
+        if scope.is_empty() || !known.user.role.may_have(&scope) {
             return Err(ApiError::InvalidScope);
         }
         let mut grant = Grant::new(CLIENT_ID).scope(scope).custom(Identity { username: known.user.username });
