@@ -106,6 +106,11 @@ pub(crate) fn realm() -> Realm {
     Realm::new(REALM).unwrap_or_default()
 }
 
+/// Rounded up: who comes back a moment too early is refused once more.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, error, description) = self.words();
@@ -114,7 +119,7 @@ impl IntoResponse for ApiError {
         match self {
             Self::Auth(rejection) => return rejection.with_realm(realm()).into_response(),
             Self::Fields(fields) => body["fields"] = json!(fields),
-            Self::RateLimited(wait) => retry_after = Some(wait.as_secs().max(1)),
+            Self::RateLimited(wait) => retry_after = Some(whole_seconds(wait)),
             _ => {}
         }
         let mut response = (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response();
