@@ -1,8 +1,14 @@
 //! Passwords: argon2id, off the async threads and bounded.
 //!
 //! bcrypt hashes (`$2a$`, `$2b$`, `$2y$`) brought along from an older system verify and are upgraded at the next sign-in. bcrypt
-//! looks at the first 72 bytes of a password only; the upgrade hashes the whole one that was given. It takes longer than
-//! argon2id here, so until a brought user's first sign-in the time of an answer can tell such an account from an unknown one.
+//! looks at the first 72 bytes of a password only; the upgrade hashes the whole one that was given.
+//!
+//! # What time tells
+//!
+//! An unknown user's password is verified against a decoy. bcrypt takes longer than argon2id here, and an argon2id hash made with
+//! less takes shorter, so a sign-in is refused no sooner than after a fixed time that is longer than either. What remains: a brought
+//! hash of a bcrypt cost of 13 and more, or on a slow or overloaded machine a lower one, takes longer than that; until its user
+//! first signs in, the time of a refusal can tell the account from an unknown one. So can a turn to hash that others wait for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +29,9 @@ pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
     /// What the password of an unknown user is verified against, so that it takes as long as a known one's.
     decoy: Arc<str>,
+    /// How many hashes were begun.
+    #[cfg(test)]
+    pub(crate) begun: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// What verifying a password found.
@@ -56,7 +65,13 @@ impl Passwords {
     pub(crate) fn with_params(params: Params) -> Result<Self, HashError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let decoy = hash(&params, b"nobody's password")?.into();
-        Ok(Self { params, turns: Arc::new(Semaphore::new(cores)), decoy })
+        Ok(Self {
+            params,
+            turns: Arc::new(Semaphore::new(cores)),
+            decoy,
+            #[cfg(test)]
+            begun: Arc::default(),
+        })
     }
 
     /// The hash of a new password, a PHC string.
@@ -76,6 +91,8 @@ impl Passwords {
     }
 
     async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, HashError> {
+        #[cfg(test)]
+        self.begun.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned());
         let turn = turn.await.map_err(|_| HashError::Busy)?.map_err(|_| HashError::Failed)?;
         let work = tokio::task::spawn_blocking(move || {

@@ -1,7 +1,7 @@
 //! The handlers, by what they are about.
 
 pub(crate) mod account;
-mod credentials;
+pub(crate) mod credentials;
 pub(crate) mod health;
 pub(crate) mod session;
 pub(crate) mod single_use;

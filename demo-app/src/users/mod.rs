@@ -3,6 +3,8 @@
 mod embedded;
 mod file;
 mod mongodb;
+#[cfg(test)]
+mod watched;
 
 use std::error::Error;
 
@@ -10,6 +12,8 @@ use auth_layer::{Scope, UserId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::watched::{Asked, WatchedUsers};
 pub(crate) use self::{embedded::EmbeddedUsers, mongodb::MongoUsers};
 
 /// A user.
@@ -73,6 +77,8 @@ impl UsersError {
 pub(crate) enum Users {
     Embedded(EmbeddedUsers),
     Mongo(MongoUsers),
+    #[cfg(test)]
+    Watched(WatchedUsers),
 }
 
 impl Users {
@@ -81,6 +87,8 @@ impl Users {
         match self {
             Self::Embedded(users) => users.add(user).await,
             Self::Mongo(users) => users.add(user).await,
+            #[cfg(test)]
+            Self::Watched(users) => users.add(user).await,
         }
     }
 
@@ -89,6 +97,8 @@ impl Users {
         match self {
             Self::Embedded(users) => users.by_name(username).await,
             Self::Mongo(users) => users.by_name(username).await,
+            #[cfg(test)]
+            Self::Watched(users) => users.by_name(username).await,
         }
     }
 
@@ -103,6 +113,8 @@ impl Users {
         match self {
             Self::Embedded(users) => users.replace_hash(user, new).await,
             Self::Mongo(users) => users.replace_hash(user, new).await,
+            #[cfg(test)]
+            Self::Watched(users) => users.replace_hash(user, new).await,
         }
     }
 }
