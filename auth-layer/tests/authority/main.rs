@@ -5,7 +5,7 @@ mod in_process;
 use std::time::Duration;
 
 use auth_layer::{
-    AuthError, Authority, Grant, GrantFault, IssuedPair, RefreshError, SignInError, TokenFault, UserId,
+    AuthError, Authority, Grant, GrantFault, IssuedPair, RefreshError, SessionId, SignInError, TokenFault, UserId,
     authority::{AuthorityBuilder, CheckOrder},
     clock::{Clock, ManualClock},
     keys::{Algorithm, Keyring, SigningKey},
@@ -236,6 +236,22 @@ async fn the_other_sessions_end_and_the_one_excepted_goes_on() {
     assert_eq!(fault(&authority, &ended.access_token).await, TokenFault::Revoked);
     let sessions = authority.sessions(user).await.unwrap();
     assert_eq!(sessions.iter().map(|session| session.session_id).collect::<Vec<_>>(), [kept.session_id]);
+}
+
+#[tokio::test]
+async fn whose_a_session_is_can_be_asked_until_it_expires_though_it_is_revoked() {
+    let clock = clock();
+    let authority = builder(&clock).refresh_ttl(HOUR).build();
+    let user = UserId::generate();
+    let id = sign_in(&authority, user).await.session_id;
+    for revoked in [false, true] {
+        let session = authority.session(id).await.unwrap().unwrap();
+        assert_eq!((session.session_id, session.user_id, session.revoked), (id, user, revoked));
+        authority.revoke_session(id).await.unwrap();
+    }
+    assert_eq!(authority.session(SessionId::generate()).await.unwrap(), None);
+    clock.advance(HOUR);
+    assert_eq!(authority.session(id).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -22,6 +22,25 @@ pub(super) enum Fault {
     Value(#[from] serde_json::Error),
 }
 
+impl Fault {
+    /// Whether opening the file again may help: not where what is in it is wrong.
+    fn calls_for_reopening(&self) -> bool {
+        use redb::Error::{Corrupted, TableIsMultimap, TableTypeMismatch, TypeDefinitionChanged, UpgradeRequired};
+
+        match self {
+            Self::Database(error) => !matches!(
+                error,
+                Corrupted(_)
+                    | TableIsMultimap(_)
+                    | TableTypeMismatch { .. }
+                    | TypeDefinitionChanged { .. }
+                    | UpgradeRequired(_)
+            ),
+            Self::Value(_) => false,
+        }
+    }
+}
+
 impl From<redb::Error> for Fault {
     fn from(error: redb::Error) -> Self {
         Self::Database(error)
@@ -96,7 +115,9 @@ impl File {
         let number = opened.number;
         let done = opened.database.as_ref().ok_or_else(|| redb::Error::DatabaseClosed.into()).and_then(work);
         drop(opened);
-        if let Err(fault @ Fault::Database(_)) = &done {
+        if let Err(fault) = &done
+            && fault.calls_for_reopening()
+        {
             tracing::error!(error = fault as &dyn std::error::Error, "the user file failed");
             self.reopen(number);
         }
