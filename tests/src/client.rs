@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
@@ -202,6 +203,16 @@ impl Answer {
         };
         Tokens { access: member("access_token"), refresh: member("refresh_token") }
     }
+}
+
+/// What a token says, whether or not that is true.
+///
+/// # Panics
+///
+/// If it is no JWT.
+pub fn payload(token: &str) -> Value {
+    let part = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    part.and_then(|json| serde_json::from_slice(&json).ok()).expect("a JWT has a payload of JSON in base64url")
 }
 
 /// Sends these bytes to `address` and returns whatever comes back until the server closes or has been silent for `patience`.

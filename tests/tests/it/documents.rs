@@ -1,5 +1,8 @@
 //! What other programs see in MongoDB and Redis.
 
+mod bytes;
+mod expiry;
+
 use bson::{Bson, Document, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt;
 use http::StatusCode;

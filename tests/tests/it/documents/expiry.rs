@@ -1,0 +1,92 @@
+//! What has expired is removed by MongoDB itself, and not too early.
+
+use std::time::{Duration, Instant};
+
+use auth_layer::{
+    Authority, Grant, SessionId, UserId,
+    clock::ManualClock,
+    keys::{Keyring, SigningKey},
+    store::mongodb::{MongoOptions, MongoStore},
+};
+use bson::{Bson, Document, doc};
+use chrono::Utc;
+use mongodb::Database;
+use tests::servers;
+
+/// Contract: leeway and clock-skew margin, 30 s and 5 min, in seconds.
+const KEPT: i32 = 330;
+
+/// A server that somebody else has started looks once a minute.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// How long each token of a session lives here.
+const LIFETIME: Duration = Duration::from_mins(2);
+
+#[tokio::test]
+async fn both_collections_have_an_index_by_which_the_server_removes_what_expired_before_leeway_and_margin() {
+    let store = connect().await;
+    for (collection, field) in [("tokens", "expires_at"), ("sessions", "current.refresh_expires_at")] {
+        let listed = store.database().run_command(doc! { "listIndexes": collection }).await.unwrap();
+        let indexes = listed.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
+        let removing: Vec<&Document> = indexes
+            .iter()
+            .filter_map(Bson::as_document)
+            .filter(|index| index.contains_key("expireAfterSeconds"))
+            .collect();
+        let [index] = removing[..] else { panic!("one index of {collection} removes: {indexes:?}") };
+        assert_eq!(index.get_document("key").unwrap(), &doc! { field: 1 });
+        assert_eq!(index["expireAfterSeconds"], Bson::Int32(KEPT));
+        // A partial one would leave some for ever.
+        assert!(!index.contains_key("partialFilterExpression"), "{index}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_removes_by_itself_what_expired_long_ago_and_keeps_what_expired_within_the_margin() {
+    let store = connect().await;
+    let database = store.database().clone();
+    // No node runs, and nobody calls `purge_expired`.
+    let kept = session_expired_for(&store, Duration::from_secs(200)).await;
+    // The second time shows that the server has looked at the first kept session more than once.
+    for _ in 0..2 {
+        let removed = session_expired_for(&store, Duration::from_secs(400)).await;
+        let begun = Instant::now();
+        while count(&database, removed).await != (0, 0) {
+            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count(&database, removed).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(count(&database, kept).await, (1, 3), "expired within the margin: a session and its tokens");
+    }
+}
+
+async fn connect() -> MongoStore {
+    let database = servers::mongodb().await;
+    MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap()
+}
+
+/// A session with a token of each kind, all of which expired so long ago.
+async fn session_expired_for(store: &MongoStore, ago: Duration) -> SessionId {
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority: Authority = Authority::builder("https://issuer", "api", keys, store.clone())
+        .clock(ManualClock::starting_at(Utc::now() - LIFETIME - ago))
+        .access_ttl(LIFETIME)
+        .refresh_ttl(LIFETIME)
+        .single_use_ttl(LIFETIME)
+        .build();
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    let pair = authority.sign_in(sign_in, Grant::new("web")).await.unwrap();
+    // In a database where the server looks once a second this may meet it. What it records is as old as the rest.
+    if let Ok(claims) = authority.verify(&pair.access_token).await {
+        let issued = authority.issue_single_use(&claims).await;
+        assert!(issued.is_ok() || ago > Duration::from_secs(KEPT.unsigned_abs().into()), "{issued:?}");
+    }
+    pair.session_id
+}
+
+/// How many sessions of this id and tokens of it there are.
+async fn count(database: &Database, session: SessionId) -> (u64, u64) {
+    let id = bson::Uuid::from_bytes(*session.as_bytes());
+    let of = |collection| database.collection::<Document>(collection);
+    let sessions = of("sessions").count_documents(doc! { "_id": id }).await.unwrap();
+    (sessions, of("tokens").count_documents(doc! { "session_id": id }).await.unwrap())
+}
