@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use bson::{Document, doc};
 use http::{Method, StatusCode, header};
-use serde_json::json;
-use tests::client::{Answer, Client};
+use serde_json::{Value, json};
+use tests::client::{Answer, Client, payload};
 
 use crate::fleet::{Fleet, PASSWORD, username};
 
@@ -153,6 +154,54 @@ async fn refused_refresh(node: &Client, token: &str) -> String {
     let answer = node.refresh(token).await.unwrap();
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
     answer.error()
+}
+
+/// Not even that of a user who may have more, and not on being asked to.
+#[tokio::test]
+async fn a_refresh_never_widens_the_scope() {
+    let fleet = Fleet::on_shared_servers(2, true, &["--local-cache", "0"]).await;
+    let (a, b) = fleet.clients();
+    let name = username();
+    a.register(&name, PASSWORD).await.unwrap();
+    let database = fleet.database.as_ref().unwrap();
+    let database = mongodb::Client::with_uri_str(&database.uri).await.unwrap().database(&database.name);
+    let users = database.collection::<Document>("users");
+    let promoted = users.update_one(doc! {}, doc! { "$set": { "role": "admin" } }).await.unwrap();
+    assert_eq!(promoted.modified_count, 1);
+
+    for (asked, wider) in [("profile", "profile admin"), ("", "profile"), ("admin profile", "admin profile")] {
+        let body = json!({ "username": name, "password": PASSWORD, "scope": asked });
+        let login = a.post("/auth/login", None, Some(&body)).await.unwrap();
+        assert_eq!(scope_everywhere(&login, &[&a, &b]).await, asked);
+        let mut current = login.tokens();
+        for _ in 0..3 {
+            let refreshed = a.refresh(&current.refresh).await.unwrap();
+            assert_eq!(scope_everywhere(&refreshed, &[&a, &b]).await, asked, "refreshed");
+            let wish = json!({ "refresh_token": current.refresh, "scope": wider });
+            let again = b.post("/auth/refresh", None, Some(&wish)).await.unwrap();
+            assert_eq!(scope_everywhere(&again, &[&a, &b]).await, asked, "repeated, and asked for more");
+            current = again.tokens();
+            let wish = json!({ "refresh_token": current.refresh, "scope": wider });
+            let next = b.post("/auth/refresh", None, Some(&wish)).await.unwrap();
+            assert_eq!(scope_everywhere(&next, &[&a, &b]).await, asked, "refreshed, and asked for more");
+            current = next.tokens();
+        }
+    }
+}
+
+/// The scope of a token response, which its access token says on each node and its refresh token says, too.
+async fn scope_everywhere(answer: &Answer, nodes: &[&Client]) -> String {
+    let told = answer.json()["scope"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
+    let tokens = answer.tokens();
+    // A token of no scope says nothing of any.
+    let says = |claims: &Value| claims.get("scope").map_or(String::new(), |scope| scope.as_str().unwrap().to_owned());
+    for node in nodes {
+        assert_eq!(says(&node.me(&tokens.access).await.unwrap().json()["claims"]), told);
+    }
+    for token in [&tokens.access, &tokens.refresh] {
+        assert_eq!(says(&payload(token)), told);
+    }
+    told
 }
 
 #[tokio::test]
