@@ -111,19 +111,31 @@ async fn concurrent_refreshes_of_one_token_get_one_child() {
         .collect();
     assert_eq!(children.len(), 1, "byte for byte the same pair");
     let (access, refresh) = children.into_iter().next().unwrap();
+    for node in [&a, &b, &a, &b] {
+        let again = node.refresh(token).await.unwrap().tokens();
+        assert_eq!((&again.access, &again.refresh), (&access, &refresh), "and later too, while it is unused");
+    }
+    assert_eq!(reuses(&fleet).await, (0, false), "nobody was taken for a thief");
     alive([&a, &b], &Tokens { access, refresh }).await;
+    assert_eq!(reuses(&fleet).await, (0, false));
+}
+
+/// How many reuses both nodes have counted, and whether any is in their logs.
+async fn reuses(fleet: &Fleet) -> (u64, bool) {
+    let mut counted = 0;
+    for node in &fleet.nodes {
+        let metrics = Client::new(node.url()).get("/metrics", None).await.unwrap().text;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("auth_refresh_reuse_total "));
+        counted += line.expect("the counter is there from the start").parse::<u64>().unwrap();
+    }
+    (counted, fleet.nodes.iter().any(|node| node.log().contains("refresh_token_reuse")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_grace_window_one_refresh_wins_and_the_others_are_reuse() {
     let fleet = fleet(&["--refresh-grace", "0"]).await;
     let (a, b) = clients(&fleet);
-    let counted = async |node: &Client| {
-        let metrics = node.get("/metrics", None).await.unwrap().text;
-        let line = metrics.lines().find_map(|line| line.strip_prefix("auth_refresh_reuse_total ")).map(str::to_owned);
-        line.expect("the counter is there from the start").parse::<u64>().unwrap()
-    };
-    assert_eq!((counted(&a).await, counted(&b).await), (0, 0));
+    assert_eq!(reuses(&fleet).await, (0, false));
     let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
     let token = parent.refresh.as_str();
     let answers = rush(&fleet, async |node: Client| node.refresh(token).await.unwrap()).await;
@@ -133,9 +145,8 @@ async fn without_a_grace_window_one_refresh_wins_and_the_others_are_reuse() {
         assert_eq!(answer.error(), "invalid_grant", "{answer:?}");
     }
     dead([&a, &b], &[&parent, &children[0]]).await;
-    assert!(counted(&a).await + counted(&b).await > 0, "reuse is counted");
-    let logged = fleet.nodes.iter().flat_map(|node| node.log().lines());
-    assert!(logged.into_iter().any(|line| line.contains("refresh_token_reuse")), "and logged");
+    let (counted, logged) = reuses(&fleet).await;
+    assert!(counted > 0 && logged, "reuse is counted and logged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
