@@ -1,0 +1,55 @@
+//! What MongoDB holds of a user, which no answer of a node can hide.
+
+use bson::{Bson, Document, Uuid, doc};
+use futures_util::TryStreamExt;
+use mongodb::{Client, Database};
+use tests::client::{Tokens, payload};
+
+use crate::fleet::Fleet;
+
+#[derive(Clone)]
+pub(super) struct Books(Database);
+
+/// The identifier that this claim of the access token is.
+fn id(tokens: &Tokens, claim: &str) -> Uuid {
+    Uuid::parse_str(payload(&tokens.access)[claim].as_str().unwrap()).unwrap()
+}
+
+impl Books {
+    pub(super) async fn of(fleet: &Fleet) -> Self {
+        let database = fleet.database.as_ref().unwrap();
+        Self(Client::with_uri_str(&database.uri).await.unwrap().database(&database.name))
+    }
+
+    /// How often everything was revoked that the user of these tokens has.
+    pub(super) async fn fence(&self, tokens: &Tokens) -> i64 {
+        let subjects = self.0.collection::<Document>("subjects");
+        let subject = subjects.find_one(doc! { "_id": id(tokens, "sub") }).await.unwrap().unwrap();
+        subject.get_i64("epoch").unwrap()
+    }
+
+    /// Under which fence this session was opened.
+    pub(super) async fn opened_under(&self, tokens: &Tokens) -> i64 {
+        let sessions = self.0.collection::<Document>("sessions");
+        let session = sessions.find_one(doc! { "_id": id(tokens, "sid") }).await.unwrap().unwrap();
+        session.get_i64("epoch").unwrap()
+    }
+
+    /// The user's sessions that are not revoked, and under which fence each was opened. Nobody was told of those that are pending.
+    pub(super) async fn living_sessions(&self, tokens: &Tokens) -> Vec<(Uuid, i64)> {
+        let sessions = self.0.collection::<Document>("sessions");
+        let living = doc! { "user_id": id(tokens, "sub"), "revoked": { "$ne": true }, "pending": { "$ne": true } };
+        let found: Vec<Document> = sessions.find(living).await.unwrap().try_collect().await.unwrap();
+        let session = |document: &Document| match &document["_id"] {
+            Bson::Binary(binary) => (binary.to_uuid().unwrap(), document.get_i64("epoch").unwrap()),
+            other => panic!("{other:?} is no UUID"),
+        };
+        found.iter().map(session).collect()
+    }
+
+    /// How many tokens of this session are not revoked.
+    pub(super) async fn living_tokens(&self, tokens: &Tokens) -> u64 {
+        let living = doc! { "session_id": id(tokens, "sid"), "revoked": { "$ne": true } };
+        self.0.collection::<Document>("tokens").count_documents(living).await.unwrap()
+    }
+}
