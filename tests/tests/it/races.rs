@@ -2,6 +2,7 @@
 //! chance, many at a time.
 
 mod books;
+mod password;
 
 use std::{
     collections::HashSet,
@@ -11,7 +12,6 @@ use std::{
 
 use futures_util::future::join_all;
 use http::StatusCode;
-use serde_json::json;
 use tests::client::{Answer, Client, Tokens};
 use tokio::task::JoinSet;
 
@@ -301,36 +301,8 @@ async fn no_fill_survives_a_revocation_beside_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_password_meets_everything_at_once() {
     let fleet = fleet(&[]).await;
-    rounds(&fleet, 24, |one, other| async move {
-        let name = username();
-        let own = one.sign_up(&name, PASSWORD).await.unwrap();
-        let victim = other.login(&name, PASSWORD).await.unwrap().tokens();
-        let body = json!({ "current_password": PASSWORD, "new_password": "battery staple" });
-        let (changed, old, refreshed, issued, checked, listed) = tokio::join!(
-            async { one.hasty().post("/auth/password", Some(&own.access), Some(&body)).await },
-            other.login(&name, PASSWORD),
-            other.refresh(&victim.refresh),
-            other.post("/auth/single-use", Some(&victim.access), None),
-            other.me(&victim.access),
-            one.get("/auth/sessions", Some(&own.access)),
-        );
-        let changed = said(changed)?;
-        assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
-        for answer in [&checked.unwrap(), &listed.unwrap()] {
-            assert!(matches!(answer.status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{answer:?}");
-        }
-        let (old, child) = (pair(&old.unwrap()), pair(&refreshed.unwrap()));
-        let gone: Vec<&Tokens> = [Some(&victim), old.as_ref(), child.as_ref()].into_iter().flatten().collect();
-        dead([&one, &other], &gone).await;
-        if let Some(token) = issued.unwrap().json()["access_token"].as_str() {
-            let used = one.post("/demo/single-use", Some(token), None).await.unwrap();
-            assert_eq!(used.status, StatusCode::UNAUTHORIZED, "{used:?}");
-        }
-        assert_eq!(other.login(&name, PASSWORD).await.unwrap().error(), "invalid_credentials");
-        alive([&one, &other], &own).await;
-        let fresh = other.login(&name, "battery staple").await.unwrap().tokens();
-        alive([&other, &one], &fresh).await;
-        Some(())
-    })
-    .await;
+    let books = Books::of(&fleet).await;
+    let beside = Arc::new(password::Beside::default());
+    rounds(&fleet, 16, |one, other| password::round(one, other, books.clone(), Arc::clone(&beside))).await;
+    assert!(beside.has_everything(), "some of each came beside a change: {beside:?}");
 }

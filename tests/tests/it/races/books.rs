@@ -52,4 +52,10 @@ impl Books {
         let living = doc! { "session_id": id(tokens, "sid"), "revoked": { "$ne": true } };
         self.0.collection::<Document>("tokens").count_documents(living).await.unwrap()
     }
+
+    /// Whether this session is the only one of its user that lives.
+    pub(super) async fn is_alone(&self, tokens: &Tokens) -> bool {
+        let living = self.living_sessions(tokens).await;
+        living.iter().map(|(session, _)| *session).eq([id(tokens, "sid")])
+    }
 }
