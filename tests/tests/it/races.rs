@@ -1,6 +1,7 @@
 //! Races between two nodes on MongoDB and Redis, over HTTP. What [`steps`](crate::steps) goes through one by one is here left to
 //! chance, many at a time.
 
+mod authorities;
 mod books;
 mod password;
 

@@ -1,0 +1,263 @@
+//! Two authorities of one service in this process, on MongoDB and Redis: what the demo has no route for.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use auth_layer::{
+    AuthError, Authority, Grant, GrantFault, IssuedPair, RefreshError, SignInError, TokenFault, TokenId, UserId,
+    cache::{
+        Cached,
+        redis::{RedisCache, RedisOptions},
+    },
+    keys::{Keyring, SigningKey},
+    store::{
+        StoreError,
+        mongodb::{MongoOptions, MongoStore},
+    },
+};
+use tests::{client::payload, servers};
+use tokio::sync::Semaphore;
+
+/// How often what was unavailable is asked for again, as it may be on a machine that has too much to do.
+const PATIENCE: usize = 20;
+
+/// A lease that no test outlives: what ends trust before is no passing of time.
+const LONG: Duration = Duration::from_hours(1);
+
+/// The first has an in-process cache that believes what it knows for this long; the second asks each time.
+async fn two(lease: Duration) -> [Authority; 2] {
+    let (database, redis) = (servers::mongodb().await, servers::redis().await);
+    let key = SigningKey::generate().unwrap();
+    let authority = async |lease| {
+        let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap();
+        let options = RedisOptions { key_prefix: redis.prefix.clone(), ..RedisOptions::default() };
+        let cache = RedisCache::connect(std::slice::from_ref(&redis.url), options).await.unwrap();
+        let keys = Keyring::new(key.clone());
+        Authority::builder("https://issuer", "api", keys, Cached::new(store, cache)).local_cache(lease).build()
+    };
+    [authority(lease).await, authority(Duration::ZERO).await]
+}
+
+async fn sign_in(node: &Authority, user: UserId) -> Result<IssuedPair, SignInError> {
+    let begun = node.begin_sign_in(user).await.map_err(|error| match error {
+        AuthError::Unavailable(error) => SignInError::Unavailable(error),
+        other => panic!("{other:?}"),
+    })?;
+    node.sign_in(begun, Grant::new("web")).await
+}
+
+/// A session whose access token all caches hold.
+async fn warm(nodes: &[Authority; 2], user: UserId) -> IssuedPair {
+    let pair = sign_in(&nodes[0], user).await.unwrap();
+    for node in [&nodes[0], &nodes[1], &nodes[0], &nodes[1]] {
+        node.verify(&pair.access_token).await.unwrap();
+    }
+    pair
+}
+
+/// Calls until it succeeds: a retry is safe, and what a success promises is what counts.
+async fn until_done(revoke: impl AsyncFn() -> Result<(), StoreError>) {
+    for _ in 0..PATIENCE {
+        if revoke().await.is_ok() {
+            return;
+        }
+    }
+    revoke().await.unwrap();
+}
+
+async fn access_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
+    for node in nodes {
+        let verified = node.verify(&pair.access_token).await;
+        assert!(matches!(verified, Err(AuthError::InvalidToken(TokenFault::Revoked))), "{verified:?}");
+    }
+}
+
+/// That the session is over, and not that this token was used before.
+async fn refresh_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
+    for node in nodes {
+        let refreshed = node.refresh(&pair.refresh_token).await;
+        let fault = GrantFault::Token(TokenFault::Revoked);
+        assert!(matches!(refreshed, Err(RefreshError::InvalidGrant(found)) if found == fault), "{refreshed:?}");
+    }
+}
+
+/// What streams of sign-ins and refreshes have brought beside a revocation that begins when each has brought something.
+struct Beside {
+    flowing: Semaphore,
+    sent: AtomicBool,
+    over: AtomicBool,
+    /// How much was granted that was asked for after the revocation had begun.
+    granted: AtomicUsize,
+}
+
+impl Beside {
+    fn new() -> Self {
+        let no = || AtomicBool::new(false);
+        Self { flowing: Semaphore::new(0), sent: no(), over: no(), granted: AtomicUsize::new(0) }
+    }
+
+    fn note(&self, sent: bool, first: bool) {
+        self.granted.fetch_add(usize::from(sent), Ordering::Relaxed);
+        self.flowing.add_permits(usize::from(first));
+    }
+
+    /// Signs in until that was tried once after the end.
+    async fn sign_ins(&self, node: &Authority, user: UserId) -> Vec<IssuedPair> {
+        let mut opened = Vec::new();
+        loop {
+            let (sent, over) = (self.sent.load(Ordering::SeqCst), self.over.load(Ordering::SeqCst));
+            match sign_in(node, user).await {
+                Ok(pair) => {
+                    assert!(!over, "signed in after the user was disabled");
+                    self.note(sent, opened.is_empty());
+                    opened.push(pair);
+                }
+                Err(SignInError::Fenced | SignInError::Disabled | SignInError::Unavailable(_)) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+            if over {
+                return opened;
+            }
+        }
+    }
+
+    /// Refreshes the newest pair until that was tried once after the end.
+    async fn refreshes(&self, node: &Authority, first: IssuedPair) -> Vec<IssuedPair> {
+        let mut pairs = vec![first];
+        loop {
+            let (sent, over) = (self.sent.load(Ordering::SeqCst), self.over.load(Ordering::SeqCst));
+            match node.refresh(&pairs[pairs.len() - 1].refresh_token).await {
+                Ok(pair) => {
+                    assert!(!over, "refreshed after the user was disabled");
+                    self.note(sent, pairs.len() == 1);
+                    pairs.push(pair);
+                }
+                Err(
+                    RefreshError::Unavailable(_)
+                    | RefreshError::InvalidGrant(GrantFault::SessionOver | GrantFault::Token(TokenFault::Revoked)),
+                ) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+            if over {
+                return pairs;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings_nothing_back() {
+    const ROUNDS: usize = 24;
+    let nodes = two(LONG).await;
+    let mut beside_it = 0;
+    for _ in 0..ROUNDS {
+        let user = UserId::generate();
+        let warmed = [warm(&nodes, user).await, warm(&nodes, user).await, warm(&nodes, user).await];
+        let early = nodes[1].begin_sign_in(user).await.unwrap();
+
+        let beside = Beside::new();
+        let disabling = async {
+            drop(beside.flowing.acquire_many(4).await.unwrap());
+            beside.sent.store(true, Ordering::SeqCst);
+            until_done(async || nodes[0].set_user_disabled(user, true).await).await;
+            beside.over.store(true, Ordering::SeqCst);
+        };
+        let [still, first, second] = warmed.clone();
+        let ((), opened, more, pairs, others) = tokio::join!(
+            disabling,
+            beside.sign_ins(&nodes[0], user),
+            beside.sign_ins(&nodes[1], user),
+            beside.refreshes(&nodes[0], first),
+            beside.refreshes(&nodes[1], second),
+        );
+        beside_it += beside.granted.into_inner();
+
+        let gone = || warmed.iter().chain(&opened).chain(&more).chain(&pairs).chain(&others);
+        let newest = || opened.iter().chain(&more).chain(pairs.last()).chain(others.last()).chain([&still]);
+        let all_is_dead = async || {
+            for pair in gone() {
+                access_is_revoked(&nodes, pair).await;
+            }
+            for pair in newest() {
+                refresh_is_revoked(&nodes, pair).await;
+            }
+        };
+        all_is_dead().await;
+        let fenced = nodes[1].sign_in(early, Grant::new("web")).await;
+        assert!(matches!(fenced, Err(SignInError::Fenced)), "{fenced:?}");
+        for node in &nodes {
+            assert!(node.begin_sign_in(user).await.unwrap().is_disabled());
+            let refused = sign_in(node, user).await;
+            assert!(matches!(refused, Err(SignInError::Disabled)), "{refused:?}");
+        }
+        let disabled = nodes[1].begin_sign_in(user).await.unwrap();
+
+        until_done(async || nodes[1].set_user_disabled(user, false).await).await;
+        all_is_dead().await;
+        let refused = nodes[1].sign_in(disabled, Grant::new("web")).await;
+        assert!(matches!(refused, Err(SignInError::Disabled)), "begun while it was so: {refused:?}");
+        let fresh = warm(&nodes, user).await;
+        nodes[1].refresh(&fresh.refresh_token).await.unwrap();
+        all_is_dead().await;
+        assert_eq!(nodes[0].sessions(user).await.unwrap().len(), 1);
+    }
+    assert!(beside_it > 0, "something was granted while a user was being disabled");
+}
+
+/// Checks on both nodes go on all the time, and fill what they can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_is_refused_on_both_nodes_with_all_caches_warm() {
+    const ROUNDS: usize = 64;
+    let nodes = two(LONG).await;
+    for round in 0..ROUNDS {
+        // The one with the lease revokes: of what the other revokes it hears within the lease only.
+        let user = UserId::generate();
+        let (pair, spared) = (warm(&nodes, user).await, warm(&nodes, user).await);
+        let over = AtomicBool::new(false);
+        let checking = async |node: &Authority| {
+            loop {
+                let last = over.load(Ordering::SeqCst);
+                let verified = node.verify(&pair.access_token).await;
+                let dead = matches!(verified, Err(AuthError::InvalidToken(TokenFault::Revoked)));
+                assert!(dead || !last && verified.is_ok(), "{verified:?}");
+                if last {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let access = nodes[1].verify(&pair.access_token).await.unwrap().jti;
+        let revoking = async {
+            until_done(async || nodes[0].revoke_token(access).await).await;
+            over.store(true, Ordering::SeqCst);
+        };
+        tokio::join!(revoking, checking(&nodes[0]), checking(&nodes[1]));
+        access_is_revoked(&nodes, &pair).await;
+
+        // The one token, and no more.
+        let child = nodes[round % 2].refresh(&pair.refresh_token).await.unwrap();
+        for node in [&nodes[0], &nodes[1], &nodes[0], &nodes[1]] {
+            node.verify(&child.access_token).await.unwrap();
+            node.verify(&spared.access_token).await.unwrap();
+        }
+
+        // With a refresh token the session, access tokens that are cached included.
+        let refresh: TokenId = payload(&child.refresh_token)["jti"].as_str().unwrap().parse().unwrap();
+        until_done(async || nodes[0].revoke_token(refresh).await).await;
+        for dead in [&pair, &child] {
+            access_is_revoked(&nodes, dead).await;
+        }
+        refresh_is_revoked(&nodes, &child).await;
+        for id in [access, refresh, TokenId::generate()] {
+            until_done(async || nodes[1].revoke_token(id).await).await;
+        }
+        for dead in [&pair, &child] {
+            access_is_revoked(&nodes, dead).await;
+        }
+        for node in &nodes {
+            node.verify(&spared.access_token).await.unwrap();
+        }
+    }
+}
