@@ -7,23 +7,23 @@
 use std::{sync::Arc, time::Duration};
 
 use auth_layer::{
-    AuthError, Authority, Grant, RefreshError, TokenFault, UserId,
+    AuthError, Authority, Grant, GrantFault, IssuedPair, RefreshError, TokenFault, UserId,
     clock::{Clock, ManualClock, Timestamp},
     keys::{Keyring, SigningKey},
     store::{
-        TokenStore,
+        Purged, TokenStore,
         embedded::EmbeddedStore,
         mongodb::{MongoOptions, MongoStore},
     },
 };
-use chrono::Utc;
+use chrono::{SubsecRound, Utc};
+use futures_util::future::join_all;
 use http::StatusCode;
 use tests::{
     client::{Client, Tokens},
     node::Node,
     servers,
 };
-use tokio::task::JoinSet;
 
 use crate::fleet::{NODE, PASSWORD, username};
 
@@ -149,61 +149,106 @@ impl Clock for Off {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_takes_nothing_that_can_be_refreshed_on_mongodb() {
     let database = servers::mongodb().await;
-    let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap();
-    purge_beside_refresh(Arc::new(store)).await;
+    let store = async || {
+        let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
+        Arc::new(store.unwrap())
+    };
+    purge_beside_refresh([store().await, store().await]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_takes_nothing_that_can_be_refreshed_on_the_embedded_store() {
     let directory = tempfile::tempdir().unwrap();
-    purge_beside_refresh(Arc::new(EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap())).await;
+    let store = Arc::new(EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap());
+    purge_beside_refresh([Arc::clone(&store), store]).await;
 }
 
-/// One node refreshes in the very last second of a refresh token's leeway, while another, two minutes ahead of it, purges. Later
-/// everything is purged, and nothing comes back.
-async fn purge_beside_refresh<S: TokenStore>(store: Arc<S>) {
-    const SESSIONS: usize = 48;
-    let clock = ManualClock::starting_at(Utc::now());
+/// One node is two minutes ahead of the other, which is all that the margin allows: what the one removes the other refused a moment
+/// ago.
+///
+/// Two sessions are opened in each second and expire in that order. In the last millisecond in which the node behind takes a refresh token, within
+/// its leeway, it is refreshed, while both nodes purge; its twin is not, is refused a second later, and is then gone.
+async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
+    const SECONDS: usize = 40;
+    const SKEW: i64 = 60;
+    const LIFETIME: Duration = Duration::from_mins(2);
+    const LEEWAY: Duration = Duration::from_secs(30);
+    let second = Duration::from_secs(1);
+
+    let clock = ManualClock::starting_at(Utc::now().trunc_subsecs(0));
     let key = SigningKey::generate().unwrap();
-    let authority = |seconds| -> Authority {
-        Authority::builder("https://issuer", "api", Keyring::new(key.clone()), Arc::clone(&store))
+    let authority = |store: &Arc<S>, seconds| -> Authority {
+        Authority::builder("https://issuer", "api", Keyring::new(key.clone()), Arc::clone(store))
             .clock(Off { clock: clock.clone(), seconds })
-            .access_ttl(Duration::from_mins(1))
-            .refresh_ttl(Duration::from_mins(2))
+            .access_ttl(LIFETIME / 2)
+            .refresh_ttl(LIFETIME)
+            .leeway(LEEWAY)
+            .clock_skew_margin(Duration::from_secs(2 * SKEW.unsigned_abs()))
             .build()
     };
-    let (behind, ahead) = (authority(-60), authority(60));
-    let mut parents = Vec::new();
-    for _ in 0..SESSIONS {
-        let sign_in = behind.begin_sign_in(UserId::generate()).await.unwrap();
-        parents.push(behind.sign_in(sign_in, Grant::new("web")).await.unwrap());
+    let (behind, ahead) = (authority(&stores[0], -SKEW), authority(&stores[1], SKEW));
+    let (mut kept, mut left) = (Vec::new(), Vec::new());
+    for _ in 0..SECONDS {
+        for opened in [&mut kept, &mut left] {
+            let sign_in = behind.begin_sign_in(UserId::generate()).await.unwrap();
+            opened.push(behind.sign_in(sign_in, Grant::new("web")).await.unwrap());
+        }
+        clock.advance(second);
     }
 
-    clock.advance(Duration::from_mins(2) + Duration::from_secs(29));
-    let mut refreshing = JoinSet::new();
-    for parent in parents.clone() {
-        let (behind, ahead) = (behind.clone(), ahead.clone());
-        refreshing.spawn(async move {
-            let (child, purged) = tokio::join!(behind.refresh(&parent.refresh_token), ahead.purge_expired());
-            purged.unwrap();
-            child.unwrap()
-        });
-    }
-    let children = refreshing.join_all().await;
-    assert_eq!(children.len(), SESSIONS);
-    for child in &children {
+    clock.advance(LIFETIME + LEEWAY - Duration::from_secs(SECONDS as u64) - Duration::from_millis(1));
+    let (mut children, mut sessions, mut tokens) = (Vec::new(), 0, 0);
+    for at in 0..SECONDS {
+        let refresh = || behind.refresh(&kept[at].refresh_token);
+        let late = async {
+            let Some(before) = at.checked_sub(1) else { return };
+            has_expired(&behind, &left[before]).await;
+        };
+        let purges = join_all([&ahead, &behind, &ahead].map(Authority::purge_expired));
+        let (child, again, (), purged) = tokio::join!(refresh(), refresh(), late, purges);
+        for purged in purged {
+            let purged = purged.unwrap();
+            sessions += purged.sessions;
+            tokens += purged.tokens;
+        }
+        let child = child.unwrap();
+        assert_eq!(child, again.unwrap());
+        // Not only what the refresh itself wrote is still there.
         behind.verify(&child.access_token).await.unwrap();
+        children.push(behind.refresh(&child.refresh_token).await.unwrap());
+
+        let purged = ahead.purge_expired().await.unwrap();
+        sessions += purged.sessions;
+        tokens += purged.tokens;
+        assert_eq!(sessions, at as u64, "one that nobody refreshed is gone with each second");
+        clock.advance(second);
+    }
+
+    let purged = ahead.purge_expired().await.unwrap();
+    assert_eq!(
+        (sessions + purged.sessions, tokens + purged.tokens),
+        (SECONDS as u64, 4 * SECONDS as u64),
+        "all that had expired"
+    );
+    for child in &mut children {
+        *child = behind.refresh(&child.refresh_token).await.unwrap();
     }
 
     // Beyond lifetime, leeway, margin and the difference of the clocks.
     clock.advance(Duration::from_mins(10));
-    assert_eq!(behind.purge_expired().await.unwrap().sessions, SESSIONS as u64);
-    for pair in parents.iter().chain(&children) {
+    assert_eq!(behind.purge_expired().await.unwrap().sessions, SECONDS as u64);
+    assert_eq!(ahead.purge_expired().await.unwrap(), Purged::default());
+    for pair in kept.iter().chain(&left).chain(&children) {
         for node in [&behind, &ahead] {
             let access = node.verify(&pair.access_token).await;
             assert!(matches!(access, Err(AuthError::InvalidToken(TokenFault::Expired))), "{access:?}");
-            let refreshed = node.refresh(&pair.refresh_token).await;
-            assert!(matches!(refreshed, Err(RefreshError::InvalidGrant(_))), "{refreshed:?}");
+            has_expired(node, pair).await;
         }
     }
+}
+
+async fn has_expired(node: &Authority, pair: &IssuedPair) {
+    let refreshed = node.refresh(&pair.refresh_token).await;
+    let expired = GrantFault::Token(TokenFault::Expired);
+    assert!(matches!(refreshed, Err(RefreshError::InvalidGrant(fault)) if fault == expired), "{refreshed:?}");
 }
