@@ -92,6 +92,11 @@ impl MongoSet {
         self.members.iter_mut().find(|member| member.port() == port).expect("a member's port")
     }
 
+    /// The members but the one on this port.
+    pub fn others(&mut self, port: u16) -> impl Iterator<Item = &mut MongoServer> {
+        self.members.iter_mut().filter(move |member| member.port() != port)
+    }
+
     /// Waits until all members are there, one of them the primary.
     ///
     /// # Panics

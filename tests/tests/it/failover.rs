@@ -2,6 +2,9 @@
 //!
 //! Every client does what a careful one would: where the answer is "unavailable", or none, it asks again with the same token.
 
+mod alone;
+mod held;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -18,6 +21,7 @@ use tests::{
 };
 use tokio::task::JoinSet;
 
+use self::held::Held;
 use crate::fleet::{NODE, PASSWORD, username};
 
 /// Contract, law 7.
@@ -34,9 +38,10 @@ const WORKERS: usize = 6;
 struct Seen {
     /// Pairs whose session was acknowledged as ended.
     dead: Vec<Tokens>,
+    /// Single-use tokens that were accepted.
+    used: Vec<String>,
     lives: usize,
     recorded: usize,
-    uses: usize,
     unavailable: usize,
     wrong: Vec<String>,
 }
@@ -97,6 +102,10 @@ impl Worker {
             let refreshed = self.ask("refresh", async |node: Client| node.refresh(&current.refresh).await).await?;
             self.expect("a failure was taken for theft", &refreshed, StatusCode::OK);
             pairs.push((refreshed.status == StatusCode::OK).then(|| refreshed.tokens())?);
+            let again = self.ask("refresh", async |node: Client| node.refresh(&current.refresh).await).await?;
+            if again.status != StatusCode::OK || !held::equal(&again.tokens(), &pairs[pairs.len() - 1]) {
+                self.seen(|seen| seen.wrong.push(format!("another pair for the same token: {}", again.status)));
+            }
         }
         let current = pairs[pairs.len() - 1].clone();
         let me = self.ask("me", async |node: Client| node.me(&current.access).await).await?;
@@ -143,18 +152,26 @@ impl Worker {
             }
         }
         self.seen(|seen| {
-            seen.uses += accepted;
+            seen.used.extend((accepted > 0).then(|| token.to_owned()));
             if accepted > 1 {
                 seen.wrong.push(format!("a single-use token was accepted {accepted} times"));
             }
         });
     }
 
-    /// Presents tokens of ended sessions all the time: whatever happens to the servers, none is accepted.
+    /// Presents tokens of ended sessions all the time, and the last single-use tokens that were used, which have not expired:
+    /// whatever happens to the servers, none is accepted.
     async fn haunt(self) {
         let mut at = 0;
         while !self.is_stopped() {
             at += 1;
+            let used = self.seen(|seen| seen.used.iter().rev().nth(at % (3 * WORKERS)).cloned());
+            if let Some(token) = used {
+                let again = self.nodes[at % 2].post("/demo/single-use", Some(&token), None).await;
+                if again.expect("the nodes themselves are well").status == StatusCode::OK {
+                    self.seen(|seen| seen.wrong.push("a used single-use token was accepted again".to_owned()));
+                }
+            }
             let pair = self.seen(|seen| seen.dead.get(at % seen.dead.len().max(1)).cloned());
             let Some(pair) = pair else {
                 tokio::task::yield_now().await;
@@ -168,26 +185,32 @@ impl Worker {
     }
 }
 
+/// Two nodes that believe nothing they have not just asked, and repeat a pair for as long as any failover takes.
+struct Service {
+    clients: [Client; 2],
+    _nodes: [Node; 2],
+    _keys: tempfile::TempDir,
+}
+
+impl Service {
+    async fn start(mongodb: &MongoSet, redis: &RedisServer) -> Self {
+        let keys = tempfile::tempdir().unwrap();
+        let directory = keys.path().to_str().unwrap();
+        let args = ["--local-cache", "0", "--rate-limit", "off", "--refresh-grace", "10m", "--keys-dir", directory];
+        let (uri, url) = (mongodb.uri(), redis.url());
+        let env = [("MONGODB_URI", uri.as_str()), ("REDIS_URL", url.as_str())];
+        let nodes = [Node::start(NODE, &args, &env).await, Node::start(NODE, &args, &env).await];
+        let clients = [Client::new(nodes[0].url()), Client::new(nodes[1].url())];
+        Self { clients, _nodes: nodes, _keys: keys }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
     let (mut mongodb, redis) = (MongoSet::start().await, RedisServer::start(&[]).await);
-    let keys = tempfile::tempdir().unwrap();
-    let args = [
-        "--local-cache",
-        "0",
-        "--rate-limit",
-        "off",
-        "--refresh-grace",
-        "2m",
-        "--keys-dir",
-        keys.path().to_str().unwrap(),
-    ];
-    let (uri, url) = (mongodb.uri(), redis.url());
-    let env = [("MONGODB_URI", uri.as_str()), ("REDIS_URL", url.as_str())];
-    let nodes = [Node::start(NODE, &args, &env).await, Node::start(NODE, &args, &env).await];
-    let clients = [Client::new(nodes[0].url()), Client::new(nodes[1].url())];
+    let Service { clients, .. } = &Service::start(&mongodb, &redis).await;
 
-    let worker = Worker { nodes: clients, seen: Arc::default(), stop: Arc::default() };
+    let worker = Worker { nodes: clients.clone(), seen: Arc::default(), stop: Arc::default() };
     let mut running = JoinSet::new();
     for _ in 0..WORKERS {
         let (worker, name) = (worker.clone(), username());
@@ -223,14 +246,17 @@ async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
     flows_again(&mongodb, None, "the start").await;
     for _ in 0..2 {
         mongodb.until_whole().await;
+        let held = Held::open(&worker.nodes).await;
         let deposed = mongodb.primary().await;
         let port = deposed.port();
         deposed.kill();
         mongodb.until_succeeded(port).await;
         flows_again(&mongodb, Some(port), "a kill").await;
+        held.outlives(&worker.nodes).await;
         mongodb.member(port).respawn();
         mongodb.until_whole().await;
 
+        let held = Held::open(&worker.nodes).await;
         let deposed = mongodb.primary().await;
         let port = deposed.port();
         deposed.pause();
@@ -239,13 +265,14 @@ async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
         // It wakes as the primary that it was.
         mongodb.member(port).resume();
         flows_again(&mongodb, None, "a rude awakening").await;
+        held.outlives(&worker.nodes).await;
     }
 
     worker.stop.store(true, Ordering::Relaxed);
     running.join_all().await;
     let seen = worker.seen(std::mem::take);
     assert!(seen.wrong.is_empty(), "{:?}", seen.wrong);
-    assert!(seen.unavailable > 0 && seen.uses > WORKERS, "something was lost, and something was used: {seen:?}");
+    assert!(seen.unavailable > 0 && seen.used.len() > WORKERS, "something was lost, and something was used: {seen:?}");
     mongodb.until_whole().await;
     for pair in &seen.dead {
         for node in &worker.nodes {

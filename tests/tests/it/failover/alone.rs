@@ -1,0 +1,134 @@
+//! A primary whose followers are gone writes on for a moment, and what it writes is lost with it: nothing of that was promised.
+
+use futures_util::future::join_all;
+use http::StatusCode;
+use tests::{
+    client::{Answer, Client, Tokens, payload},
+    servers::{MongoSet, RedisServer},
+};
+
+use super::{
+    Service,
+    held::{Held, equal},
+};
+use crate::fleet::{PASSWORD, username};
+
+/// How many of each kind of token are presented to the lonely primary.
+const TOKENS: usize = 12;
+
+/// How often it is tried where the machine takes so long that tokens expire.
+const TRIES: usize = 3;
+
+async fn spend(node: &Client, token: &str) -> Answer {
+    node.post("/demo/single-use", Some(token), None).await.unwrap()
+}
+
+/// What is presented before, while and after the primary is lost.
+struct Stake {
+    /// Used before.
+    used: Vec<String>,
+    /// Used for the first time while nobody follows the primary.
+    doubtful: Vec<String>,
+    /// Refreshed for the first time then.
+    parents: Vec<Tokens>,
+    held: Held,
+}
+
+impl Stake {
+    async fn prepare(nodes: &[Client; 2]) -> Self {
+        let node = nodes[0].patient();
+        let name = username();
+        let session = node.sign_up(&name, PASSWORD).await.unwrap();
+        let issue = || async {
+            let issued = node.post("/auth/single-use", Some(&session.access), None).await.unwrap();
+            issued.json()["access_token"].as_str().unwrap().to_owned()
+        };
+        let login = || async { node.login(&name, PASSWORD).await.unwrap().tokens() };
+        let parents = join_all((0..TOKENS).map(|_| login())).await;
+        let held = Held::open(nodes).await;
+        let doubtful = join_all((0..TOKENS).map(|_| issue())).await;
+        let used = join_all((0..TOKENS).map(|_| issue())).await;
+        for (turn, token) in used.iter().enumerate() {
+            assert_eq!(spend(&nodes[turn % 2], token).await.status, StatusCode::OK);
+        }
+        Self { used, doubtful, parents, held }
+    }
+
+    /// Whether all single-use tokens would still be accepted if they had not been used.
+    fn is_current(&self) -> bool {
+        let now = chrono::Utc::now().timestamp();
+        self.used.iter().chain(&self.doubtful).all(|token| payload(token)["exp"].as_i64().unwrap() > now)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_primary_alone_has_written_was_not_promised() {
+    let (mut mongodb, redis) = (MongoSet::start().await, RedisServer::start(&[]).await);
+    let service = Service::start(&mongodb, &redis).await;
+    for _ in 0..TRIES {
+        if lose_a_lonely_primary(&mut mongodb, &service.clients).await {
+            return;
+        }
+    }
+    panic!("single-use tokens expired before they could be presented again");
+}
+
+/// False where that took too long to prove anything.
+async fn lose_a_lonely_primary(mongodb: &mut MongoSet, nodes: &[Client; 2]) -> bool {
+    let stake = Stake::prepare(nodes).await;
+    let port = mongodb.primary().await.port();
+    mongodb.others(port).for_each(|follower| follower.kill());
+
+    // It takes writes until it notices, which takes it a second.
+    let spent = join_all(stake.doubtful.iter().enumerate().map(|(turn, token)| spend(&nodes[turn % 2], token)));
+    let refresh = |(turn, parent): (usize, &Tokens)| {
+        let (node, token) = (nodes[turn % 2].clone(), parent.refresh.clone());
+        async move { node.refresh(&token).await.unwrap() }
+    };
+    let refreshed = join_all(stake.parents.iter().enumerate().map(refresh));
+    let (spent, refreshed) = tokio::join!(spent, refreshed);
+    for answer in spent.iter().chain(&refreshed) {
+        assert!(matches!(answer.status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE), "{answer:?}");
+    }
+
+    mongodb.member(port).kill();
+    mongodb.others(port).for_each(|follower| follower.respawn());
+    mongodb.until_succeeded(port).await;
+    let mut again = [0; TOKENS];
+    for turn in [0, 1, 1, 0] {
+        let node = nodes[turn].patient();
+        for (count, token) in again.iter_mut().zip(&stake.doubtful) {
+            *count += usize::from(spend(&node, token).await.status == StatusCode::OK);
+        }
+        for token in &stake.used {
+            assert_eq!(spend(&node, token).await.error(), "invalid_token", "a used token was accepted again");
+        }
+    }
+    let proved = stake.is_current();
+    for (before, after) in spent.iter().zip(again) {
+        let before = usize::from(before.status == StatusCode::OK);
+        assert!(before + after <= 1, "accepted {before} times before the loss and {after} times after it");
+    }
+    for (before, parent) in refreshed.iter().zip(&stake.parents) {
+        let child = nodes[0].patient().refresh(&parent.refresh).await.unwrap().tokens();
+        let repeated = nodes[1].patient().refresh(&parent.refresh).await.unwrap().tokens();
+        assert!(equal(&repeated, &child), "two children");
+        if before.status == StatusCode::OK {
+            assert!(equal(&before.tokens(), &child), "another child than before");
+        }
+    }
+    stake.held.outlives(nodes).await;
+
+    // What it alone had is rolled back when it comes to itself.
+    mongodb.member(port).respawn();
+    mongodb.until_whole().await;
+    for node in nodes {
+        for token in stake.used.iter().chain(&stake.doubtful) {
+            let status = spend(&node.patient(), token).await.status;
+            assert_eq!(status, StatusCode::UNAUTHORIZED);
+        }
+    }
+    // Had the writes outlived it, nothing would have been lost that could have been promised.
+    assert!(!proved || again.contains(&1), "nothing was lost with the primary");
+    proved
+}

@@ -1,0 +1,45 @@
+//! A pair that is held while the primary is lost.
+
+use http::StatusCode;
+use tests::client::{Client, Tokens};
+
+use crate::fleet::{PASSWORD, username};
+
+/// A refresh token that was used, and the pair that it was answered with, which was not.
+pub(super) struct Held {
+    retired: Tokens,
+    current: Tokens,
+}
+
+/// Byte for byte.
+pub(super) fn equal(one: &Tokens, other: &Tokens) -> bool {
+    (&one.access, &one.refresh) == (&other.access, &other.refresh)
+}
+
+impl Held {
+    pub(super) async fn open(nodes: &[Client; 2]) -> Self {
+        let node = nodes[0].patient();
+        let retired = node.sign_up(&username(), PASSWORD).await.unwrap();
+        let current = node.refresh(&retired.refresh).await.unwrap().tokens();
+        Self { retired, current }
+    }
+
+    /// What was handed out is handed out again on every node, to the byte, and once it is used what was retired stays retired.
+    pub(super) async fn outlives(&self, nodes: &[Client; 2]) {
+        let nodes = [nodes[1].patient(), nodes[0].patient()];
+        for node in &nodes {
+            let again = node.refresh(&self.retired.refresh).await.unwrap();
+            assert_eq!(again.status, StatusCode::OK, "{again:?}");
+            assert!(equal(&again.tokens(), &self.current), "another pair for the same token");
+        }
+        let next = nodes[0].refresh(&self.current.refresh).await.unwrap().tokens();
+        for node in &nodes {
+            assert!(equal(&node.refresh(&self.current.refresh).await.unwrap().tokens(), &next));
+            assert_eq!(node.me(&next.access).await.unwrap().status, StatusCode::OK);
+        }
+        for node in &nodes {
+            assert_eq!(node.refresh(&self.retired.refresh).await.unwrap().error(), "invalid_grant");
+            assert_eq!(node.me(&next.access).await.unwrap().error(), "invalid_token", "its reuse ends the session");
+        }
+    }
+}
