@@ -196,16 +196,17 @@ async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
         clock.advance(second);
     }
 
-    clock.advance(LIFETIME + LEEWAY - Duration::from_secs(SECONDS as u64) - Duration::from_millis(1));
+    let passed = Duration::from_secs(SECONDS as u64) + Duration::from_millis(1);
+    clock.advance((LIFETIME + LEEWAY).saturating_sub(passed));
     let (mut children, mut sessions, mut tokens) = (Vec::new(), 0, 0);
-    for at in 0..SECONDS {
-        let refresh = || behind.refresh(&kept[at].refresh_token);
+    for (at, parent) in kept.iter().enumerate() {
+        let refresh = || behind.refresh(&parent.refresh_token);
         let late = async {
             let Some(before) = at.checked_sub(1) else { return };
             has_expired(&behind, &left[before]).await;
         };
-        let purges = join_all([&ahead, &behind, &ahead].map(Authority::purge_expired));
-        let (child, again, (), purged) = tokio::join!(refresh(), refresh(), late, purges);
+        let purging = join_all([&ahead, &behind, &ahead].map(Authority::purge_expired));
+        let (child, again, (), purged) = tokio::join!(refresh(), refresh(), late, purging);
         for purged in purged {
             let purged = purged.unwrap();
             sessions += purged.sessions;

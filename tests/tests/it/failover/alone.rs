@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use tests::{
     client::{Answer, Client, Tokens, payload},
-    servers::{MongoSet, RedisServer},
+    servers::{MongoServer, MongoSet, RedisServer},
 };
 
 use super::{
@@ -77,7 +77,7 @@ async fn what_a_primary_alone_has_written_was_not_promised() {
 async fn lose_a_lonely_primary(mongodb: &mut MongoSet, nodes: &[Client; 2]) -> bool {
     let stake = Stake::prepare(nodes).await;
     let port = mongodb.primary().await.port();
-    mongodb.others(port).for_each(|follower| follower.kill());
+    mongodb.others(port).for_each(MongoServer::kill);
 
     // It takes writes until it notices, which takes it a second.
     let spent = join_all(stake.doubtful.iter().enumerate().map(|(turn, token)| spend(&nodes[turn % 2], token)));
@@ -92,7 +92,7 @@ async fn lose_a_lonely_primary(mongodb: &mut MongoSet, nodes: &[Client; 2]) -> b
     }
 
     mongodb.member(port).kill();
-    mongodb.others(port).for_each(|follower| follower.respawn());
+    mongodb.others(port).for_each(MongoServer::respawn);
     mongodb.until_succeeded(port).await;
     let mut again = [0; TOKENS];
     for turn in [0, 1, 1, 0] {
