@@ -88,7 +88,7 @@ struct Beside {
     flowing: Semaphore,
     sent: AtomicBool,
     over: AtomicBool,
-    /// How much was granted that was asked for after the revocation had begun.
+    /// How much was granted after the revocation had begun.
     granted: AtomicUsize,
 }
 
@@ -98,8 +98,8 @@ impl Beside {
         Self { flowing: Semaphore::new(0), sent: no(), over: no(), granted: AtomicUsize::new(0) }
     }
 
-    fn note(&self, sent: bool, first: bool) {
-        self.granted.fetch_add(usize::from(sent), Ordering::Relaxed);
+    fn note(&self, first: bool) {
+        self.granted.fetch_add(usize::from(self.sent.load(Ordering::SeqCst)), Ordering::Relaxed);
         self.flowing.add_permits(usize::from(first));
     }
 
@@ -107,11 +107,11 @@ impl Beside {
     async fn sign_ins(&self, node: &Authority, user: UserId) -> Vec<IssuedPair> {
         let mut opened = Vec::new();
         loop {
-            let (sent, over) = (self.sent.load(Ordering::SeqCst), self.over.load(Ordering::SeqCst));
+            let over = self.over.load(Ordering::SeqCst);
             match sign_in(node, user).await {
                 Ok(pair) => {
                     assert!(!over, "signed in after the user was disabled");
-                    self.note(sent, opened.is_empty());
+                    self.note(opened.is_empty());
                     opened.push(pair);
                 }
                 Err(SignInError::Fenced | SignInError::Disabled | SignInError::Unavailable(_)) => {}
@@ -123,15 +123,17 @@ impl Beside {
         }
     }
 
-    /// Refreshes the newest pair until that was tried once after the end.
-    async fn refreshes(&self, node: &Authority, first: IssuedPair) -> Vec<IssuedPair> {
+    /// Refreshes the newest pair until that was tried once after the end; or after the beginning only, for a refresh of a session
+    /// that is revoked finishes what the revocation may have left, and hides it.
+    async fn refreshes(&self, node: &Authority, first: IssuedPair, ends_early: bool) -> Vec<IssuedPair> {
         let mut pairs = vec![first];
         loop {
-            let (sent, over) = (self.sent.load(Ordering::SeqCst), self.over.load(Ordering::SeqCst));
+            let sent = self.sent.load(Ordering::SeqCst);
+            let over = self.over.load(Ordering::SeqCst);
             match node.refresh(&pairs[pairs.len() - 1].refresh_token).await {
                 Ok(pair) => {
                     assert!(!over, "refreshed after the user was disabled");
-                    self.note(sent, pairs.len() == 1);
+                    self.note(pairs.len() == 1);
                     pairs.push(pair);
                 }
                 Err(
@@ -140,7 +142,7 @@ impl Beside {
                 ) => {}
                 Err(other) => panic!("{other:?}"),
             }
-            if over {
+            if over || ends_early && sent {
                 return pairs;
             }
         }
@@ -152,16 +154,18 @@ async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings
     const ROUNDS: usize = 24;
     let nodes = two(LONG).await;
     let mut beside_it = 0;
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let user = UserId::generate();
         let warmed = [warm(&nodes, user).await, warm(&nodes, user).await, warm(&nodes, user).await];
-        let early = nodes[1].begin_sign_in(user).await.unwrap();
+        let early = [nodes[0].begin_sign_in(user).await.unwrap(), nodes[1].begin_sign_in(user).await.unwrap()];
 
         let beside = Beside::new();
         let disabling = async {
             drop(beside.flowing.acquire_many(4).await.unwrap());
             beside.sent.store(true, Ordering::SeqCst);
             until_done(async || nodes[0].set_user_disabled(user, true).await).await;
+            // Before any news can have come.
+            access_is_revoked(&nodes, &warmed[0]).await;
             beside.over.store(true, Ordering::SeqCst);
         };
         let [still, first, second] = warmed.clone();
@@ -169,8 +173,8 @@ async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings
             disabling,
             beside.sign_ins(&nodes[0], user),
             beside.sign_ins(&nodes[1], user),
-            beside.refreshes(&nodes[0], first),
-            beside.refreshes(&nodes[1], second),
+            beside.refreshes(&nodes[0], first, true),
+            beside.refreshes(&nodes[1], second, round % 2 == 0),
         );
         beside_it += beside.granted.into_inner();
 
@@ -185,8 +189,9 @@ async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings
             }
         };
         all_is_dead().await;
+        let [early, late] = early;
         let fenced = nodes[1].sign_in(early, Grant::new("web")).await;
-        assert!(matches!(fenced, Err(SignInError::Fenced)), "{fenced:?}");
+        assert!(matches!(fenced, Err(SignInError::Fenced)), "begun before: {fenced:?}");
         for node in &nodes {
             assert!(node.begin_sign_in(user).await.unwrap().is_disabled());
             let refused = sign_in(node, user).await;
@@ -196,6 +201,8 @@ async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings
 
         until_done(async || nodes[1].set_user_disabled(user, false).await).await;
         all_is_dead().await;
+        let fenced = nodes[0].sign_in(late, Grant::new("web")).await;
+        assert!(matches!(fenced, Err(SignInError::Fenced)), "begun before, and ended after both: {fenced:?}");
         let refused = nodes[1].sign_in(disabled, Grant::new("web")).await;
         assert!(matches!(refused, Err(SignInError::Disabled)), "begun while it was so: {refused:?}");
         let fresh = warm(&nodes, user).await;

@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
 use tests::client::{Answer, Client, Tokens};
@@ -16,8 +17,14 @@ use crate::fleet::{PASSWORD, username};
 
 const NEW_PASSWORD: &str = "battery staple";
 
-/// How often each was granted that was asked for after the change had been sent, over all rounds; and how often one was refused
-/// before the change had returned.
+/// How many streams of refreshes there are, and of single-use tokens.
+const STREAMS: usize = 4;
+
+/// Those and one of sign-ins.
+const ALL_STREAMS: u32 = 9;
+
+/// How often each was granted after the change had been sent, over all rounds; and how often one was refused before the change had
+/// returned.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     logins: AtomicUsize,
@@ -38,40 +45,35 @@ struct Change {
     /// A permit for each stream to which something was granted.
     flowing: Semaphore,
     sent: AtomicBool,
+    /// MongoDB has the new fence: what was issued before is being revoked.
+    fenced: AtomicBool,
     over: AtomicBool,
     beside: Arc<Beside>,
 }
 
-/// When a stream asks for something.
-struct Asked {
-    sent: bool,
-    over: bool,
-}
-
 impl Change {
-    fn now(&self) -> Asked {
-        Asked { sent: self.sent.load(Ordering::SeqCst), over: self.over.load(Ordering::SeqCst) }
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 
-    fn granted(&self, asked: &Asked, first: bool, count: &AtomicUsize) {
-        count.fetch_add(usize::from(asked.sent), Ordering::Relaxed);
+    fn granted(&self, first: bool, count: &AtomicUsize) {
+        count.fetch_add(usize::from(self.sent.load(Ordering::SeqCst)), Ordering::Relaxed);
         self.flowing.add_permits(usize::from(first));
     }
 
     fn refused(&self) {
-        let early = !self.over.load(Ordering::SeqCst);
-        self.beside.refused.fetch_add(usize::from(early), Ordering::Relaxed);
+        self.beside.refused.fetch_add(usize::from(!self.is_over()), Ordering::Relaxed);
     }
 
     /// Signs in with the old password, on both nodes in turns, until that was tried once after the change.
     async fn logins(&self, nodes: [&Client; 2], name: &str) -> Vec<Tokens> {
         let mut opened = Vec::new();
         for turn in 0.. {
-            let asked = self.now();
+            let last = self.is_over();
             let answer = nodes[turn % 2].login(name, PASSWORD).await.unwrap();
             match answer.status {
                 StatusCode::OK => {
-                    self.granted(&asked, opened.is_empty(), &self.beside.logins);
+                    self.granted(opened.is_empty(), &self.beside.logins);
                     opened.push(answer.tokens());
                 }
                 StatusCode::SERVICE_UNAVAILABLE => {}
@@ -80,7 +82,7 @@ impl Change {
                     self.refused();
                 }
             }
-            if asked.over {
+            if last {
                 assert_ne!(answer.status, StatusCode::OK, "the old password is good after it was changed");
                 break;
             }
@@ -88,15 +90,24 @@ impl Change {
         opened
     }
 
+    /// Watches for the moment at which the revocation begins.
+    async fn watch(&self, books: &Books, own: &Tokens) {
+        while books.fence(own).await == 0 && !self.is_over() {}
+        self.fenced.store(true, Ordering::SeqCst);
+    }
+
     /// Refreshes the newest pair of a session, until that was tried once after the change. Answers all pairs.
-    async fn refreshes(&self, nodes: [&Client; 2], first: Tokens) -> Vec<Tokens> {
+    ///
+    /// A refresh of a session that is revoked finishes what the revocation may have left. So that nothing is hidden by that,
+    /// some streams end with the refresh that the revocation meets.
+    async fn refreshes(&self, nodes: [&Client; 2], first: Tokens, ends_early: bool) -> Vec<Tokens> {
         let mut pairs = vec![first];
         for turn in 0.. {
-            let asked = self.now();
+            let last = self.is_over();
             let answer = nodes[turn % 2].refresh(&pairs[pairs.len() - 1].refresh).await.unwrap();
             match answer.status {
                 StatusCode::OK => {
-                    self.granted(&asked, pairs.len() == 1, &self.beside.refreshes);
+                    self.granted(pairs.len() == 1, &self.beside.refreshes);
                     pairs.push(answer.tokens());
                 }
                 StatusCode::SERVICE_UNAVAILABLE => {}
@@ -105,7 +116,7 @@ impl Change {
                     self.refused();
                 }
             }
-            if asked.over {
+            if last || ends_early && self.fenced.load(Ordering::SeqCst) {
                 break;
             }
         }
@@ -116,11 +127,11 @@ impl Change {
     async fn single_uses(&self, nodes: [&Client; 2], access: &str) -> Vec<String> {
         let mut issued = Vec::new();
         for turn in 0.. {
-            let asked = self.now();
+            let last = self.is_over();
             let answer = single_use(nodes[turn % 2], access).await;
             match answer.status {
                 StatusCode::CREATED => {
-                    self.granted(&asked, issued.is_empty(), &self.beside.single_uses);
+                    self.granted(issued.is_empty(), &self.beside.single_uses);
                     issued.push(token(&answer));
                 }
                 StatusCode::SERVICE_UNAVAILABLE => {}
@@ -129,7 +140,7 @@ impl Change {
                     self.refused();
                 }
             }
-            if asked.over {
+            if last {
                 break;
             }
         }
@@ -154,13 +165,17 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
     let name = username();
     let own = one.sign_up(&name, PASSWORD).await.unwrap();
     let own_once = token(&single_use(&one, &own.access).await);
-    let refreshed = other.login(&name, PASSWORD).await.unwrap().tokens();
+    let nodes = [&other, &one];
+    let mut victims = Vec::new();
+    for turn in 0..STREAMS {
+        victims.push(nodes[turn % 2].login(&name, PASSWORD).await.unwrap().tokens());
+    }
     let issuing = one.login(&name, PASSWORD).await.unwrap().tokens();
 
-    let (flowing, sent, over) = (Semaphore::new(0), AtomicBool::new(false), AtomicBool::new(false));
-    let change = Change { flowing, sent, over, beside };
+    let not_yet = || AtomicBool::new(false);
+    let change = Change { flowing: Semaphore::new(0), sent: not_yet(), fenced: not_yet(), over: not_yet(), beside };
     let changing = async {
-        let streams = change.flowing.acquire_many(3).await;
+        let streams = change.flowing.acquire_many(ALL_STREAMS).await;
         drop(streams.unwrap());
         let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
         change.sent.store(true, Ordering::SeqCst);
@@ -168,30 +183,33 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
         change.over.store(true, Ordering::SeqCst);
         changed
     };
-    let nodes = [&other, &one];
-    let (changed, opened, pairs, singles) = tokio::join!(
+    let refreshing = victims.into_iter().enumerate().map(|(at, victim)| change.refreshes(nodes, victim, at % 2 == 0));
+    let (changed, (), opened, chains, singles) = tokio::join!(
         changing,
+        change.watch(&books, &own),
         change.logins(nodes, &name),
-        change.refreshes(nodes, refreshed),
-        change.single_uses(nodes, &issuing.access),
+        join_all(refreshing),
+        join_all((0..STREAMS).map(|_| change.single_uses(nodes, &issuing.access))),
     );
     let changed = said(changed)?;
     assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
 
     assert!(books.is_alone(&own).await, "another session lives");
-    // The newest refresh token first: one that was used before would be refused in a living session as well, and end it.
-    let gone = || opened.iter().chain(pairs.iter().rev()).chain([&issuing]).zip([&one, &other].into_iter().cycle());
+    // Refresh tokens come last, for each finishes what the revocation of its session may have left; and of those the newest first: one
+    // that was used before would be refused in a living session as well, and end it.
+    let pairs = || chains.iter().flat_map(|pairs| pairs.iter().rev());
+    let gone = || opened.iter().chain(pairs()).chain([&issuing]).zip([&one, &other].into_iter().cycle());
     for (pair, node) in gone() {
         let me = node.me(&pair.access).await.unwrap();
         assert_eq!((me.status, me.error().as_str()), (StatusCode::UNAUTHORIZED, "invalid_token"), "{me:?}");
     }
+    for (token, node) in singles.iter().flatten().zip([&one, &other].into_iter().cycle()) {
+        let used = spend(node, token).await;
+        assert_eq!((used.status, used.error().as_str()), (StatusCode::UNAUTHORIZED, "invalid_token"), "{used:?}");
+    }
     for (pair, node) in gone() {
         let refreshed = node.refresh(&pair.refresh).await.unwrap();
         assert_eq!(refreshed.error(), "invalid_grant", "{refreshed:?}");
-    }
-    for (token, node) in singles.iter().zip([&one, &other].into_iter().cycle()) {
-        let used = spend(node, token).await;
-        assert_eq!((used.status, used.error().as_str()), (StatusCode::UNAUTHORIZED, "invalid_token"), "{used:?}");
     }
 
     // What belongs to the session that made the change is spared.
