@@ -81,6 +81,14 @@ pub struct Retired {
     pub at: Timestamp,
 }
 
+impl Retired {
+    /// Whether it is answered once more. Where there is no window it never is, whatever the clocks say: `now` may have been read
+    /// before the rotation that retired it, or a clock may have been turned back.
+    fn repeats(&self, grace: Duration, now: Timestamp) -> bool {
+        !grace.is_zero() && now < later(self.at, grace)
+    }
+}
+
 /// What to do with a refresh token that names a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -106,10 +114,7 @@ impl Session {
             Verdict::Revoked
         } else if refresh == self.current.refresh_id {
             Verdict::Rotate
-        } else if self
-            .previous
-            .is_some_and(|previous| previous.refresh_id == refresh && now < later(previous.at, grace))
-        {
+        } else if self.previous.is_some_and(|previous| previous.refresh_id == refresh && previous.repeats(grace, now)) {
             Verdict::Repeat
         } else {
             Verdict::Reuse
@@ -124,5 +129,53 @@ impl Session {
     /// When the newest refresh token expires: the session is over then, unless it is refreshed.
     pub fn expires_at(&self) -> Timestamp {
         self.current.refresh_expires_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::earlier;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn now() -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    /// A session whose pair replaced another just now.
+    fn session() -> Session {
+        Session {
+            session_id: SessionId::generate(),
+            user_id: UserId::generate(),
+            client_id: "client".to_owned(),
+            user_agent: None,
+            created_at: now(),
+            last_used_at: now(),
+            ends_at: later(now(), 1_000 * SECOND),
+            revoked: false,
+            current: Pair {
+                access_id: TokenId::generate(),
+                refresh_id: TokenId::generate(),
+                issued_at: now(),
+                access_expires_at: later(now(), 10 * SECOND),
+                refresh_expires_at: later(now(), 100 * SECOND),
+                scope: Scope::empty(),
+                custom: "{}".to_owned(),
+                kid: "kid".to_owned(),
+                sealed_signatures: None,
+            },
+            previous: Some(Retired { refresh_id: TokenId::generate(), at: now() }),
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_window_nothing_is_repeated_however_the_clocks_stand() {
+        let session = session();
+        let retired = session.previous.unwrap().refresh_id;
+        for now in [earlier(now(), SECOND), now(), later(now(), SECOND)] {
+            assert_eq!(session.judge(retired, Duration::ZERO, now), Verdict::Reuse, "at {now}");
+        }
+        assert_eq!(session.judge(retired, SECOND, earlier(now(), SECOND)), Verdict::Repeat);
     }
 }
