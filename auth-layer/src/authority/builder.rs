@@ -102,8 +102,9 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
     }
 
     /// For how long a retired refresh token is answered with the pair that replaced it, while that pair's refresh token has
-    /// not been used: what a client needs whose answer was lost, and what an attacker with a copy has at most. Zero: never.
-    /// Default: 10 seconds.
+    /// not been used: what a client needs whose answer was lost, and what an attacker with a copy has at most. It closes on a
+    /// pair that was handed out; a pair that never was (a store failed between the commit and the answer) can be asked for until
+    /// it has been, or the retired token expires. Zero: never, in any case. Default: 10 seconds.
     pub fn refresh_grace(mut self, window: Duration) -> Self {
         self.settings.refresh_grace = window;
         self

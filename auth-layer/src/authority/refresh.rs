@@ -1,15 +1,19 @@
 //! Refresh tokens, each good for one successor (RFC 6749 §6, RFC 9700 §4.14.2).
 
+use std::sync::Arc;
+
+use tracing::Instrument;
+
 use super::{
     Authority, IssuedPair,
     error::{GrantFault, RefreshError},
-    sign_in::issued,
+    sign_in::{SignedPair, issued},
 };
 use crate::{
     claims::{CustomClaims, RegisteredClaims},
-    clock::later,
+    clock::{Timestamp, later},
     jwt::TokenFault,
-    store::{Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenStatus, Verdict, within},
+    store::{Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenStatus, Verdict, within},
 };
 
 /// How often a lost race is looked at again. Each loss means that somebody else's refresh succeeded.
@@ -21,7 +25,8 @@ impl<C: CustomClaims> Authority<C> {
     /// The token is retired by that. Presented again inside [the grace
     /// window](super::AuthorityBuilder::refresh_grace), while the new refresh token has not been presented, it gets the same
     /// pair once more, byte for byte and on any node. Presented again otherwise it has been stolen, or its owner's answer
-    /// has: the whole session is revoked, access tokens included.
+    /// has: the whole session is revoked, access tokens included. The window closes on what was handed out: where this call
+    /// failed, or its future was dropped, the token gets its pair later as well, however long a store was away.
     ///
     /// # Errors
     ///
@@ -73,7 +78,7 @@ impl<C: CustomClaims> Authority<C> {
                     }
                     let signed = self.sign_again(&session, &self.keys());
                     let signed = signed.ok_or(RefreshError::refused(GrantFault::KeyGone))?;
-                    return Ok(issued(&session, signed, now));
+                    return Ok(self.hand_out(&session, signed, now));
                 }
                 Verdict::Reuse => return Err(self.punish(&session).await),
             }
@@ -104,10 +109,31 @@ impl<C: CustomClaims> Authority<C> {
         match self.inner.store.rotate(rotation).await.map_err(RefreshError::Unavailable)? {
             Rotated::Committed => {
                 session.current = child;
-                Ok(Some(issued(&session, signed, now)))
+                session.previous = Some(Retired { refresh_id: claims.jti, at: now, delivered: false });
+                Ok(Some(self.hand_out(&session, signed, now)))
             }
             Rotated::Lost => Ok(None),
         }
+    }
+
+    /// A session's current pair, which leaves now: nothing may be waited for between this and the answer. The store is told, and
+    /// neither is that waited for: should it fail, this pair can be asked for somewhat longer.
+    fn hand_out(&self, session: &Session, signed: SignedPair, now: Timestamp) -> IssuedPair {
+        if session.previous.is_some_and(|previous| !previous.delivered) {
+            let (store, deadline) = (Arc::clone(&self.inner.store), self.inner.settings.deadline);
+            let (id, current) = (session.session_id, session.current.refresh_id);
+            let note = async move {
+                if let Err(error) = within(deadline, store.note_delivered(id, current)).await {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        session_id = %id,
+                        "not noted that a pair was handed out"
+                    );
+                }
+            };
+            tokio::spawn(note.in_current_span());
+        }
+        issued(session, signed, now)
     }
 
     /// Repeats the revocation of a session that is revoked. Whoever began it may have died with the access tokens still to be

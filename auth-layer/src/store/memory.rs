@@ -115,7 +115,7 @@ impl TokenStore for MemoryStore {
         match state.sessions.get_mut(&rotation.session_id) {
             Some(session) if !session.revoked && session.current.refresh_id == rotation.parent => {
                 session.current = rotation.child;
-                session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now });
+                session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
                 session.last_used_at = rotation.now;
             }
             _ => return Ok(Rotated::Lost),
@@ -128,6 +128,13 @@ impl TokenStore for MemoryStore {
         let state = self.state();
         let stands = state.sessions.get(&session).is_some_and(|held| held.is_current(current));
         Ok(if stands { Rotated::Committed } else { Rotated::Lost })
+    }
+
+    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
+        if let Some(session) = self.state().sessions.get_mut(&session) {
+            session.note_delivered(current);
+        }
+        Ok(())
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {

@@ -4,7 +4,7 @@
 //! Each backend decides an operation by its own best means, and whoever implements the trait implements the laws:
 //!
 //! 1. **Durable.** An operation that returned success survives the crash of any process, and with a replicated backend the
-//!    loss of a minority of its members.
+//!    loss of a minority of its members. [`note_delivered`](TokenStore::note_delivered) alone need not.
 //! 2. **Linear.** Each operation takes effect at one moment between its call and its return. In particular
 //!    [`token_status`](TokenStore::token_status), called after a revocation returned, sees it.
 //! 3. **One winner.** Of any number of concurrent [`rotate`](TokenStore::rotate) calls for one parent one is
@@ -84,8 +84,8 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<(Session, TokenStatus)>, StoreError>> + Send;
 
-    /// Makes `rotation.child` the session's current pair and records its tokens, if the session is not revoked and its
-    /// current refresh token is `rotation.parent`; otherwise changes nothing.
+    /// Makes `rotation.child` the session's current pair, which has not been [delivered](Retired::delivered), and records its
+    /// tokens, if the session is not revoked and its current refresh token is `rotation.parent`; otherwise changes nothing.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
     /// Makes sure that `current` is the refresh token of the session's current pair, and that a failover will not change that:
@@ -93,6 +93,19 @@ pub trait TokenStore: Send + Sync + 'static {
     /// handed out once more.
     fn confirm(&self, session: SessionId, current: TokenId)
     -> impl Future<Output = Result<Rotated, StoreError>> + Send;
+
+    /// Notes that the pair whose refresh token is `current` was handed out, where that is the session's current pair and replaced
+    /// another: [`Retired::delivered`] is true from then on. Otherwise changes nothing; in no case anything else.
+    ///
+    /// It is called once the answer of a [`rotate`](Self::rotate) or a [`confirm`](Self::confirm) is decided, and nobody waits for
+    /// it. So it may be done cheaply: it need not survive the crash of anything, since a note that is lost only means that the
+    /// retired token is answered with this one pair for longer. But it must not come to stand for another pair, or before this
+    /// call: then a retry would be taken for theft of what nobody was given.
+    fn note_delivered(
+        &self,
+        session: SessionId,
+        current: TokenId,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records one more token of a session (a single-use token), if the session is there and not revoked.
     fn record_token(&self, token: TokenRecord) -> impl Future<Output = Result<Admission, StoreError>> + Send;

@@ -79,13 +79,19 @@ pub struct Retired {
     pub refresh_id: TokenId,
     /// When it was retired.
     pub at: Timestamp,
+    /// Whether the pair that replaced it is known to have been handed out. A rotation leaves this false; it becomes true by
+    /// [`note_delivered`](super::TokenStore::note_delivered).
+    pub delivered: bool,
 }
 
 impl Retired {
     /// Whether it is answered once more. Where there is no window it never is, whatever the clocks say: `now` may have been read
     /// before the rotation that retired it, or a clock may have been turned back.
+    ///
+    /// The window is for answers that were lost on their way. Where none was given, its caller was told of a failure or of
+    /// nothing, and may need longer than the window to come back: a failover alone may take longer.
     fn repeats(&self, grace: Duration, now: Timestamp) -> bool {
-        !grace.is_zero() && now < later(self.at, grace)
+        !grace.is_zero() && (!self.delivered || now < later(self.at, grace))
     }
 }
 
@@ -95,7 +101,8 @@ impl Retired {
 pub enum Verdict {
     /// It is the current one: rotate.
     Rotate,
-    /// It was retired a moment ago and its child has not been used: answer with the current pair once more.
+    /// Its child has not been used, and it was retired a moment ago, or longer ago and its child was never handed out: answer with
+    /// the current pair once more.
     Repeat,
     /// It was retired and comes again: somebody holds a copy (RFC 9700 §4.14.2).
     Reuse,
@@ -118,6 +125,15 @@ impl Session {
             Verdict::Repeat
         } else {
             Verdict::Reuse
+        }
+    }
+
+    /// Notes that the pair with this refresh token was handed out. False where that is not the current pair, replaced none, or is
+    /// noted already.
+    pub(crate) fn note_delivered(&mut self, refresh: TokenId) -> bool {
+        match &mut self.previous {
+            Some(previous) if self.current.refresh_id == refresh => !std::mem::replace(&mut previous.delivered, true),
+            _ => false,
         }
     }
 
@@ -165,7 +181,7 @@ mod tests {
                 kid: "kid".to_owned(),
                 sealed_signatures: None,
             },
-            previous: Some(Retired { refresh_id: TokenId::generate(), at: now() }),
+            previous: Some(Retired { refresh_id: TokenId::generate(), at: now(), delivered: true }),
         }
     }
 
@@ -177,5 +193,20 @@ mod tests {
             assert_eq!(session.judge(retired, Duration::ZERO, now), Verdict::Reuse, "at {now}");
         }
         assert_eq!(session.judge(retired, SECOND, earlier(now(), SECOND)), Verdict::Repeat);
+    }
+
+    #[test]
+    fn the_window_closes_on_what_was_handed_out_and_on_nothing_else() {
+        let mut session = session();
+        let retired = session.previous.unwrap().refresh_id;
+        assert_eq!(session.judge(retired, SECOND, later(now(), SECOND)), Verdict::Reuse);
+        session.previous = session.previous.map(|previous| Retired { delivered: false, ..previous });
+        assert_eq!(session.judge(retired, SECOND, later(now(), 90 * SECOND)), Verdict::Repeat);
+        assert_eq!(
+            session.judge(retired, Duration::ZERO, now()),
+            Verdict::Reuse,
+            "without a window there is no repeat"
+        );
+        assert_eq!(session.judge(TokenId::generate(), SECOND, now()), Verdict::Reuse, "one that was retired before");
     }
 }

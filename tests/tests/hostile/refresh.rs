@@ -33,6 +33,8 @@ async fn a_forged_refresh_token_rotates_and_revokes_nothing() {
         let before = bench.store.asked().writes;
         bench.record_first.refresh(&draft.token()).await.unwrap();
         assert_eq!(bench.store.asked().writes, before + 1, "one rotation, and it is counted");
+        tokio::task::yield_now().await;
+        assert_eq!(bench.store.asked().writes, before + 2, "and the note that its pair was handed out");
     }
     for sibling in good.siblings.iter().filter(|sibling| sibling.typ() == "at+jwt") {
         assert!(bench.signature_first.verify(&sibling.token()).await.is_ok());

@@ -33,6 +33,10 @@ pub(crate) enum Broken {
     SecondChild,
     /// A retired refresh token is answered with the current pair though its window is closed.
     GraceEnds,
+    /// The window closes on a pair that was committed, whether or not anybody was given it.
+    TakeCommitForDelivery,
+    /// That a pair was handed out is noted of whichever pair is current by then.
+    NoteUnconditionally,
     /// A refresh token of a revoked session is refused, and whatever of that session is left is left.
     RefuseUnfinished,
     /// A lost race is taken for reuse.

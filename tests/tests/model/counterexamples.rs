@@ -46,6 +46,9 @@ breaks! {
     two_refreshes_that_answer_first_both_answer: OneChild in refresh_and_revoke without HandOutBeforeCommit;
     a_retry_mints_a_second_child: OneChild in refresh_and_revoke without SecondChild;
     a_stolen_token_is_answered_for_ever: OnlyTheftEndsASession in refresh_and_revoke without GraceEnds;
+    an_owner_who_was_given_nothing_is_punished_for_coming_late: OnlyTheftEndsASession in retry_after_the_window without TakeCommitForDelivery;
+    the_same_after_a_failover: OnlyTheftEndsASession in refresh_and_fail_over without TakeCommitForDelivery;
+    a_late_note_closes_the_window_on_the_next_pair: OnlyTheftEndsASession in retry_after_the_window without NoteUnconditionally;
     a_punishment_that_was_cut_short_leaves_an_access_token: NoAcceptAfterRevoke in refresh_and_revoke without RefuseUnfinished;
     a_lost_race_is_punished: OnlyTheftEndsASession in refresh_and_revoke without PunishLostRace;
     a_pair_is_repeated_whose_commit_is_lost: OneChild in refresh_and_fail_over without RepeatUnconfirmed;

@@ -45,6 +45,11 @@ fn with_a_refresh_token_die_the_tokens_that_descend_from_it() {
 }
 
 #[test]
+fn whoever_was_given_nothing_gets_the_pair_however_late() {
+    holds(scenarios::retry_after_the_window());
+}
+
+#[test]
 fn a_failover_neither_makes_a_second_child_nor_a_thief_of_anyone() {
     holds(scenarios::refresh_and_fail_over());
 }

@@ -87,6 +87,8 @@ pub(crate) enum RefreshAt {
     Confirm(u8),
     /// Before this pair leaves.
     HandOut(u8),
+    /// Before it is noted that this pair has left: the caller has it, and nobody waits for this.
+    Note(u8),
 }
 
 /// What a revocation was called for.

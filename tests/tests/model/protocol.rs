@@ -64,6 +64,7 @@ fn crash_point(process: Process) -> u32 {
             RefreshAt::Forget => 4,
             RefreshAt::Confirm(_) => 5,
             RefreshAt::HandOut(_) => 6,
+            RefreshAt::Note(_) => 31,
         },
         Process::Revoke(revoke) => match revoke.at {
             RevokeAt::Commit => 7,

@@ -131,7 +131,7 @@ pub(crate) fn refresh_and_revoke() -> Scenario {
             "a revocation succeeds",
             "a refresh is committed while a revocation is under way",
         ],
-        crash_points: 10,
+        crash_points: 11,
         at_least: 10_000,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
@@ -152,8 +152,8 @@ pub(crate) fn refresh_and_revoke_token() -> Scenario {
             "a revocation succeeds",
             "a refresh is committed while a revocation is under way",
         ],
-        at_least: 18_000,
-        crash_points: 10,
+        at_least: 55_000,
+        crash_points: 11,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
             Process::refresh(1, 1, 2),
@@ -163,10 +163,21 @@ pub(crate) fn refresh_and_revoke_token() -> Scenario {
     }
 }
 
+/// A refresh, and then two with its child, while processes die and the window closes.
+pub(crate) fn retry_after_the_window() -> Scenario {
+    Scenario {
+        with: &[With::Crashes, With::GraceEnds],
+        sometimes: &["two calls get the same pair", "a reuse is punished"],
+        at_least: 850,
+        crash_points: 11,
+        ..Scenario::of([Process::refresh(0, 0, 1), Process::refresh(1, 1, 2), Process::refresh(0, 1, 3)])
+    }
+}
+
 /// The same token twice and then its child, with failovers of `MongoDB`.
 pub(crate) fn refresh_and_fail_over() -> Scenario {
     Scenario {
-        with: &[With::Failovers],
+        with: &[With::Failovers, With::GraceEnds],
         faults: 1,
         sometimes: &["two calls get the same pair", "a call is unavailable"],
         at_least: 30_000,
@@ -189,7 +200,7 @@ pub(crate) fn sign_in_and_revoke_all() -> Scenario {
             "a token is refused",
             "a revocation succeeds",
         ],
-        crash_points: 19,
+        crash_points: 20,
         at_least: 17_000,
         ..Scenario::of([
             Process::sign_in(),
@@ -272,7 +283,7 @@ pub(crate) fn everything() -> Scenario {
         faults: 2,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a reuse is punished"],
         at_least: 1_700_000,
-        crash_points: 13,
+        crash_points: 14,
         ..Scenario::of([
             Process::check(1, 1),
             Process::refresh(0, 0, 1),

@@ -67,6 +67,8 @@ pub(crate) struct Session {
 pub(crate) struct Retired {
     pub(crate) pair: u8,
     pub(crate) in_grace: bool,
+    /// Whether it is noted that the pair that replaced it was handed out.
+    pub(crate) delivered: bool,
 }
 
 /// The three collections, as far as the protocol looks at them.

@@ -155,6 +155,10 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         self.store.confirm(session, current).await
     }
 
+    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
+        self.store.note_delivered(session, current).await
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         self.store.record_token(token).await
     }

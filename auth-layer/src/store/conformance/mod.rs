@@ -49,6 +49,8 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     refresh::one_parent_has_one_child(store).await;
     refresh::twins_leave_the_child_alive(store).await;
     refresh::the_current_pair_is_confirmed(&**store).await;
+    refresh::a_delivery_is_noted_of_the_current_pair(&**store).await;
+    refresh::a_late_note_is_not_of_the_next_pair(store).await;
     refresh::revoked_sessions_do_not_rotate(&**store).await;
     refresh::revoking_finds_every_refresh(store).await;
 

@@ -30,7 +30,7 @@ pub async fn rotation_replaces_the_pair(store: &impl TokenStore) {
         let (parent, at) = (login.refresh(), now());
         login.rotate(store, at).await;
         expected.current = login.session.current.clone();
-        expected.previous = Some(Retired { refresh_id: parent, at: SOME_TIME });
+        expected.previous = Some(Retired { refresh_id: parent, at: SOME_TIME, delivered: false });
         expected.last_used_at = at;
         let mut session = held(store, &login).await;
         assert_eq!(session, expected, "the session after rotation {turn}");
@@ -39,7 +39,9 @@ pub async fn rotation_replaces_the_pair(store: &impl TokenStore) {
         let at = retired_at(store, &login).await;
         let off = (at - expected.last_used_at).abs();
         assert!(off <= TimeDelta::seconds(10), "the parent was retired now, not {off} away by the caller's clock");
-        session.previous = Some(Retired { refresh_id: parent, at });
+        session.previous = Some(Retired { refresh_id: parent, at, delivered: false });
+        assert_eq!(session.judge(parent, grace, later(at, MINUTE)), Verdict::Repeat, "its child was not handed out");
+        session.previous = Some(Retired { refresh_id: parent, at, delivered: true });
         assert_eq!(session.judge(login.refresh(), grace, at), Verdict::Rotate, "the child");
         let end = later(at, grace);
         assert_eq!(session.judge(parent, grace, later(at, grace.saturating_sub(MILLISECOND))), Verdict::Repeat);
@@ -116,6 +118,63 @@ pub async fn the_current_pair_is_confirmed(store: &impl TokenStore) {
     assert_eq!(confirm(login.refresh()).await, Rotated::Committed, "the pair that replaced it");
     let _ = answer(store.revoke_session(login.id(), now()).await);
     assert_eq!(confirm(login.refresh()).await, Rotated::Lost, "a pair of a revoked session");
+}
+
+/// That a pair was handed out is noted of the current pair, once it has replaced another, and is gone with the next rotation. A
+/// note of any other pair changes nothing, nor does a note change anything else.
+pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore) {
+    let mut login = Login::opened(store, UserId::generate()).await;
+    let stranger = Login::new(login.session.user_id, now());
+    let note = async |login: &Login, refresh| answer(store.note_delivered(login.id(), refresh).await);
+    note(&login, login.refresh()).await;
+    assert_eq!(held(store, &login).await, login.session, "the first pair replaced none");
+    note(&stranger, stranger.refresh()).await;
+    assert_eq!(answer(store.presented(stranger.id(), stranger.refresh(), now()).await), None, "no session");
+
+    for turn in 1..=2 {
+        let parent = login.refresh();
+        login.rotate(store, now()).await;
+        let rotated = held(store, &login).await;
+        let delivered = |delivered| Some(Retired { refresh_id: parent, at: SOME_TIME, delivered });
+        assert_eq!(rotated.previous, delivered(false), "rotation {turn} hands nothing out");
+        for other in [parent, login.access(), stranger.refresh()] {
+            note(&login, other).await;
+            assert_eq!(held(store, &login).await, rotated, "a note of what is not the current refresh token");
+        }
+        for _ in 0..2 {
+            note(&login, login.refresh()).await;
+            let expected = Session { previous: delivered(true), ..rotated.clone() };
+            assert_eq!(held(store, &login).await, expected, "a note of pair {turn}");
+        }
+        expect_active(store, &login.tokens, "a pair that was handed out").await;
+    }
+    let _ = answer(store.revoke_session(login.id(), now()).await);
+    let revoked = held(store, &login).await;
+    note(&login, login.refresh()).await;
+    assert_eq!(held(store, &login).await, revoked, "a revoked session after a note");
+}
+
+/// A note that comes late, beside the rotation that replaces its pair, does not come to stand for the pair that follows.
+pub async fn a_late_note_is_not_of_the_next_pair<S: TokenStore>(store: &Arc<S>) {
+    rounds(|round| note_beside_a_rotation(Arc::clone(store), round)).await;
+}
+
+async fn note_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
+    let mut login = Login::opened(&*store, UserId::generate()).await;
+    login.rotate(&*store, now()).await;
+    let (session, current, rotation) = (login.id(), login.refresh(), login.rotation(now()));
+    let (rotator, noter) = (Arc::clone(&store), Arc::clone(&store));
+    let mut tasks: [Task<Option<Rotated>>; 2] = [
+        Box::pin(async move { Some(answer(rotator.rotate(rotation).await)) }),
+        Box::pin(async move {
+            answer(noter.note_delivered(session, current).await);
+            None
+        }),
+    ];
+    tasks.rotate_left(round % 2);
+    assert!(at_once(tasks).await.contains(&Some(Rotated::Committed)), "a rotation beside a note");
+    let expected = Retired { refresh_id: current, at: SOME_TIME, delivered: false };
+    assert_eq!(held(&*store, &login).await.previous, Some(expected), "nobody was given the child of this rotation");
 }
 
 /// A rotation in a revoked session is lost, and leaves nothing active.

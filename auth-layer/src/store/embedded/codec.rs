@@ -17,6 +17,12 @@ use crate::{
 /// The version that is written, and the only one there has been.
 const VERSION: u8 = 1;
 
+/// What stands before a session's previous refresh token. Where nothing was noted of its child's delivery (before there was a
+/// third value), that counts as delivered.
+const NO_PREVIOUS: u8 = 0;
+const DELIVERED: u8 = 1;
+const NOT_DELIVERED: u8 = 2;
+
 /// A token as it is stored; its id is the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredToken {
@@ -85,10 +91,15 @@ impl StoredSession {
         to.time(session.ends_at);
         to.flag(session.revoked);
         to.pair(&session.current);
-        to.option(session.previous, |to, retired| {
+        to.byte(match session.previous {
+            None => NO_PREVIOUS,
+            Some(Retired { delivered: true, .. }) => DELIVERED,
+            Some(Retired { delivered: false, .. }) => NOT_DELIVERED,
+        });
+        if let Some(retired) = session.previous {
             to.id(retired.refresh_id);
             to.time(retired.at);
-        });
+        }
         to.0
     }
 
@@ -105,7 +116,13 @@ impl StoredSession {
             ends_at: from.time()?,
             revoked: from.flag()?,
             current: from.pair()?,
-            previous: from.option(|from| Some(Retired { refresh_id: from.id()?, at: from.time()? }))?,
+            previous: match from.byte()? {
+                NO_PREVIOUS => None,
+                delivered @ (DELIVERED | NOT_DELIVERED) => {
+                    Some(Retired { refresh_id: from.id()?, at: from.time()?, delivered: delivered == DELIVERED })
+                }
+                _ => return None,
+            },
         };
         from.end(Self { session, kept_until })
     }

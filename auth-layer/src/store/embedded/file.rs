@@ -6,11 +6,12 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use redb::{Database, ReadableDatabase, backends::FileBackend};
+use redb::{Database, Durability, ReadableDatabase, backends::FileBackend};
 
 use super::{
     fault::Fault,
     tables::{Snapshot, Tables},
+    writer::Weight,
 };
 
 /// How many bytes of the file redb keeps in memory at most; the operating system's cache holds more.
@@ -49,11 +50,18 @@ impl File {
         read(&Snapshot(&transaction))
     }
 
-    /// Writes in one transaction: durable when this returns `Ok`, aborted where `write` fails. Where the commit fails it is not
-    /// known which.
-    pub(super) fn write<T>(&self, write: impl FnOnce(&mut Tables<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    /// Writes in one transaction: committed when this returns `Ok`, and durable unless it is light; aborted where `write` fails.
+    /// Where the commit fails it is not known which.
+    pub(super) fn write<T>(
+        &self,
+        weight: Weight,
+        write: impl FnOnce(&mut Tables<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let transaction = database.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_write()?;
+        let mut transaction = database.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_write()?;
+        if weight == Weight::Light {
+            transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
+        }
         let written = write(&mut Tables::open(&transaction)?)?;
         transaction.commit()?;
         Ok(written)

@@ -151,6 +151,10 @@ impl TokenStore for EmbeddedStore {
         })
     }
 
+    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
+        self.writer.run_lightly(move |tables| tables.note_delivered(session, current)).await
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         self.writer.run(move |tables| tables.record_token(&token)).await
     }

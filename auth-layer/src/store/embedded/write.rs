@@ -46,10 +46,19 @@ impl Tables<'_> {
             return Ok(Rotated::Lost);
         }
         session.current = rotation.child.clone();
-        session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now });
+        session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
         session.last_used_at = rotation.now;
         self.put_session(Some(kept_until), StoredSession { session, kept_until }, &rotation.tokens)?;
         Ok(Rotated::Committed)
+    }
+
+    pub(super) fn note_delivered(&mut self, id: SessionId, current: TokenId) -> Result<(), Fault> {
+        if let Some(mut held) = session(&self.sessions, id)?
+            && held.session.note_delivered(current)
+        {
+            self.sessions.insert(id.as_bytes(), held.encode().as_slice())?;
+        }
+        Ok(())
     }
 
     pub(super) fn record_token(&mut self, token: &TokenRecord) -> Result<Admission, Fault> {

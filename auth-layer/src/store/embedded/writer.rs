@@ -43,8 +43,24 @@ impl Writer {
         &self,
         operation: impl FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.queue_up(operation, Weight::Durable).await
+    }
+
+    /// The same for what may be lost in a crash: it waits for no disk unless it shares a transaction with something that does.
+    pub(super) async fn run_lightly<T: Send + 'static>(
+        &self,
+        operation: impl FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.queue_up(operation, Weight::Light).await
+    }
+
+    async fn queue_up<T: Send + 'static>(
+        &self,
+        operation: impl FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send + 'static,
+        weight: Weight,
+    ) -> Result<T, StoreError> {
         let (caller, answer) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(Task { operation, answer: None, caller });
+        let job: Box<dyn Job> = Box::new(Task { operation, answer: None, caller, weight });
         match &self.queue {
             Some(queue) if queue.send(job).await.is_ok() => {}
             _ => return Err(gone()),
@@ -63,7 +79,8 @@ impl Writer {
         let (caller, _) = oneshot::channel();
         if let Some(queue) = &self.queue {
             // A full queue will find out as well.
-            let _ = queue.try_send(Box::new(Task { operation: |_: &mut Tables<'_>| Ok(()), answer: None, caller }));
+            let operation = |_: &mut Tables<'_>| Ok(());
+            let _ = queue.try_send(Box::new(Task { operation, answer: None, caller, weight: Weight::Durable }));
         }
     }
 }
@@ -82,8 +99,19 @@ fn gone() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "the embedded store's writer has ended")
 }
 
+/// What is promised of an operation that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// That it is on the disk.
+    Durable,
+    /// That it is seen from then on, until the process ends.
+    Light,
+}
+
 /// An operation in the queue.
 trait Job: Send {
+    fn weight(&self) -> Weight;
+
     /// Runs it, and keeps its answer until it is durable.
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Fault>;
 
@@ -95,9 +123,14 @@ struct Task<F, T> {
     operation: F,
     answer: Option<T>,
     caller: oneshot::Sender<Result<T, StoreError>>,
+    weight: Weight,
 }
 
 impl<T: Send, F: FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send> Job for Task<F, T> {
+    fn weight(&self) -> Weight {
+        self.weight
+    }
+
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Fault> {
         self.answer = Some((self.operation)(tables)?);
         Ok(())
@@ -124,7 +157,9 @@ fn work(file: &File, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
 fn commit(file: &File, group: &mut Vec<Box<dyn Job>>) {
     while !group.is_empty() {
         let mut reached = 0;
-        let outcome = file.write(|tables| {
+        let all_light = group.iter().all(|job| job.weight() == Weight::Light);
+        let weight = if all_light { Weight::Light } else { Weight::Durable };
+        let outcome = file.write(weight, |tables| {
             for job in group.iter_mut() {
                 job.run(tables)?;
                 reached += 1;

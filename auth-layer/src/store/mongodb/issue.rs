@@ -7,7 +7,7 @@ use bson::{Bson, Uuid, doc, serialize_to_bson};
 use super::{
     document::{IdDocument, PairDocument, SessionDocument, TokenDocument, date, uuid},
     fault::{duplicates, fault, is_duplicate_key},
-    records::Records,
+    records::{Records, cheap_write_concern},
 };
 use crate::{
     clock::Timestamp,
@@ -85,7 +85,7 @@ impl Records {
         let recorded = self.record(&tokens).await?;
         let stands = doc! { "_id": uuid(session_id), "revoked": false, "current.refresh_id": uuid(parent) };
         // By the server's clock, which all nodes share, begins the grace window.
-        let retired = doc! { "$mergeObjects": [{ "refresh_id": uuid(parent) }, { "at": "$$NOW" }] };
+        let retired = doc! { "$mergeObjects": [{ "refresh_id": uuid(parent), "delivered": false }, { "at": "$$NOW" }] };
         let step = doc! { "current": { "$literal": replacement }, "previous": retired, "last_used_at": date(now) };
         let committed = self
             .sessions
@@ -121,6 +121,18 @@ impl Records {
         let confirmed = self.sessions.update_one(stands, doc! { "$inc": { "repeats": 1_i64 } }).await;
         let confirmed = confirmed.map_err(fault("could not confirm a pair"))?;
         Ok(if confirmed.matched_count == 1 { Rotated::Committed } else { Rotated::Lost })
+    }
+
+    /// Held by the primary alone: what is lost with it was a convenience.
+    pub(super) async fn note_delivered(
+        self: Arc<Self>,
+        session: SessionId,
+        current: TokenId,
+    ) -> Result<(), StoreError> {
+        let pair = doc! { "_id": uuid(session), "current.refresh_id": uuid(current), "previous.delivered": false };
+        let delivered = doc! { "$set": { "previous.delivered": true } };
+        let noted = self.sessions.update_one(pair, delivered).write_concern(cheap_write_concern(self.limit)).await;
+        noted.map(drop).map_err(fault("could not note that a pair was handed out"))
     }
 
     /// The token, then the commit on its session, which counts it.

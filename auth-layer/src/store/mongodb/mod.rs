@@ -31,7 +31,7 @@
 //!
 //! # What is waited for
 //!
-//! Writes are acknowledged by a majority, journaled. That holds for a write that matched nothing as well: the server then waits
+//! Writes are acknowledged by a majority, journaled, but for the note that a pair was handed out, which may be lost. That holds for a write that matched nothing as well: the server then waits
 //! until all that it saw is held by a majority, so that "lost" and "refused" are never read from a state that may vanish.
 //!
 //! Reads go to the primary with read concern `local`, whatever the URI says. `majority` would be the weaker choice here: a new
@@ -198,6 +198,10 @@ impl TokenStore for MongoStore {
 
     async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
         self.run(self.records().confirm(session, current)).await
+    }
+
+    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
+        self.run(self.records().note_delivered(session, current)).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {

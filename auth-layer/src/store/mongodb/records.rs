@@ -46,6 +46,11 @@ pub(super) fn read_concern() -> ReadConcern {
     ReadConcern::local()
 }
 
+/// Held by the primary, in memory: for what may be lost.
+pub(super) fn cheap_write_concern(limit: Duration) -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Nodes(1)).w_timeout(limit).journal(false).build()
+}
+
 /// Held by a majority, on disk. With a limit the server stops waiting for the majority after it and reports that as an error.
 pub(super) fn write_concern(limit: Option<Duration>) -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(limit).journal(true).build()

@@ -5,6 +5,7 @@ use crate::{
     broken::Broken,
     laws::{Bar, Law},
     process::{Cause, Outcome, Process, Refresh, RefreshAt},
+    scenarios::With,
     state::{Age, Record, Retired, Session, session_of},
 };
 
@@ -25,8 +26,9 @@ impl Call<'_> {
             RefreshAt::Confirm(pair) => self.confirm(refresh, pair),
             RefreshAt::HandOut(pair) => {
                 self.give(refresh, pair);
-                self.end(Outcome::Handed);
+                self.refresh_at(refresh, RefreshAt::Note(pair));
             }
+            RefreshAt::Note(pair) => self.note_delivered(refresh, pair),
         }
     }
 
@@ -62,13 +64,14 @@ impl Call<'_> {
         }
         let is_previous = |previous: Retired| previous.pair == refresh.parent;
         let repeats = session.previous.filter(|previous| is_previous(*previous));
-        let in_grace = repeats.is_some_and(|previous| previous.in_grace);
+        // The window closes on a pair that was handed out.
+        let is_open = repeats.is_some_and(|previous| previous.in_grace || !previous.delivered);
         if session.current == refresh.parent {
             self.refresh_at(refresh, RefreshAt::Record);
-        } else if repeats.is_none() || !(in_grace || self.protocol.is_without(Broken::GraceEnds)) {
+        } else if repeats.is_none() || !(is_open || self.protocol.is_without(Broken::GraceEnds)) {
             self.punish(refresh);
         } else {
-            if !in_grace {
+            if !is_open {
                 self.state.history.breach(Law::OnlyTheftEndsASession);
             }
             match self.protocol.without {
@@ -109,10 +112,11 @@ impl Call<'_> {
             return self.fail();
         }
         let unconditional = self.protocol.is_without(Broken::RotateUnconditionally);
+        let delivered = self.protocol.is_without(Broken::TakeCommitForDelivery);
         let session = self.state.mongo.primary.session(session_of(refresh.parent));
         let stands = |session: &&mut Session| !session.revoked && (session.current == refresh.parent || unconditional);
         if let Some(session) = session.as_mut().filter(stands) {
-            session.previous = Some(Retired { pair: refresh.parent, in_grace: true });
+            session.previous = Some(Retired { pair: refresh.parent, in_grace: true, delivered });
             session.current = refresh.child;
             self.state.history.retired.add(refresh.parent);
             self.refresh_at(refresh, RefreshAt::HandOut(refresh.child));
@@ -135,12 +139,32 @@ impl Call<'_> {
         self.acknowledge();
     }
 
-    /// Nothing but the reuse of a token that a rotation retired, and whose window is closed, may come here.
+    /// Held by the primary alone, and waited for by nobody. Should it fail, nothing is done about it.
+    fn note_delivered(&mut self, refresh: Refresh, pair: u8) {
+        self.end(Outcome::Handed);
+        let any_pair = self.protocol.is_without(Broken::NoteUnconditionally);
+        let session = self.state.mongo.primary.session(session_of(refresh.parent)).as_mut();
+        let previous =
+            session.filter(|session| session.current == pair || any_pair).and_then(|one| one.previous.as_mut());
+        if !self.state.mongo.down
+            && let Some(previous) = previous
+        {
+            previous.delivered = true;
+            if !self.protocol.scenario.has(With::Failovers) {
+                self.state.mongo.majority = self.state.mongo.primary;
+            }
+        }
+    }
+
+    /// Nothing but the reuse of a token that a rotation retired, whose window is closed and whose child somebody was given, may
+    /// come here.
     fn punish(&mut self, refresh: Refresh) {
         let session = *self.state.mongo.primary.session(session_of(refresh.parent));
         let previous = session.and_then(|session| session.previous);
-        let benign = previous.is_some_and(|previous| previous.pair == refresh.parent && previous.in_grace);
-        if benign || !self.state.history.retired.has(refresh.parent) {
+        let is_previous = previous.is_some_and(|previous| previous.pair == refresh.parent);
+        let in_grace = previous.is_some_and(|previous| previous.in_grace);
+        let has_a_child = self.state.history.child[usize::from(refresh.parent)].is_some();
+        if (is_previous && (in_grace || !has_a_child)) || !self.state.history.retired.has(refresh.parent) {
             self.state.history.breach(Law::OnlyTheftEndsASession);
         }
         self.go(Process::revoke(refresh.node, Cause::Theft, 0));

@@ -76,7 +76,7 @@ fn what_is_no_database_is_not_opened() {
 
 /// Rows by table.
 fn rows(store: &EmbeddedStore) -> BTreeMap<&'static str, u64> {
-    let count = store.file.write(|tables| {
+    let count = store.file.write(super::super::writer::Weight::Durable, |tables| {
         Ok(BTreeMap::from([
             ("tokens", tables.tokens.len()?),
             ("sessions", tables.sessions.len()?),

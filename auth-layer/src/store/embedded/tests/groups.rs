@@ -9,9 +9,12 @@ use super::{
     super::{OpenError, file},
     EmbeddedStore,
     disk::Disk,
-    hold, is_active, login, sign_in,
+    hold, is_active, login, now, sign_in,
 };
-use crate::{id::UserId, store::TokenStore};
+use crate::{
+    id::{TokenId, UserId},
+    store::{Pair, Rotated, Rotation, TokenStore},
+};
 
 #[tokio::test]
 async fn whoever_waits_shares_one_commit() {
@@ -48,6 +51,30 @@ async fn whoever_waits_shares_one_commit() {
     // The one held, the hundred that waited meanwhile, and perhaps a file that had to grow for them.
     let syncs = disk.syncs() - before;
     assert!(syncs <= 3 * each, "{syncs} waits for the disk, where one commit takes {each}");
+}
+
+#[tokio::test]
+async fn a_note_of_a_delivery_is_seen_at_once_and_waits_for_no_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
+    let (session, tokens) = login(UserId::generate());
+    let _ = store.open_session(session.clone(), tokens, 0).await.unwrap();
+    let child = Pair { refresh_id: TokenId::generate(), ..session.current.clone() };
+    let rotation = Rotation {
+        session_id: session.session_id,
+        parent: session.current.refresh_id,
+        child: child.clone(),
+        tokens: Vec::new(),
+        now: now(),
+    };
+    assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Committed);
+
+    let before = disk.syncs();
+    store.note_delivered(session.session_id, child.refresh_id).await.unwrap();
+    assert_eq!(disk.syncs(), before);
+    let (held, _) = store.presented(session.session_id, child.refresh_id, now()).await.unwrap().unwrap();
+    assert!(held.previous.unwrap().delivered);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::{
     super::{
         codec::{StoredSession, StoredToken, decode_fence, encode_fence},
         tables::{Due, due_from},
+        writer::Weight,
     },
     EmbeddedStore, is_active, login, now, sign_in,
 };
@@ -37,12 +38,14 @@ fn values_come_back_whole_or_not_at_all() {
 
     session.user_agent = Some("agent".to_owned());
     session.current.sealed_signatures = Some(vec![0; 100]);
-    session.previous = Some(Retired { refresh_id: TokenId::generate(), at: now() });
-    let id = session.session_id;
-    let session = StoredSession { session, kept_until: now() };
-    let value = session.encode();
-    assert_eq!(StoredSession::decode(id, &value), Some(session));
-    assert!(damaged(&value).all(|value| StoredSession::decode(id, &value).is_none()));
+    for delivered in [false, true] {
+        session.previous = Some(Retired { refresh_id: TokenId::generate(), at: now(), delivered });
+        let id = session.session_id;
+        let session = StoredSession { session: session.clone(), kept_until: now() };
+        let value = session.encode();
+        assert_eq!(StoredSession::decode(id, &value), Some(session));
+        assert!(damaged(&value).all(|value| StoredSession::decode(id, &value).is_none()));
+    }
 
     let fence = UserFence { epoch: u64::MAX, disabled: true };
     assert_eq!(decode_fence(&encode_fence(fence)), Some(fence));
@@ -67,7 +70,7 @@ async fn a_value_that_cannot_be_understood_fails_whoever_meets_it_and_nobody_els
     let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
     let (session, access) = sign_in(&store).await.unwrap();
     let (_, other) = sign_in(&store).await.unwrap();
-    let truncated = store.file.write(|tables| {
+    let truncated = store.file.write(Weight::Durable, |tables| {
         tables.tokens.insert(access.as_bytes(), [1, 0, 0].as_slice())?;
         Ok(())
     });

@@ -107,7 +107,7 @@ mod tests {
                 kid: "k1".to_owned(),
                 sealed_signatures: Some(vec![0, 255, 7]),
             },
-            previous: Some(Retired { refresh_id: TokenId::generate(), at: moment(1) }),
+            previous: Some(Retired { refresh_id: TokenId::generate(), at: moment(1), delivered: false }),
         }
     }
 
@@ -159,8 +159,14 @@ mod tests {
         assert_uuid(&previous["refresh_id"], session.previous.unwrap().refresh_id.as_bytes());
         assert!(matches!(previous["at"], Bson::DateTime(_)));
 
-        let read: SessionDocument = deserialize_from_document(document).unwrap();
+        assert_eq!(previous["delivered"], Bson::Boolean(false));
+
+        let read: SessionDocument = deserialize_from_document(document.clone()).unwrap();
         assert_eq!(Session::try_from(read).unwrap(), session);
+        let mut older = document;
+        older.get_document_mut("previous").unwrap().remove("delivered");
+        let read: SessionDocument = deserialize_from_document(older).unwrap();
+        assert!(Session::try_from(read).unwrap().previous.unwrap().delivered, "where nothing is noted");
     }
 
     #[test]

@@ -58,6 +58,13 @@ pub(in crate::store::mongodb) struct PairDocument {
 struct RetiredDocument {
     refresh_id: Uuid,
     at: DateTime,
+    /// Absent is true: nothing is known to speak for its owner.
+    #[serde(default = "delivered")]
+    delivered: bool,
+}
+
+fn delivered() -> bool {
+    true
 }
 
 impl SessionDocument {
@@ -105,9 +112,11 @@ impl TryFrom<SessionDocument> for Session {
             ends_at: document.ends_at.to_chrono(),
             revoked: document.revoked,
             current: document.current.try_into()?,
-            previous: document
-                .previous
-                .map(|previous| Retired { refresh_id: id(previous.refresh_id), at: previous.at.to_chrono() }),
+            previous: document.previous.map(|previous| Retired {
+                refresh_id: id(previous.refresh_id),
+                at: previous.at.to_chrono(),
+                delivered: previous.delivered,
+            }),
         })
     }
 }
@@ -148,6 +157,6 @@ impl TryFrom<PairDocument> for Pair {
 
 impl From<Retired> for RetiredDocument {
     fn from(retired: Retired) -> Self {
-        Self { refresh_id: uuid(retired.refresh_id), at: date(retired.at) }
+        Self { refresh_id: uuid(retired.refresh_id), at: date(retired.at), delivered: retired.delivered }
     }
 }

@@ -1,0 +1,118 @@
+//! A store that fails when it is told to, as a replicated one does.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use auth_layer::{
+    SessionId, TokenId, UserId,
+    clock::Timestamp,
+    store::{
+        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreError,
+        StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    },
+};
+
+/// A [`MemoryStore`] with faults.
+#[derive(Debug, Default)]
+pub(crate) struct Faulty {
+    store: MemoryStore,
+    /// What commits a pair is done, and its answer is lost.
+    pub(crate) loses_answers: AtomicBool,
+    /// The same, and nothing is ever answered.
+    pub(crate) hangs: AtomicBool,
+}
+
+impl Faulty {
+    /// What a caller hears of what was done.
+    async fn answer<T>(&self, done: T) -> Result<T, StoreError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if self.loses_answers.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "the primary died before it answered"));
+        }
+        Ok(done)
+    }
+}
+
+impl TokenStore for Faulty {
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        self.store.token_status(id).await
+    }
+
+    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
+        self.store.user_fence(user).await
+    }
+
+    async fn open_session(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> Result<Admission, StoreError> {
+        self.store.open_session(session, tokens, epoch).await
+    }
+
+    async fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
+        self.store.presented(session, refresh, now).await
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        let done = self.store.rotate(rotation).await?;
+        self.answer(done).await
+    }
+
+    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
+        let done = self.store.confirm(session, current).await?;
+        self.answer(done).await
+    }
+
+    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
+        self.store.note_delivered(session, current).await
+    }
+
+    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
+        self.store.record_token(token).await
+    }
+
+    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        self.store.consume(id, says, now).await
+    }
+
+    async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.store.revoke_token(id, since).await
+    }
+
+    async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.store.revoke_session(session, since).await
+    }
+
+    async fn revoke_user(
+        &self,
+        user: UserId,
+        except: Option<SessionId>,
+        since: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        self.store.revoke_user(user, except, since).await
+    }
+
+    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.store.set_user_disabled(user, disabled, since).await
+    }
+
+    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        self.store.sessions(user, now).await
+    }
+
+    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        self.store.purge_expired(before).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+}

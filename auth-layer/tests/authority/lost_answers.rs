@@ -1,0 +1,124 @@
+//! A failure of the store is not held against the owner of a refresh token, however long the store was away (law 3).
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Waker},
+};
+
+use auth_layer::store::{StoreErrorKind, TokenStore};
+
+use super::{faulty::Faulty, *};
+
+/// Longer than the grace window, as elections of a replica set are.
+const ELECTION: Duration = Duration::from_secs(11);
+
+struct Subject {
+    clock: ManualClock,
+    store: Arc<Faulty>,
+    authority: Authority,
+    first: IssuedPair,
+}
+
+impl Subject {
+    async fn new() -> Self {
+        Self::with(Duration::from_secs(10)).await
+    }
+
+    async fn with(grace: Duration) -> Self {
+        let (clock, store) = (clock(), Arc::new(Faulty::default()));
+        let keys = Keyring::new(SigningKey::generate().unwrap());
+        let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
+            .clock(clock.clone())
+            .refresh_grace(grace)
+            .build();
+        let first = sign_in(&authority, UserId::generate()).await;
+        Self { clock, store, authority, first }
+    }
+
+    /// The pair is replaced, and the caller hears of a failure.
+    async fn lose_an_answer(&self) {
+        self.store.loses_answers.store(true, Ordering::SeqCst);
+        match self.authority.refresh(&self.first.refresh_token).await {
+            Err(RefreshError::Unavailable(error)) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
+            other => panic!("expected a failure, got {other:?}"),
+        }
+        self.store.loses_answers.store(false, Ordering::SeqCst);
+    }
+
+    async fn delivered(&self) -> bool {
+        let session = self.authority.sessions(self.first.user_id).await.unwrap().remove(0);
+        let (held, _) = self
+            .store
+            .presented(session.session_id, session.current.refresh_id, self.clock.now())
+            .await
+            .unwrap()
+            .unwrap();
+        held.previous.unwrap().delivered
+    }
+}
+
+#[tokio::test]
+async fn a_pair_whose_answer_was_lost_is_given_after_the_window_too_and_is_one_pair() {
+    let subject = Subject::new().await;
+    subject.lose_an_answer().await;
+    settle().await;
+    assert!(!subject.delivered().await);
+    subject.clock.advance(ELECTION);
+    // The retry finds the pair, and its answer is lost as well.
+    subject.lose_an_answer().await;
+    subject.clock.advance(ELECTION);
+    let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
+    settle().await;
+    assert!(subject.delivered().await, "now it was handed out");
+    assert!(subject.authority.verify(&second.access_token).await.is_ok());
+    assert!(subject.authority.refresh(&second.refresh_token).await.is_ok(), "nobody was punished");
+}
+
+/// The window was open from the rotation on, not from the answer: what comes after it now is the reuse of a token whose child
+/// somebody has.
+#[tokio::test]
+async fn once_it_was_handed_out_the_window_counts() {
+    let subject = Subject::new().await;
+    subject.lose_an_answer().await;
+    subject.clock.advance(ELECTION);
+    let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
+    settle().await;
+    assert_eq!(refusal(&subject.authority, &subject.first.refresh_token).await, GrantFault::Reused);
+    assert_eq!(fault(&subject.authority, &second.access_token).await, TokenFault::Revoked);
+}
+
+#[tokio::test]
+async fn retries_that_race_after_the_window_get_one_pair() {
+    let subject = Subject::new().await;
+    subject.lose_an_answer().await;
+    subject.clock.advance(ELECTION);
+    let token = &subject.first.refresh_token;
+    let (one, other) = tokio::join!(subject.authority.refresh(token), subject.authority.refresh(token));
+    assert_eq!(one.unwrap(), other.unwrap());
+}
+
+/// The client went away between the commit and the answer.
+#[tokio::test]
+async fn a_call_that_was_dropped_has_handed_nothing_out() {
+    let subject = Subject::new().await;
+    subject.store.hangs.store(true, Ordering::SeqCst);
+    {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut dropped = pin!(subject.authority.refresh(&subject.first.refresh_token));
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+    }
+    subject.store.hangs.store(false, Ordering::SeqCst);
+    settle().await;
+    subject.clock.advance(ELECTION);
+    assert!(subject.authority.refresh(&subject.first.refresh_token).await.is_ok());
+}
+
+/// Law 2 has no exception where there is no window.
+#[tokio::test]
+async fn without_a_window_a_lost_answer_is_reuse_when_it_is_asked_for_again() {
+    let subject = Subject::with(Duration::ZERO).await;
+    subject.lose_an_answer().await;
+    assert_eq!(refusal(&subject.authority, &subject.first.refresh_token).await, GrantFault::Reused);
+}
