@@ -12,11 +12,13 @@ use super::{
 use crate::{
     claims::{CustomClaims, RegisteredClaims},
     clock::{Timestamp, later},
+    id::{SessionId, UserId},
     jwt::TokenFault,
     store::{Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenStatus, Verdict, within},
 };
 
-/// How often a lost race is looked at again. Each loss means that somebody else's refresh succeeded.
+/// How often a lost race is looked at again. Each loss means that somebody else's refresh succeeded, or that what was read was out
+/// of date.
 const ATTEMPTS: usize = 8;
 
 impl<C: CustomClaims> Authority<C> {
@@ -80,7 +82,11 @@ impl<C: CustomClaims> Authority<C> {
                     let signed = signed.ok_or(RefreshError::refused(GrantFault::KeyGone))?;
                     return Ok(self.hand_out(&session, signed, now));
                 }
-                Verdict::Reuse => return Err(self.punish(&session).await),
+                Verdict::Reuse => {
+                    if let Some(error) = self.punish(&session).await {
+                        return Err(error);
+                    }
+                }
             }
         }
         let what = "the refresh lost too many races";
@@ -153,21 +159,50 @@ impl<C: CustomClaims> Authority<C> {
         }
     }
 
-    /// Ends the session of a refresh token that was used twice.
-    async fn punish(&self, session: &Session) -> RefreshError {
+    /// Ends the session of a refresh token that was used twice, if it is what it was when that was judged. `None` where it has
+    /// moved on, or was read from a primary that had been deposed.
+    async fn punish(&self, session: &Session) -> Option<RefreshError> {
+        let (since, id, current) = (self.accepted_since(), session.session_id, session.current.refresh_id);
+        let reuse = Reuse { session: id, user: session.user_id, client: session.client_id.clone() };
+        // To its end, with what is said of it: whoever presented the token may go away at once.
+        let punished = self.to_the_end(move |store| async move {
+            let punished = store.punish(id, current, since).await;
+            // An error may come after the record was made, and then nobody judges it a second time.
+            if !matches!(punished, Ok(None)) {
+                reuse.report();
+            }
+            punished
+        });
+        let punished = punished.await;
+        if !matches!(punished, Ok(None)) {
+            self.forget(id.into());
+        }
+        match punished {
+            Ok(Some(_)) => Some(RefreshError::refused(GrantFault::Reused)),
+            Ok(None) => None,
+            Err(error) => Some(RefreshError::Unavailable(error)),
+        }
+    }
+}
+
+/// What is told of a refresh token that was used twice.
+struct Reuse {
+    session: SessionId,
+    user: UserId,
+    client: String,
+}
+
+impl Reuse {
+    fn report(&self) {
         tracing::warn!(
             target: "auth_layer::security",
             event = "refresh_token_reuse",
-            session_id = %session.session_id,
-            user_id = %session.user_id,
-            client_id = session.client_id,
-            "a retired refresh token was presented: its session is to be revoked"
+            session_id = %self.session,
+            user_id = %self.user,
+            client_id = self.client,
+            "a retired refresh token was presented: its session ends"
         );
         #[cfg(feature = "metrics")]
         metrics::counter!("auth_refresh_reuse_total").increment(1);
-        match self.revoke_session(session.session_id).await {
-            Ok(()) => RefreshError::refused(GrantFault::Reused),
-            Err(error) => RefreshError::Unavailable(error),
-        }
     }
 }

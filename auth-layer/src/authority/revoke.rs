@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{Authority, Inner};
@@ -61,11 +62,15 @@ impl<C: CustomClaims> Authority<C> {
     }
 
     /// Waits for an operation no longer than the deadline, and never breaks it off.
-    async fn to_the_end<F>(&self, operation: impl FnOnce(Arc<dyn ErasedStore>) -> F) -> Result<Revoked, StoreError>
+    pub(super) async fn to_the_end<T, F>(
+        &self,
+        operation: impl FnOnce(Arc<dyn ErasedStore>) -> F,
+    ) -> Result<T, StoreError>
     where
-        F: Future<Output = Result<Revoked, StoreError>> + Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let task = tokio::spawn(operation(Arc::clone(&self.inner.store)));
+        let task = tokio::spawn(operation(Arc::clone(&self.inner.store)).in_current_span());
         let joined = async { task.await.map_err(|error| StoreError::unavailable("the revocation broke off", error))? };
         self.bounded(joined).await
     }

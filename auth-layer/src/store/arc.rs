@@ -66,6 +66,15 @@ impl<S: TokenStore> TokenStore for Arc<S> {
         S::revoke_session(self, session, since).await
     }
 
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        S::punish(self, session, current, since).await
+    }
+
     async fn revoke_user(
         &self,
         user: UserId,

@@ -51,6 +51,7 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission>;
     fn revoke_token(&self, id: TokenId, since: Timestamp) -> Answer<'_, Revoked>;
     fn revoke_session(&self, session: SessionId, since: Timestamp) -> Answer<'_, Revoked>;
+    fn punish(&self, session: SessionId, current: TokenId, since: Timestamp) -> Answer<'_, Option<Revoked>>;
     fn revoke_user(&self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Answer<'_, Revoked>;
     fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Answer<'_, Revoked>;
     fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>>;
@@ -110,6 +111,10 @@ impl<S: TokenStore> ErasedStore for S {
 
     fn revoke_session(&self, session: SessionId, since: Timestamp) -> Answer<'_, Revoked> {
         Box::pin(TokenStore::revoke_session(self, session, since))
+    }
+
+    fn punish(&self, session: SessionId, current: TokenId, since: Timestamp) -> Answer<'_, Option<Revoked>> {
+        Box::pin(TokenStore::punish(self, session, current, since))
     }
 
     fn revoke_user(&self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Answer<'_, Revoked> {

@@ -177,6 +177,17 @@ impl TokenStore for MemoryStore {
         Ok(self.state().revoke_sessions(since, |held| held.session_id == session))
     }
 
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        let mut state = self.state();
+        let stands = state.sessions.get(&session).is_some_and(|held| held.current.refresh_id == current);
+        Ok(stands.then(|| state.revoke_sessions(since, |held| held.session_id == session)))
+    }
+
     async fn revoke_user(
         &self,
         user: UserId,

@@ -133,6 +133,18 @@ pub trait TokenStore: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
+    /// Revokes a session as [`revoke_session`](Self::revoke_session) does, also one that is revoked already, if `current` is the
+    /// refresh token of its current pair in the store of record; otherwise changes nothing and answers `None`.
+    ///
+    /// This is how a reuse is punished: what [`presented`](Self::presented) read may have been out of date, and a session that
+    /// went on meanwhile must be looked at again before it is ended. The condition belongs to the write that revokes.
+    fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<Option<Revoked>, StoreError>> + Send;
+
     /// Raises the user's fence and revokes every session of the user, but for `except`, with every token of them.
     fn revoke_user(
         &self,

@@ -1,6 +1,12 @@
 //! A store that fails when it is told to, as a replicated one does.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use auth_layer::{
     SessionId, TokenId, UserId,
@@ -17,7 +23,9 @@ pub(crate) struct Faulty {
     store: MemoryStore,
     /// What commits a pair is done, and its answer is lost.
     pub(crate) loses_answers: AtomicBool,
-    /// The same, and nothing is ever answered.
+    /// What [`presented`](TokenStore::presented) answers, so many times: what a primary that was deposed had read.
+    pub(crate) stale: Mutex<VecDeque<Option<(Session, TokenStatus)>>>,
+    /// The same as losing answers, and nothing is ever answered.
     pub(crate) hangs: AtomicBool,
 }
 
@@ -58,7 +66,11 @@ impl TokenStore for Faulty {
         refresh: TokenId,
         now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        self.store.presented(session, refresh, now).await
+        let stale = self.stale.lock().unwrap().pop_front();
+        match stale {
+            Some(read) => Ok(read),
+            None => self.store.presented(session, refresh, now).await,
+        }
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
@@ -89,6 +101,15 @@ impl TokenStore for Faulty {
 
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
         self.store.revoke_session(session, since).await
+    }
+
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        self.store.punish(session, current, since).await
     }
 
     async fn revoke_user(

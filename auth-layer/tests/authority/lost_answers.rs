@@ -7,7 +7,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use auth_layer::store::{StoreErrorKind, TokenStore};
+use auth_layer::store::{Session, StoreErrorKind, TokenStatus, TokenStore};
 
 use super::{faulty::Faulty, *};
 
@@ -113,6 +113,34 @@ async fn a_call_that_was_dropped_has_handed_nothing_out() {
     settle().await;
     subject.clock.advance(ELECTION);
     assert!(subject.authority.refresh(&subject.first.refresh_token).await.is_ok());
+}
+
+/// What a primary says that was replaced, and does not know it.
+impl Subject {
+    async fn read_now(&self, session: auth_layer::SessionId, refresh: auth_layer::TokenId) -> (Session, TokenStatus) {
+        self.store.presented(session, refresh, self.clock.now()).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_judged_by_an_old_state_is_judged_again_and_not_punished() {
+    let subject = Subject::new().await;
+    let first = subject.authority.sessions(subject.first.user_id).await.unwrap().remove(0);
+    let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
+    let current = subject.authority.sessions(subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
+    // The record of the child was there when the primary was cut off, the rotation was not.
+    let (_, active) = subject.read_now(first.session_id, current).await;
+    subject.store.stale.lock().unwrap().extend(vec![Some((first.clone(), active)); 3]);
+    let third = subject.authority.refresh(&second.refresh_token).await.unwrap();
+    assert!(subject.authority.verify(&third.access_token).await.is_ok());
+
+    // One that goes on to say so is no reason to refuse the token for good.
+    let current = subject.authority.sessions(subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
+    let (_, active) = subject.read_now(first.session_id, current).await;
+    subject.store.stale.lock().unwrap().extend(vec![Some((first, active)); 8]);
+    let unknown = subject.authority.refresh(&third.refresh_token).await;
+    assert!(matches!(unknown, Err(RefreshError::Unavailable(_))), "{unknown:?}");
+    assert!(subject.authority.refresh(&third.refresh_token).await.is_ok(), "and the session lives");
 }
 
 /// Law 2 has no exception where there is no window.

@@ -119,6 +119,15 @@ impl TokenStore for Watched {
         self.writing()?.revoke_session(session, now).await
     }
 
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        self.writing()?.punish(session, current, since).await
+    }
+
     async fn revoke_user(
         &self,
         user: UserId,

@@ -41,6 +41,8 @@ pub(crate) enum Broken {
     RefuseUnfinished,
     /// A lost race is taken for reuse.
     PunishLostRace,
+    /// A session is revoked for a reuse whatever it has become since it was read.
+    PunishUnconditionally,
     /// A repeat inside the grace window is answered from what the primary says, which may be lost with it.
     RepeatUnconfirmed,
     /// A sign-in commits whatever the fence has become.

@@ -51,6 +51,7 @@ breaks! {
     a_late_note_closes_the_window_on_the_next_pair: OnlyTheftEndsASession in retry_after_the_window without NoteUnconditionally;
     a_punishment_that_was_cut_short_leaves_an_access_token: NoAcceptAfterRevoke in refresh_and_revoke without RefuseUnfinished;
     a_lost_race_is_punished: OnlyTheftEndsASession in refresh_and_revoke without PunishLostRace;
+    an_old_read_is_punished: OnlyTheftEndsASession in refresh_beside_a_deposed_primary without PunishUnconditionally;
     a_pair_is_repeated_whose_commit_is_lost: OneChild in refresh_and_fail_over without RepeatUnconfirmed;
     the_holder_of_a_lost_pair_is_taken_for_a_thief: OnlyTheftEndsASession in refresh_and_fail_over without RepeatUnconfirmed;
     a_sign_in_outlives_a_revocation_of_all: RevokeAllIsAFence in sign_in_and_revoke_all without SignInWithoutFence;

@@ -55,6 +55,11 @@ fn a_failover_neither_makes_a_second_child_nor_a_thief_of_anyone() {
 }
 
 #[test]
+fn what_a_deposed_primary_says_makes_a_thief_of_nobody() {
+    holds(scenarios::refresh_beside_a_deposed_primary());
+}
+
+#[test]
 fn nothing_issued_before_a_revocation_of_all_survives_it() {
     holds(scenarios::sign_in_and_revoke_all());
 }

@@ -1,6 +1,6 @@
 //! The processes: each is a call of the library, and stands before its next read or write.
 
-use crate::{laws::Bar, set::Set};
+use crate::{laws::Bar, set::Set, state::FIRST_SESSION};
 
 /// A call under way, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +85,8 @@ pub(crate) enum RefreshAt {
     Forget,
     /// Before the session is confirmed to hold this pair, for a repeat.
     Confirm(u8),
+    /// Before the session is revoked for a reuse, if its current pair still is this one.
+    Punish(u8),
     /// Before this pair leaves.
     HandOut(u8),
     /// Before it is noted that this pair has left: the caller has it, and nobody waits for this.
@@ -112,7 +114,9 @@ impl Cause {
     pub(crate) const fn first_step(self) -> RevokeAt {
         match self {
             Self::RefreshToken => RevokeAt::Token,
-            Self::Session | Self::User | Self::Disable | Self::Theft | Self::Finish => RevokeAt::Commit,
+            // A theft has been committed by then.
+            Self::Theft => RevokeAt::Sweep,
+            Self::Session | Self::User | Self::Disable | Self::Finish => RevokeAt::Commit,
         }
     }
 }
@@ -223,6 +227,13 @@ impl Process {
         })
     }
 
+    /// The rest of the revocation that a punishment is, once its session is marked.
+    pub(crate) const fn punishment(node: u8) -> Self {
+        let session = Set::of(FIRST_SESSION);
+        let (cause, at) = (Cause::Theft, RevokeAt::Sweep);
+        Self::Revoke(Revoke { node, cause, at, covers: session, doomed: session, epoch: 0, retries: 0 })
+    }
+
     pub(crate) const fn sign_in() -> Self {
         Self::SignIn(SignIn { at: SignInAt::Begin, epoch: 0 })
     }
@@ -251,7 +262,8 @@ impl Process {
         match self {
             Self::Check(check) => check.at != CheckAt::Begin,
             Self::Refresh(refresh) => refresh.at != RefreshAt::Begin,
-            Self::Revoke(revoke) => revoke.at != revoke.cause.first_step(),
+            // That of a theft is committed by the refresh.
+            Self::Revoke(revoke) => revoke.cause == Cause::Theft || revoke.at != revoke.cause.first_step(),
             Self::SignIn(sign_in) => sign_in.at != SignInAt::Begin,
             Self::IssueSingleUse(at) => at != IssueAt::Record,
             Self::Consume(consume) => consume.at != ConsumeAt::Begin,

@@ -65,6 +65,7 @@ fn crash_point(process: Process) -> u32 {
             RefreshAt::Confirm(_) => 5,
             RefreshAt::HandOut(_) => 6,
             RefreshAt::Note(_) => 31,
+            RefreshAt::Punish(_) => 32,
         },
         Process::Revoke(revoke) => match revoke.at {
             RevokeAt::Commit => 7,
@@ -145,7 +146,7 @@ impl Model for Protocol {
             Action::Step(number) => step::step(self, &mut state, number),
             Action::Crash(number) => {
                 let process = &mut state.processes[usize::from(number)];
-                self.crashes.fetch_or(1 << crash_point(*process), Ordering::Relaxed);
+                self.crashes.fetch_or(1_u64 << crash_point(*process), Ordering::Relaxed);
                 *process = Process::Ended(Outcome::Crashed);
                 state.writers.remove(&number);
             }

@@ -110,6 +110,13 @@ pub(crate) struct Mongo {
     pub(crate) down: bool,
 }
 
+impl Mongo {
+    /// What a node's reads see. While a deposed primary answers, it is the one that node 1 can reach.
+    pub(crate) fn read_on(&self, node: u8) -> Documents {
+        self.deposed.filter(|_| node == 1).unwrap_or(self.primary)
+    }
+}
+
 /// What Redis holds under a token's key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {

@@ -126,7 +126,9 @@ fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
         can(World::FailOverRetrying);
         can(World::FailOverKeeping);
     }
-    if protocol.is_without(Broken::DeposedPrimaryAnswers) && state.mongo.deposed.is_none() {
+    if (protocol.is_without(Broken::DeposedPrimaryAnswers) || scenario.has(With::DeposedAnswers))
+        && state.mongo.deposed.is_none()
+    {
         can(World::Depose);
     }
 }
@@ -174,7 +176,8 @@ pub(crate) fn happen(state: &mut State, event: World) {
         }
         World::StepDown => state.mongo.deposed = None,
         World::GraceEnds => {
-            for documents in [&mut state.mongo.primary, &mut state.mongo.majority] {
+            let mongo = &mut state.mongo;
+            for documents in [&mut mongo.primary, &mut mongo.majority].into_iter().chain(&mut mongo.deposed) {
                 for previous in documents.sessions.iter_mut().flatten().filter_map(|session| session.previous.as_mut())
                 {
                     previous.in_grace = false;

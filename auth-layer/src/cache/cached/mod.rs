@@ -69,7 +69,11 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         record: impl Future<Output = Result<Revoked, StoreError>>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        let revoked = record.await?;
+        self.bury(record.await?, since).await
+    }
+
+    /// Buries what a revocation that is recorded covers.
+    async fn bury(&self, revoked: Revoked, since: Timestamp) -> Result<Revoked, StoreError> {
         if revoked.access_tokens.is_empty() {
             return Ok(revoked);
         }
@@ -173,6 +177,16 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
 
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
         self.revoke(self.store.revoke_session(session, since), since).await
+    }
+
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        let Some(revoked) = self.store.punish(session, current, since).await? else { return Ok(None) };
+        self.bury(revoked, since).await.map(Some)
     }
 
     async fn revoke_user(

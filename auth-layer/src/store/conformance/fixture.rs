@@ -252,6 +252,16 @@ pub(super) async fn expect_active(store: &impl TokenStore, tokens: &[TokenRecord
     }
 }
 
+/// Asks after the access tokens as whoever checks them does, so that a cache in front of the store, if there is one, holds them when
+/// they are revoked.
+pub(super) async fn warm<'a>(store: &impl TokenStore, logins: impl IntoIterator<Item = &'a Login>) {
+    for login in logins {
+        for when in ["before the revocation", "before the revocation, from a cache"] {
+            expect_active(store, &login.tokens[..1], when).await;
+        }
+    }
+}
+
 pub(super) async fn expect_revoked(store: &impl TokenStore, tokens: &[TokenRecord], when: &str) {
     for token in tokens {
         let status = answer(store.token_status(token.token_id).await);

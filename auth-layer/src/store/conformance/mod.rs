@@ -59,6 +59,8 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     revoke::a_single_use_token_dies_alone(&**store).await;
     revoke::a_session_takes_all_its_tokens_along(&**store).await;
     revoke::a_user_takes_all_sessions_along_but_one(&**store).await;
+    revoke::only_what_was_judged_is_punished(&**store).await;
+    revoke::a_session_that_moves_on_is_not_punished(store).await;
     revoke::concurrent_revocations_agree(store).await;
 
     single_use::one_use_is_accepted(store).await;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    ACCESS_LIFE, Login, MILLISECOND, answer, at_once, expect_active, expect_covered, expect_revoked, held, now,
+    ACCESS_LIFE, Login, MILLISECOND, Task, answer, at_once, expect_active, expect_covered, expect_not_active,
+    expect_revoked, held, now, rounds, warm,
 };
 use crate::{
     clock::{earlier, later},
     id::UserId,
-    store::{Admission, Consumed, Session, TokenStore},
+    store::{Admission, Consumed, Rotated, Session, TokenStore},
 };
 
 /// A revoked access token is dead, and nothing else is: the session lives and can be refreshed. Revoking it again answers the
@@ -129,6 +130,60 @@ pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore) {
     expect_revoked(store, &kept.tokens, "after all sessions were revoked").await;
     expect_active(store, &stranger.tokens, "another user's").await;
     assert_eq!(held(store, &stranger).await, stranger.session, "another user's session");
+}
+
+/// A reuse is punished where the session is as it was read: with this current refresh token. Otherwise nothing happens to it. What
+/// is punished is covered as by a revocation, and again when it is repeated.
+pub async fn only_what_was_judged_is_punished(store: &impl TokenStore) {
+    let mut login = Login::opened(store, UserId::generate()).await;
+    let first = login.clone();
+    login.rotate(store, now()).await;
+    warm(store, [&first, &login]).await;
+    let stranger = Login::new(login.session.user_id, now());
+    let session = held(store, &login).await;
+    for other in [first.refresh(), login.access(), stranger.refresh()] {
+        assert_eq!(answer(store.punish(login.id(), other, now()).await), None, "a session that has moved on");
+        assert_eq!(held(store, &login).await, session, "a session that was not punished");
+        expect_active(store, &login.tokens, "in a session that was not punished").await;
+    }
+    let unknown = answer(store.punish(stranger.id(), stranger.refresh(), now()).await);
+    assert_eq!(unknown, None, "an unknown session");
+
+    for sessions in [1, 0] {
+        let punished = answer(store.punish(login.id(), login.refresh(), now()).await);
+        let punished = punished.expect("the session is as it was read");
+        expect_covered(punished, sessions, [first.reported(), login.reported()], "a reuse punished");
+        expect_revoked(store, &first.tokens, "the first pair of a punished session").await;
+        expect_revoked(store, &login.tokens, "the current pair of a punished session").await;
+        assert!(held(store, &login).await.revoked, "a session after its punishment");
+    }
+}
+
+/// A punishment beside a rotation either comes first, and the rotation is lost; or it comes second, and does nothing.
+pub async fn a_session_that_moves_on_is_not_punished<S: TokenStore>(store: &Arc<S>) {
+    rounds(|round| punish_beside_a_rotation(Arc::clone(store), round)).await;
+}
+
+async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
+    let login = Login::opened(&*store, UserId::generate()).await;
+    let (session, current, rotation) = (login.id(), login.refresh(), login.rotation(now()));
+    let (rotator, child) = (Arc::clone(&store), rotation.clone());
+    let punisher = Arc::clone(&store);
+    // True where it did what it was asked for.
+    let mut tasks: [Task<(&str, bool)>; 2] = [
+        Box::pin(async move { ("rotated", answer(rotator.rotate(child).await) == Rotated::Committed) }),
+        Box::pin(async move { ("punished", answer(punisher.punish(session, current, now()).await).is_some()) }),
+    ];
+    tasks.rotate_left(round % 2);
+    let ends = at_once(tasks).await;
+    if ends.contains(&("rotated", true)) {
+        assert!(ends.contains(&("punished", false)), "a session that has moved on: {ends:?}");
+        expect_active(&*store, &rotation.tokens, "the next pair").await;
+    } else {
+        assert!(ends.contains(&("punished", true)), "a session that has not moved on: {ends:?}");
+        expect_revoked(&*store, &login.tokens, "the pair of a punished session").await;
+        expect_not_active(&*store, &rotation.tokens, "a rotation that lost against a punishment").await;
+    }
 }
 
 /// Of many revocations of one session that run at once each names its access tokens, and one is told that it turned it.

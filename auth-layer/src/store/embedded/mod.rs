@@ -171,6 +171,15 @@ impl TokenStore for EmbeddedStore {
         self.writer.run(move |tables| tables.revoke_session(session, since)).await
     }
 
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        self.writer.run(move |tables| tables.punish(session, current, since)).await
+    }
+
     async fn revoke_user(
         &self,
         user: UserId,

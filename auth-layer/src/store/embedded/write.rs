@@ -99,6 +99,18 @@ impl Tables<'_> {
         Ok(revoked)
     }
 
+    pub(super) fn punish(
+        &mut self,
+        id: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, Fault> {
+        match session(&self.sessions, id)? {
+            Some(held) if held.session.current.refresh_id == current => self.revoke_session(id, since).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     pub(super) fn revoke_user(
         &mut self,
         user: UserId,

@@ -220,6 +220,15 @@ impl TokenStore for MongoStore {
         self.run(self.records().revoke_session(session, since)).await
     }
 
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        self.run(self.records().punish(session, current, since)).await
+    }
+
     async fn revoke_user(
         &self,
         user: UserId,

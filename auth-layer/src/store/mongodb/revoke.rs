@@ -48,6 +48,22 @@ impl Records {
         Ok(Revoked { access_tokens, sessions: ended.modified_count })
     }
 
+    /// The update that commits it has the condition, and is one of the majority's also where the session was dead before.
+    pub(super) async fn punish(
+        self: Arc<Self>,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        let as_read = doc! { "_id": uuid(session), "current.refresh_id": uuid(current) };
+        let ended = self.sessions.update_one(as_read, dead()).await.map_err(fault("could not punish a reuse"))?;
+        if ended.matched_count == 0 {
+            return Ok(None);
+        }
+        let access_tokens = self.sweep(doc! { "session_id": uuid(session) }, since).await?;
+        Ok(Some(Revoked { access_tokens, sessions: ended.modified_count }))
+    }
+
     pub(super) async fn revoke_user(
         self: Arc<Self>,
         user: UserId,

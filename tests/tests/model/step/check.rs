@@ -59,7 +59,6 @@ impl Call<'_> {
         }
     }
 
-    /// While a deposed primary answers, it is the one that node 1 can reach.
     fn read_record(&mut self, check: Check, miss: Option<u8>) {
         if self.state.mongo.down {
             return match self.protocol.without {
@@ -68,7 +67,7 @@ impl Call<'_> {
                 _ => self.end(Outcome::Unavailable),
             };
         }
-        let documents = self.state.mongo.deposed.filter(|_| check.node == 1).unwrap_or(self.state.mongo.primary);
+        let documents = self.state.mongo.read_on(check.node);
         match (documents.access[usize::from(check.token)], miss) {
             (Record::Active, Some(run)) => self.check_at(check, CheckAt::Fill(run)),
             (Record::Active, None) => self.check_at(check, CheckAt::Conclude),

@@ -24,6 +24,7 @@ impl Call<'_> {
                 }
             }
             RefreshAt::Confirm(pair) => self.confirm(refresh, pair),
+            RefreshAt::Punish(as_read) => self.commit_punishment(refresh, as_read),
             RefreshAt::HandOut(pair) => {
                 self.give(refresh, pair);
                 self.refresh_at(refresh, RefreshAt::Note(pair));
@@ -53,9 +54,11 @@ impl Call<'_> {
         if self.state.mongo.down {
             return self.fail();
         }
-        let record = self.state.mongo.primary.refresh[usize::from(refresh.parent)];
-        let session = *self.state.mongo.primary.session(session_of(refresh.parent));
-        let Some(session) = session else { return self.end(Outcome::Refused) };
+        let documents = self.state.mongo.read_on(refresh.node);
+        let record = documents.refresh[usize::from(refresh.parent)];
+        let Some(session) = documents.sessions[usize::from(session_of(refresh.parent))] else {
+            return self.end(Outcome::Refused);
+        };
         if session.revoked {
             return self.refuse_for_good(refresh);
         }
@@ -69,7 +72,7 @@ impl Call<'_> {
         if session.current == refresh.parent {
             self.refresh_at(refresh, RefreshAt::Record);
         } else if repeats.is_none() || !(is_open || self.protocol.is_without(Broken::GraceEnds)) {
-            self.punish(refresh);
+            self.punish(refresh, session.current);
         } else {
             if !is_open {
                 self.state.history.breach(Law::OnlyTheftEndsASession);
@@ -121,7 +124,8 @@ impl Call<'_> {
             self.state.history.retired.add(refresh.parent);
             self.refresh_at(refresh, RefreshAt::HandOut(refresh.child));
         } else if self.protocol.is_without(Broken::PunishLostRace) {
-            self.punish(refresh);
+            let current = session.map_or(refresh.child, |session| session.current);
+            self.punish(refresh, current);
         } else {
             self.refresh_at(refresh, RefreshAt::Forget);
         }
@@ -156,18 +160,31 @@ impl Call<'_> {
         }
     }
 
-    /// Nothing but the reuse of a token that a rotation retired, whose window is closed and whose child somebody was given, may
-    /// come here.
-    fn punish(&mut self, refresh: Refresh) {
-        let session = *self.state.mongo.primary.session(session_of(refresh.parent));
-        let previous = session.and_then(|session| session.previous);
-        let is_previous = previous.is_some_and(|previous| previous.pair == refresh.parent);
-        let in_grace = previous.is_some_and(|previous| previous.in_grace);
-        let has_a_child = self.state.history.child[usize::from(refresh.parent)].is_some();
-        if (is_previous && (in_grace || !has_a_child)) || !self.state.history.retired.has(refresh.parent) {
-            self.state.history.breach(Law::OnlyTheftEndsASession);
+    fn punish(&mut self, refresh: Refresh, as_read: u8) {
+        self.refresh_at(refresh, RefreshAt::Punish(as_read));
+    }
+
+    /// The conditional write on the session that begins the revocation. Nothing but the reuse of a token that a rotation retired,
+    /// whose window is closed and whose child somebody was given, may come so far.
+    fn commit_punishment(&mut self, refresh: Refresh, as_read: u8) {
+        if self.state.mongo.down {
+            return self.fail();
         }
-        self.go(Process::revoke(refresh.node, Cause::Theft, 0));
+        let any_state = self.protocol.is_without(Broken::PunishUnconditionally);
+        let session = self.state.mongo.primary.session(session_of(refresh.parent)).as_mut();
+        if let Some(session) = session.filter(|session| session.current == as_read || any_state) {
+            let was_revoked = std::mem::replace(&mut session.revoked, true);
+            let previous = session.previous.filter(|previous| previous.pair == refresh.parent);
+            let has_a_child = self.state.history.child[usize::from(refresh.parent)].is_some();
+            let benign = previous.is_some_and(|previous| previous.in_grace || !has_a_child);
+            if !was_revoked && (benign || !self.state.history.retired.has(refresh.parent)) {
+                self.state.history.breach(Law::OnlyTheftEndsASession);
+            }
+            self.go(Process::punishment(refresh.node));
+        } else {
+            self.refresh_at(refresh, RefreshAt::Again);
+        }
+        self.acknowledge();
     }
 
     fn give(&mut self, refresh: Refresh, pair: u8) {
