@@ -33,8 +33,10 @@ impl Records {
         if tokens.is_empty() && sessions.is_empty() {
             return Ok(None);
         }
-        let tokens = self.tokens.delete_many(doc! { "_id": { "$in": tokens } }).await.map_err(fault(what))?;
-        let sessions = self.sessions.delete_many(doc! { "_id": { "$in": sessions } }).await.map_err(fault(what))?;
+        // What was found may have gone on since: a session that is refreshed expires later.
+        let gone = |ids: Vec<Uuid>, expiry: &str| doc! { "_id": { "$in": ids }, expiry: { "$lt": date(before) } };
+        let tokens = self.tokens.delete_many(gone(tokens, TOKEN_EXPIRY)).await.map_err(fault(what))?;
+        let sessions = self.sessions.delete_many(gone(sessions, SESSION_EXPIRY)).await.map_err(fault(what))?;
         Ok(Some(Purged { tokens: tokens.deleted_count, sessions: sessions.deleted_count }))
     }
 
