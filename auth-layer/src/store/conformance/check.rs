@@ -1,8 +1,10 @@
 //! What is recorded is what is read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::fixture::{DAY, Login, MINUTE, answer, expect_active, held, now, records};
+use super::fixture::{
+    DAY, Login, MINUTE, Task, answer, at_once, expect_active, expect_revoked, held, now, records, rounds, warm,
+};
 use crate::{
     clock::later,
     id::{SessionId, TokenId, UserId},
@@ -68,4 +70,47 @@ pub async fn every_field_survives(store: &impl TokenStore) {
         "no signatures are not the same as none sealed"
     );
     assert_eq!(session.user_agent, login.session.user_agent, "what a rotation does not touch");
+}
+
+/// However many checks run beside a revocation, of a token that was checked before or of one that was not: one that begins when the
+/// revocation has returned finds the token revoked.
+pub async fn no_check_outlives_a_revocation<S: TokenStore>(store: &Arc<S>) {
+    rounds(|round| check_beside_a_revocation(Arc::clone(store), round)).await;
+}
+
+async fn check_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) {
+    let login = Login::opened(&*store, UserId::generate()).await;
+    let (access, refresh, session) = (login.access(), login.refresh(), login.id());
+    let user = login.session.user_id;
+    if round.is_multiple_of(2) {
+        warm(&*store, [&login]).await;
+    }
+    let mut tasks: Vec<Task<()>> = Vec::new();
+    for _ in 0..4 {
+        let checker = Arc::clone(&store);
+        tasks.push(Box::pin(async move {
+            // Either answer is right here. What it leaves behind in a cache must not be believed later.
+            let _ = answer(checker.token_status(access).await);
+        }));
+    }
+    let revoker = Arc::clone(&store);
+    tasks.insert(
+        round % (tasks.len() + 1),
+        Box::pin(async move {
+            match round % 6 {
+                0 => drop(answer(revoker.revoke_session(session, now()).await)),
+                1 => drop(answer(revoker.revoke_token(access, now()).await)),
+                2 => drop(answer(revoker.revoke_token(refresh, now()).await)),
+                3 => drop(answer(revoker.revoke_user(user, None, now()).await)),
+                4 => drop(answer(revoker.set_user_disabled(user, true, now()).await)),
+                _ => drop(answer(revoker.punish(session, refresh, now()).await)),
+            }
+            for _ in 0..2 {
+                let status = answer(revoker.token_status(access).await);
+                assert_eq!(status, TokenStatus::Revoked, "a check that began after the revocation had returned");
+            }
+        }),
+    );
+    at_once(tasks).await;
+    expect_revoked(&*store, &login.tokens[..1], "when the checks beside the revocation have ended").await;
 }

@@ -17,8 +17,8 @@
 //! They work at the time of day, in whole milliseconds, because a store may remove by the server's clock what has expired. What
 //! [`purge`] removes is dated decades back, so that it takes nothing from whoever shares the store.
 //!
-//! A store behind a [`Cached`](crate::cache::Cached) must pass as well: only access tokens are asked for before they are revoked,
-//! since a cache may hold those, and whoever revokes tells it.
+//! A store behind a [`Cached`](crate::cache::Cached) must pass as well: access tokens are asked for before they are revoked, so
+//! that a cache that is not told of the revocation is found out. Others are not, since nobody caches those.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how each function reports, and the text above says so")]
 
 pub mod check;
@@ -39,6 +39,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     check::absence_is_an_answer(&**store).await;
     check::issued_tokens_are_active(&**store).await;
     check::every_field_survives(&**store).await;
+    check::no_check_outlives_a_revocation(store).await;
 
     sign_in::a_passed_epoch_is_fenced(&**store).await;
     sign_in::a_disabled_user_is_fenced(&**store).await;
@@ -49,6 +50,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     refresh::one_parent_has_one_child(store).await;
     refresh::twins_leave_the_child_alive(store).await;
     refresh::the_current_pair_is_confirmed(&**store).await;
+    refresh::a_confirmation_disturbs_no_rotation(store).await;
     refresh::a_delivery_is_noted_of_the_current_pair(&**store).await;
     refresh::a_late_note_is_not_of_the_next_pair(store).await;
     refresh::revoked_sessions_do_not_rotate(&**store).await;
@@ -74,4 +76,6 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     purge::nothing_purged_comes_back(&**store).await;
     purge::many_are_purged_at_once(&**store).await;
     purge::a_session_outlives_its_expired_tokens(&**store).await;
+    purge::a_purge_takes_no_session_that_goes_on(store).await;
+    purge::a_single_use_token_is_kept_as_long_as_it_could_be_used(&**store).await;
 }

@@ -4,11 +4,13 @@
 //! itself, or someone else's purge, may take it at any moment. A law that says what is kept is therefore tried on several days:
 //! a store that breaks it breaks it on each.
 
+use std::sync::Arc;
+
 use chrono::{TimeZone, Utc};
 
 use super::fixture::{
-    ACCESS_LIFE, Login, MILLISECOND, REFRESH_LIFE, answer, expect_active, expect_not_active, expect_revoked, held, now,
-    records,
+    ACCESS_LIFE, Login, MILLISECOND, REFRESH_LIFE, Task, answer, at_once, expect_active, expect_not_active,
+    expect_revoked, held, now, records, rounds,
 };
 use crate::{
     clock::{Timestamp, earlier, later},
@@ -144,6 +146,76 @@ pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore) {
     let left: Vec<_> = first.tokens.into_iter().filter(|token| token.kind == TokenKind::Refresh).collect();
     expect_revoked(store, &left, "a retired refresh token after the revocation").await;
     expect_revoked(store, &login.tokens, "the current pair after the revocation").await;
+}
+
+/// A purge beside a rotation: where the rotation commits, the session and its new pair are there whatever the purge found
+/// expired before; where it does not, nothing of them is left.
+pub async fn a_purge_takes_no_session_that_goes_on<S: TokenStore>(store: &Arc<S>) {
+    rounds(|round| purge_beside_a_rotation(Arc::clone(store), round)).await;
+}
+
+async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
+    let bound = long_ago();
+    let mut login =
+        Login::new(UserId::generate(), earlier(bound, REFRESH_LIFE + MILLISECOND)).admit_expired(&*store).await;
+    // Its child lives today, so that only the purge of its parent can be meant by what goes.
+    let rotation = login.rotation(now());
+    let (rotator, child) = (Arc::clone(&store), rotation.clone());
+    let purger = Arc::clone(&store);
+    let mut tasks: [Task<Option<Rotated>>; 2] = [
+        Box::pin(async move { Some(answer(rotator.rotate(child).await)) }),
+        Box::pin(async move {
+            let _ = answer(purger.purge_expired(bound).await);
+            None
+        }),
+    ];
+    tasks.rotate_left(round % 2);
+    let ends = at_once(tasks).await;
+    let there = answer(store.presented(login.id(), rotation.child.refresh_id, now()).await);
+    if ends.contains(&Some(Rotated::Committed)) {
+        let (session, _) = there.expect("a session that was refreshed beside a purge must be there");
+        assert_eq!(session.current, rotation.child, "the current pair after a purge");
+        expect_active(&*store, &rotation.tokens, "a pair committed beside a purge").await;
+        login.session.current = rotation.child;
+        let _ = answer(store.purge_expired(bound).await);
+        assert_eq!(held(&*store, &login).await.current, login.session.current, "after one more purge");
+        expect_active(&*store, &rotation.tokens, "after one more purge").await;
+    } else {
+        assert_eq!(there, None, "a session that was purged before it was refreshed");
+        expect_not_active(&*store, &rotation.tokens, "a pair that came after the purge").await;
+    }
+}
+
+/// A single-use token is kept until the bound like any other: whoever still accepts it finds it, used or not, when everything
+/// that may go has gone.
+pub async fn a_single_use_token_is_kept_as_long_as_it_could_be_used(store: &impl TokenStore) {
+    on_some_day(async |bound| {
+        let mut login = Login::new(UserId::generate(), bound);
+        login.session.current.refresh_expires_at = later(now(), REFRESH_LIFE);
+        login.tokens = records(&login.session, &login.session.current);
+        let login = login.admit_expired(store).await;
+        let (fresh, used) = (login.single_use(bound), login.single_use(bound));
+        for token in [&fresh, &used] {
+            let _ = answer(store.record_token(token.clone()).await);
+        }
+        // Expired, and within a leeway: the caller has taken that off, here as of the purge.
+        let leeway = earlier(fresh.expires_at, MILLISECOND);
+        if answer(store.consume(used.token_id, (&used).into(), leeway).await) != Consumed::Accepted {
+            return Some("a single-use token within its leeway was refused before any purge".to_owned());
+        }
+        let _ = answer(store.purge_expired(fresh.expires_at).await);
+        if answer(store.token_status(used.token_id).await) != TokenStatus::Revoked {
+            return Some("a single-use token that was used is forgotten within its leeway".to_owned());
+        }
+        assert_eq!(
+            answer(store.consume(used.token_id, (&used).into(), leeway).await),
+            Consumed::Refused,
+            "a single-use token used again after a purge"
+        );
+        let accepted = answer(store.consume(fresh.token_id, (&fresh).into(), leeway).await) == Consumed::Accepted;
+        (!accepted).then(|| "a single-use token within its leeway was refused after a purge".to_owned())
+    })
+    .await;
 }
 
 async fn expect_unknown(store: &impl TokenStore, login: &Login) {

@@ -120,6 +120,35 @@ pub async fn the_current_pair_is_confirmed(store: &impl TokenStore) {
     assert_eq!(confirm(login.refresh()).await, Rotated::Lost, "a pair of a revoked session");
 }
 
+/// A confirmation beside a rotation that replaces the pair is either made before it or lost; the rotation is not disturbed, and
+/// afterwards only its child can be confirmed.
+pub async fn a_confirmation_disturbs_no_rotation<S: TokenStore>(store: &Arc<S>) {
+    rounds(|round| confirm_beside_a_rotation(Arc::clone(store), round)).await;
+}
+
+async fn confirm_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
+    let mut login = Login::opened(&*store, UserId::generate()).await;
+    login.rotate(&*store, now()).await;
+    let (session, current, rotation) = (login.id(), login.refresh(), login.rotation(now()));
+    let (rotator, child) = (Arc::clone(&store), rotation.clone());
+    let confirmer = Arc::clone(&store);
+    let mut tasks: [Task<Option<Rotated>>; 2] = [
+        Box::pin(async move { Some(answer(rotator.rotate(child).await)) }),
+        Box::pin(async move {
+            let _ = answer(confirmer.confirm(session, current).await);
+            None
+        }),
+    ];
+    tasks.rotate_left(round % 2);
+    assert!(at_once(tasks).await.contains(&Some(Rotated::Committed)), "a rotation beside a confirmation");
+    assert_eq!(answer(store.confirm(session, current).await), Rotated::Lost, "a pair that was replaced");
+    assert_eq!(answer(store.confirm(session, rotation.child.refresh_id).await), Rotated::Committed, "what replaced it");
+    let now_held = held(&*store, &login).await;
+    assert_eq!(now_held.current, rotation.child, "the current pair after a rotation beside a confirmation");
+    assert_eq!(now_held.previous.map(|previous| previous.refresh_id), Some(current), "the previous one");
+    expect_active(&*store, &rotation.tokens, "the next pair after a rotation beside a confirmation").await;
+}
+
 /// That a pair was handed out is noted of the current pair, once it has replaced another, and is gone with the next rotation. A
 /// note of any other pair changes nothing, nor does a note change anything else.
 pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore) {
@@ -193,8 +222,8 @@ pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
     assert_eq!(status, TokenStatus::Revoked, "the refresh token of a revoked session");
 }
 
-/// A refresh that runs beside a revocation (of the refresh token that it presents, of its session, of its user) is lost or found
-/// by it: when both have returned, neither the child nor the parent is active, and a repeated revocation names the access
+/// A refresh that runs beside a revocation (of the refresh token that it presents, of its session, of its user, also by disabling
+/// the user) is lost or found by it: when both have returned, neither the child nor the parent is active, and a repeated revocation names the access
 /// tokens of both.
 pub async fn revoking_finds_every_refresh<S: TokenStore>(store: &Arc<S>) {
     rounds(|round| refresh_beside_a_revocation(Arc::clone(store), round)).await;
@@ -209,9 +238,10 @@ async fn refresh_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize)
     let mut tasks: [Task<Option<Rotated>>; 2] = [
         Box::pin(async move { Some(answer(rotator.rotate(child).await)) }),
         Box::pin(async move {
-            let _ = answer(match round % 3 {
+            let _ = answer(match round / 2 % 4 {
                 0 => revoker.revoke_session(session, now()).await,
                 1 => revoker.revoke_user(user, None, now()).await,
+                2 => revoker.set_user_disabled(user, true, now()).await,
                 _ => revoker.revoke_token(refresh, now()).await,
             });
             None

@@ -17,6 +17,7 @@ use crate::{
 pub async fn an_access_token_dies_alone(store: &impl TokenStore) {
     let mut login = Login::opened(store, UserId::generate()).await;
     let dead = login.clone();
+    warm(store, [&dead]).await;
     for when in ["an access token revoked", "an access token revoked again"] {
         expect_covered(answer(store.revoke_token(dead.access(), now()).await), 0, [dead.reported()], when);
         expect_revoked(store, &dead.tokens[..1], when).await;
@@ -38,6 +39,7 @@ pub async fn a_refresh_token_takes_its_session_along(store: &impl TokenStore) {
         let first = login.clone();
         login.rotate(store, now()).await;
         let id = if retired { first.refresh() } else { login.refresh() };
+        warm(store, [&first, &login]).await;
         for sessions in [1, 0] {
             let revoked = answer(store.revoke_token(id, now()).await);
             expect_covered(revoked, sessions, [first.reported(), login.reported()], "a refresh token revoked");
@@ -77,6 +79,7 @@ pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore) {
     login.rotate(store, at).await;
     let single = login.single_use(at);
     assert_eq!(answer(store.record_token(single.clone()).await), Admission::Admitted, "a token of a live session");
+    warm(store, [&first, &login]).await;
     let _ = answer(store.revoke_token(first.access(), at).await);
 
     for sessions in [1, 0] {
@@ -108,6 +111,7 @@ pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore) {
     let mut kept = Login::opened(store, user).await;
     let doomed = [Login::opened(store, user).await, Login::opened(store, user).await];
     let reported = doomed.each_ref().map(Login::reported);
+    warm(store, doomed.iter().chain([&kept])).await;
     for sessions in [2, 0] {
         let before = answer(store.user_fence(user).await);
         let revoked = answer(store.revoke_user(user, Some(kept.id()), now()).await);
@@ -125,6 +129,7 @@ pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore) {
     assert_eq!(listed.pop().map(|session| session.session_id), Some(kept.id()), "the session excepted is listed");
     assert_eq!(listed, [], "sessions of a revoked user");
 
+    warm(store, [&kept]).await;
     let revoked = answer(store.revoke_user(user, None, now()).await);
     assert_eq!(revoked.sessions, 1, "the session excepted before");
     expect_revoked(store, &kept.tokens, "after all sessions were revoked").await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Login, Task, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, now, rounds,
+    Login, Task, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, now, rounds, warm,
 };
 use crate::{
     id::UserId,
@@ -37,6 +37,7 @@ pub async fn a_disabled_user_is_fenced(store: &impl TokenStore) {
     let user = UserId::generate();
     let old = Login::opened(store, user).await;
     let first = answer(store.user_fence(user).await);
+    warm(store, [&old]).await;
     let revoked = answer(store.set_user_disabled(user, true, now()).await);
     expect_covered(revoked, 1, [old.reported()], "disabling a user");
     expect_revoked(store, &old.tokens, "after the user was disabled").await;
