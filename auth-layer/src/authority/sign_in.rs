@@ -115,11 +115,12 @@ impl<C: CustomClaims> Authority<C> {
         }
     }
 
-    /// Issues a single-use token within the session of these claims, with their scope and custom claims.
+    /// Issues a single-use token within the session of these claims, with their scope and custom claims. It does not outlive the
+    /// session.
     ///
     /// # Errors
     ///
-    /// [`SignInError::Fenced`] where the session is revoked.
+    /// [`SignInError::Fenced`] where the session is revoked or over.
     pub async fn issue_single_use(&self, claims: &Claims<C>) -> Result<IssuedToken, SignInError> {
         let now = self.now();
         let issued_at = whole_seconds(now);
@@ -129,7 +130,7 @@ impl<C: CustomClaims> Authority<C> {
             session_id: claims.sid,
             kind: TokenKind::SingleUse,
             issued_at,
-            expires_at: whole_seconds(later(issued_at, self.inner.settings.single_use_ttl)),
+            expires_at: self.single_use_end(claims, later(issued_at, self.inner.settings.single_use_ttl), now).await?,
             jwt_token: None,
         };
         let keys = self.keys();
@@ -141,6 +142,26 @@ impl<C: CustomClaims> Authority<C> {
             Ok(Admission::Admitted) => Ok(IssuedToken { token, expires_in, scope: claims.scope.clone() }),
             Ok(Admission::Fenced) => Err(SignInError::Fenced),
             Err(error) => Err(SignInError::Unavailable(error)),
+        }
+    }
+
+    /// When a single-use token expires that would at `end`, if its session lasts that long. An access token does not outlive its
+    /// session either, so that only about its end there is something to ask.
+    async fn single_use_end(
+        &self,
+        claims: &Claims<C>,
+        end: Timestamp,
+        now: Timestamp,
+    ) -> Result<Timestamp, SignInError> {
+        if end <= claims.exp {
+            return Ok(whole_seconds(end));
+        }
+        let presented = self.bounded(self.inner.store.presented(claims.sid, claims.jti, now)).await;
+        match presented.map_err(SignInError::Unavailable)? {
+            Some((session, _)) if !session.revoked && session.ends_at > now => {
+                Ok(whole_seconds(end.min(session.ends_at)))
+            }
+            _ => Err(SignInError::Fenced),
         }
     }
 

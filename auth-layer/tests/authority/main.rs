@@ -208,6 +208,35 @@ async fn an_idle_session_and_an_old_one_end() {
 }
 
 #[tokio::test]
+async fn a_single_use_token_ends_with_its_session() {
+    let clock = clock();
+    let authority = builder(&clock).session_ttl(10 * MINUTE).access_ttl(3 * MINUTE).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    assert_eq!(authority.issue_single_use(&claims).await.unwrap().expires_in, MINUTE);
+    // The access token ends sooner than a single-use token would, the session does not.
+    clock.advance(2 * MINUTE + Duration::from_secs(30));
+    assert_eq!(authority.issue_single_use(&claims).await.unwrap().expires_in, MINUTE);
+
+    let pair = authority.refresh(&pair.refresh_token).await.unwrap();
+    clock.advance(2 * MINUTE);
+    let pair = authority.refresh(&pair.refresh_token).await.unwrap();
+    clock.advance(2 * MINUTE);
+    let pair = authority.refresh(&pair.refresh_token).await.unwrap();
+    clock.advance(3 * MINUTE);
+    let claims = authority.verify(&authority.refresh(&pair.refresh_token).await.unwrap().access_token).await.unwrap();
+    // Half a minute is left of the session.
+    let last = authority.issue_single_use(&claims).await.unwrap();
+    assert_eq!(last.expires_in, MINUTE / 2);
+    assert!(authority.consume(&last.token).await.is_ok());
+    clock.advance(MINUTE / 2);
+    assert!(
+        matches!(authority.issue_single_use(&claims).await, Err(SignInError::Fenced)),
+        "the session is over, though the access token is within its leeway"
+    );
+}
+
+#[tokio::test]
 async fn revoke_all_fences_a_sign_in_that_had_begun() {
     let authority = builder(&clock()).build();
     let user = UserId::generate();
