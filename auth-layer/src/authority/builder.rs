@@ -9,7 +9,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Authority, Inner, Ring, Settings, aside::Aside, meter::Meter};
+use super::{Authority, Inner, Ring, Settings, aside::Aside, meter::Meter, sweep::Sweeps};
 use crate::{
     cache::local::{Limits, LocalCache},
     claims::CustomClaims,
@@ -33,6 +33,7 @@ pub struct AuthorityBuilder<C> {
     lease: Duration,
     limits: Limits,
     forged_lookups: u32,
+    purge_every: Duration,
     settings: Settings,
     custom: PhantomData<fn() -> C>,
 }
@@ -60,6 +61,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             lease: Duration::ZERO,
             limits: Limits { entries: 100_000, bytes: 64 << 20 },
             forged_lookups: 100,
+            purge_every: Duration::from_mins(10),
             settings: Settings {
                 access_ttl: Duration::from_mins(15),
                 refresh_ttl: Duration::from_hours(30 * 24),
@@ -177,6 +179,15 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         self
     }
 
+    /// How often what has expired is removed ([`Authority::purge_expired`]): when a token is issued and the last time was longer
+    /// ago, in the background, one at a time, and first when the first token is issued. A store that [does it by
+    /// itself](crate::store::TokenStore::expires_by_itself) is not asked to. Zero: never, so that records stay until something else
+    /// removes them. Default: 10 minutes.
+    pub fn purge_every(mut self, interval: Duration) -> Self {
+        self.purge_every = interval;
+        self
+    }
+
     /// Where the time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
@@ -186,6 +197,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
     /// The authority.
     #[must_use]
     pub fn build(self) -> Authority<C> {
+        let purge_every = if self.store.expires_by_itself() { Duration::ZERO } else { self.purge_every };
         let inner = Arc::new(Inner {
             issuer: self.issuer,
             audience: self.audience,
@@ -195,6 +207,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             unverified_looks: Meter::new(self.forged_lookups),
             forged_signatures: Meter::new(FORGED_SIGNATURES),
             aside: Aside::new(),
+            sweeps: Sweeps::new(purge_every),
             clock: self.clock,
             settings: self.settings,
         });

@@ -34,6 +34,7 @@ mod meter;
 mod refresh;
 mod revoke;
 mod sign_in;
+mod sweep;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -47,7 +48,7 @@ pub use self::{
 };
 pub(crate) use check::{Check, Pending};
 
-use self::{aside::Aside, meter::Meter};
+use self::{aside::Aside, meter::Meter, sweep::Sweeps};
 use crate::{
     cache::local::LocalCache,
     claims::{CustomClaims, NoCustomClaims},
@@ -73,6 +74,7 @@ struct Inner<C> {
     /// Signatures that turned out to be wrong, before they are checked aside.
     forged_signatures: Meter,
     aside: Aside,
+    sweeps: Arc<Sweeps>,
     clock: Box<dyn Clock>,
     settings: Settings,
 }
@@ -135,7 +137,8 @@ impl<C: CustomClaims> Authority<C> {
         Ok(presented.map(|(session, _)| session).filter(|session| session.expires_at() > now))
     }
 
-    /// Removes what expired longer ago than the leeway and the clock-skew margin. With MongoDB its TTL index does the same.
+    /// Removes what expired longer ago than the leeway and the clock-skew margin. This also happens [by
+    /// itself](AuthorityBuilder::purge_every); with MongoDB its TTL indexes do it.
     ///
     /// This may take as long as there is to remove: no deadline ends it.
     pub async fn purge_expired(&self) -> Result<Purged, StoreError> {

@@ -114,6 +114,7 @@ impl<C: CustomClaims> Authority<C> {
         };
         match self.inner.store.rotate(rotation).await.map_err(RefreshError::Unavailable)? {
             Rotated::Committed => {
+                self.sweep_when_due();
                 session.current = child;
                 session.previous = Some(Retired { refresh_id: claims.jti, at: now, delivered: false });
                 Ok(Some(self.hand_out(&session, signed, now)))

@@ -109,7 +109,10 @@ impl<C: CustomClaims> Authority<C> {
         session.current = pair;
         let issued = issued(&session, signed, now);
         match self.bounded(self.inner.store.open_session(session, records, sign_in.fence.epoch)).await {
-            Ok(Admission::Admitted) => Ok(issued),
+            Ok(Admission::Admitted) => {
+                self.sweep_when_due();
+                Ok(issued)
+            }
             Ok(Admission::Fenced) => Err(SignInError::Fenced),
             Err(error) => Err(SignInError::Unavailable(error)),
         }
@@ -139,7 +142,10 @@ impl<C: CustomClaims> Authority<C> {
         let expires_in = seconds_between(now, record.expires_at);
         let record = TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.clone()), ..record };
         match self.bounded(self.inner.store.record_token(record)).await {
-            Ok(Admission::Admitted) => Ok(IssuedToken { token, expires_in, scope: claims.scope.clone() }),
+            Ok(Admission::Admitted) => {
+                self.sweep_when_due();
+                Ok(IssuedToken { token, expires_in, scope: claims.scope.clone() })
+            }
             Ok(Admission::Fenced) => Err(SignInError::Fenced),
             Err(error) => Err(SignInError::Unavailable(error)),
         }

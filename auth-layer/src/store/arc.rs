@@ -96,6 +96,10 @@ impl<S: TokenStore> TokenStore for Arc<S> {
         S::purge_expired(self, before).await
     }
 
+    fn expires_by_itself(&self) -> bool {
+        S::expires_by_itself(self)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         S::ping(self).await
     }

@@ -56,6 +56,7 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Answer<'_, Revoked>;
     fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>>;
     fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged>;
+    fn expires_by_itself(&self) -> bool;
     fn ping(&self) -> Answer<'_, ()>;
     fn subscribe(&self, listener: Weak<dyn RevocationListener>);
 }
@@ -131,6 +132,10 @@ impl<S: TokenStore> ErasedStore for S {
 
     fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged> {
         Box::pin(TokenStore::purge_expired(self, before))
+    }
+
+    fn expires_by_itself(&self) -> bool {
+        TokenStore::expires_by_itself(self)
     }
 
     fn ping(&self) -> Answer<'_, ()> {

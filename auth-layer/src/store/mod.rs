@@ -168,6 +168,15 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Removes the tokens and sessions that expired before `before`. The caller has taken leeway and margin off.
     fn purge_expired(&self, before: Timestamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;
 
+    /// Whether what has expired is removed without [`purge_expired`](Self::purge_expired), as MongoDB's TTL indexes do. Then an
+    /// [`Authority`](crate::Authority) leaves it to the store, and the store alone answers for what law 5 says of it: nothing goes
+    /// before leeway and margin have passed.
+    ///
+    /// With the default, false, the authority purges now and then, and nothing grows for ever.
+    fn expires_by_itself(&self) -> bool {
+        false
+    }
+
     /// Succeeds when the store of record can serve.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 

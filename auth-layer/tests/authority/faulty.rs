@@ -20,13 +20,18 @@ use auth_layer::{
 /// A [`MemoryStore`] with faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faulty {
-    store: MemoryStore,
+    pub(crate) store: MemoryStore,
     /// What commits a pair is done, and its answer is lost.
     pub(crate) loses_answers: AtomicBool,
     /// What [`presented`](TokenStore::presented) answers, so many times: what a primary that was deposed had read.
     pub(crate) stale: Mutex<VecDeque<Option<(Session, TokenStatus)>>>,
     /// The same as losing answers, and nothing is ever answered.
     pub(crate) hangs: AtomicBool,
+    /// The bounds of the purges that there were.
+    pub(crate) purges: Mutex<Vec<Timestamp>>,
+    pub(crate) purge_fails: AtomicBool,
+    pub(crate) purge_hangs: AtomicBool,
+    pub(crate) expires_by_itself: bool,
 }
 
 impl Faulty {
@@ -130,7 +135,18 @@ impl TokenStore for Faulty {
     }
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        self.purges.lock().unwrap().push(before);
+        if self.purge_hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if self.purge_fails.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "nothing can be removed"));
+        }
         self.store.purge_expired(before).await
+    }
+
+    fn expires_by_itself(&self) -> bool {
+        self.expires_by_itself
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

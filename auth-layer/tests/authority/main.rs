@@ -3,6 +3,7 @@
 mod faulty;
 mod in_process;
 mod lost_answers;
+mod sweep;
 
 use std::time::Duration;
 

@@ -34,8 +34,6 @@ use crate::{
 /// How often the keys directory is read again.
 const KEYS_EVERY: Duration = Duration::from_secs(2);
 
-/// How often expired records are removed. MongoDB does it by itself as well.
-const PURGE_EVERY: Duration = Duration::from_mins(10);
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -104,14 +102,12 @@ async fn serve_until(stop: impl Future<Output = ()>, config: Config, clock: impl
         started: Instant::now(),
     };
     let keys = tokio::spawn(follow_keys(keys_dir, state.authority.clone()));
-    let purge = tokio::spawn(purge(state.authority.clone()));
 
     let listener = TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
     announce(address);
     serve::serve(listener, app(state), stop).await;
     keys.abort();
-    purge.abort();
     Ok(())
 }
 
@@ -181,20 +177,6 @@ async fn follow_keys(mut keys_dir: KeysDir, authority: Authority<Identity>) {
                 tracing::error!(error = &error as &dyn std::error::Error, "the signing keys stay as they are");
             }
             Err(_) => {}
-        }
-    }
-}
-
-async fn purge(authority: Authority<Identity>) {
-    loop {
-        tokio::time::sleep(PURGE_EVERY).await;
-        match authority.purge_expired().await {
-            Ok(purged) => {
-                tracing::info!(tokens = purged.tokens, sessions = purged.sessions, "removed what had expired");
-            }
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "what has expired cannot be removed");
-            }
         }
     }
 }

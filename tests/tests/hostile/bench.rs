@@ -116,6 +116,8 @@ fn authority<C: CustomClaims>(store: &Arc<Watched>, clock: &ManualClock, order: 
         .check_order(order)
         // The corpus is a flood, and each case of it is to go the whole way.
         .forged_lookups(u32::MAX)
+        // Writes are counted, and these would be nobody's.
+        .purge_every(Duration::ZERO)
         .local_cache(Duration::from_secs(1))
         .build()
 }

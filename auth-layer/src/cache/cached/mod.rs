@@ -210,6 +210,10 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         self.store.purge_expired(before).await
     }
 
+    fn expires_by_itself(&self) -> bool {
+        self.store.expires_by_itself()
+    }
+
     /// Succeeds when the store of record can serve; the cache can be done without.
     async fn ping(&self) -> Result<(), StoreError> {
         self.store.ping().await

@@ -260,6 +260,11 @@ impl TokenStore for MongoStore {
         Ok(purged)
     }
 
+    /// True: its TTL indexes do, [`MongoOptions::retention_margin`] after the expiry.
+    fn expires_by_itself(&self) -> bool {
+        true
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.run(schema::ping(self.database.clone())).await
     }

@@ -1,0 +1,146 @@
+//! What has expired is removed without anybody's asking, and never too early.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use auth_layer::{
+    clock::Timestamp,
+    store::{StoreErrorKind, TokenStatus, TokenStore, embedded::EmbeddedStore},
+};
+
+use super::{faulty::Faulty, *};
+
+const EVERY: Duration = Duration::from_mins(10);
+
+/// Leeway and margin by default.
+const KEPT: Duration = Duration::from_secs(330);
+
+fn authority(clock: &ManualClock, store: &Arc<Faulty>) -> AuthorityBuilder<auth_layer::NoCustomClaims> {
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    Authority::builder("https://issuer", "api", keys, Arc::clone(store)).clock(clock.clone()).access_ttl(MINUTE)
+}
+
+/// How many purges there were, once all that was begun has ended.
+async fn purges(store: &Faulty) -> usize {
+    settle().await;
+    store.purges.lock().unwrap().len()
+}
+
+async fn is_gone(store: &impl TokenStore, authority: &Authority, pair: &IssuedPair) -> bool {
+    // The session outlives its access token and says what that was.
+    let session = authority.sessions(pair.user_id).await.unwrap().remove(0);
+    store.token_status(session.current.access_id).await.unwrap() == TokenStatus::Unknown
+}
+
+#[tokio::test]
+async fn whoever_signs_in_after_the_interval_has_what_expired_removed_but_nothing_within_the_margin() {
+    let (clock, store) = (clock(), Arc::new(Faulty::default()));
+    let authority: Authority = authority(&clock, &store).build();
+    let first = sign_in(&authority, UserId::generate()).await;
+    assert_eq!(purges(&store).await, 1, "the first sign-in of a process");
+
+    clock.advance(EVERY - Duration::from_millis(1));
+    let second = sign_in(&authority, UserId::generate()).await;
+    assert_eq!(purges(&store).await, 1, "the interval has not passed");
+    assert!(!is_gone(&*store, &authority, &first).await);
+    clock.advance(Duration::from_millis(1));
+    sign_in(&authority, UserId::generate()).await;
+    assert_eq!(purges(&store).await, 2);
+    assert!(is_gone(&*store, &authority, &first).await, "it had expired nine minutes ago");
+
+    // The next one comes while the second is kept by the margin, and by no more than that.
+    clock.advance(MINUTE + KEPT - Duration::from_secs(2));
+    authority.purge_expired().await.unwrap();
+    assert!(!is_gone(&*store, &authority, &second).await, "within leeway and margin");
+    clock.advance(EVERY);
+    sign_in(&authority, UserId::generate()).await;
+    assert_eq!(purges(&store).await, 4);
+    assert!(is_gone(&*store, &authority, &second).await);
+    let latest: Timestamp = *store.purges.lock().unwrap().last().unwrap();
+    let kept = clock.now() - latest;
+    assert!(kept.to_std().unwrap() >= KEPT, "the bound is {kept} ago");
+}
+
+#[tokio::test]
+async fn a_refresh_and_a_single_use_token_do_the_same() {
+    let (clock, store) = (clock(), Arc::new(Faulty::default()));
+    let authority: Authority = authority(&clock, &store).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    assert_eq!(purges(&store).await, 1);
+    clock.advance(EVERY);
+    let pair = authority.refresh(&pair.refresh_token).await.unwrap();
+    assert_eq!(purges(&store).await, 2);
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    clock.advance(EVERY);
+    authority.issue_single_use(&claims).await.unwrap();
+    assert_eq!(purges(&store).await, 3);
+}
+
+#[tokio::test]
+async fn a_sweep_that_fails_harms_nobody_and_is_tried_again_after_the_interval() {
+    let (clock, store) = (clock(), Arc::new(Faulty::default()));
+    store.purge_fails.store(true, Ordering::SeqCst);
+    let authority: Authority = authority(&clock, &store).build();
+    let first = sign_in(&authority, UserId::generate()).await;
+    assert_eq!(purges(&store).await, 1);
+    assert!(authority.verify(&first.access_token).await.is_ok());
+    assert_eq!(authority.purge_expired().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    sign_in(&authority, UserId::generate()).await;
+    assert_eq!(purges(&store).await, 2, "not again at once: one that was asked for, and none by itself");
+    store.purge_fails.store(false, Ordering::SeqCst);
+    clock.advance(EVERY);
+    sign_in(&authority, UserId::generate()).await;
+    assert_eq!(purges(&store).await, 3);
+    assert!(is_gone(&*store, &authority, &first).await);
+}
+
+#[tokio::test]
+async fn one_runs_at_a_time() {
+    let (clock, store) = (clock(), Arc::new(Faulty::default()));
+    store.purge_hangs.store(true, Ordering::SeqCst);
+    let authority: Authority = authority(&clock, &store).build();
+    for _ in 0..3 {
+        sign_in(&authority, UserId::generate()).await;
+        assert_eq!(purges(&store).await, 1);
+        clock.advance(EVERY);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_sees_to_it_by_itself_is_not_asked_nor_is_any_where_that_is_switched_off() {
+    let clock = clock();
+    let by_itself = Arc::new(Faulty { expires_by_itself: true, ..Faulty::default() });
+    let switched_off = Arc::new(Faulty::default());
+    let authorities: [(_, Authority); 2] = [
+        (&by_itself, authority(&clock, &by_itself).build()),
+        (&switched_off, authority(&clock, &switched_off).purge_every(Duration::ZERO).build()),
+    ];
+    for _ in 0..2 {
+        for (store, authority) in &authorities {
+            sign_in(authority, UserId::generate()).await;
+            assert_eq!(purges(store).await, 0);
+        }
+        clock.advance(EVERY);
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_store_is_swept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap());
+    let clock = clock();
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
+        .clock(clock.clone())
+        .access_ttl(MINUTE)
+        .build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    assert!(!is_gone(&*store, &authority, &pair).await);
+    clock.advance(EVERY);
+    let swept = async {
+        // The first sweep may still be under way, and then none begins.
+        while !is_gone(&*store, &authority, &pair).await {
+            sign_in(&authority, UserId::generate()).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), swept).await.expect("the writer comes to it");
+}
