@@ -49,6 +49,10 @@ struct Subject {
 
 impl Stage {
     async fn set() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(more: &[&str]) -> Self {
         let (mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
         let address = |url: String| -> SocketAddr {
             url.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap()
@@ -57,6 +61,7 @@ impl Stage {
         let (relay, at) = Relay::start(&servers).await.unwrap();
         let keys = tempfile::tempdir().unwrap();
         let args = ["--local-cache", "0", "--keys-dir", keys.path().to_str().unwrap(), "--rate-limit", "off"];
+        let args = [&args[..], more].concat();
         // The first one must not ask the replica set where it really is.
         let relayed = [
             ("MONGODB_URI", format!("mongodb://{}/?directConnection=true", at[0])),

@@ -73,6 +73,28 @@ async fn in_a_refresh() {
     stage.reaches(4);
 }
 
+/// The same where the window is over before the owner comes back: as long as no answer was given, nothing is held against anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_refresh_that_is_asked_for_again_after_the_window() {
+    let mut stage = Stage::with(&["--refresh-grace", "1ms"]).await;
+    for step in 1..STEPS {
+        let subject = stage.subject().await;
+        let (client, token) = (stage.first(), subject.session.refresh.clone());
+        if !stage.killed_after(step, async move { client.refresh(&token).await }).await {
+            break;
+        }
+        // The second update is the note that the pair was handed out, which comes beside the answer.
+        if stage.relay.seen().iter().filter(|step| *step == "update").count() > 1 {
+            break;
+        }
+        let when = stage.when("a refresh");
+        let retried = stage.second().refresh(&subject.session.refresh).await.unwrap();
+        assert_eq!(retried.status, StatusCode::OK, "{when}: {retried:?}");
+        stage.alive(&retried.tokens(), &when).await;
+    }
+    stage.reaches(4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_logout() {
     let mut stage = Stage::set().await;
