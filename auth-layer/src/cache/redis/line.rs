@@ -22,7 +22,11 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::millis;
 
-/// Tells one server process from another: the first 64 bits of its `run_id`, or zero for a cluster.
+/// Tells one history of the data from another: of the server process (`run_id`) and of what it replicates (`master_replid`) the
+/// first 64 bits each, both random, combined; or zero for a cluster.
+///
+/// The process alone would not do. One that was deposed, followed another and is promoted again has that other's data under its
+/// own old name; but each promotion begins a new history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ServerId(pub(super) u64);
 
@@ -135,14 +139,14 @@ impl Conn {
         match self {
             Self::Single(connection) => {
                 let mut pipeline = redis::pipe();
-                pipeline.cmd("TIME").cmd("INFO").arg("server").add_command(write.clone());
-                let (time, info, ()): ((u64, u64), InfoDict, ()) =
+                pipeline.cmd("TIME").add_command(write.clone());
+                // One section each: more in one command is Redis 7.
+                pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+                let (time, (), server, replication): ((u64, u64), (), InfoDict, InfoDict) =
                     pipeline.query_async(&mut connection.clone()).await?;
-                let run_id: Option<String> = info.get("run_id");
-                let server = run_id
-                    .and_then(|id| u64::from_str_radix(id.get(..16)?, 16).ok())
-                    .ok_or_else(|| io::Error::other("INFO names no run_id"))?;
-                Ok((ServerId(server), server_millis(time)))
+                let process = identity(&server, "run_id")?;
+                let history = identity(&replication, "master_replid")?;
+                Ok((ServerId(process ^ history), server_millis(time)))
             }
             Self::Cluster { connection, limit } => {
                 let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
@@ -155,6 +159,13 @@ impl Conn {
             }
         }
     }
+}
+
+/// The first 64 bits of an identifier in hexadecimal digits.
+fn identity(info: &InfoDict, name: &str) -> Result<u64, RedisError> {
+    let id: Option<String> = info.get(name);
+    let id = id.and_then(|id| u64::from_str_radix(id.get(..16)?, 16).ok());
+    id.ok_or_else(|| io::Error::other("INFO does not say who the server is").into())
 }
 
 /// From the answer to `TIME`: seconds and microseconds.

@@ -11,16 +11,20 @@
 //!
 //! - **In flight.** A fill goes out on the very connection that answered the miss. A server that has been replaced or
 //!   restarted since can never be handed a status that was read before the revocation it has forgotten.
-//! - **At rest.** An active entry names the server process that took it (its `run_id`), and is believed only when read from
-//!   that process. What came back from a snapshot, or stands in a replica that took over, is a miss.
+//! - **At rest.** An active entry names the server that took it (process and replication history: `run_id` and `master_replid`),
+//!   and is believed only when read from that. What came back from a snapshot, stands in a replica that took over, or in one
+//!   that was a primary before and is one again, is a miss.
 //! - **Late.** A fill carries the moment of its end (`PXAT`), by the server's own clock and counted from the miss. One that
 //!   lay in the socket of a server that was stalled meanwhile is dead on arrival.
 //!
-//! What is left is bounded by [`RedisOptions::active_ttl`]: a node whose connection still leads to a primary that was
-//! deposed may be told "active" until [the next check](#health) finds that it cannot be written to, and by
-//! entries that end on their own. Under a `maxmemory-policy` other than `noeviction` a full Redis drops tombstones, and a fill
-//! that was under way at that moment may then stand until its end; use `noeviction`, under which it takes no more entries and the
-//! store of record answers.
+//! What is left is bounded by [`RedisOptions::active_ttl`], for active entries end on their own. A node whose connection still
+//! leads to a primary that was deposed may be told "active" until [the next check](#health) finds that it cannot be written to,
+//! or, where it was promoted again meanwhile, that it is another.
+//! One that is cut off from its replicas together with some nodes is not deposed as far as it knows (split brain): it takes
+//! writes, serves those nodes, and hears of no tombstone written at its successor. With `min-replicas-to-write 1` it stops
+//! taking writes within `min-replicas-max-lag` (10 s), and with that being asked. `FLUSHALL` and `FLUSHDB` drop tombstones, and a
+//! fill under way at that moment may then stand until its end. So does a full Redis under a `maxmemory-policy` other than
+//! `noeviction`; use that, under which it takes no more entries and the store of record answers.
 //!
 //! **In a cluster** the client moves between nodes by itself, so that an entry is bound to no process and a fill to no
 //! connection: after a failover that lost a tombstone an active entry may stand until its end, `active_ttl` at most. The
@@ -30,7 +34,7 @@
 //!
 //! Connections are made, validated and replaced by a small deadpool pool, but never checked out per request: that would
 //! cost a second round trip. One task per connection keeps it, and asks once a second, and as soon as a call has failed,
-//! for the server's clock, its `run_id` and one small write. A connection that cannot is withdrawn and replaced; until
+//! for the server's clock, who it is and one small write. A connection that cannot is withdrawn and replaced; until
 //! then calls fail at once, and the store of record answers alone.
 //!
 //! # News

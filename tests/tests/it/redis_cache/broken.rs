@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Within which a replica has what its primary has: it tries once a second, and copies everything.
+const REPLICATION: Duration = Duration::from_secs(20);
+
 #[tokio::test]
 async fn a_restarted_redis_is_never_handed_a_fill_that_was_read_before() {
     let mut server = RedisServer::start(&[]).await;
@@ -31,6 +34,45 @@ async fn an_active_entry_that_came_back_from_a_snapshot_is_not_believed() {
     assert_eq!(server.command(&["EXISTS", &format!("auth:{alive}")]), ":1", "the snapshot was read");
     miss(&cache, alive).await;
     assert!(matches!(cache.get(dead).await.unwrap(), CacheAnswer::Dead));
+}
+
+/// A tombstone that only the first primary had is lost when that follows the second, which never had it; what it is given back is
+/// the entry of its own that the tombstone had overwritten.
+#[tokio::test]
+async fn an_active_entry_that_came_back_by_failing_over_and_back_is_not_believed() {
+    let options = ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"];
+    let (first, second) = (RedisServer::start(&options).await, RedisServer::start(&options).await);
+    let follow = |server: &RedisServer, other: &RedisServer| {
+        assert_eq!(server.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]), "+OK");
+    };
+    let stand_alone = |server: &RedisServer| assert_eq!(server.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
+    follow(&second, &first);
+    assert_eq!(first.command(&["SET", "mark", "1"]), "+OK");
+    until("the replica follows", REPLICATION, || async { second.command(&["EXISTS", "mark"]) == ":1" }).await;
+    // Only now, for with its first replica a primary begins a new history.
+    let cache = cache(&first).await;
+    let id = TokenId::generate();
+    fill(&cache, id, token()).await;
+    assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Active(_)));
+    let key = format!("auth:{id}");
+    let entry = first.command(&["STRLEN", &key]);
+    let holds = |server: &RedisServer| server.command(&["STRLEN", &key]) == entry;
+    until("the replica has the entry", REPLICATION, || async { holds(&second) }).await;
+
+    stand_alone(&second);
+    bury(&cache, id).await;
+    assert!(!holds(&first) && holds(&second));
+    follow(&first, &second);
+    until("the first has what the second has", REPLICATION, || async { holds(&first) }).await;
+    stand_alone(&first);
+    // A connection that has been through all this does not know before its next check.
+    until("who the server is was asked again", RECOVERY, || async {
+        matches!(cache.get(id).await, Ok(CacheAnswer::Miss(_)))
+    })
+    .await;
+    serves_again(&cache).await;
+    miss(&cache, id).await;
+    assert!(holds(&first), "it is there, and not believed");
 }
 
 #[tokio::test]
