@@ -1,9 +1,18 @@
 //! The stores that need no server keep the laws, also when several users of the suite share one.
 #![cfg(feature = "conformance")]
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use auth_layer::store::{MemoryStore, conformance};
+use auth_layer::{
+    TokenId,
+    cache::{CacheAnswer, CacheError, Cached, StatusCache},
+    clock::Timestamp,
+    store::{ActiveToken, MemoryStore, conformance},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_keeps_the_laws() {
@@ -16,4 +25,72 @@ async fn embedded_keeps_the_laws() {
     let dir = tempfile::tempdir().unwrap();
     let store = auth_layer::store::embedded::EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
     conformance::all(&Arc::new(store)).await;
+}
+
+/// A cache that keeps its laws, unless it forgets to bury.
+#[derive(Default)]
+struct Cache {
+    /// `None` is a tombstone.
+    entries: Mutex<HashMap<TokenId, Option<ActiveToken>>>,
+    buries_nothing: bool,
+}
+
+impl StatusCache for Cache {
+    type Miss = ();
+
+    async fn get(&self, id: TokenId) -> Result<CacheAnswer<()>, CacheError> {
+        Ok(match self.entries.lock().unwrap().get(&id) {
+            Some(Some(token)) => CacheAnswer::Active(*token),
+            Some(None) => CacheAnswer::Dead,
+            None => CacheAnswer::Miss(()),
+        })
+    }
+
+    async fn fill(&self, (): (), id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
+        self.entries.lock().unwrap().entry(id).or_insert(Some(token));
+        Ok(())
+    }
+
+    async fn bury(&self, tokens: &[(TokenId, Timestamp)], _now: Timestamp) -> Result<(), CacheError> {
+        if !self.buries_nothing {
+            self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, None)));
+        }
+        Ok(())
+    }
+
+    fn bound(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
+    async fn ping(&self) -> Result<(), CacheError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cached_store_keeps_the_laws() {
+    conformance::all(&Arc::new(Cached::new(MemoryStore::new(), Cache::default()))).await;
+}
+
+/// One test for each law of revocation: it is broken by a store whose cache is not told.
+macro_rules! finds_a_cache_that_is_not_told {
+    ($($name:ident: $law:path;)+) => {
+        $(
+            #[tokio::test]
+            #[should_panic(expected = "Revoked")]
+            async fn $name() {
+                let cache = Cache { buries_nothing: true, ..Cache::default() };
+                $law(&Cached::new(MemoryStore::new(), cache)).await;
+            }
+        )+
+    };
+}
+
+finds_a_cache_that_is_not_told! {
+    of_an_access_token: conformance::revoke::an_access_token_dies_alone;
+    of_a_refresh_token: conformance::revoke::a_refresh_token_takes_its_session_along;
+    of_a_session: conformance::revoke::a_session_takes_all_its_tokens_along;
+    of_a_user: conformance::revoke::a_user_takes_all_sessions_along_but_one;
+    of_a_disabled_user: conformance::sign_in::a_disabled_user_is_fenced;
+    of_a_reuse: conformance::revoke::only_what_was_judged_is_punished;
 }
