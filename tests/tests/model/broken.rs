@@ -11,6 +11,8 @@ pub(crate) enum Broken {
     FillOnAnyConnection,
     /// An active entry is believed whichever server took it.
     BelieveRestoredEntries,
+    /// The server that took an entry is known by its process alone, which has followed another since and lost the tombstone.
+    IdentifyByProcess,
     /// Redis evicts tombstones (`allkeys-*`, or `volatile-ttl` once it holds nothing else).
     EvictTombstones,
     /// A revocation returns success without tombstones.

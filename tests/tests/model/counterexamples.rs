@@ -34,6 +34,7 @@ breaks! {
     a_plain_set_overwrites_a_tombstone: NoAcceptAfterRevoke in check_and_revoke without FillWithoutNx;
     a_fill_reaches_a_server_that_forgot_the_tombstone: NoAcceptAfterRevoke in check_and_revoke without FillOnAnyConnection;
     an_entry_comes_back_from_a_snapshot: NoAcceptAfterRevoke in check_and_revoke without BelieveRestoredEntries;
+    an_entry_comes_back_by_failing_over_and_back: NoAcceptAfterRevoke in check_and_revoke without IdentifyByProcess;
     an_evicted_tombstone_lets_a_late_fill_in: NoAcceptAfterRevoke in check_and_revoke without EvictTombstones;
     an_entry_survives_a_revocation_without_tombstones: NoAcceptAfterRevoke in check_and_revoke without SucceedWithoutTombstones;
     a_deposed_primary_misses_a_revocation: NoAcceptAfterRevoke in check_and_revoke without DeposedPrimaryAnswers;

@@ -85,7 +85,7 @@ fn a_token_on_its_way_to_expiry_is_revoked_like_any_other_and_never_comes_back()
 }
 
 #[test]
-#[ignore = "1.75 million states: 7 s in a release build, a minute in a debug build"]
+#[ignore = "3.7 million states: about 15 s in a release build, three minutes in a debug build"]
 fn all_of_it_at_once() {
     holds(scenarios::everything());
 }

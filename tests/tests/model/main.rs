@@ -12,7 +12,8 @@
 //!   nobody's business but the process's own, so that it needs no step.
 //! - `MongoDB` ([`state::Mongo`]) has a primary that applies writes and a majority that follows. A writer waits for the majority.
 //!   Reads are of the primary, and so of writes that may be lost with it. A failover loses what had not been replicated, or
-//!   keeps it and loses the answers; either way who waited gets an error.
+//!   keeps it and loses the answers; either way who waited gets an error. A primary that was replaced may go on to answer the reads
+//!   of one node: no refresh is the worse for that ([`DeposedAnswers`](scenarios::With::DeposedAnswers)), and what a check is, the bounds say.
 //! - Redis ([`state::Redis`]) runs one command after the other. It restarts empty, or with an old snapshot; nodes lose sight of it.
 //! - A node ([`state::Node`]) has its breaker, the tombstones it owes and, where switched on, a cache of its own.
 //! - The world ([`world`]) is everything that happens to those: faults, a few, and time.

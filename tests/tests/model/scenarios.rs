@@ -300,7 +300,7 @@ pub(crate) fn everything() -> Scenario {
         with: &[With::RedisRestarts, With::Failovers, With::Crashes, With::GraceEnds],
         faults: 2,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a reuse is punished"],
-        at_least: 1_700_000,
+        at_least: 3_600_000,
         crash_points: 15,
         ..Scenario::of([
             Process::check(1, 1),

@@ -127,11 +127,11 @@ pub(crate) enum Entry {
     Tombstone,
 }
 
-/// Redis. A connection is not modelled as such: it is good exactly as long as the server process it was made to, so that
-/// the number of the process stands for it.
+/// Redis. A connection is not modelled as such: it is good exactly as long as the server it was made to, so that the number of
+/// that stands for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Redis {
-    /// Which process this is, counted over its restarts.
+    /// Which server this is, counted over restarts and promotions: each has another process or another history.
     pub(crate) run: u8,
     pub(crate) entries: [Entry; PAIRS],
 }

@@ -18,6 +18,9 @@ pub(crate) enum World {
     /// Redis restarts from an old snapshot, or a replica takes over: without the tombstone of pair 0, and with the active
     /// entry of the process before.
     RedisRestored,
+    /// A replica takes over that has not heard of the tombstone, and the primary before comes back with what that has, and under
+    /// its own name: no event of the protocol, for which that would be a restart.
+    RedisFailedBack,
     /// A node can no longer reach Redis.
     CutOff(u8),
     /// It can again.
@@ -111,6 +114,9 @@ fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
     if scenario.has(With::RedisRestarts) {
         can(World::RedisRestarts);
         can(World::RedisRestored);
+        if protocol.is_without(Broken::IdentifyByProcess) {
+            can(World::RedisFailedBack);
+        }
     }
     if scenario.has(With::RedisCutOff) {
         for node in (0..2).filter(|&node| !state.nodes[usize::from(node)].cut_off) {
@@ -141,6 +147,10 @@ pub(crate) fn happen(state: &mut State, event: World) {
             let mut entries = state.redis.entries;
             entries[0] = Entry::Active(state.redis.run);
             restart_redis(state, entries);
+        }
+        World::RedisFailedBack => {
+            state.faults -= 1;
+            *state.entry(0) = Entry::Active(state.redis.run);
         }
         World::CutOff(node) => {
             state.faults -= 1;
