@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use auth_layer::{
     clock::Timestamp,
-    store::{StoreErrorKind, TokenStatus, TokenStore, embedded::EmbeddedStore},
+    store::{StoreErrorKind, TokenStatus, TokenStore},
 };
 
 use super::{faulty::Faulty, *};
@@ -123,10 +123,12 @@ async fn a_store_that_sees_to_it_by_itself_is_not_asked_nor_is_any_where_that_is
     }
 }
 
+#[cfg(feature = "embedded")]
 #[tokio::test]
 async fn the_embedded_store_is_swept() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap());
+    let store =
+        Arc::new(auth_layer::store::embedded::EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap());
     let clock = clock();
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
