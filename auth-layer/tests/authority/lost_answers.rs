@@ -143,6 +143,20 @@ async fn what_is_judged_by_an_old_state_is_judged_again_and_not_punished() {
     assert!(subject.authority.refresh(&third.refresh_token).await.is_ok(), "and the session lives");
 }
 
+#[tokio::test]
+async fn whoever_presents_a_stolen_token_and_goes_away_is_not_spared() {
+    let subject = Subject::new().await;
+    let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
+    let third = subject.authority.refresh(&second.refresh_token).await.unwrap();
+    {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut dropped = pin!(subject.authority.refresh(&subject.first.refresh_token));
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+    }
+    settle().await;
+    assert_eq!(fault(&subject.authority, &third.access_token).await, TokenFault::Revoked);
+}
+
 /// Law 2 has no exception where there is no window.
 #[tokio::test]
 async fn without_a_window_a_lost_answer_is_reuse_when_it_is_asked_for_again() {
