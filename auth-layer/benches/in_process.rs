@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::{
     doors::{ALGORITHMS, Door, Way},
-    peers::Key,
+    peers::key::Key,
 };
 
 /// How many requests are timed at once.

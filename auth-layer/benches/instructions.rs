@@ -11,7 +11,7 @@ use axum::{body::Body, http::Request};
 
 use self::{
     doors::{ALGORITHMS, Door, Way},
-    peers::Key,
+    peers::key::Key,
 };
 
 const REQUESTS: u64 = 500;

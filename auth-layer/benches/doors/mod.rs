@@ -12,7 +12,10 @@ use futures_util::FutureExt;
 use tokio::runtime::Runtime;
 use tower::Service;
 
-use crate::peers::{self, AUDIENCE, ISSUER, Key};
+use crate::peers::{
+    self,
+    key::{AUDIENCE, ISSUER, Key},
+};
 
 pub(crate) const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];

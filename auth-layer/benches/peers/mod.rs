@@ -3,12 +3,11 @@
 //! Each is one axum router with one route, `GET /me`, whose handler does nothing. All of them are given the same tokens, of this
 //! crate's making, and check signature, `exp`, `iss` and `aud`; only this crate checks that a token was not revoked.
 
+pub(crate) mod key;
+
 use std::sync::Arc;
 
-use auth_layer::{
-    AuthLayer, Authority,
-    keys::{Algorithm, Keyring, SigningKey},
-};
+use auth_layer::{AuthLayer, Authority};
 use axum::{
     Router,
     extract::{Request, State},
@@ -18,83 +17,9 @@ use axum::{
     routing::get,
 };
 use axum_jwt_auth::{Decoder, LocalDecoder};
-use jsonwebtoken::{DecodingKey, Validation, jwk::Jwk};
-use serde::Deserialize;
+use jsonwebtoken::{DecodingKey, Validation};
 
-pub(crate) const ISSUER: &str = "https://issuer.example";
-pub(crate) const AUDIENCE: &str = "api";
-const SECRET: &[u8] = b"a secret of more than 32 bytes, as HS256 demands";
-
-/// The claims as the peers read them: all of them, each as it stands.
-#[derive(Clone, Debug, Deserialize)]
-#[expect(dead_code, reason = "read for the cost of reading it")]
-pub(crate) struct PeerClaims {
-    iss: String,
-    sub: String,
-    aud: String,
-    exp: u64,
-    iat: u64,
-    pub(crate) jti: String,
-    client_id: String,
-    sid: String,
-    scope: String,
-}
-
-/// A key as this crate has it, and what the peers need of it.
-pub(crate) struct Key {
-    pub(crate) algorithm: Algorithm,
-    signing: SigningKey,
-}
-
-impl Key {
-    pub(crate) fn new(algorithm: Algorithm) -> Self {
-        let signing = match algorithm {
-            Algorithm::Hs256 => SigningKey::from_secret("shared", SECRET),
-            _ => SigningKey::generate_for(algorithm),
-        };
-        Self { algorithm, signing: signing.expect("a key can be made") }
-    }
-
-    pub(crate) fn ring(&self) -> Keyring {
-        Keyring::new(self.signing.clone())
-    }
-
-    fn jwk(&self) -> Option<String> {
-        self.signing.verifying_key().to_jwk().map(|jwk| jwk.to_string())
-    }
-
-    /// As the newest jsonwebtoken has it, on aws-lc.
-    pub(crate) fn decoding(&self) -> (DecodingKey, Validation) {
-        let key = match self.jwk() {
-            Some(jwk) => {
-                let jwk: Jwk = serde_json::from_str(&jwk).expect("a JWK of ours is one");
-                DecodingKey::from_jwk(&jwk).expect("jsonwebtoken has the same algorithms")
-            }
-            None => DecodingKey::from_secret(SECRET),
-        };
-        let algorithm = self.algorithm.as_str().parse().expect("jsonwebtoken has the same names");
-        let mut validation = Validation::new(algorithm);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[ISSUER]);
-        (key, validation)
-    }
-
-    /// As the jsonwebtoken has it that axum-jwt-auth uses, on `RustCrypto`.
-    fn decoding_10(&self) -> (jsonwebtoken_10::DecodingKey, jsonwebtoken_10::Validation) {
-        let key = match self.jwk() {
-            Some(jwk) => {
-                let jwk: jsonwebtoken_10::jwk::Jwk = serde_json::from_str(&jwk).expect("a JWK of ours is one");
-                jsonwebtoken_10::DecodingKey::from_jwk(&jwk).expect("jsonwebtoken has the same algorithms")
-            }
-            None => jsonwebtoken_10::DecodingKey::from_secret(SECRET),
-        };
-        let algorithm = self.algorithm.as_str().parse().expect("jsonwebtoken has the same names");
-        let mut validation = jsonwebtoken_10::Validation::new(algorithm);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[ISSUER]);
-        (key, validation)
-    }
-}
+use self::key::{AUDIENCE, ISSUER, Key, PeerClaims, SECRET};
 
 async fn me() -> &'static str {
     "ok"
@@ -140,8 +65,24 @@ pub(crate) fn decode_by_hand(
 
 /// axum-jwt-auth, an extractor.
 pub(crate) fn axum_jwt_auth(key: &Key) -> Router {
-    let (key, validation) = key.decoding_10();
+    let (key, validation) = decoding_10(key);
     let decoder = LocalDecoder::new(vec![key], validation).expect("it is complete");
     let decoder: Decoder<PeerClaims> = Arc::new(decoder);
     Router::new().route("/me", get(async |_: axum_jwt_auth::Claims<PeerClaims>| "ok")).with_state(decoder)
+}
+
+/// As the jsonwebtoken has it that axum-jwt-auth uses, on `RustCrypto`.
+fn decoding_10(key: &Key) -> (jsonwebtoken_10::DecodingKey, jsonwebtoken_10::Validation) {
+    let decoding = match key.jwk() {
+        Some(jwk) => {
+            let jwk: jsonwebtoken_10::jwk::Jwk = serde_json::from_str(&jwk).expect("a JWK of ours is one");
+            jsonwebtoken_10::DecodingKey::from_jwk(&jwk).expect("jsonwebtoken has the same algorithms")
+        }
+        None => jsonwebtoken_10::DecodingKey::from_secret(SECRET),
+    };
+    let algorithm = key.algorithm.as_str().parse().expect("jsonwebtoken has the same names");
+    let mut validation = jsonwebtoken_10::Validation::new(algorithm);
+    validation.set_audience(&[AUDIENCE]);
+    validation.set_issuer(&[ISSUER]);
+    (decoding, validation)
 }

@@ -117,7 +117,7 @@ async fn a_call_that_was_dropped_has_handed_nothing_out() {
 
 /// What a primary says that was replaced, and does not know it.
 impl Subject {
-    async fn read_now(&self, session: auth_layer::SessionId, refresh: auth_layer::TokenId) -> (Session, TokenStatus) {
+    async fn read_now(&self, session: SessionId, refresh: auth_layer::TokenId) -> (Session, TokenStatus) {
         self.store.presented(session, refresh, self.clock.now()).await.unwrap().unwrap()
     }
 }

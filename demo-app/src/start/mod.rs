@@ -34,7 +34,6 @@ use crate::{
 /// How often the keys directory is read again.
 const KEYS_EVERY: Duration = Duration::from_secs(2);
 
-
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {

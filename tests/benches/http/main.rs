@@ -8,6 +8,7 @@
 mod load;
 #[path = "../../../auth-layer/benches/peers/mod.rs"]
 mod peers;
+mod plot;
 #[path = "../report/mod.rs"]
 mod report;
 mod serve;
@@ -27,7 +28,8 @@ use tests::{
 
 use self::{
     load::{Bearing, Load},
-    report::{bars, head, median, row, thousands},
+    plot::bars,
+    report::{head, median, row, thousands},
     serve::Way,
 };
 

@@ -23,7 +23,10 @@ use deadpool_redis::{Pool, Runtime, redis::AsyncCommands};
 use jsonwebtoken::{DecodingKey, Validation};
 use tokio::net::TcpListener;
 
-use crate::peers::{self, AUDIENCE, ISSUER, Key};
+use crate::peers::{
+    self,
+    key::{AUDIENCE, ISSUER, Key},
+};
 
 /// What a server lets requests in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,12 +76,25 @@ impl TokenStore for WatchedStore {
         self.store.confirm(session, current).await
     }
 
+    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
+        self.store.note_delivered(session, current).await
+    }
+
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         self.store.record_token(token).await
     }
 
     async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
         self.store.consume(id, says, now).await
+    }
+
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        self.store.punish(session, current, now).await
     }
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {

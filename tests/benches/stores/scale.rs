@@ -1,19 +1,15 @@
-//! What a check costs as there come to be more tokens: in the in-process cache, in the embedded store, in MongoDB.
-//!
-//! `cargo bench -p tests --bench scale`. A name among the arguments, `cache`, `embedded` or `mongodb`, runs only that part.
-
-mod report;
+//! Many tokens: in the in-process cache, in the embedded store, in MongoDB.
 
 use std::{
-    env, fs,
+    fs,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use auth_layer::{
-    Authority, Grant, SessionId, TokenId, UserId,
-    keys::{Keyring, SigningKey},
+    Authority, SessionId, TokenId, UserId,
+    keys::Algorithm,
     store::{
         Admission, MemoryStore, Session, TokenKind, TokenRecord, TokenStatus, TokenStore,
         embedded::EmbeddedStore,
@@ -23,7 +19,12 @@ use auth_layer::{
 use futures_util::FutureExt;
 use tests::servers;
 
-use self::report::{head, median, row, thousands};
+use crate::{
+    builder,
+    key::Key,
+    report::{head, median, row, thousands},
+    sign_in,
+};
 
 /// How many tokens of each size are looked at.
 const SAMPLE: usize = 1_000;
@@ -34,52 +35,14 @@ fn shuffled(step: usize, of: usize) -> usize {
     step.wrapping_mul(1_000_000_007) % of
 }
 
-fn authority(key: SigningKey, store: impl TokenStore, cached: usize) -> Authority {
-    Authority::builder("https://issuer.example", "api", Keyring::new(key), store)
-        .access_ttl(Duration::from_hours(24))
-        .local_cache(Duration::from_hours(6))
-        .local_cache_limits(cached, cached << 10)
-        .build()
-}
-
-async fn sign_in(authority: &Authority) -> (UserId, String) {
-    let user = UserId::generate();
-    let begun = authority.begin_sign_in(user).await.expect("the store serves");
-    let grant = Grant::new("demo-app").scope("profile".parse().expect("a scope"));
-    (user, authority.sign_in(begun, grant).await.expect("the store serves").access_token)
-}
-
-#[tokio::main]
-async fn main() {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let wanted = |part: &str| {
-        let named = |argument: &String| ["cache", "embedded", "mongodb"].contains(&argument.as_str());
-        arguments.iter().any(|argument| argument == part) || !arguments.iter().any(named)
-    };
-    if wanted("cache") {
-        cache().await;
-    }
-    if wanted("embedded") {
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let store = EmbeddedStore::open(directory.path().join("tokens.redb")).expect("a store can be opened");
-        store_grows("embedded", Arc::new(store), &[10_000, 100_000, 1_000_000, 10_000_000]).await;
-    }
-    if wanted("mongodb") {
-        let database = servers::mongodb().await;
-        let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
-        let store = store.expect("MongoDB is there");
-        store_grows("MongoDB", Arc::new(store.clone()), &[10_000, 100_000, 1_000_000]).await;
-        store.database().drop().await.expect("a database can be dropped");
-    }
-}
-
 /// The in-process cache: what a token takes in memory, and what a hit costs.
-async fn cache() {
+pub(crate) async fn cache() {
     head(&["tokens in the in-process cache", "a hit, ns", "of 1,000", "memory a token, bytes"]);
-    let secret = || SigningKey::from_secret("shared", &[7; 32]).expect("it is long enough");
+    let key = Key::new(Algorithm::Hs256);
     let mut of_few = 0.0;
     for count in [1_000, 10_000, 100_000, 1_000_000] {
-        let authority = authority(secret(), MemoryStore::new(), count * 2);
+        let builder = builder(&key, MemoryStore::new()).local_cache(Duration::from_hours(6));
+        let authority = builder.local_cache_limits(count * 2, count << 11).build();
         let mut tokens = Vec::with_capacity(count);
         for _ in 0..count {
             tokens.push(sign_in(&authority).await.1);
@@ -116,11 +79,23 @@ fn hit(authority: &Authority, tokens: &[String]) -> f64 {
     median(costs)
 }
 
+/// The stores that grow.
+pub(crate) async fn growth() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let store = EmbeddedStore::open(directory.path().join("tokens.redb")).expect("a store can be opened");
+    grow("embedded", Arc::new(store), &[10_000, 100_000, 1_000_000, 10_000_000]).await;
+    let database = servers::mongodb().await;
+    let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
+    let store = store.expect("MongoDB is there");
+    grow("MongoDB", Arc::new(store.clone()), &[10_000, 100_000, 1_000_000]).await;
+    store.database().drop().await.expect("a database can be dropped");
+}
+
 /// A store: what a look at a record costs, and a whole check of a token that is not cached.
-async fn store_grows<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
+async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
     head(&[&format!("tokens in the {name} store"), "a lookup, µs", "of the first", "a check, µs", "of the first"]);
-    let key = SigningKey::generate().expect("there is randomness");
-    let issuer = authority(key.clone(), Arc::clone(&store), 0);
+    let key = Key::new(Algorithm::EdDsa);
+    let issuer = builder(&key, Arc::clone(&store)).local_cache_limits(0, 0).build();
     let template = sign_in(&issuer).await;
     let template = issuer.sessions(template.0).await.expect("the store serves").remove(0);
     let (mut stored, mut first) = (0, None);
@@ -133,7 +108,6 @@ async fn store_grows<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) 
             tokens.push(sign_in(&issuer).await.1);
         }
         stored = size;
-        let checker = authority(key.clone(), Arc::clone(&store), 0);
         let (mut lookups, mut checks) = (Vec::new(), Vec::new());
         for round in 0..5 {
             for at in 0..SAMPLE {
@@ -143,7 +117,7 @@ async fn store_grows<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) 
                 let looked_up = begun.elapsed();
                 assert!(matches!(status, TokenStatus::Active(_)), "{status:?}");
                 let begun = Instant::now();
-                checker.verify(&tokens[at]).await.expect("the token is good");
+                issuer.verify(&tokens[at]).await.expect("the token is good");
                 let checked = begun.elapsed();
                 // The first round fetches what has been written out meanwhile.
                 if round > 0 {

@@ -1,20 +1,8 @@
-//! What a check costs that asks a server, beside what the server itself can do, and how long a revocation takes to reach the other
-//! node.
-//!
-//! `cargo bench -p tests --bench stores`. A name among the arguments, `redis`, `mongodb` or `news`, runs only that part.
+//! A server is asked on each request.
 
-#[path = "../../auth-layer/benches/peers/mod.rs"]
-mod peers;
-mod report;
-
-use std::{
-    env,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use auth_layer::{
-    AuthError, Authority, Grant, UserId,
     cache::{
         Cached,
         redis::{RedisCache, RedisOptions},
@@ -31,44 +19,15 @@ use futures_util::future::join_all;
 use mongodb::Collection;
 use tests::servers::{self, RedisServer};
 
-use self::{
-    peers::{AUDIENCE, ISSUER, Key},
+use crate::{
+    builder,
+    key::{Key, PeerClaims},
     report::{head, median, row, thousands},
+    sign_in,
 };
 
 const TOKENS: usize = 512;
 const ROUNDS: usize = 7;
-
-#[tokio::main(worker_threads = 2)]
-async fn main() {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let wanted = |part: &str| {
-        let named = |argument: &String| ["redis", "mongodb", "news"].contains(&argument.as_str());
-        arguments.iter().any(|argument| argument == part) || !arguments.iter().any(named)
-    };
-    if wanted("redis") {
-        redis_each_time().await;
-    }
-    if wanted("mongodb") {
-        mongodb_each_time().await;
-    }
-    if wanted("news") {
-        news().await;
-    }
-}
-
-fn authority(key: &Key, store: impl TokenStore, lease: Duration) -> Authority {
-    Authority::builder(ISSUER, AUDIENCE, key.ring(), store)
-        .access_ttl(Duration::from_hours(1))
-        .local_cache(lease)
-        .build()
-}
-
-async fn sign_in(authority: &Authority) -> String {
-    let begun = authority.begin_sign_in(UserId::generate()).await.expect("the store serves");
-    let grant = Grant::new("demo-app").scope("profile".parse().expect("a scope"));
-    authority.sign_in(begun, grant).await.expect("the store serves").access_token
-}
 
 /// How many times a second `tasks` tasks together do `one`, each so many times in a row, told how often it was done before.
 async fn rate<F: Future<Output = ()> + Send + 'static>(
@@ -87,7 +46,9 @@ async fn rate<F: Future<Output = ()> + Send + 'static>(
     });
     let done = join_all(tasks).await;
     let count = u32::try_from(done.len() * each).expect("counts here are small");
-    done.into_iter().for_each(|ended| ended.expect("no task panics"));
+    for ended in done {
+        ended.expect("no task panics");
+    }
     f64::from(count) / begun.elapsed().as_secs_f64()
 }
 
@@ -111,15 +72,15 @@ macro_rules! in_turns {
 
 /// Redis on each request: a `GET` on a shared connection, this crate, and a middleware written by hand that takes its connection from a
 /// pool.
-async fn redis_each_time() {
+pub(crate) async fn redis() {
     let server = RedisServer::start(&[]).await;
     let key = Key::new(Algorithm::Hs256);
     let options = RedisOptions::default();
     let cache = RedisCache::connect(&[server.url()], options.clone()).await.expect("a Redis URL");
-    let authority = authority(&key, Cached::new(MemoryStore::new(), cache), Duration::ZERO);
+    let authority = builder(&key, Cached::new(MemoryStore::new(), cache)).build();
     let mut tokens = Vec::new();
     for _ in 0..TOKENS {
-        tokens.push(sign_in(&authority).await);
+        tokens.push(sign_in(&authority).await.1);
     }
     let mut keys = Vec::new();
     for token in &tokens {
@@ -154,7 +115,7 @@ async fn redis_each_time() {
         let (tokens, keys) = (Arc::clone(&tokens), Arc::clone(&keys));
         async move {
             let token = &tokens[at % TOKENS];
-            jsonwebtoken::decode::<peers::PeerClaims>(token, &decoding.0, &decoding.1).expect("the token is good");
+            jsonwebtoken::decode::<PeerClaims>(token, &decoding.0, &decoding.1).expect("the token is good");
             let mut connection = pool.get().await.expect("Redis is there");
             let value: Vec<u8> =
                 redis::Cmd::get(&keys[at % TOKENS]).query_async(&mut connection).await.expect("it answers");
@@ -172,14 +133,14 @@ async fn redis_each_time() {
 }
 
 /// MongoDB on each request: a `find_one` for each token, and the store's lookups, which share round trips.
-async fn mongodb_each_time() {
+pub(crate) async fn mongodb() {
     let database = servers::mongodb().await;
     let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
     let store = store.expect("MongoDB is there");
-    let issuer = authority(&Key::new(Algorithm::Hs256), store.clone(), Duration::from_secs(1));
+    let issuer = builder(&Key::new(Algorithm::Hs256), store.clone()).build();
     let mut ids = Vec::new();
     for _ in 0..TOKENS {
-        let claims = issuer.verify(&sign_in(&issuer).await).await.expect("the token is good");
+        let claims = issuer.verify(&sign_in(&issuer).await.1).await.expect("the token is good");
         ids.push(claims.jti);
     }
     let ids: Arc<[_]> = ids.into();
@@ -202,53 +163,4 @@ async fn mongodb_each_time() {
         }
     }
     store.database().drop().await.expect("a database can be dropped");
-}
-
-/// Two nodes with an in-process cache: how long after a revocation has returned on one the other still accepts the token.
-async fn news() {
-    head(&["revoked on one node, refused on the other", "p50, ms", "p99, ms", "most, ms"]);
-    let key = Key::new(Algorithm::EdDsa);
-    let database = servers::mongodb().await;
-    for with_redis in [true, false] {
-        let keys = servers::redis().await;
-        let mut nodes = Vec::new();
-        for _ in 0..2 {
-            // So long that only news can end the trust in time.
-            const LEASE: Duration = Duration::from_secs(30);
-            let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
-            let store = store.expect("MongoDB is there");
-            nodes.push(if with_redis {
-                let options = RedisOptions { key_prefix: keys.prefix.clone(), ..RedisOptions::default() };
-                let cache = RedisCache::connect(&[keys.url.clone()], options).await.expect("a Redis URL");
-                authority(&key, Cached::new(store, cache), LEASE)
-            } else {
-                authority(&key, store, LEASE)
-            });
-        }
-        let mut took = Vec::new();
-        for round in 0..350 {
-            let token = sign_in(&nodes[0]).await;
-            let claims = nodes[1].verify(&token).await.expect("the token is good");
-            nodes[0].revoke_token(claims.jti).await.expect("the stores serve");
-            let revoked = Instant::now();
-            loop {
-                let asked = revoked.elapsed();
-                match nodes[1].verify(&token).await {
-                    Ok(_) => tokio::task::yield_now().await,
-                    Err(AuthError::InvalidToken(_)) => {
-                        // In the first rounds the nodes begin to listen.
-                        if round >= 50 {
-                            took.push(asked.as_secs_f64() * 1e3);
-                        }
-                        break;
-                    }
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        }
-        took.sort_by(f64::total_cmp);
-        let name = if with_redis { "MongoDB and Redis" } else { "MongoDB alone" };
-        let at = |share: usize| format!("{:.2}", took[(took.len() - 1) * share / 100]);
-        row(&[name, &at(50), &at(99), &at(100)]);
-    }
 }
