@@ -12,7 +12,7 @@
 //!
 //! # By the whole token, without keeping it
 //!
-//! An entry's key is HighwayHash of the whole token, 128 bits wide, under a secret of this cache. That is a keyed hash made to withstand
+//! An entry's key is `HighwayHash` of the whole token, 128 bits wide, under a secret of this cache. That is a keyed hash made to withstand
 //! inputs chosen by an attacker: without the secret nobody can find a token that is taken for another one. So the tokens
 //! themselves need not be kept, which more than halves an entry, and cannot be printed.
 //!
