@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bson::{Bson, RawDocument, RawDocumentBuf, Uuid, deserialize_from_slice, doc, error::Error};
+use foldhash::fast::RandomState;
 use mongodb::Collection;
 
 use super::{Found, Outcome, RoundTrip};
@@ -37,7 +38,7 @@ impl RoundTrip for FindTokens {
             // Negative: all of it in the first answer, and no cursor left behind.
             .limit(i64::try_from(ids.len()).map_or(i64::MIN, |ids| -ids))
             .await?;
-        let mut found = Found::with_capacity(ids.len());
+        let mut found = Found::with_capacity_and_hasher(ids.len(), RandomState::default());
         while cursor.advance().await? {
             let token = cursor.current();
             found.insert(key(token)?, deserialize_from_slice(token.as_bytes()));

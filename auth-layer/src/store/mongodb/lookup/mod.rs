@@ -1,8 +1,9 @@
 //! Lookups that share round trips.
 //!
 //! To ask for one token costs the driver and the server nearly what it costs to ask for [`FULL`]. So only [`ABREAST`] round trips are out
-//! at once. A lookup that finds fewer goes out at once and alone, with nothing to wait for; those that come while all are out
-//! wait for the next to return, and then go together. There is no timer and no window: it is the load that makes the groups.
+//! at once. A lookup that finds fewer goes out with whoever is about to run in this process, and waits for nobody else; those that come
+//! while all are out wait for the next to return, and then go together. There is no timer and no window: it is the load that makes
+//! the groups.
 //!
 //! # How fresh an answer is
 //!
@@ -40,8 +41,9 @@ use std::{
 };
 
 use bson::Uuid;
+use foldhash::fast::RandomState;
 use mongodb::error::Result as Outcome;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{sync::oneshot, task::yield_now, time::timeout};
 
 pub(super) use self::find::FindTokens;
 use super::{
@@ -64,7 +66,7 @@ const FULL: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The records that were found; a token that is missing has none.
-type Found = HashMap<Uuid, Result<StatusDocument, bson::error::Error>>;
+type Found = HashMap<Uuid, Result<StatusDocument, bson::error::Error>, RandomState>;
 
 type Answer = Result<TokenStatus, StoreError>;
 
@@ -97,16 +99,18 @@ struct Station<R: RoundTrip> {
     queue: Mutex<Queue>,
 }
 
-/// Whenever it is not locked for a change, either nobody waits or as many round trips are out as may be: whoever adds a caller
-/// or frees a slot calls [`depart`](Station::depart) after that.
+/// Whenever it is not locked for a change, whoever waits has a place in a round trip about to begin, or as many are out as may be:
+/// whoever adds a caller or frees a slot calls [`depart`](Station::depart) after that.
 #[derive(Default)]
 struct Queue {
     /// By ticket, that is in the order of the calls.
     waiting: BTreeMap<u64, Caller>,
     /// The next caller's ticket.
     ticket: u64,
-    /// How many round trips are out.
+    /// How many round trips are out, or about to begin.
     out: usize,
+    /// How many of them are about to begin, with whoever waits then.
+    boarding: usize,
 }
 
 struct Caller {
@@ -116,7 +120,7 @@ struct Caller {
 
 /// Those who go together.
 struct Group {
-    ids: HashSet<TokenId>,
+    ids: HashSet<TokenId, RandomState>,
     callers: Vec<Caller>,
 }
 
@@ -133,24 +137,31 @@ impl<R: RoundTrip> Station<R> {
         Place { station: self, ticket }
     }
 
-    /// Begins a round trip with those who have waited longest, if someone waits and one more may be out.
+    /// Has a round trip begin, if someone waits who would not find a place in one that is about to, and one more may be out.
     fn depart(self: &Arc<Self>) {
-        let group = self.queue().group();
-        if let Some(group) = group {
-            let slot = Slot { station: Arc::clone(self), returned: false };
+        if self.queue().reserve() {
+            let slot = Slot { station: Arc::clone(self), boarding: true, returned: false };
             // Not under the lock: a runtime that shuts down drops what it is given at once, and the slot's drop takes the lock.
-            tokio::spawn(travel(slot, group));
+            tokio::spawn(travel(slot));
         }
     }
 }
 
 impl Queue {
-    /// The next group, closed: nobody is added to it any more.
-    fn group(&mut self) -> Option<Group> {
-        if self.out >= ABREAST || self.waiting.is_empty() {
-            return None;
+    /// Takes a slot for those who wait beyond the places that the round trips about to begin have; false where there is nobody or no
+    /// slot.
+    fn reserve(&mut self) -> bool {
+        let wanted = self.out < ABREAST && self.waiting.len() > self.boarding * FULL;
+        if wanted {
+            self.out += 1;
+            self.boarding += 1;
         }
-        let mut group = Group { ids: HashSet::new(), callers: Vec::new() };
+        wanted
+    }
+
+    /// Those who have waited longest, if someone waits. Nobody is added to them any more.
+    fn group(&mut self) -> Option<Group> {
+        let mut group = Group { ids: HashSet::default(), callers: Vec::new() };
         while let Some(first) = self.waiting.first_entry()
             && (group.ids.len() < FULL || group.ids.contains(&first.get().id))
         {
@@ -158,14 +169,16 @@ impl Queue {
             group.ids.insert(caller.id);
             group.callers.push(caller);
         }
-        self.out += 1;
-        Some(group)
+        (!group.callers.is_empty()).then_some(group)
     }
 }
 
 /// A task of its own, in no caller's span: it belongs to all of them, and goes on if they go away.
-async fn travel<R: RoundTrip>(slot: Slot<R>, group: Group) {
+async fn travel<R: RoundTrip>(mut slot: Slot<R>) {
+    // Whoever is about to call comes along: those whom the last round trip has answered mostly call again.
+    yield_now().await;
     let station = Arc::clone(&slot.station);
+    let Some(group) = slot.board() else { return slot.free() };
     let mut round_trip = pin!(station.round_trip.read(group.ids.into_iter().collect()));
     let found = timeout(PATIENCE, round_trip.as_mut()).await;
     // The next go out before these are answered.
@@ -206,10 +219,20 @@ impl<R: RoundTrip> Drop for Place<'_, R> {
 /// One of the round trips that may be out; its drop lets the next begin.
 struct Slot<R: RoundTrip> {
     station: Arc<Station<R>>,
+    /// Whether its round trip has yet to begin.
+    boarding: bool,
     returned: bool,
 }
 
 impl<R: RoundTrip> Slot<R> {
+    /// Takes along those who go.
+    fn board(&mut self) -> Option<Group> {
+        let mut queue = self.station.queue();
+        self.boarding = false;
+        queue.boarding -= 1;
+        queue.group()
+    }
+
     fn free(mut self) {
         self.returned = true;
     }
@@ -219,6 +242,7 @@ impl<R: RoundTrip> Drop for Slot<R> {
     fn drop(&mut self) {
         let mut queue = self.station.queue();
         queue.out -= 1;
+        queue.boarding -= usize::from(self.boarding);
         if self.returned || thread::panicking() {
             drop(queue);
             self.station.depart();

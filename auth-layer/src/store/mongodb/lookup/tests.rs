@@ -39,7 +39,7 @@ impl Begun {
     }
 
     fn unknown(self) {
-        self.settle(Ok(Found::new()));
+        self.settle(Ok(Found::default()));
     }
 
     fn records(self, document: impl Fn(TokenId) -> Document) {
