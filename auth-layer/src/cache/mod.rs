@@ -57,6 +57,12 @@ pub trait StatusCache: Send + Sync + 'static {
     /// holds even where no tombstone could be written.
     fn bound(&self) -> Duration;
 
+    /// Within what time [`get`](Self::get) and [`fill`](Self::fill) answer, each, with an error if need be; `None` where that is
+    /// not sure, which costs a timer for each request.
+    fn answers_within(&self) -> Option<Duration> {
+        None
+    }
+
     /// Succeeds when the cache can serve.
     fn ping(&self) -> impl Future<Output = Result<(), CacheError>> + Send;
 

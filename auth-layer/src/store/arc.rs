@@ -1,6 +1,9 @@
 //! A shared store is a store.
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
     ActiveToken, Admission, Consumed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
@@ -94,6 +97,10 @@ impl<S: TokenStore> TokenStore for Arc<S> {
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         S::purge_expired(self, before).await
+    }
+
+    fn answers_within(&self) -> Option<Duration> {
+        S::answers_within(self)
     }
 
     fn expires_by_itself(&self) -> bool {

@@ -37,7 +37,7 @@ pub mod embedded;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
 
-use std::{future::Future, sync::Weak};
+use std::{future::Future, sync::Weak, time::Duration};
 
 pub(crate) use erased::{Answer, ErasedStore, Question, Standing, within};
 pub use error::{StoreError, StoreErrorKind};
@@ -167,6 +167,12 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// Removes the tokens and sessions that expired before `before`. The caller has taken leeway and margin off.
     fn purge_expired(&self, before: Timestamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+
+    /// Within what time [`token_status`](Self::token_status) answers, with an error if need be, because the store itself sees to
+    /// that. With the default, none, whoever asks sets a limit of its own, which costs a timer for each request.
+    fn answers_within(&self) -> Option<Duration> {
+        None
+    }
 
     /// Whether what has expired is removed without [`purge_expired`](Self::purge_expired), as MongoDB's TTL indexes do. Then an
     /// [`Authority`](crate::Authority) leaves it to the store, and the store alone answers for what law 5 says of it: nothing goes

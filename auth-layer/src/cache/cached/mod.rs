@@ -86,30 +86,16 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         }
     }
 
-    fn cache_failed(&self, error: &CacheError) {
-        if self.breaker.trip() {
-            tracing::warn!(error = error as &dyn Error, "the shared cache failed; the store of record answers alone");
-        }
-    }
-}
-
-impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
-    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        if !self.breaker.allows() {
-            return self.store.token_status(id).await;
-        }
-        let miss = match self.cache.get(id).await {
-            Ok(CacheAnswer::Active(token)) if token.kind == TokenKind::Access => {
-                self.breaker.reset();
-                return Ok(TokenStatus::Active(token));
-            }
-            // Not written by a node of ours, and no tombstone would replace it.
-            Ok(CacheAnswer::Active(_)) => return self.store.token_status(id).await,
-            Ok(CacheAnswer::Dead) => {
-                self.breaker.reset();
-                return Ok(TokenStatus::Revoked);
-            }
+    /// Reads the store, where the cache's answer leaves no other way, and fills the cache where it had nothing.
+    async fn read(
+        &self,
+        id: TokenId,
+        answer: Result<CacheAnswer<C::Miss>, CacheError>,
+    ) -> Result<TokenStatus, StoreError> {
+        let miss = match answer {
             Ok(CacheAnswer::Miss(miss)) => miss,
+            // Not written by a node of ours, and no tombstone would replace it.
+            Ok(_) => return self.store.token_status(id).await,
             Err(error) => {
                 self.cache_failed(&error);
                 return self.store.token_status(id).await;
@@ -127,6 +113,32 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
             _ => self.breaker.reset(),
         }
         Ok(status)
+    }
+
+    fn cache_failed(&self, error: &CacheError) {
+        if self.breaker.trip() {
+            tracing::warn!(error = error as &dyn Error, "the shared cache failed; the store of record answers alone");
+        }
+    }
+}
+
+impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        if !self.breaker.allows() {
+            return self.store.token_status(id).await;
+        }
+        match self.cache.get(id).await {
+            Ok(CacheAnswer::Active(token)) if token.kind == TokenKind::Access => {
+                self.breaker.reset();
+                Ok(TokenStatus::Active(token))
+            }
+            Ok(CacheAnswer::Dead) => {
+                self.breaker.reset();
+                Ok(TokenStatus::Revoked)
+            }
+            // A box, so that the way of nearly all checks has no large future to carry.
+            other => Box::pin(self.read(id, other)).await,
+        }
     }
 
     async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
@@ -208,6 +220,11 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         self.store.purge_expired(before).await
+    }
+
+    /// The cache is asked, then the store, then the cache is filled.
+    fn answers_within(&self) -> Option<Duration> {
+        Some(self.cache.answers_within()?.saturating_mul(2).saturating_add(self.store.answers_within()?))
     }
 
     fn expires_by_itself(&self) -> bool {

@@ -225,6 +225,10 @@ impl StatusCache for RedisCache {
         self.options.active_ttl
     }
 
+    fn answers_within(&self) -> Option<Duration> {
+        Some(self.options.response_timeout)
+    }
+
     async fn ping(&self) -> Result<(), CacheError> {
         let line = self.slots.pick(0).ok_or_else(|| CacheError::new("no connection to Redis"))?;
         line.check().await.map_err(|error| {

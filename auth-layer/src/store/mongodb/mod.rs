@@ -167,7 +167,10 @@ async fn within<T: Send + 'static>(
 
 impl TokenStore for MongoStore {
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        self.records.token_status(id).await
+        match tokio::time::timeout(self.limit, self.records.token_status(id)).await {
+            Ok(answer) => answer,
+            Err(late) => Err(StoreError::unavailable("MongoDB did not answer in time", late)),
+        }
     }
 
     async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
@@ -261,6 +264,10 @@ impl TokenStore for MongoStore {
     }
 
     /// True: its TTL indexes do, [`MongoOptions::retention_margin`] after the expiry.
+    fn answers_within(&self) -> Option<Duration> {
+        Some(self.limit)
+    }
+
     fn expires_by_itself(&self) -> bool {
         true
     }
