@@ -16,21 +16,28 @@ use std::{env, time::Duration};
 
 use auth_layer::{Authority, Grant, UserId, authority::AuthorityBuilder, store::TokenStore};
 
+use tokio::runtime::Builder;
+
 use self::key::{AUDIENCE, ISSUER, Key};
 
 const PARTS: [&str; 5] = ["redis", "mongodb", "news", "cache", "growth"];
 
-#[tokio::main(worker_threads = 2)]
-async fn main() {
+fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let named: Vec<&str> = PARTS.into_iter().filter(|part| arguments.iter().any(|argument| argument == part)).collect();
     for part in if named.is_empty() { PARTS.to_vec() } else { named } {
+        let several = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         match part {
-            "redis" => each_time::redis().await,
-            "mongodb" => each_time::mongodb().await,
-            "news" => news::spread().await,
-            "cache" => scale::cache().await,
-            _ => scale::growth().await,
+            "redis" => {
+                several.block_on(each_time::redis(64, 600));
+                // On one thread: whether a task and its connection happen to share one would matter more than what is measured.
+                let one = Builder::new_current_thread().enable_all().build().expect("a runtime");
+                one.block_on(each_time::redis(1, 3_000));
+            }
+            "mongodb" => several.block_on(each_time::mongodb()),
+            "news" => several.block_on(news::spread()),
+            "cache" => several.block_on(scale::cache()),
+            _ => several.block_on(scale::growth()),
         }
     }
 }
