@@ -62,7 +62,7 @@ enum Token<C> {
 #[derive(Clone, Copy)]
 struct Place {
     key: Key,
-    ring: u64,
+    ring: u32,
     length: usize,
 }
 

@@ -81,7 +81,7 @@ struct Inner<C> {
 
 /// Keys, and how many rings there were before them: what was verified with others is verified again.
 struct Ring {
-    number: u64,
+    number: u32,
     keys: Keyring,
 }
 
@@ -120,7 +120,7 @@ impl<C: CustomClaims> Authority<C> {
 
     /// Replaces the keys from the next token on, issued or checked.
     pub fn set_keys(&self, keys: Keyring) {
-        self.inner.ring.rcu(move |old| Ring { number: old.number + 1, keys: keys.clone() });
+        self.inner.ring.rcu(move |old| Ring { number: old.number.wrapping_add(1), keys: keys.clone() });
     }
 
     /// The user's sessions that are neither revoked nor expired, the newest first.

@@ -54,7 +54,8 @@ pub(crate) struct Limits {
 
 /// Verified tokens. Times are [`Clock::monotonic`](crate::clock::Clock::monotonic).
 pub(crate) struct LocalCache<C> {
-    lease: Duration,
+    /// In nanoseconds; zero where nothing is believed without a look into the store.
+    lease: u64,
     secret: highway::Key,
     entries: Arc<Entries<C>>,
     /// What the lightest entry weighs, so that there are never more of them than the limit.
@@ -83,7 +84,7 @@ pub(crate) enum Known<C> {
 pub(crate) struct Finding<'a, C> {
     pub(crate) claims: &'a Claims<C>,
     /// The number of the key ring that the signature was checked with.
-    pub(crate) ring: u64,
+    pub(crate) ring: u32,
     /// When the check began.
     pub(crate) began: Duration,
     /// For how long from then the token is accepted at the most, whatever happens to its record.
@@ -92,14 +93,14 @@ pub(crate) struct Finding<'a, C> {
     pub(crate) length: usize,
 }
 
+/// Small, so that with its key it takes one line of the processor's caches.
 struct Entry<C> {
     claims: Claims<C>,
-    ring: u64,
-    weight: u64,
-    /// In nanoseconds, as everything here.
+    /// When the check began that found it alive, in nanoseconds, as everything here.
     checked_at: u64,
-    alive_until: u64,
     ends_at: u64,
+    ring: u32,
+    weight: u32,
 }
 
 impl<C> Clone for Entry<C> {
@@ -113,7 +114,7 @@ struct ByBytes;
 
 impl<C> Weighter<Key, Entry<C>> for ByBytes {
     fn weight(&self, _: &Key, entry: &Entry<C>) -> u64 {
-        entry.weight
+        entry.weight.into()
     }
 }
 
@@ -135,7 +136,7 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
             quick_cache::sync::DefaultLifecycle::default(),
         );
         Some(Self {
-            lease,
+            lease: u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX),
             secret: highway::Key(secret),
             entries: Arc::new(entries),
             lightest,
@@ -151,11 +152,11 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
     }
 
     /// What is known of a token, by the keys of this ring.
-    pub(crate) fn get(&self, key: Key, ring: u64, now: Duration) -> Known<C> {
+    pub(crate) fn get(&self, key: Key, ring: u32, now: Duration) -> Known<C> {
         let now = nanos(now);
         match self.entries.get(&key) {
             Some(entry) if entry.ring == ring && now < entry.ends_at => {
-                if now < entry.alive_until && !self.revoked.covers(&entry) {
+                if now < entry.checked_at.saturating_add(self.lease) && !self.revoked.covers(&entry) {
                     Known::Good(entry.claims)
                 } else {
                     Known::Genuine(entry.claims)
@@ -171,7 +172,7 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
 
     /// Keeps what a check found out. Of a token that was known already that is news only where there is a lease.
     pub(crate) fn insert(&self, key: Key, finding: &Finding<'_, C>, was_known: bool) {
-        if was_known && self.lease.is_zero() {
+        if was_known && self.lease == 0 {
             return;
         }
         let Finding { claims, ring, began, remaining, length } = *finding;
@@ -182,10 +183,9 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
             Entry {
                 claims: claims.clone(),
                 ring,
-                weight: bytes.max(self.lightest) as u64,
                 checked_at: nanos(began),
-                alive_until: nanos(began.saturating_add(self.lease.min(remaining))),
                 ends_at: nanos(began.saturating_add(remaining)),
+                weight: u32::try_from(bytes.max(self.lightest)).unwrap_or(u32::MAX),
             },
         );
         if !was_known {
@@ -200,8 +200,8 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
 
     /// Ends the trust in every token that this is the id of, or of its session or its user.
     pub(crate) fn revoke(&self, id: Uuid, now: Duration) {
-        if !self.lease.is_zero() {
-            self.revoked.add(id, nanos(now), nanos(self.lease));
+        if self.lease > 0 {
+            self.revoked.add(id, nanos(now), self.lease);
         }
     }
 

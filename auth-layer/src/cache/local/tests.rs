@@ -8,7 +8,7 @@ use crate::{
 const LEASE: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_hours(1);
 const ROOMY: Limits = Limits { entries: 1_000, bytes: 1 << 20 };
-const RING: u64 = 7;
+const RING: u32 = 7;
 
 fn cache(lease: Duration) -> LocalCache<NoCustomClaims> {
     LocalCache::new(lease, ROOMY).unwrap()
