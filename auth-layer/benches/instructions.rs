@@ -49,7 +49,7 @@ fn count(choice: &str) -> u64 {
         .expect("valgrind runs");
     let said = String::from_utf8_lossy(&output.stderr);
     let collected = said.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim());
-    let count = collected.and_then(|count| count.parse().ok());
+    let count = collected.and_then(|count| count.parse().ok()).filter(|count| *count > 0);
     count.unwrap_or_else(|| panic!("valgrind has counted nothing of {choice}:\n{said}"))
 }
 
