@@ -22,6 +22,7 @@ use axum::{
 use deadpool_redis::{Pool, Runtime, redis::AsyncCommands};
 use jsonwebtoken::{DecodingKey, Validation};
 use tokio::net::TcpListener;
+use tower::util::MapRequestLayer;
 
 use crate::peers::{
     self,
@@ -32,6 +33,9 @@ use crate::peers::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Bare,
+    /// The router with a layer that puts a number into the request's extensions and passes it on: the least that a layer can do that
+    /// tells a handler something.
+    Floor,
     /// This crate with a lease of one second.
     Lease,
     /// This crate with no lease: Redis is asked on each request.
@@ -48,6 +52,7 @@ impl Way {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Bare => "bare router".into(),
+            Self::Floor => "a layer that only adds an extension".into(),
             Self::Lease => "auth-layer, lease 1 s".into(),
             Self::Redis => "auth-layer, Redis each time".into(),
             Self::ByHand => "jsonwebtoken by hand".into(),
@@ -81,6 +86,10 @@ async fn app(way: Way, key: &Key, redis: &str) -> (Router, String) {
     };
     let app = match way {
         Way::Bare => peers::bare(),
+        Way::Floor => peers::bare().layer(MapRequestLayer::new(|mut request: Request| {
+            request.extensions_mut().insert(Arc::new(0_u64));
+            request
+        })),
         Way::Lease | Way::Redis | Way::Flooded(..) => peers::layered(&authority),
         Way::ByHand => peers::hand_written(key),
         Way::ByHandAndRedis => {
