@@ -77,8 +77,8 @@ where
     results
 }
 
-/// How often a sign-in is tried that a sweep may disturb.
-const TRIES: usize = 5;
+/// How often a sign-in is tried that a sweep may disturb: sweeps of many races at once may disturb many tries in a row.
+const TRIES: usize = 100;
 
 /// Runs the race `round` many times over, each with its number.
 pub(super) async fn rounds<F: Future<Output = ()> + Send + 'static>(round: impl Fn(usize) -> F) {
