@@ -55,7 +55,7 @@ async fn a_body_that_does_not_come_is_the_client_s_fault() {
 async fn a_body_that_comes_late_leaves_the_service_its_time() {
     let demo = fixture();
     let late = futures_util::stream::once(async {
-        tokio::time::sleep(Duration::from_millis(2_800)).await;
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
         Ok::<_, Infallible>(json!({ "username": "nobody", "password": PASSWORD }).to_string())
     });
     let request = Request::post("/auth/login").header(header::CONTENT_TYPE, "application/json");
