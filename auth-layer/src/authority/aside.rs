@@ -3,49 +3,140 @@
 //! A signature costs several times what the rest of a request does, and in a flood most of them are wrong. Checked where
 //! requests are served, they would take the good ones' time. So they are checked on threads of their own, half as many as there are
 //! processors, in the order in which they came: what is left of the machine serves the tokens that are known.
+//!
+//! Few may wait for that at a time. Where more come than these threads get done, the rest are checked where they are: it is the senders
+//! of the flood who then wait, no token is left unanswered for want of time, and what waits takes little memory.
 
-use std::{num::NonZero, sync::Arc, thread::available_parallelism};
+use std::{
+    collections::VecDeque,
+    num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::available_parallelism,
+};
 
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::store::StoreError;
 
+/// How much may wait for each thread: some ten milliseconds of work.
+const QUEUE: usize = 256;
+
 /// Runs work on a few threads besides those that serve.
-#[derive(Debug)]
-pub(super) struct Aside(Arc<Semaphore>);
+pub(super) struct Aside {
+    threads: usize,
+    queue: Arc<Mutex<Queue>>,
+}
+
+/// Whenever it is not locked, there is either no work or a thread that will come to it.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Box<dyn FnOnce() + Send>>,
+    threads: usize,
+}
 
 impl Aside {
     pub(super) fn new() -> Self {
         let processors = available_parallelism().map_or(1, NonZero::get);
-        Self(Arc::new(Semaphore::new((processors / 2).max(1))))
+        Self { threads: (processors / 2).max(1), queue: Arc::default() }
     }
 
-    /// Waits for its turn, then runs `work`. Fails where the runtime shuts down.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let unavailable = |error| StoreError::unavailable("a signature could not be checked", error);
-        let place = Arc::clone(&self.0).acquire_owned().await.map_err(|closed| unavailable(closed.to_string()))?;
-        // The place goes along: work that nobody waits for any more still takes a thread.
-        let work = move || {
-            let _place = place;
-            work()
-        };
-        spawn_blocking(work).await.map_err(|error| unavailable(error.to_string()))
+    /// Has `work` done. Where too much waits already it is given back.
+    pub(super) fn run<T, W>(&self, work: W) -> Result<Outcome<T>, W>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
+        let Ok(runtime) = Handle::try_current() else { return Err(work) };
+        let mut queue = locked(&self.queue);
+        if queue.waiting.len() >= QUEUE * self.threads {
+            return Err(work);
+        }
+        let (sender, result) = oneshot::channel();
+        // Nobody may wait for it any more.
+        queue.waiting.push_back(Box::new(move || drop(sender.send(work()))));
+        let thread = (queue.threads < self.threads).then(|| {
+            queue.threads += 1;
+            Thread { queue: Arc::clone(&self.queue), ended: false }
+        });
+        // Not under the lock: a runtime that shuts down drops what it is given at once, and the thread's drop takes the lock.
+        drop(queue);
+        if let Some(thread) = thread {
+            runtime.spawn_blocking(move || thread.work());
+        }
+        Ok(Outcome(result))
+    }
+}
+
+/// What comes of some work.
+pub(super) struct Outcome<T>(oneshot::Receiver<T>);
+
+impl<T> Outcome<T> {
+    /// Waits for it. Fails where the runtime shuts down before.
+    pub(super) async fn told(self) -> Result<T, StoreError> {
+        self.0.await.map_err(|cut| StoreError::unavailable("a signature could not be checked", cut))
+    }
+}
+
+fn locked(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One that works until nothing waits.
+struct Thread {
+    queue: Arc<Mutex<Queue>>,
+    ended: bool,
+}
+
+impl Thread {
+    fn work(mut self) {
+        loop {
+            let mut queue = locked(&self.queue);
+            let Some(work) = queue.waiting.pop_front() else {
+                queue.threads -= 1;
+                self.ended = true;
+                return;
+            };
+            drop(queue);
+            // Told to whoever waits for this by the loss of the sender, and to nobody else.
+            let _ = catch_unwind(AssertUnwindSafe(work));
+        }
+    }
+}
+
+impl Drop for Thread {
+    /// One that never came to work, since its runtime shut down, takes what waited for it along.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let mut queue = locked(&self.queue);
+        queue.threads -= 1;
+        if queue.threads == 0 {
+            let stranded = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            drop(stranded);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::atomic::{AtomicUsize, Ordering},
+        sync::{
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
         thread,
     };
 
     use futures_util::future::join_all;
 
     use super::*;
+
+    fn threads() -> usize {
+        (available_parallelism().map_or(1, NonZero::get) / 2).max(1)
+    }
 
     #[tokio::test]
     async fn work_is_done_on_other_threads_and_on_no_more_than_half_the_processors() {
@@ -61,10 +152,61 @@ mod tests {
                 thread::current().id()
             }
         };
-        for thread in join_all((0..200).map(|_| aside.run(work()))).await {
+        for thread in join_all((0..200).map(|_| aside.run(work()).ok().unwrap().told())).await {
             assert_ne!(thread.unwrap(), serving);
         }
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        assert!(most.load(Ordering::SeqCst) <= (processors / 2).max(1));
+        assert!(most.load(Ordering::SeqCst) <= threads());
+    }
+
+    #[tokio::test]
+    async fn so_much_may_wait_and_the_rest_is_given_back() {
+        let aside = Aside::new();
+        let (begun, begins) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let held = || {
+            let (begun, released) = (begun.clone(), Arc::clone(&released));
+            move || {
+                begun.send(()).unwrap();
+                // Ends when the test says so.
+                let _ = released.lock().unwrap().recv();
+            }
+        };
+        let mut answers: Vec<_> = (0..threads()).map(|_| aside.run(held()).ok().unwrap()).collect();
+        begins.iter().take(threads()).for_each(drop);
+        while let Ok(answer) = aside.run(|| ()) {
+            answers.push(answer);
+        }
+        assert_eq!(answers.len(), threads() * (1 + QUEUE));
+        drop(release);
+        for answer in answers {
+            answer.told().await.unwrap();
+        }
+        assert!(aside.run(|| ()).is_ok(), "there is room again");
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_cuts_only_itself_short() {
+        let aside = Aside::new();
+        let (bad, good) = (aside.run(|| std::panic::resume_unwind(Box::new(()))), aside.run(|| 5));
+        let bad: Result<(), _> = bad.ok().unwrap().told().await;
+        assert!(bad.is_err());
+        assert_eq!(good.ok().unwrap().told().await.unwrap(), 5);
+    }
+
+    #[test]
+    fn a_runtime_that_has_shut_down_leaves_nobody_hanging_and_the_next_one_its_threads() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (aside, ended) = (Aside::new(), runtime().handle().clone());
+        let stranded: Vec<_> = {
+            let _ended = ended.enter();
+            (0..10).map(|_| aside.run(|| ()).ok().unwrap()).collect()
+        };
+        runtime().block_on(async {
+            for outcome in stranded {
+                assert!(outcome.told().await.is_err());
+            }
+            assert_eq!(aside.run(|| 5).ok().unwrap().told().await.unwrap(), 5);
+        });
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Authority, CheckOrder, error::AuthError};
+use super::{Authority, CheckOrder, aside::Outcome, error::AuthError};
 use crate::{
     cache::local::{Finding, Key, Known},
     claims::{Claims, CustomClaims},
@@ -141,10 +141,15 @@ impl<C: CustomClaims> Authority<C> {
         if !signature_first {
             return Check::Pending(self.ask(id, Token::Unverified(unverified), says, place, began));
         }
+        let checker = self.clone();
+        let mut verify = move || checker.verify_noting(unverified, began);
         if inner.forged_signatures.is_empty(began) {
-            return Check::Pending(self.check_aside(id, unverified, says, place, began));
+            match inner.aside.run(verify) {
+                Ok(verified) => return Check::Pending(self.ask_after(verified, id, says, place, began)),
+                Err(given_back) => verify = given_back,
+            }
         }
-        match self.verify_noting(unverified, began) {
+        match verify() {
             Ok(claims) => Check::Pending(self.ask(id, Token::Verified(claims), says, place, began)),
             Err(fault) => Check::Done(Err(fault.into())),
         }
@@ -168,11 +173,11 @@ impl<C: CustomClaims> Authority<C> {
         Pending(Waiting::Store { answer, asking: Some(Asking { authority: self.clone(), token, says, place, began }) })
     }
 
-    /// The same for a token whose signature comes first and may well be wrong.
-    fn check_aside(
+    /// The same for a token whose signature is being checked.
+    fn ask_after(
         &self,
+        verified: Outcome<Result<Claims<C>, TokenFault>>,
         id: TokenId,
-        token: Unverified,
         says: ActiveToken,
         place: Option<Place>,
         began: Duration,
@@ -180,9 +185,7 @@ impl<C: CustomClaims> Authority<C> {
         let authority = self.clone();
         let deadline = self.inner.settings.deadline;
         let check = async move {
-            let checker = authority.clone();
-            let verified = authority.inner.aside.run(move || checker.verify_noting(token, began)).await;
-            let claims = verified.map_err(AuthError::Unavailable)??;
+            let claims = verified.told().await.map_err(AuthError::Unavailable)??;
             authority.ask(id, Token::Verified(claims), says, place, began).await
         };
         Pending(Waiting::Aside(Box::pin(async move {
