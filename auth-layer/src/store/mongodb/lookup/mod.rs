@@ -243,7 +243,8 @@ impl<R: RoundTrip> Drop for Slot<R> {
         let mut queue = self.station.queue();
         queue.out -= 1;
         queue.boarding -= usize::from(self.boarding);
-        if self.returned || thread::panicking() {
+        // One that was dropped before it began was never polled, or its runtime shuts down: it did not panic, whoever else does.
+        if self.returned || (thread::panicking() && !self.boarding) {
             drop(queue);
             self.station.depart();
         } else if queue.out == 0 {

@@ -1,4 +1,7 @@
-use std::pin::Pin;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+};
 
 use bson::{Document, deserialize_from_document, doc};
 use futures_util::{FutureExt, future::join_all};
@@ -323,6 +326,24 @@ fn a_runtime_that_shuts_down_leaves_nobody_hanging() {
         fixture.next().await.revoked();
         assert!(is_revoked(&call.await));
     });
+}
+
+/// Its tasks are dropped while its thread panics, and have not panicked themselves.
+#[test]
+fn nor_does_one_that_shuts_down_in_a_panic() {
+    let ending = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (fixture, out) = ending.block_on(Fixture::busy());
+    let waiting: Vec<_> = (0..FULL * 3).map(|_| fixture.call(TokenId::generate())).collect();
+    let unwound = catch_unwind(AssertUnwindSafe(move || {
+        let _ending = ending;
+        resume_unwind(Box::new("the test of a caller failed"))
+    }));
+    assert!(unwound.is_err());
+    for call in out.into_iter().map(|(call, _)| call).chain(waiting) {
+        let answer = call.now_or_never().expect("whoever waited was told");
+        assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    assert_eq!((fixture.waiting(), fixture.out()), (0, 0));
 }
 
 /// A server on which each token is revoked from some moment on, and whose answers come late.
