@@ -127,10 +127,12 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
         }
         let (words, _) = secret.as_chunks();
         let secret = std::array::from_fn(|word| u64::from_ne_bytes(words[word]));
-        let lightest = limits.bytes.div_ceil(limits.entries).max(OVERHEAD);
+        // So that what the lightest entry weighs fits into its place.
+        let bytes = limits.bytes.min(limits.entries.saturating_mul(u32::MAX as usize));
+        let lightest = bytes.div_ceil(limits.entries).max(OVERHEAD);
         let entries = Cache::with(
-            limits.bytes / lightest,
-            limits.bytes as u64,
+            bytes / lightest,
+            bytes as u64,
             ByBytes,
             foldhash::fast::RandomState::default(),
             quick_cache::sync::DefaultLifecycle::default(),
@@ -229,9 +231,9 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
 /// What was revoked within the last lease, and when. Older entries need no reminder: they are past their lease.
 #[derive(Default)]
 struct RecentlyRevoked {
-    /// How many there are, so that a check need not take the lock while there are none.
+    /// How many there are, so that a check need not take the lock while there were never any.
     count: AtomicUsize,
-    /// When everything was; zero for never.
+    /// What was checked until then is not believed: everything was revoked then, or reminders of it are gone. Zero for never.
     all_at: AtomicU64,
     notes: RwLock<Notes>,
 }
@@ -246,6 +248,8 @@ struct Notes {
 impl RecentlyRevoked {
     fn add(&self, id: Uuid, now: u64, lease: u64) {
         let mut notes = self.notes.write().unwrap_or_else(PoisonError::into_inner);
+        // A check may have read the clock long ago, if its thread was put aside since: by its time the lease still runs.
+        self.add_all(now.saturating_sub(lease));
         while let Some((at, old)) = notes.order.front().copied()
             && now.saturating_sub(at) > lease
         {
@@ -267,9 +271,11 @@ impl RecentlyRevoked {
     }
 
     fn covers<C>(&self, entry: &Entry<C>) -> bool {
-        if entry.checked_at <= self.all_at.load(Ordering::Acquire) {
-            return true;
-        }
+        // In this order: whoever removes a reminder has said before that nothing of its time is to be believed.
+        self.notes_cover(entry) || entry.checked_at <= self.all_at.load(Ordering::Acquire)
+    }
+
+    fn notes_cover<C>(&self, entry: &Entry<C>) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
         }

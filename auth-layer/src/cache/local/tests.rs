@@ -126,6 +126,17 @@ fn a_revocation_is_remembered_for_as_long_as_an_older_entry_could_be_believed() 
     assert_eq!(cache.revoked.notes.read().unwrap().order.len(), 1);
 }
 
+/// Between its look at the clock and its look here a check's thread may be put aside for any time.
+#[test]
+fn a_check_that_has_read_the_clock_long_ago_believes_nothing_whose_reminder_is_gone() {
+    let claims = claims();
+    let cache = cache(LEASE);
+    found(&cache, "token", &claims, at(100), LONG);
+    cache.revoke(claims.jti.into(), at(110));
+    cache.revoke(Uuid::now_v7(), at(1_111));
+    assert!(is_genuine(&cache, "token", at(1_099)), "by its time the lease still runs");
+}
+
 #[test]
 fn what_is_revoked_again_is_remembered_from_the_last_time() {
     let claims = claims();
