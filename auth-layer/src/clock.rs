@@ -25,6 +25,9 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// The operating system's clock.
+///
+/// Elsewhere than on Linux its [`monotonic`](Clock::monotonic) is [`Instant`](std::time::Instant), which may stand still while the machine
+/// sleeps: a lease then lasts longer by that sleep.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     #[cfg(not(target_os = "linux"))]

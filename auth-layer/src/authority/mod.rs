@@ -130,6 +130,10 @@ impl<C: CustomClaims> Authority<C> {
 
     /// The session of this id, alive or revoked; `None` where there is none or it has expired. Whether it is good is not decided
     /// here: this tells whose it is, for instance for a revocation that is tried once more.
+    ///
+    /// # Errors
+    ///
+    /// Where the store of record cannot be asked.
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         let now = self.now();
         // No token has this id: what matters is the session beside it.

@@ -125,6 +125,11 @@ impl<C: CustomClaims> Authority<C> {
     ///
     /// [`SignInError::Fenced`] where the session is revoked or over.
     pub async fn issue_single_use(&self, claims: &Claims<C>) -> Result<IssuedToken, SignInError> {
+        let issue = async { Ok(self.issue_single_use_within(claims).await) };
+        self.bounded(issue).await.map_err(SignInError::Unavailable)?
+    }
+
+    async fn issue_single_use_within(&self, claims: &Claims<C>) -> Result<IssuedToken, SignInError> {
         let now = self.now();
         let issued_at = whole_seconds(now);
         let record = TokenRecord {
@@ -141,7 +146,7 @@ impl<C: CustomClaims> Authority<C> {
         let token = sign(keys.signing(), &Content { custom: &custom_text(&claims.custom)?, ..content })?;
         let expires_in = seconds_between(now, record.expires_at);
         let record = TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.clone()), ..record };
-        match self.bounded(self.inner.store.record_token(record)).await {
+        match self.inner.store.record_token(record).await {
             Ok(Admission::Admitted) => {
                 self.sweep_when_due();
                 Ok(IssuedToken { token, expires_in, scope: claims.scope.clone() })
@@ -162,7 +167,7 @@ impl<C: CustomClaims> Authority<C> {
         if end <= claims.exp {
             return Ok(whole_seconds(end));
         }
-        let presented = self.bounded(self.inner.store.presented(claims.sid, claims.jti, now)).await;
+        let presented = self.inner.store.presented(claims.sid, claims.jti, now).await;
         match presented.map_err(SignInError::Unavailable)? {
             Some((session, _)) if !session.revoked && session.ends_at > now => {
                 Ok(whole_seconds(end.min(session.ends_at)))

@@ -27,8 +27,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// A token that has been read and that nobody vouches for yet: it may say anything.
-#[derive(Debug)]
+/// A token that has been read and that nobody vouches for yet: it may say anything. It has no `Debug`, since it is the whole token.
 pub(crate) struct Unverified {
     pub(crate) claims: RegisteredClaims,
     custom: Map<String, Value>,
