@@ -27,8 +27,8 @@ impl<C: CustomClaims> Authority<C> {
     /// The token is retired by that. Presented again inside [the grace
     /// window](super::AuthorityBuilder::refresh_grace), while the new refresh token has not been presented, it gets the same
     /// pair once more, byte for byte and on any node. Presented again otherwise it has been stolen, or its owner's answer
-    /// has: the whole session is revoked, access tokens included. The window closes on what was handed out: where this call
-    /// failed, or its future was dropped, the token gets its pair later as well, however long a store was away.
+    /// has: the whole session is revoked, access tokens included. The window begins when the pair is first handed out: where this
+    /// call failed, or its future was dropped, the token gets its pair later as well, however long a store was away.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl<C: CustomClaims> Authority<C> {
             let (store, deadline) = (Arc::clone(&self.inner.store), self.inner.settings.deadline);
             let (id, current) = (session.session_id, session.current.refresh_id);
             let note = async move {
-                if let Err(error) = within(deadline, store.note_delivered(id, current)).await {
+                if let Err(error) = within(deadline, store.note_delivered(id, current, now)).await {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
                         session_id = %id,
@@ -168,9 +168,13 @@ impl<C: CustomClaims> Authority<C> {
         // To its end, with what is said of it: whoever presented the token may go away at once.
         let punished = self.to_the_end(move |store| async move {
             let punished = store.punish(id, current, since).await;
-            // An error may come after the record was made, and then nobody judges it a second time.
-            if !matches!(punished, Ok(None)) {
-                reuse.report();
+            match punished {
+                Ok(None) => {}
+                Ok(Some(_)) => reuse.report("a retired refresh token was presented: its session has ended"),
+                // The record may have been made all the same, and then nobody judges it a second time.
+                Err(_) => {
+                    reuse.report("a retired refresh token was presented: whether its session has ended is not known");
+                }
             }
             punished
         });
@@ -194,14 +198,15 @@ struct Reuse {
 }
 
 impl Reuse {
-    fn report(&self) {
+    /// Once at least: a reuse that could not be recorded is told of again when the token comes again.
+    fn report(&self, outcome: &str) {
         tracing::warn!(
             target: "auth_layer::security",
             event = "refresh_token_reuse",
             session_id = %self.session,
             user_id = %self.user,
             client_id = self.client,
-            "a retired refresh token was presented: its session ends"
+            "{outcome}"
         );
         #[cfg(feature = "metrics")]
         metrics::counter!("auth_refresh_reuse_total").increment(1);

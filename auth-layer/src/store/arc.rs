@@ -49,8 +49,8 @@ impl<S: TokenStore> TokenStore for Arc<S> {
         S::confirm(self, session, current).await
     }
 
-    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
-        S::note_delivered(self, session, current).await
+    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        S::note_delivered(self, session, current, now).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {

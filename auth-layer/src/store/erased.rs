@@ -47,7 +47,7 @@ pub(crate) trait ErasedStore: Send + Sync {
     ) -> Answer<'_, Option<(Session, TokenStatus)>>;
     fn rotate(&self, rotation: Rotation) -> Answer<'_, Rotated>;
     fn confirm(&self, session: SessionId, current: TokenId) -> Answer<'_, Rotated>;
-    fn note_delivered(&self, session: SessionId, current: TokenId) -> Answer<'_, ()>;
+    fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Answer<'_, ()>;
     fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission>;
     fn revoke_token(&self, id: TokenId, since: Timestamp) -> Answer<'_, Revoked>;
     fn revoke_session(&self, session: SessionId, since: Timestamp) -> Answer<'_, Revoked>;
@@ -103,8 +103,8 @@ impl<S: TokenStore> ErasedStore for S {
         Box::pin(TokenStore::confirm(self, session, current))
     }
 
-    fn note_delivered(&self, session: SessionId, current: TokenId) -> Answer<'_, ()> {
-        Box::pin(TokenStore::note_delivered(self, session, current))
+    fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Answer<'_, ()> {
+        Box::pin(TokenStore::note_delivered(self, session, current, now))
     }
 
     fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission> {

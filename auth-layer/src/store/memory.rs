@@ -131,9 +131,9 @@ impl TokenStore for MemoryStore {
         Ok(if stands { Rotated::Committed } else { Rotated::Lost })
     }
 
-    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
+    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
         if let Some(session) = self.state().sessions.get_mut(&session) {
-            session.note_delivered(current);
+            session.note_delivered(current, now);
         }
         Ok(())
     }

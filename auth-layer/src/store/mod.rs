@@ -94,8 +94,9 @@ pub trait TokenStore: Send + Sync + 'static {
     fn confirm(&self, session: SessionId, current: TokenId)
     -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
-    /// Notes that the pair whose refresh token is `current` was handed out, where that is the session's current pair and replaced
-    /// another: [`Retired::delivered`] is true from then on. Otherwise changes nothing; in no case anything else.
+    /// Notes that the pair whose refresh token is `current` was handed out, where that is the session's current pair, replaced
+    /// another, and nothing is noted of it yet: [`Retired::delivered`] is true from then on, and [`Retired::at`] is `now`, by the
+    /// clock that [`rotate`](Self::rotate) went by. Otherwise changes nothing; in no case anything else.
     ///
     /// It is called once the answer of a [`rotate`](Self::rotate) or a [`confirm`](Self::confirm) is decided, and nobody waits for
     /// it. So it may be done cheaply: it need not survive the crash of anything, since a note that is lost only means that the
@@ -105,6 +106,7 @@ pub trait TokenStore: Send + Sync + 'static {
         &self,
         session: SessionId,
         current: TokenId,
+        now: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records one more token of a session (a single-use token), if the session is there and not revoked.

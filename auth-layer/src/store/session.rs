@@ -77,7 +77,7 @@ impl fmt::Debug for Pair {
 pub struct Retired {
     /// Its `jti`.
     pub refresh_id: TokenId,
-    /// When it was retired.
+    /// When it was retired; once its pair is known to have been handed out, when that first was.
     pub at: Timestamp,
     /// Whether the pair that replaced it is known to have been handed out. A rotation leaves this false; it becomes true by
     /// [`note_delivered`](super::TokenStore::note_delivered).
@@ -88,8 +88,8 @@ impl Retired {
     /// Whether it is answered once more. Where there is no window it never is, whatever the clocks say: `now` may have been read
     /// before the rotation that retired it, or a clock may have been turned back.
     ///
-    /// The window is for answers that were lost on their way. Where none was given, its caller was told of a failure or of
-    /// nothing, and may need longer than the window to come back: a failover alone may take longer.
+    /// The window is for answers that were lost on their way, and begins with the first of them. Where none was given, its caller was
+    /// told of a failure or of nothing, and may need longer than the window to come back: a failover alone may take longer.
     fn repeats(&self, grace: Duration, now: Timestamp) -> bool {
         !grace.is_zero() && (!self.delivered || now < later(self.at, grace))
     }
@@ -130,9 +130,12 @@ impl Session {
 
     /// Notes that the pair with this refresh token was handed out. False where that is not the current pair, replaced none, or is
     /// noted already.
-    pub(crate) fn note_delivered(&mut self, refresh: TokenId) -> bool {
+    pub(crate) fn note_delivered(&mut self, refresh: TokenId, now: Timestamp) -> bool {
         match &mut self.previous {
-            Some(previous) if self.current.refresh_id == refresh => !std::mem::replace(&mut previous.delivered, true),
+            Some(previous) if self.current.refresh_id == refresh && !previous.delivered => {
+                *previous = Retired { delivered: true, at: now.max(previous.at), ..*previous };
+                true
+            }
             _ => false,
         }
     }
@@ -193,6 +196,20 @@ mod tests {
             assert_eq!(session.judge(retired, Duration::ZERO, now), Verdict::Reuse, "at {now}");
         }
         assert_eq!(session.judge(retired, SECOND, earlier(now(), SECOND)), Verdict::Repeat);
+    }
+
+    /// After an outage that was longer than the window, two retries at once are no more than one.
+    #[test]
+    fn the_window_begins_with_the_first_answer() {
+        let mut session = session();
+        let Retired { refresh_id: retired, at, .. } = session.previous.unwrap();
+        session.previous = session.previous.map(|previous| Retired { delivered: false, ..previous });
+        let answered = later(at, 90 * SECOND);
+        assert!(session.note_delivered(session.current.refresh_id, answered));
+        assert_eq!(session.judge(retired, 2 * SECOND, later(answered, SECOND)), Verdict::Repeat);
+        assert_eq!(session.judge(retired, 2 * SECOND, later(answered, 2 * SECOND)), Verdict::Reuse);
+        assert!(!session.note_delivered(session.current.refresh_id, later(answered, SECOND)), "once");
+        assert_eq!(session.previous.unwrap().at, answered);
     }
 
     #[test]

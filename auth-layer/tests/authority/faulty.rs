@@ -88,8 +88,8 @@ impl TokenStore for Faulty {
         self.answer(done).await
     }
 
-    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
-        self.store.note_delivered(session, current).await
+    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        self.store.note_delivered(session, current, now).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {

@@ -94,8 +94,8 @@ impl TokenStore for Watched {
         self.reading()?.confirm(session, current).await
     }
 
-    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
-        self.writing()?.note_delivered(session, current).await
+    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        self.writing()?.note_delivered(session, current, now).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {

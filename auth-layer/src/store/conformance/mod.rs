@@ -52,6 +52,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     refresh::the_current_pair_is_confirmed(&**store).await;
     refresh::a_confirmation_disturbs_no_rotation(store).await;
     refresh::a_delivery_is_noted_of_the_current_pair(&**store).await;
+    refresh::the_window_begins_with_the_first_answer(&**store).await;
     refresh::a_late_note_is_not_of_the_next_pair(store).await;
     refresh::revoked_sessions_do_not_rotate(&**store).await;
     refresh::revoking_finds_every_refresh(store).await;

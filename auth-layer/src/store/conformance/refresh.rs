@@ -154,7 +154,7 @@ async fn confirm_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
 pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore) {
     let mut login = Login::opened(store, UserId::generate()).await;
     let stranger = Login::new(login.session.user_id, now());
-    let note = async |login: &Login, refresh| answer(store.note_delivered(login.id(), refresh).await);
+    let note = async |login: &Login, refresh| answer(store.note_delivered(login.id(), refresh, now()).await);
     note(&login, login.refresh()).await;
     assert_eq!(held(store, &login).await, login.session, "the first pair replaced none");
     note(&stranger, stranger.refresh()).await;
@@ -183,6 +183,18 @@ pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore) {
     assert_eq!(held(store, &login).await, revoked, "a revoked session after a note");
 }
 
+/// The grace window begins when a pair is first noted as handed out, not with the rotation: what took so long was no answer.
+pub async fn the_window_begins_with_the_first_answer(store: &impl TokenStore) {
+    let mut login = Login::opened(store, UserId::generate()).await;
+    let (parent, rotated) = (login.refresh(), now());
+    login.rotate(store, rotated).await;
+    let answered = later(rotated, 2 * MINUTE);
+    answer(store.note_delivered(login.id(), login.refresh(), answered).await);
+    let (session, _) = answer(store.presented(login.id(), parent, answered).await).expect("the session is there");
+    assert_eq!(session.judge(parent, MINUTE, answered), Verdict::Repeat, "just after the first answer");
+    assert_eq!(session.judge(parent, MINUTE, later(answered, 2 * MINUTE)), Verdict::Reuse, "long after it");
+}
+
 /// A note that comes late, beside the rotation that replaces its pair, does not come to stand for the pair that follows.
 pub async fn a_late_note_is_not_of_the_next_pair<S: TokenStore>(store: &Arc<S>) {
     rounds(|round| note_beside_a_rotation(Arc::clone(store), round)).await;
@@ -196,7 +208,7 @@ async fn note_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
     let mut tasks: [Task<Option<Rotated>>; 2] = [
         Box::pin(async move { Some(answer(rotator.rotate(rotation).await)) }),
         Box::pin(async move {
-            answer(noter.note_delivered(session, current).await);
+            answer(noter.note_delivered(session, current, now()).await);
             None
         }),
     ];

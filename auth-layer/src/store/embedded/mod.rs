@@ -1,7 +1,7 @@
 //! Tokens in one file of this process's own, with no server: an [`EmbeddedStore`].
 //!
 //! - **Durable.** An operation that was acknowledged is on the disk: neither `kill -9` nor a loss of power takes it back, as far
-//!   as the disk keeps what it has confirmed.
+//!   as the disk keeps what it has confirmed. [`note_delivered`](TokenStore::note_delivered) alone waits for no disk.
 //! - **One process.** The file is locked while it is open; whoever else opens it gets [`OpenError::InUse`].
 //! - **Writes** are queued for one thread, which commits them in groups. Each operation is decided and done in one transaction,
 //!   so the laws hold by themselves: operations happen one after the other.
@@ -11,7 +11,8 @@
 //! - **Failures** of the disk fail the operations that meet them, with [`StoreErrorKind::Unavailable`]; nothing of them is
 //!   acknowledged. The file is then opened again, and again whenever it is used, until it serves. With a full disk it can still be
 //!   read.
-//! - **Dropping** the store works through what is queued, which may take some milliseconds, and frees the file.
+//! - **Dropping** the store works through what is queued, which may take some milliseconds, and frees the file. An
+//!   [`Authority`](crate::Authority) that is dropped frees it when what it does in the background has ended: a note, or a purge.
 //!
 //! [`StoreErrorKind::Unavailable`]: super::StoreErrorKind::Unavailable
 
@@ -151,8 +152,8 @@ impl TokenStore for EmbeddedStore {
         })
     }
 
-    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
-        self.writer.run_lightly(move |tables| tables.note_delivered(session, current)).await
+    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.run_lightly(move |tables| tables.note_delivered(session, current, now)).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {

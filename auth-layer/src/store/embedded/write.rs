@@ -52,9 +52,9 @@ impl Tables<'_> {
         Ok(Rotated::Committed)
     }
 
-    pub(super) fn note_delivered(&mut self, id: SessionId, current: TokenId) -> Result<(), Fault> {
+    pub(super) fn note_delivered(&mut self, id: SessionId, current: TokenId, now: Timestamp) -> Result<(), Fault> {
         if let Some(mut held) = session(&self.sessions, id)?
-            && held.session.note_delivered(current)
+            && held.session.note_delivered(current, now)
         {
             self.sessions.insert(id.as_bytes(), held.encode().as_slice())?;
         }

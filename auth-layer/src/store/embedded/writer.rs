@@ -104,7 +104,7 @@ fn gone() -> StoreError {
 pub(super) enum Weight {
     /// That it is on the disk.
     Durable,
-    /// That it is seen from then on, until the process ends.
+    /// That it is seen from then on, until the process ends or the file has to be opened again.
     Light,
 }
 

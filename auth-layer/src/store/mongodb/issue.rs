@@ -130,7 +130,9 @@ impl Records {
         current: TokenId,
     ) -> Result<(), StoreError> {
         let pair = doc! { "_id": uuid(session), "current.refresh_id": uuid(current), "previous.delivered": false };
-        let delivered = doc! { "$set": { "previous.delivered": true } };
+        // By the clock that the rotation was stamped by; another primary's may be behind that.
+        let at = doc! { "$max": ["$previous.at", "$$NOW"] };
+        let delivered = vec![doc! { "$set": { "previous.delivered": true, "previous.at": at } }];
         let noted = self.sessions.update_one(pair, delivered).write_concern(cheap_write_concern(self.limit)).await;
         noted.map(drop).map_err(fault("could not note that a pair was handed out"))
     }

@@ -76,8 +76,8 @@ impl TokenStore for WatchedStore {
         self.store.confirm(session, current).await
     }
 
-    async fn note_delivered(&self, session: SessionId, current: TokenId) -> Result<(), StoreError> {
-        self.store.note_delivered(session, current).await
+    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        self.store.note_delivered(session, current, now).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
