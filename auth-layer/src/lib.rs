@@ -83,6 +83,6 @@ pub use jwt::TokenFault;
 pub use middleware::AuthLayer;
 
 /// Compiles the examples of the README.
-#[cfg(all(doctest, feature = "embedded"))]
+#[cfg(all(doctest, feature = "axum", feature = "embedded"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

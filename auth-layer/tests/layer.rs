@@ -71,7 +71,7 @@ async fn a_good_token_reaches_the_handler_and_a_revoked_one_does_not() {
 }
 
 #[tokio::test]
-async fn each_refusal_is_the_contract_s() {
+async fn each_refusal_has_its_status_its_challenge_and_its_body() {
     let layer = AuthLayer::builder(authority()).realm(Realm::new("shop").unwrap()).build();
     let app = app(layer);
     let cases: [(&[&str], StatusCode, &str, &str); 5] = [

@@ -56,7 +56,7 @@ pub struct Config {
     #[arg(long, env = "DEMO_AUDIENCE", default_value = "demo-app")]
     pub audience: String,
 
-    /// Confidential OAuth clients, `id:secret,id:secret`.
+    /// Confidential OAuth clients, `id:secret,id:secret`; this version has no endpoint for them yet.
     ///
     /// Neither may hold a comma, and the id no colon.
     #[arg(long, env = "DEMO_CLIENTS", hide_env_values = true, value_delimiter = ',', value_parser = client)]
@@ -172,10 +172,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_the_contract_s() {
+    fn the_defaults_are_those_that_clients_and_operators_rely_on() {
         let config = Config::parse_from(["demo-app"]);
         assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
+        assert_eq!(config.data_dir, PathBuf::from("./data"));
         assert_eq!(config.keys_dir(), PathBuf::from("./data/keys"));
+        assert_eq!(config.mongodb_database, "auth");
+        assert_eq!((config.mongodb_uri.is_none(), config.redis_url.len(), config.clients.len()), (true, 0, 0));
+        assert_eq!(config.redis_ttl, Duration::from_mins(1));
+        assert_eq!(config.key_publish_delay, Duration::from_mins(1));
+        assert_eq!((config.issuer.as_str(), config.audience.as_str()), ("http://127.0.0.1:3000", "demo-app"));
         assert_eq!(config.access_ttl, Duration::from_mins(15));
         assert_eq!(config.refresh_ttl, Duration::from_hours(30 * 24));
         assert_eq!(config.refresh_grace, Duration::from_secs(10));

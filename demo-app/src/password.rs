@@ -126,7 +126,8 @@ fn verify(params: &Params, password: &str, hash: &str) -> Result<Verdict, HashEr
     }
 }
 
-/// Whether any parameter of a hash is less than today's. One that is more is left alone: it does no harm.
+/// Whether a hash costs less than today's, in memory or passes, or is of another kind. One that costs more is left alone, and how many lanes
+/// share the cost does not matter.
 fn is_outdated(params: &Params, hash: &PasswordHash) -> bool {
     let current = Params::try_from(hash);
     hash.algorithm.as_str() != Algorithm::Argon2id.as_str()

@@ -113,7 +113,7 @@ async fn credentials_that_cannot_be_read_are_refused_though_their_token_is_good(
     }
 }
 
-/// Contract §2: with optional authentication no credentials are nobody's, and bad ones are refused all the same.
+/// With optional authentication no credentials are nobody's, and bad ones are refused all the same.
 #[tokio::test]
 async fn where_credentials_are_optional_bad_ones_are_refused_and_none_are_nobody_s() {
     let bench = Bench::new();
@@ -146,7 +146,7 @@ async fn where_credentials_are_optional_bad_ones_are_refused_and_none_are_nobody
     assert_eq!(door.entered(), 0);
 }
 
-/// Contract §5: tokens in query strings are never read; nor are they looked for anywhere else that is not the header.
+/// Tokens in query strings are never read; nor are they looked for anywhere else that is not the header.
 #[tokio::test]
 async fn a_good_token_in_another_place_is_no_credential() {
     let bench = Bench::new();

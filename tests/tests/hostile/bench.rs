@@ -18,7 +18,7 @@ use crate::{
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const AUDIENCE: &str = "api";
 
-/// The default of [`Authority`], which the contract names.
+/// The default of [`Authority`].
 pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
 /// Two authorities that differ in what they look at first, on one store, with one clock that stands still.

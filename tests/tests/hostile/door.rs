@@ -1,4 +1,4 @@
-//! A protected route, and what its refusals must look like (contract §5).
+//! A protected route, and what its refusals must look like (RFC 6750 §3).
 
 use std::sync::{
     Arc,
@@ -20,7 +20,7 @@ pub(crate) struct Door {
     entered: Arc<AtomicUsize>,
 }
 
-/// A refusal as the contract has it.
+/// A refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// 401 `unauthorized`: no credentials, or another scheme's.

@@ -31,8 +31,9 @@
 //!
 //! # What is waited for
 //!
-//! Writes are acknowledged by a majority, journaled, but for the note that a pair was handed out, which may be lost. That holds for a write that matched nothing as well: the server then waits
-//! until all that it saw is held by a majority, so that "lost" and "refused" are never read from a state that may vanish.
+//! Writes are acknowledged by a majority, journaled, but for the note that a pair was handed out, which may be lost. That holds for a write
+//! that matched nothing as well: the server then waits until all that it saw is held by a majority, so that "lost" and "refused" are never
+//! read from a state that may vanish.
 //!
 //! Reads go to the primary with read concern `local`, whatever the URI says. `majority` would be the weaker choice here: a new
 //! primary has every acknowledged write at once, but its majority snapshot may trail behind until its first commit.

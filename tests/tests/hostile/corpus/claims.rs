@@ -74,7 +74,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
 
     let other = &good.other;
     let mut group = corpus.group("another user's", draft);
-    // Contract §1: `sub` and `sid` are the record's. Whoever can sign such a token has the key; the record is there for that day.
+    // `sub` and `sid` are the record's. Whoever can sign such a token has the key; the record is there for that day.
     let mismatch = not_as_recorded(good.kind);
     for name in ["jti", "sub", "sid"] {
         let theirs = draft.clone().claim(name, other.text(name));

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::Corpus;
 use crate::bench::Good;
 
-/// The default limit, which the contract names.
+/// The default limit.
 const LIMIT: usize = 8 * 1024;
 
 pub(super) fn add(corpus: &mut Corpus, good: &Good) {

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_written_with_the_fields_and_types_of_the_contract() {
+    fn a_token_is_written_with_the_documented_fields_and_types() {
         let record = token(None);
         let document = stored(&TokenDocument::from(&record));
         let fields: Vec<_> = document.keys().map(String::as_str).collect();
