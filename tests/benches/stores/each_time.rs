@@ -27,7 +27,7 @@ use crate::{
 };
 
 const TOKENS: usize = 512;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 15;
 
 /// For how many tokens one round trip to MongoDB asks at most.
 const GROUP: usize = 64;

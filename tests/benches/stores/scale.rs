@@ -1,6 +1,7 @@
 //! Many tokens: in the in-process cache, in the embedded store, in MongoDB.
 
 use std::{
+    collections::HashMap,
     fs,
     hint::black_box,
     sync::Arc,
@@ -42,13 +43,16 @@ fn shuffled(step: usize, of: usize) -> usize {
     step.wrapping_mul(1_000_000_007) % of
 }
 
-/// The in-process cache: what a token takes in memory, and what a hit costs, alone and as a request over the bare router.
+/// The in-process cache: what a token takes in memory, and what a hit costs, as a request over the bare router and alone; beside it what the
+/// machine takes for a look at one of as many `Arc`s in a hash map.
 pub(crate) async fn cache() {
     head(&[
         "tokens in the in-process cache",
-        "a hit, ns",
-        "of 1,000",
         "over the router, ns",
+        "of 1,000",
+        "a hit alone, ns",
+        "of 1,000",
+        "a hash map, ns",
         "of 1,000",
         "bytes a token",
     ]);
@@ -69,19 +73,29 @@ pub(crate) async fn cache() {
         let bytes = (count >= 100_000).then(|| (resident_bytes() - before) / as_f64(count));
         let bare = Router::new().route("/me", get(async || "ok"));
         let layered = bare.clone().layer(AuthLayer::new(authority.clone()));
-        let alone = in_batches(&tokens, |token| {
-            let claims = authority.verify(token).now_or_never().expect("it is in the cache");
+        // Each token is touched before, as it is when it has just come from a socket.
+        let owned = |at: usize| tokens[at].clone();
+        let alone = timed(count, owned, |token| {
+            let claims = authority.verify(&token).now_or_never().expect("it is in the cache");
             black_box(claims.expect("the token is good"));
         });
         let (mut with, mut without) = (layered, bare);
-        let over = in_batches_of_requests(&tokens, &mut with) - in_batches_of_requests(&tokens, &mut without);
-        let (alone_few, over_few) = *of_few.get_or_insert((alone, over));
+        let over = timed_requests(&tokens, &mut with) - timed_requests(&tokens, &mut without);
+        let map: HashMap<usize, Arc<str>> = tokens.iter().map(|token| token.as_str().into()).enumerate().collect();
+        let mapped = timed(count, |at| at, |at| drop(black_box(Arc::clone(&map[&at]))));
+        let costs = [over, alone, mapped];
+        let few = *of_few.get_or_insert(costs);
+        let [over, alone, mapped] = costs.map(|cost| format!("{cost:.0}"));
+        let [over_growth, alone_growth, mapped_growth] =
+            std::array::from_fn(|at| format!("{:.2}", costs[at] / few[at]));
         row(&[
             &thousands(as_f64(count)),
-            &format!("{alone:.0}"),
-            &format!("{:.2}", alone / alone_few),
-            &format!("{over:.0}"),
-            &format!("{:.2}", over / over_few),
+            &over,
+            &over_growth,
+            &alone,
+            &alone_growth,
+            &mapped,
+            &mapped_growth,
             &bytes.map_or_else(String::new, |bytes| format!("{bytes:.0}")),
         ]);
     }
@@ -89,31 +103,25 @@ pub(crate) async fn cache() {
 
 const BATCH: usize = 64;
 
-/// What `check` takes of a token, in nanoseconds, of tokens from all over. Each is touched before, as it is when it has just come from a
-/// socket.
-fn in_batches(tokens: &[String], mut check: impl FnMut(&str)) -> f64 {
-    timed(tokens, str::to_owned, |token| check(&token))
-}
-
-fn in_batches_of_requests(tokens: &[String], router: &mut Router) -> f64 {
-    let request = |token: &str| {
+fn timed_requests(tokens: &[String], router: &mut Router) -> f64 {
+    let request = |at: usize| {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = Uri::from_static("/me");
-        let credentials = HeaderValue::try_from(format!("Bearer {token}")).expect("tokens are ASCII");
+        let credentials = HeaderValue::try_from(format!("Bearer {}", tokens[at])).expect("tokens are ASCII");
         request.headers_mut().insert(AUTHORIZATION, credentials);
         request
     };
-    timed(tokens, request, |request| {
+    timed(tokens.len(), request, |request| {
         let Ok(response) = router.call(request).now_or_never().expect("it is in the cache");
         assert_eq!(black_box(response).status(), StatusCode::OK);
     })
 }
 
-/// The median time of `work`, in nanoseconds, on what `prepare` has made of tokens from all over.
-fn timed<T>(tokens: &[String], prepare: impl Fn(&str) -> T, mut work: impl FnMut(T)) -> f64 {
+/// The median time of `work`, in nanoseconds, on what `prepare` has made of numbers from all over those below `count`.
+fn timed<T>(count: usize, prepare: impl Fn(usize) -> T, mut work: impl FnMut(T)) -> f64 {
     let mut costs = Vec::new();
     for round in 0..3_000 {
-        let batch: Vec<T> = (0..BATCH).map(|at| prepare(&tokens[shuffled(round * BATCH + at, tokens.len())])).collect();
+        let batch: Vec<T> = (0..BATCH).map(|at| prepare(shuffled(round * BATCH + at, count))).collect();
         let begun = Instant::now();
         for one in batch {
             work(one);
