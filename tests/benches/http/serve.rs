@@ -1,6 +1,11 @@
 //! The servers, each a process of its own.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
 
 use auth_layer::{
     Authority, Grant, UserId,
@@ -15,7 +20,7 @@ use auth_layer::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::StatusCode,
+    http::{StatusCode, header::AUTHORIZATION},
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
@@ -36,6 +41,8 @@ pub(crate) enum Way {
     /// The router with a layer that puts a number into the request's extensions and passes it on: the least that a layer can do that
     /// tells a handler something.
     Floor,
+    /// The same, for a token that it finds in a hash map: no eviction, no revocation, and a hash that withstands nobody.
+    Lookup,
     /// This crate with a lease of one second.
     Lease,
     /// This crate with no lease: Redis is asked on each request.
@@ -53,6 +60,7 @@ impl Way {
         match self {
             Self::Bare => "bare router".into(),
             Self::Floor => "a layer that only adds an extension".into(),
+            Self::Lookup => "and looks the token up in a hash map".into(),
             Self::Lease => "auth-layer, lease 1 s".into(),
             Self::Redis => "auth-layer, Redis each time".into(),
             Self::ByHand => "jsonwebtoken by hand".into(),
@@ -84,12 +92,27 @@ async fn app(way: Way, key: &Key, redis: &str) -> (Router, String) {
         }
         _ => builder(key, MemoryStore::new()).local_cache(LEASE).build(),
     };
+    let token = token(&authority).await;
     let app = match way {
         Way::Bare => peers::bare(),
         Way::Floor => peers::bare().layer(MapRequestLayer::new(|mut request: Request| {
             request.extensions_mut().insert(Arc::new(0_u64));
             request
         })),
+        Way::Lookup => {
+            let mut known: HashMap<Vec<u8>, (Instant, Arc<u64>), foldhash::fast::RandomState> = HashMap::default();
+            known.insert(format!("Bearer {token}").into(), (Instant::now() + Duration::from_hours(1), Arc::new(0)));
+            let known = Arc::new(RwLock::new(known));
+            peers::bare().layer(MapRequestLayer::new(move |mut request: Request| {
+                let known = known.read().expect("nobody panics");
+                let (end, claims) = &known[request.headers()[AUTHORIZATION].as_bytes()];
+                assert!(Instant::now() < *end, "the token has ended");
+                let claims = Arc::clone(claims);
+                drop(known);
+                request.extensions_mut().insert(claims);
+                request
+            }))
+        }
         Way::Lease | Way::Redis | Way::Flooded(..) => peers::layered(&authority),
         Way::ByHand => peers::hand_written(key),
         Way::ByHandAndRedis => {
@@ -98,7 +121,7 @@ async fn app(way: Way, key: &Key, redis: &str) -> (Router, String) {
         }
         Way::AxumJwtAuth => peers::axum_jwt_auth(key),
     };
-    (app, token(&authority).await)
+    (app, token)
 }
 
 fn builder(key: &Key, store: impl TokenStore) -> AuthorityBuilder<auth_layer::NoCustomClaims> {
