@@ -35,6 +35,10 @@ pub(crate) enum Broken {
     SecondChild,
     /// A retired refresh token is answered with the current pair though its window is closed.
     GraceEnds,
+    /// The reuse of a refresh token is refused, and its session lives on.
+    ReuseOnlyRefused,
+    /// So is that of a token that was retired before the last one.
+    OnlyThePreviousIsPunished,
     /// The window closes on a pair that was committed, whether or not anybody was given it.
     TakeCommitForDelivery,
     /// That a pair was handed out is noted of whichever pair is current by then.
@@ -57,6 +61,8 @@ pub(crate) enum Broken {
     FailOpen,
     /// A check whose store is away says that there is no such token.
     FailureIsAbsence,
+    /// A refresh whose store is away says that the token is not good.
+    FailureIsInvalidGrant,
     /// No rule of the protocol, but what is asked of its surroundings: a deposed primary answers reads.
     DeposedPrimaryAnswers,
 }

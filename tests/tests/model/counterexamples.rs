@@ -46,18 +46,21 @@ breaks! {
     two_refreshes_that_look_first_both_win: OneChild in refresh_and_revoke without RotateUnconditionally;
     two_refreshes_that_answer_first_both_answer: OneChild in refresh_and_revoke without HandOutBeforeCommit;
     a_retry_mints_a_second_child: OneChild in refresh_and_revoke without SecondChild;
-    a_stolen_token_is_answered_for_ever: OnlyTheftEndsASession in refresh_and_revoke without GraceEnds;
-    an_owner_who_was_given_nothing_is_punished_for_coming_late: OnlyTheftEndsASession in retry_after_the_window without TakeCommitForDelivery;
-    the_same_after_a_failover: OnlyTheftEndsASession in refresh_and_fail_over without TakeCommitForDelivery;
-    a_late_note_closes_the_window_on_the_next_pair: OnlyTheftEndsASession in retry_after_the_window without NoteUnconditionally;
+    a_stolen_token_is_answered_for_ever: TheftEndsTheSession in refresh_and_revoke without GraceEnds;
+    a_thief_who_is_only_refused_ends_nothing: TheftEndsTheSession in refresh_and_revoke without ReuseOnlyRefused;
+    a_thief_of_an_older_token_ends_nothing: TheftEndsTheSession in refresh_beside_a_deposed_primary without OnlyThePreviousIsPunished;
+    an_owner_who_was_given_nothing_is_punished_for_coming_late: TheftEndsTheSession in retry_after_the_window without TakeCommitForDelivery;
+    the_same_after_a_failover: TheftEndsTheSession in refresh_and_fail_over without TakeCommitForDelivery;
+    a_late_note_closes_the_window_on_the_next_pair: TheftEndsTheSession in retry_after_the_window without NoteUnconditionally;
     a_punishment_that_was_cut_short_leaves_an_access_token: NoAcceptAfterRevoke in refresh_and_revoke without RefuseUnfinished;
-    a_lost_race_is_punished: OnlyTheftEndsASession in refresh_and_revoke without PunishLostRace;
-    an_old_read_is_punished: OnlyTheftEndsASession in refresh_beside_a_deposed_primary without PunishUnconditionally;
+    a_lost_race_is_punished: TheftEndsTheSession in refresh_and_revoke without PunishLostRace;
+    an_old_read_is_punished: TheftEndsTheSession in refresh_beside_a_deposed_primary without PunishUnconditionally;
     a_pair_is_repeated_whose_commit_is_lost: OneChild in refresh_and_fail_over without RepeatUnconfirmed;
-    the_holder_of_a_lost_pair_is_taken_for_a_thief: OnlyTheftEndsASession in refresh_and_fail_over without RepeatUnconfirmed;
+    the_holder_of_a_lost_pair_is_taken_for_a_thief: TheftEndsTheSession in refresh_and_fail_over without RepeatUnconfirmed;
     a_sign_in_outlives_a_revocation_of_all: RevokeAllIsAFence in sign_in_and_revoke_all without SignInWithoutFence;
     a_fence_that_was_lost_is_raised_to_the_same_height: RevokeAllIsAFence in sign_in_and_fail_over without FenceReadLocally;
     a_single_use_token_that_is_looked_at_first_is_used_twice: UsedOnce in consume without ConsumeCheckThenSet;
     an_outage_lets_a_revoked_token_through: NoAcceptAfterRevoke in outage without FailOpen;
     an_outage_refuses_a_good_token: FailClosed in outage without FailureIsAbsence;
+    an_outage_refuses_a_good_refresh_token: FailClosed in outage without FailureIsInvalidGrant;
 }

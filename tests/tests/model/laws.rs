@@ -9,7 +9,7 @@ use stateright::Property;
 use crate::{
     process::{Check, CheckAt, Outcome, Process, Refresh, RefreshAt},
     protocol::Protocol,
-    state::{Entry, History, NODES, PAIRS, Record, State, session_of},
+    state::{Age, Entry, History, NODES, PAIRS, Record, Session, State, session_of},
 };
 
 /// The laws of the contract that the protocol keeps.
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) enum Law {
     NoAcceptAfterRevoke,
     OneChild,
-    OnlyTheftEndsASession,
+    TheftEndsTheSession,
     RevokeAllIsAFence,
     UsedOnce,
     NoRevival,
@@ -30,7 +30,7 @@ impl Law {
         match self {
             Self::NoAcceptAfterRevoke => "1 no accept after revoke",
             Self::OneChild => "2 one child",
-            Self::OnlyTheftEndsASession => "3 theft ends the session, and nothing else does",
+            Self::TheftEndsTheSession => "3 theft ends the session, and nothing else does",
             Self::RevokeAllIsAFence => "4 revoke-all is a fence",
             Self::UsedOnce => "5 used once",
             Self::NoRevival => "6 no revival",
@@ -75,15 +75,40 @@ impl Bar {
     }
 }
 
+/// The law that the refusal of a refresh breaks, in the state in which it was decided. A refusal must be for good: its session is
+/// to end, or has, or the token has expired. That it is for a token that was used before is no excuse: such a session ends here.
+/// But a deposed primary may not know the token.
+pub(crate) fn broken_by_refusal(state: &State, refresh: Refresh) -> Option<Law> {
+    let Refresh { node, parent, .. } = refresh;
+    let is_expired = state.age == Age::Over && parent == 0;
+    if is_expired || state.mongo.is_behind(node) {
+        return None;
+    }
+    let session = state.mongo.primary.sessions[usize::from(session_of(parent))];
+    let lives = session.is_some_and(|session| !session.revoked);
+    if lives && state.history.is_reuse(parent, &state.mongo.majority) {
+        Some(Law::TheftEndsTheSession)
+    } else {
+        (!state.history.doomed.has(session_of(parent))).then_some(Law::FailClosed)
+    }
+}
+
 /// One property for each law, and two that the argument for them rests on.
 pub(crate) fn always() -> Vec<Property<Protocol>> {
     fn keeps<const LAW: u8>(_: &Protocol, state: &State) -> bool {
         !state.history.broken.has(LAW)
     }
+    fn ends_no_session_unasked(state: &State) -> bool {
+        let ended = |session: &Option<Session>| session.is_some_and(|session| session.revoked);
+        let mut sessions = state.mongo.primary.sessions.iter().zip(0..);
+        sessions.all(|(session, number)| !ended(session) || state.history.doomed.has(number))
+    }
     vec![
         Property::always(Law::NoAcceptAfterRevoke.name(), keeps::<{ Law::NoAcceptAfterRevoke as u8 }>),
         Property::always(Law::OneChild.name(), keeps::<{ Law::OneChild as u8 }>),
-        Property::always(Law::OnlyTheftEndsASession.name(), keeps::<{ Law::OnlyTheftEndsASession as u8 }>),
+        Property::always(Law::TheftEndsTheSession.name(), |protocol, state| {
+            keeps::<{ Law::TheftEndsTheSession as u8 }>(protocol, state) && ends_no_session_unasked(state)
+        }),
         Property::always(Law::RevokeAllIsAFence.name(), keeps::<{ Law::RevokeAllIsAFence as u8 }>),
         Property::always(Law::UsedOnce.name(), keeps::<{ Law::UsedOnce as u8 }>),
         Property::always(Law::NoRevival.name(), keeps::<{ Law::NoRevival as u8 }>),

@@ -1,6 +1,10 @@
 //! The processes: each is a call of the library, and stands before its next read or write.
 
-use crate::{laws::Bar, set::Set, state::FIRST_SESSION};
+use crate::{
+    laws::Bar,
+    set::Set,
+    state::{FIRST_SESSION, NEW_SESSION},
+};
 
 /// A call under way, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +115,16 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    /// The sessions that may end of it. One that is opened beside a revocation of all may come before it or after.
+    pub(crate) const fn dooms(self) -> Set {
+        match self {
+            Self::Session | Self::RefreshToken => Set::of(FIRST_SESSION),
+            Self::User | Self::Disable => Set::of(FIRST_SESSION).or(Set::of(NEW_SESSION)),
+            // Whoever decided on these has said so.
+            Self::Theft | Self::Finish => Set::EMPTY,
+        }
+    }
+
     pub(crate) const fn first_step(self) -> RevokeAt {
         match self {
             Self::RefreshToken => RevokeAt::Token,

@@ -9,7 +9,7 @@ use stateright::{Model, Property};
 
 use crate::{
     broken::Broken,
-    laws::{always, sometimes},
+    laws::{always, broken_by_refusal, sometimes},
     process::{Outcome, Process},
     scenarios::{Scenario, With},
     state::{Age, History, Mongo, NODES, Node, Record, Redis, SINGLE_USE, State},
@@ -151,6 +151,13 @@ impl Model for Protocol {
                 state.writers.remove(&number);
             }
             Action::World(event) => world::happen(&mut state, event),
+        }
+        for (before, after) in last.processes.iter().zip(&state.processes) {
+            if let (Process::Refresh(refresh), Process::Ended(Outcome::Refused)) = (before, after)
+                && let Some(law) = broken_by_refusal(last, *refresh)
+            {
+                state.history.breach(law);
+            }
         }
         (state != *last).then_some(state)
     }

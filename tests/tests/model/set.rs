@@ -35,6 +35,10 @@ impl Set {
         self.0 |= 1 << member;
     }
 
+    pub(crate) fn remove(&mut self, member: u8) {
+        self.0 &= !(1 << member);
+    }
+
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
         (0..8).filter(move |&member| self.has(member))
     }

@@ -115,6 +115,11 @@ impl Mongo {
     pub(crate) fn read_on(&self, node: u8) -> Documents {
         self.deposed.filter(|_| node == 1).unwrap_or(self.primary)
     }
+
+    /// Whether it is a deposed primary that answers.
+    pub(crate) fn is_behind(&self, node: u8) -> bool {
+        node == 1 && self.deposed.is_some()
+    }
 }
 
 /// What Redis holds under a token's key.
@@ -182,8 +187,12 @@ pub(crate) struct History {
     pub(crate) handed: Set,
     /// The pair that was handed out for each refresh token.
     pub(crate) child: [Option<u8>; PAIRS],
-    /// The refresh tokens that a commit retired, even one that was lost later.
+    /// The refresh tokens that a commit retired, unless it was lost.
     pub(crate) retired: Set,
+    /// Those among them whose window has closed.
+    pub(crate) closed: Set,
+    /// The sessions that a call was to end: one that revokes, or the reuse of a refresh token.
+    pub(crate) doomed: Set,
     /// The single-use token was accepted.
     pub(crate) used: bool,
     pub(crate) purged: bool,
@@ -198,6 +207,32 @@ impl History {
 
     pub(crate) fn told_anywhere(&self) -> Set {
         self.told.into_iter().fold(Set::EMPTY, Set::or)
+    }
+
+    /// Whether it may be punished when this refresh token is presented: somebody has its child, and the window has closed or the
+    /// child was used.
+    pub(crate) fn is_retired_for_good(&self, refresh: u8) -> bool {
+        self.child[usize::from(refresh)].is_some_and(|child| self.closed.has(refresh) || self.retired.has(child))
+    }
+
+    /// Whether it must be, where this is what a majority holds: before that holds the use of the child or the note that it was
+    /// handed out, both may be lost, and the token gets its child however late.
+    pub(crate) fn is_reuse(&self, refresh: u8, held: &Documents) -> bool {
+        let Some(child) = self.child[usize::from(refresh)] else { return false };
+        held.sessions[usize::from(session_of(refresh))].is_some_and(|session| {
+            if session.current == child {
+                self.closed.has(refresh) && session.previous.is_some_and(|previous| previous.delivered)
+            } else {
+                self.retired.has(child)
+            }
+        })
+    }
+
+    /// The primary was lost, and this is what is left.
+    pub(crate) fn forget_what_was_lost(&mut self, left: &Documents) {
+        for session in left.sessions.iter().flatten() {
+            self.retired.remove(session.current);
+        }
     }
 }
 

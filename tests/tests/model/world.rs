@@ -174,6 +174,7 @@ pub(crate) fn happen(state: &mut State, event: World) {
         }
         World::FailOver | World::FailOverRetrying => {
             state.mongo.primary = state.mongo.majority;
+            state.history.forget_what_was_lost(&state.mongo.primary);
             fail_writers(state, event == World::FailOverRetrying);
         }
         World::FailOverKeeping => {
@@ -186,6 +187,7 @@ pub(crate) fn happen(state: &mut State, event: World) {
         }
         World::StepDown => state.mongo.deposed = None,
         World::GraceEnds => {
+            state.history.closed = state.history.closed.or(state.history.retired);
             let mongo = &mut state.mongo;
             for documents in [&mut mongo.primary, &mut mongo.majority].into_iter().chain(&mut mongo.deposed) {
                 for previous in documents.sessions.iter_mut().flatten().filter_map(|session| session.previous.as_mut())
