@@ -55,6 +55,16 @@ pub(crate) enum Broken {
     SignInWithoutFence,
     /// A sign-in reads the fence with concern `local`: from a write that may be lost, and then be made once more.
     FenceReadLocally,
+    /// A sign-in checks the password, then reads the fence.
+    FenceReadAfterPassword,
+    /// A change of password ends the session that it comes from as well.
+    SpareNobody,
+    /// It leaves that session, and sweeps its tokens.
+    SweepTheSpared,
+    /// The revocation of an access token ends its session.
+    TokenEndsSession,
+    /// It writes the tombstone, then the record.
+    BuryBeforeRecord,
     /// A single-use token is looked at, then marked.
     ConsumeCheckThenSet,
     /// A check whose caches and store are away lets through.

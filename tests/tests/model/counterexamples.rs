@@ -59,6 +59,11 @@ breaks! {
     the_holder_of_a_lost_pair_is_taken_for_a_thief: TheftEndsTheSession in refresh_and_fail_over without RepeatUnconfirmed;
     a_sign_in_outlives_a_revocation_of_all: RevokeAllIsAFence in sign_in_and_revoke_all without SignInWithoutFence;
     a_fence_that_was_lost_is_raised_to_the_same_height: RevokeAllIsAFence in sign_in_and_fail_over without FenceReadLocally;
+    the_old_password_opens_a_session_after_the_change: RevokeAllIsAFence in change_of_password without FenceReadAfterPassword;
+    the_session_of_whoever_changes_the_password_ends: TheftEndsTheSession in change_of_password without SpareNobody;
+    the_session_that_is_spared_is_left_without_tokens: FailClosed in change_of_password without SweepTheSpared;
+    an_access_token_takes_its_session_along: TheftEndsTheSession in revoke_access_token without TokenEndsSession;
+    a_tombstone_is_forgotten_before_the_record_is_made: NoAcceptAfterRevoke in revoke_access_token without BuryBeforeRecord;
     a_single_use_token_that_is_looked_at_first_is_used_twice: UsedOnce in consume without ConsumeCheckThenSet;
     an_outage_lets_a_revoked_token_through: NoAcceptAfterRevoke in outage without FailOpen;
     an_outage_refuses_a_good_token: FailClosed in outage without FailureIsAbsence;

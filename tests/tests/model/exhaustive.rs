@@ -70,6 +70,16 @@ fn a_sign_in_that_began_before_a_revocation_of_all_is_refused_whatever_a_failove
 }
 
 #[test]
+fn a_change_of_password_ends_what_the_old_one_opened_and_spares_the_session_it_comes_from() {
+    holds(scenarios::change_of_password());
+}
+
+#[test]
+fn an_access_token_dies_alone() {
+    holds(scenarios::revoke_access_token());
+}
+
+#[test]
 fn a_disabled_user_gets_no_session() {
     holds(scenarios::sign_in_and_disable());
 }

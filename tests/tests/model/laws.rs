@@ -9,7 +9,8 @@ use stateright::Property;
 use crate::{
     process::{Check, CheckAt, Outcome, Process, Refresh, RefreshAt},
     protocol::Protocol,
-    state::{Age, Entry, History, NODES, PAIRS, Record, Session, State, session_of},
+    set::Set,
+    state::{Age, Entry, History, NODES, PAIRS, Record, Session, State, covering, session_of},
 };
 
 /// The laws of the contract that the protocol keeps.
@@ -51,14 +52,23 @@ pub(crate) enum Bar {
 impl Bar {
     /// Of a call on `node` with a token of `pair`.
     pub(crate) fn at_start(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
+        Self::by(history, node, pair, Set::of(session_of(pair)), local_cache)
+    }
+
+    /// Of a check of its access token, which may have been revoked alone.
+    pub(crate) fn of_check(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
+        Self::by(history, node, pair, covering(pair), local_cache)
+    }
+
+    fn by(history: &History, node: u8, pair: u8, covering: Set, local_cache: bool) -> Self {
         if history.purged && pair == 0 {
             return Self::Barred(Law::NoRevival);
         }
-        let session = session_of(pair);
-        let law = if history.told_by_all.has(session) { Law::RevokeAllIsAFence } else { Law::NoAcceptAfterRevoke };
-        if !history.told_anywhere().has(session) {
+        let fenced = history.told_by_all.meets(covering);
+        let law = if fenced { Law::RevokeAllIsAFence } else { Law::NoAcceptAfterRevoke };
+        if !history.told_anywhere().meets(covering) {
             Self::None
-        } else if local_cache && !history.lease_over && !history.told[usize::from(node)].has(session) {
+        } else if local_cache && !history.lease_over && !history.told[usize::from(node)].meets(covering) {
             Self::UnlessCached(law)
         } else {
             Self::Barred(law)
@@ -91,6 +101,13 @@ pub(crate) fn broken_by_refusal(state: &State, refresh: Refresh) -> Option<Law> 
     } else {
         (!state.history.doomed.has(session_of(parent))).then_some(Law::FailClosed)
     }
+}
+
+/// Whether the refusal of an access token breaks law 7: nobody was to end it, or nobody has yet.
+pub(crate) fn is_refused_wrongly(state: &State, pair: u8) -> bool {
+    let is_expired = state.age == Age::Over && pair == 0;
+    let is_active = state.mongo.primary.access[usize::from(pair)] == Record::Active;
+    is_active || !is_expired && !state.history.doomed.meets(covering(pair))
 }
 
 /// One property for each law, and two that the argument for them rests on.

@@ -70,6 +70,7 @@ fn crash_point(process: Process) -> u32 {
         Process::Revoke(revoke) => match revoke.at {
             RevokeAt::Commit => 7,
             RevokeAt::Token => 30,
+            RevokeAt::Password => 33,
             RevokeAt::Sessions => 8,
             RevokeAt::ListSessions => 9,
             RevokeAt::Spare => 10,
@@ -80,6 +81,7 @@ fn crash_point(process: Process) -> u32 {
         },
         Process::SignIn(sign_in) => match sign_in.at {
             SignInAt::Begin => 15,
+            SignInAt::Password => 34,
             SignInAt::Session => 16,
             SignInAt::Tokens => 17,
             SignInAt::Fence => 18,

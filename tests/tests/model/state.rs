@@ -23,9 +23,18 @@ pub(crate) const fn session_of(pair: u8) -> u8 {
     if pair == PAIR_OF_SIGN_IN { NEW_SESSION } else { FIRST_SESSION }
 }
 
-/// The access tokens, by the number of their pair, that belong to these sessions.
-pub(crate) fn pairs_of(sessions: Set) -> impl Iterator<Item = u8> {
-    (0..=PAIR_OF_SIGN_IN).filter(move |&pair| sessions.has(session_of(pair)))
+/// Where sessions are meant by number, this is the access token of pair 0, which can be revoked alone.
+pub(crate) const LONE_TOKEN: u8 = 2;
+
+/// The numbers under which the access token of a pair can be revoked.
+pub(crate) const fn covering(pair: u8) -> Set {
+    let session = Set::of(session_of(pair));
+    if pair == 0 { session.or(Set::of(LONE_TOKEN)) } else { session }
+}
+
+/// The access tokens, by the number of their pair, that are covered by these.
+pub(crate) fn pairs_of(covers: Set) -> impl Iterator<Item = u8> {
+    (0..=PAIR_OF_SIGN_IN).filter(move |&pair| covering(pair).meets(covers))
 }
 
 /// A token's document.
@@ -76,6 +85,8 @@ pub(crate) struct Retired {
 pub(crate) struct Documents {
     pub(crate) epoch: u8,
     pub(crate) disabled: bool,
+    /// The user's password is no longer the one that a sign-in comes with.
+    pub(crate) new_password: bool,
     pub(crate) sessions: [Option<Session>; SESSIONS],
     pub(crate) access: [Record; PAIRS],
     pub(crate) refresh: [Record; PAIRS],
@@ -175,7 +186,7 @@ pub(crate) enum Age {
 /// What has happened, as far as the laws speak of it. Nothing here is seen by the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct History {
-    /// The sessions whose revocation has returned success on each node.
+    /// What each node has returned success for to a revocation of: sessions, or [`LONE_TOKEN`].
     pub(crate) told: [Set; NODES],
     /// Those among them that a revocation of all covered.
     pub(crate) told_by_all: Set,
@@ -191,7 +202,7 @@ pub(crate) struct History {
     pub(crate) retired: Set,
     /// Those among them whose window has closed.
     pub(crate) closed: Set,
-    /// The sessions that a call was to end: one that revokes, or the reuse of a refresh token.
+    /// The same of whatever a call was to end: one that revokes, or the reuse of a refresh token.
     pub(crate) doomed: Set,
     /// The single-use token was accepted.
     pub(crate) used: bool,

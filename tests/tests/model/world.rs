@@ -6,7 +6,7 @@ use crate::{
     protocol::Protocol,
     scenarios::With,
     set::Set,
-    state::{Age, Entry, NODES, PAIR_OF_SIGN_IN, PAIRS, Record, State, pairs_of},
+    state::{Age, Entry, NODES, PAIR_OF_SIGN_IN, PAIRS, State, pairs_of},
     step,
 };
 
@@ -258,9 +258,4 @@ pub(crate) fn forget(state: &mut State, node: u8, sessions: Set) {
             }
         }
     }
-}
-
-/// Whether a record is active, of which a check has just said that it is not.
-pub(crate) fn is_active(state: &State, pair: u8) -> bool {
-    state.mongo.primary.access[usize::from(pair)] == Record::Active
 }

@@ -25,7 +25,7 @@ pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
         Process::Revoke(revoke) => {
             if revoke.at == revoke.cause.first_step() {
                 let doomed = &mut call.state.history.doomed;
-                *doomed = doomed.or(revoke.cause.dooms());
+                *doomed = doomed.or(revoke.cause.may_end());
             }
             call.revoke(revoke);
         }
