@@ -42,7 +42,7 @@ pub(crate) struct Scenario {
     pub(crate) sometimes: &'static [&'static str],
     /// The least number of states, so that a scenario that shrinks unnoticed is noticed.
     pub(crate) at_least: usize,
-    /// At how many points processes must have died.
+    /// At how many points processes must have died, by [`crash_point`](crate::protocol::crash_point).
     pub(crate) crash_points: u32,
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn refresh_and_revoke() -> Scenario {
             "a revocation succeeds",
             "a refresh is committed while a revocation is under way",
         ],
-        crash_points: 12,
+        crash_points: 16,
         at_least: 18_000,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
@@ -220,7 +220,7 @@ pub(crate) fn sign_in_and_revoke_all() -> Scenario {
             "a token is refused",
             "a revocation succeeds",
         ],
-        crash_points: 20,
+        crash_points: 24,
         at_least: 27_000,
         ..Scenario::of([
             Process::sign_in(),
