@@ -1,6 +1,7 @@
 //! The protocol, and what it is without one of its rules.
 
-/// A rule that is left out. Each must lead to a counterexample, or the model would prove nothing.
+/// A rule that is left out, or something asked of the surroundings that is not so. Each must lead to a counterexample, or the model
+/// would prove nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     /// A revocation deletes the entry in Redis where it should write a tombstone.
@@ -13,7 +14,8 @@ pub(crate) enum Broken {
     BelieveRestoredEntries,
     /// The server that took an entry is known by its process alone, which has followed another since and lost the tombstone.
     IdentifyByProcess,
-    /// Redis evicts tombstones (`allkeys-*`, or `volatile-ttl` once it holds nothing else).
+    /// No rule of the protocol, but what is asked of its surroundings: Redis evicts tombstones (`allkeys-*`, or `volatile-ttl` once
+    /// it holds nothing else).
     EvictTombstones,
     /// A revocation returns success without tombstones.
     SucceedWithoutTombstones,
@@ -73,6 +75,6 @@ pub(crate) enum Broken {
     FailureIsAbsence,
     /// A refresh whose store is away says that the token is not good.
     FailureIsInvalidGrant,
-    /// No rule of the protocol, but what is asked of its surroundings: a deposed primary answers reads.
+    /// The same: a deposed primary answers reads.
     DeposedPrimaryAnswers,
 }
