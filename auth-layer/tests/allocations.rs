@@ -41,6 +41,7 @@ async fn within_the_lease_a_check_allocates_what_the_extensions_do_and_nothing_e
         SigningKey::generate_for(Algorithm::EdDsa).unwrap(),
         SigningKey::generate_for(Algorithm::Es256).unwrap(),
         SigningKey::generate_for(Algorithm::Rs256).unwrap(),
+        SigningKey::generate_for(Algorithm::Ps256).unwrap(),
     ] {
         let algorithm = key.algorithm();
         let authority: Authority = Authority::builder("https://issuer", "api", Keyring::new(key), MemoryStore::new())

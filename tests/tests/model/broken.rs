@@ -1,6 +1,7 @@
 //! The protocol, and what it is without one of its rules.
 
-/// A rule that is left out. Each must lead to a counterexample, or the model would prove nothing.
+/// A rule that is left out, or something asked of the surroundings that is not so. Each must lead to a counterexample, or the model
+/// would prove nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     /// A revocation deletes the entry in Redis where it should write a tombstone.
@@ -13,7 +14,8 @@ pub(crate) enum Broken {
     BelieveRestoredEntries,
     /// The server that took an entry is known by its process alone, which has followed another since and lost the tombstone.
     IdentifyByProcess,
-    /// Redis evicts tombstones (`allkeys-*`, or `volatile-ttl` once it holds nothing else).
+    /// No rule of the protocol, but what is asked of its surroundings: Redis evicts tombstones (`allkeys-*`, or `volatile-ttl` once
+    /// it holds nothing else).
     EvictTombstones,
     /// A revocation returns success without tombstones.
     SucceedWithoutTombstones,
@@ -35,6 +37,10 @@ pub(crate) enum Broken {
     SecondChild,
     /// A retired refresh token is answered with the current pair though its window is closed.
     GraceEnds,
+    /// The reuse of a refresh token is refused, and its session lives on.
+    ReuseOnlyRefused,
+    /// So is that of a token that was retired before the last one.
+    OnlyThePreviousIsPunished,
     /// The window closes on a pair that was committed, whether or not anybody was given it.
     TakeCommitForDelivery,
     /// That a pair was handed out is noted of whichever pair is current by then.
@@ -51,12 +57,24 @@ pub(crate) enum Broken {
     SignInWithoutFence,
     /// A sign-in reads the fence with concern `local`: from a write that may be lost, and then be made once more.
     FenceReadLocally,
+    /// A sign-in checks the password, then reads the fence.
+    FenceReadAfterPassword,
+    /// A change of password ends the session that it comes from as well.
+    SpareNobody,
+    /// It leaves that session, and sweeps its tokens.
+    SweepTheSpared,
+    /// The revocation of an access token ends its session.
+    TokenEndsSession,
+    /// It writes the tombstone, then the record.
+    BuryBeforeRecord,
     /// A single-use token is looked at, then marked.
     ConsumeCheckThenSet,
     /// A check whose caches and store are away lets through.
     FailOpen,
     /// A check whose store is away says that there is no such token.
     FailureIsAbsence,
-    /// No rule of the protocol, but what is asked of its surroundings: a deposed primary answers reads.
+    /// A refresh whose store is away says that the token is not good.
+    FailureIsInvalidGrant,
+    /// The same: a deposed primary answers reads.
     DeposedPrimaryAnswers,
 }

@@ -1,9 +1,11 @@
 //! The laws hold in every state of every scenario.
 
+use std::ops::BitOr;
+
 use stateright::{Checker, Model};
 
 use crate::{
-    protocol::Protocol,
+    protocol::{self, Protocol},
     scenarios::{self, Scenario},
 };
 
@@ -16,7 +18,32 @@ fn holds(scenario: Scenario) {
     assert!(checker.is_done(), "not all was explored");
     let states = checker.unique_state_count();
     assert!(states >= at_least, "the scenario shrank to {states} states, from {at_least} at least");
-    assert_eq!(checker.model().crash_points(), crash_points, "points at which processes died, of {states} states");
+    assert_eq!(
+        checker.model().crash_points().count_ones(),
+        crash_points,
+        "points at which processes died, of {states} states"
+    );
+}
+
+/// A count per scenario does not say which points they are, nor that each has its scenario.
+#[test]
+fn processes_die_between_any_two_steps_of_each_operation() {
+    let scenarios = [
+        scenarios::refresh_and_revoke(),
+        scenarios::refresh_and_revoke_token(),
+        scenarios::retry_after_the_window(),
+        scenarios::change_of_password(),
+        scenarios::sign_in_and_disable(),
+        scenarios::consume(),
+    ];
+    let died = scenarios.map(|scenario| {
+        let checker = Protocol::new(scenario, None).checker().spawn_bfs().join();
+        checker.model().crash_points()
+    });
+    let nowhere: Vec<u32> = (0..u64::BITS)
+        .filter(|point| (protocol::between_steps() & !died.into_iter().fold(0, u64::bitor)) >> point & 1 == 1)
+        .collect();
+    assert!(nowhere.is_empty(), "no process died at {nowhere:?}");
 }
 
 #[test]
@@ -67,6 +94,16 @@ fn nothing_issued_before_a_revocation_of_all_survives_it() {
 #[test]
 fn a_sign_in_that_began_before_a_revocation_of_all_is_refused_whatever_a_failover_loses() {
     holds(scenarios::sign_in_and_fail_over());
+}
+
+#[test]
+fn a_change_of_password_ends_what_the_old_one_opened_and_spares_the_session_it_comes_from() {
+    holds(scenarios::change_of_password());
+}
+
+#[test]
+fn an_access_token_dies_alone() {
+    holds(scenarios::revoke_access_token());
 }
 
 #[test]

@@ -9,7 +9,8 @@ use stateright::Property;
 use crate::{
     process::{Check, CheckAt, Outcome, Process, Refresh, RefreshAt},
     protocol::Protocol,
-    state::{Entry, History, NODES, PAIRS, Record, State, session_of},
+    set::Set,
+    state::{Age, Entry, History, NODES, PAIRS, Record, Session, State, covering, session_of},
 };
 
 /// The laws of the contract that the protocol keeps.
@@ -18,7 +19,7 @@ use crate::{
 pub(crate) enum Law {
     NoAcceptAfterRevoke,
     OneChild,
-    OnlyTheftEndsASession,
+    TheftEndsTheSession,
     RevokeAllIsAFence,
     UsedOnce,
     NoRevival,
@@ -30,7 +31,7 @@ impl Law {
         match self {
             Self::NoAcceptAfterRevoke => "1 no accept after revoke",
             Self::OneChild => "2 one child",
-            Self::OnlyTheftEndsASession => "3 theft ends the session, and nothing else does",
+            Self::TheftEndsTheSession => "3 theft ends the session, and nothing else does",
             Self::RevokeAllIsAFence => "4 revoke-all is a fence",
             Self::UsedOnce => "5 used once",
             Self::NoRevival => "6 no revival",
@@ -51,14 +52,23 @@ pub(crate) enum Bar {
 impl Bar {
     /// Of a call on `node` with a token of `pair`.
     pub(crate) fn at_start(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
+        Self::by(history, node, pair, Set::of(session_of(pair)), local_cache)
+    }
+
+    /// Of a check of its access token, which may have been revoked alone.
+    pub(crate) fn of_check(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
+        Self::by(history, node, pair, covering(pair), local_cache)
+    }
+
+    fn by(history: &History, node: u8, pair: u8, covering: Set, local_cache: bool) -> Self {
         if history.purged && pair == 0 {
             return Self::Barred(Law::NoRevival);
         }
-        let session = session_of(pair);
-        let law = if history.told_by_all.has(session) { Law::RevokeAllIsAFence } else { Law::NoAcceptAfterRevoke };
-        if !history.told_anywhere().has(session) {
+        let fenced = history.told_by_all.meets(covering);
+        let law = if fenced { Law::RevokeAllIsAFence } else { Law::NoAcceptAfterRevoke };
+        if !history.told_anywhere().meets(covering) {
             Self::None
-        } else if local_cache && !history.lease_over && !history.told[usize::from(node)].has(session) {
+        } else if local_cache && !history.lease_over && !history.told[usize::from(node)].meets(covering) {
             Self::UnlessCached(law)
         } else {
             Self::Barred(law)
@@ -75,15 +85,47 @@ impl Bar {
     }
 }
 
+/// The law that the refusal of a refresh breaks, in the state in which it was decided. A refusal must be for good: its session is
+/// to end, or has, or the token has expired. That it is for a token that was used before is no excuse: such a session ends here.
+/// But a deposed primary may not know the token.
+pub(crate) fn broken_by_refusal(state: &State, refresh: Refresh) -> Option<Law> {
+    let Refresh { node, parent, .. } = refresh;
+    let is_expired = state.age == Age::Over && parent == 0;
+    if is_expired || state.mongo.is_behind(node) {
+        return None;
+    }
+    let session = state.mongo.primary.sessions[usize::from(session_of(parent))];
+    let lives = session.is_some_and(|session| !session.revoked);
+    if lives && state.history.is_reuse(parent, &state.mongo.majority) {
+        Some(Law::TheftEndsTheSession)
+    } else {
+        (!state.history.doomed.has(session_of(parent))).then_some(Law::FailClosed)
+    }
+}
+
+/// Whether the refusal of an access token breaks law 7: nobody was to end it, or nobody has yet.
+pub(crate) fn is_refused_wrongly(state: &State, pair: u8) -> bool {
+    let is_expired = state.age == Age::Over && pair == 0;
+    let is_active = state.mongo.primary.access[usize::from(pair)] == Record::Active;
+    is_active || !is_expired && !state.history.doomed.meets(covering(pair))
+}
+
 /// One property for each law, and two that the argument for them rests on.
 pub(crate) fn always() -> Vec<Property<Protocol>> {
     fn keeps<const LAW: u8>(_: &Protocol, state: &State) -> bool {
         !state.history.broken.has(LAW)
     }
+    fn ends_no_session_unasked(state: &State) -> bool {
+        let ended = |session: &Option<Session>| session.is_some_and(|session| session.revoked);
+        let mut sessions = state.mongo.primary.sessions.iter().zip(0..);
+        sessions.all(|(session, number)| !ended(session) || state.history.doomed.has(number))
+    }
     vec![
         Property::always(Law::NoAcceptAfterRevoke.name(), keeps::<{ Law::NoAcceptAfterRevoke as u8 }>),
         Property::always(Law::OneChild.name(), keeps::<{ Law::OneChild as u8 }>),
-        Property::always(Law::OnlyTheftEndsASession.name(), keeps::<{ Law::OnlyTheftEndsASession as u8 }>),
+        Property::always(Law::TheftEndsTheSession.name(), |protocol, state| {
+            keeps::<{ Law::TheftEndsTheSession as u8 }>(protocol, state) && ends_no_session_unasked(state)
+        }),
         Property::always(Law::RevokeAllIsAFence.name(), keeps::<{ Law::RevokeAllIsAFence as u8 }>),
         Property::always(Law::UsedOnce.name(), keeps::<{ Law::UsedOnce as u8 }>),
         Property::always(Law::NoRevival.name(), keeps::<{ Law::NoRevival as u8 }>),

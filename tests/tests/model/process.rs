@@ -1,6 +1,10 @@
 //! The processes: each is a call of the library, and stands before its next read or write.
 
-use crate::{laws::Bar, set::Set, state::FIRST_SESSION};
+use crate::{
+    laws::Bar,
+    set::Set,
+    state::{FIRST_SESSION, LONE_TOKEN, NEW_SESSION},
+};
 
 /// A call under way, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,8 +104,12 @@ pub(crate) enum Cause {
     Session,
     /// `Authority::revoke_token` of the refresh token of pair 0: with it dies its session.
     RefreshToken,
+    /// `Authority::revoke_token` of the access token of pair 0, which dies alone.
+    AccessToken,
     /// `Authority::revoke_user`.
     User,
+    /// The same but for session 0, from which the password is changed; that is written first.
+    Password,
     /// `Authority::set_user_disabled`.
     Disable,
     /// A retired refresh token was presented.
@@ -111,9 +119,27 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    /// What may end by it. A session that is opened beside a revocation of all may come before it or after.
+    pub(crate) const fn may_end(self) -> Set {
+        match self {
+            Self::Session | Self::RefreshToken => Set::of(FIRST_SESSION),
+            Self::AccessToken => Set::of(LONE_TOKEN),
+            Self::Password => Set::of(NEW_SESSION),
+            Self::User | Self::Disable => Set::of(FIRST_SESSION).or(Set::of(NEW_SESSION)),
+            // Whoever decided on these has said so.
+            Self::Theft | Self::Finish => Set::EMPTY,
+        }
+    }
+
+    /// The session that goes on though all others end.
+    pub(crate) const fn spares(self) -> Set {
+        if matches!(self, Self::Password) { Set::of(FIRST_SESSION) } else { Set::EMPTY }
+    }
+
     pub(crate) const fn first_step(self) -> RevokeAt {
         match self {
-            Self::RefreshToken => RevokeAt::Token,
+            Self::RefreshToken | Self::AccessToken => RevokeAt::Token,
+            Self::Password => RevokeAt::Password,
             // A theft has been committed by then.
             Self::Theft => RevokeAt::Sweep,
             Self::Session | Self::User | Self::Disable | Self::Finish => RevokeAt::Commit,
@@ -127,9 +153,9 @@ pub(crate) struct Revoke {
     pub(crate) node: u8,
     pub(crate) cause: Cause,
     pub(crate) at: RevokeAt,
-    /// The sessions that it must end: those that there were, or were being opened, when it was called.
+    /// What it must end: the sessions that there were, or were being opened, when it was called; or [`LONE_TOKEN`].
     pub(crate) covers: Set,
-    /// The sessions whose tokens it sweeps.
+    /// Whose tokens it sweeps.
     pub(crate) doomed: Set,
     /// The epoch that it led to.
     pub(crate) epoch: u8,
@@ -139,7 +165,9 @@ pub(crate) struct Revoke {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RevokeAt {
-    /// Before the refresh token's own record, where that is what is revoked.
+    /// Before the new password.
+    Password,
+    /// Before the token's own record, where that is what is revoked.
     Token,
     /// Before the committing document: the session or, with a whole user, the fence.
     Commit,
@@ -169,7 +197,10 @@ pub(crate) struct SignIn {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SignInAt {
+    /// Before the fence is read.
     Begin,
+    /// Before the password is checked.
+    Password,
     Session,
     Tokens,
     Fence,

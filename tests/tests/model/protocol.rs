@@ -9,7 +9,7 @@ use stateright::{Model, Property};
 
 use crate::{
     broken::Broken,
-    laws::{always, sometimes},
+    laws::{always, broken_by_refusal, sometimes},
     process::{Outcome, Process},
     scenarios::{Scenario, With},
     state::{Age, History, Mongo, NODES, Node, Record, Redis, SINGLE_USE, State},
@@ -46,15 +46,15 @@ impl Protocol {
         self.without == Some(rule)
     }
 
-    /// At how many different points processes have died.
-    pub(crate) fn crash_points(&self) -> u32 {
-        self.crashes.load(Ordering::Relaxed).count_ones()
+    /// The points at which processes have died, one bit each.
+    pub(crate) fn crash_points(&self) -> u64 {
+        self.crashes.load(Ordering::Relaxed)
     }
 }
 
-/// A number for where a process stands before its next write.
-fn crash_point(process: Process) -> u32 {
-    use crate::process::{ConsumeAt, IssueAt, RefreshAt, RevokeAt, SignInAt};
+/// A number for where a process stands before its next read or write: every step of every operation has one of its own.
+pub(crate) const fn crash_point(process: Process) -> u32 {
+    use crate::process::{Cause, ConsumeAt, IssueAt, RefreshAt, RevokeAt, SignInAt};
     match process {
         Process::Check(_) | Process::Ended(_) => 0,
         Process::Refresh(refresh) => match refresh.at {
@@ -64,42 +64,65 @@ fn crash_point(process: Process) -> u32 {
             RefreshAt::Forget => 4,
             RefreshAt::Confirm(_) => 5,
             RefreshAt::HandOut(_) => 6,
-            RefreshAt::Note(_) => 31,
-            RefreshAt::Punish(_) => 32,
+            RefreshAt::Note(_) => 7,
+            RefreshAt::Punish(_) => 8,
         },
-        Process::Revoke(revoke) => match revoke.at {
-            RevokeAt::Commit => 7,
-            RevokeAt::Token => 30,
-            RevokeAt::Sessions => 8,
-            RevokeAt::ListSessions => 9,
-            RevokeAt::Spare => 10,
-            RevokeAt::Sweep => 11,
-            RevokeAt::List => 12,
-            RevokeAt::Bury(_) => 13,
-            RevokeAt::Return => 14,
-        },
+        Process::Revoke(revoke) => {
+            let at = match revoke.at {
+                RevokeAt::Password => 0,
+                RevokeAt::Token => 1,
+                RevokeAt::Commit => 2,
+                RevokeAt::Sessions => 3,
+                RevokeAt::ListSessions => 4,
+                RevokeAt::Spare => 5,
+                RevokeAt::Sweep => 6,
+                RevokeAt::List => 7,
+                RevokeAt::Bury(_) => 8,
+                RevokeAt::Return => 9,
+            };
+            // A session, a user, and the punishment of a reuse are revoked by different writes.
+            at + match revoke.cause {
+                Cause::Session | Cause::RefreshToken | Cause::AccessToken | Cause::Finish => 10,
+                Cause::User | Cause::Password | Cause::Disable => 20,
+                Cause::Theft => 30,
+            }
+        }
         Process::SignIn(sign_in) => match sign_in.at {
-            SignInAt::Begin => 15,
-            SignInAt::Session => 16,
-            SignInAt::Tokens => 17,
-            SignInAt::Fence => 18,
-            SignInAt::Open => 19,
-            SignInAt::HandOut => 20,
-            SignInAt::Undo => 21,
-            SignInAt::UndoTokens => 22,
+            SignInAt::Begin => 40,
+            SignInAt::Password => 41,
+            SignInAt::Session => 42,
+            SignInAt::Tokens => 43,
+            SignInAt::Fence => 44,
+            SignInAt::Open => 45,
+            SignInAt::HandOut => 46,
+            SignInAt::Undo => 47,
+            SignInAt::UndoTokens => 48,
         },
         Process::IssueSingleUse(at) => match at {
-            IssueAt::Record => 23,
-            IssueAt::Commit => 24,
-            IssueAt::HandOut => 25,
-            IssueAt::Forget => 26,
+            IssueAt::Record => 49,
+            IssueAt::Commit => 50,
+            IssueAt::HandOut => 51,
+            IssueAt::Forget => 52,
         },
         Process::Consume(consume) => match consume.at {
-            ConsumeAt::Begin => 27,
-            ConsumeAt::Set => 28,
-            ConsumeAt::Answer => 29,
+            ConsumeAt::Begin => 53,
+            ConsumeAt::Set => 54,
+            ConsumeAt::Answer => 55,
         },
     }
+}
+
+/// The points between two steps of one operation, at which a process may die with half its work done.
+pub(crate) fn between_steps() -> u64 {
+    let refresh = 1..=8;
+    let sessions = [12, 16, 17, 18, 19];
+    let users = 22..=29;
+    let thefts = 36..=39;
+    let sign_in = 41..=48;
+    let issue = 50..=52;
+    let consume = [55];
+    let points = refresh.chain(sessions).chain(users).chain(thefts).chain(sign_in).chain(issue).chain(consume);
+    points.fold(0, |set, point: u32| set | 1 << point)
 }
 
 impl Model for Protocol {
@@ -151,6 +174,13 @@ impl Model for Protocol {
                 state.writers.remove(&number);
             }
             Action::World(event) => world::happen(&mut state, event),
+        }
+        for (before, after) in last.processes.iter().zip(&state.processes) {
+            if let (Process::Refresh(refresh), Process::Ended(Outcome::Refused)) = (before, after)
+                && let Some(law) = broken_by_refusal(last, *refresh)
+            {
+                state.history.breach(law);
+            }
         }
         (state != *last).then_some(state)
     }

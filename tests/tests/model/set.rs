@@ -26,6 +26,10 @@ impl Set {
         Self(self.0 | other.0)
     }
 
+    pub(crate) const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     #[must_use]
     pub(crate) const fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -33,6 +37,10 @@ impl Set {
 
     pub(crate) fn add(&mut self, member: u8) {
         self.0 |= 1 << member;
+    }
+
+    pub(crate) fn remove(&mut self, member: u8) {
+        self.0 &= !(1 << member);
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {

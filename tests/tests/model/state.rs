@@ -23,9 +23,18 @@ pub(crate) const fn session_of(pair: u8) -> u8 {
     if pair == PAIR_OF_SIGN_IN { NEW_SESSION } else { FIRST_SESSION }
 }
 
-/// The access tokens, by the number of their pair, that belong to these sessions.
-pub(crate) fn pairs_of(sessions: Set) -> impl Iterator<Item = u8> {
-    (0..=PAIR_OF_SIGN_IN).filter(move |&pair| sessions.has(session_of(pair)))
+/// Where sessions are meant by number, this is the access token of pair 0, which can be revoked alone.
+pub(crate) const LONE_TOKEN: u8 = 2;
+
+/// The numbers under which the access token of a pair can be revoked.
+pub(crate) const fn covering(pair: u8) -> Set {
+    let session = Set::of(session_of(pair));
+    if pair == 0 { session.or(Set::of(LONE_TOKEN)) } else { session }
+}
+
+/// The access tokens, by the number of their pair, that are covered by these.
+pub(crate) fn pairs_of(covers: Set) -> impl Iterator<Item = u8> {
+    (0..=PAIR_OF_SIGN_IN).filter(move |&pair| covering(pair).meets(covers))
 }
 
 /// A token's document.
@@ -76,6 +85,8 @@ pub(crate) struct Retired {
 pub(crate) struct Documents {
     pub(crate) epoch: u8,
     pub(crate) disabled: bool,
+    /// The user's password is no longer the one that a sign-in comes with.
+    pub(crate) new_password: bool,
     pub(crate) sessions: [Option<Session>; SESSIONS],
     pub(crate) access: [Record; PAIRS],
     pub(crate) refresh: [Record; PAIRS],
@@ -114,6 +125,11 @@ impl Mongo {
     /// What a node's reads see. While a deposed primary answers, it is the one that node 1 can reach.
     pub(crate) fn read_on(&self, node: u8) -> Documents {
         self.deposed.filter(|_| node == 1).unwrap_or(self.primary)
+    }
+
+    /// Whether it is a deposed primary that answers.
+    pub(crate) fn is_behind(&self, node: u8) -> bool {
+        node == 1 && self.deposed.is_some()
     }
 }
 
@@ -170,7 +186,7 @@ pub(crate) enum Age {
 /// What has happened, as far as the laws speak of it. Nothing here is seen by the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct History {
-    /// The sessions whose revocation has returned success on each node.
+    /// What each node has returned success for to a revocation of: sessions, or [`LONE_TOKEN`].
     pub(crate) told: [Set; NODES],
     /// Those among them that a revocation of all covered.
     pub(crate) told_by_all: Set,
@@ -182,8 +198,12 @@ pub(crate) struct History {
     pub(crate) handed: Set,
     /// The pair that was handed out for each refresh token.
     pub(crate) child: [Option<u8>; PAIRS],
-    /// The refresh tokens that a commit retired, even one that was lost later.
+    /// The refresh tokens that a commit retired, unless it was lost.
     pub(crate) retired: Set,
+    /// Those among them whose window has closed.
+    pub(crate) closed: Set,
+    /// The same of whatever a call was to end: one that revokes, or the reuse of a refresh token.
+    pub(crate) doomed: Set,
     /// The single-use token was accepted.
     pub(crate) used: bool,
     pub(crate) purged: bool,
@@ -198,6 +218,32 @@ impl History {
 
     pub(crate) fn told_anywhere(&self) -> Set {
         self.told.into_iter().fold(Set::EMPTY, Set::or)
+    }
+
+    /// Whether it may be punished when this refresh token is presented: somebody has its child, and the window has closed or the
+    /// child was used.
+    pub(crate) fn is_retired_for_good(&self, refresh: u8) -> bool {
+        self.child[usize::from(refresh)].is_some_and(|child| self.closed.has(refresh) || self.retired.has(child))
+    }
+
+    /// Whether it must be, where this is what a majority holds: before that holds the use of the child or the note that it was
+    /// handed out, both may be lost, and the token gets its child however late.
+    pub(crate) fn is_reuse(&self, refresh: u8, held: &Documents) -> bool {
+        let Some(child) = self.child[usize::from(refresh)] else { return false };
+        held.sessions[usize::from(session_of(refresh))].is_some_and(|session| {
+            if session.current == child {
+                self.closed.has(refresh) && session.previous.is_some_and(|previous| previous.delivered)
+            } else {
+                self.retired.has(child)
+            }
+        })
+    }
+
+    /// The primary was lost, and this is what is left.
+    pub(crate) fn forget_what_was_lost(&mut self, left: &Documents) {
+        for session in left.sessions.iter().flatten() {
+            self.retired.remove(session.current);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     protocol::Protocol,
     scenarios::With,
     set::Set,
-    state::{Age, Entry, NODES, PAIR_OF_SIGN_IN, PAIRS, Record, State, pairs_of},
+    state::{Age, Entry, NODES, PAIR_OF_SIGN_IN, PAIRS, State, pairs_of},
     step,
 };
 
@@ -174,6 +174,7 @@ pub(crate) fn happen(state: &mut State, event: World) {
         }
         World::FailOver | World::FailOverRetrying => {
             state.mongo.primary = state.mongo.majority;
+            state.history.forget_what_was_lost(&state.mongo.primary);
             fail_writers(state, event == World::FailOverRetrying);
         }
         World::FailOverKeeping => {
@@ -186,6 +187,7 @@ pub(crate) fn happen(state: &mut State, event: World) {
         }
         World::StepDown => state.mongo.deposed = None,
         World::GraceEnds => {
+            state.history.closed = state.history.closed.or(state.history.retired);
             let mongo = &mut state.mongo;
             for documents in [&mut mongo.primary, &mut mongo.majority].into_iter().chain(&mut mongo.deposed) {
                 for previous in documents.sessions.iter_mut().flatten().filter_map(|session| session.previous.as_mut())
@@ -256,9 +258,4 @@ pub(crate) fn forget(state: &mut State, node: u8, sessions: Set) {
             }
         }
     }
-}
-
-/// Whether a record is active, of which a check has just said that it is not.
-pub(crate) fn is_active(state: &State, pair: u8) -> bool {
-    state.mongo.primary.access[usize::from(pair)] == Record::Active
 }

@@ -3,11 +3,10 @@
 use super::Call;
 use crate::{
     broken::Broken,
-    laws::{Bar, Law},
+    laws::{Bar, Law, is_refused_wrongly},
     process::{Check, CheckAt, Outcome, Process},
     scenarios::With,
     state::{Age, Entry, Local, Record},
-    world::is_active,
 };
 
 impl Call<'_> {
@@ -32,7 +31,7 @@ impl Call<'_> {
             return;
         }
         let local_cache = self.protocol.scenario.has(With::LocalCaches);
-        let bar = Bar::at_start(&self.state.history, check.node, check.token, local_cache);
+        let bar = Bar::of_check(&self.state.history, check.node, check.token, local_cache);
         let check = Check { bar, ..check };
         if self.state.age == Age::Over && check.token == 0 {
             self.end(Outcome::Refused);
@@ -110,7 +109,7 @@ impl Call<'_> {
     }
 
     fn refuse(&mut self, check: Check) {
-        if is_active(self.state, check.token) {
+        if is_refused_wrongly(self.state, check.token) {
             self.state.history.breach(Law::FailClosed);
         }
         self.end(Outcome::Refused);

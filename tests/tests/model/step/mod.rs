@@ -22,7 +22,13 @@ pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
     match before {
         Process::Check(check) => call.check(check),
         Process::Refresh(refresh) => call.refresh(refresh),
-        Process::Revoke(revoke) => call.revoke(revoke),
+        Process::Revoke(revoke) => {
+            if revoke.at == revoke.cause.first_step() {
+                let doomed = &mut call.state.history.doomed;
+                *doomed = doomed.or(revoke.cause.may_end());
+            }
+            call.revoke(revoke);
+        }
         Process::SignIn(sign_in) => call.sign_in(sign_in),
         Process::IssueSingleUse(at) => call.issue_single_use(at),
         Process::Consume(consume) => call.consume(consume),

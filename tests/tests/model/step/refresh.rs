@@ -44,7 +44,12 @@ impl Call<'_> {
         if self.state.age == Age::Over && refresh.parent == 0 {
             return self.end(Outcome::Refused);
         }
-        let bar = Bar::at_start(&self.state.history, refresh.node, refresh.parent, false);
+        let (history, mongo) = (&self.state.history, &self.state.mongo);
+        let is_reuse = !mongo.is_behind(refresh.node) && history.is_reuse(refresh.parent, &mongo.majority);
+        let bar = match Bar::at_start(history, refresh.node, refresh.parent, false) {
+            Bar::None if is_reuse => Bar::Barred(Law::TheftEndsTheSession),
+            bar => bar,
+        };
         self.judge(Refresh { bar, ..refresh });
     }
 
@@ -52,7 +57,11 @@ impl Call<'_> {
     /// led to is decided by a write, or is as good as an earlier answer that came late.
     fn judge(&mut self, refresh: Refresh) {
         if self.state.mongo.down {
-            return self.fail();
+            return if self.protocol.is_without(Broken::FailureIsInvalidGrant) {
+                self.end(Outcome::Refused);
+            } else {
+                self.fail();
+            };
         }
         let documents = self.state.mongo.read_on(refresh.node);
         let record = documents.refresh[usize::from(refresh.parent)];
@@ -72,11 +81,12 @@ impl Call<'_> {
         if session.current == refresh.parent {
             self.refresh_at(refresh, RefreshAt::Record);
         } else if repeats.is_none() || !(is_open || self.protocol.is_without(Broken::GraceEnds)) {
-            self.punish(refresh, session.current);
-        } else {
-            if !is_open {
-                self.state.history.breach(Law::OnlyTheftEndsASession);
+            match self.protocol.without {
+                Some(Broken::ReuseOnlyRefused) => self.end(Outcome::Refused),
+                Some(Broken::OnlyThePreviousIsPunished) if repeats.is_none() => self.end(Outcome::Refused),
+                _ => self.punish(refresh, session.current),
             }
+        } else {
             match self.protocol.without {
                 Some(Broken::SecondChild) => {
                     self.state.mongo.primary.insert_pair(refresh.child);
@@ -122,6 +132,7 @@ impl Call<'_> {
             session.previous = Some(Retired { pair: refresh.parent, in_grace: true, delivered });
             session.current = refresh.child;
             self.state.history.retired.add(refresh.parent);
+            self.state.history.closed.remove(refresh.parent);
             self.refresh_at(refresh, RefreshAt::HandOut(refresh.child));
         } else if self.protocol.is_without(Broken::PunishLostRace) {
             let current = session.map_or(refresh.child, |session| session.current);
@@ -164,8 +175,7 @@ impl Call<'_> {
         self.refresh_at(refresh, RefreshAt::Punish(as_read));
     }
 
-    /// The conditional write on the session that begins the revocation. Nothing but the reuse of a token that a rotation retired,
-    /// whose window is closed and whose child somebody was given, may come so far.
+    /// The conditional write on the session that begins the revocation. Nothing but a reuse may come so far.
     fn commit_punishment(&mut self, refresh: Refresh, as_read: u8) {
         if self.state.mongo.down {
             return self.fail();
@@ -174,11 +184,11 @@ impl Call<'_> {
         let session = self.state.mongo.primary.session(session_of(refresh.parent)).as_mut();
         if let Some(session) = session.filter(|session| session.current == as_read || any_state) {
             let was_revoked = std::mem::replace(&mut session.revoked, true);
-            let previous = session.previous.filter(|previous| previous.pair == refresh.parent);
-            let has_a_child = self.state.history.child[usize::from(refresh.parent)].is_some();
-            let benign = previous.is_some_and(|previous| previous.in_grace || !has_a_child);
-            if !was_revoked && (benign || !self.state.history.retired.has(refresh.parent)) {
-                self.state.history.breach(Law::OnlyTheftEndsASession);
+            let history = &mut self.state.history;
+            if history.is_retired_for_good(refresh.parent) {
+                history.doomed.add(session_of(refresh.parent));
+            } else if !was_revoked {
+                history.breach(Law::TheftEndsTheSession);
             }
             self.go(Process::punishment(refresh.node));
         } else {

@@ -5,7 +5,7 @@ use crate::{
     broken::Broken,
     process::{Cause, Outcome, Process, Revoke, RevokeAt},
     set::Set,
-    state::{Age, Entry, FIRST_SESSION, Record, pairs_of},
+    state::{Age, Entry, FIRST_SESSION, LONE_TOKEN, Record, pairs_of},
     world::forget,
 };
 
@@ -15,11 +15,12 @@ impl Call<'_> {
             return self.fail();
         }
         match revoke.at {
-            RevokeAt::Token => {
-                self.state.mongo.primary.refresh[0].revoke();
+            RevokeAt::Password => {
+                self.state.mongo.primary.new_password = true;
                 self.revoke_at(revoke, RevokeAt::Commit);
                 self.acknowledge();
             }
+            RevokeAt::Token => self.revoke_record(revoke),
             RevokeAt::Commit => self.commit_revocation(revoke),
             RevokeAt::Sessions => self.mark_sessions(revoke),
             RevokeAt::ListSessions => self.list_sessions(revoke),
@@ -35,11 +36,37 @@ impl Call<'_> {
         self.go(Process::Revoke(Revoke { at, ..revoke }));
     }
 
+    fn revoke_record(&mut self, revoke: Revoke) {
+        let primary = &mut self.state.mongo.primary;
+        if revoke.cause == Cause::RefreshToken {
+            primary.refresh[0].revoke();
+            self.revoke_at(revoke, RevokeAt::Commit);
+            return self.acknowledge();
+        }
+        let token = Set::of(LONE_TOKEN);
+        let marked = Revoke { covers: token, doomed: token, ..revoke };
+        match self.protocol.without {
+            Some(Broken::BuryBeforeRecord) if revoke.doomed.is_empty() => return self.list(marked),
+            Some(Broken::BuryBeforeRecord) => {
+                primary.access[0].revoke();
+                self.revoke_at(marked, RevokeAt::Return);
+            }
+            Some(Broken::TokenEndsSession) => self.revoke_at(revoke, RevokeAt::Commit),
+            _ => {
+                primary.access[0].revoke();
+                self.list(marked);
+            }
+        }
+        self.acknowledge();
+    }
+
     fn commit_revocation(&mut self, revoke: Revoke) {
         match revoke.cause {
-            Cause::Session | Cause::RefreshToken | Cause::Theft | Cause::Finish => self.end_session(revoke),
-            Cause::User | Cause::Disable => {
-                let covers = self.state.history.begun;
+            Cause::Session | Cause::RefreshToken | Cause::AccessToken | Cause::Theft | Cause::Finish => {
+                self.end_session(revoke);
+            }
+            Cause::User | Cause::Password | Cause::Disable => {
+                let covers = self.state.history.begun.minus(revoke.cause.spares());
                 let primary = &mut self.state.mongo.primary;
                 primary.epoch += 1;
                 primary.disabled |= revoke.cause == Cause::Disable;
@@ -65,8 +92,12 @@ impl Call<'_> {
     }
 
     fn mark_sessions(&mut self, revoke: Revoke) {
-        for session in self.state.mongo.primary.sessions.iter_mut().flatten() {
-            session.revoked |= session.epoch < revoke.epoch;
+        let everybody = self.protocol.is_without(Broken::SpareNobody);
+        let spares = if everybody { Set::EMPTY } else { revoke.cause.spares() };
+        for (session, number) in self.state.mongo.primary.sessions.iter_mut().zip(0..) {
+            if let Some(session) = session.as_mut().filter(|_| !spares.has(number)) {
+                session.revoked |= session.epoch < revoke.epoch;
+            }
         }
         self.revoke_at(revoke, RevokeAt::ListSessions);
         self.acknowledge();
@@ -79,7 +110,9 @@ impl Call<'_> {
                 .map(usize::from)
                 .any(|pair| primary.access[pair] != Record::Absent || primary.refresh[pair] != Record::Absent)
         };
-        let doomed = (0..2).filter(recorded).collect();
+        let doomed: Set = (0..2).filter(recorded).collect();
+        let sweeps_all = self.protocol.is_without(Broken::SweepTheSpared);
+        let doomed = if sweeps_all { doomed } else { doomed.minus(revoke.cause.spares()) };
         self.revoke_at(Revoke { doomed, ..revoke }, RevokeAt::Spare);
     }
 
@@ -133,9 +166,13 @@ impl Call<'_> {
     }
 
     fn after_tombstones(&mut self, revoke: Revoke) {
-        let marked = matches!(revoke.cause, Cause::User | Cause::Disable);
-        let late = !marked && self.protocol.is_without(Broken::SweepBeforeCommit);
-        self.revoke_at(revoke, if late { RevokeAt::Commit } else { RevokeAt::Return });
+        let by_session = matches!(revoke.cause, Cause::Session | Cause::RefreshToken | Cause::Theft | Cause::Finish);
+        let next = match self.protocol.without {
+            Some(Broken::SweepBeforeCommit) if by_session => RevokeAt::Commit,
+            Some(Broken::BuryBeforeRecord) if revoke.cause == Cause::AccessToken => RevokeAt::Token,
+            _ => RevokeAt::Return,
+        };
+        self.revoke_at(revoke, next);
     }
 
     fn return_success(&mut self, revoke: Revoke) {
@@ -145,13 +182,13 @@ impl Call<'_> {
         let history = &mut self.state.history;
         let told = &mut history.told[usize::from(revoke.node)];
         *told = told.or(revoke.covers);
-        if matches!(revoke.cause, Cause::User | Cause::Disable) {
+        if matches!(revoke.cause, Cause::User | Cause::Password | Cause::Disable) {
             history.told_by_all = history.told_by_all.or(revoke.covers);
         }
         self.end(match revoke.cause {
-            Cause::Session | Cause::RefreshToken | Cause::User | Cause::Disable => Outcome::Revoked,
             Cause::Theft => Outcome::RefusedAsReuse,
             Cause::Finish => Outcome::Refused,
+            _ => Outcome::Revoked,
         });
     }
 }

@@ -1,9 +1,10 @@
-//! A sign-in: session, tokens, the user's fence, the mark off, hand out.
+//! A sign-in: the user's fence, the password, session, tokens, the user's fence, the mark off, hand out.
 
 use super::Call;
 use crate::{
     broken::Broken,
     process::{Outcome, Process, SignIn, SignInAt},
+    scenarios::With,
     state::{NEW_SESSION, PAIR_OF_SIGN_IN, Session},
 };
 
@@ -13,7 +14,17 @@ impl Call<'_> {
             return self.fail();
         }
         match sign_in.at {
-            SignInAt::Begin => self.begin_sign_in(),
+            SignInAt::Begin if self.protocol.is_without(Broken::FenceReadAfterPassword) => {
+                self.check_password(SignIn { at: SignInAt::Password, ..sign_in });
+            }
+            SignInAt::Begin => {
+                let checks = self.protocol.scenario.has(With::ChangeOfPassword);
+                self.read_fence(if checks { SignInAt::Password } else { SignInAt::Session });
+            }
+            SignInAt::Password if self.protocol.is_without(Broken::FenceReadAfterPassword) => {
+                self.read_fence(SignInAt::Session);
+            }
+            SignInAt::Password => self.check_password(SignIn { at: SignInAt::Session, ..sign_in }),
             SignInAt::HandOut => {
                 self.state.history.handed.add(PAIR_OF_SIGN_IN);
                 self.end(Outcome::Handed);
@@ -27,14 +38,23 @@ impl Call<'_> {
 
     /// The fence is what a majority holds: an older one is refused in the end, but one that is lost later could come to
     /// stand once more.
-    fn begin_sign_in(&mut self) {
+    fn read_fence(&mut self, next: SignInAt) {
         let locally = self.protocol.is_without(Broken::FenceReadLocally);
         let documents = if locally { self.state.mongo.primary } else { self.state.mongo.majority };
         if documents.disabled {
             return self.end(Outcome::Refused);
         }
         self.state.history.begun.add(NEW_SESSION);
-        self.go(Process::SignIn(SignIn { at: SignInAt::Session, epoch: documents.epoch }));
+        self.go(Process::SignIn(SignIn { at: next, epoch: documents.epoch }));
+    }
+
+    /// It comes with the password that was good at the start.
+    fn check_password(&mut self, next: SignIn) {
+        if self.state.mongo.primary.new_password {
+            return self.end(Outcome::Refused);
+        }
+        self.state.history.begun.add(NEW_SESSION);
+        self.go(Process::SignIn(next));
     }
 
     fn write_sign_in(&mut self, sign_in: SignIn) {
@@ -66,7 +86,7 @@ impl Call<'_> {
                 *primary.session(NEW_SESSION) = None;
                 SignInAt::UndoTokens
             }
-            SignInAt::UndoTokens | SignInAt::Begin | SignInAt::HandOut => {
+            SignInAt::UndoTokens | SignInAt::Begin | SignInAt::Password | SignInAt::HandOut => {
                 primary.remove_pair(PAIR_OF_SIGN_IN);
                 return self.end(Outcome::Refused);
             }

@@ -1,6 +1,8 @@
 //! The stores that need no server keep the laws, also when several users of the suite share one.
 #![cfg(feature = "conformance")]
 
+mod broken;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},

@@ -1,0 +1,99 @@
+//! What holds with every algorithm, those that sign differently each time among them.
+
+use std::sync::Arc;
+
+use auth_layer::keys::Algorithm;
+
+use super::*;
+
+fn signing_keys() -> Vec<SigningKey> {
+    let generated = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];
+    let mut keys = generated.map(|algorithm| SigningKey::generate_for(algorithm).unwrap()).to_vec();
+    keys.push(SigningKey::from_secret("hmac", &[7; 32]).unwrap());
+    keys
+}
+
+#[tokio::test]
+async fn a_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
+    for key in signing_keys() {
+        let algorithm = key.algorithm();
+        let clock = clock();
+        let authority: Authority =
+            Authority::builder("https://issuer", "api", Keyring::new(key.clone()), MemoryStore::new())
+                .clock(clock.clone())
+                .refresh_grace(Duration::from_secs(10))
+                .build();
+        let first = sign_in(&authority, UserId::generate()).await;
+        let second = authority.refresh(&first.refresh_token).await.unwrap();
+        clock.advance(Duration::from_millis(9_999));
+        // A new key signs meanwhile; the pair is still the old key's.
+        let rotated = Keyring::new(SigningKey::generate().unwrap()).with_retired(key).unwrap();
+        authority.set_keys(rotated);
+        let again = authority.refresh(&first.refresh_token).await.unwrap();
+        assert_eq!(again.access_token, second.access_token, "{algorithm:?}");
+        assert_eq!(again.refresh_token, second.refresh_token, "{algorithm:?}");
+        assert!(authority.verify(&again.access_token).await.is_ok(), "{algorithm:?}");
+
+        settle().await;
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(refusal(&authority, &first.refresh_token).await, GrantFault::Reused, "{algorithm:?}");
+    }
+}
+
+/// On two nodes, so that whoever did not win the race signs, or opens what is sealed, by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_refreshes_get_one_pair_byte_for_byte_whatever_signs() {
+    for key in signing_keys() {
+        let algorithm = key.algorithm();
+        let store = Arc::new(MemoryStore::new());
+        let nodes: [Authority; 2] = std::array::from_fn(|_| {
+            let keys = Keyring::new(key.clone());
+            Authority::builder("https://issuer", "api", keys, Arc::clone(&store)).build()
+        });
+        let first = sign_in(&nodes[0], UserId::generate()).await;
+        let batch: Vec<_> = (0..16)
+            .map(|number| {
+                let (node, token) = (nodes[number % 2].clone(), first.refresh_token.clone());
+                tokio::spawn(async move { node.refresh(&token).await.unwrap() })
+            })
+            .collect();
+        let mut pairs = Vec::new();
+        for refreshed in batch {
+            let pair = refreshed.await.unwrap();
+            pairs.push((pair.access_token, pair.refresh_token));
+        }
+        pairs.dedup();
+        let [(access, refresh)] = &pairs[..] else { panic!("{algorithm:?}: {} pairs", pairs.len()) };
+        for node in &nodes {
+            assert!(node.verify(access).await.is_ok(), "{algorithm:?}");
+        }
+        assert!(nodes[1].refresh(refresh).await.is_ok(), "{algorithm:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_concurrent_uses_one_is_accepted_whatever_signs() {
+    for key in signing_keys() {
+        let algorithm = key.algorithm();
+        let authority: Authority =
+            Authority::builder("https://issuer", "api", Keyring::new(key), MemoryStore::new()).build();
+        let pair = sign_in(&authority, UserId::generate()).await;
+        let claims = authority.verify(&pair.access_token).await.unwrap();
+        let token = authority.issue_single_use(&claims).await.unwrap().token;
+        let batch: Vec<_> = (0..16)
+            .map(|_| {
+                let (node, token) = (authority.clone(), token.clone());
+                tokio::spawn(async move { node.consume(&token).await })
+            })
+            .collect();
+        let mut accepted = 0;
+        for used in batch {
+            match used.await.unwrap() {
+                Ok(_) => accepted += 1,
+                Err(AuthError::InvalidToken(TokenFault::Used)) => {}
+                other => panic!("{algorithm:?}: {other:?}"),
+            }
+        }
+        assert_eq!(accepted, 1, "{algorithm:?}");
+    }
+}

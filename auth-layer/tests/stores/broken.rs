@@ -1,0 +1,227 @@
+//! The suite finds a store that breaks a law, in the function that is about it.
+
+use std::sync::{Arc, Mutex};
+
+use auth_layer::{
+    SessionId, TokenId, UserId,
+    clock::Timestamp,
+    store::{
+        ActiveToken, Admission, Consumed, MemoryStore, Purged, Retired, Revoked, Rotated, Rotation, Session,
+        StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence, conformance,
+    },
+};
+
+/// A mistake that is made easily.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mistake {
+    LooksThenRotates,
+    LooksThenConsumes,
+    LooksThenAdmits,
+    AdmitsAnyEpoch,
+    LooksThenRecords,
+    LooksThenPunishes,
+    PunishesAlways,
+    LooksThenNotes,
+    LooksThenPurges,
+}
+
+/// A [`MemoryStore`] with one mistake, or none. It writes what it likes by admitting a session again.
+#[derive(Debug)]
+struct Broken {
+    store: MemoryStore,
+    mistake: Option<Mistake>,
+    admitted: Mutex<Vec<SessionId>>,
+}
+
+impl Broken {
+    fn by(mistake: impl Into<Option<Mistake>>) -> Arc<Self> {
+        Arc::new(Self { store: MemoryStore::new(), mistake: mistake.into(), admitted: Mutex::default() })
+    }
+
+    fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+
+    async fn look(&self, session: SessionId) -> Result<Option<Session>, StoreError> {
+        let presented = self.store.presented(session, TokenId::generate(), Timestamp::UNIX_EPOCH).await?;
+        Ok(presented.map(|(session, _)| session))
+    }
+
+    async fn write(&self, session: Session, tokens: Vec<TokenRecord>) -> Result<Admission, StoreError> {
+        let_the_others_go_on().await;
+        let epoch = self.store.user_fence(session.user_id).await?.epoch;
+        self.store.open_session(session, tokens, epoch).await
+    }
+}
+
+/// Between a look and a write. More than once, for whoever yielded last is woken first.
+async fn let_the_others_go_on() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What is done without a mistake.
+macro_rules! as_it_should {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
+        $(
+            async fn $name(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
+                self.store.$name($($argument),*).await
+            }
+        )+
+    };
+}
+
+impl TokenStore for Broken {
+    as_it_should! {
+        token_status(id: TokenId) -> TokenStatus;
+        user_fence(user: UserId) -> UserFence;
+        presented(session: SessionId, refresh: TokenId, now: Timestamp) -> Option<(Session, TokenStatus)>;
+        confirm(session: SessionId, current: TokenId) -> Rotated;
+        revoke_token(id: TokenId, since: Timestamp) -> Revoked;
+        revoke_session(session: SessionId, since: Timestamp) -> Revoked;
+        revoke_user(user: UserId, except: Option<SessionId>, since: Timestamp) -> Revoked;
+        set_user_disabled(user: UserId, disabled: bool, since: Timestamp) -> Revoked;
+        sessions(user: UserId, now: Timestamp) -> Vec<Session>;
+        ping() -> ();
+    }
+
+    async fn open_session(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> Result<Admission, StoreError> {
+        self.admitted.lock().unwrap().push(session.session_id);
+        let fence = self.store.user_fence(session.user_id).await?;
+        let stands = fence.epoch == epoch && !fence.disabled;
+        if self.makes(Mistake::AdmitsAnyEpoch) || self.makes(Mistake::LooksThenAdmits) && stands {
+            return self.write(session, tokens).await;
+        }
+        self.store.open_session(session, tokens, epoch).await
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        if !self.makes(Mistake::LooksThenRotates) {
+            return self.store.rotate(rotation).await;
+        }
+        let found = self.look(rotation.session_id).await?;
+        let Some(mut session) = found.filter(|it| !it.revoked && it.current.refresh_id == rotation.parent) else {
+            return Ok(Rotated::Lost);
+        };
+        session.current = rotation.child;
+        session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
+        session.last_used_at = rotation.now;
+        let _ = self.write(session, rotation.tokens).await?;
+        Ok(Rotated::Committed)
+    }
+
+    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        if !self.makes(Mistake::LooksThenNotes) {
+            return self.store.note_delivered(session, current, now).await;
+        }
+        if self.look(session).await?.is_some_and(|it| it.current.refresh_id == current) {
+            let_the_others_go_on().await;
+            if let Some(later) = self.look(session).await? {
+                self.store.note_delivered(session, later.current.refresh_id, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
+        if !self.makes(Mistake::LooksThenRecords) {
+            return self.store.record_token(token).await;
+        }
+        match self.look(token.session_id).await?.filter(|session| !session.revoked) {
+            Some(session) => self.write(session, vec![token]).await,
+            None => Ok(Admission::Fenced),
+        }
+    }
+
+    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        if !self.makes(Mistake::LooksThenConsumes) {
+            return self.store.consume(id, says, now).await;
+        }
+        let usable = says.kind == TokenKind::SingleUse && says.expires_at > now;
+        if !usable || self.store.token_status(id).await? != TokenStatus::Active(says) {
+            return Ok(Consumed::Refused);
+        }
+        let_the_others_go_on().await;
+        let _ = self.store.revoke_token(id, now).await?;
+        Ok(Consumed::Accepted)
+    }
+
+    async fn punish(
+        &self,
+        session: SessionId,
+        current: TokenId,
+        since: Timestamp,
+    ) -> Result<Option<Revoked>, StoreError> {
+        let looks = self.makes(Mistake::LooksThenPunishes);
+        if !looks && !self.makes(Mistake::PunishesAlways) {
+            return self.store.punish(session, current, since).await;
+        }
+        if looks && self.look(session).await?.is_none_or(|it| it.current.refresh_id != current) {
+            return Ok(None);
+        }
+        let_the_others_go_on().await;
+        self.store.revoke_session(session, since).await.map(Some)
+    }
+
+    /// With the mistake it takes the sessions that it found expired, as it found them.
+    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
+        if self.makes(Mistake::LooksThenPurges) {
+            let mut expired = Vec::new();
+            let admitted = self.admitted.lock().unwrap().clone();
+            for session in admitted {
+                expired.extend(self.look(session).await?.filter(|it| it.expires_at() < before));
+            }
+            for session in expired {
+                let _ = self.write(session, Vec::new()).await?;
+            }
+        }
+        self.store.purge_expired(before).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_a_mistake_the_laws_are_kept() {
+    conformance::all(&Broken::by(None)).await;
+}
+
+/// One test for each mistake and each function that must find it.
+macro_rules! finds {
+    ($($name:ident: $mistake:ident by $law:path, $expected:literal;)+) => {
+        $(
+            #[tokio::test]
+            #[should_panic(expected = $expected)]
+            async fn $name() {
+                $law(&Broken::by(Mistake::$mistake)).await;
+            }
+        )+
+    };
+}
+
+finds! {
+    a_rotation_that_looks_first_has_many_winners: LooksThenRotates
+        by conformance::refresh::one_parent_has_one_child, "rotations of one parent that committed";
+    a_rotation_that_looks_first_outlives_a_revocation: LooksThenRotates
+        by conformance::refresh::revoking_finds_every_refresh, "beside a revocation";
+    a_use_that_looks_first_is_accepted_twice: LooksThenConsumes
+        by conformance::single_use::one_use_is_accepted, "uses of one single-use token that were accepted";
+    a_sign_in_under_a_passed_epoch: AdmitsAnyEpoch
+        by conformance::sign_in::a_passed_epoch_is_fenced, "a sign-in under epoch";
+    a_sign_in_that_looks_first_outlives_a_revocation: LooksThenAdmits
+        by conformance::sign_in::revoking_a_user_finds_every_sign_in, "admitted beside a revocation";
+    a_token_that_is_recorded_after_a_look_outlives_a_revocation: LooksThenRecords
+        by conformance::single_use::revoking_a_session_finds_every_token, "used after a revocation";
+    a_punishment_of_whatever_the_session_has_become: PunishesAlways
+        by conformance::revoke::only_what_was_judged_is_punished, "a session that has moved on";
+    a_punishment_that_looks_first_ends_a_session_that_moved_on: LooksThenPunishes
+        by conformance::revoke::a_session_that_moves_on_is_not_punished, "a session that has moved on";
+    a_note_that_looks_first_stands_for_the_next_pair: LooksThenNotes
+        by conformance::refresh::a_late_note_is_not_of_the_next_pair, "nobody was given the child of this rotation";
+    a_purge_that_looks_first_takes_a_session_that_goes_on: LooksThenPurges
+        by conformance::purge::a_purge_takes_no_session_that_goes_on, "a session that was refreshed beside a purge";
+}
