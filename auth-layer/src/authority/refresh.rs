@@ -56,7 +56,7 @@ impl<C: CustomClaims> Authority<C> {
                 TokenStatus::Active(_) => Some(TokenFault::Mismatch),
             };
             let verdict = session.judge(claims.jti, self.inner.settings.refresh_grace, now);
-            if verdict == Verdict::Revoked {
+            if session.revoked || status == TokenStatus::Revoked {
                 self.finish_revocation(&session).await;
             }
             if let Some(fault) = fault {
@@ -143,11 +143,12 @@ impl<C: CustomClaims> Authority<C> {
         issued(session, signed, now)
     }
 
-    /// Repeats the revocation of a session that is revoked. Whoever began it may have died with the access tokens still to be
-    /// swept, and nobody asks a second time for the punishment of a reuse. Once the newest access token has expired there is
-    /// nothing left to finish.
+    /// Repeats the revocation of a session that is revoked, or whose refresh token is (RFC 7009 §2.1: the one dies with the other).
+    /// Whoever began it may have died with the session still to be marked, or the access tokens to be swept, and nobody asks a
+    /// second time for the punishment of a reuse; and whoever marks a record by hand may know of no session. Once the newest access
+    /// token of a revoked session has expired there is nothing left to finish.
     async fn finish_revocation(&self, session: &Session) {
-        if session.current.access_expires_at < self.accepted_since() {
+        if session.revoked && session.current.access_expires_at < self.accepted_since() {
             return;
         }
         // The answer is the same either way: this token is refused.

@@ -43,10 +43,14 @@ pub(crate) enum Broken {
     OnlyThePreviousIsPunished,
     /// The window closes on a pair that was committed, whether or not anybody was given it.
     TakeCommitForDelivery,
+    /// The window begins with the rotation, however much later somebody is first given the pair.
+    WindowFromNote,
     /// That a pair was handed out is noted of whichever pair is current by then.
     NoteUnconditionally,
     /// A refresh token of a revoked session is refused, and whatever of that session is left is left.
     RefuseUnfinished,
+    /// A refresh token whose own record is revoked is refused, and its session left alone.
+    RefuseRevokedToken,
     /// A lost race is taken for reuse.
     PunishLostRace,
     /// A session is revoked for a reuse whatever it has become since it was read.

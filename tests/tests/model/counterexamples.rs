@@ -50,9 +50,11 @@ breaks! {
     a_thief_who_is_only_refused_ends_nothing: TheftEndsTheSession in refresh_and_revoke without ReuseOnlyRefused;
     a_thief_of_an_older_token_ends_nothing: TheftEndsTheSession in refresh_beside_a_deposed_primary without OnlyThePreviousIsPunished;
     an_owner_who_was_given_nothing_is_punished_for_coming_late: TheftEndsTheSession in retry_after_the_window without TakeCommitForDelivery;
+    of_two_retries_after_an_outage_the_second_is_punished: TheftEndsTheSession in refresh_and_fail_over without WindowFromNote;
     the_same_after_a_failover: TheftEndsTheSession in refresh_and_fail_over without TakeCommitForDelivery;
     a_late_note_closes_the_window_on_the_next_pair: TheftEndsTheSession in retry_after_the_window without NoteUnconditionally;
     a_punishment_that_was_cut_short_leaves_an_access_token: NoAcceptAfterRevoke in refresh_and_revoke without RefuseUnfinished;
+    a_token_that_was_revoked_by_halves_leaves_its_session: TheftEndsTheSession in retry_and_revoke_token without RefuseRevokedToken;
     a_lost_race_is_punished: TheftEndsTheSession in refresh_and_revoke without PunishLostRace;
     an_old_read_is_punished: TheftEndsTheSession in refresh_beside_a_deposed_primary without PunishUnconditionally;
     a_pair_is_repeated_whose_commit_is_lost: OneChild in refresh_and_fail_over without RepeatUnconfirmed;

@@ -72,6 +72,11 @@ fn with_a_refresh_token_die_the_tokens_that_descend_from_it() {
 }
 
 #[test]
+fn a_token_that_was_revoked_by_halves_takes_its_session_along_when_it_comes_again() {
+    holds(scenarios::retry_and_revoke_token());
+}
+
+#[test]
 fn whoever_was_given_nothing_gets_the_pair_however_late() {
     holds(scenarios::retry_after_the_window());
 }

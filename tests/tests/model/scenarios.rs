@@ -167,6 +167,21 @@ pub(crate) fn refresh_and_revoke_token() -> Scenario {
     }
 }
 
+/// A refresh and its retry while the refresh token is revoked, and processes die: also when its record is revoked and its session not yet.
+pub(crate) fn retry_and_revoke_token() -> Scenario {
+    Scenario {
+        with: &[With::Crashes, With::GraceEnds],
+        sometimes: &["two calls get the same pair", "a reuse is punished", "a revocation succeeds"],
+        at_least: 10_000,
+        crash_points: 17,
+        ..Scenario::of([
+            Process::refresh(0, 0, 1),
+            Process::refresh(1, 0, 2),
+            Process::revoke(0, Cause::RefreshToken, 0),
+        ])
+    }
+}
+
 /// A refresh, and then two with its child, while processes die and the window closes.
 pub(crate) fn retry_after_the_window() -> Scenario {
     Scenario {

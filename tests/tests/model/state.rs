@@ -200,8 +200,10 @@ pub(crate) struct History {
     pub(crate) child: [Option<u8>; PAIRS],
     /// The refresh tokens that a commit retired, unless it was lost.
     pub(crate) retired: Set,
-    /// Those among them whose window has closed.
+    /// Those among them whose window has closed, and has not begun anew with a note since.
     pub(crate) closed: Set,
+    /// Those among them whose window has closed after somebody was handed their child.
+    pub(crate) closed_on_a_child: Set,
     /// The same of whatever a call was to end: one that revokes, or the reuse of a refresh token.
     pub(crate) doomed: Set,
     /// The single-use token was accepted.
@@ -223,7 +225,8 @@ impl History {
     /// Whether it may be punished when this refresh token is presented: somebody has its child, and the window has closed or the
     /// child was used.
     pub(crate) fn is_retired_for_good(&self, refresh: u8) -> bool {
-        self.child[usize::from(refresh)].is_some_and(|child| self.closed.has(refresh) || self.retired.has(child))
+        self.closed_on_a_child.has(refresh)
+            || self.child[usize::from(refresh)].is_some_and(|child| self.retired.has(child))
     }
 
     /// Whether it must be, where this is what a majority holds: before that holds the use of the child or the note that it was
@@ -237,6 +240,13 @@ impl History {
                 self.retired.has(child)
             }
         })
+    }
+
+    /// The grace window is over, whenever it began.
+    pub(crate) fn close_windows(&mut self) {
+        self.closed = self.closed.or(self.retired);
+        let with_child = self.retired.iter().filter(|&refresh| self.child[usize::from(refresh)].is_some()).collect();
+        self.closed_on_a_child = self.closed_on_a_child.or(with_child);
     }
 
     /// The primary was lost, and this is what is left.

@@ -187,7 +187,7 @@ pub(crate) fn happen(state: &mut State, event: World) {
         }
         World::StepDown => state.mongo.deposed = None,
         World::GraceEnds => {
-            state.history.closed = state.history.closed.or(state.history.retired);
+            state.history.close_windows();
             let mongo = &mut state.mongo;
             for documents in [&mut mongo.primary, &mut mongo.majority].into_iter().chain(&mut mongo.deposed) {
                 for previous in documents.sessions.iter_mut().flatten().filter_map(|session| session.previous.as_mut())

@@ -68,7 +68,8 @@ impl Call<'_> {
         let Some(session) = documents.sessions[usize::from(session_of(refresh.parent))] else {
             return self.end(Outcome::Refused);
         };
-        if session.revoked {
+        let is_revoked = record == Record::Revoked && !self.protocol.is_without(Broken::RefuseRevokedToken);
+        if session.revoked || is_revoked {
             return self.refuse_for_good(refresh);
         }
         if record != Record::Active {
@@ -99,7 +100,8 @@ impl Call<'_> {
         }
     }
 
-    /// The refusal says that the session is over, so that is seen to: whoever began may have died on the way.
+    /// The refusal says that the session is over, so that is seen to: whoever began may have died on the way, before the session
+    /// itself was revoked or after.
     fn refuse_for_good(&mut self, refresh: Refresh) {
         if self.protocol.is_without(Broken::RefuseUnfinished) {
             self.state.history.told[usize::from(refresh.node)].add(session_of(refresh.parent));
@@ -133,6 +135,7 @@ impl Call<'_> {
             session.current = refresh.child;
             self.state.history.retired.add(refresh.parent);
             self.state.history.closed.remove(refresh.parent);
+            self.state.history.closed_on_a_child.remove(refresh.parent);
             self.refresh_at(refresh, RefreshAt::HandOut(refresh.child));
         } else if self.protocol.is_without(Broken::PunishLostRace) {
             let current = session.map_or(refresh.child, |session| session.current);
@@ -164,7 +167,11 @@ impl Call<'_> {
         if !self.state.mongo.down
             && let Some(previous) = previous
         {
-            previous.delivered = true;
+            let is_first = !std::mem::replace(&mut previous.delivered, true);
+            if is_first && !self.protocol.is_without(Broken::WindowFromNote) {
+                previous.in_grace = true;
+                self.state.history.closed.remove(previous.pair);
+            }
             if !self.protocol.scenario.has(With::Failovers) {
                 self.state.mongo.majority = self.state.mongo.primary;
             }
