@@ -2,7 +2,6 @@
 //! chance, many at a time.
 
 mod authorities;
-mod books;
 mod orders;
 mod password;
 
@@ -17,8 +16,11 @@ use http::StatusCode;
 use tests::client::{Answer, Client, Tokens};
 use tokio::task::JoinSet;
 
-use self::{books::Books, orders::Orders};
-use crate::fleet::{Fleet, PASSWORD, username};
+use self::orders::Orders;
+use crate::{
+    books::Books,
+    fleet::{Fleet, PASSWORD, username},
+};
 
 /// How many requests come at once for one token.
 const RUSH: usize = 256;

@@ -12,8 +12,11 @@ use serde_json::json;
 use tests::client::{Answer, Client, Tokens};
 use tokio::sync::Semaphore;
 
-use super::{alive, books::Books, pair, said};
-use crate::fleet::{PASSWORD, username};
+use super::{alive, pair, said};
+use crate::{
+    books::Books,
+    fleet::{PASSWORD, username},
+};
 
 const NEW_PASSWORD: &str = "battery staple";
 
