@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use auth_layer::keys::Algorithm;
 use futures_util::future::join_all;
 use http::StatusCode;
 use tests::client::{Answer, Client, Tokens};
@@ -110,36 +111,48 @@ fn pair(answer: &Answer) -> Option<Tokens> {
     (answer.status == StatusCode::OK).then(|| answer.tokens())
 }
 
-/// Both nodes get half of them.
-async fn rush<F: Future>(fleet: &Fleet, ask: impl Fn(Client) -> F) -> Vec<F::Output> {
-    let (a, b) = clients(fleet);
+/// Asks very often at once; both nodes get half of it.
+pub(crate) async fn rush<F: Future>((a, b): (Client, Client), ask: impl Fn(Client) -> F) -> Vec<F::Output> {
     join_all((0..RUSH).map(|number| ask(if number % 2 == 0 { a.clone() } else { b.clone() }))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_refreshes_of_one_token_get_one_child() {
-    let fleet = fleet(&[]).await;
-    let (a, b) = clients(&fleet);
+    one_child(&fleet(&[]).await).await;
+}
+
+/// Each signature of the same claims is another one, and all answers have the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_refreshes_of_one_token_get_one_child_that_is_signed_with_es256() {
+    one_child(&Fleet::signing_with(Algorithm::Es256, 2, true, &STRICT).await).await;
+}
+
+async fn one_child(fleet: &Fleet) {
+    let (a, b) = clients(fleet);
     let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
     let token = parent.refresh.as_str();
-    let answers = rush(&fleet, async |node: Client| node.refresh(token).await.unwrap()).await;
-    let children: HashSet<(String, String)> = answers
-        .iter()
-        .map(|answer| {
-            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-            let child = answer.tokens();
-            (child.access, child.refresh)
-        })
-        .collect();
-    assert_eq!(children.len(), 1, "byte for byte the same pair");
-    let (access, refresh) = children.into_iter().next().unwrap();
+    let answers = rush(clients(fleet), async |node: Client| node.refresh(token).await.unwrap()).await;
+    let Tokens { access, refresh } = the_one_pair(&answers);
     for node in [&a, &b, &a, &b] {
         let again = node.refresh(token).await.unwrap().tokens();
         assert_eq!((&again.access, &again.refresh), (&access, &refresh), "and later too, while it is unused");
     }
-    assert_eq!(reuses(&fleet).await, (0, false), "nobody was taken for a thief");
+    assert_eq!(reuses(fleet).await, (0, false), "nobody was taken for a thief");
     alive([&a, &b], &Tokens { access, refresh }).await;
-    assert_eq!(reuses(&fleet).await, (0, false));
+    assert_eq!(reuses(fleet).await, (0, false));
+}
+
+/// Fails unless each of these answers brought the same pair, byte for byte.
+pub(crate) fn the_one_pair(answers: &[Answer]) -> Tokens {
+    let pair = |answer: &Answer| {
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let Tokens { access, refresh } = answer.tokens();
+        (access, refresh)
+    };
+    let pairs: HashSet<(String, String)> = answers.iter().map(pair).collect();
+    assert_eq!(pairs.len(), 1, "byte for byte the same pair");
+    let (access, refresh) = pairs.into_iter().next().unwrap();
+    Tokens { access, refresh }
 }
 
 /// How many reuses both nodes have counted, and whether any is in their logs.
@@ -160,7 +173,7 @@ async fn without_a_grace_window_one_refresh_wins_and_the_others_are_reuse() {
     assert_eq!(reuses(&fleet).await, (0, false));
     let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
     let token = parent.refresh.as_str();
-    let answers = rush(&fleet, async |node: Client| node.refresh(token).await.unwrap()).await;
+    let answers = rush(clients(&fleet), async |node: Client| node.refresh(token).await.unwrap()).await;
     let children: Vec<Tokens> = answers.iter().filter_map(pair).collect();
     assert_eq!(children.len(), 1, "one winner");
     for answer in answers.iter().filter(|answer| answer.status != StatusCode::OK) {
@@ -179,8 +192,9 @@ async fn one_of_many_uses_of_a_single_use_token_is_accepted() {
     for _ in 0..3 {
         let issued = a.post("/auth/single-use", Some(&session.access), None).await.unwrap().json();
         let token = issued["access_token"].as_str().unwrap();
-        let used =
-            rush(&fleet, async |node: Client| node.post("/demo/single-use", Some(token), None).await.unwrap().status);
+        let used = rush(clients(&fleet), async |node: Client| {
+            node.post("/demo/single-use", Some(token), None).await.unwrap().status
+        });
         let used = used.await;
         assert_eq!(used.iter().filter(|status| **status == StatusCode::OK).count(), 1);
         assert_eq!(used.iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count(), RUSH - 1);
@@ -357,4 +371,13 @@ async fn a_change_of_password_meets_everything_at_once() {
     let beside = Arc::new(password::Beside::default());
     rounds(&fleet, 16, |one, other| password::round(one, other, books.clone(), Arc::clone(&beside))).await;
     assert!(beside.has_everything(), "some of each came beside a change: {beside:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_changes_of_one_password_at_once_exactly_one_is_made() {
+    let fleet = fleet(&[]).await;
+    let books = Books::of(&fleet).await;
+    let orders = Arc::new(Orders::default());
+    let round = |one, other| password::rivals(one, other, books.clone(), Arc::clone(&orders));
+    rounds_until(&fleet, 16, || orders.are_all_seen(), round).await;
 }

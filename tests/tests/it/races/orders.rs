@@ -29,7 +29,7 @@ impl Orders {
     pub(super) async fn meet<A, B>(&self, first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
         let begun = self.begun.fetch_add(1, Ordering::Relaxed);
         let wait = *self.took.lock().unwrap() * u32::try_from(begun / 2 % 16).unwrap() / 12;
-        let (early, late) = if begun % 2 == 0 { (Duration::ZERO, wait) } else { (wait, Duration::ZERO) };
+        let (early, late) = if begun.is_multiple_of(2) { (Duration::ZERO, wait) } else { (wait, Duration::ZERO) };
         let timed = async {
             sleep(early).await;
             let begun = Instant::now();
@@ -46,12 +46,17 @@ impl Orders {
 
     /// Counts an answer that was either granted or refused, with this error.
     pub(super) fn count(&self, answer: &Answer, error: &str) {
-        if answer.status == StatusCode::OK {
-            self.granted.fetch_add(1, Ordering::Relaxed);
-        } else {
+        let granted = answer.status == StatusCode::OK;
+        if !granted {
             assert_eq!((answer.status, answer.error().as_str()), (StatusCode::UNAUTHORIZED, error), "{answer:?}");
-            self.refused.fetch_add(1, Ordering::Relaxed);
         }
+        self.came_first(granted);
+    }
+
+    /// Counts a round which the first side won, or the second.
+    pub(super) fn came_first(&self, first: bool) {
+        let count = if first { &self.granted } else { &self.refused };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts the answer to a refresh, and reads the child where there is one.
