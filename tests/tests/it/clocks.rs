@@ -22,7 +22,7 @@ use http::StatusCode;
 use tests::{
     client::{Client, Tokens},
     node::Node,
-    servers,
+    servers::{self, MongoDatabase},
 };
 
 use crate::{
@@ -35,6 +35,7 @@ struct Apart {
     behind: Node,
     ahead: Node,
     _keys: tempfile::TempDir,
+    _database: MongoDatabase,
 }
 
 impl Apart {
@@ -51,7 +52,7 @@ impl Apart {
             ];
             Node::start(NODE, &args, &env).await
         };
-        Self { behind: node("-60").await, ahead: node("60").await, _keys: keys }
+        Self { behind: node("-60").await, ahead: node("60").await, _keys: keys, _database: mongodb.clone() }
     }
 
     /// The clients of both nodes: first of the one that is behind.
