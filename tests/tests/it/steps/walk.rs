@@ -86,3 +86,32 @@ impl Stage {
         }
     }
 }
+
+fn names(steps: &[&str]) -> Vec<String> {
+    steps.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_run_that_is_over_too_early_is_repeated_and_one_that_went_another_way_does_not_count() {
+    let mut steps = Steps::at_least(3);
+    steps.was_over(&[]);
+    steps.stopped(names(&["GET"]));
+    steps.stopped(names(&["find", "update"]));
+    assert_eq!(steps.done, ["GET"], "without Redis, and so not the second step of the same way");
+    steps.stopped(names(&["GET", "find"]));
+    steps.stopped(names(&["find", "GET", "find"]));
+    assert_eq!(steps.done.len(), 3, "side by side, in whichever order");
+    assert!(steps.go_on(), "there may be more");
+    steps.was_over(&steps.done.clone());
+    assert!(!steps.go_on());
+}
+
+#[test]
+#[should_panic(expected = "of 2 steps only [\"GET\"] were reached")]
+fn a_step_that_is_never_reached_fails() {
+    let mut steps = Steps::at_least(2);
+    steps.stopped(names(&["GET"]));
+    while steps.go_on() {
+        steps.was_over(&[]);
+    }
+}
