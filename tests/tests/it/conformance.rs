@@ -12,22 +12,22 @@ use auth_layer::{
         mongodb::{MongoOptions, MongoStore},
     },
 };
-use tests::servers;
+use tests::servers::{self, MongoDatabase};
 
-async fn mongodb() -> MongoStore {
-    let database = servers::mongodb().await;
+async fn store(database: &MongoDatabase) -> MongoStore {
     MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_mongodb() {
-    conformance::all(&Arc::new(mongodb().await)).await;
+    let database = servers::mongodb().await;
+    conformance::all(&Arc::new(store(&database).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_mongodb_behind_redis() {
-    let keys = servers::redis().await;
+    let (database, keys) = (servers::mongodb().await, servers::redis().await);
     let options = RedisOptions { key_prefix: keys.prefix, ..RedisOptions::default() };
     let cache = RedisCache::connect(&[keys.url], options).await.unwrap();
-    conformance::all(&Arc::new(Cached::new(mongodb().await, cache))).await;
+    conformance::all(&Arc::new(Cached::new(store(&database).await, cache))).await;
 }

@@ -1,5 +1,6 @@
 //! Nodes of the demo on stores of their own.
 
+use auth_layer::keys::{Algorithm, SigningKey};
 use tests::{
     client::Client,
     node::Node,
@@ -29,24 +30,33 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// One node on the embedded store.
     pub(crate) async fn embedded(args: &[&str]) -> Self {
-        Self::start(1, args, &[], None).await
+        Self::start(1, args, &[], None, None).await
     }
 
-    /// Nodes on the shared MongoDB, in a database of their own, and with `redis` on the shared Redis.
+    /// Nodes on the shared MongoDB, in a database of their own, and with `redis` on the shared Redis, where other fleets are too.
     pub(crate) async fn on_shared_servers(nodes: usize, redis: bool, args: &[&str]) -> Self {
+        Self::sharing(nodes, redis, args, None).await
+    }
+
+    /// The same, and they sign with a key of this algorithm.
+    pub(crate) async fn signing_with(algorithm: Algorithm, nodes: usize, redis: bool, args: &[&str]) -> Self {
+        Self::sharing(nodes, redis, args, Some(algorithm)).await
+    }
+
+    async fn sharing(nodes: usize, redis: bool, args: &[&str], algorithm: Option<Algorithm>) -> Self {
         let database = servers::mongodb().await;
         let mut env = vec![("MONGODB_URI", database.uri.clone()), ("MONGODB_DATABASE", database.name.clone())];
         if redis {
             env.push(("REDIS_URL", servers::redis().await.url));
         }
-        Self::start(nodes, args, &env, Some(database)).await
+        Self::start(nodes, args, &env, Some(database), algorithm).await
     }
 
     /// Nodes on servers that the caller may break.
     pub(crate) async fn on(nodes: usize, mongodb: &MongoServer, redis: Option<&RedisServer>, args: &[&str]) -> Self {
         let mut env = vec![("MONGODB_URI", mongodb.uri())];
         env.extend(redis.map(|redis| ("REDIS_URL", redis.url())));
-        Self::start(nodes, args, &env, None).await
+        Self::start(nodes, args, &env, None, None).await
     }
 
     async fn start(
@@ -54,10 +64,16 @@ impl Fleet {
         args: &[&str],
         env: &[(&str, String)],
         database: Option<servers::MongoDatabase>,
+        algorithm: Option<Algorithm>,
     ) -> Self {
         let keys = tempfile::tempdir().expect("a temporary directory can be made");
         let mut args = args.to_vec();
-        if count > 1 {
+        if let Some(algorithm) = algorithm {
+            let key = SigningKey::generate_for(algorithm).expect("there is chance");
+            let pem = key.to_pkcs8_pem().expect("a key that was made has a form on disk");
+            std::fs::write(keys.path().join("key.pem"), pem.as_bytes()).expect("a temporary directory takes files");
+        }
+        if count > 1 || algorithm.is_some() {
             args.extend(["--keys-dir", keys.path().to_str().expect("temporary paths are text")]);
         }
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();

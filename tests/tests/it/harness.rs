@@ -47,6 +47,32 @@ async fn the_shared_mongodb_takes_transactions_worth_of_writes_and_each_test_has
     assert_eq!(stored(&other.uri, &other.name).await, None);
 }
 
+/// Not a test of its own: the next one runs it with `MONGODB_URI`.
+#[tokio::test]
+#[ignore = "started by a_database_on_somebody_s_server_is_gone_with_its_last_clone"]
+async fn be_a_guest() {
+    let database = servers::mongodb().await;
+    let kept = database.clone();
+    let client = MongoClient::with_uri_str(&database.uri).await.unwrap();
+    client.database(&database.name).collection("c").insert_one(doc! { "a": 1 }).await.unwrap();
+    drop(database);
+    assert!(stored(&kept.uri, &kept.name).await.is_some(), "it is there while somebody has it");
+}
+
+#[tokio::test]
+async fn a_database_on_somebody_s_server_is_gone_with_its_last_clone() {
+    let server = MongoServer::start().await;
+    let guest = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "harness::be_a_guest"])
+        .env("MONGODB_URI", server.uri())
+        .output();
+    let output = guest.await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let client = MongoClient::with_uri_str(server.uri()).await.unwrap();
+    let names = client.list_database_names().await.unwrap();
+    assert!(!names.iter().any(|name| name.starts_with("test_")), "{names:?}");
+}
+
 #[tokio::test]
 async fn a_killed_mongodb_comes_back_with_its_data_and_a_standalone_one_is_no_replica_set() {
     let mut server = MongoServer::start().await;

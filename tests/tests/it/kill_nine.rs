@@ -27,6 +27,10 @@ struct Acknowledged {
     live: Vec<Tokens>,
     /// Every pair of the sessions that were.
     dead: Vec<Tokens>,
+    /// Single-use tokens that were accepted.
+    spent: Vec<String>,
+    /// Single-use tokens that were issued and that nobody has presented.
+    unspent: Vec<String>,
     /// By name, whoever was registered.
     accounts: HashMap<String, Account>,
 }
@@ -53,7 +57,26 @@ struct Writing {
     changes: Semaphore,
 }
 
-/// Opens sessions, refreshes and ends them until the node is gone.
+/// Issues two single-use tokens and uses the one. None where the node is gone.
+async fn single_use(client: &Client, access: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
+    let issue = async || {
+        let issued = client.post("/auth/single-use", Some(access), None).await.ok()?;
+        assert_eq!(issued.status, StatusCode::CREATED);
+        Some(issued.json()["access_token"].as_str().unwrap().to_owned())
+    };
+    let (token, unspent) = (issue().await?, issue().await?);
+    acknowledged.lock().unwrap().unspent.push(unspent);
+    // Where there is no answer it may have been used and may not.
+    assert_eq!(spend(client, &token).await.ok()?, StatusCode::OK);
+    acknowledged.lock().unwrap().spent.push(token);
+    Some(())
+}
+
+async fn spend(client: &Client, token: &str) -> reqwest::Result<StatusCode> {
+    Ok(client.post("/demo/single-use", Some(token), None).await?.status)
+}
+
+/// Opens sessions, refreshes and ends them until the node is gone, and uses single-use tokens of those that stay.
 async fn write(client: Client, name: String, writing: Arc<Writing>) {
     let Writing { stop, acknowledged, count, .. } = &*writing;
     let mut turn = 0;
@@ -70,8 +93,11 @@ async fn write(client: Client, name: String, writing: Arc<Writing>) {
         }
         let last = pairs[pairs.len() - 1].clone();
         if turn % 2 == 0 {
-            acknowledged.lock().unwrap().live.push(last);
+            acknowledged.lock().unwrap().live.push(last.clone());
             count.add_permits(1);
+            if single_use(&client, &last.access, acknowledged).await.is_none() {
+                return;
+            }
             continue;
         }
         match client.logout(&last.access).await {
@@ -141,7 +167,7 @@ async fn nothing_acknowledged_is_lost_in_twenty_kills() {
     let name = username();
     let (client, _) = fleet.clients();
     assert_eq!(client.register(&name, PASSWORD).await.unwrap().status, StatusCode::CREATED);
-    let (mut live, mut dead, mut changed) = (0, 0, 0);
+    let (mut live, mut dead, mut spent, mut changed) = (0, 0, 0, 0);
     for kill in 0..KILLS {
         let (client, _) = fleet.clients();
         let writing = Arc::new(Writing {
@@ -167,6 +193,14 @@ async fn nothing_acknowledged_is_lost_in_twenty_kills() {
         fleet.nodes[0].restart().await;
         let (client, _) = fleet.clients();
         let acknowledged = Arc::into_inner(writing).unwrap().acknowledged.into_inner().unwrap();
+        for token in &acknowledged.spent {
+            let again = spend(&client, token).await.unwrap();
+            assert_eq!(again, StatusCode::UNAUTHORIZED, "kill {kill}: an acknowledged use is lost");
+        }
+        for token in &acknowledged.unspent {
+            let uses = [spend(&client, token).await.unwrap(), spend(&client, token).await.unwrap()];
+            assert_eq!(uses, [StatusCode::OK, StatusCode::UNAUTHORIZED], "kill {kill}: an acknowledged issue is lost");
+        }
         for pair in &acknowledged.live {
             let me = client.me(&pair.access).await.unwrap();
             assert_eq!(me.status, StatusCode::OK, "kill {kill}: an acknowledged session is lost: {me:?}");
@@ -182,8 +216,10 @@ async fn nothing_acknowledged_is_lost_in_twenty_kills() {
         changed += acknowledged.accounts.values().map(|account| account.passwords.len() - 1).sum::<usize>();
         live += acknowledged.live.len();
         dead += acknowledged.dead.len();
+        spent += acknowledged.spent.len();
     }
     let kills = KILLS as usize;
-    let at_stake = format!("{live} live, {dead} dead, {changed} passwords changed");
-    assert!(live >= kills && dead >= kills && changed >= kills, "there was something to lose: {at_stake}");
+    let least = [live, dead, spent, changed].into_iter().min().unwrap();
+    let at_stake = format!("{live} live, {dead} dead, {spent} single-use tokens used, {changed} passwords changed");
+    assert!(least >= kills, "there was something to lose: {at_stake}");
 }

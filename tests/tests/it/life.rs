@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use auth_layer::keys::Algorithm;
 use bson::{Document, doc};
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -38,6 +39,11 @@ async fn on_two_nodes_with_mongodb() {
 #[tokio::test]
 async fn on_two_nodes_with_mongodb_and_redis() {
     whole_life(&Fleet::on_shared_servers(2, true, &["--local-cache", "0"]).await).await;
+}
+
+#[tokio::test]
+async fn on_two_nodes_with_mongodb_and_a_key_that_signs_differently_each_time() {
+    whole_life(&Fleet::signing_with(Algorithm::Es256, 2, false, &["--local-cache", "0"]).await).await;
 }
 
 /// What happens on one node holds on the other at once.

@@ -12,10 +12,9 @@ use auth_layer::{
 use bson::{Binary, Bson, DateTime, Document, Uuid, doc};
 use chrono::Utc;
 use futures_util::{TryStreamExt, future::join_all};
-use tests::servers::{self, MongoServer};
+use tests::servers::{self, MongoDatabase, MongoServer};
 
-async fn store() -> MongoStore {
-    let database = servers::mongodb().await;
+async fn store(database: &MongoDatabase) -> MongoStore {
     MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap()
 }
 
@@ -51,7 +50,8 @@ async fn statuses(store: &MongoStore, ids: &[TokenId]) -> Vec<Result<TokenStatus
 #[tokio::test(flavor = "multi_thread")]
 async fn everyone_gets_the_answer_of_its_own_token() {
     const EACH: usize = 60;
-    let store = store().await;
+    let database = servers::mongodb().await;
+    let store = store(&database).await;
     let tokens = store.database().collection::<Document>("tokens");
     let mut expected = Vec::new();
     let mut documents = Vec::new();
@@ -104,7 +104,8 @@ async fn profiled(store: &MongoStore) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_lookups_cost_few_commands_and_a_lone_one_costs_one() {
     const LOOKUPS: usize = 640;
-    let store = store().await;
+    let database = servers::mongodb().await;
+    let store = store(&database).await;
     let known: Vec<_> = (0..LOOKUPS).map(|_| id()).collect();
     let documents = known.iter().map(|(_, id)| issued(*id));
     store.database().collection("tokens").insert_many(documents).await.unwrap();
@@ -123,7 +124,8 @@ async fn many_lookups_cost_few_commands_and_a_lone_one_costs_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_crowd_asking_for_the_same_token_a_revocation_is_seen_by_whoever_calls_after_it() {
-    let store = store().await;
+    let database = servers::mongodb().await;
+    let store = store(&database).await;
     let tokens = store.database().collection::<Document>("tokens");
     for _ in 0..40 {
         let (token, key) = id();

@@ -1,5 +1,6 @@
 //! Integration tests against real servers.
 
+mod books;
 mod clocks;
 mod conformance;
 mod documents;

@@ -1,5 +1,7 @@
 //! Redis and MongoDB die under traffic: no wrong accept, no 401 for a good token, every answer in time.
 
+mod singles;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -15,6 +17,7 @@ use tests::{
 };
 use tokio::task::JoinSet;
 
+use self::singles::Singles;
 use crate::fleet::{Fleet, PASSWORD, username};
 
 /// Contract, law 7.
@@ -150,10 +153,12 @@ async fn redis_then_mongodb_are_killed_and_come_back() {
         assert_eq!(node.me(&doomed.access).await.unwrap().status, StatusCode::UNAUTHORIZED, "it stays recorded");
     }
 
-    mongodb.kill();
+    let singles = Singles::issue(&nodes, &good.access).await;
+    let torn = singles.spent_beside(&nodes, || mongodb.kill()).await;
     for_a_while().await;
     let seen = traffic.take();
     assert!(seen.wrong.is_empty() && seen.unavailable > 0, "{seen:?}");
+    singles.are_unavailable(&nodes, &good.access).await;
     for node in &nodes {
         assert_eq!(node.get("/readyz", None).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(node.get("/healthz", None).await.unwrap().status, StatusCode::OK);
@@ -166,6 +171,7 @@ async fn redis_then_mongodb_are_killed_and_come_back() {
     redis.restart().await;
     mongodb.restart().await;
     recovered(&nodes, &good.access).await;
+    singles.are_used_once(&nodes, &torn).await;
     traffic.take();
     for_a_while().await;
     let seen = traffic.take();
@@ -217,5 +223,24 @@ async fn without_redis_mongodb_is_killed_and_comes_back() {
     for_a_while().await;
     let seen = traffic.take();
     assert!(seen.wrong.is_empty() && seen.unavailable == 0 && seen.ok > 0 && seen.refused > 0, "{seen:?}");
+    traffic.end().await;
+}
+
+/// What Redis remembers of an access token opens `/me`, and is no reason to believe a single-use token.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_serves_alone_no_single_use_token_is_issued_or_accepted() {
+    let (mut mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
+    let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
+    let singles = Singles::issue(&nodes, &good.access).await;
+    let torn = singles.spent_beside(&nodes, || mongodb.kill()).await;
+    for node in &nodes {
+        assert_eq!(node.me(&good.access).await.unwrap().status, StatusCode::OK, "Redis remembers it");
+    }
+    singles.are_unavailable(&nodes, &good.access).await;
+    mongodb.restart().await;
+    recovered(&nodes, &good.access).await;
+    singles.are_used_once(&nodes, &torn).await;
+    let seen = traffic.take();
+    assert!(seen.wrong.is_empty() && seen.ok > 0 && seen.refused > 0, "{seen:?}");
     traffic.end().await;
 }

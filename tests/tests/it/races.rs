@@ -2,7 +2,7 @@
 //! chance, many at a time.
 
 mod authorities;
-mod books;
+mod orders;
 mod password;
 
 use std::{
@@ -11,13 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use auth_layer::keys::Algorithm;
 use futures_util::future::join_all;
 use http::StatusCode;
 use tests::client::{Answer, Client, Tokens};
 use tokio::task::JoinSet;
 
-use self::books::Books;
-use crate::fleet::{Fleet, PASSWORD, username};
+use self::orders::Orders;
+use crate::{
+    books::Books,
+    fleet::{Fleet, PASSWORD, username},
+};
 
 /// How many requests come at once for one token.
 const RUSH: usize = 256;
@@ -46,11 +50,19 @@ async fn rounds<F>(fleet: &Fleet, count: usize, round: impl Fn(Client, Client) -
 where
     F: Future<Output = Option<()>> + Send + 'static,
 {
+    rounds_until(fleet, count, || true, round).await;
+}
+
+/// The same, and goes on until they have brought about all that they are to prove.
+async fn rounds_until<F>(fleet: &Fleet, count: usize, enough: impl Fn() -> bool, round: impl Fn(Client, Client) -> F)
+where
+    F: Future<Output = Option<()>> + Send + 'static,
+{
     let (a, b) = clients(fleet);
     let mut running: JoinSet<Option<()>> = JoinSet::new();
     let (mut begun, mut proved) = (0, 0);
-    while proved < count {
-        assert!(begun < 4 * count, "{proved} of {begun} rounds proved something");
+    while proved < count || !enough() {
+        assert!(begun < 16 * count, "{proved} of {begun} rounds proved something, and not all that they were to");
         if running.len() == ABREAST {
             proved += usize::from(running.join_next().await.unwrap().unwrap().is_some());
         }
@@ -99,36 +111,48 @@ fn pair(answer: &Answer) -> Option<Tokens> {
     (answer.status == StatusCode::OK).then(|| answer.tokens())
 }
 
-/// Both nodes get half of them.
-async fn rush<F: Future>(fleet: &Fleet, ask: impl Fn(Client) -> F) -> Vec<F::Output> {
-    let (a, b) = clients(fleet);
+/// Asks very often at once; both nodes get half of it.
+pub(crate) async fn rush<F: Future>((a, b): (Client, Client), ask: impl Fn(Client) -> F) -> Vec<F::Output> {
     join_all((0..RUSH).map(|number| ask(if number % 2 == 0 { a.clone() } else { b.clone() }))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_refreshes_of_one_token_get_one_child() {
-    let fleet = fleet(&[]).await;
-    let (a, b) = clients(&fleet);
+    one_child(&fleet(&[]).await).await;
+}
+
+/// Each signature of the same claims is another one, and all answers have the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_refreshes_of_one_token_get_one_child_that_is_signed_with_es256() {
+    one_child(&Fleet::signing_with(Algorithm::Es256, 2, true, &STRICT).await).await;
+}
+
+async fn one_child(fleet: &Fleet) {
+    let (a, b) = clients(fleet);
     let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
     let token = parent.refresh.as_str();
-    let answers = rush(&fleet, async |node: Client| node.refresh(token).await.unwrap()).await;
-    let children: HashSet<(String, String)> = answers
-        .iter()
-        .map(|answer| {
-            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-            let child = answer.tokens();
-            (child.access, child.refresh)
-        })
-        .collect();
-    assert_eq!(children.len(), 1, "byte for byte the same pair");
-    let (access, refresh) = children.into_iter().next().unwrap();
+    let answers = rush(clients(fleet), async |node: Client| node.refresh(token).await.unwrap()).await;
+    let Tokens { access, refresh } = the_one_pair(&answers);
     for node in [&a, &b, &a, &b] {
         let again = node.refresh(token).await.unwrap().tokens();
         assert_eq!((&again.access, &again.refresh), (&access, &refresh), "and later too, while it is unused");
     }
-    assert_eq!(reuses(&fleet).await, (0, false), "nobody was taken for a thief");
+    assert_eq!(reuses(fleet).await, (0, false), "nobody was taken for a thief");
     alive([&a, &b], &Tokens { access, refresh }).await;
-    assert_eq!(reuses(&fleet).await, (0, false));
+    assert_eq!(reuses(fleet).await, (0, false));
+}
+
+/// Fails unless each of these answers brought the same pair, byte for byte.
+pub(crate) fn the_one_pair(answers: &[Answer]) -> Tokens {
+    let pair = |answer: &Answer| {
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let Tokens { access, refresh } = answer.tokens();
+        (access, refresh)
+    };
+    let pairs: HashSet<(String, String)> = answers.iter().map(pair).collect();
+    assert_eq!(pairs.len(), 1, "byte for byte the same pair");
+    let (access, refresh) = pairs.into_iter().next().unwrap();
+    Tokens { access, refresh }
 }
 
 /// How many reuses both nodes have counted, and whether any is in their logs.
@@ -149,7 +173,7 @@ async fn without_a_grace_window_one_refresh_wins_and_the_others_are_reuse() {
     assert_eq!(reuses(&fleet).await, (0, false));
     let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
     let token = parent.refresh.as_str();
-    let answers = rush(&fleet, async |node: Client| node.refresh(token).await.unwrap()).await;
+    let answers = rush(clients(&fleet), async |node: Client| node.refresh(token).await.unwrap()).await;
     let children: Vec<Tokens> = answers.iter().filter_map(pair).collect();
     assert_eq!(children.len(), 1, "one winner");
     for answer in answers.iter().filter(|answer| answer.status != StatusCode::OK) {
@@ -168,8 +192,9 @@ async fn one_of_many_uses_of_a_single_use_token_is_accepted() {
     for _ in 0..3 {
         let issued = a.post("/auth/single-use", Some(&session.access), None).await.unwrap().json();
         let token = issued["access_token"].as_str().unwrap();
-        let used =
-            rush(&fleet, async |node: Client| node.post("/demo/single-use", Some(token), None).await.unwrap().status);
+        let used = rush(clients(&fleet), async |node: Client| {
+            node.post("/demo/single-use", Some(token), None).await.unwrap().status
+        });
         let used = used.await;
         assert_eq!(used.iter().filter(|status| **status == StatusCode::OK).count(), 1);
         assert_eq!(used.iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count(), RUSH - 1);
@@ -181,37 +206,52 @@ async fn no_refresh_survives_a_logout_beside_it() {
     let fleet = fleet(&[]).await;
     let name = Arc::new(username());
     clients(&fleet).0.register(&name, PASSWORD).await.unwrap();
-    rounds(&fleet, 64, |one, other| {
-        let name = Arc::clone(&name);
-        async move {
-            let parent = one.login(&name, PASSWORD).await.unwrap().tokens();
-            let (refreshed, logout) =
-                tokio::join!(one.refresh(&parent.refresh), async { other.hasty().logout(&parent.access).await });
-            assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
-            let child = pair(&refreshed.unwrap());
-            let all: Vec<&Tokens> = [Some(&parent), child.as_ref()].into_iter().flatten().collect();
-            dead([&one, &other], &all).await;
-            Some(())
-        }
-    })
+    let orders = Arc::new(Orders::default());
+    rounds_until(
+        &fleet,
+        64,
+        || orders.are_all_seen(),
+        |one, other| {
+            let (name, orders) = (Arc::clone(&name), Arc::clone(&orders));
+            async move {
+                let parent = one.login(&name, PASSWORD).await.unwrap().tokens();
+                let ending = async { other.hasty().logout(&parent.access).await };
+                let (refreshed, logout) = orders.meet(one.refresh(&parent.refresh), ending).await;
+                assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
+                let child = orders.child(&refreshed.unwrap());
+                let all: Vec<&Tokens> = [Some(&parent), child.as_ref()].into_iter().flatten().collect();
+                dead([&one, &other], &all).await;
+                Some(())
+            }
+        },
+    )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_refresh_survives_a_revoke_all_beside_it() {
     let fleet = fleet(&[]).await;
-    rounds(&fleet, 48, |one, other| async move {
-        let name = username();
-        let parent = one.sign_up(&name, PASSWORD).await.unwrap();
-        let from = other.login(&name, PASSWORD).await.unwrap().tokens();
-        let (refreshed, all) =
-            tokio::join!(one.refresh(&parent.refresh), async { other.hasty().logout_all(&from.access).await });
-        assert_eq!(said(all)?.status, StatusCode::NO_CONTENT);
-        let child = pair(&refreshed.unwrap());
-        let all: Vec<&Tokens> = [Some(&parent), Some(&from), child.as_ref()].into_iter().flatten().collect();
-        dead([&one, &other], &all).await;
-        Some(())
-    })
+    let orders = Arc::new(Orders::default());
+    rounds_until(
+        &fleet,
+        48,
+        || orders.are_all_seen(),
+        |one, other| {
+            let orders = Arc::clone(&orders);
+            async move {
+                let name = username();
+                let parent = one.sign_up(&name, PASSWORD).await.unwrap();
+                let from = other.login(&name, PASSWORD).await.unwrap().tokens();
+                let ending = async { other.hasty().logout_all(&from.access).await };
+                let (refreshed, all) = orders.meet(one.refresh(&parent.refresh), ending).await;
+                assert_eq!(said(all)?.status, StatusCode::NO_CONTENT);
+                let child = orders.child(&refreshed.unwrap());
+                let all: Vec<&Tokens> = [Some(&parent), Some(&from), child.as_ref()].into_iter().flatten().collect();
+                dead([&one, &other], &all).await;
+                Some(())
+            }
+        },
+    )
     .await;
 }
 
@@ -232,10 +272,14 @@ async fn no_sign_in_slips_under_a_revoke_all_in_a_thousand_rounds() {
         lanes.spawn(async move {
             let mut name = username();
             let mut from = one.sign_up(&name, PASSWORD).await.unwrap();
-            let (mut survived, mut void, mut took) = (0_usize, 0_usize, Duration::from_millis(20));
-            for round in 0..ROUNDS / LANES {
+            let (mut survived, mut proved, mut took) = (0_usize, 0, Duration::from_millis(20));
+            for begun in 0.. {
+                if proved == ROUNDS / LANES {
+                    break;
+                }
+                assert!(begun < 4 * ROUNDS / LANES, "{proved} of {begun} rounds of a lane proved something");
                 // At every point of a sign-in, as long as the last one took, and a little after it.
-                let wait = took * u32::try_from(round % 16).unwrap() / 12;
+                let wait = took * u32::try_from(begun % 16).unwrap() / 12;
                 let revoking = async {
                     tokio::time::sleep(wait).await;
                     other.hasty().logout_all(&from.access).await
@@ -248,8 +292,7 @@ async fn no_sign_in_slips_under_a_revoke_all_in_a_thousand_rounds() {
                 let ((opened, last), all) = tokio::join!(signing_in, revoking);
                 took = last;
                 let Some(all) = said(all) else {
-                    // It may go on, and must not meet the next round.
-                    void += 1;
+                    // It proves nothing. It may go on, and must not meet the next round.
                     name = username();
                     from = one.sign_up(&name, PASSWORD).await.unwrap();
                     continue;
@@ -272,13 +315,13 @@ async fn no_sign_in_slips_under_a_revoke_all_in_a_thousand_rounds() {
                     assert_eq!(other.refresh(&opened.refresh).await.unwrap().error(), "invalid_grant");
                     one.login(&name, PASSWORD).await.unwrap().tokens()
                 };
+                proved += 1;
             }
-            (survived, void)
+            survived
         });
     }
-    let (survived, void) = lanes.join_all().await.into_iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
-    assert!(void < ROUNDS / 2, "{void} rounds proved nothing");
-    assert!((1..ROUNDS - void).contains(&survived), "some came after the revocation and some did not: {survived}");
+    let survived: usize = lanes.join_all().await.into_iter().sum();
+    assert!((1..ROUNDS).contains(&survived), "some came after the revocation and some did not: {survived}");
 }
 
 /// Checks that fill the shared cache, on both nodes, while the session ends: after it has, none is let in.
@@ -287,23 +330,36 @@ async fn no_fill_survives_a_revocation_beside_it() {
     let fleet = fleet(&[]).await;
     let name = Arc::new(username());
     clients(&fleet).0.register(&name, PASSWORD).await.unwrap();
-    rounds(&fleet, 64, |one, other| {
-        let name = Arc::clone(&name);
-        async move {
-            let session = one.login(&name, PASSWORD).await.unwrap().tokens();
-            let check = async |node: &Client| {
-                for _ in 0..6 {
-                    let me = node.me(&session.access).await.unwrap();
-                    assert!(matches!(me.status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{me:?}");
+    let orders = Arc::new(Orders::default());
+    rounds_until(
+        &fleet,
+        64,
+        || orders.are_all_seen(),
+        |one, other| {
+            let (name, orders) = (Arc::clone(&name), Arc::clone(&orders));
+            async move {
+                let session = one.login(&name, PASSWORD).await.unwrap().tokens();
+                let check = async |node: &Client| {
+                    let first = node.me(&session.access).await.unwrap();
+                    for _ in 0..5 {
+                        let me = node.me(&session.access).await.unwrap();
+                        assert!(matches!(me.status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{me:?}");
+                    }
+                    first
+                };
+                let ending = async { one.hasty().logout(&session.access).await };
+                let checking = async { tokio::join!(check(&one), check(&other)) };
+                let (firsts, logout) = orders.meet(checking, ending).await;
+                assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
+                // Those fill the cache where they may.
+                for first in [firsts.0, firsts.1] {
+                    orders.count(&first, "invalid_token");
                 }
-            };
-            let (logout, (), ()) =
-                tokio::join!(async { one.hasty().logout(&session.access).await }, check(&one), check(&other));
-            assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
-            dead([&one, &other], &[&session]).await;
-            Some(())
-        }
-    })
+                dead([&one, &other], &[&session]).await;
+                Some(())
+            }
+        },
+    )
     .await;
 }
 
@@ -315,4 +371,13 @@ async fn a_change_of_password_meets_everything_at_once() {
     let beside = Arc::new(password::Beside::default());
     rounds(&fleet, 16, |one, other| password::round(one, other, books.clone(), Arc::clone(&beside))).await;
     assert!(beside.has_everything(), "some of each came beside a change: {beside:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_changes_of_one_password_at_once_exactly_one_is_made() {
+    let fleet = fleet(&[]).await;
+    let books = Books::of(&fleet).await;
+    let orders = Arc::new(Orders::default());
+    let round = |one, other| password::rivals(one, other, books.clone(), Arc::clone(&orders));
+    rounds_until(&fleet, 16, || orders.are_all_seen(), round).await;
 }

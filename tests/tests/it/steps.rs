@@ -1,16 +1,14 @@
 //! A node is stopped at each step of what it does, and then paused while the other node does something, or killed.
 //!
 //! Both nodes share MongoDB and Redis; the first reaches them through a [`Relay`] that counts its steps. In-process caches are
-//! off, so that what holds must hold at once. Each test goes through every step there is: it stops after the first, then after
-//! the second, until what the node does is over before the stop is reached.
+//! off, so that what holds must hold at once. Each test goes through every step there is ([`Steps`]): it stops after the
+//! first, then after the second, until what the node does is over before the stop is reached.
 
 mod killed;
 mod paused;
+mod walk;
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::net::SocketAddr;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
@@ -22,7 +20,11 @@ use tests::{
     servers::{MongoServer, RedisServer},
 };
 
-use crate::fleet::{NODE, PASSWORD, username};
+use self::walk::Steps;
+use crate::{
+    books::Books,
+    fleet::{NODE, PASSWORD, username},
+};
 
 /// A password to change to.
 const NEW_PASSWORD: &str = "battery staple";
@@ -32,10 +34,8 @@ struct Stage {
     relay: Relay,
     first: Node,
     second: Node,
-    /// The last step after which the first node was stopped.
-    deepest: AtomicUsize,
     _keys: tempfile::TempDir,
-    _servers: (MongoServer, RedisServer),
+    servers: (MongoServer, RedisServer),
 }
 
 /// A user with two sessions.
@@ -74,14 +74,12 @@ impl Stage {
         };
         let second = start(&direct).await;
         let first = start(&relayed).await;
-        Self { relay, first, second, deepest: AtomicUsize::new(0), _keys: keys, _servers: (mongodb, redis) }
+        Self { relay, first, second, _keys: keys, servers: (mongodb, redis) }
     }
 
-    /// Fails unless the first node was stopped after this step: there are no fewer, however few there may be in a run in which
-    /// a cache does not answer in time.
-    fn reaches(&self, step: usize) {
-        let deepest = self.deepest.load(Ordering::Relaxed);
-        assert!(deepest >= step, "the node was stopped after step {deepest} at the latest, and there are {step}");
+    /// What MongoDB holds.
+    async fn books(&self) -> Books {
+        Books::at(&self.servers.0.uri(), "auth").await
     }
 
     /// A client of the node that is stopped.
@@ -99,26 +97,6 @@ impl Stage {
         let session = client.sign_up(&name, PASSWORD).await.unwrap();
         let other = client.login(&name, PASSWORD).await.unwrap().tokens();
         Subject { name, session, other }
-    }
-
-    /// Runs `doing` and stops the first node after this step of it. `None` where it was over before, which ends a test's loop.
-    async fn stopped_after<T>(&self, step: usize, doing: T) -> Option<tokio::task::JoinHandle<T::Output>>
-    where
-        T: Future<Output: Send + 'static> + Send + 'static,
-    {
-        self.relay.stop_after(step);
-        let mut doing = tokio::spawn(doing);
-        tokio::select! {
-            () = self.relay.reached() => {
-                self.deepest.fetch_max(step, Ordering::Relaxed);
-                Some(doing)
-            }
-            done = &mut doing => {
-                done.unwrap();
-                self.relay.release();
-                None
-            }
-        }
     }
 
     /// Fails unless both nodes refuse every one of these pairs.
@@ -185,11 +163,4 @@ fn session_path(access: &str) -> String {
     let payload = URL_SAFE_NO_PAD.decode(access.split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&payload).unwrap();
     format!("/auth/sessions/{}", claims["sid"].as_str().unwrap())
-}
-
-/// When the session of this access token was opened, as the service says.
-async fn opened_at(client: &Client, access: &str) -> String {
-    let sessions = client.get("/auth/sessions", Some(access)).await.unwrap().json();
-    let current = sessions.as_array().unwrap().iter().find(|session| session["current"] == Value::Bool(true));
-    current.unwrap()["created_at"].as_str().unwrap().to_owned()
 }

@@ -17,7 +17,10 @@ use auth_layer::{
         mongodb::{MongoOptions, MongoStore},
     },
 };
-use tests::{client::payload, servers};
+use tests::{
+    client::payload,
+    servers::{self, MongoDatabase},
+};
 use tokio::sync::Semaphore;
 
 /// How often what was unavailable is asked for again, as it may be on a machine that has too much to do.
@@ -27,8 +30,8 @@ const PATIENCE: usize = 20;
 const LONG: Duration = Duration::from_hours(1);
 
 /// The first has an in-process cache that believes what it knows for this long; the second asks each time.
-async fn two(lease: Duration) -> [Authority; 2] {
-    let (database, redis) = (servers::mongodb().await, servers::redis().await);
+async fn two(database: &MongoDatabase, lease: Duration) -> [Authority; 2] {
+    let redis = servers::redis().await;
     let key = SigningKey::generate().unwrap();
     let authority = async |lease| {
         let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap();
@@ -152,7 +155,8 @@ impl Beside {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings_nothing_back() {
     const ROUNDS: usize = 24;
-    let nodes = two(LONG).await;
+    let database = servers::mongodb().await;
+    let nodes = two(&database, LONG).await;
     let mut beside_it = 0;
     for round in 0..ROUNDS {
         let user = UserId::generate();
@@ -217,7 +221,8 @@ async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_token_is_refused_on_both_nodes_with_all_caches_warm() {
     const ROUNDS: usize = 64;
-    let nodes = two(LONG).await;
+    let database = servers::mongodb().await;
+    let nodes = two(&database, LONG).await;
     for round in 0..ROUNDS {
         // The one with the lease revokes: of what the other revokes it hears within the lease only.
         let user = UserId::generate();

@@ -12,16 +12,22 @@ use serde_json::json;
 use tests::client::{Answer, Client, Tokens};
 use tokio::sync::Semaphore;
 
-use super::{alive, books::Books, pair, said};
-use crate::fleet::{PASSWORD, username};
+use super::{access_is_dead, alive, orders::Orders, pair, said};
+use crate::{
+    books::Books,
+    fleet::{PASSWORD, username},
+};
 
 const NEW_PASSWORD: &str = "battery staple";
+
+/// What somebody else wants it to be at the same time.
+const RIVAL_PASSWORD: &str = "stapled battery";
 
 /// How many streams of refreshes there are, and of single-use tokens.
 const STREAMS: usize = 4;
 
-/// Those and one of sign-ins.
-const ALL_STREAMS: u32 = 9;
+/// Those, one of checks on each node, and one of sign-ins.
+const ALL_STREAMS: u32 = 11;
 
 /// How often each was granted after the change had been sent, over all rounds; and how often one was refused before the change had
 /// returned.
@@ -30,12 +36,14 @@ pub(super) struct Beside {
     logins: AtomicUsize,
     refreshes: AtomicUsize,
     single_uses: AtomicUsize,
+    uses: AtomicUsize,
+    checks: AtomicUsize,
     refused: AtomicUsize,
 }
 
 impl Beside {
     pub(super) fn has_everything(&self) -> bool {
-        let counts = [&self.logins, &self.refreshes, &self.single_uses, &self.refused];
+        let counts = [&self.logins, &self.refreshes, &self.single_uses, &self.uses, &self.checks, &self.refused];
         counts.iter().all(|count| count.load(Ordering::Relaxed) > 0)
     }
 }
@@ -123,7 +131,26 @@ impl Change {
         pairs
     }
 
-    /// Has single-use tokens issued, until that was tried once after the change.
+    /// Checks these access tokens, so that the caches hold them, until that was tried once after the change.
+    async fn checks(&self, node: &Client, tokens: &[String]) {
+        for turn in 0.. {
+            let last = self.is_over();
+            let answer = node.me(&tokens[turn % tokens.len()]).await.unwrap();
+            match answer.status {
+                StatusCode::OK => self.granted(turn == 0, &self.beside.checks),
+                StatusCode::SERVICE_UNAVAILABLE => {}
+                _ => {
+                    assert_eq!(answer.error(), "invalid_token", "{answer:?}");
+                    self.refused();
+                }
+            }
+            if last {
+                break;
+            }
+        }
+    }
+
+    /// Has single-use tokens issued, and uses every other one, until that was tried once after the change.
     async fn single_uses(&self, nodes: [&Client; 2], access: &str) -> Vec<String> {
         let mut issued = Vec::new();
         for turn in 0.. {
@@ -133,6 +160,9 @@ impl Change {
                 StatusCode::CREATED => {
                     self.granted(issued.is_empty(), &self.beside.single_uses);
                     issued.push(token(&answer));
+                    if issued.len() % 2 == 0 {
+                        self.uses(nodes[(turn + 1) % 2], &issued[issued.len() - 1]).await;
+                    }
                 }
                 StatusCode::SERVICE_UNAVAILABLE => {}
                 _ => {
@@ -146,6 +176,23 @@ impl Change {
         }
         issued
     }
+
+    async fn uses(&self, node: &Client, token: &str) {
+        let answer = spend(node, token).await;
+        match answer.status {
+            StatusCode::OK => self.granted(false, &self.beside.uses),
+            StatusCode::SERVICE_UNAVAILABLE => {}
+            _ => {
+                assert_eq!(answer.error(), "invalid_token", "{answer:?}");
+                self.refused();
+            }
+        }
+    }
+}
+
+async fn change_password(node: &Client, access: &str, new: &str) -> reqwest::Result<Answer> {
+    let body = json!({ "current_password": PASSWORD, "new_password": new });
+    node.hasty().post("/auth/password", Some(access), Some(&body)).await
 }
 
 async fn single_use(node: &Client, access: &str) -> Answer {
@@ -177,16 +224,18 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
     let changing = async {
         let streams = change.flowing.acquire_many(ALL_STREAMS).await;
         drop(streams.unwrap());
-        let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
         change.sent.store(true, Ordering::SeqCst);
-        let changed = one.hasty().post("/auth/password", Some(&own.access), Some(&body)).await;
+        let changed = change_password(&one, &own.access, NEW_PASSWORD).await;
         change.over.store(true, Ordering::SeqCst);
         changed
     };
+    let checked: Vec<String> = victims.iter().chain([&issuing]).map(|pair| pair.access.clone()).collect();
     let refreshing = victims.into_iter().enumerate().map(|(at, victim)| change.refreshes(nodes, victim, at % 2 == 0));
-    let (changed, (), opened, chains, singles) = tokio::join!(
+    let (changed, (), (), (), opened, chains, singles) = tokio::join!(
         changing,
         change.watch(&books, &own),
+        change.checks(&one, &checked),
+        change.checks(&other, &checked),
         change.logins(nodes, &name),
         join_all(refreshing),
         join_all((0..STREAMS).map(|_| change.single_uses(nodes, &issuing.access))),
@@ -198,16 +247,18 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
     // Refresh tokens come last, for each finishes what the revocation of its session may have left; and of those the newest first: one
     // that was used before would be refused in a living session as well, and end it.
     let pairs = || chains.iter().flat_map(|pairs| pairs.iter().rev());
-    let gone = || opened.iter().chain(pairs()).chain([&issuing]).zip([&one, &other].into_iter().cycle());
-    for (pair, node) in gone() {
-        let me = node.me(&pair.access).await.unwrap();
-        assert_eq!((me.status, me.error().as_str()), (StatusCode::UNAUTHORIZED, "invalid_token"), "{me:?}");
+    let gone = || opened.iter().chain(pairs()).chain([&issuing]);
+    for pair in gone() {
+        for node in [&one, &other] {
+            let me = node.me(&pair.access).await.unwrap();
+            assert_eq!((me.status, me.error().as_str()), (StatusCode::UNAUTHORIZED, "invalid_token"), "{me:?}");
+        }
     }
     for (token, node) in singles.iter().flatten().zip([&one, &other].into_iter().cycle()) {
         let used = spend(node, token).await;
         assert_eq!((used.status, used.error().as_str()), (StatusCode::UNAUTHORIZED, "invalid_token"), "{used:?}");
     }
-    for (pair, node) in gone() {
+    for (pair, node) in gone().zip([&one, &other].into_iter().cycle()) {
         let refreshed = node.refresh(&pair.refresh).await.unwrap();
         assert_eq!(refreshed.error(), "invalid_grant", "{refreshed:?}");
     }
@@ -217,5 +268,35 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
     alive([&one, &other], &own).await;
     let fresh = other.login(&name, NEW_PASSWORD).await.unwrap();
     alive([&other, &one], &pair(&fresh).expect("the new password is good")).await;
+    Some(())
+}
+
+/// Two sessions change the same password at once, each to another one. `None` where one of them was told "unavailable".
+///
+/// Whoever is refused had the wrong password by then, or a session that the other change has ended.
+pub(super) async fn rivals(one: Client, other: Client, books: Books, orders: Arc<Orders>) -> Option<()> {
+    let name = username();
+    let first = one.sign_up(&name, PASSWORD).await.unwrap();
+    let second = other.login(&name, PASSWORD).await.unwrap().tokens();
+    let changing = change_password(&one, &first.access, NEW_PASSWORD);
+    let (changed, rival) = orders.meet(changing, change_password(&other, &second.access, RIVAL_PASSWORD)).await;
+    let (changed, rival) = (said(changed)?, said(rival)?);
+    let first_won = changed.status == StatusCode::NO_CONTENT;
+    let (won, lost) = if first_won { (&changed, &rival) } else { (&rival, &changed) };
+    assert_eq!((won.status, lost.status), (StatusCode::NO_CONTENT, StatusCode::UNAUTHORIZED), "{won:?}, {lost:?}");
+    assert!(["invalid_credentials", "invalid_token"].contains(&lost.error().as_str()), "{lost:?}");
+    orders.came_first(first_won);
+
+    let (winner, loser) = if first_won { (&first, &second) } else { (&second, &first) };
+    assert!(books.is_alone(winner).await, "the loser's session lives");
+    access_is_dead([&one, &other], &[loser]).await;
+    assert_eq!(other.refresh(&loser.refresh).await.unwrap().error(), "invalid_grant");
+    alive([&one, &other], winner).await;
+    let good = if first_won { NEW_PASSWORD } else { RIVAL_PASSWORD };
+    for password in [PASSWORD, NEW_PASSWORD, RIVAL_PASSWORD] {
+        let login = other.login(&name, password).await.unwrap();
+        let status = if password == good { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        assert_eq!(login.status, status, "{password}: {login:?}");
+    }
     Some(())
 }

@@ -4,21 +4,29 @@
 
 use super::*;
 
-/// How many steps are gone through at the most.
-const STEPS: usize = 40;
-
 impl Stage {
-    /// Runs `doing` on the first node and kills that after this step; it starts again, with nobody in its way. False where
+    /// Runs `doing` on the first node and kills that after the next step; it starts again, with nobody in its way. False where
     /// `doing` was over before.
-    async fn killed_after<T>(&mut self, step: usize, doing: T) -> bool
+    async fn killed_after<T>(&mut self, steps: &mut Steps, doing: T) -> bool
     where
         T: Future<Output: Send + 'static> + Send + 'static,
     {
-        let Some(doing) = self.stopped_after(step, doing).await else { return false };
+        let died = self.dies_after(steps, doing).await;
+        if died {
+            self.first.restart().await;
+        }
+        died
+    }
+
+    /// The same, and it does not start again.
+    async fn dies_after<T>(&mut self, steps: &mut Steps, doing: T) -> bool
+    where
+        T: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let Some(doing) = self.stopped_after(steps, doing).await else { return false };
         self.first.kill9();
         self.relay.release();
         doing.await.unwrap();
-        self.first.restart().await;
         true
     }
 
@@ -30,11 +38,12 @@ impl Stage {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_sign_in() {
     let mut stage = Stage::set().await;
-    for step in 1..STEPS {
+    let mut steps = Steps::at_least(7);
+    while steps.go_on() {
         let subject = stage.subject().await;
         let (client, name) = (stage.first(), subject.name.clone());
-        if !stage.killed_after(step, async move { client.login(&name, PASSWORD).await }).await {
-            break;
+        if !stage.killed_after(&mut steps, async move { client.login(&name, PASSWORD).await }).await {
+            continue;
         }
         let when = stage.when("a sign-in");
         let again = stage.first().login(&subject.name, PASSWORD).await.unwrap().tokens();
@@ -49,18 +58,18 @@ async fn in_a_sign_in() {
         let listed = stage.second().get("/auth/sessions", Some(&fresh.access)).await.unwrap().json();
         assert_eq!(listed.as_array().unwrap().len(), 1, "{when}: nothing else is left: {listed}");
     }
-    stage.reaches(7);
 }
 
 /// The owner asks again and gets the one child, and nobody is punished.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_refresh() {
     let mut stage = Stage::set().await;
-    for step in 1..STEPS {
+    let mut steps = Steps::at_least(4);
+    while steps.go_on() {
         let subject = stage.subject().await;
         let (client, token) = (stage.first(), subject.session.refresh.clone());
-        if !stage.killed_after(step, async move { client.refresh(&token).await }).await {
-            break;
+        if !stage.killed_after(&mut steps, async move { client.refresh(&token).await }).await {
+            continue;
         }
         let when = stage.when("a refresh");
         let retried = stage.second().refresh(&subject.session.refresh).await.unwrap();
@@ -70,84 +79,104 @@ async fn in_a_refresh() {
         assert_eq!((&again.access, &again.refresh), (&child.access, &child.refresh), "{when}: one child");
         stage.alive(&child, &when).await;
     }
-    stage.reaches(4);
 }
 
 /// The same where the window is over before the owner comes back: as long as no answer was given, nothing is held against anybody.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_refresh_that_is_asked_for_again_after_the_window() {
     let mut stage = Stage::with(&["--refresh-grace", "1ms"]).await;
-    for step in 1..STEPS {
+    let mut steps = Steps::at_least(4);
+    while steps.go_on() {
         let subject = stage.subject().await;
         let (client, token) = (stage.first(), subject.session.refresh.clone());
-        if !stage.killed_after(step, async move { client.refresh(&token).await }).await {
-            break;
+        if !stage.killed_after(&mut steps, async move { client.refresh(&token).await }).await {
+            continue;
         }
         // The second update is the note that the pair was handed out, which comes beside the answer.
         if stage.relay.seen().iter().filter(|step| *step == "update").count() > 1 {
-            break;
+            continue;
         }
         let when = stage.when("a refresh");
         let retried = stage.second().refresh(&subject.session.refresh).await.unwrap();
         assert_eq!(retried.status, StatusCode::OK, "{when}: {retried:?}");
         stage.alive(&retried.tokens(), &when).await;
     }
-    stage.reaches(4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_logout() {
     let mut stage = Stage::set().await;
-    for step in 1..STEPS {
+    let books = stage.books().await;
+    let mut steps = Steps::at_least(6);
+    while steps.go_on() {
         let subject = stage.subject().await;
         let child = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
         // The shared cache calls both access tokens active when the node dies.
         stage.second().me(&subject.session.access).await.unwrap();
         stage.second().me(&child.access).await.unwrap();
         let (client, access) = (stage.first(), child.access.clone());
-        if !stage.killed_after(step, async move { client.logout(&access).await }).await {
-            break;
+        if !stage.dies_after(&mut steps, async move { client.logout(&access).await }).await {
+            continue;
         }
         let when = stage.when("a logout");
+        let recorded = books.revoked(&child).await;
+        stage.first.restart().await;
+        let kept = books.revoked(&child).await;
+        assert!(kept.holds(&recorded), "{when}: {recorded:?} was recorded, and {kept:?} is left of it");
+        for node in [stage.first(), stage.second()] {
+            let listed = node.get("/auth/sessions", Some(&subject.other.access)).await.unwrap().json();
+            let sessions = listed.as_array().unwrap().len();
+            assert_eq!(sessions, if kept.session { 1 } else { 2 }, "{when}: {listed}");
+        }
         // From another session: the one that is being ended may be too dead to end itself. Its owner can always see it ended.
         let deleted = stage.second().delete(&session_path(&child.access), &subject.other.access).await.unwrap();
         assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{when}: {deleted:?}");
         stage.dead(&[&subject.session, &child], &when).await;
         stage.alive(&subject.other, &when).await;
     }
-    stage.reaches(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_revoke_all() {
     let mut stage = Stage::set().await;
-    for step in 1..STEPS {
+    let books = stage.books().await;
+    let mut steps = Steps::at_least(9);
+    while steps.go_on() {
         let subject = stage.subject().await;
         for pair in [&subject.session, &subject.other] {
             stage.second().me(&pair.access).await.unwrap();
         }
         let (client, access) = (stage.first(), subject.session.access.clone());
-        if !stage.killed_after(step, async move { client.logout_all(&access).await }).await {
-            break;
+        if !stage.dies_after(&mut steps, async move { client.logout_all(&access).await }).await {
+            continue;
         }
         let when = stage.when("a revoke-all");
+        let read = async || {
+            let (session, other) = (books.revoked(&subject.session).await, books.revoked(&subject.other).await);
+            (books.fence(&subject.session).await, session, other)
+        };
+        let recorded = read().await;
+        stage.first.restart().await;
+        let kept = read().await;
+        assert_eq!(kept.0, recorded.0, "{when}: the fence moved");
+        assert!(kept.1.holds(&recorded.1) && kept.2.holds(&recorded.2), "{when}: {kept:?} is left of {recorded:?}");
         let fresh = stage.second().login(&subject.name, PASSWORD).await.unwrap().tokens();
         assert_eq!(stage.first().logout_all(&fresh.access).await.unwrap().status, StatusCode::NO_CONTENT, "{when}");
         stage.dead(&[&subject.session, &subject.other, &fresh], &when).await;
     }
-    stage.reaches(8);
 }
 
 /// One of the two passwords is good, never both and never neither, and the request can be sent again.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_change_of_password() {
     let mut stage = Stage::set().await;
-    for step in 1..STEPS {
+    let mut steps = Steps::at_least(14);
+    while steps.go_on() {
         let subject = stage.subject().await;
         stage.second().me(&subject.session.access).await.unwrap();
         let (client, access) = (stage.first(), subject.other.access.clone());
-        if !stage.killed_after(step, async move { try_change_password(&client, &access).await }).await {
-            break;
+        if !stage.killed_after(&mut steps, async move { try_change_password(&client, &access).await }).await {
+            continue;
         }
         let when = stage.when("a change of password");
         let old = stage.second().login(&subject.name, PASSWORD).await.unwrap();
@@ -164,20 +193,20 @@ async fn in_a_change_of_password() {
         assert_eq!(stage.first().login(&subject.name, PASSWORD).await.unwrap().error(), "invalid_credentials");
         stage.alive(&subject.other, &when).await;
     }
-    stage.reaches(12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_punishment() {
     let mut stage = Stage::set().await;
-    for step in 1..STEPS {
+    let mut steps = Steps::at_least(8);
+    while steps.go_on() {
         let subject = stage.subject().await;
         let child = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
         let current = stage.second().refresh(&child.refresh).await.unwrap().tokens();
         stage.second().me(&current.access).await.unwrap();
         let (client, token) = (stage.first(), subject.session.refresh.clone());
-        if !stage.killed_after(step, async move { client.refresh(&token).await }).await {
-            break;
+        if !stage.killed_after(&mut steps, async move { client.refresh(&token).await }).await {
+            continue;
         }
         let when = stage.when("a punishment");
         let again = stage.second().refresh(&subject.session.refresh).await.unwrap();
@@ -185,28 +214,35 @@ async fn in_a_punishment() {
         stage.dead(&[&subject.session, &child, &current], &when).await;
         stage.alive(&subject.other, &when).await;
     }
-    stage.reaches(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_issue_and_the_use_of_a_single_use_token() {
     let mut stage = Stage::set().await;
-    for step in 1..STEPS {
+    let mut steps = Steps::at_least(5);
+    while steps.go_on() {
         let subject = stage.subject().await;
         let (client, access) = (stage.first(), subject.session.access.clone());
-        if !stage.killed_after(step, async move { client.post("/auth/single-use", Some(&access), None).await }).await {
-            break;
+        if !stage
+            .killed_after(&mut steps, async move { client.post("/auth/single-use", Some(&access), None).await })
+            .await
+        {
+            continue;
         }
         let token = single_use(&stage.first(), &subject.session.access).await;
         let uses = [spend(&stage.second(), &token).await, spend(&stage.first(), &token).await];
         assert_eq!(uses, [StatusCode::OK, StatusCode::UNAUTHORIZED], "{}", stage.when("the issue of another token"));
     }
-    for step in 1..STEPS {
+    let mut steps = Steps::at_least(1);
+    while steps.go_on() {
         let subject = stage.subject().await;
         let token = single_use(&stage.first(), &subject.session.access).await;
         let (client, copy) = (stage.first(), token.clone());
-        if !stage.killed_after(step, async move { client.post("/demo/single-use", Some(&copy), None).await }).await {
-            break;
+        if !stage
+            .killed_after(&mut steps, async move { client.post("/demo/single-use", Some(&copy), None).await })
+            .await
+        {
+            continue;
         }
         // It was recorded, and its answer is lost: at most once.
         for node in [stage.second(), stage.first()] {
@@ -214,17 +250,17 @@ async fn in_the_issue_and_the_use_of_a_single_use_token() {
             assert_eq!(spend(&node, &token).await, StatusCode::UNAUTHORIZED, "{when}");
         }
     }
-    stage.reaches(3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_registration() {
     let mut stage = Stage::set().await;
-    for step in 1..STEPS {
+    let mut steps = Steps::at_least(2);
+    while steps.go_on() {
         let (client, name) = (stage.first(), username());
         let copy = name.clone();
-        if !stage.killed_after(step, async move { client.register(&copy, PASSWORD).await }).await {
-            break;
+        if !stage.killed_after(&mut steps, async move { client.register(&copy, PASSWORD).await }).await {
+            continue;
         }
         let again = stage.first().register(&name, PASSWORD).await.unwrap();
         let when = stage.when("a registration");
@@ -232,5 +268,4 @@ async fn in_a_registration() {
         let opened = stage.second().login(&name, PASSWORD).await.unwrap().tokens();
         stage.alive(&opened, &when).await;
     }
-    stage.reaches(2);
 }

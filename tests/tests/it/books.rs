@@ -8,7 +8,23 @@ use tests::client::{Tokens, payload};
 use crate::fleet::Fleet;
 
 #[derive(Clone)]
-pub(super) struct Books(Database);
+pub(crate) struct Books(Database);
+
+/// What is recorded as revoked of a session.
+#[derive(Debug)]
+pub(crate) struct Revoked {
+    /// Whether it is itself.
+    pub(crate) session: bool,
+    /// How many of its tokens are.
+    pub(crate) tokens: u64,
+}
+
+impl Revoked {
+    /// Whether nothing that was recorded earlier is missing.
+    pub(crate) fn holds(&self, earlier: &Self) -> bool {
+        self.session >= earlier.session && self.tokens >= earlier.tokens
+    }
+}
 
 /// The identifier that this claim of the access token is.
 fn id(tokens: &Tokens, claim: &str) -> Uuid {
@@ -16,27 +32,31 @@ fn id(tokens: &Tokens, claim: &str) -> Uuid {
 }
 
 impl Books {
-    pub(super) async fn of(fleet: &Fleet) -> Self {
+    pub(crate) async fn of(fleet: &Fleet) -> Self {
         let database = fleet.database.as_ref().unwrap();
-        Self(Client::with_uri_str(&database.uri).await.unwrap().database(&database.name))
+        Self::at(&database.uri, &database.name).await
+    }
+
+    pub(crate) async fn at(uri: &str, database: &str) -> Self {
+        Self(Client::with_uri_str(uri).await.unwrap().database(database))
     }
 
     /// How often everything was revoked that the user of these tokens has.
-    pub(super) async fn fence(&self, tokens: &Tokens) -> i64 {
+    pub(crate) async fn fence(&self, tokens: &Tokens) -> i64 {
         let subjects = self.0.collection::<Document>("subjects");
         let subject = subjects.find_one(doc! { "_id": id(tokens, "sub") }).await.unwrap().unwrap();
         subject.get_i64("epoch").unwrap()
     }
 
     /// Under which fence this session was opened.
-    pub(super) async fn opened_under(&self, tokens: &Tokens) -> i64 {
+    pub(crate) async fn opened_under(&self, tokens: &Tokens) -> i64 {
         let sessions = self.0.collection::<Document>("sessions");
         let session = sessions.find_one(doc! { "_id": id(tokens, "sid") }).await.unwrap().unwrap();
         session.get_i64("epoch").unwrap()
     }
 
     /// The user's sessions that are not revoked, and under which fence each was opened. Nobody was told of those that are pending.
-    pub(super) async fn living_sessions(&self, tokens: &Tokens) -> Vec<(Uuid, i64)> {
+    pub(crate) async fn living_sessions(&self, tokens: &Tokens) -> Vec<(Uuid, i64)> {
         let sessions = self.0.collection::<Document>("sessions");
         let living = doc! { "user_id": id(tokens, "sub"), "revoked": { "$ne": true }, "pending": { "$ne": true } };
         let found: Vec<Document> = sessions.find(living).await.unwrap().try_collect().await.unwrap();
@@ -48,13 +68,21 @@ impl Books {
     }
 
     /// How many tokens of this session are not revoked.
-    pub(super) async fn living_tokens(&self, tokens: &Tokens) -> u64 {
+    pub(crate) async fn living_tokens(&self, tokens: &Tokens) -> u64 {
         let living = doc! { "session_id": id(tokens, "sid"), "revoked": { "$ne": true } };
         self.0.collection::<Document>("tokens").count_documents(living).await.unwrap()
     }
 
+    pub(crate) async fn revoked(&self, tokens: &Tokens) -> Revoked {
+        let id = id(tokens, "sid");
+        let (sessions, records) = (self.0.collection::<Document>("sessions"), self.0.collection::<Document>("tokens"));
+        let session = sessions.find_one(doc! { "_id": id, "revoked": true }).await.unwrap().is_some();
+        let tokens = records.count_documents(doc! { "session_id": id, "revoked": true }).await.unwrap();
+        Revoked { session, tokens }
+    }
+
     /// Whether this session is the only one of its user that lives.
-    pub(super) async fn is_alone(&self, tokens: &Tokens) -> bool {
+    pub(crate) async fn is_alone(&self, tokens: &Tokens) -> bool {
         let living = self.living_sessions(tokens).await;
         living.iter().map(|(session, _)| *session).eq([id(tokens, "sid")])
     }

@@ -1,0 +1,72 @@
+//! In which order the two sides of a race came.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use tests::client::{Answer, Tokens};
+use tokio::time::sleep;
+
+use super::pair;
+
+/// Two sides that start together come in the order of their lengths, round after round. So one of them waits, in turns, for some
+/// part of what the first side took the last time, and for a little more than all of it.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    begun: AtomicUsize,
+    took: Mutex<Duration>,
+    granted: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+impl Orders {
+    /// Runs both sides, the one before the other or beside it.
+    pub(super) async fn meet<A, B>(&self, first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+        let begun = self.begun.fetch_add(1, Ordering::Relaxed);
+        let wait = *self.took.lock().unwrap() * u32::try_from(begun / 2 % 16).unwrap() / 12;
+        let (early, late) = if begun.is_multiple_of(2) { (Duration::ZERO, wait) } else { (wait, Duration::ZERO) };
+        let timed = async {
+            sleep(early).await;
+            let begun = Instant::now();
+            let answer = first.await;
+            (answer, begun.elapsed())
+        };
+        let ((answer, took), other) = tokio::join!(timed, async {
+            sleep(late).await;
+            second.await
+        });
+        *self.took.lock().unwrap() = took;
+        (answer, other)
+    }
+
+    /// Counts an answer that was either granted or refused, with this error.
+    pub(super) fn count(&self, answer: &Answer, error: &str) {
+        let granted = answer.status == StatusCode::OK;
+        if !granted {
+            assert_eq!((answer.status, answer.error().as_str()), (StatusCode::UNAUTHORIZED, error), "{answer:?}");
+        }
+        self.came_first(granted);
+    }
+
+    /// Counts a round which the first side won, or the second.
+    pub(super) fn came_first(&self, first: bool) {
+        let count = if first { &self.granted } else { &self.refused };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the answer to a refresh, and reads the child where there is one.
+    pub(super) fn child(&self, refreshed: &Answer) -> Option<Tokens> {
+        self.count(refreshed, "invalid_grant");
+        pair(refreshed)
+    }
+
+    /// Whether some were granted and some were refused.
+    pub(super) fn are_all_seen(&self) -> bool {
+        [&self.granted, &self.refused].iter().all(|count| count.load(Ordering::Relaxed) > 0)
+    }
+}
