@@ -28,7 +28,7 @@ fn is_uuid(value: &Bson) -> bool {
 }
 
 #[tokio::test]
-async fn the_token_documents_are_the_contract_s() {
+async fn the_token_documents_have_the_documented_fields() {
     let fleet = Fleet::on_shared_servers(1, false, &[]).await;
     let (client, _) = fleet.clients();
     let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
@@ -113,6 +113,25 @@ async fn revoked_by_hand_in_mongodb_is_obeyed_at_once_without_caches() {
     }
     records.update_one(doc! { "kind": "refresh" }, by_hand).await.unwrap();
     assert_eq!(b.refresh(&tokens.refresh).await.unwrap().error(), "invalid_grant");
+}
+
+/// As it is with RFC 7009 (§2.1), though whoever marked the record knew of no session.
+#[tokio::test]
+async fn a_refresh_token_revoked_by_hand_takes_its_session_along_when_it_comes_again() {
+    let fleet = Fleet::on_shared_servers(2, true, &["--local-cache", "0"]).await;
+    let (a, b) = fleet.clients();
+    let first = a.sign_up(&username(), PASSWORD).await.unwrap();
+    let second = a.refresh(&first.refresh).await.unwrap().tokens();
+    assert_eq!(b.me(&second.access).await.unwrap().status, StatusCode::OK);
+    let records = database(&fleet).await.collection::<Document>("tokens");
+    let marked = records.update_many(doc! { "kind": "refresh" }, doc! { "$set": { "revoked": true } }).await.unwrap();
+    assert_eq!(marked.modified_count, 2);
+    assert_eq!(b.refresh(&first.refresh).await.unwrap().error(), "invalid_grant");
+    for node in [&a, &b] {
+        for tokens in [&first, &second] {
+            assert_eq!(node.me(&tokens.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
+        }
+    }
 }
 
 #[tokio::test]

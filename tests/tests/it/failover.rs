@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use self::held::Held;
 use crate::fleet::{NODE, PASSWORD, username};
 
-/// Contract, law 7.
+/// Law 7.
 const ANSWER: Duration = Duration::from_secs(3);
 const RECOVERY: Duration = Duration::from_secs(15);
 

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use self::singles::Singles;
 use crate::fleet::{Fleet, PASSWORD, username};
 
-/// Contract, law 7.
+/// Law 7.
 const ANSWER: Duration = Duration::from_secs(3);
 const RECOVERY: Duration = Duration::from_secs(15);
 

@@ -1,4 +1,4 @@
-//! The contract's laws, as properties of every state.
+//! The laws, as properties of every state.
 //!
 //! A step that breaks a law notes that in the state it leads to ([`History::breach`](crate::state::History::breach)), where
 //! the property finds it. What a law forbids is fixed when a call begins: a call that began before a revocation returned may
@@ -13,7 +13,7 @@ use crate::{
     state::{Age, Entry, History, NODES, PAIRS, Record, Session, State, covering, session_of},
 };
 
-/// The laws of the contract that the protocol keeps.
+/// The laws that the protocol keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Law {

@@ -36,7 +36,7 @@ fn elements(document: &[u8]) -> BTreeMap<String, (u8, Vec<u8>)> {
             BINARY => 4 + 1 + number(rest),
             BOOLEAN => 1,
             DATE => 8,
-            other => panic!("{name} is of type {other:#04x}, which the contract has no use for"),
+            other => panic!("{name} is of type {other:#04x}, which no field is of"),
         };
         let (value, after) = rest.split_at(length);
         assert!(elements.insert(name, (kind, value.to_vec())).is_none(), "each name once");
@@ -67,7 +67,7 @@ fn boolean(value: bool) -> (u8, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn each_token_s_document_is_the_contract_s_byte_for_byte() {
+async fn each_token_s_document_is_as_documented_byte_for_byte() {
     let fleet = Fleet::on_shared_servers(1, false, &[]).await;
     let (client, _) = fleet.clients();
     let pair = client.sign_up(&username(), PASSWORD).await.unwrap();

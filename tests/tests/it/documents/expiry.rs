@@ -13,7 +13,7 @@ use chrono::Utc;
 use mongodb::Database;
 use tests::servers;
 
-/// Contract: leeway and clock-skew margin, 30 s and 5 min, in seconds.
+/// Leeway and clock-skew margin, 30 s and 5 min, in seconds.
 const KEPT: i32 = 330;
 
 /// A server that somebody else has started looks once a minute.
