@@ -31,7 +31,7 @@ async fn spend(node: &Client, token: &str) -> Answer {
     node.post("/demo/single-use", Some(token), None).await.unwrap()
 }
 
-/// Fails unless it says "unavailable" as the contract has it, and in time.
+/// Fails unless it says "unavailable" as law 7 has it, and in time.
 async fn unavailable(answer: impl Future<Output = Answer>) {
     let sent = Instant::now();
     let answer = answer.await;
