@@ -14,8 +14,12 @@ use tower::{ServiceExt, service_fn};
 
 use crate::prompt::Prompt;
 
-/// How long a client may take to send its headers, and to say which protocol it speaks.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to say which protocol it speaks.
+const PROMPT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle and then take for the next request's headers. Longer than proxies keep theirs, a minute as a rule: a
+/// request must not be sent on a connection that is being closed here.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long requests that are under way have to end when the server does.
 const GRACE: Duration = Duration::from_secs(10);
@@ -26,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves until `stop` is done, then lets what is under way end.
 pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(KEEP_ALIVE);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -64,7 +68,7 @@ fn connection(
         app.clone().oneshot(request)
     });
     let connection =
-        http.serve_connection(TokioIo::new(Prompt::new(stream, HEADER_TIMEOUT)), TowerToHyperService::new(service));
+        http.serve_connection(TokioIo::new(Prompt::new(stream, PROMPT)), TowerToHyperService::new(service));
     let connection = graceful.watch(connection.into_owned());
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -50,8 +50,8 @@ impl Client {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
-            // The demo closes a connection that says nothing for ten seconds. One that is used just then breaks off.
-            .pool_idle_timeout(Duration::from_secs(5))
+            // Before the demo closes them.
+            .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .expect("the client's settings are valid");
         Self { base: url.trim_end_matches('/').to_owned(), http, patience: 0 }
