@@ -94,7 +94,7 @@ impl Node {
 
     /// Stops it in mid-air (SIGSTOP).
     pub fn pause(&mut self) {
-        self.process.signal(Signal::STOP);
+        self.process.pause();
     }
 
     /// Lets a paused node go on (SIGCONT).

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::time::sleep;
 
 /// `read` fails at the pipe's end; `$$` is the process that becomes the program. A line read means that it has ended.
@@ -103,6 +103,21 @@ impl Process {
         }
     }
 
+    /// Stops it (SIGSTOP), and returns when all its threads stand still: on a busy machine they go on for a while after the signal was sent.
+    ///
+    /// # Panics
+    ///
+    /// If the signal cannot be sent.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+        let pid = Pid::from_child(&self.child);
+        while !self.has_ended()
+            && !matches!(waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG), Ok(Some(_)))
+        {
+            thread::yield_now();
+        }
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.exit_status().is_some()
@@ -166,6 +181,19 @@ impl Log {
     /// Whether any line so far contains `text`.
     pub fn contains(&self, text: &str) -> bool {
         self.lines_held().iter().any(|line| line.contains(text))
+    }
+
+    /// Waits until so many lines contain `text`: what a process has written takes its way here.
+    ///
+    /// # Panics
+    ///
+    /// If they do not come within ten seconds.
+    pub async fn until(&self, text: &str, lines: usize) {
+        let begun = Instant::now();
+        while self.lines_held().iter().filter(|line| line.contains(text)).count() < lines {
+            assert!(begun.elapsed() < Duration::from_secs(10), "no {lines} lines with {text}:\n{}", self.tail());
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// The last lines, for a message that says what went wrong.

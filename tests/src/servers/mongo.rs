@@ -118,7 +118,7 @@ impl MongoServer {
 
     /// Stops it in mid-air (SIGSTOP): connections stay open, and nothing is answered.
     pub fn pause(&mut self) {
-        self.process.signal(Signal::STOP);
+        self.process.pause();
     }
 
     /// Lets a paused server go on (SIGCONT).

@@ -87,7 +87,7 @@ impl RedisServer {
 
     /// Stops it in mid-air (SIGSTOP): connections stay open, and nothing is answered.
     pub fn pause(&mut self) {
-        self.process.signal(Signal::STOP);
+        self.process.pause();
     }
 
     /// Lets a paused server go on (SIGCONT).

@@ -185,7 +185,7 @@ async fn a_node_is_found_where_it_listens_asked_killed_and_started_again() {
         let address = node.url().strip_prefix("http://").unwrap().parse().unwrap();
         let raw = send_raw(address, b"\0\xff\r\n", Duration::from_secs(2)).await.unwrap();
         assert_eq!(raw_status(&raw).map(|status| status.as_u16()), Some(401));
-        assert!(node.log().contains("starting"));
+        node.log().until("starting", 1).await;
         let id = node.id();
         node.kill9();
         assert!(!runs(id));

@@ -163,7 +163,13 @@ async fn reuses(fleet: &Fleet) -> (u64, bool) {
         let line = metrics.lines().find_map(|line| line.strip_prefix("auth_refresh_reuse_total "));
         counted += line.expect("the counter is there from the start").parse::<u64>().unwrap();
     }
-    (counted, fleet.nodes.iter().any(|node| node.log().contains("refresh_token_reuse")))
+    let logged = || fleet.nodes.iter().any(|node| node.log().contains("refresh_token_reuse"));
+    // What a node writes takes its way here.
+    let begun = Instant::now();
+    while counted > 0 && !logged() && begun.elapsed() < Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    (counted, logged())
 }
 
 #[tokio::test(flavor = "multi_thread")]
