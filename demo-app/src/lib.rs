@@ -24,13 +24,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 
+pub use password::PasswordCost;
+
 /// Runs the program with the arguments and the environment of the process.
 pub fn run() -> ExitCode {
-    run_by(SystemClock::new())
+    run_by(SystemClock::new(), PasswordCost::default())
 }
 
-/// The same by another clock, as a host has whose time is wrong.
-pub fn run_by(clock: impl Clock) -> ExitCode {
+/// The same by another clock, as a host has whose time is wrong, and with passwords that cost so much to hash.
+pub fn run_by(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
     let config = Config::of_process();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
@@ -43,7 +45,7 @@ pub fn run_by(clock: impl Clock) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(start::serve(config, clock)) {
+    match runtime.block_on(start::serve(config, clock, passwords)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot serve");

@@ -24,7 +24,7 @@ use crate::{
     app::app,
     config::{Config, Switch},
     keys_dir::{KeysDir, KeysError},
-    password::{HashError, Passwords},
+    password::{HashError, PasswordCost, Passwords},
     rate_limit::RateLimit,
     serve,
     state::{AppState, Identity},
@@ -65,13 +65,18 @@ pub(crate) enum StartError {
 }
 
 /// Serves until the process is told to stop.
-pub(crate) async fn serve(config: Config, clock: impl Clock) -> Result<(), StartError> {
+pub(crate) async fn serve(config: Config, clock: impl Clock, passwords: PasswordCost) -> Result<(), StartError> {
     let stop = stop_signal().map_err(StartError::Signals)?;
-    serve_until(stop, config, clock).await
+    serve_until(stop, config, clock, passwords).await
 }
 
 /// Serves until `stop` is done, which may be before there is anything to serve from.
-async fn serve_until(stop: impl Future<Output = ()>, config: Config, clock: impl Clock) -> Result<(), StartError> {
+async fn serve_until(
+    stop: impl Future<Output = ()>,
+    config: Config,
+    clock: impl Clock,
+    passwords: PasswordCost,
+) -> Result<(), StartError> {
     let mut stop = pin!(stop);
     check(&config)?;
     if !config.clients.is_empty() {
@@ -94,7 +99,7 @@ async fn serve_until(stop: impl Future<Output = ()>, config: Config, clock: impl
     let state = AppState {
         authority: stores.authority,
         users: stores.users,
-        passwords: Passwords::new()?,
+        passwords: Passwords::new(passwords)?,
         rate_limit: (config.rate_limit == Switch::On).then(Arc::<RateLimit>::default),
         shared_cache: stores.shared_cache,
         metrics,

@@ -34,7 +34,7 @@ async fn who_waits_for_mongodb_stops_when_told_to_and_has_made_no_directory_it_d
     let data_dir = config.data_dir.clone();
     let begun = Instant::now();
     let stop = tokio::time::sleep(Duration::from_secs(5));
-    serve_until(stop, config, SystemClock::new()).await.unwrap();
+    serve_until(stop, config, SystemClock::new(), PasswordCost::default()).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(!data_dir.exists());
 }
@@ -44,7 +44,9 @@ async fn mongodb_is_waited_for_half_a_minute() {
     let directory = tempfile::tempdir().unwrap();
     let begun = Instant::now();
     let stop = std::future::pending();
-    let error = serve_until(stop, fleet_of_one(directory.path()), SystemClock::new()).await.unwrap_err();
+    let error = serve_until(stop, fleet_of_one(directory.path()), SystemClock::new(), PasswordCost::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, StartError::Store(_)), "{error:?}");
     assert!(begun.elapsed() >= Duration::from_secs(30));
 }
@@ -56,7 +58,7 @@ async fn flags_that_cannot_go_together_are_refused_before_anything_is_made() {
     let cases = [("--redis-url", "redis://h"), ("--mongodb-uri", "mongodb+srv://h")];
     for (flag, value) in cases {
         let config = Config::parse_from(["demo-app", "--data-dir", data.to_str().unwrap(), flag, value].iter());
-        let error = serve_until(ready(()), config, SystemClock::new()).await.unwrap_err();
+        let error = serve_until(ready(()), config, SystemClock::new(), PasswordCost::default()).await.unwrap_err();
         assert!(matches!(error, StartError::RedisAlone | StartError::MongodbSrv), "{error:?}");
         assert!(!data.exists());
     }

@@ -1,11 +1,12 @@
 //! The demo application, built beside the integration tests so that they can start it.
 //!
-//! `NODE_CLOCK_SKEW` is by how many seconds its clock is wrong.
+//! `NODE_CLOCK_SKEW` is by how many seconds its clock is wrong. `NODE_PASSWORDS=cheap` takes the cost out of passwords.
 
 use std::{process::ExitCode, time::Duration};
 
 use auth_layer::clock::{Clock, SystemClock, Timestamp};
 use chrono::TimeDelta;
+use demo_app::PasswordCost;
 
 /// The time of day, wrong by so much.
 struct Skewed {
@@ -25,5 +26,7 @@ impl Clock for Skewed {
 
 fn main() -> ExitCode {
     let seconds = std::env::var("NODE_CLOCK_SKEW").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
-    demo_app::run_by(Skewed { clock: SystemClock::new(), by: TimeDelta::seconds(seconds) })
+    let cheap = std::env::var("NODE_PASSWORDS").is_ok_and(|passwords| passwords == "cheap");
+    let passwords = if cheap { PasswordCost::DangerouslyLow } else { PasswordCost::Owasp };
+    demo_app::run_by(Skewed { clock: SystemClock::new(), by: TimeDelta::seconds(seconds) }, passwords)
 }

@@ -26,7 +26,7 @@ use tests::{
 };
 
 use crate::{
-    fleet::{NODE, PASSWORD, username},
+    fleet::{CHEAP_PASSWORDS, NODE, PASSWORD, username},
     races::{rush, the_one_pair},
 };
 
@@ -49,6 +49,7 @@ impl Apart {
                 ("MONGODB_DATABASE", mongodb.name.as_str()),
                 ("REDIS_URL", redis.url.as_str()),
                 ("NODE_CLOCK_SKEW", skew),
+                CHEAP_PASSWORDS,
             ];
             Node::start(NODE, &args, &env).await
         };
