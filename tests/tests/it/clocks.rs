@@ -10,11 +10,7 @@ use auth_layer::{
     AuthError, Authority, Grant, GrantFault, IssuedPair, RefreshError, TokenFault, UserId,
     clock::{Clock, ManualClock, Timestamp},
     keys::{Keyring, SigningKey},
-    store::{
-        Purged, TokenStore,
-        embedded::EmbeddedStore,
-        mongodb::{MongoOptions, MongoStore},
-    },
+    store::{Purged, TokenStore, embedded::EmbeddedStore},
 };
 use chrono::{SubsecRound, Utc};
 use futures_util::future::join_all;
@@ -26,7 +22,7 @@ use tests::{
 };
 
 use crate::{
-    fleet::{CHEAP_PASSWORDS, NODE, PASSWORD, username},
+    fleet::{CHEAP_PASSWORDS, NODE, PASSWORD, PATIENCE, store_in, username},
     races::{rush, the_one_pair},
 };
 
@@ -194,10 +190,7 @@ impl Clock for Off {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_takes_nothing_that_can_be_refreshed_on_mongodb() {
     let database = servers::mongodb().await;
-    let store = async || {
-        let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
-        Arc::new(store.unwrap())
-    };
+    let store = async || Arc::new(store_in(&database).await);
     purge_beside_refresh([store().await, store().await]).await;
 }
 
@@ -229,6 +222,7 @@ async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
             .refresh_ttl(LIFETIME)
             .leeway(LEEWAY)
             .clock_skew_margin(Duration::from_secs(2 * SKEW.unsigned_abs()))
+            .deadline(PATIENCE)
             .build()
     };
     let (behind, ahead) = (authority(&stores[0], -SKEW), authority(&stores[1], SKEW));

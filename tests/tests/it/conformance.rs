@@ -7,21 +7,16 @@ use auth_layer::{
         Cached,
         redis::{RedisCache, RedisOptions},
     },
-    store::{
-        conformance,
-        mongodb::{MongoOptions, MongoStore},
-    },
+    store::conformance,
 };
-use tests::servers::{self, MongoDatabase};
+use tests::servers;
 
-async fn store(database: &MongoDatabase) -> MongoStore {
-    MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap()
-}
+use crate::fleet::store_in;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_mongodb() {
     let database = servers::mongodb().await;
-    conformance::all(&Arc::new(store(&database).await)).await;
+    conformance::all(&Arc::new(store_in(&database).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,5 +24,5 @@ async fn of_mongodb_behind_redis() {
     let (database, keys) = (servers::mongodb().await, servers::redis().await);
     let options = RedisOptions { key_prefix: keys.prefix, ..RedisOptions::default() };
     let cache = RedisCache::connect(&[keys.url], options).await.unwrap();
-    conformance::all(&Arc::new(Cached::new(store(&database).await, cache))).await;
+    conformance::all(&Arc::new(Cached::new(store_in(&database).await, cache))).await;
 }

@@ -1,6 +1,11 @@
 //! Nodes of the demo on stores of their own.
 
-use auth_layer::keys::{Algorithm, SigningKey};
+use std::time::Duration;
+
+use auth_layer::{
+    keys::{Algorithm, SigningKey},
+    store::mongodb::{MongoOptions, MongoStore},
+};
 use tests::{
     client::Client,
     node::Node,
@@ -17,6 +22,15 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// For nodes that are signed in to thousands of times: what a password costs is not what these tests are about, and would take most of the
 /// time in which the two sides of a race can meet.
 pub(crate) const CHEAP_PASSWORDS: (&str, &str) = ("NODE_PASSWORDS", "cheap");
+
+/// How long a store may take in tests that are not about that: a machine that has too much to do is no failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The store in this database, for tests that go around the nodes.
+pub(crate) async fn store_in(database: &servers::MongoDatabase) -> MongoStore {
+    let options = MongoOptions { operation_timeout: PATIENCE, ..MongoOptions::default() };
+    MongoStore::connect(&database.uri, &database.name, options).await.unwrap()
+}
 
 /// A name that nobody else has.
 pub(crate) fn username() -> String {

@@ -12,11 +12,9 @@ use auth_layer::{
 use bson::{Binary, Bson, DateTime, Document, Uuid, doc};
 use chrono::Utc;
 use futures_util::{TryStreamExt, future::join_all};
-use tests::servers::{self, MongoDatabase, MongoServer};
+use tests::servers::{self, MongoServer};
 
-async fn store(database: &MongoDatabase) -> MongoStore {
-    MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap()
-}
+use crate::fleet::store_in;
 
 fn id() -> (TokenId, Uuid) {
     let id = TokenId::generate();
@@ -51,7 +49,7 @@ async fn statuses(store: &MongoStore, ids: &[TokenId]) -> Vec<Result<TokenStatus
 async fn everyone_gets_the_answer_of_its_own_token() {
     const EACH: usize = 60;
     let database = servers::mongodb().await;
-    let store = store(&database).await;
+    let store = store_in(&database).await;
     let tokens = store.database().collection::<Document>("tokens");
     let mut expected = Vec::new();
     let mut documents = Vec::new();
@@ -105,7 +103,7 @@ async fn profiled(store: &MongoStore) -> Vec<usize> {
 async fn many_lookups_cost_few_commands_and_a_lone_one_costs_one() {
     const LOOKUPS: usize = 640;
     let database = servers::mongodb().await;
-    let store = store(&database).await;
+    let store = store_in(&database).await;
     let known: Vec<_> = (0..LOOKUPS).map(|_| id()).collect();
     let documents = known.iter().map(|(_, id)| issued(*id));
     store.database().collection("tokens").insert_many(documents).await.unwrap();
@@ -125,7 +123,7 @@ async fn many_lookups_cost_few_commands_and_a_lone_one_costs_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_crowd_asking_for_the_same_token_a_revocation_is_seen_by_whoever_calls_after_it() {
     let database = servers::mongodb().await;
-    let store = store(&database).await;
+    let store = store_in(&database).await;
     let tokens = store.database().collection::<Document>("tokens");
     for _ in 0..40 {
         let (token, key) = id();

@@ -6,12 +6,14 @@ use auth_layer::{
     Authority, Grant, SessionId, UserId,
     clock::ManualClock,
     keys::{Keyring, SigningKey},
-    store::mongodb::{MongoOptions, MongoStore},
+    store::mongodb::MongoStore,
 };
 use bson::{Bson, Document, doc};
 use chrono::Utc;
 use mongodb::Database;
 use tests::servers;
+
+use crate::fleet::store_in;
 
 /// Leeway and clock-skew margin, 30 s and 5 min, in seconds.
 const KEPT: i32 = 330;
@@ -61,7 +63,7 @@ async fn the_server_removes_by_itself_what_expired_long_ago_and_keeps_what_expir
 
 async fn connect() -> MongoStore {
     let database = servers::mongodb().await;
-    MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap()
+    store_in(&database).await
 }
 
 /// A session with a token of each kind, all of which expired so long ago.

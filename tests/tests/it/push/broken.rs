@@ -8,10 +8,7 @@ use auth_layer::{
         StatusCache,
         redis::{RedisCache, RedisOptions},
     },
-    store::{
-        RevocationListener, TokenStore,
-        mongodb::{MongoOptions, MongoStore},
-    },
+    store::{RevocationListener, TokenStore},
 };
 use chrono::Utc;
 use tests::servers::{MongoServer, RedisServer};
@@ -19,6 +16,8 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::*;
+
+use crate::fleet::store_in;
 
 /// With which the lease and not the news must end a node's trust.
 const LEASE: Duration = Duration::from_secs(1);
@@ -257,7 +256,7 @@ async fn a_change_stream_goes_on_where_it_was_when_mongodb_is_back() {
 #[tokio::test]
 async fn a_collection_that_is_dropped_is_a_gap_and_a_new_beginning() {
     let database = tests::servers::mongodb().await;
-    let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await.unwrap();
+    let store = store_in(&database).await;
     let heard = Heard::by(|listener| store.subscribe(listener));
     heard.until("it listens", LISTENING, |heard| heard.gaps() == 1).await;
     let records = store.database().collection::<Document>("tokens");
