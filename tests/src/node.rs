@@ -54,6 +54,7 @@ impl Node {
             args: all,
             env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             env_removed: &["DEMO_", "MONGODB_", "REDIS_"],
+            scratch: Some(data.path().to_owned()),
         };
         let process = Process::start(&program).expect("there is a shell");
         let mut node = Self { program, process, url: String::new(), _data: data };

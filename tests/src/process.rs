@@ -3,14 +3,14 @@
 //! A child is killed when its handle is dropped. That is not enough: a static is never dropped, and a test process that is
 //! killed drops nothing. So each child is started by a small shell script that leaves a watcher beside it before it becomes
 //! the program itself. The watcher reads from a pipe whose other end is ours. When we die, in whatever way, the kernel closes
-//! our end, and the watcher kills the child. (`PR_SET_PDEATHSIG` would not do: it goes off when the *thread* ends that started
+//! our end, and the watcher kills the child, and removes what it has left on the disk. (`PR_SET_PDEATHSIG` would not do: it goes off when the *thread* ends that started
 //! the child, and a test is a thread.)
 
 use std::{
     ffi::OsString,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -22,8 +22,14 @@ use tokio::time::sleep;
 
 /// `read` fails at the pipe's end; `$$` is the process that becomes the program. A line read means that it has ended.
 const SCRIPT: &str = r#"
+scratch=$1
+shift
 exec 3<&0 </dev/null
-( read -r _ <&3 || kill -9 $$ ) >/dev/null 2>&1 &
+( read -r _ <&3 || {
+    kill -9 $$
+    for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $$ || break; sleep 0.1; done
+    [ -z "$scratch" ] || rm -rf -- "$scratch"
+} ) >/dev/null 2>&1 &
 exec 3<&-
 exec "$@"
 "#;
@@ -39,6 +45,8 @@ pub struct Program {
     pub env: Vec<(OsString, OsString)>,
     /// The beginnings of the names of variables that it does not inherit.
     pub env_removed: &'static [&'static str],
+    /// A directory that is of no use without this test process, and is removed where that dies first.
+    pub scratch: Option<PathBuf>,
 }
 
 /// A running program. Killed when dropped.
@@ -61,7 +69,8 @@ impl Process {
     /// If there is no shell. A program that is not there shows as a process that has ended.
     pub fn start(program: &Program) -> io::Result<Self> {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(SCRIPT).arg("sh").arg(&program.path).args(&program.args);
+        let scratch = program.scratch.as_deref().unwrap_or(Path::new(""));
+        command.arg("-c").arg(SCRIPT).arg("sh").arg(scratch).arg(&program.path).args(&program.args);
         for (name, _) in std::env::vars_os() {
             if program.env_removed.iter().any(|start| name.to_string_lossy().starts_with(start)) {
                 command.env_remove(name);

@@ -108,6 +108,7 @@ impl Server {
             args: Vec::new(),
             env: vec![(SERVER.into(), number.to_string().into()), (REDIS.into(), redis.url().into())],
             env_removed: &[],
+            scratch: None,
         };
         let mut process = Process::start(&program).expect("there is a shell");
         let begun = Instant::now();

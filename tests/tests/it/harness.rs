@@ -2,6 +2,7 @@
 
 use std::{
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -109,8 +110,7 @@ async fn a_dropped_child_is_gone_even_if_it_was_stopped() {
     let mut server = RedisServer::start(&[]).await;
     let reply = server.command(&["INFO", "server"]);
     assert!(reply.starts_with('$'), "{reply}");
-    let sleeper = Program { path: "sleep".into(), args: vec!["600".into()], env: Vec::new(), env_removed: &[] };
-    let process = Process::start(&sleeper).unwrap();
+    let process = Process::start(&sleeper(None)).unwrap();
     let id = process.id();
     assert!(runs(id));
     drop(process);
@@ -119,21 +119,28 @@ async fn a_dropped_child_is_gone_even_if_it_was_stopped() {
     drop(server);
 }
 
+fn sleeper(scratch: Option<PathBuf>) -> Program {
+    Program { path: "sleep".into(), args: vec!["600".into()], env: Vec::new(), env_removed: &[], scratch }
+}
+
 /// Not a test of its own: the next one runs it in a process that it kills.
 #[tokio::test]
 #[ignore = "started by children_die_with_a_test_process_that_is_killed"]
 async fn leave_children_behind() {
-    let sleeper = Program { path: "sleep".into(), args: vec!["600".into()], env: Vec::new(), env_removed: &[] };
-    let process = Process::start(&sleeper).unwrap();
     // As a server in a static is: never dropped.
+    let file = PathBuf::from(std::env::var_os("LEAVE_CHILD_ID_IN").unwrap());
+    let process = Process::start(&sleeper(Some(file.with_file_name("scratch")))).unwrap();
     let id = std::mem::ManuallyDrop::new(process).id();
-    std::fs::write(std::env::var_os("LEAVE_CHILD_ID_IN").unwrap(), format!("{id}\n")).unwrap();
+    std::fs::write(file, format!("{id}\n")).unwrap();
     sleep(Duration::from_mins(10)).await;
 }
 
 #[tokio::test]
 async fn children_die_with_a_test_process_that_is_killed() {
     let dir = tempfile::tempdir().unwrap();
+    let scratch = dir.path().join("scratch");
+    std::fs::create_dir(&scratch).unwrap();
+    std::fs::write(scratch.join("data"), "of a server").unwrap();
     let file = dir.path().join("id");
     let mut other = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "harness::leave_children_behind"])
@@ -149,10 +156,15 @@ async fn children_die_with_a_test_process_that_is_killed() {
         assert!(begun.elapsed() < Duration::from_secs(10), "no child was started");
         sleep(Duration::from_millis(5)).await;
     };
-    assert!(runs(child));
+    assert!(runs(child) && scratch.exists());
     other.kill().unwrap();
     other.wait().unwrap();
     until_gone(child).await;
+    let begun = Instant::now();
+    while scratch.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "what the child had on the disk is left there");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Stands in for a node: says where it listens and answers each connection alike.
