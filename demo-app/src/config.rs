@@ -28,7 +28,7 @@ pub struct Config {
     #[arg(long, env = "MONGODB_URI", hide_env_values = true)]
     pub mongodb_uri: Option<SecretString>,
 
-    /// Database in MongoDB.
+    /// Database in MongoDB; its name is also what the keys in Redis begin with.
     #[arg(long, env = "MONGODB_DATABASE", default_value = "auth")]
     pub mongodb_database: String,
 

@@ -56,7 +56,9 @@ async fn mongodb(config: &Config, uri: &str, keys: Keyring, clock: impl Clock) -
         return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
     }
     let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
-    let options = RedisOptions { active_ttl: config.redis_ttl, ..RedisOptions::default() };
+    // Fleets with databases of their own do not meet in Redis either.
+    let key_prefix = format!("{}:", config.mongodb_database);
+    let options = RedisOptions { active_ttl: config.redis_ttl, key_prefix, ..RedisOptions::default() };
     let cache = RedisCache::connect(&urls, options).await.map_err(StartError::Redis)?;
     let cached = Arc::new(Cached::new(store, cache));
     let shared_cache: Arc<dyn SharedCache> = Arc::new(Health(Arc::clone(&cached)));

@@ -40,11 +40,7 @@ pub struct MongoDatabase {
     _guest: Option<Arc<Guest>>,
 }
 
-/// A key space of one's own, for whoever can be told its prefix.
-///
-/// Nodes of the demo application cannot. They all use the library's own prefix, so that fleets on one server share keys and the channel
-/// of news. That is as it may be with services that do not know of each other: an entry stands under the identifier of a token, of
-/// which there is one in the world, and news of a token that a node has never seen tell it nothing.
+/// A key space of one's own. Nodes of the demo application take the name of their database for it.
 #[derive(Clone, Debug)]
 pub struct RedisKeys {
     /// Where the server is.

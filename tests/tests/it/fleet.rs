@@ -51,7 +51,7 @@ impl Fleet {
         Self::start(1, args, &[], None, None).await
     }
 
-    /// Nodes on the shared MongoDB, in a database of their own, and with `redis` on the shared Redis, where other fleets are too.
+    /// Nodes on the shared MongoDB, in a database of their own, and with `redis` on the shared Redis, where their keys begin with its name.
     pub(crate) async fn on_shared_servers(nodes: usize, redis: bool, args: &[&str]) -> Self {
         Self::sharing(nodes, redis, args, None).await
     }

@@ -233,9 +233,8 @@ async fn while_redis_serves_alone_no_single_use_token_is_issued_or_accepted() {
     let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
     let singles = Singles::issue(&nodes, &good.access).await;
     let torn = singles.spent_beside(&nodes, || mongodb.kill()).await;
-    for node in &nodes {
-        assert_eq!(node.me(&good.access).await.unwrap().status, StatusCode::OK, "Redis remembers it");
-    }
+    // At once, but where Redis was slow to answer: then it is left in peace for a second.
+    recovered(&nodes, &good.access).await;
     singles.are_unavailable(&nodes, &good.access).await;
     mongodb.restart().await;
     recovered(&nodes, &good.access).await;
