@@ -3,8 +3,8 @@
 //! A child is killed when its handle is dropped. That is not enough: a static is never dropped, and a test process that is
 //! killed drops nothing. So each child is started by a small shell script that leaves a watcher beside it before it becomes
 //! the program itself. The watcher reads from a pipe whose other end is ours. When we die, in whatever way, the kernel closes
-//! our end, and the watcher kills the child, and removes what it has left on the disk. (`PR_SET_PDEATHSIG` would not do: it goes off when the *thread* ends that started
-//! the child, and a test is a thread.)
+//! our end, and the watcher kills the child, and removes what it has left on the disk. (`PR_SET_PDEATHSIG` would not do: it goes
+//! off when the *thread* ends that started the child, and a test is a thread.)
 
 use std::{
     ffi::OsString,

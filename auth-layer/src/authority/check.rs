@@ -141,15 +141,16 @@ impl<C: CustomClaims> Authority<C> {
         if !signature_first {
             return Check::Pending(self.ask(id, Token::Unverified(unverified), says, place, began));
         }
-        let checker = self.clone();
-        let mut verify = move || checker.verify_noting(unverified, began);
-        if inner.forged_signatures.is_empty(began) {
-            match inner.aside.run(verify) {
-                Ok(verified) => return Check::Pending(self.ask_after(verified, id, says, place, began)),
-                Err(given_back) => verify = given_back,
+        let verified = if inner.forged_signatures.is_empty(began) {
+            let checker = self.clone();
+            match inner.aside.run(move || checker.verify_noting(unverified, began)) {
+                Ok(outcome) => return Check::Pending(self.ask_after(outcome, id, says, place, began)),
+                Err(given_back) => given_back(),
             }
-        }
-        match verify() {
+        } else {
+            self.verify_noting(unverified, began)
+        };
+        match verified {
             Ok(claims) => Check::Pending(self.ask(id, Token::Verified(claims), says, place, began)),
             Err(fault) => Check::Done(Err(fault.into())),
         }

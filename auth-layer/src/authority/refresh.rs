@@ -39,7 +39,7 @@ impl<C: CustomClaims> Authority<C> {
         let token = self.read(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
         let claims = token.verify_registered().map_err(RefreshError::refused)?;
         let refresh = async { Ok(self.refresh_verified(&claims).await) };
-        within(self.inner.settings.deadline, refresh).await.map_err(RefreshError::Unavailable)?
+        self.bounded(refresh).await.map_err(RefreshError::Unavailable)?
     }
 
     async fn refresh_verified(&self, claims: &RegisteredClaims) -> Result<IssuedPair, RefreshError> {

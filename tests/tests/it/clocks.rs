@@ -22,7 +22,7 @@ use tests::{
 };
 
 use crate::{
-    fleet::{CHEAP_PASSWORDS, NODE, PASSWORD, PATIENCE, store_in, username},
+    fleet::{self, PASSWORD, PATIENCE, store_in, username},
     races::{rush, the_one_pair},
 };
 
@@ -45,9 +45,8 @@ impl Apart {
                 ("MONGODB_DATABASE", mongodb.name.as_str()),
                 ("REDIS_URL", redis.url.as_str()),
                 ("NODE_CLOCK_SKEW", skew),
-                CHEAP_PASSWORDS,
             ];
-            Node::start(NODE, &args, &env).await
+            fleet::node(&args, &env).await
         };
         Self { behind: node("-60").await, ahead: node("60").await, _keys: keys, _database: mongodb.clone() }
     }

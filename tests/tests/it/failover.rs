@@ -22,7 +22,7 @@ use tests::{
 use tokio::task::JoinSet;
 
 use self::held::Held;
-use crate::fleet::{CHEAP_PASSWORDS, NODE, PASSWORD, username};
+use crate::fleet::{self, PASSWORD, username};
 
 /// Law 7.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -198,8 +198,8 @@ impl Service {
         let directory = keys.path().to_str().unwrap();
         let args = ["--local-cache", "0", "--rate-limit", "off", "--refresh-grace", "10m", "--keys-dir", directory];
         let (uri, url) = (mongodb.uri(), redis.url());
-        let env = [("MONGODB_URI", uri.as_str()), ("REDIS_URL", url.as_str()), CHEAP_PASSWORDS];
-        let nodes = [Node::start(NODE, &args, &env).await, Node::start(NODE, &args, &env).await];
+        let env = [("MONGODB_URI", uri.as_str()), ("REDIS_URL", url.as_str())];
+        let nodes = [fleet::node(&args, &env).await, fleet::node(&args, &env).await];
         let clients = [Client::new(nodes[0].url()), Client::new(nodes[1].url())];
         Self { clients, _nodes: nodes, _keys: keys }
     }

@@ -19,9 +19,11 @@ pub(crate) const NODE: &str = env!("CARGO_BIN_EXE_demo-node");
 /// A password that is good enough for everybody.
 pub(crate) const PASSWORD: &str = "correct horse";
 
-/// For nodes that are signed in to thousands of times: what a password costs is not what these tests are about, and would take most of the
-/// time in which the two sides of a race can meet.
-pub(crate) const CHEAP_PASSWORDS: (&str, &str) = ("NODE_PASSWORDS", "cheap");
+/// A node that takes the cost out of passwords: that is not what these tests are about, and would take most of the time in which the two
+/// sides of a race can meet.
+pub(crate) async fn node(args: &[&str], env: &[(&str, &str)]) -> Node {
+    Node::start(NODE, args, &[env, &[("NODE_PASSWORDS", "cheap")]].concat()).await
+}
 
 /// How long a store may take in tests that are not about that: a machine that has too much to do is no failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -94,9 +96,8 @@ impl Fleet {
         if count > 1 || algorithm.is_some() {
             args.extend(["--keys-dir", keys.path().to_str().expect("temporary paths are text")]);
         }
-        let mut env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        env.push(CHEAP_PASSWORDS);
-        let nodes = futures_util::future::join_all((0..count).map(|_| Node::start(NODE, &args, &env))).await;
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let nodes = futures_util::future::join_all((0..count).map(|_| node(&args, &env))).await;
         Self { nodes, database, _keys: keys }
     }
 

@@ -73,6 +73,15 @@ where
     running.join_all().await;
 }
 
+/// The same, and goes on until either side of a race has come first.
+async fn rounds_in_both_orders<F>(fleet: &Fleet, count: usize, round: impl Fn(Client, Client, Arc<Orders>) -> F)
+where
+    F: Future<Output = Option<()>> + Send + 'static,
+{
+    let orders = Arc::new(Orders::default());
+    rounds_until(fleet, count, || orders.are_all_seen(), |one, other| round(one, other, Arc::clone(&orders))).await;
+}
+
 /// An answer that says something; `None` for "unavailable".
 fn said(answer: reqwest::Result<Answer>) -> Option<Answer> {
     answer.ok().filter(|answer| answer.status != StatusCode::SERVICE_UNAVAILABLE)
@@ -212,52 +221,37 @@ async fn no_refresh_survives_a_logout_beside_it() {
     let fleet = fleet(&[]).await;
     let name = Arc::new(username());
     clients(&fleet).0.register(&name, PASSWORD).await.unwrap();
-    let orders = Arc::new(Orders::default());
-    rounds_until(
-        &fleet,
-        64,
-        || orders.are_all_seen(),
-        |one, other| {
-            let (name, orders) = (Arc::clone(&name), Arc::clone(&orders));
-            async move {
-                let parent = one.login(&name, PASSWORD).await.unwrap().tokens();
-                let ending = async { other.hasty().logout(&parent.access).await };
-                let (refreshed, logout) = orders.meet(one.refresh(&parent.refresh), ending).await;
-                assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
-                let child = orders.child(&refreshed.unwrap());
-                let all: Vec<&Tokens> = [Some(&parent), child.as_ref()].into_iter().flatten().collect();
-                dead([&one, &other], &all).await;
-                Some(())
-            }
-        },
-    )
+    rounds_in_both_orders(&fleet, 64, |one, other, orders| {
+        let name = Arc::clone(&name);
+        async move {
+            let parent = one.login(&name, PASSWORD).await.unwrap().tokens();
+            let ending = async { other.hasty().logout(&parent.access).await };
+            let (refreshed, logout) = orders.meet(one.refresh(&parent.refresh), ending).await;
+            assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
+            let child = orders.child(&refreshed.unwrap());
+            let all: Vec<&Tokens> = [Some(&parent), child.as_ref()].into_iter().flatten().collect();
+            dead([&one, &other], &all).await;
+            Some(())
+        }
+    })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_refresh_survives_a_revoke_all_beside_it() {
     let fleet = fleet(&[]).await;
-    let orders = Arc::new(Orders::default());
-    rounds_until(
-        &fleet,
-        48,
-        || orders.are_all_seen(),
-        |one, other| {
-            let orders = Arc::clone(&orders);
-            async move {
-                let name = username();
-                let parent = one.sign_up(&name, PASSWORD).await.unwrap();
-                let from = other.login(&name, PASSWORD).await.unwrap().tokens();
-                let ending = async { other.hasty().logout_all(&from.access).await };
-                let (refreshed, all) = orders.meet(one.refresh(&parent.refresh), ending).await;
-                assert_eq!(said(all)?.status, StatusCode::NO_CONTENT);
-                let child = orders.child(&refreshed.unwrap());
-                let all: Vec<&Tokens> = [Some(&parent), Some(&from), child.as_ref()].into_iter().flatten().collect();
-                dead([&one, &other], &all).await;
-                Some(())
-            }
-        },
-    )
+    rounds_in_both_orders(&fleet, 48, |one, other, orders| async move {
+        let name = username();
+        let parent = one.sign_up(&name, PASSWORD).await.unwrap();
+        let from = other.login(&name, PASSWORD).await.unwrap().tokens();
+        let ending = async { other.hasty().logout_all(&from.access).await };
+        let (refreshed, all) = orders.meet(one.refresh(&parent.refresh), ending).await;
+        assert_eq!(said(all)?.status, StatusCode::NO_CONTENT);
+        let child = orders.child(&refreshed.unwrap());
+        let all: Vec<&Tokens> = [Some(&parent), Some(&from), child.as_ref()].into_iter().flatten().collect();
+        dead([&one, &other], &all).await;
+        Some(())
+    })
     .await;
 }
 
@@ -336,36 +330,30 @@ async fn no_fill_survives_a_revocation_beside_it() {
     let fleet = fleet(&[]).await;
     let name = Arc::new(username());
     clients(&fleet).0.register(&name, PASSWORD).await.unwrap();
-    let orders = Arc::new(Orders::default());
-    rounds_until(
-        &fleet,
-        64,
-        || orders.are_all_seen(),
-        |one, other| {
-            let (name, orders) = (Arc::clone(&name), Arc::clone(&orders));
-            async move {
-                let session = one.login(&name, PASSWORD).await.unwrap().tokens();
-                let check = async |node: &Client| {
-                    let first = node.me(&session.access).await.unwrap();
-                    for _ in 0..5 {
-                        let me = node.me(&session.access).await.unwrap();
-                        assert!(matches!(me.status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{me:?}");
-                    }
-                    first
-                };
-                let ending = async { one.hasty().logout(&session.access).await };
-                let checking = async { tokio::join!(check(&one), check(&other)) };
-                let (firsts, logout) = orders.meet(checking, ending).await;
-                assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
-                // Those fill the cache where they may.
-                for first in [firsts.0, firsts.1] {
-                    orders.count(&first, "invalid_token");
+    rounds_in_both_orders(&fleet, 64, |one, other, orders| {
+        let name = Arc::clone(&name);
+        async move {
+            let session = one.login(&name, PASSWORD).await.unwrap().tokens();
+            let check = async |node: &Client| {
+                let first = node.me(&session.access).await.unwrap();
+                for _ in 0..5 {
+                    let me = node.me(&session.access).await.unwrap();
+                    assert!(matches!(me.status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{me:?}");
                 }
-                dead([&one, &other], &[&session]).await;
-                Some(())
+                first
+            };
+            let ending = async { one.hasty().logout(&session.access).await };
+            let checking = async { tokio::join!(check(&one), check(&other)) };
+            let (firsts, logout) = orders.meet(checking, ending).await;
+            assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
+            // Those fill the cache where they may.
+            for first in [firsts.0, firsts.1] {
+                orders.count(&first, "invalid_token");
             }
-        },
-    )
+            dead([&one, &other], &[&session]).await;
+            Some(())
+        }
+    })
     .await;
 }
 

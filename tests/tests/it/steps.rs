@@ -23,7 +23,7 @@ use tests::{
 use self::walk::Steps;
 use crate::{
     books::Books,
-    fleet::{CHEAP_PASSWORDS, NODE, PASSWORD, username},
+    fleet::{self, PASSWORD, username},
 };
 
 /// A password to change to.
@@ -69,9 +69,8 @@ impl Stage {
         ];
         let direct = [("MONGODB_URI", mongodb.uri()), ("REDIS_URL", redis.url())];
         let start = async |env: &[(&str, String)]| {
-            let mut env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            env.push(CHEAP_PASSWORDS);
-            Node::start(NODE, &args, &env).await
+            let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            fleet::node(&args, &env).await
         };
         let second = start(&direct).await;
         let first = start(&relayed).await;
