@@ -6,6 +6,7 @@ use auth_layer::{
     keys::{Algorithm, SigningKey},
     store::mongodb::{MongoOptions, MongoStore},
 };
+use mongodb::options::ClientOptions;
 use tests::{
     client::Client,
     node::Node,
@@ -30,8 +31,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The store in this database, for tests that go around the nodes.
 pub(crate) async fn store_in(database: &servers::MongoDatabase) -> MongoStore {
+    let mut patient = ClientOptions::parse(&database.uri).await.unwrap();
+    patient.server_selection_timeout = Some(PATIENCE);
+    // Also how long a monitor waits before it takes the server for lost, and cuts short whatever is under way.
+    patient.connect_timeout = Some(PATIENCE);
+    let database = mongodb::Client::with_options(patient).unwrap().database(&database.name);
     let options = MongoOptions { operation_timeout: PATIENCE, ..MongoOptions::default() };
-    MongoStore::connect(&database.uri, &database.name, options).await.unwrap()
+    MongoStore::new(database, options).await.unwrap()
 }
 
 /// A name that nobody else has.

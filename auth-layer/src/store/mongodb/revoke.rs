@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bson::{Bson, Document, Uuid, doc};
+use bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
 use futures_util::TryStreamExt;
 use mongodb::options::ReturnDocument;
 
 use super::{
-    document::{AccessDocument, IdDocument, StatusDocument, SubjectDocument, corrupt, date, uuid},
+    document::{AccessDocument, IdDocument, SubjectDocument, corrupt, date, record, uuid},
     fault::{fault, is_duplicate_key},
     records::Records,
 };
@@ -21,12 +21,12 @@ impl Records {
     pub(super) async fn revoke_token(self: Arc<Self>, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         let found = self
             .tokens
-            .clone_with_type::<StatusDocument>()
+            .clone_with_type::<RawDocumentBuf>()
             .find_one_and_update(doc! { "_id": uuid(id) }, dead())
             .max_time(self.limit)
             .await;
         let Some(found) = found.map_err(fault("could not revoke a token"))? else { return Ok(Revoked::default()) };
-        let token = found.record()?;
+        let token = record(&found)?;
         match token.kind {
             TokenKind::Refresh => self.revoke_session(token.session_id, since).await,
             TokenKind::Access if token.expires_at > since => {

@@ -1,6 +1,6 @@
 //! The documents of `tokens`.
 
-use bson::{Binary, DateTime, Uuid};
+use bson::{DateTime, RawDocument, Uuid, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
 
 use super::{corrupt, date, id, uuid};
@@ -40,42 +40,45 @@ impl From<&TokenRecord> for TokenDocument {
     }
 }
 
-/// Of a token what a check reads. Other tools may leave fields out, so that none is taken for granted.
-#[derive(Debug, Deserialize)]
-pub(in crate::store::mongodb) struct StatusDocument {
-    user_id: Option<Binary>,
-    session_id: Option<Binary>,
-    kind: Option<String>,
-    expires_at: Option<DateTime>,
-    revoked: Option<bool>,
-}
+/// A token's record that says something else than this store writes, or not enough, in this field.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("`{0}` is missing, or is not what this store writes")]
+pub(in crate::store::mongodb) struct Unreadable(&'static str);
 
-impl StatusDocument {
-    /// `revoked: true` is enough to be revoked. Active is only what says `revoked: false` and is whole; anything else is an error,
-    /// for a record that cannot be read opens no door.
-    pub(in crate::store::mongodb) fn status(&self) -> Result<TokenStatus, StoreError> {
-        match self.revoked {
-            Some(true) => Ok(TokenStatus::Revoked),
-            Some(false) => self.record().map(TokenStatus::Active),
-            None => Err(corrupt()),
-        }
-    }
-
-    /// What is recorded, revoked or not.
-    pub(in crate::store::mongodb) fn record(&self) -> Result<ActiveToken, StoreError> {
-        let kind = self.kind.as_deref().and_then(TokenKind::from_name);
-        match (owner(self.user_id.as_ref()), owner(self.session_id.as_ref()), kind, self.expires_at) {
-            (Some(user_id), Some(session_id), Some(kind), Some(expires_at)) => {
-                Ok(ActiveToken { user_id, session_id, kind, expires_at: expires_at.to_chrono() })
-            }
-            _ => Err(corrupt()),
-        }
+impl From<Unreadable> for StoreError {
+    fn from(unreadable: Unreadable) -> Self {
+        corrupt().with_source(unreadable)
     }
 }
 
-/// `bson::Uuid` would read text and other subtypes, too: a record that no sweep by owner finds must not be active.
-fn owner<K>(binary: Option<&Binary>) -> Option<Id<K>> {
-    binary.and_then(|binary| binary.to_uuid().ok()).map(id)
+/// What a check learns of a token, read where it lies: to take each document apart first would cost as much again as to ask for it.
+///
+/// `revoked: true` is enough to be revoked. Active is only what says `revoked: false` and is whole; anything else is an error, for a
+/// record that cannot be read opens no door.
+pub(in crate::store::mongodb) fn status(token: &RawDocument) -> Result<TokenStatus, Unreadable> {
+    match token.get_bool("revoked") {
+        Ok(true) => Ok(TokenStatus::Revoked),
+        Ok(false) => record(token).map(TokenStatus::Active),
+        Err(_) => Err(Unreadable("revoked")),
+    }
+}
+
+/// What is recorded, revoked or not. Other tools may leave fields out, so that none is taken for granted.
+pub(in crate::store::mongodb) fn record(token: &RawDocument) -> Result<ActiveToken, Unreadable> {
+    let kind = token.get_str("kind").ok().and_then(TokenKind::from_name);
+    Ok(ActiveToken {
+        user_id: identifier(token, "user_id")?,
+        session_id: identifier(token, "session_id")?,
+        kind: kind.ok_or(Unreadable("kind"))?,
+        expires_at: token.get_datetime("expires_at").map_err(|_| Unreadable("expires_at"))?.to_chrono(),
+    })
+}
+
+/// Binary, subtype 4, and nothing else: a record that no sweep by owner finds must not be active.
+pub(in crate::store::mongodb) fn identifier<K>(token: &RawDocument, field: &'static str) -> Result<Id<K>, Unreadable> {
+    let binary = token.get_binary(field).ok().filter(|binary| binary.subtype == BinarySubtype::Uuid);
+    let bytes = binary.and_then(|binary| binary.bytes.try_into().ok()).ok_or(Unreadable(field))?;
+    Ok(id(Uuid::from_bytes(bytes)))
 }
 
 /// Of an access token what a cache must be told.

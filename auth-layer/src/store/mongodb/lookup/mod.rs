@@ -40,16 +40,12 @@ use std::{
     time::Duration,
 };
 
-use bson::Uuid;
 use foldhash::fast::RandomState;
 use mongodb::error::Result as Outcome;
 use tokio::{sync::oneshot, task::yield_now, time::timeout};
 
 pub(super) use self::find::FindTokens;
-use super::{
-    document::{StatusDocument, corrupt, uuid},
-    fault::fault,
-};
+use super::{document::Unreadable, fault::fault};
 use crate::{
     id::TokenId,
     store::{StoreError, TokenStatus},
@@ -66,7 +62,7 @@ const FULL: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The records that were found; a token that is missing has none.
-type Found = HashMap<Uuid, Result<StatusDocument, bson::error::Error>, RandomState>;
+type Found = HashMap<TokenId, Result<TokenStatus, Unreadable>, RandomState>;
 
 type Answer = Result<TokenStatus, StoreError>;
 
@@ -196,11 +192,7 @@ async fn travel<R: RoundTrip>(mut slot: Slot<R>) {
 /// What one caller is told of what its round trip has found.
 fn told(id: TokenId, found: &Outcome<Found>) -> Answer {
     let found = found.as_ref().map_err(|error| fault("could not read a token's record")(error.clone()))?;
-    match found.get(&uuid(id)) {
-        None => Ok(TokenStatus::Unknown),
-        Some(Ok(token)) => token.status(),
-        Some(Err(unreadable)) => Err(corrupt().with_source(unreadable.clone())),
-    }
+    Ok(found.get(&id).copied().transpose()?.unwrap_or(TokenStatus::Unknown))
 }
 
 /// A caller's place in the queue, left when this is dropped; one who has been taken along has none to leave.

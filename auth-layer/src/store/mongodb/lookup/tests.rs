@@ -3,7 +3,7 @@ use std::{
     pin::Pin,
 };
 
-use bson::{Document, deserialize_from_document, doc};
+use bson::{Document, RawDocumentBuf, doc};
 use futures_util::{FutureExt, future::join_all};
 use mongodb::error::Error;
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::store::StoreErrorKind;
+use crate::store::{StoreErrorKind, mongodb::document::status};
 
 /// A server whose answers the test gives.
 struct Scripted(mpsc::UnboundedSender<Begun>);
@@ -46,13 +46,17 @@ impl Begun {
     }
 
     fn records(self, document: impl Fn(TokenId) -> Document) {
-        let found = self.ids.iter().map(|&id| (uuid(id), deserialize_from_document(document(id)))).collect();
+        let found = self.ids.iter().map(|&id| (id, read(&document(id)))).collect();
         self.settle(Ok(found));
     }
 
     fn settle(self, outcome: Outcome<Found>) {
         assert!(self.answer.send(outcome).is_ok(), "a round trip is never dropped");
     }
+}
+
+fn read(document: &Document) -> Result<TokenStatus, Unreadable> {
+    status(&RawDocumentBuf::try_from(document).expect("BSON"))
 }
 
 struct Fixture {
@@ -355,8 +359,7 @@ impl RoundTrip for Arc<Slow> {
         assert!(ids.len() <= FULL);
         let found = {
             let revoked = self.0.lock().unwrap();
-            let document = |&id: &TokenId| deserialize_from_document(doc! { "revoked": revoked.contains(&id) });
-            ids.iter().map(|id| (uuid(*id), document(id))).collect()
+            ids.into_iter().map(|id| (id, read(&doc! { "revoked": revoked.contains(&id) }))).collect()
         };
         for _ in 0..20 {
             yield_now().await;
