@@ -144,8 +144,8 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         self
     }
 
-    /// Whether each token itself is stored with its record, in the clear: whoever reads the store can then use it. Default:
-    /// no.
+    /// Whether each token itself is stored with its record, in the clear: whoever reads the store can then use it, and each lookup in
+    /// MongoDB reads it along. Default: no.
     pub fn record_tokens(mut self, record: bool) -> Self {
         self.settings.record_tokens = record;
         self
