@@ -51,7 +51,7 @@ impl From<Unreadable> for StoreError {
     }
 }
 
-/// What a check learns of a token, read where it lies: to take each document apart first would cost as much again as to ask for it.
+/// What a check learns of a token, read where it lies: serde would copy every field, identifiers by way of text.
 ///
 /// `revoked: true` is enough to be revoked. Active is only what says `revoked: false` and is whole; anything else is an error, for a
 /// record that cannot be read opens no door.
