@@ -73,13 +73,7 @@ impl MongoServer {
         if replica_set {
             args.extend(["--replSet".into(), "rs0".into(), "--oplogSize".into(), "64".into()]);
         }
-        let program = Program {
-            path: found.path.clone(),
-            args,
-            env: found.env.clone(),
-            env_removed: &[],
-            scratch: Some(data.path().to_owned()),
-        };
+        let program = found.serving(args, data.path());
         let process = Process::start(&program).expect("there is a shell");
         Self { program, port, replica_set, process, _data: data }
     }

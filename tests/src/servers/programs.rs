@@ -12,6 +12,7 @@ use super::{
     fetch::{self, Wheel},
     target_dir,
 };
+use crate::process::Program;
 
 /// A server that tests need.
 pub(super) struct Server {
@@ -24,8 +25,21 @@ pub(super) struct Server {
 
 /// A program that runs here.
 pub(super) struct Found {
-    pub(super) path: PathBuf,
-    pub(super) env: Vec<(OsString, OsString)>,
+    path: PathBuf,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Found {
+    /// To be started with these arguments; what it keeps in `data` is of no use without this test process.
+    pub(super) fn serving(&self, args: Vec<OsString>, data: &Path) -> Program {
+        Program {
+            path: self.path.clone(),
+            args,
+            env: self.env.clone(),
+            env_removed: &[],
+            scratch: Some(data.to_owned()),
+        }
+    }
 }
 
 pub(super) static MONGOD: Server = Server {

@@ -46,13 +46,7 @@ impl RedisServer {
             let mut args = vec!["--port".into(), port.to_string().into(), "--dir".into(), data.path().into()];
             args.extend(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(Into::into));
             args.extend(options.iter().map(Into::into));
-            let program = Program {
-                path: found.path.clone(),
-                args,
-                env: found.env.clone(),
-                env_removed: &[],
-                scratch: Some(data.path().to_owned()),
-            };
+            let program = found.serving(args, data.path());
             let process = Process::start(&program).expect("there is a shell");
             let mut server = Self { program, port, process, _data: data };
             match server.until_ready().await {
