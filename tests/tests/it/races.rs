@@ -17,7 +17,7 @@ use http::StatusCode;
 use tests::client::{Answer, Client, Tokens};
 use tokio::task::JoinSet;
 
-use self::orders::Orders;
+use self::orders::{Orders, some_part_of};
 use crate::{
     books::Books,
     fleet::{Fleet, PASSWORD, username},
@@ -42,19 +42,12 @@ async fn fleet(more: &[&str]) -> Fleet {
     Fleet::on_shared_servers(2, true, &[&STRICT[..], more].concat()).await
 }
 
-/// Runs `round` so many times, a few at once; each has the clients of both nodes, in turns the one first and the other.
+/// Runs `round` so many times and on until there was `enough` of what it is to prove, a few at once; each has the clients of both
+/// nodes, in turns the one first and the other.
 ///
 /// A round in which something was unavailable proves nothing, and happens on a machine that has too much to do: it is `None` and
 /// is run again.
-async fn rounds<F>(fleet: &Fleet, count: usize, round: impl Fn(Client, Client) -> F)
-where
-    F: Future<Output = Option<()>> + Send + 'static,
-{
-    rounds_until(fleet, count, || true, round).await;
-}
-
-/// The same, and goes on until they have brought about all that they are to prove.
-async fn rounds_until<F>(fleet: &Fleet, count: usize, enough: impl Fn() -> bool, round: impl Fn(Client, Client) -> F)
+async fn rounds<F>(fleet: &Fleet, count: usize, enough: impl Fn() -> bool, round: impl Fn(Client, Client) -> F)
 where
     F: Future<Output = Option<()>> + Send + 'static,
 {
@@ -73,13 +66,13 @@ where
     running.join_all().await;
 }
 
-/// The same, and goes on until either side of a race has come first.
+/// The same, until either side of a race has come first.
 async fn rounds_in_both_orders<F>(fleet: &Fleet, count: usize, round: impl Fn(Client, Client, Arc<Orders>) -> F)
 where
     F: Future<Output = Option<()>> + Send + 'static,
 {
     let orders = Arc::new(Orders::default());
-    rounds_until(fleet, count, || orders.are_all_seen(), |one, other| round(one, other, Arc::clone(&orders))).await;
+    rounds(fleet, count, || orders.are_all_seen(), |one, other| round(one, other, Arc::clone(&orders))).await;
 }
 
 /// An answer that says something; `None` for "unavailable".
@@ -278,8 +271,7 @@ async fn no_sign_in_slips_under_a_revoke_all_in_a_thousand_rounds() {
                     break;
                 }
                 assert!(begun < 4 * ROUNDS / LANES, "{proved} of {begun} rounds of a lane proved something");
-                // At every point of a sign-in, as long as the last one took, and a little after it.
-                let wait = took * u32::try_from(begun % 16).unwrap() / 12;
+                let wait = some_part_of(took, begun);
                 let revoking = async {
                     tokio::time::sleep(wait).await;
                     other.hasty().logout_all(&from.access).await
@@ -363,15 +355,13 @@ async fn a_change_of_password_meets_everything_at_once() {
     let fleet = fleet(&[]).await;
     let books = Books::of(&fleet).await;
     let beside = Arc::new(password::Beside::default());
-    rounds(&fleet, 16, |one, other| password::round(one, other, books.clone(), Arc::clone(&beside))).await;
-    assert!(beside.has_everything(), "some of each came beside a change: {beside:?}");
+    let round = |one, other| password::round(one, other, books.clone(), Arc::clone(&beside));
+    rounds(&fleet, 16, || beside.has_everything(), round).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_changes_of_one_password_at_once_exactly_one_is_made() {
     let fleet = fleet(&[]).await;
     let books = Books::of(&fleet).await;
-    let orders = Arc::new(Orders::default());
-    let round = |one, other| password::rivals(one, other, books.clone(), Arc::clone(&orders));
-    rounds_until(&fleet, 16, || orders.are_all_seen(), round).await;
+    rounds_in_both_orders(&fleet, 16, |one, other, orders| password::rivals(one, other, books.clone(), orders)).await;
 }

@@ -14,8 +14,14 @@ use tokio::time::sleep;
 
 use super::pair;
 
-/// Two sides that start together come in the order of their lengths, round after round. So one of them waits, in turns, for some
-/// part of what the first side took the last time, and for a little more than all of it.
+/// At every point of what took so long, and a little after it: how long the other side of a race waits, round after round.
+///
+/// Two sides that start together come in the order of their lengths, each time.
+pub(super) fn some_part_of(took: Duration, round: usize) -> Duration {
+    took * u32::try_from(round % 16).unwrap() / 12
+}
+
+/// Has one of two sides wait, in turns, for [`some_part_of`] what the first side took the last time.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     begun: AtomicUsize,
@@ -28,7 +34,7 @@ impl Orders {
     /// Runs both sides, the one before the other or beside it.
     pub(super) async fn meet<A, B>(&self, first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
         let begun = self.begun.fetch_add(1, Ordering::Relaxed);
-        let wait = *self.took.lock().unwrap() * u32::try_from(begun / 2 % 16).unwrap() / 12;
+        let wait = some_part_of(*self.took.lock().unwrap(), begun / 2);
         let (early, late) = if begun.is_multiple_of(2) { (Duration::ZERO, wait) } else { (wait, Duration::ZERO) };
         let timed = async {
             sleep(early).await;

@@ -1,18 +1,25 @@
 //! A change of password beside streams of everything else, which begin before it is sent and end after it has returned: whatever
 //! they do comes before it, in the middle of it and after it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
 use tests::client::{Answer, Client, Tokens};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep};
 
-use super::{access_is_dead, alive, orders::Orders, pair, said};
+use super::{
+    access_is_dead, alive,
+    orders::{Orders, some_part_of},
+    pair, said,
+};
 use crate::{
     books::Books,
     fleet::{PASSWORD, username},
@@ -29,10 +36,11 @@ const STREAMS: usize = 4;
 /// Those, one of checks on each node, and one of sign-ins.
 const ALL_STREAMS: u32 = 11;
 
-/// How often each was granted after the change had been sent, over all rounds; and how often one was refused before the change had
-/// returned.
+/// Over all rounds: how many have begun, how often each was granted after the change had been sent, and how often one was refused
+/// before the change had returned.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
+    begun: AtomicUsize,
     logins: AtomicUsize,
     refreshes: AtomicUsize,
     single_uses: AtomicUsize,
@@ -52,6 +60,8 @@ impl Beside {
 struct Change {
     /// A permit for each stream to which something was granted.
     flowing: Semaphore,
+    /// What the last sign-in took. It takes the longest of all: a change that is sent when it begins is done before it.
+    login_took: Mutex<Duration>,
     sent: AtomicBool,
     /// MongoDB has the new fence: what was issued before is being revoked.
     fenced: AtomicBool,
@@ -60,6 +70,18 @@ struct Change {
 }
 
 impl Change {
+    fn beside(beside: Arc<Beside>) -> Self {
+        let not_yet = || AtomicBool::new(false);
+        Self {
+            flowing: Semaphore::new(0),
+            login_took: Mutex::default(),
+            sent: not_yet(),
+            fenced: not_yet(),
+            over: not_yet(),
+            beside,
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
@@ -78,7 +100,9 @@ impl Change {
         let mut opened = Vec::new();
         for turn in 0.. {
             let last = self.is_over();
+            let begun = Instant::now();
             let answer = nodes[turn % 2].login(name, PASSWORD).await.unwrap();
+            *self.login_took.lock().unwrap() = begun.elapsed();
             match answer.status {
                 StatusCode::OK => {
                     self.granted(opened.is_empty(), &self.beside.logins);
@@ -219,11 +243,13 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
     }
     let issuing = one.login(&name, PASSWORD).await.unwrap().tokens();
 
-    let not_yet = || AtomicBool::new(false);
-    let change = Change { flowing: Semaphore::new(0), sent: not_yet(), fenced: not_yet(), over: not_yet(), beside };
+    let number = beside.begun.fetch_add(1, Ordering::Relaxed);
+    let change = Change::beside(beside);
     let changing = async {
         let streams = change.flowing.acquire_many(ALL_STREAMS).await;
         drop(streams.unwrap());
+        let wait = some_part_of(*change.login_took.lock().unwrap(), number);
+        sleep(wait).await;
         change.sent.store(true, Ordering::SeqCst);
         let changed = change_password(&one, &own.access, NEW_PASSWORD).await;
         change.over.store(true, Ordering::SeqCst);
