@@ -2,6 +2,8 @@
 
 use std::{
     convert::Infallible,
+    fmt::Debug,
+    future::ready,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,14 +16,15 @@ use auth_layer::{
     AuthError, AuthLayer, Authority, Claims, Grant, NoCustomClaims, UserId,
     clock::ManualClock,
     keys::{Keyring, SigningKey},
+    middleware::{AuthBody, RefusalBody},
     rejection::Realm,
     store::MemoryStore,
 };
 use axum::{Extension, Router, body::Body, routing::get};
+use bytes::Bytes;
 use chrono::DateTime;
 use http::{Request, Response, StatusCode, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, Serialize};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -107,16 +110,21 @@ async fn each_refusal_has_its_status_its_challenge_and_its_body() {
 }
 
 #[tokio::test]
-async fn grpc_is_refused_in_trailers_only_form() {
-    let inner = service_fn(async |_: Request<Empty<bytes::Bytes>>| {
-        Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::from_static(b"let in"))))
-    });
+async fn grpc_is_refused_in_trailers_only_form_whatever_the_body() {
+    refuses_in_trailers_only_form(Body::empty).await;
+    refuses_in_trailers_only_form(tonic::body::Body::empty).await;
+    refuses_in_trailers_only_form(|| AuthBody::new(Full::<Bytes>::default())).await;
+}
+
+async fn refuses_in_trailers_only_form<B>(let_in: fn() -> B)
+where
+    B: RefusalBody + http_body::Body<Data = Bytes, Error: Debug>,
+{
+    let inner = service_fn(move |_: Request<()>| ready(Ok::<_, Infallible>(Response::new(let_in()))));
     let mut service = AuthLayer::new(authority()).layer(inner);
     for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC; charset=x"] {
-        let request = Request::post("/demo.v1.Identity/WhoAmI")
-            .header(header::CONTENT_TYPE, content_type)
-            .body(Empty::<bytes::Bytes>::new())
-            .unwrap();
+        let request =
+            Request::post("/demo.v1.Identity/WhoAmI").header(header::CONTENT_TYPE, content_type).body(()).unwrap();
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{content_type}");
         assert_eq!(response.headers()["grpc-status"], "16");
@@ -126,9 +134,12 @@ async fn grpc_is_refused_in_trailers_only_form() {
         assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
     }
     for content_type in ["application/grpc-web", "application/json"] {
-        let request = Request::post("/").header(header::CONTENT_TYPE, content_type).body(Empty::new()).unwrap();
+        let request = Request::post("/").header(header::CONTENT_TYPE, content_type).body(()).unwrap();
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{content_type} is not gRPC");
+        let json: serde_json::Value =
+            serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        assert_eq!(json["error"], "unauthorized");
     }
 }
 
@@ -237,7 +248,7 @@ impl Clone for Insistent {
 }
 
 impl Service<Request<()>> for Insistent {
-    type Response = Response<Empty<bytes::Bytes>>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
 
@@ -250,7 +261,7 @@ impl Service<Request<()>> for Insistent {
         if !std::mem::take(&mut self.ready) {
             self.called_unready.fetch_add(1, Ordering::Relaxed);
         }
-        std::future::ready(Ok(Response::new(Empty::new())))
+        ready(Ok(Response::new(Body::empty())))
     }
 }
 

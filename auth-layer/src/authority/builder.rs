@@ -9,7 +9,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::{Authority, Inner, Ring, Settings, aside::Aside, meter::Meter, sweep::Sweeps};
+use super::{Authority, Inner, Settings, aside::Aside, meter::Meter, sweep::Sweeps};
 use crate::{
     cache::local::{Limits, LocalCache},
     claims::CustomClaims,
@@ -201,7 +201,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         let inner = Arc::new(Inner {
             issuer: self.issuer,
             audience: self.audience,
-            ring: ArcSwap::from_pointee(Ring { number: 0, keys: self.keys }),
+            keys: ArcSwap::from_pointee(self.keys),
             store: self.store,
             local: LocalCache::new(self.lease, self.limits),
             unverified_looks: Meter::new(self.forged_lookups),

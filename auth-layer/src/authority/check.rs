@@ -62,7 +62,7 @@ enum Token<C> {
 #[derive(Clone, Copy)]
 struct Place {
     key: Key,
-    ring: u32,
+    generation: u32,
     length: usize,
 }
 
@@ -109,9 +109,9 @@ impl<C: CustomClaims> Authority<C> {
             && bytes.len() <= inner.settings.max_token_bytes
             && let Some(local) = &inner.local
         {
-            let (key, ring) = (local.key(bytes), inner.ring.load().number);
-            place = Some(Place { key, ring, length: bytes.len() });
-            match local.get(key, ring, began) {
+            let key = local.key(bytes);
+            place = Some(Place { key, generation: local.generation(), length: bytes.len() });
+            match local.get(key, began) {
                 Known::Good(claims) => return Check::Done(Ok(claims)),
                 Known::Genuine(claims) => {
                     // The process may have slept, and the clock that counts leases with it.
@@ -206,7 +206,7 @@ impl<C: CustomClaims> Authority<C> {
             max_bytes: self.inner.settings.max_token_bytes,
             now: self.now(),
         };
-        Unverified::read(token, &self.inner.ring.load().keys, &expected)
+        Unverified::read(token, &self.inner.keys.load(), &expected)
     }
 
     /// The claims of a token whose signature is right; one that is not is counted.
@@ -260,10 +260,10 @@ impl<C: CustomClaims> Asking<C> {
             return Err(fault.into());
         }
         let claims = authority.verify_late(token, began)?;
-        if let Some((local, Place { key, ring, length })) = kept {
+        if let Some((local, Place { key, generation, length })) = kept {
             let end = later(claims.exp, inner.settings.leeway);
             let remaining = (end - authority.now()).to_std().unwrap_or_default();
-            local.insert(key, &Finding { claims: &claims, ring, began, remaining, length }, was_known);
+            local.insert(key, &Finding { claims: &claims, generation, began, remaining, length }, was_known);
         }
         Ok(claims)
     }

@@ -66,7 +66,7 @@ pub struct Authority<C = NoCustomClaims> {
 struct Inner<C> {
     issuer: String,
     audience: String,
-    ring: ArcSwap<Ring>,
+    keys: ArcSwap<Keyring>,
     store: Arc<dyn ErasedStore>,
     local: Option<LocalCache<C>>,
     /// Looks into the store for tokens whose signature is not known to be right; those that are come back.
@@ -77,12 +77,6 @@ struct Inner<C> {
     sweeps: Arc<Sweeps>,
     clock: Box<dyn Clock>,
     settings: Settings,
-}
-
-/// Keys, and how many rings there were before them: what was verified with others is verified again.
-struct Ring {
-    number: u32,
-    keys: Keyring,
 }
 
 /// See the builder's methods of the same names.
@@ -115,12 +109,18 @@ impl<C: CustomClaims> Authority<C> {
 
     /// The keys in use.
     pub fn keys(&self) -> Keyring {
-        self.inner.ring.load().keys.clone()
+        Keyring::clone(&self.inner.keys.load())
     }
 
     /// Replaces the keys from the next token on, issued or checked.
     pub fn set_keys(&self, keys: Keyring) {
-        self.inner.ring.rcu(move |old| Ring { number: old.number.wrapping_add(1), keys: keys.clone() });
+        let new = Arc::new(keys);
+        let old = self.inner.keys.swap(Arc::clone(&new));
+        if let Some(local) = &self.inner.local
+            && !new.has_all_of(&old)
+        {
+            local.begin_generation();
+        }
     }
 
     /// The user's sessions that are neither revoked nor expired, the newest first.

@@ -167,8 +167,8 @@ impl<C: CustomClaims> Authority<C> {
         let (since, id, current) = (self.accepted_since(), session.session_id, session.current.refresh_id);
         let reuse = Reuse { session: id, user: session.user_id, client: session.client_id.clone() };
         // To its end, with what is said of it: whoever presented the token may go away at once.
-        let punished = self.to_the_end(move |store| async move {
-            let punished = store.punish(id, current, since).await;
+        let punished = self.to_the_end(move |authority| async move {
+            let punished = authority.inner.store.punish(id, current, since).await;
             match punished {
                 Ok(None) => {}
                 Ok(Some(_)) => reuse.report("a retired refresh token was presented: its session has ended"),
@@ -177,13 +177,12 @@ impl<C: CustomClaims> Authority<C> {
                     reuse.report("a retired refresh token was presented: whether its session has ended is not known");
                 }
             }
+            if !matches!(punished, Ok(None)) {
+                authority.forget(id.into());
+            }
             punished
         });
-        let punished = punished.await;
-        if !matches!(punished, Ok(None)) {
-            self.forget(id.into());
-        }
-        match punished {
+        match punished.await {
             Ok(Some(_)) => Some(RefreshError::refused(GrantFault::Reused)),
             Ok(None) => None,
             Err(error) => Some(RefreshError::Unavailable(error)),

@@ -1,7 +1,5 @@
 //! Taking tokens back.
 
-use std::sync::Arc;
-
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -9,7 +7,7 @@ use super::{Authority, Inner};
 use crate::{
     claims::CustomClaims,
     id::{SessionId, TokenId, UserId},
-    store::{ErasedStore, RevocationListener, Revoked, StoreError},
+    store::{RevocationListener, Revoked, StoreError},
 };
 
 /// Revocation. Once one of these returned success no node accepts what it covers: at once with the in-process caches off,
@@ -24,53 +22,61 @@ impl<C: CustomClaims> Authority<C> {
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is no error (§2.2).
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
         let since = self.accepted_since();
-        let revoked = self.to_the_end(move |store| async move { store.revoke_token(id, since).await }).await;
-        self.forget(id.into());
-        // With a refresh token die access tokens that were never named here.
-        if let Ok(Revoked { access_tokens, .. }) = &revoked {
-            for (id, _) in access_tokens {
-                self.forget((*id).into());
+        self.to_the_end(move |authority| async move {
+            let revoked = authority.inner.store.revoke_token(id, since).await;
+            authority.forget(id.into());
+            // With a refresh token die access tokens that were never named here.
+            if let Ok(Revoked { access_tokens, .. }) = &revoked {
+                for (id, _) in access_tokens {
+                    authority.forget((*id).into());
+                }
             }
-        }
-        revoked.map(drop)
+            revoked.map(drop)
+        })
+        .await
     }
 
     /// Revokes a session and all its tokens. An unknown session is no error.
     pub async fn revoke_session(&self, session: SessionId) -> Result<(), StoreError> {
         let since = self.accepted_since();
-        let revoked = self.to_the_end(move |store| async move { store.revoke_session(session, since).await }).await;
-        self.forget(session.into());
-        revoked.map(drop)
+        self.to_the_end(move |authority| async move {
+            let revoked = authority.inner.store.revoke_session(session, since).await;
+            authority.forget(session.into());
+            revoked.map(drop)
+        })
+        .await
     }
 
     /// Revokes all that the user has, but for the session `except`, and refuses every sign-in that has begun and not ended.
     pub async fn revoke_user(&self, user: UserId, except: Option<SessionId>) -> Result<(), StoreError> {
         let since = self.accepted_since();
-        let revoked = self.to_the_end(move |store| async move { store.revoke_user(user, except, since).await }).await;
-        self.forget(user.into());
-        revoked.map(drop)
+        self.to_the_end(move |authority| async move {
+            let revoked = authority.inner.store.revoke_user(user, except, since).await;
+            authority.forget(user.into());
+            revoked.map(drop)
+        })
+        .await
     }
 
     /// Disables a user, which revokes all that the user has and refuses every sign-in until the user is enabled again.
     /// Enabling brings nothing back.
     pub async fn set_user_disabled(&self, user: UserId, disabled: bool) -> Result<(), StoreError> {
         let since = self.accepted_since();
-        let revoked =
-            self.to_the_end(move |store| async move { store.set_user_disabled(user, disabled, since).await }).await;
-        self.forget(user.into());
-        revoked.map(drop)
+        self.to_the_end(move |authority| async move {
+            let revoked = authority.inner.store.set_user_disabled(user, disabled, since).await;
+            authority.forget(user.into());
+            revoked.map(drop)
+        })
+        .await
     }
 
     /// Waits for an operation no longer than the deadline, and never breaks it off.
-    pub(super) async fn to_the_end<T, F>(
-        &self,
-        operation: impl FnOnce(Arc<dyn ErasedStore>) -> F,
-    ) -> Result<T, StoreError>
+    pub(super) async fn to_the_end<T, F>(&self, operation: impl FnOnce(Self) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let task = tokio::spawn(operation(Arc::clone(&self.inner.store)).in_current_span());
+        let task = tokio::spawn(operation(self.clone()).in_current_span());
         let joined = async { task.await.map_err(|error| StoreError::unavailable("the revocation broke off", error))? };
         self.bounded(joined).await
     }

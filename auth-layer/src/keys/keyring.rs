@@ -42,6 +42,11 @@ impl Keyring {
         self.0.verifying.iter()
     }
 
+    /// Whether every key that verifies in `other` verifies here.
+    pub(crate) fn has_all_of(&self, other: &Self) -> bool {
+        other.verifying_keys().all(|key| self.verifier(key.kid()).is_some_and(|here| here.is_known_to_be(key)))
+    }
+
     /// The key that signs.
     pub(crate) fn signing(&self) -> &SigningKey {
         &self.0.signing

@@ -32,7 +32,7 @@ enum Verifier {
 }
 
 /// The members of a public JWK (RFC 7518 §6, RFC 8037 §2).
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Public {
     Ed25519 { x: Vec<u8> },
     P256 { x: Vec<u8>, y: Vec<u8> },
@@ -99,6 +99,15 @@ impl VerifyingKey {
     /// Its one algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Whether the two accept the same signatures; false as well where that cannot be seen, since secrets are not compared.
+    pub(super) fn is_known_to_be(&self, other: &Self) -> bool {
+        let same = match (&*self.verifier, &*other.verifier) {
+            (Verifier::Public(_, here), Verifier::Public(_, there)) => here == there,
+            _ => Arc::ptr_eq(&self.verifier, &other.verifier),
+        };
+        same && self.kid == other.kid && self.algorithm == other.algorithm
     }
 
     /// The public JWK of this key, for a JWK set. `None` for a secret, which is never published.

@@ -7,8 +7,59 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+/// A response body that can hold a refusal: what the service inside an [`AuthLayer`](super::AuthLayer) answers with, so that its
+/// answers pass as they are.
+///
+/// axum's and tonic's bodies are such (features `axum` and `tonic`). Any other one becomes one inside an [`AuthBody`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold the refusals of an `AuthLayer`",
+    note = "axum's and tonic's bodies can, with the features `axum` and `tonic`",
+    note = "another body can inside an `AuthBody`: `.layer(auth_layer).layer(MapResponseBodyLayer::new(AuthBody::new))`"
+)]
+pub trait RefusalBody {
+    /// A body of this text. Where there is none the body's end is known at once: a refusal over gRPC is headers alone, and they must
+    /// end the stream.
+    fn refusal(text: Bytes) -> Self;
+}
+
+#[cfg(feature = "axum")]
+impl RefusalBody for axum_core::body::Body {
+    fn refusal(text: Bytes) -> Self {
+        if text.is_empty() { Self::empty() } else { Self::from(text) }
+    }
+}
+
+#[cfg(feature = "tonic")]
+impl RefusalBody for tonic::body::Body {
+    fn refusal(text: Bytes) -> Self {
+        if text.is_empty() { Self::empty() } else { Self::new(AuthBody::<Self>::refusal(text)) }
+    }
+}
+
+impl<B: Body<Data: From<Bytes>>> RefusalBody for AuthBody<B> {
+    fn refusal(text: Bytes) -> Self {
+        Self { kind: Kind::Refusal { text: (!text.is_empty()).then_some(text) } }
+    }
+}
+
 pin_project! {
-    /// The response body: the inner service's own, or a refusal's. Its error type stays the inner body's.
+    /// Any service's body, or a refusal. Its error type stays that of the body.
+    ///
+    /// For services that answer with neither axum's nor tonic's bodies:
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Authority, middleware::AuthBody};
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// # use tower::ServiceBuilder;
+    /// # fn service(authority: Authority) -> impl tower::Service<Request<Full<Bytes>>> {
+    /// ServiceBuilder::new()
+    ///     .layer(AuthLayer::new(authority))
+    ///     .map_response(|response: Response<Full<Bytes>>| response.map(AuthBody::new))
+    ///     .service_fn(async |_: Request<Full<Bytes>>| Ok::<_, std::convert::Infallible>(Response::default()))
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct AuthBody<B> {
         #[pin]
@@ -27,12 +78,9 @@ pin_project! {
 }
 
 impl<B> AuthBody<B> {
-    pub(super) fn inner(body: B) -> Self {
+    /// This body.
+    pub fn new(body: B) -> Self {
         Self { kind: Kind::Inner { body } }
-    }
-
-    pub(super) fn refusal(text: Bytes) -> Self {
-        Self { kind: Kind::Refusal { text: (!text.is_empty()).then_some(text) } }
     }
 }
 

@@ -8,11 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{AuthBody, Shared};
+use super::{RefusalBody, Shared};
 use crate::{authority::Pending, claims::CustomClaims};
 
 pin_project! {
@@ -62,10 +61,10 @@ impl<S: Service<Request<ReqB>>, ReqB, C> ResponseFuture<S, ReqB, C> {
 impl<S, ReqB, ResB, C> Future for ResponseFuture<S, ReqB, C>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>>,
-    ResB: Body<Data: From<Bytes>>,
+    ResB: RefusalBody,
     C: CustomClaims,
 {
-    type Output = Result<Response<AuthBody<ResB>>, S::Error>;
+    type Output = Result<Response<ResB>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         const POLLED_AGAIN: &str = "`ResponseFuture` polled after it was done";
@@ -73,12 +72,10 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Inner { future } => {
-                    return future.poll(cx).map_ok(|response| response.map(AuthBody::inner));
-                }
+                StateProjection::Inner { future } => return future.poll(cx),
                 StateProjection::Refused { response } => {
                     let response = response.take().expect(POLLED_AGAIN);
-                    return Poll::Ready(Ok(response.map(AuthBody::refusal)));
+                    return Poll::Ready(Ok(response.map(ResB::refusal)));
                 }
                 StateProjection::Checking { check, waiting } => {
                     let checked = ready!(Pin::new(check).poll(cx));

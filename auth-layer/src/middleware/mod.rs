@@ -23,7 +23,7 @@ mod future;
 mod layer;
 mod service;
 
-pub use body::AuthBody;
+pub use body::{AuthBody, RefusalBody};
 pub use future::ResponseFuture;
 pub use layer::{AuthLayer, AuthLayerBuilder};
 pub use service::AuthService;

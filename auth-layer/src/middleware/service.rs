@@ -6,10 +6,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
 use tower_service::Service;
 
-use super::{Anonymous, AuthBody, ResponseFuture, Shared};
+use super::{Anonymous, RefusalBody, ResponseFuture, Shared};
 use crate::{
     authority::{AuthError, Check},
     bearer::bearer_credentials,
@@ -32,10 +31,10 @@ impl<S, C> AuthService<S, C> {
 impl<S, C, ReqB, ResB> Service<Request<ReqB>> for AuthService<S, C>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>> + Clone,
-    ResB: Body<Data: From<Bytes>>,
+    ResB: RefusalBody,
     C: CustomClaims,
 {
-    type Response = Response<AuthBody<ResB>>;
+    type Response = Response<ResB>;
     type Error = S::Error;
     type Future = ResponseFuture<S, ReqB, C>;
 

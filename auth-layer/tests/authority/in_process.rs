@@ -1,6 +1,11 @@
 //! What the process keeps of a token between two checks.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
 
 use super::*;
 
@@ -35,6 +40,20 @@ async fn the_local_cache_never_outlives_the_token() {
     assert!(authority.verify(&pair.access_token).await.is_ok());
     clock.advance(MINUTE);
     assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Expired);
+}
+
+#[tokio::test]
+async fn a_revocation_whose_caller_goes_away_ends_the_trust_here_all_the_same() {
+    let authority = builder(&clock()).local_cache(HOUR).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let known = authority.verify(&pair.access_token).await.unwrap();
+    {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut dropped = pin!(authority.revoke_session(known.sid));
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+    }
+    settle().await;
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
 }
 
 /// A token is accepted until its leeway is over, so until then it can be taken back.
@@ -91,4 +110,26 @@ async fn a_key_that_is_gone_is_gone_at_once_for_tokens_that_are_known() {
         authority.set_keys(old);
         assert!(authority.verify(&pair.access_token).await.is_ok(), "and good again with it");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_comes_beside_the_others_costs_no_known_token_its_verdict() {
+    let (clock, store, key) = (clock(), Arc::new(MemoryStore::new()), SigningKey::generate().unwrap());
+    let node = |lease| -> Authority {
+        let keys = Keyring::new(key.clone());
+        let builder = Authority::builder("https://issuer", "api", keys, Arc::clone(&store));
+        builder.clock(clock.clone()).local_cache(lease).build()
+    };
+    let (here, elsewhere) = (node(HOUR), node(Duration::ZERO));
+    let pair = sign_in(&here, UserId::generate()).await;
+    here.verify(&pair.access_token).await.unwrap();
+    elsewhere.revoke_session(pair.session_id).await.unwrap();
+
+    let next = SigningKey::generate().unwrap();
+    here.set_keys(here.keys().with_verifying(next.verifying_key()).unwrap());
+    assert!(here.verify(&pair.access_token).await.is_ok(), "believed for its lease, so it was not asked about again");
+    here.set_keys(Keyring::new(next).with_verifying(key.verifying_key()).unwrap());
+    assert!(here.verify(&pair.access_token).await.is_ok(), "nor when the new one signs");
+    here.set_keys(Keyring::new(key.clone()));
+    assert_eq!(fault(&here, &pair.access_token).await, TokenFault::Revoked, "asked again once a key is gone");
 }

@@ -2,8 +2,8 @@
 //!
 //! It keeps what a check has found out about a token, in two parts that last differently long:
 //!
-//! - **claims and signature verdict** cannot change while the key is in the ring, so they are kept until the token expires or
-//!   its place is needed. A token that is known by them is neither decoded nor verified again;
+//! - **claims and signature verdict** cannot change while the keys are in the ring, so they are kept until the token expires, its
+//!   place is needed, or a key is taken out of the ring. A token that is known by them is neither decoded nor verified again;
 //! - **liveness**, that the token was not revoked, is believed for one lease from the beginning of the check that found it. With
 //!   a lease of zero it is never believed, and the store is asked each time.
 //!
@@ -19,15 +19,18 @@
 //! # What gets in, and what goes
 //!
 //! Only a token that passed every check is kept, so that a flood of forged ones changes nothing here. Among the kept ones
-//! those go first that were asked for once: many tokens that come one time each do not push out those that come again. An entry
-//! that has expired is removed by the insertions that follow, a few at a time.
+//! those go first that were asked for once: many tokens that come one time each do not push out those that come again. What has
+//! expired is removed once a minute, by the first check that comes then and off its thread.
+//!
+//! The bytes are an estimate, from the length of the token and what its claims take that are the same for all. Custom claims that take
+//! many times more in memory than as JSON weigh too little.
 
 use std::{
     collections::{HashMap, VecDeque},
     mem::size_of,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -60,6 +63,8 @@ pub(crate) struct LocalCache<C> {
     entries: Arc<Entries<C>>,
     /// What the lightest entry weighs, so that there are never more of them than the limit.
     lightest: usize,
+    /// How often keys were taken out of the ring.
+    generation: AtomicU32,
     next_sweep: AtomicU64,
     revoked: RecentlyRevoked,
 }
@@ -83,8 +88,8 @@ pub(crate) enum Known<C> {
 /// What a check has found out.
 pub(crate) struct Finding<'a, C> {
     pub(crate) claims: &'a Claims<C>,
-    /// The number of the key ring that the signature was checked with.
-    pub(crate) ring: u32,
+    /// The [generation](LocalCache::generation) before the keys were taken that the signature was checked with.
+    pub(crate) generation: u32,
     /// When the check began.
     pub(crate) began: Duration,
     /// For how long from then the token is accepted at the most, whatever happens to its record.
@@ -93,13 +98,12 @@ pub(crate) struct Finding<'a, C> {
     pub(crate) length: usize,
 }
 
-/// Small, so that with its key it takes one line of the processor's caches.
 struct Entry<C> {
     claims: Claims<C>,
     /// When the check began that found it alive, in nanoseconds, as everything here.
     checked_at: u64,
     ends_at: u64,
-    ring: u32,
+    generation: u32,
     weight: u32,
 }
 
@@ -142,8 +146,9 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
             secret: highway::Key(secret),
             entries: Arc::new(entries),
             lightest,
+            generation: AtomicU32::new(0),
             next_sweep: AtomicU64::new(0),
-            revoked: RecentlyRevoked::default(),
+            revoked: RecentlyRevoked::of_at_most(limits.entries),
         })
     }
 
@@ -153,11 +158,22 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
         Key(u128::from(high) << 64 | u128::from(low))
     }
 
-    /// What is known of a token, by the keys of this ring.
-    pub(crate) fn get(&self, key: Key, ring: u32, now: Duration) -> Known<C> {
+    /// What a check that begins now is to keep beside its verdict, read before the keys are.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Ends the trust in every signature verdict: a key is gone from the ring, which was replaced before.
+    pub(crate) fn begin_generation(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What is known of a token.
+    pub(crate) fn get(&self, key: Key, now: Duration) -> Known<C> {
         let now = nanos(now);
+        self.sweep_if_due(now);
         match self.entries.get(&key) {
-            Some(entry) if entry.ring == ring && now < entry.ends_at => {
+            Some(entry) if entry.generation == self.generation() && now < entry.ends_at => {
                 if now < entry.checked_at.saturating_add(self.lease) && !self.revoked.covers(&entry) {
                     Known::Good(entry.claims)
                 } else {
@@ -177,22 +193,19 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
         if was_known && self.lease == 0 {
             return;
         }
-        let Finding { claims, ring, began, remaining, length } = *finding;
+        let Finding { claims, generation, began, remaining, length } = *finding;
         // What the claims say stands in the token, in a third more characters.
         let bytes = OVERHEAD + size_of::<ClaimSet<C>>() + length * 3 / 4;
         self.entries.insert(
             key,
             Entry {
                 claims: claims.clone(),
-                ring,
+                generation,
                 checked_at: nanos(began),
                 ends_at: nanos(began.saturating_add(remaining)),
                 weight: u32::try_from(bytes.max(self.lightest)).unwrap_or(u32::MAX),
             },
         );
-        if !was_known {
-            self.sweep_if_due(nanos(began));
-        }
     }
 
     /// Forgets a token.
@@ -229,10 +242,11 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
 }
 
 /// What was revoked within the last lease, and when. Older entries need no reminder: they are past their lease.
-#[derive(Default)]
 struct RecentlyRevoked {
-    /// How many there are, so that a check need not take the lock while there were never any.
-    count: AtomicUsize,
+    /// So many reminders are kept. Where more come, everything is asked about once.
+    most: usize,
+    /// When the last one was made, so that a check need not take the lock for what was checked since. Zero for never.
+    newest: AtomicU64,
     /// What was checked until then is not believed: everything was revoked then, or reminders of it are gone. Zero for never.
     all_at: AtomicU64,
     notes: RwLock<Notes>,
@@ -246,6 +260,10 @@ struct Notes {
 }
 
 impl RecentlyRevoked {
+    fn of_at_most(most: usize) -> Self {
+        Self { most, newest: AtomicU64::new(0), all_at: AtomicU64::new(0), notes: RwLock::default() }
+    }
+
     fn add(&self, id: Uuid, now: u64, lease: u64) {
         let mut notes = self.notes.write().unwrap_or_else(PoisonError::into_inner);
         // A check may have read the clock long ago, if its thread was put aside since: by its time the lease still runs.
@@ -259,11 +277,16 @@ impl RecentlyRevoked {
                 notes.at.remove(&old);
             }
         }
+        if notes.order.len() >= self.most {
+            self.add_all(now);
+            *notes = Notes::default();
+            return;
+        }
         let latest = notes.at.entry(id).or_insert(now);
         *latest = now.max(*latest);
         let latest = *latest;
         notes.order.push_back((latest, id));
-        self.count.store(notes.at.len(), Ordering::Release);
+        self.newest.fetch_max(latest, Ordering::AcqRel);
     }
 
     fn add_all(&self, now: u64) {
@@ -276,7 +299,7 @@ impl RecentlyRevoked {
     }
 
     fn notes_cover<C>(&self, entry: &Entry<C>) -> bool {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if entry.checked_at > self.newest.load(Ordering::Acquire) {
             return false;
         }
         let notes = self.notes.read().unwrap_or_else(PoisonError::into_inner);

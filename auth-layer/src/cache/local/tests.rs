@@ -8,7 +8,6 @@ use crate::{
 const LEASE: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_hours(1);
 const ROOMY: Limits = Limits { entries: 1_000, bytes: 1 << 20 };
-const RING: u32 = 7;
 
 fn cache(lease: Duration) -> LocalCache<NoCustomClaims> {
     LocalCache::new(lease, ROOMY).unwrap()
@@ -34,17 +33,17 @@ fn at(millis: u64) -> Duration {
 }
 
 fn found(cache: &LocalCache<NoCustomClaims>, token: &str, claims: &Claims, began: Duration, remaining: Duration) {
-    let finding = Finding { claims, ring: RING, began, remaining, length: token.len() };
+    let finding = Finding { claims, generation: cache.generation(), began, remaining, length: token.len() };
     let key = cache.key(token.as_bytes());
-    cache.insert(key, &finding, matches!(cache.get(key, RING, began), Known::Genuine(_) | Known::Good(_)));
+    cache.insert(key, &finding, matches!(cache.get(key, began), Known::Genuine(_) | Known::Good(_)));
 }
 
 fn is_good(cache: &LocalCache<NoCustomClaims>, token: &str, now: Duration) -> bool {
-    matches!(cache.get(cache.key(token.as_bytes()), RING, now), Known::Good(_))
+    matches!(cache.get(cache.key(token.as_bytes()), now), Known::Good(_))
 }
 
 fn is_genuine(cache: &LocalCache<NoCustomClaims>, token: &str, now: Duration) -> bool {
-    matches!(cache.get(cache.key(token.as_bytes()), RING, now), Known::Genuine(_))
+    matches!(cache.get(cache.key(token.as_bytes()), now), Known::Genuine(_))
 }
 
 #[test]
@@ -54,9 +53,9 @@ fn a_token_is_good_for_one_lease_from_the_beginning_of_its_check_and_genuine_unt
     assert!(is_good(&cache, "token", at(1_099)));
     assert!(is_genuine(&cache, "token", at(1_100)));
     assert!(is_genuine(&cache, "token", at(5_099)));
-    assert!(matches!(cache.get(cache.key(b"token"), RING, at(5_100)), Known::Nothing));
+    assert!(matches!(cache.get(cache.key(b"token"), at(5_100)), Known::Nothing));
     assert_eq!(cache.entries.len(), 0, "it is dropped");
-    assert!(matches!(cache.get(cache.key(b"tokem"), RING, at(200)), Known::Nothing), "another token");
+    assert!(matches!(cache.get(cache.key(b"tokem"), at(200)), Known::Nothing), "another token");
 }
 
 #[test]
@@ -64,7 +63,7 @@ fn a_token_that_ends_within_its_lease_is_good_no_longer() {
     let cache = cache(LEASE);
     found(&cache, "token", &claims(), at(0), at(300));
     assert!(is_good(&cache, "token", at(299)));
-    assert!(matches!(cache.get(cache.key(b"token"), RING, at(300)), Known::Nothing));
+    assert!(matches!(cache.get(cache.key(b"token"), at(300)), Known::Nothing));
 }
 
 #[test]
@@ -79,8 +78,15 @@ fn without_a_lease_a_token_is_genuine_and_never_good() {
 #[test]
 fn a_signature_checked_with_other_keys_counts_for_nothing() {
     let cache = cache(LEASE);
-    found(&cache, "token", &claims(), at(100), LONG);
-    assert!(matches!(cache.get(cache.key(b"token"), RING + 1, at(101)), Known::Nothing));
+    let claims = claims();
+    let before =
+        Finding { claims: &claims, generation: cache.generation(), began: at(100), remaining: LONG, length: 5 };
+    cache.insert(cache.key(b"token"), &before, false);
+    assert!(is_good(&cache, "token", at(101)));
+    cache.begin_generation();
+    assert!(matches!(cache.get(cache.key(b"token"), at(101)), Known::Nothing));
+    cache.insert(cache.key(b"token"), &before, false);
+    assert!(matches!(cache.get(cache.key(b"token"), at(101)), Known::Nothing), "this check took its keys before");
 }
 
 #[test]
@@ -122,8 +128,8 @@ fn a_revocation_is_remembered_for_as_long_as_an_older_entry_could_be_believed() 
         found(&cache, "token", &claims, at(200), LONG);
     }
     cache.revoke(Uuid::now_v7(), at(9_000));
-    assert_eq!(cache.revoked.count.load(Ordering::Relaxed), 1, "the old ones are dropped");
-    assert_eq!(cache.revoked.notes.read().unwrap().order.len(), 1);
+    let notes = cache.revoked.notes.read().unwrap();
+    assert_eq!((notes.at.len(), notes.order.len()), (1, 1), "the old ones are dropped");
 }
 
 /// Between its look at the clock and its look here a check's thread may be put aside for any time.
@@ -149,6 +155,27 @@ fn what_is_revoked_again_is_remembered_from_the_last_time() {
 }
 
 #[test]
+fn where_too_many_are_revoked_to_be_remembered_nothing_is_believed_that_was_checked_before() {
+    let cache = cache(LEASE);
+    let (dead, other) = (claims(), claims());
+    found(&cache, "dead", &dead, at(100), LONG);
+    found(&cache, "other", &other, at(100), LONG);
+    cache.revoke(dead.jti.into(), at(100));
+    for _ in 1..ROOMY.entries {
+        cache.revoke(Uuid::now_v7(), at(101));
+    }
+    assert!(is_genuine(&cache, "dead", at(102)));
+    assert!(is_good(&cache, "other", at(102)), "so many are remembered");
+    cache.revoke(Uuid::now_v7(), at(102));
+    assert_eq!(cache.revoked.notes.read().unwrap().order.len(), 0);
+    assert!(is_genuine(&cache, "dead", at(103)) && is_genuine(&cache, "other", at(103)));
+    found(&cache, "other", &other, at(103), LONG);
+    assert!(is_good(&cache, "other", at(104)));
+    cache.revoke(other.sub.into(), at(104));
+    assert!(is_genuine(&cache, "other", at(105)), "the next one is remembered again");
+}
+
+#[test]
 fn neither_entries_nor_bytes_exceed_their_limits() {
     for limits in [Limits { entries: 100, bytes: 1 << 20 }, Limits { entries: 1_000_000, bytes: 100_000 }] {
         let cache = LocalCache::new(LEASE, limits).unwrap();
@@ -171,7 +198,7 @@ fn tokens_that_come_once_do_not_push_out_those_that_come_again() {
     }
     for round in 0..50 {
         for token in &regulars {
-            cache.get(cache.key(token.as_bytes()), RING, at(1));
+            cache.get(cache.key(token.as_bytes()), at(1));
         }
         for number in 0..1_000 {
             found(&cache, &format!("stranger {round} {number}"), &claims(), at(1), LONG);
@@ -182,13 +209,14 @@ fn tokens_that_come_once_do_not_push_out_those_that_come_again() {
 }
 
 #[test]
-fn what_has_expired_is_removed_by_later_insertions() {
+fn what_has_expired_is_removed_by_the_first_check_after_a_minute() {
     let cache = cache(LEASE);
+    found(&cache, "long", &claims(), at(0), LONG);
     for number in 0..100 {
         found(&cache, &format!("short {number}"), &claims(), at(0), at(1_000));
     }
-    found(&cache, "long", &claims(), at(59_000), LONG);
-    assert_eq!(cache.entries.len(), 101, "not every insertion looks for it");
-    found(&cache, "longer", &claims(), at(61_000), LONG);
-    assert_eq!(cache.entries.len(), 2);
+    assert!(is_genuine(&cache, "long", at(59_000)));
+    assert_eq!(cache.entries.len(), 101, "not every check looks for it");
+    assert!(is_genuine(&cache, "long", at(61_000)));
+    assert_eq!(cache.entries.len(), 1);
 }
