@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use auth_layer::{Authority, Grant, UserId, authority::CheckOrder, keys::Algorithm, store::MemoryStore};
+use auth_layer::{Authority, Grant, SessionId, UserId, authority::CheckOrder, keys::Algorithm, store::MemoryStore};
 use axum::{
     Router,
     body::Body,
@@ -74,6 +74,8 @@ impl Way {
             Self::ByHand => peers::hand_written(key),
             Self::AxumJwtAuth => peers::axum_jwt_auth(key),
         };
+        // Some revocation there always was.
+        runtime.block_on(authority.revoke_session(SessionId::generate())).expect("the store is in memory");
         let token = runtime.block_on(token(&authority));
         let credentials = HeaderValue::try_from(format!("Bearer {token}")).expect("tokens are ASCII");
         let mut door = Door { router, credentials };

@@ -25,9 +25,9 @@ async fn me() -> &'static str {
     "ok"
 }
 
-/// The router alone.
+/// The router alone. It has its state, as the one that a server serves has.
 pub(crate) fn bare() -> Router {
-    Router::new().route("/me", get(me))
+    Router::new().route("/me", get(me)).with_state(())
 }
 
 /// This crate.

@@ -4,8 +4,9 @@
 //! requests are served, they would take the good ones' time. So they are checked on threads of their own, half as many as there are
 //! processors, in the order in which they came: what is left of the machine serves the tokens that are known.
 //!
-//! Few may wait for that at a time. Where more come than these threads get done, the rest are checked where they are: it is the senders
-//! of the flood who then wait, no token is left unanswered for want of time, and what waits takes little memory.
+//! So many may wait for that as these threads get done in a fraction of a second: whoever brings more at a time, on thousands of
+//! connections or streams, has the rest checked where requests are served, beside which nothing else is. No token is left
+//! unanswered for want of time, and what waits takes little memory.
 
 use std::{
     collections::VecDeque,
@@ -19,8 +20,8 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::store::StoreError;
 
-/// How much may wait for each thread: some ten milliseconds of work.
-const QUEUE: usize = 256;
+/// How much may wait for each thread: one or two tenths of a second of work.
+const QUEUE: usize = 4_096;
 
 /// Runs work on a few threads besides those that serve.
 pub(super) struct Aside {

@@ -30,7 +30,7 @@ use self::{
     load::{Bearing, Load},
     plot::bars,
     report::{head, median, row, thousands},
-    serve::Way,
+    serve::{Place, Way},
 };
 
 const ROUNDS: usize = 7;
@@ -38,20 +38,29 @@ const LASTING: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 32;
 
 /// What is served in a process of its own is named by its place in this list.
-const SERVERS: [(Way, Algorithm); 22] = [
+const SERVERS: [(Way, Algorithm); 31] = [
     // Each algorithm has its own: a longer token costs more wherever it goes.
     (Way::Bare, Algorithm::Hs256),
     (Way::Bare, Algorithm::EdDsa),
     (Way::Bare, Algorithm::Rs256),
-    (Way::Floor, Algorithm::Hs256),
-    (Way::Floor, Algorithm::EdDsa),
-    (Way::Floor, Algorithm::Rs256),
-    (Way::Lookup, Algorithm::Hs256),
-    (Way::Lookup, Algorithm::EdDsa),
-    (Way::Lookup, Algorithm::Rs256),
-    (Way::Lease, Algorithm::Hs256),
-    (Way::Lease, Algorithm::EdDsa),
-    (Way::Lease, Algorithm::Rs256),
+    (Way::Floor(Place::Inside), Algorithm::Hs256),
+    (Way::Floor(Place::Inside), Algorithm::EdDsa),
+    (Way::Floor(Place::Inside), Algorithm::Rs256),
+    (Way::Lookup(Place::Inside), Algorithm::Hs256),
+    (Way::Lookup(Place::Inside), Algorithm::EdDsa),
+    (Way::Lookup(Place::Inside), Algorithm::Rs256),
+    (Way::Lease(Place::Inside), Algorithm::Hs256),
+    (Way::Lease(Place::Inside), Algorithm::EdDsa),
+    (Way::Lease(Place::Inside), Algorithm::Rs256),
+    (Way::Floor(Place::Around), Algorithm::Hs256),
+    (Way::Floor(Place::Around), Algorithm::EdDsa),
+    (Way::Floor(Place::Around), Algorithm::Rs256),
+    (Way::Lookup(Place::Around), Algorithm::Hs256),
+    (Way::Lookup(Place::Around), Algorithm::EdDsa),
+    (Way::Lookup(Place::Around), Algorithm::Rs256),
+    (Way::Lease(Place::Around), Algorithm::Hs256),
+    (Way::Lease(Place::Around), Algorithm::EdDsa),
+    (Way::Lease(Place::Around), Algorithm::Rs256),
     (Way::Redis, Algorithm::Hs256),
     (Way::ByHand, Algorithm::Hs256),
     (Way::ByHand, Algorithm::EdDsa),
@@ -96,6 +105,7 @@ fn main() {
 
 /// A server as a process. Ends when dropped.
 struct Server {
+    id: u32,
     url: String,
     token: String,
     _process: Process,
@@ -115,8 +125,8 @@ impl Server {
         loop {
             let said = process.log().lines();
             let after = |what| said.iter().find_map(|line| line.strip_prefix(what)).map(str::to_owned);
-            if let (Some(token), Some(url)) = (after("token "), after("listening on ")) {
-                return Self { url, token, _process: process };
+            if let (Some(id), Some(token), Some(url)) = (after("process "), after("token "), after("listening on ")) {
+                return Self { id: id.parse().expect("a number"), url, token, _process: process };
             }
             let log = process.log().tail();
             assert!(!process.has_ended() && begun.elapsed() < Duration::from_secs(20), "no server:\n{log}");
@@ -130,6 +140,15 @@ impl Server {
         assert_eq!(refused, 0, "good requests were refused");
         rate
     }
+
+    /// How much processor time it has had, in seconds.
+    fn processor_time(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).expect("this is Linux");
+        // `utime` and `stime`, in hundredths of a second: the twelfth and thirteenth behind the name.
+        let after_name = stat.rsplit_once(')').expect("the kernel tells").1;
+        let ticks = after_name.split_whitespace().skip(11).take(2);
+        ticks.map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / 100.0
+    }
 }
 
 async fn ways(redis: &RedisServer, plot: Option<&str>) {
@@ -139,41 +158,68 @@ async fn ways(redis: &RedisServer, plot: Option<&str>) {
     for number in &numbers {
         servers.push(Server::start(*number, redis).await);
     }
-    let mut rates = vec![Vec::new(); servers.len()];
+    let (mut rates, mut busy) = (vec![Vec::new(); servers.len()], vec![Vec::new(); servers.len()]);
     for round in 0..=ROUNDS {
-        for (server, rates) in servers.iter().zip(&mut rates) {
-            let rate = server.good_requests(CONNECTIONS, LASTING).await;
+        // Each round begins with another one and goes the other way: no way always comes after the same one.
+        let turns = (0..servers.len()).map(|turn| (turn + round * 5) % servers.len());
+        let turns: Vec<usize> = if round % 2 == 0 { turns.collect() } else { turns.rev().collect() };
+        for turn in turns {
+            let before = servers[turn].processor_time();
+            let begun = Instant::now();
+            let rate = servers[turn].good_requests(CONNECTIONS, LASTING).await;
+            let share = (servers[turn].processor_time() - before) / begun.elapsed().as_secs_f64();
             // The first round warms up.
             if round > 0 {
-                rates.push(rate);
+                rates[turn].push(rate);
+                busy[turn].push(share);
             }
         }
     }
     // In each round beside the bare router of that round, asked with the same token: what the machine did meanwhile, it did to both.
-    let ratio = |rates: &[f64], to: &[f64]| median(rates.iter().zip(to).map(|(rate, to)| rate / to).collect());
+    let ratios = |rates: &[f64], to: &[f64]| -> Vec<f64> { rates.iter().zip(to).map(|(rate, to)| rate / to).collect() };
     let rates_of = |way, algorithm| {
         let place = numbers.iter().position(|number| SERVERS[*number] == (way, algorithm));
         &*rates[place.expect("it is served")]
     };
-    head(&["HTTP, one core", "requests/s", "of bare", "of the lookup"]);
+    head(&["HTTP, one core", "requests/s", "of bare", "least", "most", "of the lookup", "core busy"]);
     let mut drawn = Vec::new();
-    for (number, rates) in numbers.iter().zip(&rates) {
+    for ((number, rates), busy) in numbers.iter().zip(&rates).zip(busy) {
         let (way, algorithm) = SERVERS[*number];
         let name = format!("{}, {}", way.name(), algorithm.as_str());
-        let of_bare = ratio(rates, rates_of(Way::Bare, algorithm));
-        let of_limit = ratio(rates, rates_of(Way::Lookup, algorithm));
+        let of_bare = ratios(rates, rates_of(Way::Bare, algorithm));
+        let least = of_bare.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = of_bare.iter().copied().fold(0.0, f64::max);
+        let of_lookup = median(ratios(rates, rates_of(Way::Lookup(way.place()), algorithm)));
         let rate = median(rates.clone());
-        row(&[&name, &thousands(rate), &format!("{of_bare:.3}"), &format!("{of_limit:.3}")]);
-        drawn.push((name, rate, matches!(way, Way::Lease | Way::Redis)));
+        row(&[
+            &name,
+            &thousands(rate),
+            &format!("{:.3}", median(of_bare)),
+            &format!("{least:.3}"),
+            &format!("{most:.3}"),
+            &format!("{of_lookup:.3}"),
+            &format!("{:.2}", median(busy)),
+        ]);
+        drawn.push((name, rate, matches!(way, Way::Lease(_) | Way::Redis)));
     }
     if let Some(file) = plot {
         fs::write(file, bars("HTTP requests per second on one core", &drawn)).expect("the plot can be written");
     }
 }
 
-/// Half of the connections send good requests, the others good ones as well, or forged ones.
+/// Some connections send good requests, and as many or very many more beside them good ones as well, or forged ones.
 async fn flood(redis: &RedisServer) {
-    head(&["beside a flood of forged tokens", "good requests/s", "of those beside good ones", "forged/s", "lookups/s"]);
+    for others in [GOOD, 32 * GOOD] {
+        flood_on(redis, others).await;
+    }
+}
+
+/// The connections whose requests are good all the time.
+const GOOD: usize = 16;
+
+async fn flood_on(redis: &RedisServer, others: usize) {
+    let title = format!("beside forged tokens on {others} connections");
+    head(&[&title, "good requests/s", "of those beside good ones", "forged/s", "lookups/s"]);
     for (number, (way, _)) in SERVERS.iter().enumerate().filter(|(_, (way, _))| matches!(way, Way::Flooded(..))) {
         let server = Server::start(number, redis).await;
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
@@ -182,13 +228,12 @@ async fn flood(redis: &RedisServer) {
         let (mut peaceful, mut flooded, mut forged_rates, mut lookups) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
-            let half = CONNECTIONS / 2;
-            let neighbour = Load::start(&server.url, &Bearing::One(&server.token), half, LASTING);
-            let beside_good = server.good_requests(half, LASTING).await;
+            let neighbour = Load::start(&server.url, &Bearing::One(&server.token), others, LASTING);
+            let beside_good = server.good_requests(GOOD, LASTING).await;
             neighbour.ended().await;
             let before = gets(redis).await;
-            let neighbour = Load::start(&server.url, &Bearing::Many(&forged), half, LASTING);
-            let beside_forged = server.good_requests(half, LASTING).await;
+            let neighbour = Load::start(&server.url, &Bearing::Many(&forged), others, LASTING);
+            let beside_forged = server.good_requests(GOOD, LASTING).await;
             let (rate, refused) = neighbour.ended().await;
             assert!(refused > 0, "forged tokens were let in");
             if round > 0 {

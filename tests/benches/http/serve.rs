@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     io::Write as _,
+    process,
     sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
 
 use auth_layer::{
-    Authority, Grant, UserId,
+    AuthLayer, Authority, Grant, SessionId, UserId,
     authority::{AuthorityBuilder, CheckOrder},
     cache::{
         Cached,
@@ -18,21 +19,42 @@ use auth_layer::{
     store::{MemoryStore, TokenStore},
 };
 use axum::{
-    Router,
+    Router, ServiceExt,
     extract::{Request, State},
     http::{StatusCode, header::AUTHORIZATION},
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use deadpool_redis::{Pool, Runtime, redis::AsyncCommands};
+use deadpool_redis::{Pool, PoolConfig, Runtime, redis::AsyncCommands};
 use jsonwebtoken::{DecodingKey, Validation};
 use tokio::net::TcpListener;
-use tower::util::MapRequestLayer;
+use tower::{Layer, util::MapRequestLayer};
 
-use crate::peers::{
-    self,
-    key::{AUDIENCE, ISSUER, Key},
+use crate::{
+    CONNECTIONS,
+    peers::{
+        self,
+        key::{AUDIENCE, ISSUER, Key},
+    },
 };
+
+/// Where a layer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the router, by `Router::layer`.
+    Inside,
+    /// Around the whole router.
+    Around,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Inside => "",
+            Self::Around => ", around the router",
+        }
+    }
+}
 
 /// What a server lets requests in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +62,11 @@ pub(crate) enum Way {
     Bare,
     /// The router with a layer that puts a number into the request's extensions and passes it on: the least that a layer can do that
     /// tells a handler something.
-    Floor,
+    Floor(Place),
     /// The same, for a token that it finds in a hash map: no eviction, no revocation, and a hash that withstands nobody.
-    Lookup,
+    Lookup(Place),
     /// This crate with a lease of one second.
-    Lease,
+    Lease(Place),
     /// This crate with no lease: Redis is asked on each request.
     Redis,
     ByHand,
@@ -56,12 +78,20 @@ pub(crate) enum Way {
 }
 
 impl Way {
+    /// Where its layer is; in the router, where that makes no difference.
+    pub(crate) fn place(self) -> Place {
+        match self {
+            Self::Floor(place) | Self::Lookup(place) | Self::Lease(place) => place,
+            _ => Place::Inside,
+        }
+    }
+
     pub(crate) fn name(self) -> String {
         match self {
             Self::Bare => "bare router".into(),
-            Self::Floor => "a layer that only adds an extension".into(),
-            Self::Lookup => "and looks the token up in a hash map".into(),
-            Self::Lease => "auth-layer, lease 1 s".into(),
+            Self::Floor(place) => format!("a layer that only adds an extension{}", place.name()),
+            Self::Lookup(place) => format!("and looks the token up in a hash map{}", place.name()),
+            Self::Lease(place) => format!("auth-layer, lease 1 s{}", place.name()),
             Self::Redis => "auth-layer, Redis each time".into(),
             Self::ByHand => "jsonwebtoken by hand".into(),
             Self::ByHandAndRedis => "by hand, Redis by a pool".into(),
@@ -72,56 +102,84 @@ impl Way {
     }
 }
 
-/// Serves until the process is killed. Says on standard output where, and what token it lets in.
+/// Serves until the process is killed. Says on standard output where, what token it lets in, and which process it is.
 pub(crate) async fn serve(way: Way, algorithm: Algorithm, redis: &str) {
     let key = Key::new(algorithm);
-    let (app, token) = app(way, &key, redis).await;
+    let authority = authority(way, &key, redis).await;
+    // Some revocation there always was.
+    authority.revoke_session(SessionId::generate()).await.expect("the stores serve");
+    let token = token(&authority).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
     let address = listener.local_addr().expect("it listens");
-    writeln!(std::io::stdout(), "token {token}\nlistening on http://{address}").expect("the parent reads");
-    axum::serve(listener, app).await.expect("it serves");
+    writeln!(std::io::stdout(), "process {}\ntoken {token}\nlistening on http://{address}", process::id())
+        .expect("the parent reads");
+    let served = match way {
+        Way::Floor(Place::Around) => {
+            let app = add_extension().layer(peers::bare());
+            axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await
+        }
+        Way::Lookup(Place::Around) => {
+            let app = look_up(&token).layer(peers::bare());
+            axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await
+        }
+        Way::Lease(Place::Around) => {
+            let app = AuthLayer::new(authority).layer(peers::bare());
+            axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await
+        }
+        _ => axum::serve(listener, router(way, &key, &authority, &token, redis)).await,
+    };
+    served.expect("it serves");
 }
 
-async fn app(way: Way, key: &Key, redis: &str) -> (Router, String) {
+async fn authority(way: Way, key: &Key, redis: &str) -> Authority {
     const LEASE: Duration = Duration::from_secs(1);
-    let authority = match way {
+    match way {
         Way::Redis => builder(key, on_redis(redis).await).build(),
         Way::Flooded(order, lookups) => {
             let builder = builder(key, on_redis(redis).await);
             builder.local_cache(LEASE).check_order(order).forged_lookups(lookups).build()
         }
         _ => builder(key, MemoryStore::new()).local_cache(LEASE).build(),
-    };
-    let token = token(&authority).await;
-    let app = match way {
+    }
+}
+
+fn router(way: Way, key: &Key, authority: &Authority, token: &str, redis: &str) -> Router {
+    match way {
         Way::Bare => peers::bare(),
-        Way::Floor => peers::bare().layer(MapRequestLayer::new(|mut request: Request| {
-            request.extensions_mut().insert(Arc::new(0_u64));
-            request
-        })),
-        Way::Lookup => {
-            let mut known: HashMap<Vec<u8>, (Instant, Arc<u64>), foldhash::fast::RandomState> = HashMap::default();
-            known.insert(format!("Bearer {token}").into(), (Instant::now() + Duration::from_hours(1), Arc::new(0)));
-            let known = Arc::new(RwLock::new(known));
-            peers::bare().layer(MapRequestLayer::new(move |mut request: Request| {
-                let known = known.read().expect("nobody panics");
-                let (end, claims) = &known[request.headers()[AUTHORIZATION].as_bytes()];
-                assert!(Instant::now() < *end, "the token has ended");
-                let claims = Arc::clone(claims);
-                drop(known);
-                request.extensions_mut().insert(claims);
-                request
-            }))
-        }
-        Way::Lease | Way::Redis | Way::Flooded(..) => peers::layered(&authority),
+        Way::Floor(_) => peers::bare().layer(add_extension()),
+        Way::Lookup(_) => peers::bare().layer(look_up(token)),
+        Way::Lease(_) | Way::Redis | Way::Flooded(..) => peers::layered(authority),
         Way::ByHand => peers::hand_written(key),
         Way::ByHandAndRedis => {
-            let pool = deadpool_redis::Config::from_url(redis).create_pool(Some(Runtime::Tokio1)).expect("a Redis URL");
+            let mut config = deadpool_redis::Config::from_url(redis);
+            config.pool = Some(PoolConfig::new(CONNECTIONS));
+            let pool = config.create_pool(Some(Runtime::Tokio1)).expect("a Redis URL");
             peers::bare().layer(from_fn_with_state(Arc::new((key.decoding(), pool)), check_by_hand_and_redis))
         }
         Way::AxumJwtAuth => peers::axum_jwt_auth(key),
-    };
-    (app, token)
+    }
+}
+
+fn look_up(token: &str) -> MapRequestLayer<impl Fn(Request) -> Request + Clone + use<>> {
+    let mut known: HashMap<Vec<u8>, (Instant, Arc<u64>), foldhash::fast::RandomState> = HashMap::default();
+    known.insert(format!("Bearer {token}").into(), (Instant::now() + Duration::from_hours(1), Arc::new(0)));
+    let known = Arc::new(RwLock::new(known));
+    MapRequestLayer::new(move |mut request: Request| {
+        let known = known.read().expect("nobody panics");
+        let (end, claims) = &known[request.headers()[AUTHORIZATION].as_bytes()];
+        assert!(Instant::now() < *end, "the token has ended");
+        let claims = Arc::clone(claims);
+        drop(known);
+        request.extensions_mut().insert(claims);
+        request
+    })
+}
+
+fn add_extension() -> MapRequestLayer<fn(Request) -> Request> {
+    MapRequestLayer::new(|mut request: Request| {
+        request.extensions_mut().insert(Arc::new(0_u64));
+        request
+    })
 }
 
 fn builder(key: &Key, store: impl TokenStore) -> AuthorityBuilder<auth_layer::NoCustomClaims> {

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
+    hash::BuildHasher,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
@@ -37,10 +38,10 @@ use crate::{
 /// How many tokens of each size are looked at.
 const SAMPLE: usize = 1_000;
 
-/// A step of a sequence that comes by everything below `of` before it repeats itself, in an order that no cache can guess.
-fn shuffled(step: usize, of: usize) -> usize {
-    // A prime far above any size here, so that it has no divisor in common with it.
-    step.wrapping_mul(1_000_000_007) % of
+/// A number below `of`, by its step in a sequence that goes by no pattern.
+fn scattered(step: usize, of: usize) -> usize {
+    let hash = foldhash::quality::FixedState::default().hash_one(step);
+    usize::try_from(hash % of as u64).expect("it is below one")
 }
 
 /// The in-process cache: what a token takes in memory, and what a hit costs, as a request over the bare router and alone; beside it what the
@@ -71,7 +72,9 @@ pub(crate) async fn cache() {
         }
         // Of few tokens the pages of memory tell nothing.
         let bytes = (count >= 100_000).then(|| (resident_bytes() - before) / as_f64(count));
-        let bare = Router::new().route("/me", get(async || "ok"));
+        // Some revocation there always was.
+        authority.revoke_session(SessionId::generate()).await.expect("the store is in memory");
+        let bare = Router::new().route("/me", get(async || "ok")).with_state(());
         let layered = bare.clone().layer(AuthLayer::new(authority.clone()));
         // Each token is touched before, as it is when it has just come from a socket.
         let owned = |at: usize| tokens[at].clone();
@@ -121,7 +124,7 @@ fn timed_requests(tokens: &[String], router: &mut Router) -> f64 {
 fn timed<T>(count: usize, prepare: impl Fn(usize) -> T, mut work: impl FnMut(T)) -> f64 {
     let mut costs = Vec::new();
     for round in 0..3_000 {
-        let batch: Vec<T> = (0..BATCH).map(|at| prepare(shuffled(round * BATCH + at, count))).collect();
+        let batch: Vec<T> = (0..BATCH).map(|at| prepare(scattered(round * BATCH + at, count))).collect();
         let begun = Instant::now();
         for one in batch {
             work(one);
@@ -163,7 +166,7 @@ async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
         let (mut lookups, mut checks) = (Vec::new(), Vec::new());
         for round in 0..5 {
             for at in 0..SAMPLE {
-                let at = shuffled(at, SAMPLE);
+                let at = scattered(at, SAMPLE);
                 let begun = Instant::now();
                 let status = store.token_status(ids[at]).await.expect("the store serves");
                 let looked_up = begun.elapsed();
