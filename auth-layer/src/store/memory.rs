@@ -1,7 +1,7 @@
 //! Tokens in this process's memory, for tests and for trying things out: they are gone with the process.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -223,7 +223,9 @@ impl TokenStore for MemoryStore {
         let mut state = self.state();
         let held = (state.tokens.len(), state.sessions.len());
         state.tokens.retain(|_, token| token.record.expires_at >= before);
-        state.sessions.retain(|_, session| session.expires_at() >= before);
+        // A session is kept for as long as any token of it, so that revoking it or its user finds them all.
+        let kept: HashSet<SessionId> = state.tokens.values().map(|token| token.record.session_id).collect();
+        state.sessions.retain(|id, session| session.expires_at() >= before || kept.contains(id));
         Ok(Purged { tokens: (held.0 - state.tokens.len()) as u64, sessions: (held.1 - state.sessions.len()) as u64 })
     }
 

@@ -167,7 +167,8 @@ pub trait TokenStore: Send + Sync + 'static {
     /// The user's sessions that are neither revoked nor expired at `now`, the newest first.
     fn sessions(&self, user: UserId, now: Timestamp) -> impl Future<Output = Result<Vec<Session>, StoreError>> + Send;
 
-    /// Removes the tokens and sessions that expired before `before`. The caller has taken leeway and margin off.
+    /// Removes the tokens and sessions that expired before `before`. The caller has taken leeway and margin off. A token that
+    /// outlives its session is still found by a revocation of the session or of its user.
     fn purge_expired(&self, before: Timestamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;
 
     /// Within what time [`token_status`](Self::token_status) answers, with an error if need be, because the store itself sees to

@@ -1,6 +1,9 @@
 //! The suite finds a store that breaks a law, in the function that is about it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use auth_layer::{
     SessionId, TokenId, UserId,
@@ -31,11 +34,18 @@ struct Broken {
     store: MemoryStore,
     mistake: Option<Mistake>,
     admitted: Mutex<Vec<SessionId>>,
+    /// Sessions that the mistake removed.
+    gone: Mutex<HashSet<SessionId>>,
 }
 
 impl Broken {
     fn by(mistake: impl Into<Option<Mistake>>) -> Arc<Self> {
-        Arc::new(Self { store: MemoryStore::new(), mistake: mistake.into(), admitted: Mutex::default() })
+        Arc::new(Self {
+            store: MemoryStore::new(),
+            mistake: mistake.into(),
+            admitted: Mutex::default(),
+            gone: Mutex::default(),
+        })
     }
 
     fn makes(&self, mistake: Mistake) -> bool {
@@ -76,7 +86,6 @@ impl TokenStore for Broken {
     as_it_should! {
         token_status(id: TokenId) -> TokenStatus;
         user_fence(user: UserId) -> UserFence;
-        presented(session: SessionId, refresh: TokenId, now: Timestamp) -> Option<(Session, TokenStatus)>;
         confirm(session: SessionId, current: TokenId) -> Rotated;
         revoke_token(id: TokenId, since: Timestamp) -> Revoked;
         revoke_session(session: SessionId, since: Timestamp) -> Revoked;
@@ -99,6 +108,18 @@ impl TokenStore for Broken {
             return self.write(session, tokens).await;
         }
         self.store.open_session(session, tokens, epoch).await
+    }
+
+    async fn presented(
+        &self,
+        session: SessionId,
+        refresh: TokenId,
+        now: Timestamp,
+    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
+        if self.gone.lock().unwrap().contains(&session) {
+            return Ok(None);
+        }
+        self.store.presented(session, refresh, now).await
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
@@ -169,7 +190,7 @@ impl TokenStore for Broken {
         self.store.revoke_session(session, since).await.map(Some)
     }
 
-    /// With the mistake it takes the sessions that it found expired, as it found them.
+    /// With the mistake it takes the sessions that it found expired, whatever has become of them.
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         if self.makes(Mistake::LooksThenPurges) {
             let mut expired = Vec::new();
@@ -177,9 +198,8 @@ impl TokenStore for Broken {
             for session in admitted {
                 expired.extend(self.look(session).await?.filter(|it| it.expires_at() < before));
             }
-            for session in expired {
-                let _ = self.write(session, Vec::new()).await?;
-            }
+            let_the_others_go_on().await;
+            self.gone.lock().unwrap().extend(expired.iter().map(|session| session.session_id));
         }
         self.store.purge_expired(before).await
     }

@@ -77,6 +77,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     purge::nothing_purged_comes_back(&**store).await;
     purge::many_are_purged_at_once(&**store).await;
     purge::a_session_outlives_its_expired_tokens(&**store).await;
+    purge::a_token_that_outlives_its_session_is_found_by_a_revocation(&**store).await;
     purge::a_purge_takes_no_session_that_goes_on(store).await;
     purge::a_single_use_token_is_kept_as_long_as_it_could_be_used(&**store).await;
 }

@@ -10,7 +10,7 @@ use chrono::{TimeZone, Utc};
 
 use super::fixture::{
     ACCESS_LIFE, Login, MILLISECOND, REFRESH_LIFE, Task, answer, at_once, expect_active, expect_not_active,
-    expect_revoked, held, now, records, rounds,
+    expect_revoked, held, now, records, rounds, warm,
 };
 use crate::{
     clock::{Timestamp, earlier, later},
@@ -146,6 +146,29 @@ pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore) {
     let left: Vec<_> = first.tokens.into_iter().filter(|token| token.kind == TokenKind::Refresh).collect();
     expect_revoked(store, &left, "a retired refresh token after the revocation").await;
     expect_revoked(store, &login.tokens, "the current pair after the revocation").await;
+}
+
+/// An access token that outlives its refresh token outlives what the session is kept for: a purge in between keeps no revocation
+/// from finding it.
+pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &impl TokenStore) {
+    for whole_user in [false, true] {
+        let bound = long_ago();
+        let mut login = Login::new(UserId::generate(), earlier(bound, REFRESH_LIFE + MILLISECOND));
+        login.session.current.access_expires_at = later(now(), ACCESS_LIFE);
+        login.tokens = records(&login.session, &login.session.current);
+        let login = login.admit_expired(store).await;
+        warm(store, [&login]).await;
+        let _ = answer(store.purge_expired(bound).await);
+        expect_active(store, &login.tokens[..1], "whose refresh token was purged").await;
+
+        let revoked = answer(if whole_user {
+            store.revoke_user(login.session.user_id, None, now()).await
+        } else {
+            store.revoke_session(login.id(), now()).await
+        });
+        assert_eq!(revoked.access_tokens, [login.reported()], "an access token whose refresh token was purged");
+        expect_revoked(store, &login.tokens[..1], "whose refresh token was purged").await;
+    }
 }
 
 /// A purge beside a rotation: where the rotation commits, the session and its new pair are there whatever the purge found
