@@ -54,7 +54,8 @@ impl MemoryStore {
 impl State {
     fn record(&mut self, tokens: &[TokenRecord]) {
         for token in tokens {
-            self.tokens.insert(token.token_id, Token { record: token.into(), revoked: false });
+            // A record that is there is left as it is: it may be revoked.
+            self.tokens.entry(token.token_id).or_insert(Token { record: token.into(), revoked: false });
         }
     }
 
@@ -94,6 +95,10 @@ impl TokenStore for MemoryStore {
         let fence = state.fences.get(&session.user_id).copied().unwrap_or_default();
         if fence.disabled || fence.epoch != epoch {
             return Ok(Admission::Fenced);
+        }
+        if let Some(held) = state.sessions.get(&session.session_id) {
+            // Called again, after an answer that was lost. What has happened since stands.
+            return Ok(if held.revoked { Admission::Fenced } else { Admission::Admitted });
         }
         state.record(&tokens);
         state.sessions.insert(session.session_id, session);

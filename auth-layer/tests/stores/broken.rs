@@ -9,8 +9,8 @@ use auth_layer::{
     SessionId, TokenId, UserId,
     clock::Timestamp,
     store::{
-        ActiveToken, Admission, Consumed, MemoryStore, Purged, Retired, Revoked, Rotated, Rotation, Session,
-        StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence, conformance,
+        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreError,
+        TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence, conformance,
     },
 };
 
@@ -28,7 +28,7 @@ enum Mistake {
     LooksThenPurges,
 }
 
-/// A [`MemoryStore`] with one mistake, or none. It writes what it likes by admitting a session again.
+/// A [`MemoryStore`] with one mistake, or none. It records whatever tokens it likes under a session that nobody asks for.
 #[derive(Debug)]
 struct Broken {
     store: MemoryStore,
@@ -57,10 +57,14 @@ impl Broken {
         Ok(presented.map(|(session, _)| session))
     }
 
-    async fn write(&self, session: Session, tokens: Vec<TokenRecord>) -> Result<Admission, StoreError> {
+    async fn admit(&self, session: Session, tokens: Vec<TokenRecord>) -> Result<Admission, StoreError> {
         let_the_others_go_on().await;
         let epoch = self.store.user_fence(session.user_id).await?.epoch;
         self.store.open_session(session, tokens, epoch).await
+    }
+
+    async fn record(&self, session: Session, tokens: Vec<TokenRecord>) -> Result<Admission, StoreError> {
+        self.admit(Session { session_id: SessionId::generate(), ..session }, tokens).await
     }
 }
 
@@ -105,7 +109,7 @@ impl TokenStore for Broken {
         let fence = self.store.user_fence(session.user_id).await?;
         let stands = fence.epoch == epoch && !fence.disabled;
         if self.makes(Mistake::AdmitsAnyEpoch) || self.makes(Mistake::LooksThenAdmits) && stands {
-            return self.write(session, tokens).await;
+            return self.admit(session, tokens).await;
         }
         self.store.open_session(session, tokens, epoch).await
     }
@@ -127,13 +131,14 @@ impl TokenStore for Broken {
             return self.store.rotate(rotation).await;
         }
         let found = self.look(rotation.session_id).await?;
-        let Some(mut session) = found.filter(|it| !it.revoked && it.current.refresh_id == rotation.parent) else {
+        let Some(session) = found.filter(|it| !it.revoked && it.current.refresh_id == rotation.parent) else {
             return Ok(Rotated::Lost);
         };
-        session.current = rotation.child;
-        session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
-        session.last_used_at = rotation.now;
-        let _ = self.write(session, rotation.tokens).await?;
+        let tokens = rotation.tokens.clone();
+        let _ = self.record(session, tokens).await?;
+        if let Some(later) = self.look(rotation.session_id).await? {
+            let _ = self.store.rotate(Rotation { parent: later.current.refresh_id, ..rotation }).await?;
+        }
         Ok(Rotated::Committed)
     }
 
@@ -155,7 +160,7 @@ impl TokenStore for Broken {
             return self.store.record_token(token).await;
         }
         match self.look(token.session_id).await?.filter(|session| !session.revoked) {
-            Some(session) => self.write(session, vec![token]).await,
+            Some(session) => self.record(session, vec![token]).await,
             None => Ok(Admission::Fenced),
         }
     }

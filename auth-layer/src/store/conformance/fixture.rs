@@ -132,7 +132,8 @@ impl Login {
         panic!("a sign-in under the fence that stands must be admitted; it was not in {TRIES} tries");
     }
 
-    async fn offer(&self, store: &impl TokenStore) -> Admission {
+    /// Records it, or records it again, under the user's present fence.
+    pub(super) async fn offer(&self, store: &impl TokenStore) -> Admission {
         let fence = answer(store.user_fence(self.session.user_id).await);
         answer(store.open_session(self.session.clone(), self.tokens.clone(), fence.epoch).await)
     }

@@ -42,6 +42,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     check::no_check_outlives_a_revocation(store).await;
 
     sign_in::a_passed_epoch_is_fenced(&**store).await;
+    sign_in::a_sign_in_called_again_revives_nothing(&**store).await;
     sign_in::a_disabled_user_is_fenced(&**store).await;
     sign_in::revoking_a_user_finds_every_sign_in(store).await;
 
@@ -68,6 +69,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
 
     single_use::one_use_is_accepted(store).await;
     single_use::whatever_else_is_refused(&**store).await;
+    single_use::a_token_recorded_again_is_not_revived(&**store).await;
     single_use::dead_sessions_get_no_tokens(&**store).await;
     single_use::revoking_a_session_finds_every_token(store).await;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Login, Task, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, now, rounds, warm,
+    Login, Task, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, held, now, rounds,
+    warm,
 };
 use crate::{
     id::UserId,
@@ -30,6 +31,29 @@ pub async fn a_passed_epoch_is_fenced(store: &impl TokenStore) {
     }
     let login = Login::opened(store, user).await;
     expect_active(store, &login.tokens, "after a sign-in under the new epoch").await;
+}
+
+/// A sign-in that is called again, after an answer that was lost, changes nothing: what has happened to the session and to its
+/// tokens since stands.
+pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore) {
+    let mut login = Login::new(UserId::generate(), now()).admit(store).await;
+    let first = login.clone();
+    assert_eq!(first.offer(store).await, Admission::Admitted, "a sign-in called again");
+    expect_active(store, &first.tokens, "after a sign-in called again").await;
+    login.rotate(store, now()).await;
+    let _ = answer(store.revoke_token(first.access(), now()).await);
+    let session = held(store, &login).await;
+    let _ = first.offer(store).await;
+    assert_eq!(held(store, &login).await, session, "a session whose sign-in was called again");
+    expect_revoked(store, &first.tokens[..1], "revoked before its sign-in was called again").await;
+
+    let _ = answer(store.revoke_session(login.id(), now()).await);
+    assert_eq!(first.offer(store).await, Admission::Fenced, "the sign-in of a revoked session called again");
+    assert!(held(store, &login).await.revoked, "a revoked session whose sign-in was called again");
+    for pair in [&first, &login] {
+        expect_revoked(store, &pair.tokens, "of a revoked session whose sign-in was called again").await;
+    }
+    assert_eq!(answer(store.sessions(login.session.user_id, now()).await), [], "revoked sessions");
 }
 
 /// Disabling a user revokes and fences every sign-in; enabling lets new ones in and brings nothing back.

@@ -70,6 +70,25 @@ pub async fn whatever_else_is_refused(store: &impl TokenStore) {
     );
 }
 
+/// A token that is recorded again, after an answer that was lost, is used up or revoked as it was.
+pub async fn a_token_recorded_again_is_not_revived(store: &impl TokenStore) {
+    let login = Login::opened(store, UserId::generate()).await;
+    let (used, revoked) = (login.single_use(now()), login.single_use(now()));
+    for _ in 0..2 {
+        for token in [&used, &revoked] {
+            assert_eq!(answer(store.record_token(token.clone()).await), Admission::Admitted, "a token recorded again");
+        }
+    }
+    let _ = answer(store.consume(used.token_id, (&used).into(), now()).await);
+    let _ = answer(store.revoke_token(revoked.token_id, now()).await);
+    for token in [&used, &revoked] {
+        let _ = answer(store.record_token(token.clone()).await);
+        let again = answer(store.consume(token.token_id, token.into(), now()).await);
+        assert_eq!(again, Consumed::Refused, "a dead single-use token that was recorded again");
+    }
+    expect_revoked(store, &[used, revoked], "dead and recorded again").await;
+}
+
 /// No token is recorded for a session that is revoked or unknown.
 pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore) {
     let revoked = Login::opened(store, UserId::generate()).await;
