@@ -8,6 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
 
 use super::{Authority, Inner, Settings, aside::Aside, meter::Meter, sweep::Sweeps};
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 /// How many wrong signatures a second are found where requests are served. Past that they are looked for aside; so many take a
 /// twentieth of a processor.
 const FORGED_SIGNATURES: u32 = 1_000;
+
+/// How many sessions are remembered of which nothing is left to revoke.
+const FINISHED: usize = 4_096;
 
 /// Sets an [`Authority`] up. Made by [`Authority::builder`].
 #[must_use]
@@ -208,6 +212,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             forged_signatures: Meter::new(FORGED_SIGNATURES),
             aside: Aside::new(),
             sweeps: Sweeps::new(purge_every),
+            finished: Cache::new(FINISHED),
             clock: self.clock,
             settings: self.settings,
         });

@@ -39,6 +39,7 @@ mod sweep;
 use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
 
 pub use self::{
     builder::{AuthorityBuilder, CheckOrder},
@@ -75,6 +76,8 @@ struct Inner<C> {
     forged_signatures: Meter,
     aside: Aside,
     sweeps: Arc<Sweeps>,
+    /// Revoked sessions of which nothing is left to revoke, the latest: their tokens may come again, and then cost no write.
+    finished: Cache<SessionId, ()>,
     clock: Box<dyn Clock>,
     settings: Settings,
 }

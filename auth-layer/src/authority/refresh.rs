@@ -145,19 +145,20 @@ impl<C: CustomClaims> Authority<C> {
 
     /// Repeats the revocation of a session that is revoked, or whose refresh token is (RFC 7009 §2.1: the one dies with the other).
     /// Whoever began it may have died with the session still to be marked, or the access tokens to be swept, and nobody asks a
-    /// second time for the punishment of a reuse; and whoever marks a record by hand may know of no session. Once the newest access
-    /// token of a revoked session has expired there is nothing left to finish.
+    /// second time for the punishment of a reuse; and whoever marks a record by hand may know of no session. Nothing is issued in a
+    /// session that is revoked, so that once this has succeeded there is nothing left to finish.
     async fn finish_revocation(&self, session: &Session) {
-        if session.revoked && session.current.access_expires_at < self.accepted_since() {
+        if session.revoked && self.inner.finished.get(&session.session_id).is_some() {
             return;
         }
-        // The answer is the same either way: this token is refused.
-        if let Err(error) = self.revoke_session(session.session_id).await {
-            tracing::warn!(
+        match self.revoke_session(session.session_id).await {
+            Ok(()) => self.inner.finished.insert(session.session_id, ()),
+            // The answer is the same either way: this token is refused.
+            Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 session_id = %session.session_id,
                 "a session is revoked, and its access tokens may not all be"
-            );
+            ),
         }
     }
 

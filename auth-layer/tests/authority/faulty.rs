@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -27,6 +27,9 @@ pub(crate) struct Faulty {
     pub(crate) stale: Mutex<VecDeque<Option<(Session, TokenStatus)>>>,
     /// The same as losing answers, and nothing is ever answered.
     pub(crate) hangs: AtomicBool,
+    /// How often a session was to be revoked.
+    pub(crate) revocations: AtomicUsize,
+    pub(crate) revocation_fails: AtomicBool,
     /// The bounds of the purges that there were.
     pub(crate) purges: Mutex<Vec<Timestamp>>,
     pub(crate) purge_fails: AtomicBool,
@@ -105,6 +108,10 @@ impl TokenStore for Faulty {
     }
 
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        if self.revocation_fails.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "nothing can be revoked"));
+        }
         self.store.revoke_session(session, since).await
     }
 

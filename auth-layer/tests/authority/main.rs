@@ -1,6 +1,7 @@
 //! The life of a token, on the in-memory store, with the clock in the test's hand.
 
 mod faulty;
+mod half_revoked;
 mod in_process;
 mod lost_answers;
 mod sweep;

@@ -1,0 +1,81 @@
+//! Whoever marked a session as revoked died before its tokens were. Its next refresh token that is presented sees to them.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use auth_layer::store::{Session, TokenStore};
+
+use super::{faulty::Faulty, *};
+
+struct Subject {
+    clock: ManualClock,
+    store: Arc<Faulty>,
+    authority: Authority,
+    first: IssuedPair,
+    second: IssuedPair,
+}
+
+impl Subject {
+    /// The first access token lives for two hours, the second for a minute: the setting was lowered in between.
+    async fn new() -> Self {
+        let (clock, store) = (clock(), Arc::new(Faulty::default()));
+        let keys = Keyring::new(SigningKey::generate().unwrap());
+        let issuing = |access_ttl| -> Authority {
+            Authority::builder("https://issuer", "api", keys.clone(), Arc::clone(&store))
+                .clock(clock.clone())
+                .access_ttl(access_ttl)
+                .build()
+        };
+        let first = sign_in(&issuing(2 * HOUR), UserId::generate()).await;
+        let authority = issuing(MINUTE);
+        let second = authority.refresh(&first.refresh_token).await.unwrap();
+        Self { clock, store, authority, first, second }
+    }
+
+    /// Presents the newest refresh token so many times, each time of a session that is marked.
+    async fn present(&self, times: usize) {
+        for _ in 0..times {
+            let current = self.authority.session(self.first.session_id).await.unwrap().unwrap().current.refresh_id;
+            let (id, now) = (self.first.session_id, self.clock.now());
+            let (session, status) = self.store.presented(id, current, now).await.unwrap().unwrap();
+            let marked = Session { revoked: true, ..session };
+            self.store.stale.lock().unwrap().push_back(Some((marked, status)));
+            self.authority.refresh(&self.second.refresh_token).await.unwrap_err();
+        }
+    }
+
+    fn revocations(&self) -> usize {
+        self.store.revocations.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn an_older_access_token_that_lives_longer_is_seen_to() {
+    let subject = Subject::new().await;
+    subject.clock.advance(HOUR);
+    assert!(subject.authority.verify(&subject.first.access_token).await.is_ok());
+    subject.present(1).await;
+    assert_eq!(fault(&subject.authority, &subject.first.access_token).await, TokenFault::Revoked);
+}
+
+#[tokio::test]
+async fn what_is_finished_is_not_begun_again() {
+    let subject = Subject::new().await;
+    subject.present(3).await;
+    assert_eq!(subject.revocations(), 1);
+    subject.clock.advance(HOUR);
+    subject.present(3).await;
+    assert_eq!(subject.revocations(), 1);
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_again() {
+    let subject = Subject::new().await;
+    subject.store.revocation_fails.store(true, Ordering::SeqCst);
+    subject.present(2).await;
+    assert_eq!(subject.revocations(), 2);
+    assert!(subject.authority.verify(&subject.first.access_token).await.is_ok());
+    subject.store.revocation_fails.store(false, Ordering::SeqCst);
+    subject.present(2).await;
+    assert_eq!(subject.revocations(), 3);
+    assert_eq!(fault(&subject.authority, &subject.first.access_token).await, TokenFault::Revoked);
+}
