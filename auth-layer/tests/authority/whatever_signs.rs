@@ -40,6 +40,34 @@ async fn a_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
     }
 }
 
+/// Nobody can sign the pair once more, and nobody is to blame for that.
+#[tokio::test]
+async fn a_retry_whose_key_has_left_the_ring_is_refused_and_not_punished() {
+    for key in signing_keys() {
+        let algorithm = key.algorithm();
+        let next = SigningKey::generate().unwrap();
+        let authority: Authority =
+            Authority::builder("https://issuer", "api", Keyring::new(next.clone()), MemoryStore::new())
+                .clock(clock())
+                .refresh_grace(Duration::from_secs(10))
+                .build();
+        // The parent's key stays, that of the child goes.
+        let first = sign_in(&authority, UserId::generate()).await;
+        authority.set_keys(Keyring::new(key.clone()).with_retired(next.clone()).unwrap());
+        let second = authority.refresh(&first.refresh_token).await.unwrap();
+        authority.set_keys(Keyring::new(next.clone()));
+        for _ in 0..2 {
+            assert_eq!(refusal(&authority, &first.refresh_token).await, GrantFault::KeyGone, "{algorithm:?}");
+        }
+        assert!(authority.verify(&first.access_token).await.is_ok(), "{algorithm:?}: the session lives");
+
+        authority.set_keys(Keyring::new(next).with_retired(key).unwrap());
+        let again = authority.refresh(&first.refresh_token).await.unwrap();
+        assert_eq!(again, second, "{algorithm:?}: with its key the pair is there again");
+        assert!(authority.refresh(&second.refresh_token).await.is_ok(), "{algorithm:?}");
+    }
+}
+
 /// On two nodes, so that whoever did not win the race signs, or opens what is sealed, by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_refreshes_get_one_pair_byte_for_byte_whatever_signs() {
