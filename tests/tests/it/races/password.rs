@@ -157,11 +157,12 @@ impl Change {
 
     /// Checks these access tokens, so that the caches hold them, until that was tried once after the change.
     async fn checks(&self, node: &Client, tokens: &[String]) {
+        let mut first = true;
         for turn in 0.. {
             let last = self.is_over();
             let answer = node.me(&tokens[turn % tokens.len()]).await.unwrap();
             match answer.status {
-                StatusCode::OK => self.granted(turn == 0, &self.beside.checks),
+                StatusCode::OK => self.granted(std::mem::take(&mut first), &self.beside.checks),
                 StatusCode::SERVICE_UNAVAILABLE => {}
                 _ => {
                     assert_eq!(answer.error(), "invalid_token", "{answer:?}");
