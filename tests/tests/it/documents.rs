@@ -2,6 +2,7 @@
 
 mod bytes;
 mod expiry;
+mod window;
 
 use auth_layer::keys::Algorithm;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
