@@ -22,7 +22,7 @@ use tests::{
 };
 
 use crate::{
-    fleet::{self, PASSWORD, PATIENCE, store_in, username},
+    fleet::{self, LONG_GRACE, PASSWORD, PATIENCE, store_in, username},
     races::{rush, the_one_pair},
 };
 
@@ -38,7 +38,8 @@ impl Apart {
     async fn start() -> Self {
         let (mongodb, redis) = (servers::mongodb().await, servers::redis().await);
         let keys = tempfile::tempdir().unwrap();
-        let args = ["--local-cache", "0", "--keys-dir", keys.path().to_str().unwrap()];
+        let own = ["--local-cache", "0", "--keys-dir", keys.path().to_str().unwrap()];
+        let args = [&own[..], &LONG_GRACE].concat();
         let node = async |skew| {
             let env = [
                 ("MONGODB_URI", mongodb.uri.as_str()),

@@ -13,7 +13,7 @@ use mongodb::{Client, Database};
 use serde_json::Value;
 use tests::servers::{MongoServer, RedisServer};
 
-use crate::fleet::{Fleet, PASSWORD, username};
+use crate::fleet::{Fleet, LONG_GRACE, PASSWORD, username};
 
 async fn database(fleet: &Fleet) -> Database {
     let database = fleet.database.as_ref().unwrap();
@@ -63,13 +63,13 @@ async fn the_token_documents_have_the_documented_fields() {
 
 #[tokio::test]
 async fn nothing_that_opens_a_door_is_in_the_database() {
-    no_door_opens(&Fleet::on_shared_servers(1, false, &[]).await, "EdDSA").await;
+    no_door_opens(&Fleet::on_shared_servers(1, false, &LONG_GRACE).await, "EdDSA").await;
 }
 
 /// It cannot be signed again to the same effect, so both nodes need its signature; and still it is not there for others to read.
 #[tokio::test]
 async fn nothing_that_opens_a_door_is_in_the_database_where_signatures_must_be_kept() {
-    no_door_opens(&Fleet::signing_with(Algorithm::Es256, 2, false, &[]).await, "ES256").await;
+    no_door_opens(&Fleet::signing_with(Algorithm::Es256, 2, false, &LONG_GRACE).await, "ES256").await;
 }
 
 async fn no_door_opens(fleet: &Fleet, algorithm: &str) {

@@ -20,6 +20,9 @@ pub(crate) const NODE: &str = env!("CARGO_BIN_EXE_demo-node");
 /// A password that is good enough for everybody.
 pub(crate) const PASSWORD: &str = "correct horse";
 
+/// A grace window for tests that are not about its end: a machine that has too much to do is no reuse.
+pub(crate) const LONG_GRACE: [&str; 2] = ["--refresh-grace", "10m"];
+
 /// A node that takes the cost out of passwords: that is not what these tests are about, and would take most of the time in which the two
 /// sides of a race can meet.
 pub(crate) async fn node(args: &[&str], env: &[(&str, &str)]) -> Node {

@@ -8,42 +8,45 @@ use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use tests::client::{Answer, Client, payload};
 
-use crate::fleet::{Fleet, PASSWORD, username};
+use crate::fleet::{Fleet, LONG_GRACE, PASSWORD, username};
+
+/// Without the in-process cache, what holds must hold at once.
+const STRICT: [&str; 4] = ["--local-cache", "0", LONG_GRACE[0], LONG_GRACE[1]];
 
 #[tokio::test]
 async fn on_the_embedded_store() {
-    whole_life(&Fleet::embedded(&["--local-cache", "0"]).await).await;
+    whole_life(&Fleet::embedded(&STRICT).await).await;
 }
 
 #[tokio::test]
 async fn on_the_embedded_store_with_a_local_cache() {
     // One node: what it revokes it knows at once.
-    whole_life(&Fleet::embedded(&["--local-cache", "10s"]).await).await;
+    whole_life(&Fleet::embedded(&[&["--local-cache", "10s"], &LONG_GRACE[..]].concat()).await).await;
 }
 
 #[tokio::test]
 async fn on_mongodb() {
-    whole_life(&Fleet::on_shared_servers(1, false, &["--local-cache", "0"]).await).await;
+    whole_life(&Fleet::on_shared_servers(1, false, &STRICT).await).await;
 }
 
 #[tokio::test]
 async fn on_mongodb_and_redis() {
-    whole_life(&Fleet::on_shared_servers(1, true, &["--local-cache", "0"]).await).await;
+    whole_life(&Fleet::on_shared_servers(1, true, &STRICT).await).await;
 }
 
 #[tokio::test]
 async fn on_two_nodes_with_mongodb() {
-    whole_life(&Fleet::on_shared_servers(2, false, &["--local-cache", "0"]).await).await;
+    whole_life(&Fleet::on_shared_servers(2, false, &STRICT).await).await;
 }
 
 #[tokio::test]
 async fn on_two_nodes_with_mongodb_and_redis() {
-    whole_life(&Fleet::on_shared_servers(2, true, &["--local-cache", "0"]).await).await;
+    whole_life(&Fleet::on_shared_servers(2, true, &STRICT).await).await;
 }
 
 #[tokio::test]
 async fn on_two_nodes_with_mongodb_and_a_key_that_signs_differently_each_time() {
-    whole_life(&Fleet::signing_with(Algorithm::Es256, 2, false, &["--local-cache", "0"]).await).await;
+    whole_life(&Fleet::signing_with(Algorithm::Es256, 2, false, &STRICT).await).await;
 }
 
 /// What happens on one node holds on the other at once.
@@ -165,7 +168,7 @@ async fn refused_refresh(node: &Client, token: &str) -> String {
 /// Not even that of a user who may have more, and not on being asked to.
 #[tokio::test]
 async fn a_refresh_never_widens_the_scope() {
-    let fleet = Fleet::on_shared_servers(2, true, &["--local-cache", "0"]).await;
+    let fleet = Fleet::on_shared_servers(2, true, &STRICT).await;
     let (a, b) = fleet.clients();
     let name = username();
     a.register(&name, PASSWORD).await.unwrap();

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use self::orders::{Orders, some_part_of};
 use crate::{
     books::Books,
-    fleet::{Fleet, PASSWORD, username},
+    fleet::{Fleet, LONG_GRACE, PASSWORD, username},
 };
 
 /// How many requests come at once for one token.
@@ -120,13 +120,14 @@ pub(crate) async fn rush<F: Future>((a, b): (Client, Client), ask: impl Fn(Clien
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_refreshes_of_one_token_get_one_child() {
-    one_child(&fleet(&[]).await).await;
+    one_child(&fleet(&LONG_GRACE).await).await;
 }
 
 /// Each signature of the same claims is another one, and all answers have the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_refreshes_of_one_token_get_one_child_that_is_signed_with_es256() {
-    one_child(&Fleet::signing_with(Algorithm::Es256, 2, true, &STRICT).await).await;
+    let args = [&STRICT[..], &LONG_GRACE].concat();
+    one_child(&Fleet::signing_with(Algorithm::Es256, 2, true, &args).await).await;
 }
 
 async fn one_child(fleet: &Fleet) {

@@ -23,7 +23,7 @@ use tests::{
 use self::walk::Steps;
 use crate::{
     books::Books,
-    fleet::{self, PASSWORD, username},
+    fleet::{self, LONG_GRACE, PASSWORD, username},
 };
 
 /// A password to change to.
@@ -49,7 +49,7 @@ struct Subject {
 
 impl Stage {
     async fn set() -> Self {
-        Self::with(&[]).await
+        Self::with(&LONG_GRACE).await
     }
 
     async fn with(more: &[&str]) -> Self {
