@@ -45,12 +45,14 @@ pub trait StatusCache: Send + Sync + 'static {
         token: ActiveToken,
     ) -> impl Future<Output = Result<(), CacheError>> + Send;
 
-    /// Records tombstones over whatever is there, each to be kept until its token's expiry `exp` and a margin beyond it.
-    /// Success means all of them are in place.
+    /// Records tombstones over whatever is there. Success means all of them are in place.
+    ///
+    /// Nobody accepts what expired before `since`: the caller has taken leeway and margin off. So a tombstone must be kept for
+    /// as long as it is from `since` to its token's expiry.
     fn bury(
         &self,
         tokens: &[(TokenId, Timestamp)],
-        now: Timestamp,
+        since: Timestamp,
     ) -> impl Future<Output = Result<(), CacheError>> + Send;
 
     /// How long an entry may say "active" at most, counted from the miss that led to it: the time after which a revocation

@@ -53,7 +53,7 @@ impl StatusCache for Cache {
         Ok(())
     }
 
-    async fn bury(&self, tokens: &[(TokenId, Timestamp)], _now: Timestamp) -> Result<(), CacheError> {
+    async fn bury(&self, tokens: &[(TokenId, Timestamp)], _since: Timestamp) -> Result<(), CacheError> {
         if !self.buries_nothing {
             self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, None)));
         }

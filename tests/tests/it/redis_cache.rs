@@ -9,12 +9,13 @@ use std::{
 };
 
 use auth_layer::{
-    SessionId, TokenId, UserId,
+    Authority, Grant, SessionId, TokenId, UserId,
     cache::{
-        CacheAnswer, StatusCache,
+        CacheAnswer, Cached, StatusCache,
         redis::{Miss, RedisCache, RedisOptions},
     },
-    store::{ActiveToken, TokenKind},
+    keys::{Keyring, SigningKey},
+    store::{ActiveToken, MemoryStore, TokenKind},
 };
 use chrono::{SubsecRound, Utc};
 use tests::servers::{self, RedisServer};
@@ -129,14 +130,34 @@ async fn entries_end_when_they_should() {
     fill(&cache, id, token).await;
     let left = ttl();
     assert!((50_000..=60_000).contains(&left), "an active entry lives for active_ttl, not {left} ms");
-    let (now, expires_at) = (Utc::now(), Utc::now() + Duration::from_mins(15));
-    cache.bury(&[(id, expires_at)], now).await.unwrap();
+    // Leeway and margin, 30 s and 5 min.
+    let since = Utc::now() - Duration::from_secs(330);
+    cache.bury(&[(id, since + Duration::from_secs(1_230))], since).await.unwrap();
     let left = ttl();
-    assert!((1_220_000..=1_230_000).contains(&left), "a tombstone outlives exp by its margin, not {left} ms");
-    // Nothing is left to bury of a token that no clock takes for valid.
-    let old = TokenId::generate();
-    cache.bury(&[(old, now - Duration::from_mins(5))], now).await.unwrap();
-    assert!(matches!(cache.get(old).await.unwrap(), CacheAnswer::Dead));
+    assert!((1_220_000..=1_230_000).contains(&left), "a tombstone outlives exp by leeway and margin, not {left} ms");
+    let (expired, old) = (TokenId::generate(), TokenId::generate());
+    cache.bury(&[(expired, since + Duration::from_secs(30)), (old, since)], since).await.unwrap();
+    assert!(matches!(cache.get(expired).await.unwrap(), CacheAnswer::Dead));
+    assert!(matches!(cache.get(old).await.unwrap(), CacheAnswer::Miss(_)), "no clock takes it for valid");
+}
+
+/// As long as any node may accept the token, and no longer.
+#[tokio::test]
+async fn a_tombstone_outlives_its_token_by_leeway_and_margin() {
+    let server = RedisServer::start(&[]).await;
+    let store = Cached::new(MemoryStore::new(), cache(&server).await);
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority: Authority = Authority::builder("https://issuer", "api", keys, store)
+        .access_ttl(Duration::from_mins(15))
+        .leeway(Duration::from_mins(1))
+        .clock_skew_margin(Duration::from_mins(10))
+        .build();
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    let pair = authority.sign_in(sign_in, Grant::new("web")).await.unwrap();
+    let id = authority.verify(&pair.access_token).await.unwrap().jti;
+    authority.revoke_session(pair.session_id).await.unwrap();
+    let left: i64 = server.command(&["PTTL", &format!("auth:{id}")]).strip_prefix(':').unwrap().parse().unwrap();
+    assert!((1_530_000..=1_560_000).contains(&left), "26 minutes, not {left} ms");
 }
 
 #[tokio::test]

@@ -30,27 +30,27 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tombstone {
     expires_at: Timestamp,
-    since: Instant,
+    added: Instant,
 }
 
 impl Pending {
     /// Takes the tombstones over. Must be called within a Tokio runtime.
-    pub(super) fn add<C: StatusCache>(&self, cache: &Arc<C>, tokens: &[(TokenId, Timestamp)], now: Timestamp) {
-        let since = Instant::now();
+    pub(super) fn add<C: StatusCache>(&self, cache: &Arc<C>, tokens: &[(TokenId, Timestamp)], since: Timestamp) {
+        let added = Instant::now();
         let mut state = self.state();
-        state.due.extend(tokens.iter().map(|&(id, expires_at)| (id, Tombstone { expires_at, since })));
+        state.due.extend(tokens.iter().map(|&(id, expires_at)| (id, Tombstone { expires_at, added })));
         if !state.running {
             state.running = true;
-            tokio::spawn(self.clone().retry(Arc::clone(cache), now));
+            tokio::spawn(self.clone().retry(Arc::clone(cache), since));
         }
     }
 
-    async fn retry<C: StatusCache>(self, cache: Arc<C>, now: Timestamp) {
+    async fn retry<C: StatusCache>(self, cache: Arc<C>, since: Timestamp) {
         loop {
             sleep(EVERY).await;
             let due: Vec<(TokenId, Tombstone)> = {
                 let mut state = self.state();
-                state.due.retain(|_, tombstone| tombstone.since.elapsed() < cache.bound());
+                state.due.retain(|_, tombstone| tombstone.added.elapsed() < cache.bound());
                 if state.due.is_empty() {
                     state.running = false;
                     return;
@@ -59,8 +59,8 @@ impl Pending {
             };
             for batch in due.chunks(BATCH) {
                 let tokens: Vec<_> = batch.iter().map(|&(id, tombstone)| (id, tombstone.expires_at)).collect();
-                // With a `now` that has grown old a tombstone only lives the longer.
-                if cache.bury(&tokens, now).await.is_err() {
+                // With a `since` that has grown old a tombstone only lives the longer.
+                if cache.bury(&tokens, since).await.is_err() {
                     break;
                 }
                 tracing::info!(count = batch.len(), "tombstones written that had been due");

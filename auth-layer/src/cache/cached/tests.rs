@@ -118,7 +118,7 @@ impl StatusCache for Scripted {
         Ok(())
     }
 
-    async fn bury(&self, tokens: &[(TokenId, Timestamp)], _now: Timestamp) -> Result<(), CacheError> {
+    async fn bury(&self, tokens: &[(TokenId, Timestamp)], _since: Timestamp) -> Result<(), CacheError> {
         self.before_bury.pass().await;
         self.fails(&self.deaf)?;
         self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, Held::Dead)));

@@ -201,13 +201,12 @@ impl StatusCache for RedisCache {
         })
     }
 
-    async fn bury(&self, tokens: &[(TokenId, Timestamp)], now: Timestamp) -> Result<(), CacheError> {
+    async fn bury(&self, tokens: &[(TokenId, Timestamp)], since: Timestamp) -> Result<(), CacheError> {
         let value = Entry::Dead.encode();
         let tombstones: Vec<(Uuid, Cmd)> = tokens
             .iter()
             .filter_map(|&(id, expires_at)| {
-                let left = u64::try_from((expires_at - now).num_milliseconds()).unwrap_or(0);
-                let life = left.saturating_add(millis(self.options.tombstone_margin));
+                let life = u64::try_from((expires_at - since).num_milliseconds()).unwrap_or(0);
                 let mut set = redis::cmd("SET");
                 set.arg(self.key(id)).arg(&value).arg("PX").arg(life);
                 (life > 0).then(|| (id.into(), set))

@@ -18,9 +18,6 @@ pub struct RedisOptions {
     pub connections: usize,
     /// What every key begins with: `auth:` by default.
     pub key_prefix: String,
-    /// How long a tombstone outlives its token's `exp`: at least the leeway granted to `exp` and the most by which the
-    /// clocks of two nodes may differ. 330 s by default, 30 s and 5 min.
-    pub tombstone_margin: Duration,
 }
 
 impl Default for RedisOptions {
@@ -31,7 +28,6 @@ impl Default for RedisOptions {
             connect_timeout: Duration::from_millis(500),
             connections: 2,
             key_prefix: "auth:".to_owned(),
-            tombstone_margin: Duration::from_secs(330),
         }
     }
 }
