@@ -3,7 +3,8 @@
 //! A *step* is a command that a request of a client's led to: a read or a write in MongoDB, a `GET` or a `SET` of a token in
 //! Redis. Health checks and handshakes are none. Steps are counted over all of a node's servers, so that "the third step" means
 //! the same whatever server it goes to. A node is stopped **after** a step: the server has carried it out, and the node has
-//! not heard of it yet. To stop it before the next step would be the same, since it touches nothing shared in between.
+//! not heard of it yet. To stop it before the next step would be the same, since it touches nothing shared in between. What is sent in
+//! one pipeline goes out whole, wherever in it the stop is.
 
 use std::{
     io,

@@ -23,11 +23,22 @@
 //! - **Time** is a choice: what a time limit or a lease ends may end at any moment, but for the two bounds that laws speak
 //!   of. The lease is over for all entries that are older than the revocation at once, and a record is removed only when no
 //!   node accepts its token. Everything that clocks can do within their bounds is among the choices.
-//! - **Signatures, claims and garbage** never reach a store and cannot race.
+//! - **Signatures, claims and garbage** cannot race. What a forged token costs the stores is the reads of a check, and the fill of a
+//!   cache that had nothing: steps of a check, and modelled there. No store of record writes on its word.
 //! - **A call that its caller gave up** goes on, as a process whose answer nobody hears.
 //! - **The nodes are not interchangeable** in a scenario, so that no symmetry is used.
 //! - **One user, two sessions.** Calls of different users share no document, no key and no entry.
 //! - **Faults** are limited to one or two: each scenario says of which kind. More of the same kind lead to the same steps.
+//!
+//! # What is left out, and stays unproved
+//!
+//! - **A sweep** of many documents (`update_many`) is one step.
+//! - **A deposed primary** is asked by refreshes, and by checks where that is to break a law
+//!   ([`DeposedPrimaryAnswers`](broken::Broken::DeposedPrimaryAnswers)); never by a sign-in or a revocation.
+//! - **The nodes' own caches** meet a Redis that is cut off, and no restart of it, failover, crash, refresh or revoke-all.
+//! - **A change of password** meets crashes, and no failover.
+//! - **Law 6** has a property for what was purged, which the scenario of expiry alone can break. What a fill, a restart or a failover
+//!   brings back breaks law 1, 4 or 5.
 //!
 //! # What it demands
 //!
