@@ -49,11 +49,11 @@
 //!
 //! | feature | gives |
 //! | --- | --- |
-//! | `axum` (default) | [`Claims`] as an extractor of axum's handlers |
+//! | `axum` (default) | [`AuthLayer`] in front of axum's routes, and [`Claims`] as an extractor of its handlers |
 //! | `embedded` (default) | the embedded store |
 //! | `mongodb` | the MongoDB store |
 //! | `redis` | the Redis cache |
-//! | `tonic` | tonic's `NamedService` forwarded through the layer; gRPC is served without it as well |
+//! | `tonic` | [`AuthLayer`] in front of tonic's services; behind axum they are served without it as well |
 //! | `metrics` | counters in the [`metrics`](https://docs.rs/metrics) facade: `auth_refresh_reuse_total` counts retired refresh tokens that were presented once more |
 //! | `conformance` | the suite that a store must pass |
 //!
@@ -83,6 +83,6 @@ pub use jwt::TokenFault;
 pub use middleware::AuthLayer;
 
 /// Compiles the examples of the README.
-#[cfg(all(doctest, feature = "axum", feature = "embedded"))]
+#[cfg(all(doctest, feature = "axum", feature = "embedded", feature = "tonic"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -112,6 +112,7 @@ async fn each_refusal_has_its_status_its_challenge_and_its_body() {
 #[tokio::test]
 async fn grpc_is_refused_in_trailers_only_form_whatever_the_body() {
     refuses_in_trailers_only_form(Body::empty).await;
+    #[cfg(feature = "tonic")]
     refuses_in_trailers_only_form(tonic::body::Body::empty).await;
     refuses_in_trailers_only_form(|| AuthBody::new(Full::<Bytes>::default())).await;
 }

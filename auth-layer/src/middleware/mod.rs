@@ -16,6 +16,21 @@
 //! `Router::route_layer` to let an unknown path be a 404 for strangers too. Put it inside layers that log, trace or
 //! limit, so that refusals pass through them. It does not read the request's body.
 //!
+//! Where every route needs a token it may stand around the whole router, which spares a request what axum does for a layer inside
+//! one, a copy of the routes' service and a boxed future:
+//!
+//! ```
+//! # use auth_layer::{AuthLayer, Authority, Claims};
+//! use axum::{Router, ServiceExt, extract::Request, routing::get};
+//! use tower::Layer;
+//!
+//! # async fn serve(authority: Authority, listener: tokio::net::TcpListener) -> std::io::Result<()> {
+//! let app: Router = Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string())).with_state(());
+//! let app = AuthLayer::new(authority).layer(app);
+//! axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await
+//! # }
+//! ```
+//!
 //! [`Router::layer`]: https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer
 
 mod body;
