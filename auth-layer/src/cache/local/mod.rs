@@ -71,9 +71,9 @@ pub(crate) struct LocalCache<C> {
 
 type Entries<C> = Cache<Key, Entry<C>, ByBytes, foldhash::fast::RandomState>;
 
-/// What stands for a token.
+/// What stands for a token. In words, for with the alignment of an `u128` an entry would take a quarter more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key(u128);
+pub(crate) struct Key([u64; 2]);
 
 /// What is known of a token.
 pub(crate) enum Known<C> {
@@ -154,8 +154,7 @@ impl<C: Send + Sync + 'static> LocalCache<C> {
 
     /// What stands for this token here.
     pub(crate) fn key(&self, token: &[u8]) -> Key {
-        let [low, high] = HighwayHasher::new(self.secret).hash128(token);
-        Key(u128::from(high) << 64 | u128::from(low))
+        Key(HighwayHasher::new(self.secret).hash128(token))
     }
 
     /// What a check that begins now is to keep beside its verdict, read before the keys are.
