@@ -7,12 +7,12 @@ use crate::report::thousands;
 /// A picture of horizontal bars, as SVG: what each is, how long, and whether it is one of ours.
 pub(crate) fn bars(title: &str, bars: &[(String, f64, bool)]) -> String {
     const ROW: usize = 30;
-    const LEFT: u32 = 320;
+    const LEFT: u32 = 450;
     const WIDTH: f64 = 360.0;
     let longest = bars.iter().map(|(_, value, _)| *value).fold(1.0, f64::max);
     let height = 60 + ROW * bars.len();
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"780\" height=\"{height}\" font-family=\"sans-serif\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"910\" height=\"{height}\" font-family=\"sans-serif\" \
          font-size=\"14\">\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text x=\"16\" y=\"30\" font-size=\"16\" font-weight=\"bold\">{title}</text>\n"
     );
