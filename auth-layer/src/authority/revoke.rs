@@ -1,5 +1,7 @@
 //! Taking tokens back.
 
+use std::sync::Arc;
+
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -7,7 +9,7 @@ use super::{Authority, Inner};
 use crate::{
     claims::CustomClaims,
     id::{SessionId, TokenId, UserId},
-    store::{RevocationListener, Revoked, StoreError},
+    store::{ErasedStore, RevocationListener, Revoked, StoreError},
 };
 
 /// Revocation. Once one of these returned success no node accepts what it covers: at once with the in-process caches off,
@@ -39,32 +41,31 @@ impl<C: CustomClaims> Authority<C> {
     /// Revokes a session and all its tokens. An unknown session is no error.
     pub async fn revoke_session(&self, session: SessionId) -> Result<(), StoreError> {
         let since = self.accepted_since();
-        self.to_the_end(move |authority| async move {
-            let revoked = authority.inner.store.revoke_session(session, since).await;
-            authority.forget(session.into());
-            revoked.map(drop)
-        })
-        .await
+        self.revoke(session.into(), move |store| async move { store.revoke_session(session, since).await }).await
     }
 
     /// Revokes all that the user has, but for the session `except`, and refuses every sign-in that has begun and not ended.
     pub async fn revoke_user(&self, user: UserId, except: Option<SessionId>) -> Result<(), StoreError> {
         let since = self.accepted_since();
-        self.to_the_end(move |authority| async move {
-            let revoked = authority.inner.store.revoke_user(user, except, since).await;
-            authority.forget(user.into());
-            revoked.map(drop)
-        })
-        .await
+        self.revoke(user.into(), move |store| async move { store.revoke_user(user, except, since).await }).await
     }
 
     /// Disables a user, which revokes all that the user has and refuses every sign-in until the user is enabled again.
     /// Enabling brings nothing back.
     pub async fn set_user_disabled(&self, user: UserId, disabled: bool) -> Result<(), StoreError> {
         let since = self.accepted_since();
+        self.revoke(user.into(), move |store| async move { store.set_user_disabled(user, disabled, since).await }).await
+    }
+
+    /// Has the store revoke what this identifies, and ends this node's trust in it when that is done or has failed.
+    async fn revoke<F>(&self, id: Uuid, operation: impl FnOnce(Arc<dyn ErasedStore>) -> F) -> Result<(), StoreError>
+    where
+        F: Future<Output = Result<Revoked, StoreError>> + Send + 'static,
+    {
+        let revoked = operation(Arc::clone(&self.inner.store));
         self.to_the_end(move |authority| async move {
-            let revoked = authority.inner.store.set_user_disabled(user, disabled, since).await;
-            authority.forget(user.into());
+            let revoked = revoked.await;
+            authority.forget(id);
             revoked.map(drop)
         })
         .await
