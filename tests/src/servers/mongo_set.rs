@@ -44,6 +44,21 @@ impl MongoSet {
         format!("mongodb://{}/?replicaSet=rs0", hosts.join(","))
     }
 
+    /// Has a primary whose followers are gone take `time` to notice. Waits until that is agreed on.
+    ///
+    /// # Panics
+    ///
+    /// If the members do not agree.
+    pub async fn notice_after(&mut self, time: Duration) {
+        let primary = self.primary().await.port();
+        let got = ask(primary, doc! { "replSetGetConfig": 1 }).await.expect("the configuration");
+        let mut config = got.get_document("config").expect("a configuration").clone();
+        let millis = i64::try_from(time.as_millis()).expect("not so long");
+        config.insert("version", config.get_i32("version").expect("a version") + 1);
+        config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", millis);
+        ask(primary, doc! { "replSetReconfig": config }).await.expect("the new configuration is taken");
+    }
+
     /// The primary, to be killed, paused and started again; waits until there is one.
     ///
     /// # Panics
@@ -53,7 +68,7 @@ impl MongoSet {
         let begun = Instant::now();
         loop {
             for at in 0..self.members.len() {
-                if hello(self.members[at].port()).await.is_some_and(|hello| is(&hello, "isWritablePrimary")) {
+                if self.is_primary(self.members[at].port()).await {
                     return &mut self.members[at];
                 }
             }
@@ -76,7 +91,7 @@ impl MongoSet {
     /// Whether there is a primary, not counting this member.
     pub async fn has_primary(&self, but: Option<u16>) -> bool {
         for member in self.members.iter().filter(|member| Some(member.port()) != but) {
-            if hello(member.port()).await.is_some_and(|hello| is(&hello, "isWritablePrimary")) {
+            if self.is_primary(member.port()).await {
                 return true;
             }
         }
@@ -116,6 +131,11 @@ impl MongoSet {
             }
             self.pause_or_panic(begun).await;
         }
+    }
+
+    /// Whether this member is, or takes itself for, the primary.
+    pub async fn is_primary(&self, port: u16) -> bool {
+        hello(port).await.is_some_and(|hello| is(&hello, "isWritablePrimary"))
     }
 
     async fn pause_or_panic(&self, begun: Instant) {

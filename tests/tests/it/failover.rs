@@ -4,6 +4,7 @@
 
 mod alone;
 mod held;
+mod hearsay;
 
 use std::{
     sync::{

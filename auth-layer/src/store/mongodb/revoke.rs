@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
 use futures_util::TryStreamExt;
-use mongodb::options::ReturnDocument;
+use mongodb::{
+    Collection,
+    options::{ReadConcern, ReturnDocument},
+};
 
 use super::{
     document::{AccessDocument, IdDocument, SubjectDocument, corrupt, date, record, uuid},
@@ -14,18 +17,17 @@ use super::{
 use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
-    store::{Revoked, StoreError, TokenKind},
+    store::{Revoked, StoreError, StoreErrorKind, TokenKind},
 };
 
 impl Records {
     pub(super) async fn revoke_token(self: Arc<Self>, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
-        let found = self
-            .tokens
-            .clone_with_type::<RawDocumentBuf>()
-            .find_one_and_update(doc! { "_id": uuid(id) }, dead())
-            .max_time(self.limit)
-            .await;
-        let Some(found) = found.map_err(fault("could not revoke a token"))? else { return Ok(Revoked::default()) };
+        let what = "could not revoke a token";
+        let tokens = self.tokens.clone_with_type::<RawDocumentBuf>();
+        let found = tokens.find_one_and_update(doc! { "_id": uuid(id) }, dead()).max_time(self.limit).await;
+        let Some(found) = found.map_err(fault(what))? else {
+            return self.be_absent(&self.tokens, uuid(id), what).await.map(|()| Revoked::default());
+        };
         let token = record(&found)?;
         match token.kind {
             TokenKind::Refresh => self.revoke_session(token.session_id, since).await,
@@ -41,8 +43,11 @@ impl Records {
         session: SessionId,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        let live = doc! { "_id": uuid(session), "revoked": { "$ne": true } };
-        let ended = self.sessions.update_one(live, dead()).await.map_err(fault("could not revoke a session"))?;
+        let (what, id) = ("could not revoke a session", uuid(session));
+        let ended = self.sessions.update_one(doc! { "_id": id }, dead()).await.map_err(fault(what))?;
+        if ended.matched_count == 0 {
+            self.be_absent(&self.sessions, id, what).await?;
+        }
         // Also where the session was dead before: an earlier try may have stopped here.
         let access_tokens = self.sweep(doc! { "session_id": uuid(session) }, since).await?;
         Ok(Revoked { access_tokens, sessions: ended.modified_count })
@@ -81,9 +86,37 @@ impl Records {
     }
 
     pub(super) async fn enable_user(self: Arc<Self>, user: UserId) -> Result<Revoked, StoreError> {
+        let (what, id) = ("could not enable a user", uuid(user));
         let enabled = doc! { "$set": { "disabled": false } };
-        let done = self.subjects.update_one(doc! { "_id": uuid(user) }, enabled).await;
-        done.map_err(fault("could not enable a user")).map(|_| Revoked::default())
+        let done = self.subjects.update_one(doc! { "_id": id }, enabled).await.map_err(fault(what))?;
+        if done.matched_count == 0 {
+            self.be_absent(&self.subjects, id, what).await?;
+        }
+        Ok(Revoked::default())
+    }
+
+    /// Succeeds where an update found no document of this id because there is none.
+    ///
+    /// An update that finds nothing writes nothing, and so has nothing to wait for a majority with: a primary that was deposed and does not know
+    /// it would say so of what its successor has. A linearizable read writes an entry of its own, and is answered once a majority has taken it.
+    /// What it finds is then another server's: that one was not asked to update it.
+    async fn be_absent<T: Send + Sync>(
+        &self,
+        collection: &Collection<T>,
+        id: Uuid,
+        what: &'static str,
+    ) -> Result<(), StoreError> {
+        let found = collection
+            .clone_with_type::<IdDocument>()
+            .find_one(doc! { "_id": id })
+            .projection(doc! { "_id": 1 })
+            .read_concern(ReadConcern::linearizable())
+            .max_time(self.limit)
+            .await;
+        match found.map_err(fault(what))? {
+            None => Ok(()),
+            Some(_) => Err(StoreError::new(StoreErrorKind::Unavailable, what)),
+        }
     }
 
     /// Applies `step` to the user's document, making it where there is none, and answers the epoch that it led to.

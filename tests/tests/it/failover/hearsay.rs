@@ -1,0 +1,88 @@
+//! A primary whose followers are gone does not know whether it still is one. Nothing is promised on its word alone.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use auth_layer::{
+    Authority, Grant, IssuedPair, SessionId, TokenId, UserId,
+    keys::{Keyring, SigningKey},
+    store::{
+        StoreError, StoreErrorKind, TokenStore,
+        mongodb::{MongoOptions, MongoStore},
+    },
+};
+use bson::{Document, Uuid, doc};
+use chrono::Utc;
+use mongodb::options::{Acknowledgment, WriteConcern};
+use tests::servers::{MongoServer, MongoSet};
+use tokio::time::sleep;
+
+/// Longer than all that it is asked here.
+const NOTICES_AFTER: Duration = Duration::from_mins(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
+    let mut mongodb = MongoSet::start().await;
+    mongodb.notice_after(NOTICES_AFTER).await;
+    let store = Arc::new(MongoStore::connect(&mongodb.uri(), "auth", MongoOptions::default()).await.unwrap());
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store)).build();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let user = sign_in(&authority, UserId::generate()).await.user_id;
+
+    let port = mongodb.primary().await.port();
+    let alone = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+    let alone = mongodb::Client::with_uri_str(alone).await.unwrap().database("auth");
+    mongodb.others(port).for_each(MongoServer::kill);
+    let began = Instant::now();
+
+    // Its successor, if there is one, may know all of these. Before it has writes to wait for, which would have it wait here, too.
+    let now = Utc::now();
+    let (token, session, enabled) = tokio::join!(
+        store.revoke_token(TokenId::generate(), now),
+        store.revoke_session(SessionId::generate(), now),
+        store.set_user_disabled(UserId::generate(), false, now),
+    );
+    for (what, answer) in [("token", token), ("session", session), ("user", enabled)] {
+        assert!(is_unavailable(&answer), "a {what} that it does not know: {answer:?}");
+    }
+    // It raises a fence that may be rolled back, and then be raised to the same height again.
+    let raised = async { store.revoke_user(user, None, Utc::now()).await };
+    let read = async {
+        let raised = doc! { "_id": binary(user.as_uuid()), "epoch": 1_i64 };
+        while alone.collection::<Document>("subjects").count_documents(raised.clone()).await.unwrap() == 0 {
+            assert!(began.elapsed() < NOTICES_AFTER, "no fence was raised");
+            sleep(Duration::from_millis(5)).await;
+        }
+        store.user_fence(user).await
+    };
+    let (raised, read) = tokio::join!(raised, read);
+    assert!(is_unavailable(&raised), "a fence that no majority has: {raised:?}");
+    assert!(read.as_ref().map_or(true, |fence| fence.epoch == 0), "it was believed: {read:?}");
+    // It holds a commit that may be rolled back, and then be made with another child. One of the store's own would not come so far: it waits
+    // for the child's records first.
+    let child = TokenId::generate();
+    let committed = doc! { "$set": { "current.refresh_id": binary(child.as_uuid()) } };
+    let session = doc! { "_id": binary(pair.session_id.as_uuid()) };
+    let hasty = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
+    let written = alone.collection::<Document>("sessions").update_one(session, committed).write_concern(hasty).await;
+    assert_eq!(written.unwrap().modified_count, 1);
+    let confirmed = store.confirm(pair.session_id, child).await;
+    assert!(is_unavailable(&confirmed), "a pair that no majority has: {confirmed:?}");
+    assert!(mongodb.is_primary(port).await, "all that was its word");
+}
+
+async fn sign_in(authority: &Authority, user: UserId) -> IssuedPair {
+    let sign_in = authority.begin_sign_in(user).await.unwrap();
+    authority.sign_in(sign_in, Grant::new("web")).await.unwrap()
+}
+
+fn binary(id: &uuid::Uuid) -> Uuid {
+    Uuid::from_bytes(id.into_bytes())
+}
+
+fn is_unavailable<T>(answer: &Result<T, StoreError>) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unavailable)
+}
