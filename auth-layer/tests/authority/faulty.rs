@@ -27,6 +27,8 @@ pub(crate) struct Faulty {
     pub(crate) stale: Mutex<VecDeque<Option<(Session, TokenStatus)>>>,
     /// The same as losing answers, and nothing is ever answered.
     pub(crate) hangs: AtomicBool,
+    /// What has been read of a token is not answered yet.
+    pub(crate) statuses_wait: AtomicBool,
     /// How often a session was to be revoked.
     pub(crate) revocations: AtomicUsize,
     pub(crate) revocation_fails: AtomicBool,
@@ -52,7 +54,11 @@ impl Faulty {
 
 impl TokenStore for Faulty {
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        self.store.token_status(id).await
+        let status = self.store.token_status(id).await;
+        while self.statuses_wait.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        status
     }
 
     async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {

@@ -3,11 +3,11 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Waker},
 };
 
-use super::*;
+use super::{faulty::Faulty, *};
 
 #[tokio::test]
 async fn the_local_cache_trusts_for_one_lease_and_not_past_a_revocation_here() {
@@ -54,6 +54,32 @@ async fn a_revocation_whose_caller_goes_away_ends_the_trust_here_all_the_same() 
     }
     settle().await;
     assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_revocation_here_is_not_believed_after_it() {
+    let (clock, store) = (clock(), Arc::new(Faulty::default()));
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
+        .clock(clock.clone())
+        .local_cache(MINUTE)
+        .build();
+    for known in [false, true] {
+        let pair = sign_in(&authority, UserId::generate()).await;
+        if known {
+            authority.verify(&pair.access_token).await.unwrap();
+            clock.advance(MINUTE);
+        }
+        store.statuses_wait.store(true, Ordering::SeqCst);
+        let (checker, token) = (authority.clone(), pair.access_token.clone());
+        let check = tokio::spawn(async move { checker.verify(&token).await });
+        settle().await;
+        authority.revoke_session(pair.session_id).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        store.statuses_wait.store(false, Ordering::SeqCst);
+        assert!(check.await.unwrap().is_ok(), "it had read before");
+        assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked, "known: {known}");
+    }
 }
 
 /// A token is accepted until its leeway is over, so until then it can be taken back.

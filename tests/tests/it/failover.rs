@@ -3,8 +3,8 @@
 //! Every client does what a careful one would: where the answer is "unavailable", or none, it asks again with the same token.
 
 mod alone;
-mod held;
 mod hearsay;
+mod held;
 
 use std::{
     sync::{

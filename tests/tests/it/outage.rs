@@ -17,7 +17,7 @@ use tests::{
 };
 use tokio::task::JoinSet;
 
-use self::singles::Singles;
+use self::singles::{Singles, unavailable};
 use crate::fleet::{Fleet, PASSWORD, username};
 
 /// Law 7.
@@ -228,17 +228,30 @@ async fn without_redis_mongodb_is_killed_and_comes_back() {
 
 /// What Redis remembers of an access token opens `/me`, and is no reason to believe a single-use token.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_serves_alone_no_single_use_token_is_issued_or_accepted() {
+async fn while_redis_serves_alone_nothing_is_revoked_and_no_single_use_token_is_issued_or_accepted() {
     let (mut mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
+    let Service { nodes, name, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
+    let doomed = nodes[0].login(&name, PASSWORD).await.unwrap().tokens();
+    for node in &nodes {
+        assert_eq!(node.me(&doomed.access).await.unwrap().status, StatusCode::OK, "Redis knows it");
+    }
     let singles = Singles::issue(&nodes, &good.access).await;
     let torn = singles.spent_beside(&nodes, || mongodb.kill()).await;
     // At once, but where Redis was slow to answer: then it is left in peace for a second.
     recovered(&nodes, &good.access).await;
     singles.are_unavailable(&nodes, &good.access).await;
+    for node in &nodes {
+        unavailable(async { node.logout(&doomed.access).await.unwrap() }).await;
+    }
     mongodb.restart().await;
     recovered(&nodes, &good.access).await;
     singles.are_used_once(&nodes, &torn).await;
+    // Before it was over or not, what is said of it now holds.
+    let logout = nodes[1].logout(&doomed.access).await.unwrap().status;
+    assert!(matches!(logout, StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED), "{logout}");
+    for node in &nodes {
+        assert_eq!(node.me(&doomed.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
+    }
     let seen = traffic.take();
     assert!(seen.wrong.is_empty() && seen.ok > 0 && seen.refused > 0, "{seen:?}");
     traffic.end().await;

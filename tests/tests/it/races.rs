@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many requests come at once for one token.
-const RUSH: usize = 256;
+pub(crate) const RUSH: usize = 256;
 
 /// How many rounds of a race run at once.
 const ABREAST: usize = 8;

@@ -32,6 +32,8 @@ const NEW_PASSWORD: &str = "battery staple";
 /// Two nodes of one service, the first behind a relay.
 struct Stage {
     relay: Relay,
+    /// MongoDB behind the relay.
+    relayed: String,
     first: Node,
     second: Node,
     _keys: tempfile::TempDir,
@@ -63,18 +65,16 @@ impl Stage {
         let args = ["--local-cache", "0", "--keys-dir", keys.path().to_str().unwrap(), "--rate-limit", "off"];
         let args = [&args[..], more].concat();
         // The first one must not ask the replica set where it really is.
-        let relayed = [
-            ("MONGODB_URI", format!("mongodb://{}/?directConnection=true", at[0])),
-            ("REDIS_URL", format!("redis://{}", at[1])),
-        ];
+        let relayed = format!("mongodb://{}/?directConnection=true", at[0]);
+        let behind = [("MONGODB_URI", relayed.clone()), ("REDIS_URL", format!("redis://{}", at[1]))];
         let direct = [("MONGODB_URI", mongodb.uri()), ("REDIS_URL", redis.url())];
         let start = async |env: &[(&str, String)]| {
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
             fleet::node(&args, &env).await
         };
         let second = start(&direct).await;
-        let first = start(&relayed).await;
-        Self { relay, first, second, _keys: keys, servers: (mongodb, redis) }
+        let first = start(&behind).await;
+        Self { relay, relayed, first, second, _keys: keys, servers: (mongodb, redis) }
     }
 
     /// What MongoDB holds.

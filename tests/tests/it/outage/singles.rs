@@ -32,7 +32,7 @@ async fn spend(node: &Client, token: &str) -> Answer {
 }
 
 /// Fails unless it says "unavailable" as law 7 has it, and in time.
-async fn unavailable(answer: impl Future<Output = Answer>) {
+pub(super) async fn unavailable(answer: impl Future<Output = Answer>) {
     let sent = Instant::now();
     let answer = answer.await;
     assert!(sent.elapsed() < ANSWER, "an answer took {:?}", sent.elapsed());

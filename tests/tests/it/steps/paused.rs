@@ -2,6 +2,19 @@
 //!
 //! Where each may win, the law says what must hold afterwards whoever did.
 
+use std::{sync::Arc, time::Duration};
+
+use auth_layer::{
+    Authority, Grant, RefreshError, UserId,
+    clock::ManualClock,
+    keys::{Keyring, SigningKey},
+    store::{
+        TokenStore,
+        mongodb::{MongoOptions, MongoStore},
+    },
+};
+use chrono::Utc;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,6 +164,53 @@ async fn a_revocation_meets_a_refresh_and_a_check_at_each_step() {
                 .await;
         }
     }
+}
+
+/// What a purge found expired may have gone on when it comes to remove it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_meets_a_refresh_at_each_step() {
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    let stage = Stage::set().await;
+    let store = async |uri: &str| MongoStore::connect(uri, "purge", MongoOptions::default()).await.unwrap();
+    let (purger, store) = (store(&stage.relayed).await, Arc::new(store(&stage.servers.0.uri()).await));
+    let (key, now) = (SigningKey::generate().unwrap(), Utc::now());
+    let authority = |lifetime| -> Authority {
+        Authority::builder("https://issuer", "api", Keyring::new(key.clone()), Arc::clone(&store))
+            .clock(ManualClock::starting_at(now - 3 * MINUTE))
+            .refresh_ttl(lifetime)
+            .build()
+    };
+    // What the first opens expires before the bound; what the second makes of it does not.
+    let (opening, refreshing, bound) = (authority(MINUTE), authority(60 * MINUTE), now - MINUTE);
+    let (mut went_on, mut went) = (0, 0);
+    let mut steps = Steps::at_least(4);
+    while steps.go_on() {
+        let sign_in = opening.begin_sign_in(UserId::generate()).await.unwrap();
+        let parent = opening.sign_in(sign_in, Grant::new("web")).await.unwrap();
+        let purging = {
+            let purger = purger.clone();
+            async move { purger.purge_expired(bound).await.unwrap() }
+        };
+        let Some(purge) = stage.stopped_after(&mut steps, purging).await else { continue };
+        let child = refreshing.refresh(&parent.refresh_token).await;
+        stage.relay.release();
+        let when = format!("a purge that met a refresh after {:?}", stage.relay.seen());
+        purge.await.unwrap();
+        match child {
+            Ok(child) => {
+                went_on += 1;
+                refreshing.verify(&child.access_token).await.expect(&when);
+                refreshing.refresh(&child.refresh_token).await.expect(&when);
+            }
+            Err(RefreshError::InvalidGrant(_)) => {
+                went += 1;
+                assert_eq!(refreshing.session(parent.session_id).await.unwrap(), None, "{when}");
+            }
+            Err(error) => panic!("{when}: {error:?}"),
+        }
+    }
+    assert!(went_on > 0 && went > 0, "each comes first somewhere: {went_on} went on, {went} are gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
