@@ -185,14 +185,14 @@ async fn one_of_many_uses_of_a_single_use_token_is_accepted_by_nodes_two_minutes
     let claims = nodes[0].verify(&session.access_token).await.unwrap();
     for round in 0..8 {
         let issued = nodes[0].issue_single_use(&claims).await.unwrap();
-        let uses = match round {
+        let answers = match round {
             0 | 1 => vec![nodes[round].consume(&issued.token).await, nodes[1 - round].consume(&issued.token).await],
             _ => join_all((0..RUSH).map(|number| nodes[number % 2].consume(&issued.token))).await,
         };
-        let accepted = uses.iter().filter(|used| used.is_ok()).count();
+        let accepted = answers.iter().filter(|used| used.is_ok()).count();
         let used = |used: &&Result<_, _>| matches!(used, Err(AuthError::InvalidToken(TokenFault::Used)));
-        assert_eq!((accepted, uses.iter().filter(used).count()), (1, uses.len() - 1), "{uses:?}");
-        assert!(round > 1 || uses[0].is_ok(), "the node {round} would take it: {uses:?}");
+        assert_eq!((accepted, answers.iter().filter(used).count()), (1, answers.len() - 1), "{answers:?}");
+        assert!(round > 1 || answers[0].is_ok(), "the node {round} would take it: {answers:?}");
     }
 }
 

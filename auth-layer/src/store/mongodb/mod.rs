@@ -109,15 +109,23 @@ impl MongoStore {
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) for a URI that cannot be read.
+    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) for a URI that cannot be read, or that says
+    /// `directConnection=true` of one of several members.
     pub async fn connect(uri: &str, database: &str, options: MongoOptions) -> Result<Self, StoreError> {
-        let client = Client::with_options(options::client_options(uri).await?)
+        let wanted = options::client_options(uri).await?;
+        let direct = wanted.direct_connection == Some(true);
+        let client = Client::with_options(wanted)
             .map_err(|_| StoreError::new(StoreErrorKind::Unsupported, "the MongoDB URI asks for what cannot be had"))?;
-        Self::new(client.database(database), options).await
+        let database = client.database(database);
+        if direct {
+            within(options.operation_timeout, schema::refuse_one_of_several(database.clone())).await?;
+        }
+        Self::new(database, options).await
     }
 
     /// Keeps its records in `database`, making the indexes that are missing. Concerns and read preference of the client are
-    /// not used; its time-outs and pool are.
+    /// not used; its time-outs and pool are. It must not be connected directly to one of several members: the driver would let that
+    /// one answer as a secondary, too.
     ///
     /// # Errors
     ///

@@ -28,8 +28,7 @@ const INDEX_OPTIONS_CONFLICT: i32 = 85;
 
 /// A standalone server takes our writes and then loses them with its disk; it says so here, at the start.
 pub(super) async fn refuse_standalone(database: Database) -> Result<(), StoreError> {
-    let hello = database.run_command(doc! { "hello": 1 }).selection_criteria(primary()).await;
-    let hello = hello.map_err(fault("could not reach a MongoDB primary"))?;
+    let hello = hello(&database).await?;
     if hello.contains_key("setName") || matches!(hello.get_str("msg"), Ok("isdbgrid")) {
         return Ok(());
     }
@@ -37,6 +36,25 @@ pub(super) async fn refuse_standalone(database: Database) -> Result<(), StoreErr
         StoreErrorKind::Unsupported,
         "MongoDB must be a replica set (of one at least): start mongod with --replSet and call rs.initiate()",
     ))
+}
+
+/// A driver that is connected directly reads from that member whatever it is, and after a failover that is a secondary. One that has no
+/// others stays the primary.
+pub(super) async fn refuse_one_of_several(database: Database) -> Result<(), StoreError> {
+    let hello = hello(&database).await?;
+    let members = ["hosts", "passives"].map(|members| hello.get_array(members).map_or(0, Vec::len));
+    if members.iter().sum::<usize>() > 1 {
+        return Err(StoreError::new(
+            StoreErrorKind::Unsupported,
+            "directConnection=true would go on reading from one member when another is the primary: name the replica set instead",
+        ));
+    }
+    Ok(())
+}
+
+async fn hello(database: &Database) -> Result<Document, StoreError> {
+    let hello = database.run_command(doc! { "hello": 1 }).selection_criteria(primary()).await;
+    hello.map_err(fault("could not reach a MongoDB primary"))
 }
 
 /// Succeeds when there is a primary that answers.

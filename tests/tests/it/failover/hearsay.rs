@@ -34,6 +34,8 @@ async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
 
     let port = mongodb.primary().await.port();
     let alone = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
+    let refused = MongoStore::connect(&alone, "auth", MongoOptions::default()).await;
+    assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Unsupported, "it would be read from as a secondary, too");
     let alone = mongodb::Client::with_uri_str(alone).await.unwrap().database("auth");
     mongodb.others(port).for_each(MongoServer::kill);
     let began = Instant::now();
