@@ -21,6 +21,8 @@ pub(crate) enum Broken {
     SucceedWithoutTombstones,
     /// A revocation sweeps the tokens, then marks the session.
     SweepBeforeCommit,
+    /// A revocation believes the server it asks that there is nothing to revoke.
+    BelieveAbsence,
     /// A revocation passes over access tokens whose `exp` has passed, though they are within their leeway.
     PassOverLeeway,
     /// Records are removed at `exp`.

@@ -39,6 +39,7 @@ breaks! {
     an_entry_survives_a_revocation_without_tombstones: NoAcceptAfterRevoke in check_and_revoke without SucceedWithoutTombstones;
     a_deposed_primary_misses_a_revocation: NoAcceptAfterRevoke in check_and_revoke without DeposedPrimaryAnswers;
     a_refresh_slips_between_sweep_and_mark: NoAcceptAfterRevoke in refresh_and_revoke without SweepBeforeCommit;
+    a_session_that_a_deposed_primary_does_not_know_outlives_its_revocation: NoAcceptAfterRevoke in revoke_at_a_deposed_primary without BelieveAbsence;
     an_entry_outlives_the_revocation_of_an_expired_token: NoAcceptAfterRevoke in expiry without PassOverLeeway;
     an_entry_outlives_the_record_that_was_removed_early: NoRevival in expiry without PurgeWithoutMargin;
     an_entry_dated_late_outlives_its_lease: NoAcceptAfterRevoke in local_caches without DateAfterCheck;

@@ -92,6 +92,11 @@ fn what_a_deposed_primary_says_makes_a_thief_of_nobody() {
 }
 
 #[test]
+fn what_a_deposed_primary_does_not_know_is_revoked_or_the_caller_is_told_that_it_is_not() {
+    holds(scenarios::revoke_at_a_deposed_primary());
+}
+
+#[test]
 fn nothing_issued_before_a_revocation_of_all_survives_it() {
     holds(scenarios::sign_in_and_revoke_all());
 }

@@ -13,7 +13,8 @@
 //! - `MongoDB` ([`state::Mongo`]) has a primary that applies writes and a majority that follows. A writer waits for the majority.
 //!   Reads are of the primary, and so of writes that may be lost with it. A failover loses what had not been replicated, or
 //!   keeps it and loses the answers; either way who waited gets an error. A primary that was replaced may go on to answer the reads
-//!   of one node: no refresh is the worse for that ([`DeposedAnswers`](scenarios::With::DeposedAnswers)), and what a check is, the bounds say.
+//!   of one node: no refresh is the worse for that ([`DeposedAnswers`](scenarios::With::DeposedAnswers)), nor a revocation, and what a check is,
+//!   the bounds say.
 //! - Redis ([`state::Redis`]) runs one command after the other. It restarts empty, or with an old snapshot; nodes lose sight of it.
 //! - A node ([`state::Node`]) has its breaker, the tombstones it owes and, where switched on, a cache of its own.
 //! - The world ([`world`]) is everything that happens to those: faults, a few, and time.
@@ -33,8 +34,9 @@
 //! # What is left out, and stays unproved
 //!
 //! - **A sweep** of many documents (`update_many`) is one step.
-//! - **A deposed primary** is asked by refreshes, and by checks where that is to break a law
-//!   ([`DeposedPrimaryAnswers`](broken::Broken::DeposedPrimaryAnswers)); never by a sign-in or a revocation.
+//! - **A deposed primary** is asked by refreshes, by revocations of a session and of all ([`DeposedAlone`](scenarios::With::DeposedAlone)), and by
+//!   checks where that is to break a law ([`DeposedPrimaryAnswers`](broken::Broken::DeposedPrimaryAnswers)); never by a sign-in, nor by the
+//!   revocation of one token.
 //! - **The nodes' own caches** meet a Redis that is cut off, and no restart of it, failover, crash, refresh or revoke-all.
 //! - **A change of password** meets crashes, and no failover.
 //! - **Law 6** has a property for what was purged, which the scenario of expiry alone can break. What a fill, a restart or a failover

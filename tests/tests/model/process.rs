@@ -3,7 +3,7 @@
 use crate::{
     laws::Bar,
     set::Set,
-    state::{FIRST_SESSION, LONE_TOKEN, NEW_SESSION},
+    state::{FIRST_SESSION, History, LONE_TOKEN, NEW_SESSION, PAIR_OF_SIGN_IN},
 };
 
 /// A call under way, or how it ended.
@@ -102,6 +102,8 @@ pub(crate) enum RefreshAt {
 pub(crate) enum Cause {
     /// `Authority::revoke_session` of session 0.
     Session,
+    /// The same of session 1, which nobody knows before its pair has been handed out.
+    NewSession,
     /// `Authority::revoke_token` of the refresh token of pair 0: with it dies its session.
     RefreshToken,
     /// `Authority::revoke_token` of the access token of pair 0, which dies alone.
@@ -124,11 +126,16 @@ impl Cause {
         match self {
             Self::Session | Self::RefreshToken => Set::of(FIRST_SESSION),
             Self::AccessToken => Set::of(LONE_TOKEN),
-            Self::Password => Set::of(NEW_SESSION),
+            Self::Password | Self::NewSession => Set::of(NEW_SESSION),
             Self::User | Self::Disable => Set::of(FIRST_SESSION).or(Set::of(NEW_SESSION)),
             // Whoever decided on these has said so.
             Self::Theft | Self::Finish => Set::EMPTY,
         }
+    }
+
+    /// The session that is revoked, where it is one.
+    pub(crate) const fn session(self) -> u8 {
+        if matches!(self, Self::NewSession) { NEW_SESSION } else { FIRST_SESSION }
     }
 
     /// The session that goes on though all others end.
@@ -142,7 +149,7 @@ impl Cause {
             Self::Password => RevokeAt::Password,
             // A theft has been committed by then.
             Self::Theft => RevokeAt::Sweep,
-            Self::Session | Self::User | Self::Disable | Self::Finish => RevokeAt::Commit,
+            Self::Session | Self::NewSession | Self::User | Self::Disable | Self::Finish => RevokeAt::Commit,
         }
     }
 }
@@ -286,6 +293,14 @@ impl Process {
     /// Whether its next write is one that the driver may retry.
     pub(crate) fn writes_one_document(self) -> bool {
         !matches!(self, Self::Revoke(Revoke { at: RevokeAt::Sessions | RevokeAt::Sweep, .. }))
+    }
+
+    /// Whether its caller can know what it is called with.
+    pub(crate) fn can_begin(self, history: &History) -> bool {
+        match self {
+            Self::Revoke(Revoke { cause: Cause::NewSession, .. }) => history.handed.has(PAIR_OF_SIGN_IN),
+            _ => true,
+        }
     }
 
     /// Whether it has made its first step and not its last.

@@ -18,6 +18,8 @@ pub(crate) enum With {
     Failovers,
     /// A fault: the primary is replaced, and answers the reads of node 1 until it notices.
     DeposedAnswers,
+    /// The same, and node 1 reaches no other member: what it writes goes there, too.
+    DeposedAlone,
     /// The user's password is changed, and so looked at.
     ChangeOfPassword,
     /// Processes die.
@@ -221,6 +223,29 @@ pub(crate) fn refresh_beside_a_deposed_primary() -> Scenario {
             Process::refresh(1, 0, 2),
             Process::refresh(1, 1, 3),
             Process::refresh(0, 1, 4),
+        ])
+    }
+}
+
+/// A session is opened through one node and revoked through another, which reaches only a primary that was replaced.
+pub(crate) fn revoke_at_a_deposed_primary() -> Scenario {
+    Scenario {
+        with: &[With::DeposedAlone],
+        faults: 1,
+        sometimes: &[
+            "a pair is handed out and later revoked",
+            "a token is accepted",
+            "a token is refused",
+            "a revocation succeeds",
+            "a call is unavailable",
+        ],
+        at_least: 60_000,
+        ..Scenario::of([
+            Process::sign_in(),
+            Process::check(0, PAIR_OF_SIGN_IN),
+            Process::check(0, PAIR_OF_SIGN_IN),
+            Process::revoke(1, Cause::NewSession, 2),
+            Process::revoke(1, Cause::User, 0),
         ])
     }
 }

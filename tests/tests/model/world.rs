@@ -132,9 +132,8 @@ fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
         can(World::FailOverRetrying);
         can(World::FailOverKeeping);
     }
-    if (protocol.is_without(Broken::DeposedPrimaryAnswers) || scenario.has(With::DeposedAnswers))
-        && state.mongo.deposed.is_none()
-    {
+    let can_be_asked = [With::DeposedAnswers, With::DeposedAlone].into_iter().any(|with| scenario.has(with));
+    if (protocol.is_without(Broken::DeposedPrimaryAnswers) || can_be_asked) && state.mongo.deposed.is_none() {
         can(World::Depose);
     }
 }

@@ -4,6 +4,7 @@ use super::Call;
 use crate::{
     broken::Broken,
     process::{Cause, Outcome, Process, Revoke, RevokeAt},
+    scenarios::With,
     set::Set,
     state::{Age, Entry, FIRST_SESSION, LONE_TOKEN, Record, pairs_of},
     world::forget,
@@ -13,6 +14,9 @@ impl Call<'_> {
     pub(super) fn revoke(&mut self, revoke: Revoke) {
         if self.state.mongo.down && !matches!(revoke.at, RevokeAt::Bury(_) | RevokeAt::Return) {
             return self.fail();
+        }
+        if self.protocol.scenario.has(With::DeposedAlone) && self.state.mongo.is_behind(revoke.node) {
+            return self.revoke_behind(revoke);
         }
         match revoke.at {
             RevokeAt::Password => {
@@ -62,9 +66,12 @@ impl Call<'_> {
 
     fn commit_revocation(&mut self, revoke: Revoke) {
         match revoke.cause {
-            Cause::Session | Cause::RefreshToken | Cause::AccessToken | Cause::Theft | Cause::Finish => {
-                self.end_session(revoke);
-            }
+            Cause::Session
+            | Cause::NewSession
+            | Cause::RefreshToken
+            | Cause::AccessToken
+            | Cause::Theft
+            | Cause::Finish => self.end_session(revoke),
             Cause::User | Cause::Password | Cause::Disable => {
                 let covers = self.state.history.begun.minus(revoke.cause.spares());
                 let primary = &mut self.state.mongo.primary;
@@ -78,17 +85,43 @@ impl Call<'_> {
     }
 
     fn end_session(&mut self, revoke: Revoke) {
-        let session = Set::of(FIRST_SESSION);
+        let session = Set::of(revoke.cause.session());
         let late = self.protocol.is_without(Broken::SweepBeforeCommit);
         let marked = Revoke { covers: session, doomed: session, ..revoke };
         if late && revoke.doomed.is_empty() {
             return self.revoke_at(marked, RevokeAt::Sweep);
         }
-        if let Some(session) = self.state.mongo.primary.session(FIRST_SESSION) {
+        if let Some(session) = self.state.mongo.primary.session(revoke.cause.session()) {
             session.revoked = true;
         }
         self.revoke_at(marked, if late { RevokeAt::Return } else { RevokeAt::Sweep });
         self.acknowledge();
+    }
+
+    /// A primary that was deposed gets no write acknowledged. What changes nothing there is none, and is answered: of what was revoked before it
+    /// was deposed that is true. Of what it does not know it is not, and so it is asked once more in a way that takes a majority.
+    fn revoke_behind(&mut self, revoke: Revoke) {
+        let known = self.state.mongo.read_on(revoke.node);
+        let number = revoke.cause.session();
+        let marked = Revoke { covers: Set::of(number), doomed: Set::of(number), ..revoke };
+        let is_swept = |pair: u8| {
+            known.access[usize::from(pair)] != Record::Active && known.refresh[usize::from(pair)] != Record::Active
+        };
+        match (revoke.at, known.sessions[usize::from(number)]) {
+            (RevokeAt::Bury(found), _) => self.bury(revoke, found),
+            (RevokeAt::Return, _) => self.return_success(revoke),
+            (RevokeAt::List, _) => self.list(revoke),
+            (RevokeAt::Sweep, _) if pairs_of(revoke.doomed).all(is_swept) => self.revoke_at(revoke, RevokeAt::List),
+            (RevokeAt::Commit, Some(session)) if revoke.cause == Cause::NewSession && session.revoked => {
+                self.revoke_at(marked, RevokeAt::Sweep);
+            }
+            (RevokeAt::Commit, None)
+                if revoke.cause == Cause::NewSession && self.protocol.is_without(Broken::BelieveAbsence) =>
+            {
+                self.revoke_at(marked, RevokeAt::Sweep);
+            }
+            _ => self.fail(),
+        }
     }
 
     fn mark_sessions(&mut self, revoke: Revoke) {
@@ -139,7 +172,7 @@ impl Call<'_> {
     /// The access tokens that a node may still accept.
     fn list(&mut self, revoke: Revoke) {
         let listed = if self.protocol.is_without(Broken::PassOverLeeway) { Age::Fresh } else { Age::Leeway };
-        let access = self.state.mongo.primary.access;
+        let access = self.state.mongo.read_on(revoke.node).access;
         let age = self.state.age;
         let found: Set = pairs_of(revoke.doomed)
             .filter(|&pair| access[usize::from(pair)] != Record::Absent && (pair != 0 || age <= listed))
@@ -166,7 +199,10 @@ impl Call<'_> {
     }
 
     fn after_tombstones(&mut self, revoke: Revoke) {
-        let by_session = matches!(revoke.cause, Cause::Session | Cause::RefreshToken | Cause::Theft | Cause::Finish);
+        let by_session = matches!(
+            revoke.cause,
+            Cause::Session | Cause::NewSession | Cause::RefreshToken | Cause::Theft | Cause::Finish
+        );
         let next = match self.protocol.without {
             Some(Broken::SweepBeforeCommit) if by_session => RevokeAt::Commit,
             Some(Broken::BuryBeforeRecord) if revoke.cause == Cause::AccessToken => RevokeAt::Token,
