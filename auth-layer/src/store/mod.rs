@@ -124,6 +124,9 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is a success that
     /// revokes nothing.
     ///
+    /// Here and in the other revocations: what is unknown must be unknown for good. A server whose data may be out of date (a primary that was
+    /// deposed, a secondary) is not to be believed that there is nothing to revoke.
+    ///
     /// Here and in the other revocations: access tokens that expired before `since` need not be named in the answer, since
     /// nobody accepts them. The caller has taken leeway and margin off.
     fn revoke_token(&self, id: TokenId, since: Timestamp) -> impl Future<Output = Result<Revoked, StoreError>> + Send;

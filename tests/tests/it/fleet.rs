@@ -34,11 +34,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The store in this database, for tests that go around the nodes.
 pub(crate) async fn store_in(database: &servers::MongoDatabase) -> MongoStore {
-    let mut patient = ClientOptions::parse(&database.uri).await.unwrap();
+    patient_store(&database.uri, &database.name).await
+}
+
+pub(crate) async fn patient_store(uri: &str, database: &str) -> MongoStore {
+    let mut patient = ClientOptions::parse(uri).await.unwrap();
     patient.server_selection_timeout = Some(PATIENCE);
     // Also how long a monitor waits before it takes the server for lost, and cuts short whatever is under way.
     patient.connect_timeout = Some(PATIENCE);
-    let database = mongodb::Client::with_options(patient).unwrap().database(&database.name);
+    let database = mongodb::Client::with_options(patient).unwrap().database(database);
     let options = MongoOptions { operation_timeout: PATIENCE, ..MongoOptions::default() };
     MongoStore::new(database, options).await.unwrap()
 }

@@ -33,15 +33,16 @@
 //!
 //! Writes are acknowledged by a majority, journaled, but for the note that a pair was handed out, which may be lost. That holds for a write
 //! that matched nothing as well: the server then waits until all that it saw is held by a majority, so that "lost" and "refused" are never
-//! read from a state that may vanish.
+//! read from a state that may vanish. From one that is out of date they may be, and that does no harm. "Nothing to revoke" would: it is success.
+//! So a revocation that finds nothing asks again, by a linearizable read, which only a primary that still is one can answer.
 //!
 //! Reads go to the primary with read concern `local`, whatever the URI says. `majority` would be the weaker choice here: a new
 //! primary has every acknowledged write at once, but its majority snapshot may trail behind until its first commit.
 //!
 //! **Bound.** A primary that was cut off from the others, and does not know yet that it was replaced, answers reads from its
 //! past. A node of the service that can reach this one alone may miss revocations until the old primary steps down: after
-//! `electionTimeoutMillis` of the replica set, 10 s by default. Writes are not affected: the old primary cannot get one acknowledged,
-//! so that sign-in, refresh and single use fail there. Operators for whom that is too long lower the setting.
+//! `electionTimeoutMillis` of the replica set, 10 s by default. What writes is not affected: the old primary cannot get a change
+//! acknowledged, so that sign-in, refresh, single use and revocation fail there. Operators for whom that is too long lower the setting.
 //!
 //! # Time limits
 //!

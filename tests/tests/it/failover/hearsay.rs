@@ -1,9 +1,6 @@
 //! A primary whose followers are gone does not know whether it still is one. Nothing is promised on its word alone.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use auth_layer::{
     Authority, Grant, IssuedPair, SessionId, TokenId, UserId,
@@ -19,6 +16,8 @@ use mongodb::options::{Acknowledgment, WriteConcern};
 use tests::servers::{MongoServer, MongoSet};
 use tokio::time::sleep;
 
+use crate::fleet::{PATIENCE, patient_store};
+
 /// Longer than all that it is asked here.
 const NOTICES_AFTER: Duration = Duration::from_mins(1);
 
@@ -26,12 +25,13 @@ const NOTICES_AFTER: Duration = Duration::from_mins(1);
 async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
     let mut mongodb = MongoSet::start().await;
     mongodb.notice_after(NOTICES_AFTER).await;
-    let store = Arc::new(MongoStore::connect(&mongodb.uri(), "auth", MongoOptions::default()).await.unwrap());
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store)).build();
+    let patient = patient_store(&mongodb.uri(), "auth").await;
+    let authority = Authority::builder("https://issuer", "api", keys, patient).deadline(PATIENCE).build();
     let pair = sign_in(&authority, UserId::generate()).await;
     let user = sign_in(&authority, UserId::generate()).await.user_id;
 
+    let store = MongoStore::connect(&mongodb.uri(), "auth", MongoOptions::default()).await.unwrap();
     let port = mongodb.primary().await.port();
     let alone = format!("mongodb://127.0.0.1:{port}/?directConnection=true");
     let refused = MongoStore::connect(&alone, "auth", MongoOptions::default()).await;

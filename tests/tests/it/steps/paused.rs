@@ -8,14 +8,12 @@ use auth_layer::{
     Authority, Grant, RefreshError, UserId,
     clock::ManualClock,
     keys::{Keyring, SigningKey},
-    store::{
-        TokenStore,
-        mongodb::{MongoOptions, MongoStore},
-    },
+    store::TokenStore,
 };
 use chrono::Utc;
 
 use super::*;
+use crate::fleet::{PATIENCE, patient_store};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_meets_a_revocation_at_each_step() {
@@ -172,13 +170,14 @@ async fn a_purge_meets_a_refresh_at_each_step() {
     const MINUTE: Duration = Duration::from_mins(1);
 
     let stage = Stage::set().await;
-    let store = async |uri: &str| MongoStore::connect(uri, "purge", MongoOptions::default()).await.unwrap();
-    let (purger, store) = (store(&stage.relayed).await, Arc::new(store(&stage.servers.0.uri()).await));
+    let purger = patient_store(&stage.relayed, "purge").await;
+    let store = Arc::new(patient_store(&stage.servers.0.uri(), "purge").await);
     let (key, now) = (SigningKey::generate().unwrap(), Utc::now());
     let authority = |lifetime| -> Authority {
         Authority::builder("https://issuer", "api", Keyring::new(key.clone()), Arc::clone(&store))
             .clock(ManualClock::starting_at(now - 3 * MINUTE))
             .refresh_ttl(lifetime)
+            .deadline(PATIENCE)
             .build()
     };
     // What the first opens expires before the bound; what the second makes of it does not.
