@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
@@ -136,8 +136,8 @@ impl Rejection {
         HeaderValue::try_from(challenge).ok()
     }
 
-    /// The answer to a request with these headers: of gRPC where the request is gRPC's, of HTTP otherwise.
-    pub fn into_response_to<B: From<Bytes>>(self, request: &HeaderMap) -> Response<B> {
+    /// The answer to this request: of gRPC where the request is gRPC's, of HTTP otherwise.
+    pub fn into_response_to<B: From<Bytes>, R>(self, request: &Request<R>) -> Response<B> {
         if is_grpc(request) { self.into_grpc() } else { self.into_http() }
     }
 
@@ -172,14 +172,18 @@ impl Rejection {
     }
 }
 
-/// True for a request of gRPC: `application/grpc`, alone or with `+` or `;` behind it.
-fn is_grpc(headers: &HeaderMap) -> bool {
+/// True for a request of gRPC: a POST over HTTP/2 whose content type is `application/grpc`, alone or with
+/// `+` or parameters behind it ("Requests" of gRPC over HTTP/2). Any other client reads the HTTP status, and
+/// must not find 200 there.
+fn is_grpc<R>(request: &Request<R>) -> bool {
     let name = b"application/grpc";
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes();
-        value.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
-            && matches!(value.get(name.len()), None | Some(b'+' | b';' | b' '))
-    })
+    request.method() == Method::POST
+        && request.version() == Version::HTTP_2
+        && request.headers().get(CONTENT_TYPE).is_some_and(|value| {
+            let value = value.as_bytes();
+            value.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+                && matches!(value.get(name.len()), None | Some(b'+' | b';' | b' '))
+        })
 }
 
 /// `Percent-Encoded` of gRPC over HTTP/2: all but printable ASCII, and `%`.

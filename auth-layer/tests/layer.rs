@@ -23,10 +23,11 @@ use auth_layer::{
 use axum::{Extension, Router, body::Body, routing::get};
 use bytes::Bytes;
 use chrono::DateTime;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, Serialize};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_http::cors::CorsLayer;
 
 fn keys() -> Keyring {
     Keyring::new(SigningKey::generate().unwrap())
@@ -125,7 +126,8 @@ where
     let mut service = AuthLayer::new(authority()).layer(inner);
     for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC; charset=x"] {
         let request =
-            Request::post("/demo.v1.Identity/WhoAmI").header(header::CONTENT_TYPE, content_type).body(()).unwrap();
+            Request::post("/demo.v1.Identity/WhoAmI").version(Version::HTTP_2).header(header::CONTENT_TYPE, content_type);
+        let request = request.body(()).unwrap();
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{content_type}");
         assert_eq!(response.headers()["grpc-status"], "16");
@@ -134,14 +136,63 @@ where
         assert!(response.body().is_end_stream(), "the headers are the trailers");
         assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
     }
-    for content_type in ["application/grpc-web", "application/json"] {
-        let request = Request::post("/").header(header::CONTENT_TYPE, content_type).body(()).unwrap();
-        let response = service.ready().await.unwrap().call(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{content_type} is not gRPC");
+    let others = [
+        (Method::POST, Version::HTTP_2, "application/grpc-web"),
+        (Method::POST, Version::HTTP_2, "application/json"),
+        // What a client sends that only says that it speaks gRPC.
+        (Method::GET, Version::HTTP_2, "application/grpc"),
+        (Method::POST, Version::HTTP_11, "application/grpc"),
+        (Method::GET, Version::HTTP_11, "application/grpc+proto"),
+    ];
+    for (method, version, content_type) in others {
+        let request = Request::builder().method(&method).version(version).header(header::CONTENT_TYPE, content_type);
+        let response = service.ready().await.unwrap().call(request.body(()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {version:?} {content_type} is not gRPC");
         let json: serde_json::Value =
             serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
         assert_eq!(json["error"], "unauthorized");
     }
+}
+
+/// A browser asks with a preflight, which never carries credentials (Fetch §3.3.2). `CorsLayer` answers
+/// it when it is outside the layer, and adds its headers to refusals too.
+#[tokio::test]
+async fn cors_layer_outside_answers_preflights_and_lets_pages_read_refusals() {
+    let cors = || {
+        CorsLayer::new()
+            .allow_origin(HeaderValue::from_static("https://page.example"))
+            .allow_headers([header::AUTHORIZATION])
+    };
+    let origin = |request: http::request::Builder| request.header(header::ORIGIN, "https://page.example");
+    let preflight = || {
+        let request = Request::options("/me").header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
+        let request = request.header(header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization");
+        origin(request).body(Body::empty()).unwrap()
+    };
+    let authority = authority();
+    let pair = signed_in(&authority).await;
+    let routes = || Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string()));
+    let auth = || AuthLayer::new(authority.clone());
+    // Around the routes, and around the whole router as a service.
+    let inside = BoxCloneSyncService::new(routes().layer(auth()).layer(cors()));
+    let around = BoxCloneSyncService::new(cors().layer(auth().layer(routes())));
+    for app in [inside, around] {
+        let response = app.clone().oneshot(preflight()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://page.example");
+        assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS], "authorization");
+
+        let good = origin(Request::get("/me")).header(header::AUTHORIZATION, format!("Bearer {}", pair.access_token));
+        let response = app.clone().oneshot(good.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+
+        let response = app.oneshot(origin(Request::get("/me")).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://page.example");
+    }
+    // The other way round the layer refuses the preflight, and the page is told of a CORS failure.
+    let response = routes().layer(cors()).layer(auth()).oneshot(preflight()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

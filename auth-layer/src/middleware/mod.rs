@@ -12,9 +12,30 @@
 //!
 //! # Where to put it
 //!
-//! With axum's [`Router::layer`] it also runs for requests that match no route of that router's fallback; use
-//! `Router::route_layer` to let an unknown path be a 404 for strangers too. Put it inside layers that log, trace or
-//! limit, so that refusals pass through them. It does not read the request's body.
+//! With axum's [`Router::layer`] it also runs for requests that match no route; use `Router::route_layer` to
+//! answer 404 for unknown paths without credentials. Put it inside layers that log, trace or limit, so that
+//! refusals pass through them. It does not read the request's body.
+//!
+//! **`CorsLayer` goes outside**, also where the layer stands around the whole router. A browser sends a
+//! preflight without credentials, so the layer would refuse it. In axum the layer that is added last is
+//! the outermost:
+//!
+//! ```
+//! # use auth_layer::{AuthLayer, Authority, Claims};
+//! # use axum::{Router, routing::get};
+//! # use http::{HeaderValue, header::AUTHORIZATION};
+//! use tower_http::cors::CorsLayer;
+//!
+//! # fn app(authority: Authority) -> Router {
+//! let cors = CorsLayer::new()
+//!     .allow_origin(HeaderValue::from_static("https://page.example"))
+//!     .allow_headers([AUTHORIZATION]);
+//! Router::new()
+//!     .route("/me", get(async |claims: Claims| claims.sub.to_string()))
+//!     .layer(AuthLayer::new(authority))
+//!     .layer(cors)
+//! # }
+//! ```
 //!
 //! Where every route needs a token it may stand around the whole router, which spares a request what axum does for a layer inside
 //! one, a copy of the routes' service and a boxed future:

@@ -81,7 +81,7 @@ impl<C> Shared<C> {
             AuthError::InvalidToken(fault) => tracing::debug!(%fault, "a token is not accepted"),
             AuthError::MissingCredentials | AuthError::InvalidRequest(_) => {}
         }
-        Rejection::from(error).with_realm(self.realm.clone()).into_response_to(request.headers())
+        Rejection::from(error).with_realm(self.realm.clone()).into_response_to(request)
     }
 }
 

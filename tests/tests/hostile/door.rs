@@ -7,7 +7,7 @@ use std::sync::{
 
 use auth_layer::{AuthLayer, Authority, Claims};
 use axum::{Router, body::Body, routing::get};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -82,8 +82,8 @@ impl Door {
         }
         self.ask(request).await.is_refusal(name, refusal, "api", secret);
 
-        let mut request =
-            Request::post("/").header(header::CONTENT_TYPE, "application/grpc").body(Body::empty()).unwrap();
+        let request = Request::post("/").version(Version::HTTP_2).header(header::CONTENT_TYPE, "application/grpc");
+        let mut request = request.body(Body::empty()).unwrap();
         for value in credentials {
             request.headers_mut().append(header::AUTHORIZATION, value.clone());
         }
