@@ -20,8 +20,11 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::store::StoreError;
 
-/// How much may wait for each thread: one or two tenths of a second of work.
+/// How many signatures may wait for each thread: one or two tenths of a second of work.
 const QUEUE: usize = 4_096;
+
+/// How much memory the waiting tokens of each thread may take, in bytes.
+const QUEUE_BYTES: usize = 8 << 20;
 
 /// Runs work on a few threads besides those that serve.
 pub(super) struct Aside {
@@ -32,8 +35,34 @@ pub(super) struct Aside {
 /// Whenever it is not locked, there is either no work or a thread that will come to it.
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Box<dyn FnOnce() + Send>>,
+    waiting: VecDeque<Waiting>,
+    /// What all of `waiting` take.
+    bytes: usize,
     threads: usize,
+}
+
+struct Waiting {
+    work: Box<dyn FnOnce() + Send>,
+    bytes: usize,
+}
+
+impl Queue {
+    fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.bytes;
+        self.waiting.push_back(waiting);
+    }
+
+    fn pop(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        let Waiting { work, bytes } = self.waiting.pop_front()?;
+        self.bytes -= bytes;
+        Some(work)
+    }
+
+    /// Takes all that waits out.
+    fn take(&mut self) -> VecDeque<Waiting> {
+        self.bytes = 0;
+        std::mem::take(&mut self.waiting)
+    }
 }
 
 impl Aside {
@@ -42,20 +71,22 @@ impl Aside {
         Self { threads: (processors / 2).max(1), queue: Arc::default() }
     }
 
-    /// Has `work` done. Where too much waits already it is given back.
-    pub(super) fn run<T, W>(&self, work: W) -> Result<Outcome<T>, W>
+    /// Queues `work`, which holds `bytes` of memory. Gives it back when the queue is full.
+    pub(super) fn run<T, W>(&self, bytes: usize, work: W) -> Result<Outcome<T>, W>
     where
         T: Send + 'static,
         W: FnOnce() -> T + Send + 'static,
     {
         let Ok(runtime) = Handle::try_current() else { return Err(work) };
         let mut queue = locked(&self.queue);
-        if queue.waiting.len() >= QUEUE * self.threads {
+        let is_full = queue.waiting.len() >= QUEUE * self.threads
+            || queue.bytes.saturating_add(bytes) > QUEUE_BYTES * self.threads;
+        if is_full {
             return Err(work);
         }
         let (sender, result) = oneshot::channel();
         // Nobody may wait for it any more.
-        queue.waiting.push_back(Box::new(move || drop(sender.send(work()))));
+        queue.push(Waiting { work: Box::new(move || drop(sender.send(work()))), bytes });
         let thread = (queue.threads < self.threads).then(|| {
             queue.threads += 1;
             Thread { queue: Arc::clone(&self.queue), ended: false }
@@ -93,7 +124,7 @@ impl Thread {
     fn work(mut self) {
         loop {
             let mut queue = locked(&self.queue);
-            let Some(work) = queue.waiting.pop_front() else {
+            let Some(work) = queue.pop() else {
                 queue.threads -= 1;
                 self.ended = true;
                 return;
@@ -114,7 +145,7 @@ impl Drop for Thread {
         let mut queue = locked(&self.queue);
         queue.threads -= 1;
         if queue.threads == 0 {
-            let stranded = std::mem::take(&mut queue.waiting);
+            let stranded = queue.take();
             drop(queue);
             drop(stranded);
         }
@@ -153,7 +184,7 @@ mod tests {
                 thread::current().id()
             }
         };
-        for thread in join_all((0..200).map(|_| aside.run(work()).ok().unwrap().told())).await {
+        for thread in join_all((0..200).map(|_| aside.run(1, work()).ok().unwrap().told())).await {
             assert_ne!(thread.unwrap(), serving);
         }
         assert!(most.load(Ordering::SeqCst) <= threads());
@@ -173,9 +204,9 @@ mod tests {
                 let _ = released.lock().unwrap().recv();
             }
         };
-        let mut answers: Vec<_> = (0..threads()).map(|_| aside.run(held()).ok().unwrap()).collect();
+        let mut answers: Vec<_> = (0..threads()).map(|_| aside.run(1, held()).ok().unwrap()).collect();
         begins.iter().take(threads()).for_each(drop);
-        while let Ok(answer) = aside.run(|| ()) {
+        while let Ok(answer) = aside.run(1, || ()) {
             answers.push(answer);
         }
         assert_eq!(answers.len(), threads() * (1 + QUEUE));
@@ -183,13 +214,40 @@ mod tests {
         for answer in answers {
             answer.told().await.unwrap();
         }
-        assert!(aside.run(|| ()).is_ok(), "there is room again");
+        assert!(aside.run(1, || ()).is_ok(), "there is room again");
+    }
+
+    #[tokio::test]
+    async fn aside_queue_is_bounded_in_bytes() {
+        let aside = Aside::new();
+        let (begun, begins) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let held = || {
+            let (begun, released) = (begun.clone(), Arc::clone(&released));
+            move || {
+                begun.send(()).unwrap();
+                let _ = released.lock().unwrap().recv();
+            }
+        };
+        let running: Vec<_> = (0..threads()).map(|_| aside.run(QUEUE_BYTES, held()).ok().unwrap()).collect();
+        begins.iter().take(threads()).for_each(drop);
+        // What runs does not wait any more.
+        let large = QUEUE_BYTES / 4;
+        let waiting: Vec<_> = std::iter::from_fn(|| aside.run(large, || ()).ok()).collect();
+        assert_eq!(waiting.len(), 4 * threads(), "in bytes they are full, in number far from it");
+        assert!(aside.run(1, || ()).is_err());
+        drop(release);
+        for answer in running.into_iter().chain(waiting) {
+            answer.told().await.unwrap();
+        }
+        assert_eq!(locked(&aside.queue).bytes, 0);
     }
 
     #[tokio::test]
     async fn work_that_panics_cuts_only_itself_short() {
         let aside = Aside::new();
-        let (bad, good) = (aside.run(|| std::panic::resume_unwind(Box::new(()))), aside.run(|| 5));
+        let (bad, good) = (aside.run(1, || std::panic::resume_unwind(Box::new(()))), aside.run(1, || 5));
         let bad: Result<(), _> = bad.ok().unwrap().told().await;
         assert!(bad.is_err());
         assert_eq!(good.ok().unwrap().told().await.unwrap(), 5);
@@ -201,13 +259,13 @@ mod tests {
         let (aside, ended) = (Aside::new(), runtime().handle().clone());
         let stranded: Vec<_> = {
             let _ended = ended.enter();
-            (0..10).map(|_| aside.run(|| ()).ok().unwrap()).collect()
+            (0..10).map(|_| aside.run(1, || ()).ok().unwrap()).collect()
         };
         runtime().block_on(async {
             for outcome in stranded {
                 assert!(outcome.told().await.is_err());
             }
-            assert_eq!(aside.run(|| 5).ok().unwrap().told().await.unwrap(), 5);
+            assert_eq!(aside.run(1, || 5).ok().unwrap().told().await.unwrap(), 5);
         });
     }
 }

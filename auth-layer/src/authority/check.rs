@@ -14,7 +14,7 @@ use super::{Authority, CheckOrder, aside::Outcome, error::AuthError};
 use crate::{
     cache::local::{Finding, Key, Known},
     claims::{Claims, CustomClaims},
-    clock::{earlier, later},
+    clock::{Timestamp, earlier, later},
     id::TokenId,
     jwt::{Expected, TokenFault, Unverified},
     store::{ActiveToken, Answer, Consumed, Question, Standing, StoreError, TokenKind, TokenStatus},
@@ -143,7 +143,7 @@ impl<C: CustomClaims> Authority<C> {
         }
         let verified = if inner.forged_signatures.is_empty(began) {
             let checker = self.clone();
-            match inner.aside.run(move || checker.verify_noting(unverified, began)) {
+            match inner.aside.run(unverified.bytes(), move || checker.verify_noting(unverified, began)) {
                 Ok(outcome) => return Check::Pending(self.ask_after(outcome, id, says, place, began)),
                 Err(given_back) => given_back(),
             }
@@ -198,15 +198,19 @@ impl<C: CustomClaims> Authority<C> {
 
     /// Reads a token of this kind, trusting nothing that it says.
     pub(super) fn read(&self, kind: TokenKind, token: &str) -> Result<Unverified, TokenFault> {
-        let expected = Expected {
+        Unverified::read(token, &self.inner.keys.load(), &self.expected(kind, self.now()))
+    }
+
+    /// What a token of this kind is read against.
+    pub(super) fn expected(&self, kind: TokenKind, now: Timestamp) -> Expected<'_> {
+        Expected {
             kind,
             issuer: &self.inner.issuer,
             audience: &self.inner.audience,
             leeway: self.inner.settings.leeway,
             max_bytes: self.inner.settings.max_token_bytes,
-            now: self.now(),
-        };
-        Unverified::read(token, &self.inner.keys.load(), &expected)
+            now,
+        }
     }
 
     /// The claims of a token whose signature is right; one that is not is counted.

@@ -1,95 +1,285 @@
 //! JSON read strictly: an object that names a member twice is no object.
 //!
-//! RFC 7519 §4 lets a parser reject duplicate members or take the last one. Two parsers that differ see two different
-//! tokens, so we reject, at every depth.
+//! RFC 7519 §4 lets a parser reject duplicate members or take the last one. Two parsers that differ
+//! see two different tokens, so we reject, at every depth.
+//!
+//! One pass over the text finds duplicates and picks out the members that are asked for. It builds
+//! nothing else, so that a token that nobody vouches for costs memory only for what is kept of it.
 
-use std::fmt;
+use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
-/// A JSON value without duplicate members.
-struct StrictJson(Value);
+/// How many strings of an array are kept. No claim of a token needs more.
+const MOST_TEXTS: usize = 64;
 
-/// The members of the JSON object in `text`, or `None` where it is anything else.
+/// The value of a member, as far as claims and headers have a use for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Datum<'t> {
+    Text(Cow<'t, str>),
+    Integer(i64),
+    /// An array of at most [`MOST_TEXTS`] strings.
+    Texts(Vec<Cow<'t, str>>),
+    /// Anything else.
+    Other,
+}
+
+impl<'t> Datum<'t> {
+    /// The text that it is.
+    pub(crate) fn text(self) -> Option<Cow<'t, str>> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The members of an object that were asked for, each in the place of its name.
+pub(crate) struct Fields<'t, const N: usize> {
+    pub(crate) values: [Option<Datum<'t>>; N],
+    /// Whether the object has members besides these.
+    pub(crate) has_others: bool,
+}
+
+/// The members named `names` of the JSON object in `text`, or `None` where it is anything else.
+///
+/// The work is linear in the length of `text`.
+pub(crate) fn fields<'t, const N: usize>(text: &'t [u8], names: &[&str; N]) -> Option<Fields<'t, N>> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let fields = json.deserialize_map(FieldsVisitor { names }).ok()?;
+    json.end().ok()?;
+    Some(fields)
+}
+
+/// All members of the JSON object in `text`, or `None` where it is anything else.
 pub(crate) fn members(text: &[u8]) -> Option<Map<String, Value>> {
-    match serde_json::from_slice(text) {
-        Ok(StrictJson(Value::Object(members))) => Some(members),
-        _ => None,
+    fields(text, &[])?;
+    serde_json::from_slice(text).ok()
+}
+
+struct FieldsVisitor<'n, const N: usize> {
+    names: &'n [&'n str; N],
+}
+
+impl<'t, const N: usize> Visitor<'t> for FieldsVisitor<'_, N> {
+    type Value = Fields<'t, N>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object without duplicate members")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = [const { None }; N];
+        let mut others = Names::default();
+        while let Some(name) = map.next_key_seed(Text)? {
+            match self.names.iter().position(|wanted| *wanted == name) {
+                Some(at) if values[at].is_some() => return Err(duplicate()),
+                Some(at) => values[at] = Some(map.next_value()?),
+                None => {
+                    others.add(name)?;
+                    map.next_value::<Skipped>()?;
+                }
+            }
+        }
+        Ok(Fields { values, has_others: !others.is_empty() })
     }
 }
 
-impl<'de> Deserialize<'de> for StrictJson {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+/// The names of one object so far.
+#[derive(Default)]
+struct Names<'t> {
+    few: Vec<Cow<'t, str>>,
+    many: HashSet<Cow<'t, str>>,
+}
+
+impl<'t> Names<'t> {
+    /// How many names are compared one by one. Beyond that a set finds them.
+    const FEW: usize = 16;
+
+    fn add<E: Error>(&mut self, name: Cow<'t, str>) -> Result<(), E> {
+        if self.few.contains(&name) {
+            return Err(duplicate());
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(name);
+            return Ok(());
+        }
+        if self.many.insert(name) { Ok(()) } else { Err(duplicate()) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.few.is_empty()
     }
 }
 
-struct StrictVisitor;
+fn duplicate<E: Error>() -> E {
+    E::custom("duplicate member")
+}
 
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
+/// Reads a string without copying it, unless it has escapes.
+struct Text;
+
+impl<'t> DeserializeSeed<'t> for Text {
+    type Value = Cow<'t, str>;
+
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'t> Visitor<'t> for Text {
+    type Value = Cow<'t, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'t str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(value.to_owned()))
+    }
+}
+
+/// Any JSON value without duplicate members, of which nothing is kept.
+struct Skipped;
+
+impl<'t> Deserialize<'t> for Skipped {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor::<Self>(PhantomData))
+    }
+}
+
+impl<'t> Deserialize<'t> for Datum<'t> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor::<Self>(PhantomData))
+    }
+}
+
+/// What is kept of a value.
+trait Kept<'t>: Deserialize<'t> {
+    fn other() -> Self;
+
+    fn integer(_: i64) -> Self {
+        Self::other()
+    }
+
+    fn text(_: Cow<'t, str>) -> Self {
+        Self::other()
+    }
+
+    /// Of an array; `None` for an item that is no string.
+    fn texts(_: Vec<Option<Cow<'t, str>>>) -> Self {
+        Self::other()
+    }
+
+    /// How many items of an array are looked at to be kept.
+    const ITEMS: usize = 0;
+}
+
+impl Kept<'_> for Skipped {
+    fn other() -> Self {
+        Self
+    }
+}
+
+impl<'t> Kept<'t> for Datum<'t> {
+    fn other() -> Self {
+        Self::Other
+    }
+
+    fn integer(value: i64) -> Self {
+        Self::Integer(value)
+    }
+
+    fn text(value: Cow<'t, str>) -> Self {
+        Self::Text(value)
+    }
+
+    fn texts(items: Vec<Option<Cow<'t, str>>>) -> Self {
+        let within = items.len() <= MOST_TEXTS;
+        let texts = items.into_iter().collect::<Option<_>>().filter(|_| within);
+        texts.map_or(Self::Other, Self::Texts)
+    }
+
+    const ITEMS: usize = MOST_TEXTS + 1;
+}
+
+struct ValueVisitor<T>(PhantomData<T>);
+
+impl<'t, T: Kept<'t>> Visitor<'t> for ValueVisitor<T> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON without duplicate members")
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E: Error>(self, _: bool) -> Result<T, E> {
+        Ok(T::other())
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E: Error>(self, value: i64) -> Result<T, E> {
+        Ok(T::integer(value))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E: Error>(self, value: u64) -> Result<T, E> {
+        Ok(i64::try_from(value).map_or_else(|_| T::other(), T::integer))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_f64<E: Error>(self, _: f64) -> Result<T, E> {
+        Ok(T::other())
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_borrowed_str<E: Error>(self, value: &'t str) -> Result<T, E> {
+        Ok(T::text(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+    fn visit_str<E: Error>(self, value: &str) -> Result<T, E> {
+        Ok(T::text(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E: Error>(self) -> Result<T, E> {
+        Ok(T::other())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'t>>(self, mut seq: A) -> Result<T, A::Error> {
         let mut items = Vec::new();
-        while let Some(StrictJson(item)) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some((name, StrictJson(value))) = map.next_entry::<String, StrictJson>()? {
-            if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("duplicate member"));
+        while items.len() < T::ITEMS {
+            match seq.next_element::<Datum<'t>>()? {
+                Some(item) => items.push(item.text()),
+                None => return Ok(T::texts(items)),
             }
         }
-        Ok(Value::Object(members))
+        while seq.next_element::<Skipped>()?.is_some() {}
+        Ok(T::texts(items))
+    }
+
+    /// Also called for a number with a fraction, where another crate switched on serde_json's
+    /// `arbitrary_precision`. Such a number is nothing that is kept, like an object.
+    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<T, A::Error> {
+        let mut names = Names::default();
+        while let Some(name) = map.next_key_seed(Text)? {
+            names.add(name)?;
+            map.next_value::<Skipped>()?;
+        }
+        Ok(T::other())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::members;
+    use serde_json::json;
+
+    use super::*;
 
     #[test]
-    fn duplicates_are_refused_at_every_depth() {
+    fn json_duplicates_are_refused_at_every_depth() {
         assert!(members(br#"{"a":1,"b":{"a":2},"c":[{"a":3}]}"#).is_some());
         for text in [
             &br#"{"a":1,"a":1}"#[..],
@@ -102,12 +292,56 @@ mod tests {
             b"",
         ] {
             assert!(members(text).is_none(), "{}", String::from_utf8_lossy(text));
+            assert!(fields(text, &["a", "b", "c"]).is_none(), "{}", String::from_utf8_lossy(text));
         }
     }
 
     #[test]
-    fn depth_is_bounded() {
+    fn json_duplicates_are_found_among_many_members() {
+        let object = |last: usize| {
+            let members: Vec<String> = (0..200).chain([last]).map(|n| format!("\"{n}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert!(members(object(200).as_bytes()).is_some());
+        for last in [0, 15, 16, 17, 199] {
+            assert!(members(object(last).as_bytes()).is_none(), "{last}");
+        }
+    }
+
+    #[test]
+    fn json_depth_is_bounded() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(4_000), "]".repeat(4_000));
         assert!(members(deep.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn json_fields_are_what_they_are_and_nothing_more() {
+        let text = br#"{"t":"\u0061b","i":-3,"x":1.5,"big":18446744073709551615,"s":["a","b"],"m":["a",1],"o":{"t":1},"z":0}"#;
+        let names = ["t", "i", "x", "big", "s", "m", "o", "absent"];
+        let Fields { values, has_others } = fields(text, &names).unwrap();
+        assert_eq!(
+            values,
+            [
+                Some(Datum::Text("ab".into())),
+                Some(Datum::Integer(-3)),
+                Some(Datum::Other),
+                Some(Datum::Other),
+                Some(Datum::Texts(vec!["a".into(), "b".into()])),
+                Some(Datum::Other),
+                Some(Datum::Other),
+                None,
+            ]
+        );
+        assert!(has_others, "z");
+        assert!(!fields(br#"{"t":1}"#, &["t"]).unwrap().has_others);
+    }
+
+    #[test]
+    fn json_arrays_are_kept_up_to_a_bound() {
+        let text = |many: usize| json!({ "s": vec!["a"; many] }).to_string();
+        for many in [MOST_TEXTS, MOST_TEXTS + 1, 1_000] {
+            let kept = if many <= MOST_TEXTS { Datum::Texts(vec!["a".into(); many]) } else { Datum::Other };
+            assert_eq!(fields(text(many).as_bytes(), &["s"]).unwrap().values, [Some(kept)], "{many}");
+        }
     }
 }

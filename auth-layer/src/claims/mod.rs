@@ -4,7 +4,7 @@ mod json;
 mod scope;
 mod set;
 
-pub(crate) use json::members;
+pub(crate) use json::{Datum, fields, members};
 pub use scope::{ParseScopeError, Scope};
 pub use set::{ClaimSet, Claims, CustomClaims, CustomClaimsError, NoCustomClaims};
-pub(crate) use set::{RegisteredClaims, custom_text};
+pub(crate) use set::{Payload, RegisteredClaims, custom_text};

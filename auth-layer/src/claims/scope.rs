@@ -1,22 +1,27 @@
 //! OAuth scope (RFC 6749 §3.3).
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashSet, fmt, hash::Hash, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A set of scope tokens, in the order in which they were first named, each once.
+///
+/// It takes as much memory as its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope(Vec<String>);
+pub struct Scope(String);
 
 /// The text is not a scope of RFC 6749 §3.3: tokens of `%x21 / %x23-5B / %x5D-7E`, one space between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a list of scope tokens separated by single spaces")]
 pub struct ParseScopeError;
 
+/// Up to how many tokens are compared one by one. Beyond that a set finds them.
+const FEW: usize = 16;
+
 impl Scope {
     /// The scope with no tokens.
     pub const fn empty() -> Self {
-        Self(Vec::new())
+        Self(String::new())
     }
 
     /// True when there are no tokens.
@@ -24,19 +29,29 @@ impl Scope {
         self.0.is_empty()
     }
 
+    /// The length of its text, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// True when `token` is one of the tokens. Scope tokens are case-sensitive.
     pub fn contains(&self, token: &str) -> bool {
-        self.0.iter().any(|held| held == token)
+        self.iter().any(|held| held == token)
     }
 
     /// True when every token of `other` is one of ours.
     pub fn covers(&self, other: &Self) -> bool {
-        other.iter().all(|token| self.contains(token))
+        if other.iter().nth(FEW).is_none() {
+            return other.iter().all(|token| self.contains(token));
+        }
+        let held: HashSet<&str> = self.iter().collect();
+        other.iter().all(|token| held.contains(token))
     }
 
     /// The tokens, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        // The empty text would be one empty token.
+        self.0.split(' ').filter(|token| !token.is_empty())
     }
 }
 
@@ -45,31 +60,50 @@ impl FromStr for Scope {
 
     /// Reads tokens with one space between them. The empty text is the empty scope.
     fn from_str(text: &str) -> Result<Self, ParseScopeError> {
-        let mut tokens: Vec<String> = Vec::new();
         if text.is_empty() {
-            return Ok(Self(tokens));
+            return Ok(Self::empty());
         }
-        for token in text.split(' ') {
-            if token.is_empty() || !token.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)) {
-                return Err(ParseScopeError);
-            }
-            if !tokens.iter().any(|held| held == token) {
-                tokens.push(token.to_owned());
-            }
+        let is_token = |token: &str| {
+            !token.is_empty() && token.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E))
+        };
+        if !text.split(' ').all(is_token) {
+            return Err(ParseScopeError);
         }
-        Ok(Self(tokens))
+        let mut scope = String::with_capacity(text.len());
+        for token in each_once(text.split(' ')) {
+            if !scope.is_empty() {
+                scope.push(' ');
+            }
+            scope.push_str(token);
+        }
+        Ok(Self(scope))
     }
+}
+
+/// The items, without those that came before. The work is linear in their number.
+fn each_once<T: Copy + Eq + Hash>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let (mut few, mut many) = (Vec::new(), HashSet::new());
+    items.filter(move |item| {
+        if few.contains(item) {
+            return false;
+        }
+        if few.len() < FEW {
+            few.push(*item);
+            return true;
+        }
+        many.insert(*item)
+    })
 }
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(" "))
+        f.write_str(&self.0)
     }
 }
 
 impl Serialize for Scope {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -82,20 +116,69 @@ impl<'de> Deserialize<'de> for Scope {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, hash::Hasher};
+
     use super::*;
 
     #[test]
-    fn tokens_are_kept_in_order_and_once() {
+    fn scope_tokens_are_kept_in_order_and_once() {
         let scope: Scope = "profile admin profile".parse().unwrap();
         assert_eq!(scope.to_string(), "profile admin");
+        assert_eq!(scope.iter().collect::<Vec<_>>(), ["profile", "admin"]);
         assert!(scope.covers(&"admin".parse().unwrap()));
         assert!(!scope.covers(&"admin mail".parse().unwrap()));
+        assert!(!scope.contains("adm") && !scope.contains(""));
+        assert_eq!((Scope::empty().iter().count(), Scope::empty().contains("")), (0, false));
     }
 
     #[test]
-    fn what_the_grammar_forbids_is_refused() {
+    fn scope_text_that_the_grammar_forbids_is_refused() {
         for text in [" ", "a  b", " a", "a ", "a\"b", "a\\b", "é", "a\tb"] {
             assert_eq!(text.parse::<Scope>(), Err(ParseScopeError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn scope_of_many_tokens_is_the_same_as_of_few() {
+        let many: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        let scope: Scope = [many.join(" "), many.join(" ")].join(" ").parse().unwrap();
+        assert_eq!(scope.iter().collect::<Vec<_>>(), many);
+        assert!(scope.covers(&many.join(" ").parse().unwrap()));
+        assert!(!scope.covers(&[&many.join(" "), "100"].join(" ").parse().unwrap()));
+        assert!(scope.covers(&Scope::empty()));
+    }
+
+    thread_local! {
+        static COMPARED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// A token that counts how often it is compared.
+    #[derive(Clone, Copy)]
+    struct Counted(usize);
+
+    impl PartialEq for Counted {
+        fn eq(&self, other: &Self) -> bool {
+            COMPARED.set(COMPARED.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    impl Eq for Counted {}
+
+    impl Hash for Counted {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+
+    /// A forged token can name thousands of scope tokens, and nobody has checked its signature yet.
+    #[test]
+    fn scope_parsing_is_linear_in_the_number_of_tokens() {
+        for many in [100, 1_000, 4_000] {
+            COMPARED.set(0);
+            assert_eq!(each_once((0..many).map(Counted)).count(), many);
+            // With each of the few, and now and then with one of the same hash bits.
+            assert!(COMPARED.get() <= (FEW + 4) * many, "{} comparisons of {many}", COMPARED.get());
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The claims set (RFC 7519 §4, RFC 9068 §2.2), registered claims typed and custom ones generic.
 
-use std::{ops::Deref, sync::Arc};
+use std::{borrow::Cow, ops::Deref, sync::Arc};
 
 use chrono::{TimeZone, Utc};
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::Scope;
+use super::{
+    Scope,
+    json::{Datum, Fields, fields, members},
+};
 use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
@@ -121,6 +124,9 @@ pub(crate) fn custom_text<C: Serialize>(custom: &C) -> Result<String, CustomClai
     serde_json::to_string(&members).map_err(CustomClaimsError::Json)
 }
 
+/// The claims that are read from a payload before the signature is verified.
+const READ: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "scope"];
+
 /// The registered claims, as read from a payload that nobody vouches for yet.
 #[derive(Debug)]
 pub(crate) struct RegisteredClaims {
@@ -136,30 +142,50 @@ pub(crate) struct RegisteredClaims {
     pub(crate) scope: Scope,
 }
 
+/// What a payload says.
+pub(crate) enum Payload {
+    /// It is not a JSON object without duplicate members.
+    Malformed,
+    /// A registered claim is missing or of the wrong type.
+    Incomplete,
+    /// Its registered claims, and whether it has custom ones.
+    Claims(RegisteredClaims, bool),
+}
+
+impl Payload {
+    /// Reads the registered claims of a payload.
+    pub(crate) fn read(payload: &[u8]) -> Self {
+        let Some(Fields { values, has_others }) = fields(payload, &READ) else { return Self::Malformed };
+        match RegisteredClaims::from_values(values) {
+            Some(claims) => Self::Claims(claims, has_others),
+            None => Self::Incomplete,
+        }
+    }
+}
+
 impl RegisteredClaims {
-    /// Takes the registered claims out of a payload; what stays are the custom ones. `None` where one is missing or of the
-    /// wrong type.
-    pub(crate) fn take(members: &mut Map<String, Value>) -> Option<Self> {
-        let aud = match members.remove("aud")? {
-            Value::String(one) => vec![one],
-            Value::Array(many) => many.into_iter().map(text).collect::<Option<_>>()?,
-            _ => return None,
+    fn from_values(values: [Option<Datum<'_>>; READ.len()]) -> Option<Self> {
+        let [iss, sub, aud, exp, nbf, iat, jti, client_id, sid, scope] = values;
+        let aud = match aud? {
+            Datum::Text(one) => vec![one.into_owned()],
+            Datum::Texts(many) => many.into_iter().map(Cow::into_owned).collect(),
+            Datum::Integer(_) | Datum::Other => return None,
         };
         Some(Self {
-            iss: text(members.remove("iss")?)?,
-            sub: text(members.remove("sub")?)?.parse().ok()?,
+            iss: iss?.text()?.into_owned(),
+            sub: sub?.text()?.parse().ok()?,
             aud,
-            exp: moment(&members.remove("exp")?)?,
-            nbf: match members.remove("nbf") {
+            exp: moment(&exp?)?,
+            nbf: match nbf {
                 Some(nbf) => Some(moment(&nbf)?),
                 None => None,
             },
-            iat: moment(&members.remove("iat")?)?,
-            jti: text(members.remove("jti")?)?.parse().ok()?,
-            client_id: text(members.remove("client_id")?)?,
-            sid: text(members.remove("sid")?)?.parse().ok()?,
-            scope: match members.remove("scope") {
-                Some(scope) => text(scope)?.parse().ok()?,
+            iat: moment(&iat?)?,
+            jti: jti?.text()?.parse().ok()?,
+            client_id: client_id?.text()?.into_owned(),
+            sid: sid?.text()?.parse().ok()?,
+            scope: match scope {
+                Some(scope) => scope.text()?.parse().ok()?,
                 None => Scope::empty(),
             },
         })
@@ -170,8 +196,20 @@ impl RegisteredClaims {
         ActiveToken { user_id: self.sub, session_id: self.sid, kind, expires_at: self.exp }
     }
 
-    /// With its custom claims the claims set; `None` where those are not a `C`.
-    pub(crate) fn with_custom<C: DeserializeOwned>(self, custom: Map<String, Value>) -> Option<ClaimSet<C>> {
+    /// How much memory they take beside their own size, in bytes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let aud: usize = self.aud.iter().map(|aud| size_of::<String>() + aud.len()).sum();
+        self.iss.len() + aud + self.client_id.len() + self.scope.bytes()
+    }
+
+    /// With the custom claims of its payload the claims set; `None` where those are not a `C`. A token
+    /// without custom claims needs no payload.
+    pub(crate) fn with_custom<C: DeserializeOwned>(self, payload: Option<&[u8]>) -> Option<ClaimSet<C>> {
+        let mut custom = match payload {
+            Some(payload) => members(payload)?,
+            None => Map::new(),
+        };
+        custom.retain(|name, _| !READ.contains(&name.as_str()));
         Some(ClaimSet {
             custom: serde_json::from_value(Value::Object(custom)).ok()?,
             iss: self.iss,
@@ -187,15 +225,10 @@ impl RegisteredClaims {
     }
 }
 
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text),
+/// A NumericDate. RFC 7519 §2 allows fractions; we issue none and take none.
+fn moment(value: &Datum<'_>) -> Option<Timestamp> {
+    match *value {
+        Datum::Integer(seconds @ 0..=LAST_SECOND) => Utc.timestamp_opt(seconds, 0).single(),
         _ => None,
     }
-}
-
-/// A NumericDate. RFC 7519 §2 allows fractions; we issue none and take none.
-fn moment(value: &Value) -> Option<Timestamp> {
-    let seconds = value.as_i64().filter(|seconds| (0..=LAST_SECOND).contains(seconds))?;
-    Utc.timestamp_opt(seconds, 0).single()
 }

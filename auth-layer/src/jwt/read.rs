@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Map, Value};
 
 use super::{TokenFault, typ};
 use crate::{
-    claims::{ClaimSet, CustomClaims, RegisteredClaims, members},
+    claims::{ClaimSet, CustomClaims, Datum, Payload, RegisteredClaims, fields},
     clock::{Timestamp, later},
     keys::{Keyring, VerifyingKey},
     store::TokenKind,
 };
 
-/// Header members that would have us fetch or trust a key of the sender's, or do what we cannot (RFC 7515 §4.1.11).
-const REFUSED_HEADERS: [&str; 8] = ["crit", "jwk", "jku", "x5c", "x5u", "b64", "enc", "zip"];
+/// The header members that matter: three that we read, then those that would have us fetch or trust a
+/// key of the sender's, or do what we cannot (RFC 7515 §4.1.11).
+const HEADER: [&str; 11] = ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x5u", "b64", "enc", "zip"];
 
 /// What a token is read against.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,9 @@ pub(crate) struct Expected<'a> {
 /// A token that has been read and that nobody vouches for yet: it may say anything. It has no `Debug`, since it is the whole token.
 pub(crate) struct Unverified {
     pub(crate) claims: RegisteredClaims,
-    custom: Map<String, Value>,
+    /// The decoded payload, where it has custom claims. They are parsed once the signature is verified:
+    /// until then they take no more memory than their text.
+    payload: Option<Vec<u8>>,
     key: VerifyingKey,
     signing_input: Box<str>,
     signature: Vec<u8>,
@@ -47,18 +49,35 @@ impl Unverified {
         if payload.contains('.') || signature.is_empty() {
             return Err(TokenFault::Malformed);
         }
-        let key = read_header(&object(header)?, keys, expected.kind)?;
-        let mut custom = object(payload)?;
-        let claims = RegisteredClaims::take(&mut custom).ok_or(TokenFault::Claims)?;
+        let key = read_header(&decode(header)?, keys, expected.kind)?;
+        let payload = decode(payload)?;
+        let (claims, has_custom) = match Payload::read(&payload) {
+            Payload::Claims(claims, has_custom) => (claims, has_custom),
+            Payload::Incomplete => return Err(TokenFault::Claims),
+            Payload::Malformed => return Err(TokenFault::Malformed),
+        };
         check_claims(&claims, expected)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenFault::Malformed)?;
-        Ok(Self { claims, custom, key: key.clone(), signing_input: signing_input.into(), signature })
+        let signature = decode(signature)?;
+        let payload = has_custom.then_some(payload);
+        Ok(Self { claims, payload, key: key.clone(), signing_input: signing_input.into(), signature })
+    }
+
+    /// How much memory it takes, in bytes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let payload = self.payload.as_ref().map_or(0, Vec::len);
+        size_of::<Self>() + self.signing_input.len() + self.signature.len() + payload + self.claims.bytes()
     }
 
     /// The claims of a token whose signature is right: with the key that it named, and that key's one algorithm.
     pub(crate) fn verify<C: CustomClaims>(self) -> Result<ClaimSet<C>, TokenFault> {
         self.check_signature()?;
-        self.claims.with_custom(self.custom).ok_or(TokenFault::Claims)
+        self.claims.with_custom(self.payload.as_deref()).ok_or(TokenFault::Claims)
+    }
+
+    /// Fails unless the custom claims are a `C`. Vouches for nothing.
+    pub(crate) fn check_custom<C: CustomClaims>(self) -> Result<(), TokenFault> {
+        let read: Option<ClaimSet<C>> = self.claims.with_custom(self.payload.as_deref());
+        read.map(drop).ok_or(TokenFault::Claims)
     }
 
     /// The same, of a token in which the application has no claims of its own.
@@ -73,33 +92,31 @@ impl Unverified {
     }
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, TokenFault> {
-    // This engine refuses padding and trailing bits: each value has one text.
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)?;
-    members(&json).ok_or(TokenFault::Malformed)
+/// This engine refuses padding and trailing bits: each value has one text.
+fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 
-fn read_header<'k>(
-    header: &Map<String, Value>,
-    keys: &'k Keyring,
-    kind: TokenKind,
-) -> Result<&'k VerifyingKey, TokenFault> {
-    if REFUSED_HEADERS.iter().any(|name| header.contains_key(*name)) {
+fn read_header<'k>(header: &[u8], keys: &'k Keyring, kind: TokenKind) -> Result<&'k VerifyingKey, TokenFault> {
+    let header = fields(header, &HEADER).ok_or(TokenFault::Malformed)?;
+    let [kind_of_token, kid, alg, refused @ ..] = header.values;
+    if refused.iter().any(Option::is_some) {
         return Err(TokenFault::Header);
     }
-    let text = |name| header.get(name).and_then(Value::as_str);
     // RFC 7515 §4.1.9: a media type, its `application/` left out or not.
-    let found = text("typ").ok_or(TokenFault::Type)?;
+    let found = kind_of_token.and_then(Datum::text).ok_or(TokenFault::Type)?;
     let short = match found.split_at_checked("application/".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
-        _ => found,
+        _ => &found,
     };
     if !short.eq_ignore_ascii_case(typ(kind)) {
         return Err(TokenFault::Type);
     }
-    let key = text("kid").and_then(|kid| keys.verifier(kid)).ok_or(TokenFault::Key)?;
+    let kid = kid.and_then(Datum::text);
+    let key = kid.and_then(|kid| keys.verifier(&kid)).ok_or(TokenFault::Key)?;
     // The key decides the algorithm; the header must merely agree (RFC 8725 §3.1).
-    if text("alg") == Some(key.algorithm().as_str()) { Ok(key) } else { Err(TokenFault::Key) }
+    let alg = alg.and_then(Datum::text);
+    if alg.as_deref() == Some(key.algorithm().as_str()) { Ok(key) } else { Err(TokenFault::Key) }
 }
 
 fn check_claims(claims: &RegisteredClaims, expected: &Expected<'_>) -> Result<(), TokenFault> {
