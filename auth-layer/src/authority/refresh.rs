@@ -32,7 +32,8 @@ impl<C: CustomClaims> Authority<C> {
     ///
     /// # Errors
     ///
-    /// [`RefreshError::InvalidGrant`] where the token is not good, [`RefreshError::Unavailable`] where that cannot be learnt;
+    /// [`RefreshError::InvalidGrant`] where the token is not good, [`RefreshError::Unacceptable`] where the pair would not
+    /// be accepted, [`RefreshError::Unavailable`] where it cannot be learnt whether the token is good;
     /// nothing is ever held against a token because a store failed.
     pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedPair, RefreshError> {
         // The signature comes first: nothing is asked, and nothing written, on the word of a forged token.
@@ -78,8 +79,12 @@ impl<C: CustomClaims> Authority<C> {
                     if confirmed.map_err(RefreshError::Unavailable)? == Rotated::Lost {
                         continue;
                     }
-                    let signed = self.sign_again(&session, &self.keys());
+                    let keys = self.keys();
+                    let signed = self.sign_again(&session, &keys);
                     let signed = signed.ok_or(RefreshError::refused(GrantFault::KeyGone))?;
+                    // Settings may have changed since the pair was made.
+                    let checked = self.pair_records(&session, &session.current, &signed, &keys);
+                    checked.map_err(RefreshError::Unacceptable)?;
                     return Ok(self.hand_out(&session, signed, now));
                 }
                 Verdict::Reuse => {
@@ -108,7 +113,7 @@ impl<C: CustomClaims> Authority<C> {
         let rotation = Rotation {
             session_id: session.session_id,
             parent: claims.jti,
-            tokens: self.pair_records(&session, &child, &signed),
+            tokens: self.pair_records(&session, &child, &signed, &keys).map_err(RefreshError::Unacceptable)?,
             child: child.clone(),
             now,
         };

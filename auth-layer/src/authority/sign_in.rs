@@ -8,7 +8,7 @@ use crate::{
     claims::{Claims, CustomClaims, NoCustomClaims, Scope, custom_text},
     clock::{Timestamp, later, whole_seconds},
     id::{SessionId, TokenId, UserId},
-    jwt::{Content, assemble, signing_input},
+    jwt::{Content, TokenFault, Unverified, assemble, signing_input},
     keys::{KeyError, Keyring, SigningKey},
     store::{Admission, Pair, Session, TokenKind, TokenRecord, UserFence},
 };
@@ -84,6 +84,7 @@ impl<C: CustomClaims> Authority<C> {
     /// # Errors
     ///
     /// [`SignInError::Fenced`] where a revocation of all that the user has came in between: begin again, credentials included.
+    /// [`SignInError::Unacceptable`] when a token would be refused by [`verify`](Self::verify): nothing is recorded then.
     pub async fn sign_in(&self, sign_in: SignIn, grant: Grant<C>) -> Result<IssuedPair, SignInError> {
         if sign_in.is_disabled() {
             return Err(SignInError::Disabled);
@@ -105,7 +106,7 @@ impl<C: CustomClaims> Authority<C> {
         };
         let pair = session.current.clone();
         let (pair, signed) = self.sign_new(&session, pair, &keys)?;
-        let records = self.pair_records(&session, &pair, &signed);
+        let records = self.pair_records(&session, &pair, &signed, &keys).map_err(SignInError::Unacceptable)?;
         session.current = pair;
         let issued = issued(&session, signed, now);
         match self.bounded(self.inner.store.open_session(session, records, sign_in.fence.epoch)).await {
@@ -145,6 +146,7 @@ impl<C: CustomClaims> Authority<C> {
         let content = self.content(&record, &claims.client_id, &claims.scope);
         let token = sign(keys.signing(), &Content { custom: &custom_text(&claims.custom)?, ..content })?;
         let expires_in = seconds_between(now, record.expires_at);
+        self.check_issued(&record, &token, &keys).map_err(SignInError::Unacceptable)?;
         let record = TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.clone()), ..record };
         match self.inner.store.record_token(record).await {
             Ok(Admission::Admitted) => {
@@ -236,15 +238,27 @@ impl<C: CustomClaims> Authority<C> {
         Some((assemble(inputs.0, &access), assemble(inputs.1, &refresh)))
     }
 
-    /// The records of a pair's tokens.
-    pub(super) fn pair_records(&self, session: &Session, pair: &Pair, signed: &SignedPair) -> Vec<TokenRecord> {
-        let kept = |token: &String| self.inner.settings.record_tokens.then(|| token.clone());
-        let access = access_record(session, pair);
-        let refresh = refresh_record(session, pair);
-        vec![
-            TokenRecord { jwt_token: kept(&signed.0), ..access },
-            TokenRecord { jwt_token: kept(&signed.1), ..refresh },
-        ]
+    /// The records of a pair's tokens, if a check would accept both tokens.
+    pub(super) fn pair_records(
+        &self,
+        session: &Session,
+        pair: &Pair,
+        signed: &SignedPair,
+        keys: &Keyring,
+    ) -> Result<Vec<TokenRecord>, TokenFault> {
+        let of = |record: TokenRecord, token: &str| {
+            self.check_issued(&record, token, keys)?;
+            Ok(TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.to_owned()), ..record })
+        };
+        Ok(vec![of(access_record(session, pair), &signed.0)?, of(refresh_record(session, pair), &signed.1)?])
+    }
+
+    /// Fails if a check would refuse this token of ours for what it says or how long it is. Called before
+    /// anything is written: a token that nobody accepts is not issued.
+    fn check_issued(&self, record: &TokenRecord, token: &str, keys: &Keyring) -> Result<(), TokenFault> {
+        let expected = self.expected(record.kind, record.issued_at);
+        let issued = Unverified::read(token, keys, &expected)?;
+        if record.kind == TokenKind::Refresh { Ok(()) } else { issued.check_custom::<C>() }
     }
 
     fn signing_inputs(&self, session: &Session, pair: &Pair, key: &SigningKey) -> (String, String) {

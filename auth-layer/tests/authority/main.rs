@@ -3,6 +3,7 @@
 mod faulty;
 mod half_revoked;
 mod in_process;
+mod issued;
 mod lost_answers;
 mod sweep;
 mod whatever_signs;
