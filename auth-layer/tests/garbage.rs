@@ -1,0 +1,260 @@
+//! Whatever a request says, it is answered as the client's fault, and it costs what its size warrants.
+//!
+//! Cost is counted in allocations, which are the same on a busy machine as on a quiet one. Comparisons
+//! of scope tokens are counted beside the parser.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use auth_layer::{
+    AuthLayer, Authority, Claims,
+    authority::CheckOrder,
+    keys::{Keyring, SigningKey},
+    store::MemoryStore,
+};
+use aws_lc_rs::hmac;
+use axum::{Router, body::Body, http::Request, routing::get};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use dhat::HeapStats;
+use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
+use http_body_util::BodyExt;
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+const SECRET: &[u8] = b"a secret of more than 32 bytes, as HS256 demands";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Tenant {
+    tenant: u32,
+    ratio: f64,
+}
+
+/// An authority that looks at signatures first, so that custom claims of tokens without a record are read.
+fn authority() -> Authority<Tenant> {
+    let keys = Keyring::new(SigningKey::from_secret("shared", SECRET).unwrap());
+    Authority::builder("https://issuer", "api", keys, MemoryStore::new())
+        .check_order(CheckOrder::SignatureFirst)
+        .build()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A token with this header and payload, rightly signed.
+fn signed(header: &str, payload: &str) -> String {
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), input.as_bytes());
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn header() -> Value {
+    json!({ "typ": "at+jwt", "alg": "HS256", "kid": "shared" })
+}
+
+fn payload() -> Value {
+    let id = "018f2a3e-7b1c-7def-8abc-0123456789ab";
+    json!({
+        "iss": "https://issuer", "aud": "api", "sub": id, "jti": id, "sid": id, "client_id": "web",
+        "iat": 1, "exp": 253_402_300_799_i64, "scope": "profile", "tenant": 7, "ratio": 0.5,
+    })
+}
+
+/// What the layer answers to these credentials.
+fn answer(credentials: HeaderValue) -> (StatusCode, Value) {
+    let _alone = alone();
+    let app = Router::new()
+        .route("/", get(async |_: Claims<Tenant>| ()))
+        .layer(AuthLayer::new(authority()));
+    let request = Request::get("/").header(AUTHORIZATION, credentials).body(Body::empty()).unwrap();
+    runtime().block_on(async {
+        let response = app.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    })
+}
+
+fn is_the_clients_fault(credentials: HeaderValue) -> Result<(), TestCaseError> {
+    let (status, body) = answer(credentials);
+    let expected = match body["error"].as_str() {
+        Some("unauthorized" | "invalid_token") => StatusCode::UNAUTHORIZED,
+        Some("invalid_request") => StatusCode::BAD_REQUEST,
+        other => return Err(TestCaseError::fail(format!("{status}, {other:?}"))),
+    };
+    prop_assert_eq!(status, expected);
+    prop_assert!(body["error_description"].is_string());
+    Ok(())
+}
+
+/// Any JSON, deep and wide.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "[!-~ ]{0,40}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+            prop::collection::hash_map(any::<String>(), inner, 0..8)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// An object that is nearly right: some of its members are replaced, removed or added.
+fn nearly(right: Value) -> impl Strategy<Value = Value> {
+    let names: Vec<String> = right.as_object().unwrap().keys().cloned().collect();
+    let name = prop_oneof![prop::sample::select(names), any::<String>(), "(crit|jwk|jku|x5c|nbf|cnf)"];
+    prop::collection::vec((name, prop::option::of(any_json())), 0..4).prop_map(move |changes| {
+        let mut object = right.clone();
+        for (name, value) in changes {
+            let members = object.as_object_mut().unwrap();
+            match value {
+                Some(value) => members.insert(name, value),
+                None => members.remove(&name),
+            };
+        }
+        object
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn garbage_in_the_authorization_header_is_the_clients_fault(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+            is_the_clients_fault(value)?;
+        }
+    }
+
+    #[test]
+    fn garbage_behind_bearer_is_the_clients_fault(text in "(?i:bearer) {0,2}[A-Za-z0-9_.~+/=-]{0,300}") {
+        is_the_clients_fault(HeaderValue::try_from(text).unwrap())?;
+    }
+
+    #[test]
+    fn garbage_that_is_rightly_signed_is_the_clients_fault(
+        header in prop_oneof![nearly(header()).prop_map(|json| json.to_string()), any::<String>()],
+        payload in prop_oneof![nearly(payload()).prop_map(|json| json.to_string()), any::<String>()],
+    ) {
+        is_the_clients_fault(HeaderValue::try_from(format!("Bearer {}", signed(&header, &payload))).unwrap())?;
+    }
+
+    #[test]
+    fn garbage_with_a_byte_changed_is_the_clients_fault(at in any::<prop::sample::Index>(), byte in 0x21..=0x7E_u8) {
+        let mut token = signed(&header().to_string(), &payload().to_string()).into_bytes();
+        let at = at.index(token.len());
+        token[at] = byte;
+        is_the_clients_fault(HeaderValue::from_bytes(&[b"Bearer ", &token[..]].concat()).unwrap())?;
+    }
+}
+
+/// dhat counts for the whole process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What it costs to refuse a token.
+#[derive(Debug)]
+struct Cost {
+    blocks: u64,
+    bytes: u64,
+    peak: usize,
+}
+
+fn cost(authority: &Authority<Tenant>, token: &str) -> Cost {
+    let runtime = runtime();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let before = HeapStats::get();
+    runtime.block_on(async { authority.verify(token).await.unwrap_err() });
+    let after = HeapStats::get();
+    Cost {
+        blocks: after.total_blocks - before.total_blocks,
+        bytes: after.total_bytes - before.total_bytes,
+        peak: after.max_bytes - before.curr_bytes,
+    }
+}
+
+/// A member that is as large as it is told to be, in bytes.
+type Shape = fn(usize) -> (&'static str, String);
+
+/// What a forged token of 8 KB may hold to cost more than its size warrants.
+const SHAPES: [(&str, Shape); 12] = [
+    ("scope words", |size| ("scope", words(size))),
+    ("scope of one word again and again", |size| ("scope", format!("\"{}\"", vec!["a"; size / 2].join(" ")))),
+    ("audiences", |size| ("aud", list(size, |n| format!("\"{n}\"")))),
+    ("zeros", |size| ("custom", list(size, |_| "0".into()))),
+    ("empty arrays", |size| ("custom", list(size, |_| "[]".into()))),
+    ("empty objects", |size| ("custom", list(size, |_| "{}".into()))),
+    ("nested arrays", |size| ("custom", list(size, |_| format!("{}{}", "[".repeat(100), "]".repeat(100))))),
+    ("members", |size| ("custom", format!("{{{}}}", join(size, |n| format!("\"{n}\":0"))))),
+    ("members with one beginning", |size| {
+        ("custom", format!("{{{}}}", join(size, |n| format!("\"{}{n}\":0", "a".repeat(60)))))
+    }),
+    ("escapes", |size| ("custom", format!("\"{}\"", "\\u0061".repeat(size / 6)))),
+    ("digits", |size| ("custom", "1".repeat(size))),
+    ("fraction", |size| ("custom", format!("0.{}", "1".repeat(size)))),
+];
+
+fn join(size: usize, item: impl Fn(usize) -> String) -> String {
+    let mut text = item(0);
+    for n in 1.. {
+        let next = item(n);
+        if text.len() + next.len() >= size {
+            break;
+        }
+        text.push(',');
+        text.push_str(&next);
+    }
+    text
+}
+
+fn list(size: usize, item: impl Fn(usize) -> String) -> String {
+    format!("[{}]", join(size, item))
+}
+
+fn words(size: usize) -> String {
+    format!("\"{}\"", join(size, |n| n.to_string()).replace(',', " "))
+}
+
+/// A token with a wrong signature and this member, raw.
+fn forged(name: &str, value: &str) -> String {
+    let mut members = payload();
+    members.as_object_mut().unwrap().remove(name);
+    let payload = members.to_string();
+    let payload = format!("{},\"{name}\":{value}}}", payload.strip_suffix('}').unwrap());
+    let token = signed(&header().to_string(), &payload);
+    let (input, _) = token.rsplit_once('.').unwrap();
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode([0; 32]))
+}
+
+#[test]
+fn garbage_costs_blocks_and_bytes_in_proportion_to_its_size() {
+    let _alone = alone();
+    let authority = authority();
+    let ordinary = cost(&authority, &forged("custom", "0"));
+    for (name, shape) in SHAPES {
+        for size in [500, 1_000, 2_000, 5_000] {
+            let (member, value) = shape(size);
+            let token = forged(member, &value);
+            assert!(token.len() < 8 * 1024, "{name}: {} bytes", token.len());
+            let (cost, length) = (cost(&authority, &token), token.len() as u64);
+            // One number for all shapes and sizes. A block for each word or item would be ten times that.
+            assert!(cost.blocks <= ordinary.blocks + length / 60, "{name}, {length}: {cost:?}");
+            assert!(cost.bytes <= ordinary.bytes + 20 * length, "{name}, {length}: {cost:?}");
+            assert!(cost.peak as u64 <= ordinary.bytes + 12 * length, "{name}, {length}: {cost:?}");
+        }
+    }
+}
