@@ -1,7 +1,7 @@
 //! Stands between a node and its servers, and stops the node at any step of what it does there.
 //!
 //! A *step* is a command that a request of a client's led to: a read or a write in MongoDB, a `GET` or a `SET` of a token in
-//! Redis. Health checks and handshakes are none. Steps are counted over all of a node's servers, so that "the third step" means
+//! Redis. Health checks, handshakes and what a node does in the background are none. Steps are counted over all of a node's servers, so that "the third step" means
 //! the same whatever server it goes to. A node is stopped **after** a step: the server has carried it out, and the node has
 //! not heard of it yet. To stop it before the next step would be the same, since it touches nothing shared in between. What is sent in
 //! one pipeline goes out whole, wherever in it the stop is.
@@ -206,6 +206,9 @@ fn first_request(protocol: Protocol, bytes: &[u8]) -> Option<(usize, Option<Stri
 const NOT_STEPS: [&str; 8] =
     ["hello", "ismaster", "isMaster", "ping", "endSessions", "buildInfo", "createIndexes", "listIndexes"];
 
+/// The comment of commands that nobody waits for: a node looks for unfinished revocations, and notes the end of its own.
+const BACKGROUND: &[u8] = b"auth-layer: background";
+
 /// A message: its length, two identifiers and the code of the operation, 32 bits each, lowest byte first; then for `OP_MSG`
 /// flags, and a section of kind 0: a BSON document whose first member is named after the command.
 fn mongodb_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
@@ -217,7 +220,8 @@ fn mongodb_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
         let name = message.get(26..).and_then(|rest| rest.split(|byte| *byte == 0).next()).unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     });
-    Some((length, name.filter(|name| !NOT_STEPS.contains(&name.as_str()))))
+    let in_background = message.windows(BACKGROUND.len()).any(|window| window == BACKGROUND);
+    Some((length, name.filter(|name| !NOT_STEPS.contains(&name.as_str()) && !in_background)))
 }
 
 /// A command: an array of bulk strings. A step is a `GET` or `SET` of a key that ends in a UUID.
@@ -266,14 +270,16 @@ mod tests {
 
     #[test]
     fn commands_of_mongodb_are_told_apart() {
-        let message = |name: &str| {
-            let document = bson::doc! { name: "tokens" }.to_vec().unwrap();
+        let message_with = |name: &str, comment: &str| {
+            let document = bson::doc! { name: "tokens", "comment": comment }.to_vec().unwrap();
             let length = u32::try_from(21 + document.len()).unwrap();
             [&length.to_le_bytes()[..], &[0; 8], &2013_u32.to_le_bytes(), &[0; 5], &document].concat()
         };
+        let message = |name: &str| message_with(name, "");
         let find = message("find");
         assert_eq!(mongodb_request(&find), Some((find.len(), Some("find".to_owned()))));
         assert_eq!(mongodb_request(&message("hello")).unwrap().1, None);
+        assert_eq!(mongodb_request(&message_with("find", "auth-layer: background")).unwrap().1, None);
         for end in 0..find.len() {
             assert_eq!(mongodb_request(&find[..end]), None, "cut after {end} bytes");
         }

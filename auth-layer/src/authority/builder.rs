@@ -3,7 +3,8 @@
 use std::{
     fmt,
     marker::PhantomData,
-    sync::{Arc, Weak},
+    num::NonZero,
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -78,6 +79,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
                 max_token_bytes: 8 * 1024,
                 check_order: CheckOrder::default(),
                 record_tokens: false,
+                max_sessions: None,
             },
             custom: PhantomData,
         }
@@ -98,6 +100,15 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
     /// How long a session lasts at the most, however often it is refreshed. Default: 90 days.
     pub fn session_ttl(mut self, ttl: Duration) -> Self {
         self.settings.session_ttl = ttl;
+        self
+    }
+
+    /// How many sessions a user may have at a time. A sign-in beyond that ends the session that signed in or refreshed
+    /// longest ago, and does not fail for it. Default: no limit.
+    ///
+    /// Without a limit anybody who can sign in can make ending all of a user's sessions slow.
+    pub fn max_sessions(mut self, sessions: NonZero<usize>) -> Self {
+        self.settings.max_sessions = Some(sessions);
         self
     }
 
@@ -212,6 +223,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             forged_signatures: Meter::new(FORGED_SIGNATURES),
             aside: Aside::new(),
             sweeps: Sweeps::new(purge_every),
+            resuming: OnceLock::new(),
             finished: Cache::new(FINISHED),
             clock: self.clock,
             settings: self.settings,
@@ -221,7 +233,9 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             let listener: Weak<Inner<C>> = Arc::downgrade(&inner);
             inner.store.subscribe(listener);
         }
-        Authority { inner }
+        let authority = Authority { inner };
+        authority.resume_in_background();
+        authority
     }
 }
 

@@ -164,6 +164,7 @@ impl<C: CustomClaims> Authority<C> {
         place: Option<Place>,
         began: Duration,
     ) -> Pending<C> {
+        self.resume_in_background();
         let settings = &self.inner.settings;
         let question = match says.kind {
             // A token within its leeway is still to be accepted, so it still can be used up.

@@ -32,11 +32,17 @@ mod error;
 mod issued;
 mod meter;
 mod refresh;
+mod resume;
 mod revoke;
 mod sign_in;
 mod sweep;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZero,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
@@ -76,6 +82,8 @@ struct Inner<C> {
     forged_signatures: Meter,
     aside: Aside,
     sweeps: Arc<Sweeps>,
+    /// Set once revocations that broke off are looked for.
+    resuming: OnceLock<()>,
     /// Revoked sessions of which nothing is left to revoke, the latest: their tokens may come again, and then cost no write.
     finished: Cache<SessionId, ()>,
     clock: Box<dyn Clock>,
@@ -96,6 +104,7 @@ struct Settings {
     max_token_bytes: usize,
     check_order: CheckOrder,
     record_tokens: bool,
+    max_sessions: Option<NonZero<usize>>,
 }
 
 impl<C: CustomClaims> Authority<C> {

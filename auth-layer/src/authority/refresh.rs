@@ -186,6 +186,9 @@ impl<C: CustomClaims> Authority<C> {
             if !matches!(punished, Ok(None)) {
                 authority.forget(id.into());
             }
+            if let Ok(Some(revoked)) = &punished {
+                authority.settle(revoked.unsettled);
+            }
             punished
         });
         match punished.await {

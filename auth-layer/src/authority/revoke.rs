@@ -9,7 +9,7 @@ use super::{Authority, Inner};
 use crate::{
     claims::CustomClaims,
     id::{SessionId, TokenId, UserId},
-    store::{ErasedStore, RevocationListener, Revoked, StoreError},
+    store::{ErasedStore, Revocation, RevocationListener, Revoked, StoreError, within},
 };
 
 /// Revocation. Once one of these returned success no node accepts what it covers: at once with the in-process caches off,
@@ -19,23 +19,13 @@ use crate::{
 ///
 /// Where that cannot be promised, since the store of record or the shared cache could not be told, they fail. What was
 /// recorded stays recorded, and calling again is safe. One that has begun goes on to its end though its caller goes away or
-/// the deadline passes.
+/// the deadline passes. What was recorded is finished within 15 s of the stores' return, on another node if
+/// this one has died.
 impl<C: CustomClaims> Authority<C> {
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is no error (§2.2).
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
         let since = self.accepted_since();
-        self.to_the_end(move |authority| async move {
-            let revoked = authority.inner.store.revoke_token(id, since).await;
-            authority.forget(id.into());
-            // With a refresh token die access tokens that were never named here.
-            if let Ok(Revoked { access_tokens, .. }) = &revoked {
-                for (id, _) in access_tokens {
-                    authority.forget((*id).into());
-                }
-            }
-            revoked.map(drop)
-        })
-        .await
+        self.revoke(id.into(), move |store| async move { store.revoke_token(id, since).await }).await
     }
 
     /// Revokes a session and all its tokens. An unknown session is no error.
@@ -66,7 +56,10 @@ impl<C: CustomClaims> Authority<C> {
         self.to_the_end(move |authority| async move {
             let revoked = revoked.await;
             authority.forget(id);
-            revoked.map(drop)
+            let revoked = revoked?;
+            authority.forget_all(&revoked);
+            authority.settle(revoked.unsettled);
+            Ok(())
         })
         .await
     }
@@ -82,9 +75,29 @@ impl<C: CustomClaims> Authority<C> {
         self.bounded(joined).await
     }
 
-    /// Ends the trust that this node's own cache has in whatever this identifies.
+    /// Ends the trust that this node's own cache has in the token, session or user with this id.
     pub(super) fn forget(&self, id: Uuid) {
         self.inner.revoked(id);
+    }
+
+    /// The same for the tokens that a revocation covers: with a refresh token die access tokens that its
+    /// caller did not name.
+    pub(super) fn forget_all(&self, revoked: &Revoked) {
+        for (id, _) in &revoked.access_tokens {
+            self.forget((*id).into());
+        }
+    }
+
+    /// Notes that a revocation is finished. Nobody waits for that: it may be lost.
+    pub(super) fn settle(&self, revocation: Option<Revocation>) {
+        let Some(revocation) = revocation else { return };
+        let (store, deadline) = (Arc::clone(&self.inner.store), self.inner.settings.deadline);
+        let note = async move {
+            if let Err(error) = within(deadline, store.settle(revocation)).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "not noted that a revocation is finished");
+            }
+        };
+        tokio::spawn(note.in_current_span());
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::{Authority, IssuedPair, IssuedToken, error::SignInError};
 use crate::{
     AuthError,
@@ -10,7 +12,7 @@ use crate::{
     id::{SessionId, TokenId, UserId},
     jwt::{Content, TokenFault, Unverified, assemble, signing_input},
     keys::{KeyError, Keyring, SigningKey},
-    store::{Admission, Pair, Session, TokenKind, TokenRecord, UserFence},
+    store::{Admission, Pair, Session, StoreError, TokenKind, TokenRecord, UserFence, within},
 };
 
 /// A sign-in that has begun: it names the user and the fence that must still stand when it ends.
@@ -64,6 +66,9 @@ impl<C> Grant<C> {
     }
 }
 
+/// How long a sign-in waits for the end of sessions that are too many.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Two signed tokens: the access token and the refresh token of a pair.
 pub(super) type SignedPair = (String, String);
 
@@ -75,6 +80,7 @@ impl<C: CustomClaims> Authority<C> {
     ///
     /// [`AuthError::Unavailable`].
     pub async fn begin_sign_in(&self, user: UserId) -> Result<SignIn, AuthError> {
+        self.resume_in_background();
         let fence = self.bounded(self.inner.store.user_fence(user)).await.map_err(AuthError::Unavailable)?;
         Ok(SignIn { user, fence })
     }
@@ -112,10 +118,34 @@ impl<C: CustomClaims> Authority<C> {
         match self.bounded(self.inner.store.open_session(session, records, sign_in.fence.epoch)).await {
             Ok(Admission::Admitted) => {
                 self.sweep_when_due();
+                self.end_surplus_sessions(&issued, now).await;
                 Ok(issued)
             }
             Ok(Admission::Fenced) => Err(SignInError::Fenced),
             Err(error) => Err(SignInError::Unavailable(error)),
+        }
+    }
+
+    /// Ends the sessions that are too many beside this new one. It goes on though its caller goes away, and its caller
+    /// does not wait for long: the sign-in is done, and the next one ends what is left.
+    async fn end_surplus_sessions(&self, new: &IssuedPair, now: Timestamp) {
+        let Some(most) = self.inner.settings.max_sessions else { return };
+        let (authority, user, new) = (self.clone(), new.user_id, new.session_id);
+        let end = async move {
+            let surplus = authority.inner.store.surplus_sessions(user, new, most.get() - 1, now).await?;
+            for session in surplus {
+                authority.revoke_session(session).await?;
+                tracing::debug!(session_id = %session, user_id = %user, "a session ended that was one too many");
+            }
+            Ok::<_, StoreError>(())
+        };
+        let ended = within(PATIENCE, async { tokio::spawn(end.in_current_span()).await.unwrap_or(Ok(())) }).await;
+        if let Err(error) = ended {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                user_id = %user,
+                "the sessions of a user that are too many could not be ended yet"
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
+    ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
     TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
@@ -91,8 +91,30 @@ impl<S: TokenStore> TokenStore for Arc<S> {
         S::set_user_disabled(self, user, disabled, since).await
     }
 
+    async fn resume(&self, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
+        S::resume(self, since).await
+    }
+
+    async fn settle(&self, revocation: Revocation) -> Result<(), StoreError> {
+        S::settle(self, revocation).await
+    }
+
+    fn revokes_in_steps(&self) -> bool {
+        S::revokes_in_steps(self)
+    }
+
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         S::sessions(self, user, now).await
+    }
+
+    async fn surplus_sessions(
+        &self,
+        user: UserId,
+        new: SessionId,
+        keep: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        S::surplus_sessions(self, user, new, keep, now).await
     }
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {

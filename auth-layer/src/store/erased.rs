@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
+    ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
     StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
@@ -54,7 +54,17 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn punish(&self, session: SessionId, current: TokenId, since: Timestamp) -> Answer<'_, Option<Revoked>>;
     fn revoke_user(&self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Answer<'_, Revoked>;
     fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Answer<'_, Revoked>;
+    fn resume(&self, since: Timestamp) -> Answer<'_, Vec<Resumed>>;
+    fn settle(&self, revocation: Revocation) -> Answer<'_, ()>;
+    fn revokes_in_steps(&self) -> bool;
     fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>>;
+    fn surplus_sessions(
+        &self,
+        user: UserId,
+        new: SessionId,
+        keep: usize,
+        now: Timestamp,
+    ) -> Answer<'_, Vec<SessionId>>;
     fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged>;
     fn expires_by_itself(&self) -> bool;
     fn ping(&self) -> Answer<'_, ()>;
@@ -131,8 +141,30 @@ impl<S: TokenStore> ErasedStore for S {
         Box::pin(TokenStore::set_user_disabled(self, user, disabled, since))
     }
 
+    fn resume(&self, since: Timestamp) -> Answer<'_, Vec<Resumed>> {
+        Box::pin(TokenStore::resume(self, since))
+    }
+
+    fn settle(&self, revocation: Revocation) -> Answer<'_, ()> {
+        Box::pin(TokenStore::settle(self, revocation))
+    }
+
+    fn revokes_in_steps(&self) -> bool {
+        TokenStore::revokes_in_steps(self)
+    }
+
     fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>> {
         Box::pin(TokenStore::sessions(self, user, now))
+    }
+
+    fn surplus_sessions(
+        &self,
+        user: UserId,
+        new: SessionId,
+        keep: usize,
+        now: Timestamp,
+    ) -> Answer<'_, Vec<SessionId>> {
+        Box::pin(TokenStore::surplus_sessions(self, user, new, keep, now))
     }
 
     fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged> {

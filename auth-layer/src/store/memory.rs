@@ -61,10 +61,10 @@ impl State {
 
     fn revoke_sessions(&mut self, since: Timestamp, mut doomed: impl FnMut(&Session) -> bool) -> Revoked {
         let mut revoked = Revoked::default();
-        let mut dead = Vec::new();
+        let mut dead = HashSet::new();
         for session in self.sessions.values_mut().filter(|session| doomed(session)) {
             revoked.sessions += u64::from(!std::mem::replace(&mut session.revoked, true));
-            dead.push(session.session_id);
+            dead.insert(session.session_id);
         }
         for (id, token) in self.tokens.iter_mut().filter(|(_, token)| dead.contains(&token.record.session_id)) {
             token.revoked = true;
@@ -173,7 +173,7 @@ impl TokenStore for MemoryStore {
                 Ok(state.revoke_sessions(since, |session| session.session_id == session_id))
             }
             ActiveToken { kind: TokenKind::Access, expires_at, .. } if expires_at > since => {
-                Ok(Revoked { access_tokens: vec![(id, expires_at)], sessions: 0 })
+                Ok(Revoked { access_tokens: vec![(id, expires_at)], ..Revoked::default() })
             }
             _ => Ok(Revoked::default()),
         }

@@ -16,7 +16,10 @@
 //!    [`purge_expired`](TokenStore::purge_expired) is given.
 //! 6. **Absence is not failure.** "There is no such record" is an `Ok`; a store that could not look is a [`StoreError`].
 //! 7. **All or nothing, or harmless.** An operation that fails half-way leaves either no trace or records of tokens that
-//!    nobody holds, and calling it again is safe.
+//!    nobody holds, and calling it again is safe. A revocation that is recorded and breaks off is answered by
+//!    [`resume`](TokenStore::resume), on any node.
+//! 8. **The session decides.** A refresh token dies with its session: of those that a rotation retired the records
+//!    need not be marked, so that ending a session costs what its live tokens cost.
 //!
 //! `store::conformance` (feature `conformance`) holds them as plain functions to run on a store of your own.
 
@@ -38,6 +41,8 @@ pub mod embedded;
 pub mod mongodb;
 
 use std::{future::Future, sync::Weak, time::Duration};
+
+use uuid::Uuid;
 
 pub(crate) use erased::{Answer, ErasedStore, Question, Standing, within};
 pub use error::{StoreError, StoreErrorKind};
@@ -167,8 +172,56 @@ pub trait TokenStore: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
+    /// Goes on with revocations that were recorded and broke off: their node died, or the store went away.
+    /// Answers what they cover, as the revocations themselves would have. It leaves those alone that may still be
+    /// under way, and answers a bounded number at a time.
+    ///
+    /// An [`Authority`](crate::Authority) calls this every few seconds where a revocation [takes several
+    /// writes](Self::revokes_in_steps). What is answered comes again later, until [`settle`](Self::settle) is called.
+    ///
+    /// The default answers none. That is right where each revocation is one transaction.
+    fn resume(&self, since: Timestamp) -> impl Future<Output = Result<Vec<Resumed>, StoreError>> + Send {
+        let _ = since;
+        async { Ok(Vec::new()) }
+    }
+
+    /// Notes that nothing is left to do for a revocation: its tokens are revoked and the shared cache knows. This
+    /// may be lost, since [`resume`](Self::resume) may answer a revocation that is finished.
+    ///
+    /// The default does nothing. It is called for [`Revoked::unsettled`] alone.
+    fn settle(&self, revocation: Revocation) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = revocation;
+        async { Ok(()) }
+    }
+
+    /// Whether a revocation takes more than one write, so that it can break off half-way. A store that says so
+    /// implements [`resume`](Self::resume) and [`settle`](Self::settle). Default: false.
+    fn revokes_in_steps(&self) -> bool {
+        false
+    }
+
     /// The user's sessions that are neither revoked nor expired at `now`, the newest first.
     fn sessions(&self, user: UserId, now: Timestamp) -> impl Future<Output = Result<Vec<Session>, StoreError>> + Send;
+
+    /// The user's live sessions beside `new`, without the `keep` that were used last: those that a limit of sessions
+    /// ends. The answer may be cut off; those used longest ago come first.
+    ///
+    /// The default looks through [`sessions`](Self::sessions).
+    fn surplus_sessions(
+        &self,
+        user: UserId,
+        new: SessionId,
+        keep: usize,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        async move {
+            let mut others = self.sessions(user, now).await?;
+            others.retain(|session| session.session_id != new);
+            others.sort_by_key(|session| (session.last_used_at, session.session_id));
+            let surplus = others.len().saturating_sub(keep);
+            Ok(others.into_iter().take(surplus).map(|session| session.session_id).collect())
+        }
+    }
 
     /// Removes the tokens and sessions that expired before `before`. The caller has taken leeway and margin off. A token that
     /// outlives its session is still found by a revocation of the session or of its user.
@@ -268,6 +321,29 @@ pub struct Revoked {
     pub access_tokens: Vec<(TokenId, Timestamp)>,
     /// How many sessions this call turned from active to revoked.
     pub sessions: u64,
+    /// Set by a store that [revokes in steps](TokenStore::revokes_in_steps): what to
+    /// [settle](TokenStore::settle) once the shared cache knows of the tokens.
+    pub unsettled: Option<Revocation>,
+}
+
+/// A revocation that a store has recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Revocation {
+    /// Of a token alone.
+    Token(TokenId),
+    /// Of a session.
+    Session(SessionId),
+    /// Of all that a user has. A user may be revoked again while this goes on, so each has an identifier of its own.
+    User(UserId, Uuid),
+}
+
+/// A revocation that broke off and was taken up again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// What it covers.
+    pub revoked: Revoked,
+    /// How long ago it was recorded.
+    pub age: Duration,
 }
 
 /// What a purge removed.

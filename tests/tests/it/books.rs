@@ -67,9 +67,14 @@ impl Books {
         found.iter().map(session).collect()
     }
 
-    /// How many tokens of this session are not revoked.
+    /// How many tokens of this session are not revoked, among those that do not leave that to their session: of refresh
+    /// tokens only the newest is marked.
     pub(crate) async fn living_tokens(&self, tokens: &Tokens) -> u64 {
-        let living = doc! { "session_id": id(tokens, "sid"), "revoked": { "$ne": true } };
+        let sid = id(tokens, "sid");
+        let session = self.0.collection::<Document>("sessions").find_one(doc! { "_id": sid }).await.unwrap();
+        let newest = session.map(|session| session.get_document("current").unwrap()["refresh_id"].clone());
+        let decisive = [doc! { "kind": { "$ne": "refresh" } }, doc! { "_id": newest }];
+        let living = doc! { "session_id": sid, "revoked": { "$ne": true }, "$or": decisive };
         self.0.collection::<Document>("tokens").count_documents(living).await.unwrap()
     }
 
@@ -79,6 +84,16 @@ impl Books {
         let session = sessions.find_one(doc! { "_id": id, "revoked": true }).await.unwrap().is_some();
         let tokens = records.count_documents(doc! { "session_id": id, "revoked": true }).await.unwrap();
         Revoked { session, tokens }
+    }
+
+    /// How many revocations are marked as unfinished.
+    pub(crate) async fn unfinished(&self) -> u64 {
+        let marked = doc! { "unfinished.tried": { "$exists": true } };
+        let mut unfinished = 0;
+        for collection in ["tokens", "sessions", "subjects"] {
+            unfinished += self.0.collection::<Document>(collection).count_documents(marked.clone()).await.unwrap();
+        }
+        unfinished
     }
 
     /// Whether this session is the only one of its user that lives.

@@ -6,6 +6,7 @@
 
 mod killed;
 mod paused;
+mod unfinished;
 mod walk;
 
 use std::net::SocketAddr;

@@ -18,8 +18,8 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
     store::{
-        ActiveToken, Admission, Consumed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
-        TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+        ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, TokenKind,
+         TokenRecord, TokenStatus, TokenStore, UserFence,
     },
 };
 
@@ -214,8 +214,49 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         self.revoke(self.store.set_user_disabled(user, disabled, since), since).await
     }
 
+    async fn resume(&self, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
+        let mut known = Vec::new();
+        let mut failed = None;
+        for resumed in self.store.resume(since).await? {
+            // Beyond its bound no entry of the cache says "active", so there is nothing to tell it.
+            if resumed.age <= self.cache.bound() {
+                // One failure is enough to see that the cache is away. What it was not told comes again.
+                if failed.is_some() {
+                    continue;
+                }
+                if let Err(error) = self.bury(resumed.revoked.clone(), since).await {
+                    failed = Some(error);
+                    continue;
+                }
+            }
+            known.push(resumed);
+        }
+        match failed {
+            Some(error) if known.is_empty() => Err(error),
+            _ => Ok(known),
+        }
+    }
+
+    async fn settle(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.store.settle(revocation).await
+    }
+
+    fn revokes_in_steps(&self) -> bool {
+        self.store.revokes_in_steps()
+    }
+
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         self.store.sessions(user, now).await
+    }
+
+    async fn surplus_sessions(
+        &self,
+        user: UserId,
+        new: SessionId,
+        keep: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.store.surplus_sessions(user, new, keep, now).await
     }
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {

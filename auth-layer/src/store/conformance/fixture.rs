@@ -289,5 +289,5 @@ pub(super) fn expect_covered(
     let mut access: Vec<_> = access.into_iter().collect();
     access.sort();
     revoked.access_tokens.sort();
-    assert_eq!(revoked, Revoked { access_tokens: access, sessions }, "{when}");
+    assert_eq!((revoked.sessions, revoked.access_tokens), (sessions, access), "{when}");
 }

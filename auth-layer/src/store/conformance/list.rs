@@ -37,6 +37,31 @@ pub async fn sessions_are_listed_while_they_live(store: &impl TokenStore) {
     assert_eq!(answer(store.sessions(stranger.session.user_id, start).await), [stranger.session], "another user's");
 }
 
+/// Beside a new session those are too many that were used longest ago, among the user's sessions that live. A refresh is a
+/// use.
+pub async fn sessions_used_longest_ago_are_surplus(store: &impl TokenStore) {
+    let (user, start) = (UserId::generate(), now());
+    Login::opened(store, UserId::generate()).await;
+    let mut logins = Vec::new();
+    for minutes in [1, 2, 3, 4, 5] {
+        logins.push(Login::new(user, later(start, minutes * MINUTE)).admit(store).await);
+    }
+    let _ = answer(store.revoke_session(logins[1].id(), start).await);
+    logins[0].rotate(store, later(start, 6 * MINUTE)).await;
+    let new = Login::new(user, start).admit(store).await;
+    let surplus = async |keep: usize, at| answer(store.surplus_sessions(user, new.id(), keep, at).await);
+    // From the one used longest ago: 2, 3, 4, and 0, which was refreshed.
+    let [second, third, fourth, refreshed] = [2, 3, 4, 0].map(|at: usize| logins[at].id());
+    assert_eq!(surplus(0, start).await, [second, third, fourth, refreshed], "all are too many but the new one");
+    assert_eq!(surplus(1, start).await, [second, third, fourth], "a refresh is a use");
+    assert_eq!(surplus(3, start).await, [second], "the one used longest ago");
+    for keep in [4, 100, usize::MAX] {
+        assert_eq!(surplus(keep, start).await, [], "none is too many of {keep}");
+    }
+    let end = logins[2].session.expires_at();
+    assert_eq!(surplus(0, end).await, [third, fourth, refreshed], "one that has expired is no session any more");
+}
+
 /// Which of these logins are listed, in the order in which they are.
 async fn listed(store: &impl TokenStore, logins: &[Login], at: crate::clock::Timestamp) -> Vec<usize> {
     let place = |id: SessionId| logins.iter().position(|login| login.id() == id);

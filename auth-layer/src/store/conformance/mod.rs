@@ -74,6 +74,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     single_use::revoking_a_session_finds_every_token(store).await;
 
     list::sessions_are_listed_while_they_live(&**store).await;
+    list::sessions_used_longest_ago_are_surplus(&**store).await;
 
     purge::the_bound_is_sharp(&**store).await;
     purge::nothing_purged_comes_back(&**store).await;

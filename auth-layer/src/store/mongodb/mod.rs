@@ -4,9 +4,12 @@
 //!
 //! | collection | `_id` | fields |
 //! | --- | --- | --- |
-//! | `tokens` | `jti` | `user_id`, `session_id`, `kind`, `issued_at`, `expires_at`, `revoked`; `jwt_token` where switched on; `consumed_at` once used |
-//! | `sessions` | `sid` | `user_id`, `client_id`, `user_agent`, `created_at`, `last_used_at`, `ends_at`, `revoked`, `current`, `previous`; `epoch` it was opened under; `pending` while it is opened |
-//! | `subjects` | `sub` | `epoch`, `disabled`, `sign_ins`, `last_sign_in_at` |
+//! | `tokens` | `jti` | `user_id`, `session_id`, `kind`, `issued_at`, `expires_at`, `revoked`; `jwt_token` where switched on; `consumed_at` once used; `unfinished` |
+//! | `sessions` | `sid` | `user_id`, `client_id`, `user_agent`, `created_at`, `last_used_at`, `ends_at`, `revoked`, `current`, `previous`; `epoch` it was opened under; `pending` while it is opened; `unfinished` |
+//! | `subjects` | `sub` | `epoch`, `disabled`, `sign_ins`, `last_sign_in_at`; `unfinished`, `settled` |
+//!
+//! `unfinished` marks a revocation that is recorded and may have something left to do: since when, and when a node last went on with it.
+//! It is taken away at the end. A node that died, or a server that went away, leaves it behind, and any node goes on from there.
 //!
 //! # One document decides
 //!
@@ -61,6 +64,8 @@ mod options;
 mod purge;
 mod read;
 mod records;
+mod resume;
+mod retry;
 mod revoke;
 mod schema;
 
@@ -71,15 +76,20 @@ use std::{
     time::Duration,
 };
 
+use bson::doc;
 use mongodb::{Client, Database};
 use tracing::Instrument;
 
-use self::records::Records;
+use self::{
+    records::Records,
+    retry::Retries,
+    revoke::{Raise, as_judged},
+};
 pub use options::MongoOptions;
 
 use super::{
-    ActiveToken, Admission, Consumed, Feed, Purged, RevocationListener, Revoked, Rotated, Rotation, Session,
-    StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Feed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation,
+    Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -92,6 +102,7 @@ pub struct MongoStore {
     database: Database,
     records: Arc<Records>,
     feed: Arc<Feed>,
+    retries: Retries,
     limit: Duration,
 }
 
@@ -135,7 +146,7 @@ impl MongoStore {
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
         let records = Arc::new(Records::new(&database, limit));
-        let store = Self { database, records, feed: Arc::new(Feed::new()), limit };
+        let store = Self { database, records, feed: Arc::new(Feed::new()), retries: Retries::new(), limit };
         store.run(schema::refuse_standalone(store.database.clone())).await?;
         within(
             schema::INDEX_LIMIT.max(limit),
@@ -159,6 +170,18 @@ impl MongoStore {
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         within(self.limit, operation).await
+    }
+
+    /// What a revocation came to. One that failed is recorded in the background, as soon as that is possible.
+    fn or_again<T, F>(
+        &self,
+        first: Result<T, StoreError>,
+        commit: impl Fn(Arc<Records>) -> F + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
+        first.inspect_err(|failed| self.retries.again(failed, &self.records, commit))
     }
 }
 
@@ -223,11 +246,17 @@ impl TokenStore for MongoStore {
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
-        self.run(self.records().revoke_token(id, since)).await
+        let first = self.run(self.records().revoke_token(id, since)).await;
+        self.or_again(first, move |records| async move { records.mark_token(id).await.map(drop) })
     }
 
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
-        self.run(self.records().revoke_session(session, since)).await
+        let first = self.run(self.records().revoke_session(session, since)).await;
+        let this = doc! { "_id": document::uuid(session) };
+        self.or_again(first, move |records| {
+            let this = this.clone();
+            async move { records.mark_session(this).await.map(drop) }
+        })
     }
 
     async fn punish(
@@ -236,7 +265,10 @@ impl TokenStore for MongoStore {
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        self.run(self.records().punish(session, current, since)).await
+        let first = self.run(self.records().punish(session, current, since)).await;
+        self.or_again(first, move |records| async move {
+            records.mark_session(as_judged(session, current)).await.map(drop)
+        })
     }
 
     async fn revoke_user(
@@ -245,19 +277,46 @@ impl TokenStore for MongoStore {
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.run(self.records().revoke_user(user, except, since)).await
+        let raise = Raise { user, id: bson::Uuid::new(), except, disables: false };
+        let first = self.run(self.records().revoke_user(raise, since)).await;
+        self.or_again(first, move |records| async move { records.raise_fence(raise).await.map(drop) })
     }
 
+    /// Not tried again in the background: whoever disables a user is an operator, who may have enabled the user since.
     async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         if disabled {
-            self.run(self.records().disable_user(user, since)).await
+            let raise = Raise { user, id: bson::Uuid::new(), except: None, disables: true };
+            self.run(self.records().revoke_user(raise, since)).await
         } else {
             self.run(self.records().enable_user(user)).await
         }
     }
 
+    /// Takes as long as there is to do: no limit ends it but the server's for each read.
+    async fn resume(&self, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
+        self.records().resume(since).await
+    }
+
+    async fn settle(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.run(self.records().settle(revocation)).await
+    }
+
+    fn revokes_in_steps(&self) -> bool {
+        true
+    }
+
     async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         self.run(self.records().sessions_of(user, now)).await
+    }
+
+    async fn surplus_sessions(
+        &self,
+        user: UserId,
+        new: SessionId,
+        keep: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.run(self.records().surplus_sessions(user, new, keep, now)).await
     }
 
     /// Works through what has expired in batches. The time limit holds for each batch, not for the whole.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bson::doc;
+use bson::{Document, doc};
 use futures_util::{TryStreamExt, future::try_join};
 use mongodb::options::ReadConcern;
 
 use super::{
-    document::{SessionDocument, date, uuid},
+    document::{IdDocument, SessionDocument, date, id, uuid},
     fault::fault,
     records::Records,
 };
@@ -16,6 +16,9 @@ use crate::{
     id::{SessionId, TokenId, UserId},
     store::{Session, StoreError, TokenStatus, UserFence, within},
 };
+
+/// How many sessions are named at a time that are too many. Each sign-in ends some of them.
+const SURPLUS: i64 = 256;
 
 impl Records {
     /// Needs no task of its own, unlike the others: the round trip that it shares is one. It has its own time limit.
@@ -46,15 +49,36 @@ impl Records {
 
     pub(super) async fn sessions_of(self: Arc<Self>, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let what = "could not list sessions";
-        let live = doc! {
-            "user_id": uuid(user),
-            "revoked": false,
-            "pending": { "$ne": true },
-            "current.refresh_expires_at": { "$gt": date(now) },
-        };
         let newest = doc! { "created_at": -1, "_id": -1 };
-        let found = self.sessions.find(live).sort(newest).max_time(self.limit).await.map_err(fault(what))?;
+        let found = self.sessions.find(live(user, now)).sort(newest).max_time(self.limit).await.map_err(fault(what))?;
         found.map_err(fault(what)).and_then(|document| async { document.try_into() }).try_collect().await
+    }
+
+    pub(super) async fn surplus_sessions(
+        self: Arc<Self>,
+        user: UserId,
+        new: SessionId,
+        keep: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let what = "could not list the sessions that are too many";
+        let mut others = live(user, now);
+        others.insert("_id", doc! { "$ne": uuid(new) });
+        let found = self
+            .sessions
+            .clone_with_type::<IdDocument>()
+            .find(others)
+            .sort(doc! { "last_used_at": -1, "_id": -1 })
+            .skip(u64::try_from(keep).unwrap_or(u64::MAX >> 1))
+            .limit(SURPLUS)
+            .projection(doc! { "_id": 1 })
+            .max_time(self.limit)
+            .await
+            .map_err(fault(what))?;
+        let mut surplus: Vec<SessionId> =
+            found.map_ok(|session| id(session.id)).try_collect().await.map_err(fault(what))?;
+        surplus.reverse();
+        Ok(surplus)
     }
 
     /// The server says how long ago the previous refresh token was retired: it stamped that, too, so the clocks of the nodes
@@ -68,5 +92,15 @@ impl Records {
         let found = self.sessions.aggregate(pipeline).with_type::<SessionDocument>().max_time(self.limit).await;
         let found = found.map_err(fault(what))?.try_next().await.map_err(fault(what))?;
         found.map(|document| document.seen_at(now)).transpose()
+    }
+}
+
+/// The user's sessions that are neither revoked nor expired.
+fn live(user: UserId, now: Timestamp) -> Document {
+    doc! {
+        "user_id": uuid(user),
+        "revoked": false,
+        "pending": { "$ne": true },
+        "current.refresh_expires_at": { "$gt": date(now) },
     }
 }

@@ -55,3 +55,6 @@ pub(super) fn cheap_write_concern(limit: Duration) -> WriteConcern {
 pub(super) fn write_concern(limit: Option<Duration>) -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(limit).journal(true).build()
 }
+
+/// How a server's log and profile name the commands that no caller waits for.
+pub(super) const BACKGROUND: &str = "auth-layer: background";

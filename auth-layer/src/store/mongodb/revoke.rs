@@ -1,6 +1,9 @@
 //! What revokes: the committing document first, then the sweep. Each step can be repeated, and a retry repeats all of them.
+//!
+//! The commit leaves a mark, `unfinished`, that [`settle`](Records::settle) takes away. What still has it after a few
+//! seconds has broken off, and any node goes on with it: see `resume`.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use bson::{Bson, Document, RawDocumentBuf, Uuid, doc};
 use futures_util::TryStreamExt;
@@ -10,32 +13,75 @@ use mongodb::{
 };
 
 use super::{
-    document::{AccessDocument, IdDocument, SubjectDocument, corrupt, date, record, uuid},
+    document::{EndedSession, FenceDocument, IdDocument, LiveToken, corrupt, date, record, uuid},
     fault::{fault, is_duplicate_key},
-    records::Records,
+    records::{BACKGROUND, Records, cheap_write_concern},
 };
 use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
-    store::{Revoked, StoreError, StoreErrorKind, TokenKind},
+    store::{ActiveToken, Revocation, Revoked, StoreError, StoreErrorKind, TokenKind},
 };
+
+/// How many tokens or sessions one command names at most.
+const BATCH: usize = 10_000;
+
+/// How many revocations of a user are remembered as settled.
+const SETTLED: i32 = 16;
+
+/// Why a user's fence rises.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raise {
+    pub(super) user: UserId,
+    /// Of this call and of all its retries, so that together they raise the fence once.
+    pub(super) id: Uuid,
+    pub(super) except: Option<SessionId>,
+    pub(super) disables: bool,
+}
+
+/// What the revocation of a token was committed on.
+pub(super) enum Marked {
+    /// There is no such token.
+    Nothing,
+    /// On the token itself.
+    Token(ActiveToken),
+    /// On the session of a refresh token.
+    Session(EndedSession),
+}
 
 impl Records {
     pub(super) async fn revoke_token(self: Arc<Self>, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
+        match self.mark_token(id).await? {
+            Marked::Nothing => Ok(Revoked::default()),
+            Marked::Token(token) => Ok(revoked_token(id, token.kind, token.expires_at, since)),
+            Marked::Session(ended) => self.end(ended, since).await,
+        }
+    }
+
+    /// Marks a token as revoked; of a refresh token its session first, so that the mark that is left if this
+    /// breaks off covers both.
+    ///
+    /// What is read of the token first does not change: the commit decides.
+    pub(super) async fn mark_token(&self, id: TokenId) -> Result<Marked, StoreError> {
         let what = "could not revoke a token";
         let tokens = self.tokens.clone_with_type::<RawDocumentBuf>();
-        let found = tokens.find_one_and_update(doc! { "_id": uuid(id) }, dead()).max_time(self.limit).await;
+        let found = tokens.find_one(doc! { "_id": uuid(id) }).max_time(self.limit).await;
         let Some(found) = found.map_err(fault(what))? else {
-            return self.be_absent(&self.tokens, uuid(id), what).await.map(|()| Revoked::default());
+            self.be_absent(&self.tokens, uuid(id), what).await?;
+            return Ok(Marked::Nothing);
         };
         let token = record(&found)?;
-        match token.kind {
-            TokenKind::Refresh => self.revoke_session(token.session_id, since).await,
-            TokenKind::Access if token.expires_at > since => {
-                Ok(Revoked { access_tokens: vec![(id, token.expires_at)], sessions: 0 })
-            }
-            TokenKind::Access | TokenKind::SingleUse => Ok(Revoked::default()),
+        if token.kind == TokenKind::Refresh {
+            let session = self.mark_session(doc! { "_id": uuid(token.session_id) }).await?;
+            self.revoke_tokens([uuid(id)]).await?;
+            return Ok(Marked::Session(session.unwrap_or_else(|| EndedSession::unknown(token.session_id))));
         }
+        let marked = self.tokens.update_one(doc! { "_id": uuid(id) }, mark()).await.map_err(fault(what))?;
+        if marked.matched_count == 0 {
+            self.be_absent(&self.tokens, uuid(id), what).await?;
+            return Ok(Marked::Nothing);
+        }
+        Ok(Marked::Token(token))
     }
 
     pub(super) async fn revoke_session(
@@ -43,14 +89,15 @@ impl Records {
         session: SessionId,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        let (what, id) = ("could not revoke a session", uuid(session));
-        let ended = self.sessions.update_one(doc! { "_id": id }, dead()).await.map_err(fault(what))?;
-        if ended.matched_count == 0 {
-            self.be_absent(&self.sessions, id, what).await?;
-        }
-        // Also where the session was dead before: an earlier try may have stopped here.
-        let access_tokens = self.sweep(doc! { "session_id": uuid(session) }, since).await?;
-        Ok(Revoked { access_tokens, sessions: ended.modified_count })
+        let id = uuid(session);
+        let ended = match self.mark_session(doc! { "_id": id }).await? {
+            Some(ended) => ended,
+            None => {
+                self.be_absent(&self.sessions, id, "could not revoke a session").await?;
+                EndedSession::unknown(session)
+            }
+        };
+        self.end(ended, since).await
     }
 
     /// The update that commits it has the condition, and is one of the majority's also where the session was dead before.
@@ -60,29 +107,41 @@ impl Records {
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        let as_read = doc! { "_id": uuid(session), "current.refresh_id": uuid(current) };
-        let ended = self.sessions.update_one(as_read, dead()).await.map_err(fault("could not punish a reuse"))?;
-        if ended.matched_count == 0 {
-            return Ok(None);
+        match self.mark_session(as_judged(session, current)).await? {
+            Some(ended) => self.end(ended, since).await.map(Some),
+            None => Ok(None),
         }
-        let access_tokens = self.sweep(doc! { "session_id": uuid(session) }, since).await?;
-        Ok(Some(Revoked { access_tokens, sessions: ended.modified_count }))
     }
 
-    pub(super) async fn revoke_user(
-        self: Arc<Self>,
-        user: UserId,
-        except: Option<SessionId>,
-        since: Timestamp,
-    ) -> Result<Revoked, StoreError> {
-        let epoch = self.raise_fence(user, doc! { "$inc": { "epoch": 1_i64 } }).await?;
-        self.revoke_before(user, epoch, except, since).await
+    /// Marks the session that matches as revoked and unfinished; `None` where there is none.
+    pub(super) async fn mark_session(&self, session: Document) -> Result<Option<EndedSession>, StoreError> {
+        let before = self
+            .sessions
+            .clone_with_type::<EndedSession>()
+            .find_one_and_update(session, mark())
+            .projection(doc! { "revoked": 1, "current.refresh_id": 1 })
+            .max_time(self.limit)
+            .await;
+        before.map_err(fault("could not revoke a session"))
     }
 
-    pub(super) async fn disable_user(self: Arc<Self>, user: UserId, since: Timestamp) -> Result<Revoked, StoreError> {
-        let step = doc! { "$inc": { "epoch": 1_i64 }, "$set": { "disabled": true } };
-        let epoch = self.raise_fence(user, step).await?;
-        self.revoke_before(user, epoch, None, since).await
+    /// Revokes the tokens of a session that is marked. Also where it was dead before: an earlier try may have stopped here.
+    pub(super) async fn end(&self, ended: EndedSession, since: Timestamp) -> Result<Revoked, StoreError> {
+        let live = self.live_tokens(doc! { "session_id": ended.id }, since).await?;
+        self.revoke_tokens(unrevoked(&live).chain(ended.refresh_id())).await?;
+        Ok(Revoked {
+            access_tokens: access_tokens(&live),
+            sessions: u64::from(ended.was_alive()),
+            unsettled: ended.is_known().then(|| Revocation::Session(ended.session_id())),
+        })
+    }
+
+    /// Raises the fence, then revokes what stood before it.
+    pub(super) async fn revoke_user(self: Arc<Self>, raise: Raise, since: Timestamp) -> Result<Revoked, StoreError> {
+        match self.raise_fence(raise).await? {
+            Some(epoch) => self.revoke_before(raise, epoch, since).await,
+            None => Ok(Revoked::default()),
+        }
     }
 
     pub(super) async fn enable_user(self: Arc<Self>, user: UserId) -> Result<Revoked, StoreError> {
@@ -119,13 +178,29 @@ impl Records {
         }
     }
 
-    /// Applies `step` to the user's document, making it where there is none, and answers the epoch that it led to.
-    async fn raise_fence(&self, user: UserId, step: Document) -> Result<i64, StoreError> {
+    /// Raises the user's fence, making the document where there is none, and answers the epoch that it led to. `None`
+    /// where another node has finished this very revocation meanwhile.
+    pub(super) async fn raise_fence(&self, raise: Raise) -> Result<Option<i64>, StoreError> {
+        let what = "could not raise a user's fence";
+        let Raise { user, id, except, disables } = raise;
+        let (user, except) = (uuid(user), except.map_or(Bson::Null, |except| uuid(except).into()));
+        let epoch = doc! { "$add": [{ "$ifNull": ["$epoch", 0_i64] }, 1_i64] };
+        let entry = doc! { "id": id, "epoch": epoch.clone(), "except": except, "since": "$$NOW", "tried": "$$NOW" };
+        let entries = doc! { "$concatArrays": [{ "$ifNull": ["$unfinished", []] }, [entry]] };
+        let mut step = doc! { "epoch": epoch, "unfinished": entries };
+        if disables {
+            step.insert("disabled", true);
+        }
+        let subjects = self.subjects.clone_with_type::<FenceDocument>();
         let raise = || {
-            self.subjects
-                .find_one_and_update(doc! { "_id": uuid(user) }, step.clone())
+            subjects
+                .find_one_and_update(
+                    doc! { "_id": user, "unfinished.id": { "$ne": id }, "settled": { "$ne": id } },
+                    vec![doc! { "$set": step.clone() }],
+                )
                 .upsert(true)
                 .return_document(ReturnDocument::After)
+                .projection(doc! { "unfinished": 1 })
                 .max_time(self.limit)
         };
         let raised = match raise().await {
@@ -133,77 +208,161 @@ impl Records {
             Err(error) if is_duplicate_key(&error) => raise().await,
             raised => raised,
         };
-        let raised = raised.map_err(fault("could not raise a user's fence"))?;
-        raised.as_ref().and_then(|SubjectDocument { epoch, .. }| *epoch).ok_or_else(corrupt)
+        let raised = match raised {
+            // It is recorded already: this is a retry.
+            Err(error) if is_duplicate_key(&error) => {
+                subjects.find_one(doc! { "_id": user }).max_time(self.limit).await
+            }
+            raised => raised,
+        };
+        let fence = raised.map_err(fault(what))?.ok_or_else(corrupt)?;
+        Ok(fence.unfinished.iter().find(|entry| entry.id == id).map(|entry| entry.epoch))
     }
 
     /// Revokes what was opened before `epoch`. A session opened under it began after the fence was raised and is spared.
-    async fn revoke_before(
+    pub(super) async fn revoke_before(
         &self,
-        user: UserId,
+        raise: Raise,
         epoch: i64,
-        except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        let user = uuid(user);
-        let except = except.map(uuid);
+        let (user, except) = (uuid(raise.user), raise.except.map(uuid));
         let mut older = doc! { "user_id": user, "epoch": { "$not": { "$gte": epoch } }, "revoked": { "$ne": true } };
         if let Some(except) = except {
             older.insert("_id", doc! { "$ne": except });
         }
+        let doomed = self.session_ids(older.clone()).await?;
         let ended = self.sessions.update_many(older, dead()).await;
         let sessions = ended.map_err(fault("could not revoke a user's sessions"))?.modified_count;
 
         // From the tokens' side, so that a token whose session is gone is found as well. The tokens first and the spared
         // sessions second: a session is recorded before its tokens, so that a spared one with a token in the list is in the second, too.
-        let listed = self.tokens.distinct("session_id", doc! { "user_id": user }).max_time(self.limit).await;
-        let listed = listed.map_err(fault("could not list the sessions of a user's tokens"))?;
-        let spared = self.opened_under(user, epoch).await?;
-        let except = except.map(Bson::from);
-        let doomed: Vec<Bson> = listed
-            .into_iter()
-            .filter(|session| Some(session) != except.as_ref() && !spared.contains(session))
-            .collect();
-        let access_tokens = self.sweep(doc! { "user_id": user, "session_id": { "$in": doomed } }, since).await?;
-        Ok(Revoked { access_tokens, sessions })
+        let mut live = self.live_tokens(doc! { "user_id": user }, since).await?;
+        let opened_since = doc! { "user_id": user, "revoked": { "$ne": true }, "epoch": { "$gte": epoch } };
+        let spared: HashSet<Uuid> = self.session_ids(opened_since).await?.into_iter().chain(except).collect();
+        live.retain(|token| !spared.contains(&token.session_id));
+        let refresh_tokens = self.refresh_tokens_of(&doomed).await?;
+        self.revoke_tokens(unrevoked(&live).chain(refresh_tokens)).await?;
+        let unsettled = Some(Revocation::User(raise.user, raise.id.into()));
+        Ok(Revoked { access_tokens: access_tokens(&live), sessions, unsettled })
     }
 
-    async fn opened_under(&self, user: Uuid, epoch: i64) -> Result<Vec<Bson>, StoreError> {
-        let what = "could not list a user's new sessions";
+    /// Takes the mark of a revocation away, by a write that may be lost.
+    pub(super) async fn settle(self: Arc<Self>, revocation: Revocation) -> Result<(), StoreError> {
+        let unmark = doc! { "$unset": { "unfinished": "" } };
+        let (concern, what) = (cheap_write_concern(self.limit), "could not note the end of a revocation");
+        let settled = match revocation {
+            Revocation::Token(id) => {
+                self.tokens.update_one(doc! { "_id": uuid(id) }, unmark).write_concern(concern).comment(BACKGROUND).await
+            }
+            Revocation::Session(id) => {
+                self.sessions.update_one(doc! { "_id": uuid(id) }, unmark).write_concern(concern).comment(BACKGROUND).await
+            }
+            Revocation::User(user, id) => {
+                let id = Uuid::from_bytes(id.into_bytes());
+                let settle = doc! {
+                    "$pull": { "unfinished": { "id": id } },
+                    "$push": { "settled": { "$each": [id], "$slice": -SETTLED } },
+                };
+                let of_user = doc! { "_id": uuid(user), "unfinished.id": id };
+                self.subjects.update_one(of_user, settle).write_concern(concern).comment(BACKGROUND).await
+            }
+        };
+        settled.map(drop).map_err(fault(what))
+    }
+
+    /// The tokens among these that decide something by themselves and have not expired, revoked or not: access and
+    /// single-use tokens. A refresh token is decided by its session.
+    pub(super) async fn live_tokens(&self, mut tokens: Document, since: Timestamp) -> Result<Vec<LiveToken>, StoreError> {
+        let what = "could not list the tokens to revoke";
+        tokens.insert("kind", doc! { "$in": [TokenKind::Access.as_str(), TokenKind::SingleUse.as_str()] });
+        tokens.insert("expires_at", doc! { "$gt": date(since) });
+        let found = self
+            .tokens
+            .clone_with_type::<LiveToken>()
+            .find(tokens)
+            .projection(doc! { "session_id": 1, "kind": 1, "expires_at": 1, "revoked": 1 })
+            .max_time(self.limit)
+            .await
+            .map_err(fault(what))?;
+        found.try_collect().await.map_err(fault(what))
+    }
+
+    async fn revoke_tokens(&self, ids: impl IntoIterator<Item = Uuid>) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        for batch in ids.chunks(BATCH) {
+            let live = doc! { "_id": { "$in": batch }, "revoked": { "$ne": true } };
+            self.tokens.update_many(live, dead()).await.map_err(fault("could not revoke tokens"))?;
+        }
+        Ok(())
+    }
+
+    async fn session_ids(&self, sessions: Document) -> Result<Vec<Uuid>, StoreError> {
+        let what = "could not list a user's sessions";
         let found = self
             .sessions
             .clone_with_type::<IdDocument>()
-            .find(doc! { "user_id": user, "epoch": { "$gte": epoch } })
+            .find(sessions)
             .projection(doc! { "_id": 1 })
             .max_time(self.limit)
             .await
             .map_err(fault(what))?;
-        found.map_ok(|session| Bson::from(session.id)).try_collect().await.map_err(fault(what))
+        found.map_ok(|session| session.id).try_collect().await.map_err(fault(what))
     }
 
-    /// Revokes the tokens that match, then lists the access tokens among them that have not expired, whoever revoked them.
-    async fn sweep(&self, tokens: Document, since: Timestamp) -> Result<Vec<(TokenId, Timestamp)>, StoreError> {
-        let what = "could not list the access tokens that were revoked";
-        let mut live = tokens.clone();
-        live.insert("revoked", doc! { "$ne": true });
-        self.tokens.update_many(live, dead()).await.map_err(fault("could not revoke tokens"))?;
-
-        let mut listed = tokens;
-        listed.insert("kind", TokenKind::Access.as_str());
-        listed.insert("expires_at", doc! { "$gt": date(since) });
-        let found = self
-            .tokens
-            .clone_with_type::<AccessDocument>()
-            .find(listed)
-            .projection(doc! { "_id": 1, "expires_at": 1 })
-            .max_time(self.limit)
-            .await
-            .map_err(fault(what))?;
-        found.map_ok(<(TokenId, Timestamp)>::from).try_collect().await.map_err(fault(what))
+    /// The newest refresh tokens of these sessions.
+    async fn refresh_tokens_of(&self, sessions: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        let what = "could not list the refresh tokens to revoke";
+        let mut refresh_tokens = Vec::with_capacity(sessions.len());
+        for batch in sessions.chunks(BATCH) {
+            let mut found = self
+                .sessions
+                .clone_with_type::<EndedSession>()
+                .find(doc! { "_id": { "$in": batch } })
+                .projection(doc! { "revoked": 1, "current.refresh_id": 1 })
+                .max_time(self.limit)
+                .await
+                .map_err(fault(what))?;
+            while let Some(session) = found.try_next().await.map_err(fault(what))? {
+                refresh_tokens.extend(session.refresh_id());
+            }
+        }
+        Ok(refresh_tokens)
     }
+}
+
+/// The session that a reuse was judged by.
+pub(super) fn as_judged(session: SessionId, current: TokenId) -> Document {
+    doc! { "_id": uuid(session), "current.refresh_id": uuid(current) }
+}
+
+/// What the revocation of one token covers that is no refresh token.
+pub(super) fn revoked_token(id: TokenId, kind: TokenKind, expires_at: Timestamp, since: Timestamp) -> Revoked {
+    let live_access = kind == TokenKind::Access && expires_at > since;
+    Revoked {
+        access_tokens: if live_access { vec![(id, expires_at)] } else { Vec::new() },
+        sessions: 0,
+        unsettled: Some(Revocation::Token(id)),
+    }
+}
+
+fn unrevoked(tokens: &[LiveToken]) -> impl Iterator<Item = Uuid> {
+    tokens.iter().filter(|token| !token.revoked).map(|token| token.id)
+}
+
+fn access_tokens(tokens: &[LiveToken]) -> Vec<(TokenId, Timestamp)> {
+    tokens.iter().filter(|token| token.is_access()).map(LiveToken::id_and_expiry).collect()
 }
 
 /// The one change that a revocation makes, never undone.
 fn dead() -> Document {
     doc! { "$set": { "revoked": true } }
+}
+
+/// The same on the document that commits a revocation, with the mark, by the server's clock.
+fn mark() -> Document {
+    doc! {
+        "$set": { "revoked": true },
+        "$currentDate": { "unfinished.since": true, "unfinished.tried": true },
+    }
 }

@@ -71,16 +71,24 @@ pub(super) async fn ensure_indexes(
 ) -> Result<(), StoreError> {
     expire(&database, &records.tokens, TOKEN_EXPIRY, retention).await?;
     expire(&database, &records.sessions, SESSION_EXPIRY, retention).await?;
-    let of_tokens = [doc! { "user_id": 1, "session_id": 1 }, doc! { "session_id": 1 }];
-    index(&records.tokens, of_tokens).await?;
-    index(&records.sessions, [doc! { "user_id": 1 }]).await
+    // What a revocation sweeps: the live tokens of a session or a user, however many refresh tokens were retired.
+    let of_tokens = ["session_id", "user_id"].map(|owner| doc! { owner: 1, "kind": 1, "expires_at": 1 });
+    index(&records.tokens, of_tokens, false).await?;
+    index(&records.sessions, [doc! { "user_id": 1, "revoked": 1 }], false).await?;
+    // Sparse: only what a revocation is under way of has the mark.
+    let marks = || [doc! { "unfinished.tried": 1 }];
+    index(&records.tokens, marks(), true).await?;
+    index(&records.sessions, marks(), true).await?;
+    index(&records.subjects, marks(), true).await
 }
 
 async fn index<T: Send + Sync>(
     collection: &Collection<T>,
     keys: impl IntoIterator<Item = Document>,
+    sparse: bool,
 ) -> Result<(), StoreError> {
-    let models = keys.into_iter().map(|keys| IndexModel::builder().keys(keys).build());
+    let options = IndexOptions::builder().sparse(sparse.then_some(true)).build();
+    let models = keys.into_iter().map(|keys| IndexModel::builder().keys(keys).options(options.clone()).build());
     // The default quorum is every voting member: one that is down would hold up the start of all nodes.
     let made = collection.create_indexes(models).commit_quorum(CommitQuorum::Majority).await;
     made.map(drop).map_err(fault("could not make an index"))

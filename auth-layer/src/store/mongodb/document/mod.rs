@@ -9,8 +9,8 @@ mod token;
 use bson::{DateTime, Uuid};
 use serde::Deserialize;
 
-pub(super) use session::{PairDocument, SessionDocument};
-pub(super) use token::{AccessDocument, TokenDocument, Unreadable, identifier, record, status};
+pub(super) use session::{EndedSession, PairDocument, SessionDocument};
+pub(super) use token::{LiveToken, TokenDocument, Unreadable, identifier, record, status};
 
 use crate::{
     clock::Timestamp,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Deserialize)]
 pub(super) struct SubjectDocument {
     /// Absent is 0.
-    pub(super) epoch: Option<i64>,
+    epoch: Option<i64>,
     /// Absent is false.
     disabled: Option<bool>,
 }
@@ -32,6 +32,42 @@ impl SubjectDocument {
         let epoch = u64::try_from(self.epoch.unwrap_or_default()).map_err(|error| corrupt().with_source(error))?;
         Ok(UserFence { epoch, disabled: self.disabled.unwrap_or_default() })
     }
+}
+
+/// The revocations of a user that are not settled.
+#[derive(Debug, Deserialize)]
+pub(super) struct FenceDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: Uuid,
+    #[serde(default)]
+    pub(super) unfinished: Vec<UnfinishedDocument>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize)]
+pub(super) struct UnfinishedDocument {
+    pub(super) id: Uuid,
+    /// What it raised the fence to.
+    pub(super) epoch: i64,
+    /// The session that it spares.
+    pub(super) except: Option<Uuid>,
+    since: DateTime,
+    tried: DateTime,
+}
+
+impl UnfinishedDocument {
+    pub(super) fn mark(&self) -> Mark {
+        Mark { since: self.since, tried: self.tried }
+    }
+}
+
+/// That a revocation may have something left to do.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Mark {
+    /// When it was recorded.
+    pub(super) since: DateTime,
+    /// When a node last went on with it.
+    pub(super) tried: DateTime,
 }
 
 /// Of any document its `_id`.
@@ -46,7 +82,7 @@ pub(super) fn uuid<K>(id: Id<K>) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
 }
 
-fn id<K>(uuid: Uuid) -> Id<K> {
+pub(super) fn id<K>(uuid: Uuid) -> Id<K> {
     Id::from_uuid(uuid::Uuid::from_bytes(uuid.bytes()))
 }
 

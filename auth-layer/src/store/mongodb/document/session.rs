@@ -5,9 +5,10 @@ use std::time::Duration;
 use bson::{Binary, DateTime, Uuid, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
 
-use super::{corrupt, date, id, uuid};
+use super::{Mark, corrupt, date, id, uuid};
 use crate::{
     clock::{Timestamp, earlier},
+    id::SessionId,
     store::{Pair, Retired, Session, StoreError},
 };
 
@@ -36,6 +37,46 @@ pub(in crate::store::mongodb) struct SessionDocument {
     /// Not stored: milliseconds since `previous` was retired, as the server has computed them.
     #[serde(skip_serializing, default)]
     retired_for: Option<i64>,
+}
+
+/// A session that is being ended, as it was before.
+#[derive(Debug, Deserialize)]
+pub(in crate::store::mongodb) struct EndedSession {
+    #[serde(rename = "_id")]
+    pub(in crate::store::mongodb) id: Uuid,
+    revoked: Option<bool>,
+    /// None where there is no such session: tokens may still name it.
+    current: Option<CurrentDocument>,
+    pub(in crate::store::mongodb) unfinished: Option<Mark>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CurrentDocument {
+    refresh_id: Uuid,
+}
+
+impl EndedSession {
+    /// One that is not recorded.
+    pub(in crate::store::mongodb) fn unknown(session: SessionId) -> Self {
+        Self { id: uuid(session), revoked: None, current: None, unfinished: None }
+    }
+
+    pub(in crate::store::mongodb) fn is_known(&self) -> bool {
+        self.current.is_some()
+    }
+
+    pub(in crate::store::mongodb) fn was_alive(&self) -> bool {
+        self.is_known() && self.revoked != Some(true)
+    }
+
+    pub(in crate::store::mongodb) fn session_id(&self) -> SessionId {
+        id(self.id)
+    }
+
+    /// Its newest refresh token.
+    pub(in crate::store::mongodb) fn refresh_id(&self) -> Option<Uuid> {
+        self.current.as_ref().map(|current| current.refresh_id)
+    }
 }
 
 /// A session's newest pair.

@@ -3,7 +3,7 @@
 use bson::{DateTime, RawDocument, Uuid, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
 
-use super::{corrupt, date, id, uuid};
+use super::{Mark, corrupt, date, id, uuid};
 use crate::{
     clock::Timestamp,
     id::{Id, TokenId},
@@ -81,16 +81,27 @@ pub(in crate::store::mongodb) fn identifier<K>(token: &RawDocument, field: &'sta
     Ok(id(Uuid::from_bytes(bytes)))
 }
 
-/// Of an access token what a cache must be told.
+/// A token that a revocation covers.
 #[derive(Debug, Deserialize)]
-pub(in crate::store::mongodb) struct AccessDocument {
+pub(in crate::store::mongodb) struct LiveToken {
     #[serde(rename = "_id")]
-    token_id: Uuid,
+    pub(in crate::store::mongodb) id: Uuid,
+    pub(in crate::store::mongodb) session_id: Uuid,
+    kind: String,
     expires_at: DateTime,
+    /// Absent is false: it is marked then.
+    #[serde(default)]
+    pub(in crate::store::mongodb) revoked: bool,
+    pub(in crate::store::mongodb) unfinished: Option<Mark>,
 }
 
-impl From<AccessDocument> for (TokenId, Timestamp) {
-    fn from(document: AccessDocument) -> Self {
-        (id(document.token_id), document.expires_at.to_chrono())
+impl LiveToken {
+    pub(in crate::store::mongodb) fn is_access(&self) -> bool {
+        self.kind == TokenKind::Access.as_str()
+    }
+
+    /// What a cache must be told of an access token.
+    pub(in crate::store::mongodb) fn id_and_expiry(&self) -> (TokenId, Timestamp) {
+        (id(self.id), self.expires_at.to_chrono())
     }
 }

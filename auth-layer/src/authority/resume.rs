@@ -1,0 +1,60 @@
+//! Finishing revocations that broke off.
+//!
+//! A store that revokes in steps may lose its node, or its server, between two of them: the session is
+//! marked, its access tokens are not, and whoever asked may never ask again. Every node looks for such
+//! revocations every few seconds and finishes them, whoever began them.
+
+use std::{
+    error::Error,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, time::sleep};
+
+use super::{Authority, Inner};
+use crate::claims::CustomClaims;
+
+/// How often a node looks. A store leaves a revocation alone for its first seconds, so that this and the
+/// work itself stay within the 15 s that are promised.
+const EVERY: Duration = Duration::from_secs(3);
+
+impl<C: CustomClaims> Authority<C> {
+    /// Begins to look, once. Does nothing outside a runtime, where nothing can be begun: it is called again
+    /// when the authority is used.
+    pub(super) fn resume_in_background(&self) {
+        if self.inner.resuming.get().is_some() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        self.inner.resuming.get_or_init(|| {
+            if self.inner.store.revokes_in_steps() {
+                runtime.spawn(resume(Arc::downgrade(&self.inner)));
+            }
+        });
+    }
+
+    /// Finishes what has broken off. Fails where the stores are still away.
+    async fn resume_once(&self) -> Result<(), crate::store::StoreError> {
+        for resumed in self.inner.store.resume(self.accepted_since()).await? {
+            self.forget_all(&resumed.revoked);
+            if let Some(revocation) = resumed.revoked.unsettled {
+                tracing::info!(?revocation, age = ?resumed.age, "a revocation that had broken off is finished");
+            }
+            self.settle(resumed.revoked.unsettled);
+        }
+        Ok(())
+    }
+}
+
+/// Looks until the authority is gone.
+async fn resume<C: CustomClaims>(inner: Weak<Inner<C>>) {
+    loop {
+        sleep(EVERY).await;
+        let Some(inner) = inner.upgrade() else { return };
+        if let Err(error) = (Authority { inner }).resume_once().await {
+            // Whoever uses the stores says that they are away.
+            tracing::debug!(error = &error as &dyn Error, "revocations that broke off cannot be finished yet");
+        }
+    }
+}

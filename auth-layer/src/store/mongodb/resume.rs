@@ -1,0 +1,136 @@
+//! Revocations that broke off, on whichever node: found by their mark, and gone on with.
+
+use std::{sync::Arc, time::Duration};
+
+use bson::{Document, doc};
+use mongodb::{
+    Collection,
+    options::{Hint, ReturnDocument},
+};
+use serde::Deserialize;
+
+use super::{
+    document::{EndedSession, FenceDocument, LiveToken, Mark, id},
+    fault::fault,
+    records::{BACKGROUND, Records},
+    revoke::{Raise, revoked_token},
+};
+use crate::{
+    clock::Timestamp,
+    store::{Resumed, StoreError, TokenKind},
+};
+
+/// For how long a revocation is left to the node that began it or took it up last.
+const UNDISTURBED_MS: i64 = 5_000;
+
+/// How many are taken up at a time, of each kind.
+const MOST: usize = 64;
+
+impl Records {
+    /// Takes up what has broken off, and goes on with it to its end.
+    pub(super) async fn resume(self: Arc<Self>, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
+        let mut resumed = Vec::new();
+        let retry = vec![doc! { "$set": { "unfinished.tried": "$$NOW" } }];
+        for _ in 0..MOST {
+            let Some(ended) = claim::<EndedSession, _>(&self.sessions, &retry).await? else { break };
+            let age = age_of(ended.unfinished.as_ref());
+            let revoked = self.end(ended, since).await?;
+            resumed.push(Resumed { revoked, age });
+        }
+        for _ in 0..MOST {
+            let Some(token) = claim::<LiveToken, _>(&self.tokens, &retry).await? else { break };
+            let (id, expires_at) = token.id_and_expiry();
+            let kind = if token.is_access() { TokenKind::Access } else { TokenKind::SingleUse };
+            let revoked = revoked_token(id, kind, expires_at, since);
+            resumed.push(Resumed { revoked, age: age_of(token.unfinished.as_ref()) });
+        }
+        let retry_all = vec![doc! { "$set": { "unfinished": { "$map": {
+            "input": "$unfinished",
+            "in": { "$mergeObjects": ["$$this", { "tried": "$$NOW" }] },
+        } } } }];
+        for _ in 0..MOST {
+            let Some(fence) = claim::<FenceDocument, _>(&self.subjects, &retry_all).await? else { break };
+            for entry in &fence.unfinished {
+                let raise =
+                    Raise { user: id(fence.id), id: entry.id, except: entry.except.map(id), disables: false };
+                let revoked = self.revoke_before(raise, entry.epoch, since).await?;
+                resumed.push(Resumed { revoked, age: age_of(Some(&entry.mark())) });
+            }
+        }
+        Ok(resumed)
+    }
+}
+
+/// Takes one document up whose mark is old, so that no other node does for a while; `None` where there is none.
+///
+/// By the server's clock: a node whose own is ahead would disturb what is under way.
+async fn claim<D, T>(collection: &Collection<T>, step: &[Document]) -> Result<Option<D>, StoreError>
+where
+    D: for<'de> Deserialize<'de> + Send + Sync,
+    T: Send + Sync,
+{
+    // Of several marks the oldest counts.
+    let oldest = doc! { "$min": "$unfinished.tried" };
+    let due = doc! { "$lt": [oldest, { "$subtract": ["$$NOW", UNDISTURBED_MS] }] };
+    let claimed = collection
+        .clone_with_type::<D>()
+        .find_one_and_update(doc! { "unfinished.tried": { "$exists": true }, "$expr": due }, step.to_vec())
+        .return_document(ReturnDocument::After)
+        // Where the index is missing this fails, in place of reading the whole collection every few seconds.
+        .hint(Hint::Keys(doc! { "unfinished.tried": 1 }))
+        .comment(BACKGROUND)
+        .await;
+    claimed.map_err(fault("could not look for revocations that broke off"))
+}
+
+/// How old a revocation was when it was taken up. One whose mark cannot be read is as good as new.
+fn age_of(mark: Option<&Mark>) -> Duration {
+    let millis = mark.map_or(0, |mark| mark.tried.timestamp_millis() - mark.since.timestamp_millis());
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{DateTime, Uuid};
+
+    use super::*;
+
+    #[test]
+    fn resume_age_is_never_negative() {
+        let [before, after] = [1_000, 4_500].map(DateTime::from_millis);
+        assert_eq!(age_of(Some(&Mark { since: before, tried: after })), Duration::from_millis(3_500));
+        assert_eq!(age_of(Some(&Mark { since: after, tried: before })), Duration::ZERO);
+        assert_eq!(age_of(None), Duration::ZERO);
+    }
+
+    #[test]
+    fn resume_reads_what_a_session_a_token_and_a_user_are_marked_with() {
+        let id = Uuid::new();
+        let mark = doc! { "since": DateTime::from_millis(1_000), "tried": DateTime::from_millis(2_000) };
+        let session = doc! {
+            "_id": id, "user_id": id, "revoked": true, "current": { "refresh_id": id, "scope": "" },
+            "unfinished": mark.clone(),
+        };
+        let session: EndedSession = read(&session);
+        assert_eq!((session.refresh_id(), session.was_alive()), (Some(id), false));
+        assert_eq!(age_of(session.unfinished.as_ref()), Duration::from_secs(1));
+        let token = doc! {
+            "_id": id, "session_id": id, "kind": "access", "expires_at": DateTime::from_millis(5_000), "revoked": true,
+            "unfinished": mark.clone(),
+        };
+        let token: LiveToken = read(&token);
+        assert!(token.is_access() && token.revoked);
+        assert_eq!(age_of(token.unfinished.as_ref()), Duration::from_secs(1));
+        let mut entry = doc! { "id": id, "epoch": 3_i64, "except": null };
+        entry.extend(mark);
+        let fence: FenceDocument = read(&doc! { "_id": id, "epoch": 3_i64, "unfinished": [entry] });
+        let entry = &fence.unfinished[0];
+        assert_eq!((entry.id, entry.epoch, entry.except), (id, 3, None));
+        assert_eq!(age_of(Some(&entry.mark())), Duration::from_secs(1));
+    }
+
+    /// As the driver reads: from the bytes of a document.
+    fn read<D: for<'de> Deserialize<'de>>(document: &Document) -> D {
+        bson::deserialize_from_slice(&document.to_vec().unwrap()).unwrap()
+    }
+}

@@ -1,0 +1,86 @@
+//! The commits of revocations that failed, tried again until the server has taken them.
+//!
+//! A caller is told at once that a revocation failed. But a client that went away does not ask again, nobody
+//! asks twice for the punishment of a reuse, and a changed password cannot be changed from the old one a second
+//! time. Once a commit is recorded any node goes on with it: see `resume`.
+
+use std::{
+    error::Error,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tracing::Instrument;
+
+use super::records::Records;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// How many commits are tried again at a time. Each takes about a kilobyte.
+const MOST: usize = 4_096;
+
+/// The pause before the next try doubles from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+
+/// Tries commits again in the background.
+#[derive(Clone, Debug)]
+pub(super) struct Retries(Arc<Semaphore>);
+
+impl Retries {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MOST)))
+    }
+
+    /// Tries `commit` again until it is done, if it failed for a reason that may pass. Must be called within a Tokio
+    /// runtime.
+    pub(super) fn again<F>(
+        &self,
+        failed: &StoreError,
+        records: &Arc<Records>,
+        commit: impl Fn(Arc<Records>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), StoreError>> + Send + 'static,
+    {
+        if failed.kind() != StoreErrorKind::Unavailable {
+            return;
+        }
+        match Arc::clone(&self.0).try_acquire_owned() {
+            Ok(permit) => {
+                tokio::spawn(until_done(Arc::downgrade(records), commit, permit).in_current_span());
+            }
+            Err(_) => tracing::error!(
+                most = MOST,
+                "too many revocations wait for MongoDB: one that failed is not tried again"
+            ),
+        }
+    }
+}
+
+/// Ends with the store, too.
+async fn until_done<F>(
+    records: Weak<Records>,
+    commit: impl Fn(Arc<Records>) -> F + Send,
+    _permit: OwnedSemaphorePermit,
+) where
+    F: Future<Output = Result<(), StoreError>> + Send,
+{
+    let (mut pause, longest) = PAUSES;
+    loop {
+        sleep(pause).await;
+        pause = longest.min(pause * 2);
+        let Some(records) = records.upgrade() else { return };
+        match commit(records).await {
+            Ok(()) => return tracing::info!("a revocation that had failed is recorded"),
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => {}
+            Err(error) => {
+                return tracing::error!(
+                    error = &error as &dyn Error,
+                    "a revocation that had failed cannot be recorded, and is not tried again"
+                );
+            }
+        }
+    }
+}
