@@ -1,6 +1,7 @@
 //! What other programs see in MongoDB and Redis.
 
 mod bytes;
+mod cost;
 mod expiry;
 mod window;
 

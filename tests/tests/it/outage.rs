@@ -1,6 +1,7 @@
 //! Redis and MongoDB die under traffic: no wrong accept, no 401 for a good token, every answer in time.
 
 mod singles;
+mod unfinished;
 
 use std::{
     sync::{

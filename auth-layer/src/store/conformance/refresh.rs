@@ -235,8 +235,8 @@ pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
 }
 
 /// A refresh that runs beside a revocation (of the refresh token that it presents, of its session, of its user, also by disabling
-/// the user) is lost or found by it: when both have returned, neither the child nor the parent is active, and a repeated revocation names the access
-/// tokens of both.
+/// the user) is lost or found by it: when both have returned, the session is revoked, neither access token is active nor the refresh token that is current, and a repeated
+/// revocation names the access tokens of both.
 pub async fn revoking_finds_every_refresh<S: TokenStore>(store: &Arc<S>) {
     rounds(|round| refresh_beside_a_revocation(Arc::clone(store), round)).await;
 }
@@ -261,14 +261,17 @@ async fn refresh_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize)
     ];
     tasks.rotate_left(round % 2);
     let ends = at_once(tasks).await;
-    expect_revoked(&*store, &login.tokens, "the parent's pair").await;
+    expect_revoked(&*store, &login.tokens[..1], "the parent's access token").await;
     let mut reported = vec![login.reported()];
     if ends.contains(&Some(Rotated::Committed)) {
+        // The parent is retired: its session decides.
         expect_revoked(&*store, &rotation.tokens, "a pair committed beside a revocation").await;
         reported.push((rotation.child.access_id, rotation.child.access_expires_at));
     } else {
+        expect_revoked(&*store, &login.tokens, "the parent's pair").await;
         expect_not_active(&*store, &rotation.tokens, "a pair that lost against a revocation").await;
     }
+    assert!(held(&*store, &login).await.revoked, "the session that was revoked beside a refresh");
     let again = answer(store.revoke_session(session, now()).await);
     for token in &reported {
         assert!(again.access_tokens.contains(token), "a repeated revocation names {token:?}: {again:?}");

@@ -50,8 +50,8 @@ pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore) {
     let _ = answer(store.revoke_session(login.id(), now()).await);
     assert_eq!(first.offer(store).await, Admission::Fenced, "the sign-in of a revoked session called again");
     assert!(held(store, &login).await.revoked, "a revoked session whose sign-in was called again");
-    for pair in [&first, &login] {
-        expect_revoked(store, &pair.tokens, "of a revoked session whose sign-in was called again").await;
+    for tokens in [&first.tokens[..1], &login.tokens] {
+        expect_revoked(store, tokens, "of a revoked session whose sign-in was called again").await;
     }
     assert_eq!(answer(store.sessions(login.session.user_id, now()).await), [], "revoked sessions");
 }

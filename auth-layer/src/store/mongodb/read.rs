@@ -69,7 +69,7 @@ impl Records {
             .clone_with_type::<IdDocument>()
             .find(others)
             .sort(doc! { "last_used_at": -1, "_id": -1 })
-            .skip(u64::try_from(keep).unwrap_or(u64::MAX >> 1))
+            .skip(i64::try_from(keep).unwrap_or(i64::MAX).unsigned_abs())
             .limit(SURPLUS)
             .projection(doc! { "_id": 1 })
             .max_time(self.limit)

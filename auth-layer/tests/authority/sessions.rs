@@ -1,0 +1,101 @@
+//! How many sessions a user may have.
+
+use std::{num::NonZero, sync::Arc, sync::atomic::Ordering};
+
+use super::{faulty::Faulty, *};
+
+fn limited(clock: &ManualClock, most: usize) -> Authority {
+    builder(clock).max_sessions(NonZero::new(most).unwrap()).build()
+}
+
+#[tokio::test]
+async fn sessions_beyond_the_limit_end_with_the_one_used_longest_ago() {
+    let clock = clock();
+    let authority = limited(&clock, 3);
+    let user = UserId::generate();
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        pairs.push(sign_in(&authority, user).await);
+        clock.advance(MINUTE);
+    }
+    let stranger = sign_in(&authority, UserId::generate()).await;
+    // A refresh is a use: now the second session is the one that was used longest ago.
+    let refreshed = authority.refresh(&pairs[0].refresh_token).await.unwrap();
+    clock.advance(MINUTE);
+    let fourth = sign_in(&authority, user).await;
+
+    assert_eq!(fault(&authority, &pairs[1].access_token).await, TokenFault::Revoked);
+    assert_eq!(refusal(&authority, &pairs[1].refresh_token).await, GrantFault::Token(TokenFault::Revoked));
+    for pair in [&refreshed, &pairs[2], &fourth, &stranger] {
+        assert!(authority.verify(&pair.access_token).await.is_ok());
+    }
+    assert_eq!(authority.sessions(user).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn sessions_of_a_limit_of_one_end_with_each_sign_in() {
+    let (store, keys) = (Arc::new(MemoryStore::new()), Keyring::new(SigningKey::generate().unwrap()));
+    let (ahead, behind) = (clock(), clock());
+    ahead.advance(Duration::from_secs(20));
+    let on = |clock: &ManualClock| -> Authority {
+        Authority::builder("https://issuer", "api", keys.clone(), Arc::clone(&store))
+            .clock(clock.clone())
+            .max_sessions(NonZero::new(1).unwrap())
+            .build()
+    };
+    let user = UserId::generate();
+    let first = sign_in(&on(&ahead), user).await;
+    // By the clock of this node the first was used later.
+    let authority = on(&behind);
+    let second = sign_in(&authority, user).await;
+    assert!(authority.verify(&second.access_token).await.is_ok(), "the new session is never the one that ends");
+    assert!(authority.verify(&first.access_token).await.is_err());
+    let listed = authority.sessions(user).await.unwrap();
+    assert_eq!(listed.iter().map(|session| session.session_id).collect::<Vec<_>>(), [second.session_id]);
+}
+
+#[tokio::test]
+async fn sessions_stay_within_the_limit_when_many_sign_in_at_once() {
+    let clock = clock();
+    let authority = limited(&clock, 5);
+    let user = UserId::generate();
+    let sign_ins: Vec<_> = (0..50)
+        .map(|_| {
+            let authority = authority.clone();
+            tokio::spawn(async move { sign_in(&authority, user).await })
+        })
+        .collect();
+    for sign_in in sign_ins {
+        sign_in.await.unwrap();
+    }
+    assert!(authority.sessions(user).await.unwrap().len() <= 5);
+    clock.advance(MINUTE);
+    let last = sign_in(&authority, user).await;
+    assert!(authority.verify(&last.access_token).await.is_ok());
+    assert!(authority.sessions(user).await.unwrap().len() <= 5);
+}
+
+/// The sign-in is done by then: it does not fail because another session cannot be ended.
+#[tokio::test]
+async fn sessions_that_cannot_be_ended_fail_no_sign_in_and_end_with_the_next() {
+    let (clock, store) = (clock(), Arc::new(Faulty::default()));
+    let keys = Keyring::new(SigningKey::generate().unwrap());
+    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
+        .clock(clock.clone())
+        .max_sessions(NonZero::new(1).unwrap())
+        .build();
+    let user = UserId::generate();
+    let first = sign_in(&authority, user).await;
+    store.revocation_fails.store(true, Ordering::SeqCst);
+    clock.advance(MINUTE);
+    let second = sign_in(&authority, user).await;
+    assert!(authority.verify(&first.access_token).await.is_ok());
+    assert!(authority.verify(&second.access_token).await.is_ok());
+    store.revocation_fails.store(false, Ordering::SeqCst);
+    clock.advance(MINUTE);
+    let third = sign_in(&authority, user).await;
+    for pair in [&first, &second] {
+        assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+    }
+    assert!(authority.verify(&third.access_token).await.is_ok());
+}

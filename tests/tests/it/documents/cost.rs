@@ -1,0 +1,69 @@
+//! What it costs to end a session, counted by MongoDB's profiler.
+
+use bson::{DateTime, Uuid};
+use mongodb::options::InsertManyOptions;
+
+use super::*;
+
+/// How many refresh tokens were retired: those of a month in which a client refreshed every nine minutes.
+const RETIRED: usize = 5_000;
+
+/// The documents that were read since the profiler was switched on.
+async fn examined(database: &Database) -> i64 {
+    let entries = database.collection::<Document>("system.profile");
+    let ours = doc! { "ns": { "$regex": "\\.(tokens|sessions|subjects)$" } };
+    let found: Vec<Document> = entries.find(ours).await.unwrap().try_collect().await.unwrap();
+    let count = |entry: &Document| entry.get("docsExamined").and_then(|count| count.as_i32()).map_or(0, i64::from);
+    assert!(!found.is_empty(), "the profiler is on");
+    found.iter().map(count).sum()
+}
+
+/// Adds records of refresh tokens that this session retired.
+async fn retire(database: &Database, refresh: &Document) {
+    let records = (0..RETIRED).map(|_| {
+        let mut record = refresh.clone();
+        record.insert("_id", Uuid::new());
+        record
+    });
+    let tokens = database.collection::<Document>("tokens");
+    tokens.insert_many(records).with_options(InsertManyOptions::builder().ordered(false).build()).await.unwrap();
+}
+
+/// Adds sessions of this user that ended long ago and have not expired yet.
+async fn end_long_ago(database: &Database, session: &Document) {
+    let sessions = (0..RETIRED).map(|_| {
+        let mut ended = session.clone();
+        ended.insert("_id", Uuid::new());
+        ended.insert("revoked", true);
+        ended
+    });
+    database.collection::<Document>("sessions").insert_many(sessions).await.unwrap();
+}
+
+#[tokio::test]
+async fn revocation_reads_the_live_tokens_and_not_those_that_were_retired() {
+    for all in [false, true] {
+        let fleet = Fleet::on_shared_servers(1, false, &["--local-cache", "0"]).await;
+        let (client, _) = fleet.clients();
+        let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
+        let database = database(&fleet).await;
+        let one = async |collection: &str, query: Document| {
+            database.collection::<Document>(collection).find_one(query).await.unwrap().unwrap()
+        };
+        let refresh = one("tokens", doc! { "kind": "refresh" }).await;
+        assert!(refresh.get_datetime("expires_at").unwrap() > &DateTime::now(), "it has not expired");
+        retire(&database, &refresh).await;
+        end_long_ago(&database, &one("sessions", doc! {}).await).await;
+
+        database.run_command(doc! { "profile": 2 }).await.unwrap();
+        let ended = if all { client.logout_all(&tokens.access).await } else { client.logout(&tokens.access).await };
+        assert_eq!(ended.unwrap().status, StatusCode::NO_CONTENT);
+        database.run_command(doc! { "profile": 0 }).await.unwrap();
+        let examined = examined(&database).await;
+        assert!((1..=25).contains(&examined), "revoke-all: {all}: {examined} documents of {RETIRED} and more were read");
+
+        let me = client.me(&tokens.access).await.unwrap();
+        assert_eq!(me.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(client.refresh(&tokens.refresh).await.unwrap().error(), "invalid_grant");
+    }
+}
