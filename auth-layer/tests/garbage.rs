@@ -67,9 +67,7 @@ fn payload() -> Value {
 /// What the layer answers to these credentials.
 fn answer(credentials: HeaderValue) -> (StatusCode, Value) {
     let _alone = alone();
-    let app = Router::new()
-        .route("/", get(async |_: Claims<Tenant>| ()))
-        .layer(AuthLayer::new(authority()));
+    let app = Router::new().route("/", get(async |_: Claims<Tenant>| ())).layer(AuthLayer::new(authority()));
     let request = Request::get("/").header(AUTHORIZATION, credentials).body(Body::empty()).unwrap();
     runtime().block_on(async {
         let response = app.oneshot(request).await.unwrap();

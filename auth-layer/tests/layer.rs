@@ -125,8 +125,9 @@ where
     let inner = service_fn(move |_: Request<()>| ready(Ok::<_, Infallible>(Response::new(let_in()))));
     let mut service = AuthLayer::new(authority()).layer(inner);
     for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC; charset=x"] {
-        let request =
-            Request::post("/demo.v1.Identity/WhoAmI").version(Version::HTTP_2).header(header::CONTENT_TYPE, content_type);
+        let request = Request::post("/demo.v1.Identity/WhoAmI")
+            .version(Version::HTTP_2)
+            .header(header::CONTENT_TYPE, content_type);
         let request = request.body(()).unwrap();
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{content_type}");

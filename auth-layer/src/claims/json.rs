@@ -316,7 +316,8 @@ mod tests {
 
     #[test]
     fn json_fields_are_what_they_are_and_nothing_more() {
-        let text = br#"{"t":"\u0061b","i":-3,"x":1.5,"big":18446744073709551615,"s":["a","b"],"m":["a",1],"o":{"t":1},"z":0}"#;
+        let text =
+            br#"{"t":"\u0061b","i":-3,"x":1.5,"big":18446744073709551615,"s":["a","b"],"m":["a",1],"o":{"t":1},"z":0}"#;
         let names = ["t", "i", "x", "big", "s", "m", "o", "absent"];
         let Fields { values, has_others } = fields(text, &names).unwrap();
         assert_eq!(

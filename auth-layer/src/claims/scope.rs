@@ -63,9 +63,8 @@ impl FromStr for Scope {
         if text.is_empty() {
             return Ok(Self::empty());
         }
-        let is_token = |token: &str| {
-            !token.is_empty() && token.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E))
-        };
+        let is_token =
+            |token: &str| !token.is_empty() && token.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E));
         if !text.split(' ').all(is_token) {
             return Err(ParseScopeError);
         }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
-    TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation,
+    Session, StoreError, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,

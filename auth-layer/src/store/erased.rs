@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError,
-    StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation,
+    Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -58,13 +58,8 @@ pub(crate) trait ErasedStore: Send + Sync {
     fn settle(&self, revocation: Revocation) -> Answer<'_, ()>;
     fn revokes_in_steps(&self) -> bool;
     fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>>;
-    fn surplus_sessions(
-        &self,
-        user: UserId,
-        new: SessionId,
-        keep: usize,
-        now: Timestamp,
-    ) -> Answer<'_, Vec<SessionId>>;
+    fn surplus_sessions(&self, user: UserId, new: SessionId, keep: usize, now: Timestamp)
+    -> Answer<'_, Vec<SessionId>>;
     fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged>;
     fn expires_by_itself(&self) -> bool;
     fn ping(&self) -> Answer<'_, ()>;

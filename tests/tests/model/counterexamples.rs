@@ -62,6 +62,7 @@ breaks! {
     the_holder_of_a_lost_pair_is_taken_for_a_thief: TheftEndsTheSession in refresh_and_fail_over without RepeatUnconfirmed;
     a_sign_in_outlives_a_revocation_of_all: RevokeAllIsAFence in sign_in_and_revoke_all without SignInWithoutFence;
     a_fence_that_was_lost_is_raised_to_the_same_height: RevokeAllIsAFence in sign_in_and_fail_over without FenceReadLocally;
+    who_signed_in_since_is_signed_out_by_a_revocation_that_broke_off: TheftEndsTheSession in resumed_revoke_all without ResumeFromTheFence;
     the_old_password_opens_a_session_after_the_change: RevokeAllIsAFence in change_of_password without FenceReadAfterPassword;
     the_session_of_whoever_changes_the_password_ends: TheftEndsTheSession in change_of_password without SpareNobody;
     the_session_that_is_spared_is_left_without_tokens: FailClosed in change_of_password without SweepTheSpared;

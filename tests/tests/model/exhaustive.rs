@@ -67,6 +67,16 @@ fn two_refreshes_get_one_child_and_a_revocation_beside_them_covers_it_whoever_di
 }
 
 #[test]
+fn revocation_of_all_that_broke_off_is_finished_and_spares_who_signed_in_since() {
+    holds(scenarios::resumed_revoke_all());
+}
+
+#[test]
+fn revocation_of_a_session_that_broke_off_is_finished_beside_a_refresh() {
+    holds(scenarios::resumed_session());
+}
+
+#[test]
 fn with_a_refresh_token_die_the_tokens_that_descend_from_it() {
     holds(scenarios::refresh_and_revoke_token());
 }

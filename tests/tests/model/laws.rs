@@ -157,6 +157,9 @@ pub(crate) fn sometimes(name: &'static str) -> Property<Protocol> {
         "a token is refused" => |_, state| ended(state, Outcome::Refused),
         "a call is unavailable" => |_, state| ended(state, Outcome::Unavailable),
         "a revocation succeeds" => |_, state| ended(state, Outcome::Revoked),
+        "a revocation is finished by another node" => {
+            |_, state| ended(state, Outcome::Crashed) && ended(state, Outcome::Revoked)
+        }
         "a reuse is punished" => |_, state| ended(state, Outcome::RefusedAsReuse),
         "a pair is handed out and later revoked" => {
             |_, state| ended(state, Outcome::Handed) && ended(state, Outcome::Revoked)

@@ -3,7 +3,7 @@
 use crate::{
     laws::Bar,
     set::Set,
-    state::{FIRST_SESSION, History, LONE_TOKEN, NEW_SESSION, PAIR_OF_SIGN_IN},
+    state::{FIRST_SESSION, LONE_TOKEN, NEW_SESSION, PAIR_OF_SIGN_IN, State},
 };
 
 /// A call under way, or how it ended.
@@ -118,6 +118,10 @@ pub(crate) enum Cause {
     Theft,
     /// A refresh token of a revoked session was presented: whoever revoked it may have died on the way.
     Finish,
+    /// A node goes on with a revocation of session 0 that is recorded, whether or not that broke off.
+    ResumeSession,
+    /// The same of a revocation of the user, from the fence that it raised.
+    ResumeUser,
 }
 
 impl Cause {
@@ -129,7 +133,7 @@ impl Cause {
             Self::Password | Self::NewSession => Set::of(NEW_SESSION),
             Self::User | Self::Disable => Set::of(FIRST_SESSION).or(Set::of(NEW_SESSION)),
             // Whoever decided on these has said so.
-            Self::Theft | Self::Finish => Set::EMPTY,
+            Self::Theft | Self::Finish | Self::ResumeSession | Self::ResumeUser => Set::EMPTY,
         }
     }
 
@@ -147,8 +151,9 @@ impl Cause {
         match self {
             Self::RefreshToken | Self::AccessToken => RevokeAt::Token,
             Self::Password => RevokeAt::Password,
-            // A theft has been committed by then.
-            Self::Theft => RevokeAt::Sweep,
+            // These have been committed by then.
+            Self::Theft | Self::ResumeSession => RevokeAt::Sweep,
+            Self::ResumeUser => RevokeAt::Sessions,
             Self::Session | Self::NewSession | Self::User | Self::Disable | Self::Finish => RevokeAt::Commit,
         }
     }
@@ -296,9 +301,16 @@ impl Process {
     }
 
     /// Whether its caller can know what it is called with.
-    pub(crate) fn can_begin(self, history: &History) -> bool {
+    ///
+    /// A node goes on with whatever is recorded. In the code with what has a mark: that is less.
+    pub(crate) fn can_begin(self, state: &State) -> bool {
+        let recorded = &state.mongo.primary;
         match self {
-            Self::Revoke(Revoke { cause: Cause::NewSession, .. }) => history.handed.has(PAIR_OF_SIGN_IN),
+            Self::Revoke(Revoke { cause: Cause::NewSession, .. }) => state.history.handed.has(PAIR_OF_SIGN_IN),
+            Self::Revoke(Revoke { cause: Cause::ResumeSession, .. }) => {
+                recorded.sessions[usize::from(FIRST_SESSION)].is_some_and(|session| session.revoked)
+            }
+            Self::Revoke(Revoke { cause: Cause::ResumeUser, .. }) => recorded.epoch > 0,
             _ => true,
         }
     }

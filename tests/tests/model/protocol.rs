@@ -82,8 +82,13 @@ pub(crate) const fn crash_point(process: Process) -> u32 {
             };
             // A session, a user, and the punishment of a reuse are revoked by different writes.
             at + match revoke.cause {
-                Cause::Session | Cause::NewSession | Cause::RefreshToken | Cause::AccessToken | Cause::Finish => 10,
-                Cause::User | Cause::Password | Cause::Disable => 20,
+                Cause::Session
+                | Cause::NewSession
+                | Cause::RefreshToken
+                | Cause::AccessToken
+                | Cause::Finish
+                | Cause::ResumeSession => 10,
+                Cause::User | Cause::Password | Cause::Disable | Cause::ResumeUser => 20,
                 Cause::Theft => 30,
             }
         }
@@ -153,7 +158,7 @@ impl Model for Protocol {
             if matches!(process, Process::Ended(_)) {
                 continue;
             }
-            if !state.writers.contains_key(&number) && process.can_begin(&state.history) {
+            if !state.writers.contains_key(&number) && process.can_begin(state) {
                 actions.push(Action::Step(number));
             }
             if self.scenario.has(With::Crashes) && process.is_under_way() && !matches!(process, Process::Check(_)) {

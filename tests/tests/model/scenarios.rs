@@ -30,6 +30,8 @@ pub(crate) enum With {
     GraceEnds,
     /// The tokens of pair 0 expire.
     Expiry,
+    /// Nodes go on with what others have begun. There is one revocation of all, and no failover.
+    Resumes,
 }
 
 /// What runs beside each other, and in which surroundings.
@@ -123,6 +125,47 @@ pub(crate) fn outage() -> Scenario {
         sometimes: &["a token is accepted", "a revocation succeeds", "a call is unavailable"],
         at_least: 77_000,
         ..Scenario::of([Process::check(1, 0), Process::refresh(0, 0, 1), Process::revoke(0, Cause::Session, 1)])
+    }
+}
+
+/// Whoever revokes everything dies on the way, and another node goes on beside a sign-in.
+pub(crate) fn resumed_revoke_all() -> Scenario {
+    Scenario {
+        with: &[With::Crashes, With::RedisCutOff, With::Resumes],
+        faults: 1,
+        sometimes: &[
+            "a revocation is finished by another node",
+            "a pair is handed out and later revoked",
+            "a token is accepted",
+            "a token is refused",
+        ],
+        crash_points: 14,
+        at_least: 600_000,
+        ..Scenario::of([
+            Process::revoke(0, Cause::User, 0),
+            Process::revoke(1, Cause::ResumeUser, 0),
+            Process::sign_in(),
+            Process::check(1, 0),
+            Process::check(0, PAIR_OF_SIGN_IN),
+        ])
+    }
+}
+
+/// Whoever ends a session dies on the way, and another node goes on beside a refresh.
+pub(crate) fn resumed_session() -> Scenario {
+    Scenario {
+        with: &[With::Crashes, With::RedisCutOff, With::Resumes],
+        faults: 1,
+        sometimes: &["a revocation is finished by another node", "a token is accepted", "a token is refused"],
+        crash_points: 10,
+        at_least: 250_000,
+        ..Scenario::of([
+            Process::revoke(0, Cause::Session, 0),
+            Process::revoke(1, Cause::ResumeSession, 0),
+            Process::refresh(1, 0, 1),
+            Process::check(1, 0),
+            Process::check(0, 1),
+        ])
     }
 }
 

@@ -194,6 +194,8 @@ pub(crate) struct History {
     pub(crate) lease_over: bool,
     /// The sessions whose sign-in has begun.
     pub(crate) begun: Set,
+    /// Those among them that the last revocation of all covers.
+    pub(crate) fenced: Set,
     /// The pairs that somebody was handed.
     pub(crate) handed: Set,
     /// The pair that was handed out for each refresh token.

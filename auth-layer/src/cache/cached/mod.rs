@@ -18,8 +18,8 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, TokenId, UserId},
     store::{
-        ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, TokenKind,
-         TokenRecord, TokenStatus, TokenStore, UserFence,
+        ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation,
+        Session, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
     },
 };
 

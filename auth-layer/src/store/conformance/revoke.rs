@@ -47,7 +47,8 @@ pub async fn a_refresh_token_takes_its_session_along(store: &impl TokenStore) {
             let revoked = answer(store.revoke_token(id, now()).await);
             expect_covered(revoked, sessions, [first.reported(), login.reported()], "a refresh token revoked");
             expect_revoked(store, &login.tokens, "the current pair of a revoked refresh token's session").await;
-            expect_revoked(store, &first.tokens[..1], "the access token before in a revoked refresh token's session").await;
+            expect_revoked(store, &first.tokens[..1], "the access token before in a revoked refresh token's session")
+                .await;
             assert!(held(store, &login).await.revoked, "the session of a revoked refresh token");
         }
     }

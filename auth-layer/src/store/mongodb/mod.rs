@@ -88,8 +88,8 @@ use self::{
 pub use options::MongoOptions;
 
 use super::{
-    ActiveToken, Admission, Consumed, Feed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation,
-    Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Feed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated,
+    Rotation, Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -266,9 +266,10 @@ impl TokenStore for MongoStore {
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
         let first = self.run(self.records().punish(session, current, since)).await;
-        self.or_again(first, move |records| async move {
-            records.mark_session(as_judged(session, current)).await.map(drop)
-        })
+        self.or_again(
+            first,
+            move |records| async move { records.mark_session(as_judged(session, current)).await.map(drop) },
+        )
     }
 
     async fn revoke_user(

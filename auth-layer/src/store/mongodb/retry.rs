@@ -60,11 +60,8 @@ impl Retries {
 }
 
 /// Ends with the store, too.
-async fn until_done<F>(
-    records: Weak<Records>,
-    commit: impl Fn(Arc<Records>) -> F + Send,
-    _permit: OwnedSemaphorePermit,
-) where
+async fn until_done<F>(records: Weak<Records>, commit: impl Fn(Arc<Records>) -> F + Send, _permit: OwnedSemaphorePermit)
+where
     F: Future<Output = Result<(), StoreError>> + Send,
 {
     let (mut pause, longest) = PAUSES;

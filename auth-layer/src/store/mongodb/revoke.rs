@@ -253,10 +253,18 @@ impl Records {
         let (concern, what) = (cheap_write_concern(self.limit), "could not note the end of a revocation");
         let settled = match revocation {
             Revocation::Token(id) => {
-                self.tokens.update_one(doc! { "_id": uuid(id) }, unmark).write_concern(concern).comment(BACKGROUND).await
+                self.tokens
+                    .update_one(doc! { "_id": uuid(id) }, unmark)
+                    .write_concern(concern)
+                    .comment(BACKGROUND)
+                    .await
             }
             Revocation::Session(id) => {
-                self.sessions.update_one(doc! { "_id": uuid(id) }, unmark).write_concern(concern).comment(BACKGROUND).await
+                self.sessions
+                    .update_one(doc! { "_id": uuid(id) }, unmark)
+                    .write_concern(concern)
+                    .comment(BACKGROUND)
+                    .await
             }
             Revocation::User(user, id) => {
                 let id = Uuid::from_bytes(id.into_bytes());
@@ -273,7 +281,11 @@ impl Records {
 
     /// The tokens among these that decide something by themselves and have not expired, revoked or not: access and
     /// single-use tokens. A refresh token is decided by its session.
-    pub(super) async fn live_tokens(&self, mut tokens: Document, since: Timestamp) -> Result<Vec<LiveToken>, StoreError> {
+    pub(super) async fn live_tokens(
+        &self,
+        mut tokens: Document,
+        since: Timestamp,
+    ) -> Result<Vec<LiveToken>, StoreError> {
         let what = "could not list the tokens to revoke";
         tokens.insert("kind", doc! { "$in": [TokenKind::Access.as_str(), TokenKind::SingleUse.as_str()] });
         tokens.insert("expires_at", doc! { "$gt": date(since) });

@@ -60,7 +60,10 @@ async fn revocation_reads_the_live_tokens_and_not_those_that_were_retired() {
         assert_eq!(ended.unwrap().status, StatusCode::NO_CONTENT);
         database.run_command(doc! { "profile": 0 }).await.unwrap();
         let examined = examined(&database).await;
-        assert!((1..=25).contains(&examined), "revoke-all: {all}: {examined} documents of {RETIRED} and more were read");
+        assert!(
+            (1..=25).contains(&examined),
+            "revoke-all: {all}: {examined} documents of {RETIRED} and more were read"
+        );
 
         let me = client.me(&tokens.access).await.unwrap();
         assert_eq!(me.status, StatusCode::UNAUTHORIZED);

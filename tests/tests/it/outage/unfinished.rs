@@ -15,7 +15,8 @@ async fn revoked_during(outage: Outage) {
     let fleet = Fleet::on(2, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
     let nodes = <[Client; 2]>::from(fleet.clients());
     let name = username();
-    let [session, all] = [nodes[0].sign_up(&name, PASSWORD).await.unwrap(), nodes[0].sign_up(&username(), PASSWORD).await.unwrap()];
+    let [session, all] =
+        [nodes[0].sign_up(&name, PASSWORD).await.unwrap(), nodes[0].sign_up(&username(), PASSWORD).await.unwrap()];
     let bystander = nodes[0].login(&name, PASSWORD).await.unwrap().tokens();
     // Redis calls all of them active, so that the logouts get as far as MongoDB.
     for pair in [&session, &all, &bystander] {
@@ -37,7 +38,10 @@ async fn revoked_during(outage: Outage) {
     for pair in [&session, &all] {
         for node in &nodes {
             while node.me(&pair.access).await.unwrap().status != StatusCode::UNAUTHORIZED {
-                assert!(begun.elapsed() < RECOVERY, "{outage:?}: a token is accepted {RECOVERY:?} after the store's return");
+                assert!(
+                    begun.elapsed() < RECOVERY,
+                    "{outage:?}: a token is accepted {RECOVERY:?} after the store's return"
+                );
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -42,6 +42,9 @@ pub(crate) fn fail(state: &mut State, number: u8) {
     if let Process::Revoke(revoke) = *process {
         *process = if revoke.cause == Cause::Finish {
             Process::Ended(Outcome::Refused)
+        } else if matches!(revoke.cause, Cause::ResumeSession | Cause::ResumeUser) {
+            // It is tried again, from the beginning.
+            Process::revoke(revoke.node, revoke.cause, 0)
         } else if revoke.retries == 0 {
             Process::Ended(Outcome::Unavailable)
         } else {

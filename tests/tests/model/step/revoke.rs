@@ -6,7 +6,7 @@ use crate::{
     process::{Cause, Outcome, Process, Revoke, RevokeAt},
     scenarios::With,
     set::Set,
-    state::{Age, Entry, FIRST_SESSION, LONE_TOKEN, Record, pairs_of},
+    state::{Age, Entry, FIRST_SESSION, LONE_TOKEN, Record, pairs_of, session_of},
     world::forget,
 };
 
@@ -18,6 +18,7 @@ impl Call<'_> {
         if self.protocol.scenario.has(With::DeposedAlone) && self.state.mongo.is_behind(revoke.node) {
             return self.revoke_behind(revoke);
         }
+        let revoke = self.taken_up(revoke);
         match revoke.at {
             RevokeAt::Password => {
                 self.state.mongo.primary.new_password = true;
@@ -33,6 +34,27 @@ impl Call<'_> {
             RevokeAt::List => self.list(revoke),
             RevokeAt::Bury(found) => self.bury(revoke, found),
             RevokeAt::Return => self.return_success(revoke),
+        }
+    }
+
+    /// A revocation that a node goes on with, with what its record says of it.
+    fn taken_up(&mut self, revoke: Revoke) -> Revoke {
+        if revoke.at != revoke.cause.first_step() {
+            return revoke;
+        }
+        match revoke.cause {
+            Cause::ResumeSession => {
+                let session = Set::of(revoke.cause.session());
+                Revoke { covers: session, doomed: session, ..revoke }
+            }
+            Cause::ResumeUser => {
+                let primary = &mut self.state.mongo.primary;
+                if self.protocol.is_without(Broken::ResumeFromTheFence) {
+                    primary.epoch += 1;
+                }
+                Revoke { covers: self.state.history.fenced, epoch: primary.epoch, ..revoke }
+            }
+            _ => revoke,
         }
     }
 
@@ -71,13 +93,15 @@ impl Call<'_> {
             | Cause::RefreshToken
             | Cause::AccessToken
             | Cause::Theft
-            | Cause::Finish => self.end_session(revoke),
-            Cause::User | Cause::Password | Cause::Disable => {
+            | Cause::Finish
+            | Cause::ResumeSession => self.end_session(revoke),
+            Cause::User | Cause::Password | Cause::Disable | Cause::ResumeUser => {
                 let covers = self.state.history.begun.minus(revoke.cause.spares());
                 let primary = &mut self.state.mongo.primary;
                 primary.epoch += 1;
                 primary.disabled |= revoke.cause == Cause::Disable;
                 let epoch = primary.epoch;
+                self.state.history.fenced = covers;
                 self.revoke_at(Revoke { covers, epoch, ..revoke }, RevokeAt::Sessions);
                 self.acknowledge();
             }
@@ -98,8 +122,8 @@ impl Call<'_> {
         self.acknowledge();
     }
 
-    /// A primary that was deposed gets no write acknowledged. What changes nothing there is none, and is answered: of what was revoked before it
-    /// was deposed that is true. Of what it does not know it is not, and so it is asked once more in a way that takes a majority.
+    /// A primary that was deposed gets no write acknowledged, and the mark of a revocation is a write also where the session was revoked
+    /// before. What it does not know changes nothing there, and so it is asked once more in a way that takes a majority.
     fn revoke_behind(&mut self, revoke: Revoke) {
         let known = self.state.mongo.read_on(revoke.node);
         let number = revoke.cause.session();
@@ -112,9 +136,6 @@ impl Call<'_> {
             (RevokeAt::Return, _) => self.return_success(revoke),
             (RevokeAt::List, _) => self.list(revoke),
             (RevokeAt::Sweep, _) if pairs_of(revoke.doomed).all(is_swept) => self.revoke_at(revoke, RevokeAt::List),
-            (RevokeAt::Commit, Some(session)) if revoke.cause == Cause::NewSession && session.revoked => {
-                self.revoke_at(marked, RevokeAt::Sweep);
-            }
             (RevokeAt::Commit, None)
                 if revoke.cause == Cause::NewSession && self.protocol.is_without(Broken::BelieveAbsence) =>
             {
@@ -158,9 +179,13 @@ impl Call<'_> {
 
     fn sweep(&mut self, revoke: Revoke) {
         let primary = &mut self.state.mongo.primary;
-        for pair in pairs_of(revoke.doomed).map(usize::from) {
-            primary.access[pair].revoke();
-            primary.refresh[pair].revoke();
+        for pair in pairs_of(revoke.doomed) {
+            primary.access[usize::from(pair)].revoke();
+            // Those that were retired are left to their session.
+            let session = primary.sessions[usize::from(session_of(pair))];
+            if session.is_none_or(|session| session.current == pair) {
+                primary.refresh[usize::from(pair)].revoke();
+            }
         }
         if revoke.doomed.has(FIRST_SESSION) {
             primary.single_use.revoke();
@@ -218,7 +243,7 @@ impl Call<'_> {
         let history = &mut self.state.history;
         let told = &mut history.told[usize::from(revoke.node)];
         *told = told.or(revoke.covers);
-        if matches!(revoke.cause, Cause::User | Cause::Password | Cause::Disable) {
+        if matches!(revoke.cause, Cause::User | Cause::Password | Cause::Disable | Cause::ResumeUser) {
             history.told_by_all = history.told_by_all.or(revoke.covers);
         }
         self.end(match revoke.cause {

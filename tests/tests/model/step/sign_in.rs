@@ -3,7 +3,7 @@
 use super::Call;
 use crate::{
     broken::Broken,
-    process::{Outcome, Process, SignIn, SignInAt},
+    process::{Outcome, Process, Revoke, RevokeAt, SignIn, SignInAt},
     scenarios::With,
     state::{NEW_SESSION, PAIR_OF_SIGN_IN, Session},
 };
@@ -45,6 +45,11 @@ impl Call<'_> {
             return self.end(Outcome::Refused);
         }
         self.state.history.begun.add(NEW_SESSION);
+        // A revocation of all that has raised the fence by now spares this session, also where another node goes on with it.
+        let is_to_raise = |process: &Process| matches!(process, Process::Revoke(Revoke { at: RevokeAt::Commit, .. }));
+        if self.protocol.scenario.has(With::Resumes) && !self.state.processes.iter().any(is_to_raise) {
+            self.state.history.doomed.remove(NEW_SESSION);
+        }
         self.go(Process::SignIn(SignIn { at: next, epoch: documents.epoch }));
     }
 
@@ -54,6 +59,11 @@ impl Call<'_> {
             return self.end(Outcome::Refused);
         }
         self.state.history.begun.add(NEW_SESSION);
+        // A revocation of all that has raised the fence by now spares this session, also where another node goes on with it.
+        let is_to_raise = |process: &Process| matches!(process, Process::Revoke(Revoke { at: RevokeAt::Commit, .. }));
+        if self.protocol.scenario.has(With::Resumes) && !self.state.processes.iter().any(is_to_raise) {
+            self.state.history.doomed.remove(NEW_SESSION);
+        }
         self.go(Process::SignIn(next));
     }
 
