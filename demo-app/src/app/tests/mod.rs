@@ -1,4 +1,5 @@
 mod credentials;
+mod operations;
 mod outage;
 mod watched;
 
