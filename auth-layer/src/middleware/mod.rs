@@ -36,6 +36,7 @@
 mod body;
 mod future;
 mod layer;
+mod outage;
 mod service;
 
 pub use body::{AuthBody, RefusalBody};
@@ -43,6 +44,7 @@ pub use future::ResponseFuture;
 pub use layer::{AuthLayer, AuthLayerBuilder};
 pub use service::AuthService;
 
+use self::outage::Outage;
 use crate::{authority::Authority, rejection::Realm, store::TokenKind};
 
 /// What one layer's services share.
@@ -51,6 +53,7 @@ struct Shared<C> {
     realm: Realm,
     kind: TokenKind,
     optional: bool,
+    outage: Outage,
 }
 
 /// Marks a request that was let pass without credentials.

@@ -23,7 +23,7 @@ use tracing_subscriber::{
         format::Writer,
         time::{FormatTime, SystemTime},
     },
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
 };
 
 /// How many bytes of one value are written.
@@ -212,7 +212,7 @@ where
         event.record(&mut fields);
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        let spans = context.event_scope().into_iter().flat_map(|scope| scope.from_root());
+        let spans = context.event_scope().into_iter().flat_map(Scope::from_root);
         let spans: Vec<String> = spans
             .map(|span| match span.extensions().get::<FormattedFields<N>>() {
                 Some(fields) if !fields.is_empty() => format!("{}{{{fields}}}", span.name()),

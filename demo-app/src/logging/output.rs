@@ -230,25 +230,32 @@ mod tests {
 
     /// What was written, and what becomes of the next writes: so many bytes are taken, or an error is given.
     #[derive(Clone, Default)]
-    struct Disk(Arc<Mutex<(Vec<u8>, Vec<io::Result<usize>>)>>);
+    struct Disk(Arc<Mutex<Written>>);
+
+    #[derive(Default)]
+    struct Written {
+        bytes: Vec<u8>,
+        /// The last of them is the next.
+        next: Vec<io::Result<usize>>,
+    }
 
     impl Disk {
         fn with(next: impl IntoIterator<Item = io::Result<usize>>) -> Self {
             let mut next: Vec<_> = next.into_iter().collect();
             next.reverse();
-            Self(Arc::new(Mutex::new((Vec::new(), next))))
+            Self(Arc::new(Mutex::new(Written { bytes: Vec::new(), next })))
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap()
+            String::from_utf8(self.0.lock().unwrap().bytes.clone()).unwrap()
         }
     }
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let (written, next) = &mut *self.0.lock().unwrap();
-            let taken = next.pop().unwrap_or(Ok(bytes.len()))?.min(bytes.len());
-            written.extend_from_slice(&bytes[..taken]);
+            let mut written = self.0.lock().unwrap();
+            let taken = written.next.pop().unwrap_or(Ok(bytes.len()))?.min(bytes.len());
+            written.bytes.extend_from_slice(&bytes[..taken]);
             Ok(taken)
         }
 

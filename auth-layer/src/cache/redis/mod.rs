@@ -231,7 +231,7 @@ impl StatusCache for RedisCache {
     /// Writes nothing: that Redis takes writes is checked once a second, and a connection whose check failed is not among the slots.
     async fn ping(&self) -> Result<(), CacheError> {
         let line = self.slots.pick(0).ok_or_else(|| CacheError::new("no connection to Redis"))?;
-        line.ask::<Value>(&redis::cmd("PING")).await.map(drop).map_err(|error| {
+        line.ping().await.map_err(|error| {
             line.doubt();
             CacheError::new("Redis cannot serve").with_source(error)
         })
