@@ -1,6 +1,7 @@
 //! What is logged while the state of tokens cannot be learnt.
 //!
-//! An outage refuses each request. It has one line when it begins, one that counts the refusals every [`WINDOW`], and one when it is over.
+//! An outage refuses each request. It has one line when it begins, one that counts the refusals
+//! every [`WINDOW`], and one when it is over.
 
 use std::{
     error::Error,
@@ -13,7 +14,8 @@ use std::{
 
 use crate::store::StoreError;
 
-/// How long refusals are counted before they are told of, and how long there must be none for an outage to be over.
+/// How long refusals are counted before they are told of, and how long there must be none for an
+/// outage to be over.
 const WINDOW: Duration = Duration::from_secs(30);
 
 /// The outages that one layer meets.
@@ -51,7 +53,8 @@ impl Outage {
         }
     }
 
-    /// The state of a token was learnt. Caches may know some tokens all the while: an outage is over when no request was refused for a while.
+    /// The state of a token was learnt. Caches may know some tokens all the while: an outage is
+    /// over when no request was refused for a while.
     pub(super) fn learnt(&self) {
         if self.is_on.load(Ordering::Relaxed)
             && let Some(refusals) = self.refusals().over(self.started.elapsed())
@@ -80,7 +83,8 @@ impl Refusals {
         Some(std::mem::take(&mut self.untold))
     }
 
-    /// How many there were in the outage that is over at `now`; none where it goes on, or another has said so.
+    /// How many there were in the outage that is over at `now`; none where it goes on, or another
+    /// has said so.
     fn over(&mut self, now: Duration) -> Option<u64> {
         if self.in_all == 0 || now < self.last + WINDOW {
             return None;

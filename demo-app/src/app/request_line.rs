@@ -7,7 +7,8 @@ use axum::{
 use http::Method;
 use tokio::time::Instant;
 
-/// A request under way. It has the route as the router writes it, never the path or the query that was sent.
+/// A request under way. It has the route as the router writes it, never the path or the query that
+/// was sent.
 pub(super) struct RequestLine {
     id: String,
     method: Method,
@@ -27,7 +28,8 @@ impl RequestLine {
         }
     }
 
-    /// Logs what is answered, and returns the identifier of the request. gRPC refuses with HTTP 200 and a status of its own.
+    /// Logs what is answered, and returns the identifier of the request. gRPC refuses with HTTP 200
+    /// and a status of its own.
     pub(super) fn answered(mut self, response: &Response) -> String {
         self.answered = true;
         let grpc_status =

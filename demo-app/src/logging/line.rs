@@ -1,7 +1,7 @@
 //! What a line of the log looks like, and how long it may be.
 //!
-//! An event is one line: control characters are escaped, a long value is cut. An error comes with its causes, and the MongoDB driver's
-//! without its description of the whole topology.
+//! An event is one line: control characters are escaped, a long value is cut. An error comes with
+//! its causes, and the MongoDB driver's without its description of the whole topology.
 
 use std::{
     error::Error,
@@ -108,7 +108,8 @@ impl Visit for Fields {
     }
 }
 
-/// Text of one line and of [`LONGEST`] bytes, or with an ellipsis at its end. It takes no more then, so that nothing more is formatted.
+/// Text of one line and of [`LONGEST`] bytes, or with an ellipsis at its end. It takes no more
+/// then, so that nothing more is formatted.
 #[derive(Default)]
 struct Bounded(String);
 
@@ -162,7 +163,8 @@ fn write_mongodb(text: &mut impl Write, error: &mongodb::error::Error) -> fmt::R
     }
 }
 
-/// The driver describes all it knows of all servers. Their addresses and what went wrong with each are taken out of that.
+/// The driver describes all it knows of all servers. Their addresses and what went wrong with each
+/// are taken out of that.
 fn write_server_selection(text: &mut impl Write, message: &str) -> fmt::Result {
     let Some((what, topology)) = message.split_once(". Topology:") else { return text.write_str(message) };
     text.write_str(what)?;
@@ -199,7 +201,8 @@ impl<'writer> FormatFields<'writer> for Text {
     }
 }
 
-/// An event as one JSON object: `timestamp`, `level`, `target`, `message`, `fields` and, inside spans, `spans`.
+/// An event as one JSON object: `timestamp`, `level`, `target`, `message`, `fields` and, inside
+/// spans, `spans`.
 pub(super) struct Json;
 
 impl<S, N> FormatEvent<S, N> for Json

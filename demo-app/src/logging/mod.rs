@@ -1,7 +1,8 @@
 //! The log: lines on standard error, written beside the requests.
 //!
-//! Logging is best effort. A request never waits for the log and never fails with it: [`output`] queues lines for one thread, which
-//! drops and counts what it cannot write. [`repeats`] bounds what is said of one cause, and [`line`] bounds a line.
+//! Logging is best effort. A request never waits for the log and never fails with it: [`output`]
+//! queues lines for one thread, which drops and counts what it cannot write. [`repeats`] bounds
+//! what is said of one cause, and [`line`] bounds a line.
 
 mod line;
 mod output;
@@ -133,7 +134,7 @@ pub(crate) fn describe_metrics() {
 pub(crate) fn print(text: String) {
     let write = move || {
         let mut stdout = io::stdout().lock();
-        // Whoever started us may have closed the pipe; that is no reason to stop.
+        // The program that started us may have closed the pipe; that is no reason to stop.
         let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     };
     if let Err(error) = thread::Builder::new().name("stdout".into()).spawn(write) {

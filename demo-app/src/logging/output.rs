@@ -1,7 +1,8 @@
 //! A writer that never waits, never fails and counts what it dropped.
 //!
-//! `tracing-appender` has such a writer. It does not count lines whose write failed, bounds its queue in lines and not in bytes, and at
-//! the end prints to standard output, which waits or panics where that is the pipe that failed.
+//! `tracing-appender` has such a writer. It does not count lines whose write failed, bounds its
+//! queue in lines and not in bytes, and at the end prints to standard output, which waits or panics
+//! where that is the pipe that failed.
 
 use std::{
     io::{self, Write},
@@ -59,8 +60,9 @@ impl Shared {
 }
 
 impl Output {
-    /// Writes to `out` what is queued, up to `limit` bytes. `lost` is told how many lines were lost when lines can be written again;
-    /// `tick` is called about once a second, unless a write takes longer. Both are called on the thread that writes, and may log.
+    /// Writes to `out` what is queued, up to `limit` bytes. `lost` is told how many lines were lost
+    /// when lines can be written again; `tick` is called about once a second, unless a write takes
+    /// longer. Both are called on the thread that writes, and may log.
     pub(super) fn start(
         out: impl Write + Send + 'static,
         limit: usize,
@@ -213,7 +215,8 @@ impl<W: Write, L: FnMut(u64)> Worker<W, L> {
                 Ok(0) => break,
                 Ok(more) => written += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Its other end, which shares this setting, may belong to a program that wants it so.
+                // Its other end, which shares this setting, may belong to a program that wants it
+                // so.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
                 Err(_) => break,
             }
@@ -228,7 +231,8 @@ mod tests {
 
     use super::*;
 
-    /// What was written, and what becomes of the next writes: so many bytes are taken, or an error is given.
+    /// What was written, and what becomes of the next writes: so many bytes are taken, or an error
+    /// is given.
     #[derive(Clone, Default)]
     struct Disk(Arc<Mutex<Written>>);
 

@@ -1,11 +1,13 @@
 //! Bounds what is logged about one cause.
 //!
-//! A store that is away fails each request, and each failure is logged where it happens. Of a cause the first line is written; then,
-//! every [`WINDOW`], one line that counts the repeats; and one line when there were none for that long.
+//! A store that is away fails each request, and each failure is logged where it happens. Of a cause
+//! the first line is written; then, every [`WINDOW`], one line that counts the repeats; and one
+//! line when there were none for that long.
 //!
-//! One cause is one place in the code that logs, with the same fields: an event that names a session is not a repeat of another's. The
-//! message and the error may differ. What is looked at: warnings and errors of anybody, and what libraries say at `info`. Debugging is
-//! not bounded, nor is the application's own `info`, such as its line for each request.
+//! One cause is one place in the code that logs, with the same fields: an event that names a
+//! session is not a repeat of another's. The message and the error may differ. What is looked at:
+//! warnings and errors of anybody, and what libraries say at `info`. Debugging is not bounded, nor
+//! is the application's own `info`, such as its line for each request.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -20,7 +22,8 @@ use tracing_subscriber::{Layer, layer::Context};
 
 use super::line::Fields;
 
-/// The target of the lines that this module and its parent write of the log itself. They are not counted.
+/// The target of the lines that this module and its parent write of the log itself. They are not
+/// counted.
 pub(super) const REPORTS: &str = "demo_app::log";
 
 /// How long repeats are counted before they are told of.
@@ -35,7 +38,8 @@ const INFO_LINES: u32 = 5;
 /// Events that are told one by one: the theft of a token is never a repeat.
 const NEVER_A_REPEAT: [&str; 2] = [REPORTS, "auth_layer::security"];
 
-/// Libraries that have several lines for one cause: a Redis cluster that is away makes the driver write ten each time it tries.
+/// Libraries that have several lines for one cause: a Redis cluster that is away makes the driver
+/// write ten each time it tries.
 const ONE_CAUSE: [&str; 1] = ["redis"];
 
 /// A layer that lets through the first event of each cause. The clones count together.
@@ -138,7 +142,8 @@ struct Cause {
 }
 
 impl Causes {
-    /// Whether to write this event at `now`. `exact` is its cause, `place` that of all that come from the same place.
+    /// Whether to write this event at `now`. `exact` is its cause, `place` that of all that come
+    /// from the same place.
     fn admit(&mut self, exact: u64, place: u64, seen: Seen<'_>, now: Duration) -> bool {
         let key = if self.0.len() < CAUSES || self.0.contains_key(&exact) { exact } else { place };
         let lines = if seen.level == Level::INFO { INFO_LINES } else { 1 };

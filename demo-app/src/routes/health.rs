@@ -27,7 +27,8 @@ const KEPT: Duration = Duration::from_secs(1);
 /// How long a store may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether the process can serve, learnt at most once a [`KEPT`] and by one question at a time: anybody may ask.
+/// Whether the process can serve, learnt at most once a [`KEPT`] and by one question at a time:
+/// anybody may ask.
 #[derive(Clone)]
 pub(crate) struct Readiness {
     state: AppState,
