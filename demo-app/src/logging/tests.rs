@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
 };
 
 use tracing_subscriber::fmt::MakeWriter;
@@ -38,6 +38,13 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
+/// Has events looked at in all threads. A place that logs and is met first where nothing looks, just
+/// when something begins to, may stay silent for good.
+pub(crate) fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
+}
+
 /// What is logged at `info` by `log`.
 pub(crate) fn lines_of(log: impl FnOnce()) -> Vec<String> {
     logged(LogFormat::Text, |_, _| log())
@@ -45,6 +52,7 @@ pub(crate) fn lines_of(log: impl FnOnce()) -> Vec<String> {
 
 /// Logs what `log` does in this format, at `info`.
 fn logged(format: LogFormat, log: impl FnOnce(&Repeats, &Lines)) -> Vec<String> {
+    listen();
     let (lines, repeats) = (Lines::default(), Repeats::new(Instant::now()));
     let written = match format {
         LogFormat::Text => layer().with_ansi(false).fmt_fields(Text).with_writer(lines.clone()).boxed(),
