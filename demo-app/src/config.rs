@@ -8,6 +8,8 @@ use clap::{
 };
 use secrecy::SecretString;
 
+use crate::logging::LogFormat;
+
 /// A sign-in service whose tokens can be taken back.
 ///
 /// With no flags it runs by itself: users and tokens in files under the data directory, and a signing key of its own.
@@ -81,6 +83,10 @@ pub struct Config {
     /// Limit of wrong passwords: 10 a minute per account and address, 100 a minute per address.
     #[arg(long, env = "DEMO_RATE_LIMIT", value_enum, default_value_t = Switch::On)]
     pub rate_limit: Switch,
+
+    /// How a line of the log is written, on standard error. What is logged: `RUST_LOG`, `info` by default.
+    #[arg(long, env = "DEMO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
 }
 
 /// On or off.
@@ -187,6 +193,7 @@ mod tests {
         assert_eq!(config.refresh_grace, Duration::from_secs(10));
         assert_eq!(config.local_cache, Duration::from_secs(1));
         assert_eq!(config.rate_limit, Switch::On);
+        assert_eq!(config.log_format, LogFormat::Text);
     }
 
     #[test]

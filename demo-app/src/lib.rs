@@ -8,6 +8,7 @@ pub mod config;
 mod deadline;
 mod error;
 mod keys_dir;
+mod logging;
 mod password;
 mod prompt;
 mod rate_limit;
@@ -17,13 +18,14 @@ mod start;
 pub mod state;
 mod users;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
 use auth_layer::clock::{Clock, SystemClock};
-use tracing_subscriber::EnvFilter;
+use clap::error::ErrorKind;
 
-use crate::config::Config;
+use crate::{config::Config, logging::Logging};
 
+pub use logging::LogFormat;
 pub use password::PasswordCost;
 
 /// Runs the program with the arguments and the environment of the process.
@@ -34,9 +36,11 @@ pub fn run() -> ExitCode {
 /// The same by another clock, as a host has whose time is wrong, and with passwords that cost so much to hash.
 pub fn run_by(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
     let config = Config::of_process();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    // Lives to the end, so that what is logged last is written.
+    let _logging = match Logging::start(config.log_format) {
+        Ok(logging) => logging,
+        Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
+    };
 
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -82,6 +82,7 @@ where
                     let Waiting { shared, mut request, mut service } = waiting.take().expect(POLLED_AGAIN);
                     match checked {
                         Ok(claims) => {
+                            shared.outage.learnt();
                             request.extensions_mut().insert(claims);
                             State::Inner { future: service.call(request) }
                         }

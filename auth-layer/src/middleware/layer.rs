@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{AuthService, Shared};
+use super::{AuthService, Shared, outage::Outage};
 use crate::{
     authority::Authority,
     claims::{CustomClaims, NoCustomClaims},
@@ -64,7 +64,7 @@ impl<C: CustomClaims> AuthLayerBuilder<C> {
     #[must_use]
     pub fn build(self) -> AuthLayer<C> {
         let Self { authority, realm, kind, optional } = self;
-        AuthLayer { shared: Arc::new(Shared { authority, realm, kind, optional }) }
+        AuthLayer { shared: Arc::new(Shared { authority, realm, kind, optional, outage: Outage::new() }) }
     }
 }
 

@@ -57,6 +57,7 @@
 mod body;
 mod future;
 mod layer;
+mod outage;
 mod service;
 
 pub use body::{AuthBody, RefusalBody};
@@ -64,6 +65,7 @@ pub use future::ResponseFuture;
 pub use layer::{AuthLayer, AuthLayerBuilder};
 pub use service::AuthService;
 
+use self::outage::Outage;
 use crate::{authority::Authority, rejection::Realm, store::TokenKind};
 
 /// What one layer's services share.
@@ -72,6 +74,7 @@ struct Shared<C> {
     realm: Realm,
     kind: TokenKind,
     optional: bool,
+    outage: Outage,
 }
 
 /// Marks a request that was let pass without credentials.

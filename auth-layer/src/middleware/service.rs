@@ -75,9 +75,7 @@ impl<C> Shared<C> {
     /// The answer to a request that is not let in.
     pub(super) fn refuse<B>(&self, error: &AuthError, request: &Request<B>) -> Response<Bytes> {
         match error {
-            AuthError::Unavailable(cause) => {
-                tracing::warn!(error = cause as &dyn std::error::Error, "the state of a token cannot be learnt");
-            }
+            AuthError::Unavailable(cause) => self.outage.refused(cause),
             AuthError::InvalidToken(fault) => tracing::debug!(%fault, "a token is not accepted"),
             AuthError::MissingCredentials | AuthError::InvalidRequest(_) => {}
         }

@@ -1,23 +1,29 @@
 //! The router.
 
+mod request_line;
+
 use std::any::Any;
 
 use auth_layer::AuthLayer;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request},
+    extract::{DefaultBodyLimit, Request},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
 use http::HeaderValue;
-use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::request_line::RequestLine;
 use crate::{
     deadline::Deadline,
     error::{ApiError, realm},
-    routes::{account, health, session, single_use},
+    routes::{
+        account,
+        health::{self, Readiness},
+        session, single_use,
+    },
     state::AppState,
 };
 
@@ -42,7 +48,7 @@ pub fn app(state: AppState) -> Router {
         .route("/auth/login", post(session::login))
         .route("/auth/refresh", post(session::refresh))
         .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+        .route("/readyz", get(health::ready).with_state(Readiness::new(&state)))
         .route("/metrics", get(health::metrics))
         .route("/.well-known/jwks.json", get(health::jwks))
         .merge(signed_in)
@@ -55,26 +61,14 @@ pub fn app(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// Answers in time and leaves one line in the log. The line has the route as it is written above, never the path or the query
-/// that was sent.
+/// Answers in time and leaves one line in the log.
 async fn attend(mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let request_id = uuid::Uuid::now_v7().to_string();
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("-".into(), |path| path.as_str().to_owned());
+    let line = RequestLine::begin(&request);
     let deadline = Deadline::start();
     request.extensions_mut().insert(deadline.clone());
     let answer = deadline.until(next.run(request)).await;
     let mut response = answer.unwrap_or_else(|| ApiError::unavailable().into_response());
-    tracing::info!(
-        request_id,
-        %method,
-        route,
-        status = response.status().as_u16(),
-        latency_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "request"
-    );
-    if let Ok(id) = HeaderValue::try_from(request_id) {
+    if let Ok(id) = HeaderValue::try_from(line.answered(&response)) {
         response.headers_mut().insert("x-request-id", id);
     }
     response

@@ -1,5 +1,7 @@
 //! What operators and other services ask.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::{
     Json,
     extract::State,
@@ -7,6 +9,10 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde_json::{Value, json};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use crate::state::AppState;
 
@@ -15,16 +21,70 @@ pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The process can serve: with the shared cache alone away it can, only slower. The store is up when both tokens and users are.
-pub(crate) async fn ready(State(state): State<AppState>) -> Response {
-    let cache = async {
-        match &state.shared_cache {
-            Some(cache) => Some(cache.is_up().await),
-            None => None,
+/// How long an answer about readiness is kept.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// How long a store may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether the process can serve, learnt at most once a [`KEPT`] and by one question at a time:
+/// anybody may ask.
+#[derive(Clone)]
+pub(crate) struct Readiness {
+    state: AppState,
+    last: Arc<Mutex<Option<(Instant, Health)>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Health {
+    /// Up when both tokens and users are.
+    store: bool,
+    /// None where there is no shared cache.
+    cache: Option<bool>,
+}
+
+impl Readiness {
+    pub(crate) fn new(state: &AppState) -> Self {
+        Self { state: state.clone(), last: Arc::default() }
+    }
+
+    async fn health(&self) -> Health {
+        let mut last = Arc::clone(&self.last).lock_owned().await;
+        if let Some((at, health)) = *last
+            && at.elapsed() < KEPT
+        {
+            return health;
         }
-    };
-    let (tokens, users, cache) = tokio::join!(state.authority.ping(), state.users.ping(), cache);
-    let store = tokens.is_ok() && users.is_ok();
+        let state = self.state.clone();
+        // To its end: a client that goes away must not have the next one ask anew.
+        let question = tokio::spawn(async move {
+            let health = Health::of(&state).await;
+            *last = Some((Instant::now(), health));
+            health
+        });
+        // It fails where it panicked.
+        question.await.unwrap_or(Health { store: false, cache: None })
+    }
+}
+
+impl Health {
+    async fn of(state: &AppState) -> Self {
+        let cache = async {
+            match &state.shared_cache {
+                Some(cache) => Some(timeout(PATIENCE, cache.is_up()).await.unwrap_or(false)),
+                None => None,
+            }
+        };
+        let tokens = async { matches!(timeout(PATIENCE, state.authority.ping()).await, Ok(Ok(()))) };
+        let users = async { matches!(timeout(PATIENCE, state.users.ping()).await, Ok(Ok(()))) };
+        let (tokens, users, cache) = tokio::join!(tokens, users, cache);
+        Self { store: tokens && users, cache }
+    }
+}
+
+/// The process can serve: with the shared cache alone away it can, only slower.
+pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
+    let Health { store, cache } = readiness.health().await;
     let up = |up: bool| if up { "up" } else { "down" };
     let status = match (store, cache) {
         (false, _) => "unavailable",

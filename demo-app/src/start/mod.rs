@@ -4,7 +4,7 @@ mod stores;
 
 use std::{
     future::Future,
-    io::{self, Write as _},
+    io,
     pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -24,6 +24,7 @@ use crate::{
     app::app,
     config::{Config, Switch},
     keys_dir::{KeysDir, KeysError},
+    logging,
     password::{HashError, PasswordCost, Passwords},
     rate_limit::RateLimit,
     serve,
@@ -134,6 +135,7 @@ fn count() -> PrometheusHandle {
     metrics::describe_counter!("auth_refresh_reuse_total", "Retired refresh tokens that were presented once more");
     // There from the start, so that the first one is an increase.
     metrics::counter!("auth_refresh_reuse_total").increment(0);
+    logging::describe_metrics();
     handle
 }
 
@@ -187,9 +189,7 @@ async fn follow_keys(mut keys_dir: KeysDir, authority: Authority<Identity>) {
 
 fn announce(address: std::net::SocketAddr) {
     tracing::info!(%address, "listening");
-    // Whoever started us may have closed the pipe; that is no reason to stop.
-    let mut stdout = io::stdout();
-    let _ = writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush());
+    logging::print(format!("listening on http://{address}"));
 }
 
 /// Done when the process is asked to stop: SIGINT, and where there is one SIGTERM. Both are caught from this call on.

@@ -1,5 +1,6 @@
 //! Redis and MongoDB die under traffic: no wrong accept, no 401 for a good token, every answer in time.
 
+mod log;
 mod singles;
 mod unfinished;
 

@@ -248,3 +248,18 @@ async fn a_cluster_serves_as_one_cache() {
         assert_ne!(server.command(&["DBSIZE"]), ":0", "both nodes hold some");
     }
 }
+
+#[tokio::test]
+async fn redis_is_asked_after_its_health_without_a_write() {
+    const ASKED: usize = 200;
+    let server = RedisServer::start(&[]).await;
+    let cache = cache(&server).await;
+    let monitor = server.monitor();
+    for _ in 0..ASKED {
+        cache.ping().await.unwrap();
+    }
+    assert!(monitor.commands_with("\"PING\"").await.len() >= ASKED);
+    // Each connection is checked about once a second, and that is a write.
+    let writes = monitor.commands_with("\"SET\"").await;
+    assert!(writes.len() < ASKED / 2, "{} writes", writes.len());
+}

@@ -85,6 +85,14 @@ impl Line {
         Ok(())
     }
 
+    /// Makes sure that the server, or each primary of the cluster, answers. Writes nothing.
+    pub(super) async fn ping(&self) -> Result<(), RedisError> {
+        match &self.conn {
+            Conn::Single(_) => self.ask::<Value>(&redis::cmd("PING")).await.map(drop),
+            Conn::Cluster { .. } => self.check().await,
+        }
+    }
+
     /// The server's time was read before now, so that what is derived from it is rather too early.
     fn set_clock(&self, time: u64) {
         self.server_at_opened.store(time.saturating_sub(millis(self.opened.elapsed())), Ordering::Relaxed);

@@ -228,9 +228,10 @@ impl StatusCache for RedisCache {
         Some(self.options.response_timeout)
     }
 
+    /// Writes nothing: that Redis takes writes is checked once a second, and a connection whose check failed is not among the slots.
     async fn ping(&self) -> Result<(), CacheError> {
         let line = self.slots.pick(0).ok_or_else(|| CacheError::new("no connection to Redis"))?;
-        line.check().await.map_err(|error| {
+        line.ping().await.map_err(|error| {
             line.doubt();
             CacheError::new("Redis cannot serve").with_source(error)
         })

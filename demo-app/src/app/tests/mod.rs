@@ -1,4 +1,5 @@
 mod credentials;
+mod operations;
 mod outage;
 mod watched;
 
@@ -45,6 +46,7 @@ impl Answer {
 }
 
 fn fixture() -> Fixture {
+    crate::logging::tests::listen();
     let directory = tempfile::tempdir().unwrap();
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let store = WatchedStore::default();

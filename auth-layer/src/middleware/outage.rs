@@ -1,0 +1,119 @@
+//! What is logged while the state of tokens cannot be learnt.
+//!
+//! An outage refuses each request. It has one line when it begins, one that counts the refusals
+//! every [`WINDOW`], and one when it is over.
+
+use std::{
+    error::Error,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::store::StoreError;
+
+/// How long refusals are counted before they are told of, and how long there must be none for an
+/// outage to be over.
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// The outages that one layer meets.
+#[derive(Debug)]
+pub(super) struct Outage {
+    started: Instant,
+    /// Read with each token that a store was asked about; the rest is for outages only.
+    is_on: AtomicBool,
+    refusals: Mutex<Refusals>,
+}
+
+#[derive(Debug, Default)]
+struct Refusals {
+    last: Duration,
+    /// When the next line may be written.
+    due: Duration,
+    untold: u64,
+    in_all: u64,
+}
+
+impl Outage {
+    pub(super) fn new() -> Self {
+        Self { started: Instant::now(), is_on: AtomicBool::new(false), refusals: Mutex::default() }
+    }
+
+    /// Logs that a request was refused, unless there was a line a moment ago.
+    pub(super) fn refused(&self, error: &StoreError) {
+        self.is_on.store(true, Ordering::Relaxed);
+        match self.refusals().count(self.started.elapsed()) {
+            Some(1) => tracing::warn!(error = error as &dyn Error, "the state of a token cannot be learnt"),
+            Some(refusals) => {
+                tracing::warn!(error = error as &dyn Error, refusals, "the state of tokens still cannot be learnt");
+            }
+            None => tracing::debug!(error = error as &dyn Error, "the state of a token cannot be learnt"),
+        }
+    }
+
+    /// The state of a token was learnt. Caches may know some tokens all the while: an outage is
+    /// over when no request was refused for a while.
+    pub(super) fn learnt(&self) {
+        if self.is_on.load(Ordering::Relaxed)
+            && let Some(refusals) = self.refusals().over(self.started.elapsed())
+        {
+            self.is_on.store(false, Ordering::Relaxed);
+            tracing::info!(refusals, "the state of tokens can be learnt again");
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        // Nothing panics while it is held.
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refusals {
+    /// Counts one at `now`. Returns how many there were since the last line where one is due.
+    fn count(&mut self, now: Duration) -> Option<u64> {
+        self.last = now;
+        self.untold += 1;
+        self.in_all += 1;
+        if now < self.due {
+            return None;
+        }
+        self.due = now + WINDOW;
+        Some(std::mem::take(&mut self.untold))
+    }
+
+    /// How many there were in the outage that is over at `now`; none where it goes on, or another
+    /// has said so.
+    fn over(&mut self, now: Duration) -> Option<u64> {
+        if self.in_all == 0 || now < self.last + WINDOW {
+            return None;
+        }
+        let ended = std::mem::take(self);
+        Some(ended.in_all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn outage_is_told_of_when_it_begins_every_window_and_when_it_is_over() {
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.over(SECOND), None, "there was none");
+        assert_eq!(refusals.count(SECOND), Some(1));
+        for _ in 0..39 {
+            assert_eq!(refusals.count(2 * SECOND), None);
+        }
+        assert_eq!(refusals.over(20 * SECOND), None, "a cache may have known the token");
+        assert_eq!(refusals.count(31 * SECOND), Some(40));
+        assert_eq!(refusals.count(32 * SECOND), None);
+        assert_eq!(refusals.over(61 * SECOND), None);
+        assert_eq!(refusals.over(62 * SECOND), Some(42));
+        assert_eq!(refusals.over(62 * SECOND), None, "said once");
+        assert_eq!(refusals.count(63 * SECOND), Some(1), "a new outage");
+    }
+}

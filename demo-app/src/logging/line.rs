@@ -1,0 +1,285 @@
+//! What a line of the log looks like, and how long it may be.
+//!
+//! An event is one line: control characters are escaped, a long value is cut. An error comes with
+//! its causes, and the MongoDB driver's without its description of the whole topology.
+
+use std::{
+    error::Error,
+    fmt::{self, Debug, Write},
+    hash::{Hash, Hasher},
+};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_log::NormalizeEvent;
+use tracing_subscriber::{
+    field::RecordFields,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, FormattedFields,
+        format::Writer,
+        time::{FormatTime, SystemTime},
+    },
+    registry::{LookupSpan, Scope},
+};
+
+/// How many bytes of one value are written.
+const LONGEST: usize = 1024;
+
+/// What the fields of errors are called.
+const ERROR: &str = "error";
+
+/// The fields of an event or a span, each bounded.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    pub(super) message: String,
+    rest: Vec<(&'static str, Content)>,
+}
+
+#[derive(Debug, Hash)]
+enum Content {
+    /// Something with a form of its own in JSON.
+    Value(Value),
+    /// What `Debug` or `Display` says.
+    Formatted(String),
+}
+
+impl Fields {
+    /// What the field `error` says.
+    pub(super) fn error(self) -> Option<String> {
+        self.rest.into_iter().find(|(name, _)| *name == ERROR).map(|(_, content)| match content {
+            Content::Value(Value::String(text)) | Content::Formatted(text) => text,
+            Content::Value(other) => other.to_string(),
+        })
+    }
+
+    /// The message does not count either: it may have the error in it.
+    pub(super) fn hash_all_but_error(&self, hasher: &mut impl Hasher) {
+        self.rest.iter().filter(|(name, _)| *name != ERROR).for_each(|field| field.hash(hasher));
+    }
+
+    fn add(&mut self, field: &Field, content: Content) {
+        // What came by the `log` facade has its metadata in fields.
+        if field.name().starts_with("log.") {
+            return;
+        }
+        match content {
+            Content::Value(Value::String(text)) | Content::Formatted(text) if field.name() == "message" => {
+                self.message = text;
+            }
+            content => self.rest.push((field.name(), content)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, Content::Value(value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, Content::Value(value.into()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, Content::Value(value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, Content::Value(value.into()));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, Content::Value(Bounded::of(format_args!("{value}")).into()));
+    }
+
+    fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
+        let mut text = Bounded::default();
+        // An error says that it is cut.
+        let _ = write_chain(&mut text, error);
+        self.add(field, Content::Value(text.0.into()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.add(field, Content::Formatted(Bounded::of(format_args!("{value:?}"))));
+    }
+}
+
+/// Text of one line and of [`LONGEST`] bytes, or with an ellipsis at its end. It takes no more
+/// then, so that nothing more is formatted.
+#[derive(Default)]
+struct Bounded(String);
+
+impl Bounded {
+    fn of(text: fmt::Arguments<'_>) -> String {
+        let mut bounded = Self::default();
+        // An error says that it is cut.
+        let _ = bounded.write_fmt(text);
+        bounded.0
+    }
+}
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if self.0.len() + character.len_utf8() > LONGEST {
+                self.0.push('…');
+                return Err(fmt::Error);
+            }
+            if character.is_control() {
+                self.0.extend(character.escape_default());
+            } else {
+                self.0.push(character);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error and what led to it, from the outside in.
+fn write_chain(text: &mut impl Write, error: &(dyn Error + 'static)) -> fmt::Result {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<mongodb::error::Error>() {
+            Some(error) => write_mongodb(text, error)?,
+            None => write!(text, "{error}")?,
+        }
+        next = error.source();
+        if next.is_some() {
+            text.write_str(": ")?;
+        }
+    }
+    Ok(())
+}
+
+/// What happened, without labels and the server's answer in hexadecimal.
+fn write_mongodb(text: &mut impl Write, error: &mongodb::error::Error) -> fmt::Result {
+    match &*error.kind {
+        mongodb::error::ErrorKind::ServerSelection { message, .. } => write_server_selection(text, message),
+        kind => write!(text, "{kind}"),
+    }
+}
+
+/// The driver describes all it knows of all servers. Their addresses and what went wrong with each
+/// are taken out of that.
+fn write_server_selection(text: &mut impl Write, message: &str) -> fmt::Result {
+    let Some((what, topology)) = message.split_once(". Topology:") else { return text.write_str(message) };
+    text.write_str(what)?;
+    let mut separator = ": ";
+    for server in topology.split("{ Address: ").skip(1) {
+        let address = server.split([',', ' ']).next().unwrap_or_default();
+        write!(text, "{separator}{address}")?;
+        if let Some((_, error)) = server.split_once("Error: ") {
+            let error = error.strip_prefix("Kind: ").unwrap_or(error);
+            write!(text, " ({})", error.split(", labels:").next().unwrap_or(error))?;
+        }
+        separator = ", ";
+    }
+    Ok(())
+}
+
+/// Fields for people: the message, then `name=value`.
+pub(super) struct Text;
+
+impl<'writer> FormatFields<'writer> for Text {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, recorded: R) -> fmt::Result {
+        let mut fields = Fields::default();
+        recorded.record(&mut fields);
+        writer.write_str(&fields.message)?;
+        let mut separator = if fields.message.is_empty() { "" } else { " " };
+        for (name, content) in &fields.rest {
+            match content {
+                Content::Value(value) => write!(writer, "{separator}{name}={value}")?,
+                Content::Formatted(text) => write!(writer, "{separator}{name}={text}")?,
+            }
+            separator = " ";
+        }
+        Ok(())
+    }
+}
+
+/// An event as one JSON object: `timestamp`, `level`, `target`, `message`, `fields` and, inside
+/// spans, `spans`.
+pub(super) struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let spans = context.event_scope().into_iter().flat_map(Scope::from_root);
+        let spans: Vec<String> = spans
+            .map(|span| match span.extensions().get::<FormattedFields<N>>() {
+                Some(fields) if !fields.is_empty() => format!("{}{{{fields}}}", span.name()),
+                _ => span.name().to_owned(),
+            })
+            .collect();
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let line = Line { timestamp, level: metadata.level().as_str(), target: metadata.target(), fields, spans };
+        writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?)
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    target: &'a str,
+    #[serde(flatten)]
+    fields: Fields,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    spans: Vec<String>,
+}
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("message", &self.message)?;
+        if !self.rest.is_empty() {
+            map.serialize_entry("fields", &Rest(&self.rest))?;
+        }
+        map.end()
+    }
+}
+
+struct Rest<'a>(&'a [(&'static str, Content)]);
+
+impl Serialize for Rest<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, content)| match content {
+            Content::Value(value) => (name, value.clone()),
+            Content::Formatted(text) => (name, text.clone().into()),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_of_a_server_selection_names_servers_and_what_is_wrong_with_them() {
+        let known = "Server selection timeout: No available servers. Topology: { Type: ReplicaSetNoPrimary, Set Name: rs, \
+                     Servers: [ { Address: a:27017, Type: Unknown, Error: Kind: I/O error: refused, labels: {}, source: None, \
+                     server response: None }, { Address: b:27017, Type: RsSecondary, Replica Set Name: rs } ] }";
+        let cases = [
+            (known, "Server selection timeout: No available servers: a:27017 (I/O error: refused), b:27017"),
+            ("No servers. Topology: in other words", "No servers"),
+            ("as a later driver says it", "as a later driver says it"),
+        ];
+        for (message, expected) in cases {
+            let mut text = String::new();
+            write_server_selection(&mut text, message).unwrap();
+            assert_eq!(text, expected);
+        }
+    }
+}
