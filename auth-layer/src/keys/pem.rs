@@ -116,7 +116,9 @@ fn without_private_key(labels: &[&[u8]]) -> KeyError {
 fn labels(pem: &[u8]) -> Vec<&[u8]> {
     let lines = pem.split(|byte| matches!(byte, b'\n' | b'\r'));
     lines
-        .filter_map(|line| line.trim_ascii_end().strip_prefix(b"-----BEGIN ".as_slice())?.strip_suffix(b"-----".as_slice()))
+        .filter_map(|line| {
+            line.trim_ascii_end().strip_prefix(b"-----BEGIN ".as_slice())?.strip_suffix(b"-----".as_slice())
+        })
         .collect()
 }
 

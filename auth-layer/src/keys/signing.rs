@@ -14,8 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{
-    Algorithm, KeyError, VerifyingKey,
-    der,
+    Algorithm, KeyError, VerifyingKey, der,
     jwk::{Jwk, Need},
     pem::{self, Form, Kind, PrivatePem},
     seal::Sealer,

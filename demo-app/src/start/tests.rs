@@ -1,9 +1,9 @@
-use std::{future::ready, path::Path};
+use std::{future::ready, path::Path, time::Duration};
 
 use auth_layer::{
     Grant, UserId,
     clock::{ManualClock, SystemClock},
-    keys::SigningKey,
+    keys::{Keyring, SigningKey},
     store::MemoryStore,
 };
 use clap::Parser;

@@ -108,6 +108,16 @@ impl Users {
         self.by_name("").await.map(drop)
     }
 
+    /// Whether there is no user.
+    pub(crate) async fn is_empty(&self) -> Result<bool, UsersError> {
+        match self {
+            Self::Embedded(users) => users.is_empty().await,
+            Self::Mongo(users) => users.is_empty().await,
+            #[cfg(test)]
+            Self::Watched(users) => users.is_empty().await,
+        }
+    }
+
     /// Replaces a password hash, if it still is `old`; false where it is not.
     pub(crate) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
         match self {

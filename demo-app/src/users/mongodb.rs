@@ -77,6 +77,11 @@ impl MongoUsers {
         Ok(found.map(User::from))
     }
 
+    pub(super) async fn is_empty(&self) -> Result<bool, UsersError> {
+        let users = self.0.clone_with_type::<bson::Document>();
+        Ok(bounded(async move { users.find_one(doc! {}).await }).await?.is_none())
+    }
+
     pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
         let users = self.0.clone();
         let (id, old) = (user.user_id.into_bson(), user.password_hash.clone());

@@ -75,6 +75,17 @@ impl EmbeddedStore {
         Self::with(file::at(path.as_ref()))
     }
 
+    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that finds no signing key makes one only
+    /// for an empty store, since the tokens in another were signed with a key that was lost.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read.
+    #[expect(clippy::unused_async, reason = "as with every other store")]
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        self.read(|tables| tables.is_empty())
+    }
+
     fn with(opener: Opener) -> Result<Self, OpenError> {
         let file = File::open(opener).map_err(|fault| match fault {
             Fault::Database(error) if matches!(*error, redb::Error::DatabaseAlreadyOpen) => OpenError::InUse,

@@ -11,7 +11,9 @@
 //!
 //! `expiry` makes a purge cost what it removes: the rows due stand in front, and each says where else its record is named.
 
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableHandle, WriteTransaction,
+};
 use uuid::Uuid;
 
 use super::{
@@ -70,6 +72,16 @@ impl Snapshot<'_> {
         let needed =
             [TOKENS.name(), SESSIONS.name(), SESSION_TOKENS.name(), USER_SESSIONS.name(), FENCES.name(), EXPIRY.name()];
         Ok(needed.iter().all(|name| there.iter().any(|there| there == name)))
+    }
+
+    /// Whether no table has a row.
+    pub(super) fn is_empty(&self) -> Result<bool, Fault> {
+        for table in self.0.list_tables()? {
+            if !self.0.open_untyped_table(table)?.is_empty()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(super) fn token(&self, id: TokenId) -> Result<Option<StoredToken>, Fault> {

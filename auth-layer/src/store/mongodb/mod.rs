@@ -150,6 +150,16 @@ impl MongoStore {
         &self.database
     }
 
+    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that finds no signing key makes one only
+    /// for an empty store, since the tokens in another were signed with a key that was lost.
+    ///
+    /// # Errors
+    ///
+    /// Where MongoDB cannot be asked.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        self.run(self.records().is_empty()).await
+    }
+
     fn records(&self) -> Arc<Records> {
         Arc::clone(&self.records)
     }

@@ -7,7 +7,7 @@ use futures_util::{TryStreamExt, future::try_join};
 use mongodb::options::ReadConcern;
 
 use super::{
-    document::{SessionDocument, date, uuid},
+    document::{IdDocument, SessionDocument, date, uuid},
     fault::fault,
     records::Records,
 };
@@ -55,6 +55,22 @@ impl Records {
         let newest = doc! { "created_at": -1, "_id": -1 };
         let found = self.sessions.find(live).sort(newest).max_time(self.limit).await.map_err(fault(what))?;
         found.map_err(fault(what)).and_then(|document| async { document.try_into() }).try_collect().await
+    }
+
+    pub(super) async fn is_empty(self: Arc<Self>) -> Result<bool, StoreError> {
+        let what = "could not see whether anything is recorded";
+        for collection in [
+            self.tokens.clone_with_type::<IdDocument>(),
+            self.sessions.clone_with_type(),
+            self.subjects.clone_with_type(),
+        ] {
+            let first = collection.find(doc! {}).projection(doc! { "_id": 1 }).limit(1).max_time(self.limit).await;
+            // Whatever it is: one that cannot be read is something.
+            if first.map_err(fault(what))?.advance().await.map_err(fault(what))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The server says how long ago the previous refresh token was retired: it stamped that, too, so the clocks of the nodes
