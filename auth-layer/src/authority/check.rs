@@ -206,7 +206,11 @@ impl<C: CustomClaims> Authority<C> {
             max_bytes: self.inner.settings.max_token_bytes,
             now: self.now(),
         };
-        Unverified::read(token, &self.inner.keys.load(), &expected)
+        Unverified::read(token, &self.inner.keys.load(), &expected).inspect_err(|fault| {
+            if *fault == TokenFault::Key {
+                self.note_missing_key(token, &expected);
+            }
+        })
     }
 
     /// The claims of a token whose signature is right; one that is not is counted.

@@ -31,6 +31,7 @@ mod check;
 mod error;
 mod issued;
 mod meter;
+mod missing_key;
 mod refresh;
 mod revoke;
 mod sign_in;
@@ -49,7 +50,7 @@ pub use self::{
 };
 pub(crate) use check::{Check, Pending};
 
-use self::{aside::Aside, meter::Meter, sweep::Sweeps};
+use self::{aside::Aside, meter::Meter, missing_key::MissingKeys, sweep::Sweeps};
 use crate::{
     cache::local::LocalCache,
     claims::{CustomClaims, NoCustomClaims},
@@ -75,6 +76,7 @@ struct Inner<C> {
     /// Signatures that turned out to be wrong, before they are checked aside.
     forged_signatures: Meter,
     aside: Aside,
+    missing_keys: MissingKeys,
     sweeps: Arc<Sweeps>,
     /// Revoked sessions of which nothing is left to revoke, the latest: their tokens may come again, and then cost no write.
     finished: Cache<SessionId, ()>,

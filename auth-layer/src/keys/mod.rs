@@ -23,6 +23,7 @@ pub use error::KeyError;
 pub use keyring::Keyring;
 pub use signing::SigningKey;
 pub use verifying::VerifyingKey;
+pub(crate) use verifying::is_kid;
 
 #[cfg(test)]
 mod tests;

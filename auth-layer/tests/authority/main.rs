@@ -4,6 +4,7 @@ mod faulty;
 mod half_revoked;
 mod in_process;
 mod lost_answers;
+mod missing_key;
 mod sweep;
 mod whatever_signs;
 
