@@ -113,7 +113,7 @@ impl StartError {
     fn is_unavailable(&self) -> bool {
         match self {
             Self::Store(error) => error.kind() == StoreErrorKind::Unavailable,
-            Self::Users(_) => true,
+            Self::Users(error) => !error.is_not_ours(),
             _ => false,
         }
     }

@@ -72,6 +72,13 @@ impl UsersError {
     }
 }
 
+impl UsersError {
+    /// Whether the users are somebody else's, which no waiting changes.
+    pub(crate) fn is_not_ours(&self) -> bool {
+        self.source.is::<mongodb::NotOurs>()
+    }
+}
+
 /// Where users are kept.
 #[derive(Clone, Debug)]
 pub(crate) enum Users {

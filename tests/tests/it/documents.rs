@@ -2,6 +2,7 @@
 
 mod bytes;
 mod expiry;
+mod foreign;
 mod window;
 
 use auth_layer::keys::Algorithm;

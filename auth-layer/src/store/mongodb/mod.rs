@@ -54,10 +54,12 @@
 
 mod changes;
 mod document;
+mod expiry;
 mod fault;
 mod issue;
 mod lookup;
 mod options;
+mod ours;
 mod purge;
 mod read;
 mod records;
@@ -131,7 +133,8 @@ impl MongoStore {
     /// # Errors
     ///
     /// [`Unsupported`](StoreErrorKind::Unsupported) for a server that is no replica set: it can neither acknowledge by
-    /// majority nor retry a write. [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
+    /// majority nor retry a write; and where one of the collections holds documents that are not this store's, of which none is
+    /// touched. [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
         let records = Arc::new(Records::new(&database, limit));
