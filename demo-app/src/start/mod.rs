@@ -10,11 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use auth_layer::{
-    Authority,
-    clock::Clock,
-    store::{StoreError, embedded::OpenError},
-};
+use auth_layer::{Authority, clock::Clock, store::StoreError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, time::Instant};
@@ -22,6 +18,7 @@ use tokio::{net::TcpListener, time::Instant};
 use crate::{
     app::app,
     config::{Config, Switch},
+    data_dir::DataDirError,
     keys_dir::{self, KeysDir, KeysError},
     password::{HashError, PasswordCost, Passwords},
     rate_limit::RateLimit,
@@ -37,8 +34,8 @@ pub(crate) enum StartError {
     DataDir(String, #[source] io::Error),
     #[error("the signing keys cannot be loaded")]
     Keys(#[from] KeysError),
-    #[error("the token store cannot be opened")]
-    Embedded(#[from] OpenError),
+    #[error("the databases cannot be opened")]
+    Databases(#[from] DataDirError),
     #[error("the token store cannot be opened")]
     Store(#[from] StoreError),
     #[error("the users cannot be opened")]

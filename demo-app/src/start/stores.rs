@@ -16,7 +16,6 @@ use auth_layer::{
     keys::Keyring,
     store::{
         StoreErrorKind, TokenStore,
-        embedded::EmbeddedStore,
         mongodb::{MongoOptions, MongoStore},
     },
 };
@@ -26,9 +25,10 @@ use tokio::time::Instant;
 use super::StartError;
 use crate::{
     config::Config,
+    data_dir,
     keys_dir::KeysDir,
     state::{Identity, SharedCache},
-    users::{EmbeddedUsers, MongoUsers, Users},
+    users::{MongoUsers, Users},
 };
 
 /// How long a MongoDB that is away at the start is waited for.
@@ -66,8 +66,8 @@ pub(super) async fn open(config: &Config, keys: Keys<'_>, clock: impl Clock) -> 
 }
 
 async fn embedded(config: &Config, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
-    let store = EmbeddedStore::open(config.data_dir.join("tokens.redb"))?;
-    let users = Users::Embedded(EmbeddedUsers::open(&config.data_dir.join("users.redb"))?);
+    let (store, users) = data_dir::open(&config.data_dir).await?;
+    let users = Users::Embedded(users);
     let keys = keys.ring(async { Ok(store.is_empty().await? && users.is_empty().await?) }).await?;
     Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None })
 }
