@@ -297,6 +297,7 @@ impl TokenStore for MongoStore {
     }
 
     fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
-        self.feed.subscribe(listener, |listeners| changes::follow(self.database.clone(), listeners));
+        let database = self.database.clone();
+        self.feed.subscribe(listener, move |listeners| changes::follow(database.clone(), listeners));
     }
 }
