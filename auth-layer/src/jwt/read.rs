@@ -109,8 +109,7 @@ fn read_header<'k>(
     keys: &'k Keyring,
     kind: TokenKind,
 ) -> Result<&'k VerifyingKey, TokenFault> {
-    let kid = named_key(header, kind)?;
-    let key = keys.verifier(kid).ok_or(TokenFault::Key)?;
+    let key = keys.verifier(named_key(header, kind)?).ok_or(TokenFault::Key)?;
     // The key decides the algorithm; the header must merely agree (RFC 8725 §3.1).
     let alg = header.get("alg").and_then(Value::as_str);
     if alg == Some(key.algorithm().as_str()) { Ok(key) } else { Err(TokenFault::Key) }

@@ -78,7 +78,7 @@ impl SigningKey {
         }
     }
 
-    /// A private key from a PKCS #8 PEM (`PRIVATE KEY`), for the algorithm that its kind serves: Ed25519 for EdDSA, P-256 for
+    /// A private key from a PKCS #8 PEM (`PRIVATE KEY`), for the algorithm that its kind serves: Ed25519 for `EdDSA`, P-256 for
     /// ES256, RSA for RS256. Its `kid` is its RFC 7638 thumbprint.
     ///
     /// ```

@@ -91,6 +91,7 @@ impl EmbeddedStore {
     ///
     /// Where the file cannot be read.
     #[expect(clippy::unused_async, reason = "as with every other store")]
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime")]
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
         self.read(|tables| tables.is_empty())
     }
