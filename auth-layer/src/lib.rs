@@ -60,6 +60,7 @@
 //! Each only adds, and each builds alone.
 
 pub mod authority;
+mod background;
 mod bearer;
 pub mod cache;
 pub mod claims;

@@ -5,6 +5,7 @@
 pub mod app;
 mod body;
 pub mod config;
+mod data_dir;
 mod deadline;
 mod error;
 mod keys_dir;

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use super::{Authority, Inner, Settings, aside::Aside, meter::Meter, sweep::Sweeps};
+use super::{Authority, Inner, Settings, aside::Aside, meter::Meter, missing_key::MissingKeys, sweep::Sweeps};
 use crate::{
     cache::local::{Limits, LocalCache},
     claims::CustomClaims,
@@ -222,6 +222,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             unverified_looks: Meter::new(self.forged_lookups),
             forged_signatures: Meter::new(FORGED_SIGNATURES),
             aside: Aside::new(),
+            missing_keys: MissingKeys::new(),
             sweeps: Sweeps::new(purge_every),
             resuming: OnceLock::new(),
             finished: Cache::new(FINISHED),

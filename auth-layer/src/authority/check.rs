@@ -199,7 +199,12 @@ impl<C: CustomClaims> Authority<C> {
 
     /// Reads a token of this kind, trusting nothing that it says.
     pub(super) fn read(&self, kind: TokenKind, token: &str) -> Result<Unverified, TokenFault> {
-        Unverified::read(token, &self.inner.keys.load(), &self.expected(kind, self.now()))
+        let expected = self.expected(kind, self.now());
+        Unverified::read(token, &self.inner.keys.load(), &expected).inspect_err(|fault| {
+            if *fault == TokenFault::Key {
+                self.note_missing_key(token, &expected);
+            }
+        })
     }
 
     /// What a token of this kind is read against.

@@ -31,6 +31,7 @@ mod check;
 mod error;
 mod issued;
 mod meter;
+mod missing_key;
 mod refresh;
 mod resume;
 mod revoke;
@@ -55,7 +56,7 @@ pub use self::{
 };
 pub(crate) use check::{Check, Pending};
 
-use self::{aside::Aside, meter::Meter, sweep::Sweeps};
+use self::{aside::Aside, meter::Meter, missing_key::MissingKeys, sweep::Sweeps};
 use crate::{
     cache::local::LocalCache,
     claims::{CustomClaims, NoCustomClaims},
@@ -81,6 +82,7 @@ struct Inner<C> {
     /// Signatures that turned out to be wrong, before they are checked aside.
     forged_signatures: Meter,
     aside: Aside,
+    missing_keys: MissingKeys,
     sweeps: Arc<Sweeps>,
     /// Set once revocations that broke off are looked for.
     resuming: OnceLock<()>,

@@ -11,14 +11,14 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jsonwebtoken::EncodingKey;
 use zeroize::Zeroizing;
 
 use super::{
-    Algorithm, KeyError, VerifyingKey,
+    Algorithm, KeyError, VerifyingKey, der,
     jwk::{Jwk, Need},
+    pem::{self, Form, Kind, PrivatePem},
     seal::Sealer,
-    verifying::{Public, check_rsa_bits, hmac_key, is_private_pem},
+    verifying::{Public, check_rsa_bits, hmac_key},
 };
 
 /// A key that signs, and verifies what it signed. Cloning it copies a few pointers.
@@ -57,32 +57,68 @@ impl SigningKey {
 
     /// A private key from PEM: `PRIVATE KEY` (PKCS #8), or for RSA `RSA PRIVATE KEY` (PKCS #1). Its `kid` is its RFC 7638
     /// thumbprint.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Pem`] for a key of another of our algorithms, [`KeyError::PemHolds`] for what is no such key or more than one.
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
-        let unreadable = KeyError::Pem(algorithm);
-        let key = match algorithm {
-            Algorithm::EdDsa => EncodingKey::from_ed_pem(pem),
-            Algorithm::Es256 => EncodingKey::from_ec_pem(pem),
-            Algorithm::Rs256 | Algorithm::Ps256 => EncodingKey::from_rsa_pem(pem),
-            Algorithm::Hs256 => return Err(KeyError::Form(algorithm)),
-        };
-        if !is_private_pem(pem) {
-            return Err(if pem.windows(11).any(|window| window == b"PUBLIC KEY-") {
-                KeyError::PublicKey
-            } else {
-                unreadable
-            });
+        if algorithm == Algorithm::Hs256 {
+            return Err(KeyError::Form(algorithm));
         }
-        let key = key.map_err(|_| unreadable.clone())?;
-        let der = key.as_bytes();
+        let unreadable = || KeyError::Pem(algorithm);
+        let key = PrivatePem::read(pem).map_err(|error| match error {
+            KeyError::PemHolds(pem::DAMAGED | pem::NO_PEM) => unreadable(),
+            other => other,
+        })?;
+        match key.form {
+            Form::Pkcs8(Kind::Other(name)) => Err(KeyError::PemHolds(name)),
+            Form::Pkcs8(kind) if kind.serves(algorithm) => Self::from_private_pem(algorithm, &key),
+            Form::Pkcs1 if Kind::Rsa.serves(algorithm) => Self::from_private_pem(algorithm, &key),
+            _ => Err(unreadable()),
+        }
+    }
+
+    /// A private key from a PKCS #8 PEM (`PRIVATE KEY`), for the algorithm that its kind serves: Ed25519 for `EdDSA`, P-256 for
+    /// ES256, RSA for RS256. Its `kid` is its RFC 7638 thumbprint.
+    ///
+    /// ```
+    /// # use auth_layer::keys::{Algorithm, KeyError, SigningKey};
+    /// let made = SigningKey::generate_for(Algorithm::Es256)?;
+    /// let pem = made.to_pkcs8_pem().expect("only secrets have none");
+    /// assert_eq!(SigningKey::from_pkcs8_pem(pem.as_bytes())?.algorithm(), Algorithm::Es256);
+    ///
+    /// let sec1 = b"-----BEGIN EC PRIVATE KEY-----\nMHcCAQ==\n-----END EC PRIVATE KEY-----\n";
+    /// assert!(matches!(SigningKey::from_pkcs8_pem(sec1), Err(KeyError::PemHolds(_))));
+    /// # Ok::<(), KeyError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::PemHolds`], which says what the text holds instead of one such key.
+    pub fn from_pkcs8_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        let key = PrivatePem::read(pem)?;
+        let Form::Pkcs8(kind) = key.form else { return Err(KeyError::PemHolds(pem::PKCS1)) };
+        Self::from_private_pem(kind.algorithm()?, &key)
+    }
+
+    /// From a key of which it is known that it serves `algorithm`.
+    fn from_private_pem(algorithm: Algorithm, PrivatePem { form, der }: &PrivatePem) -> Result<Self, KeyError> {
+        let pkcs1 = match form {
+            Form::Pkcs8(_) => pem::private_key(der),
+            Form::Pkcs1 => Some(&der[..]),
+        };
         let signer = match algorithm {
             Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(der).map(Signer::Ed25519),
             Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Signer::P256),
             _ => {
-                rsa_modulus(der).map_or(Ok(()), check_rsa_bits)?;
-                RsaKeyPair::from_der(der).map(Signer::Rsa)
+                pkcs1.and_then(der::rsa_modulus).map_or(Ok(()), check_rsa_bits)?;
+                match form {
+                    Form::Pkcs8(_) => RsaKeyPair::from_pkcs8(der).map(Signer::Rsa),
+                    Form::Pkcs1 => RsaKeyPair::from_der(der).map(Signer::Rsa),
+                }
             }
         };
-        Self::from_pair(algorithm, signer.map_err(|_| unreadable)?)
+        Self::from_pair(algorithm, signer.map_err(|_| KeyError::Pem(algorithm))?)
     }
 
     /// A private key, or a secret, from the text of a JWK (RFC 7517 §4). Its `kid` is the JWK's, else its RFC 7638
@@ -212,30 +248,6 @@ impl Signer {
             Self::Rsa(_) | Self::Secret(_) => self.pkcs8().ok_or(KeyError::Crypto),
         }
     }
-}
-
-/// The modulus in the DER of a PKCS #1 `RSAPrivateKey` (RFC 8017 §A.1.2): the second integer, after the version. `None` where
-/// there is no such thing, which whoever reads the whole key says better.
-fn rsa_modulus(der: &[u8]) -> Option<&[u8]> {
-    const SEQUENCE: u8 = 0x30;
-    const INTEGER: u8 = 2;
-    let (key, _) = der_value(der, SEQUENCE)?;
-    let (_, rest) = der_value(key, INTEGER)?;
-    der_value(rest, INTEGER).map(|(modulus, _)| modulus)
-}
-
-/// The contents of the value that comes first, which must have this tag, and what follows it.
-fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let [first, length, rest @ ..] = der else { return None };
-    let (length, rest) = match *length {
-        short @ ..0x80 => (usize::from(short), rest),
-        long => {
-            let (length, rest) =
-                rest.split_at_checked(usize::from(long - 0x80)).filter(|(length, _)| length.len() <= 4)?;
-            (length.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte)), rest)
-        }
-    };
-    rest.split_at_checked(length).filter(|_| *first == tag)
 }
 
 fn jwk_signer(jwk: &Jwk) -> Result<Signer, KeyError> {

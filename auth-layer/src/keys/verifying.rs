@@ -87,8 +87,7 @@ impl VerifyingKey {
     /// The same key under another `kid`.
     pub fn with_kid(self, kid: impl Into<String>) -> Result<Self, KeyError> {
         let kid = kid.into();
-        let fits = (1..=128).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits { Ok(Self { kid: kid.into(), ..self }) } else { Err(KeyError::Kid) }
+        if is_kid(&kid) { Ok(Self { kid: kid.into(), ..self }) } else { Err(KeyError::Kid) }
     }
 
     /// Its `kid`.
@@ -133,6 +132,11 @@ impl VerifyingKey {
         let kid = public.thumbprint().into();
         Ok(Self { kid, algorithm, verifier: Arc::new(Verifier::Public(parsed, public)) })
     }
+}
+
+/// Whether this may be a `kid`.
+pub(crate) fn is_kid(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl Public {

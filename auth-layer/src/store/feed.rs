@@ -10,6 +10,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use uuid::Uuid;
 
 use super::RevocationListener;
+use crate::background::again_after_panics;
 
 /// Listeners and their task, which begins with the first of them and ends with the store that holds this.
 #[derive(Debug)]
@@ -26,13 +27,21 @@ impl Feed {
         Self { listeners: Arc::default(), runtime: Handle::current(), task: OnceLock::new() }
     }
 
-    /// Adds a listener; the first one begins the task.
-    pub(crate) fn subscribe<F>(&self, listener: Weak<dyn RevocationListener>, task: impl FnOnce(Arc<Listeners>) -> F)
-    where
+    /// Adds a listener; the first one begins the task. One that panics begins anew: it tells then that something may have been
+    /// missed, as at its first beginning.
+    pub(crate) fn subscribe<F>(
+        &self,
+        listener: Weak<dyn RevocationListener>,
+        task: impl Fn(Arc<Listeners>) -> F + Send + 'static,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         self.listeners.add(listener);
-        self.task.get_or_init(|| self.runtime.spawn(task(Arc::clone(&self.listeners))));
+        self.task.get_or_init(|| {
+            let listeners = Arc::clone(&self.listeners);
+            let follow = move || task(Arc::clone(&listeners));
+            self.runtime.spawn(again_after_panics("news of revocations", follow))
+        });
     }
 }
 
@@ -85,7 +94,12 @@ impl fmt::Debug for Listeners {
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::{
+        future::pending,
+        panic::resume_unwind,
+        sync::atomic::{AtomicBool, Ordering},
+        time::Duration,
+    };
 
     use super::*;
 
@@ -128,15 +142,45 @@ mod tests {
         let witness = Arc::new(());
         for _ in 0..3 {
             let (held, (_, listener)) = (Arc::clone(&witness), listener());
-            feed.subscribe(listener, |_| async move {
-                pending::<()>().await;
-                drop(held);
+            feed.subscribe(listener, move |_| {
+                let held = Arc::clone(&held);
+                async move {
+                    pending::<()>().await;
+                    drop(held);
+                }
             });
         }
-        assert_eq!(Arc::strong_count(&witness), 2, "one task");
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&witness), 3, "one task, which can begin anew");
         drop(feed);
         while Arc::strong_count(&witness) > 1 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_task_that_panics_begins_anew() {
+        let feed = Feed::new();
+        let (heard, listener) = listener();
+        let id = Uuid::now_v7();
+        let begun = AtomicBool::new(false);
+        feed.subscribe(listener, move |listeners| {
+            let is_first = !begun.swap(true, Ordering::SeqCst);
+            async move {
+                if is_first {
+                    resume_unwind(Box::new(()));
+                }
+                listeners.revoked(&[id]);
+                pending::<()>().await;
+            }
+        });
+        // Time passes where nothing else is to be done.
+        let told = async {
+            while heard.0.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), told).await.expect("the listener is told");
+        assert_eq!(*heard.0.lock().unwrap(), [Some(id)]);
     }
 }

@@ -5,6 +5,7 @@ mod half_revoked;
 mod in_process;
 mod issued;
 mod lost_answers;
+mod missing_key;
 mod sessions;
 mod sweep;
 mod whatever_signs;

@@ -7,15 +7,10 @@ use std::{
     io,
     pin::pin,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
-use auth_layer::{
-    Authority,
-    clock::Clock,
-    keys::Keyring,
-    store::{StoreError, embedded::OpenError},
-};
+use auth_layer::{Authority, clock::Clock, store::StoreError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, time::Instant};
@@ -23,7 +18,8 @@ use tokio::{net::TcpListener, time::Instant};
 use crate::{
     app::app,
     config::{Config, Switch},
-    keys_dir::{KeysDir, KeysError},
+    data_dir::DataDirError,
+    keys_dir::{self, KeysDir, KeysError},
     logging,
     password::{HashError, PasswordCost, Passwords},
     rate_limit::RateLimit,
@@ -32,9 +28,6 @@ use crate::{
     users::UsersError,
 };
 
-/// How often the keys directory is read again.
-const KEYS_EVERY: Duration = Duration::from_secs(2);
-
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -42,8 +35,8 @@ pub(crate) enum StartError {
     DataDir(String, #[source] io::Error),
     #[error("the signing keys cannot be loaded")]
     Keys(#[from] KeysError),
-    #[error("the token store cannot be opened")]
-    Embedded(#[from] OpenError),
+    #[error("the databases cannot be opened")]
+    Databases(#[from] DataDirError),
     #[error("the token store cannot be opened")]
     Store(#[from] StoreError),
     #[error("the users cannot be opened")]
@@ -88,7 +81,10 @@ async fn serve_until(
     }
     create_data_dir(&config)?;
     let mut keys_dir = KeysDir::new(config.keys_dir(), config.key_publish_delay);
-    let keys = keys_dir.load(SystemTime::now())?;
+    let keys = match keys_dir.open(SystemTime::now())? {
+        Some(ring) => stores::Keys::Found(ring),
+        None => stores::Keys::None(&mut keys_dir),
+    };
     let metrics = count();
     let stores = tokio::select! {
         stores = stores::open(&config, keys, clock) => stores?,
@@ -152,39 +148,9 @@ fn create_data_dir(config: &Config) -> Result<(), StartError> {
     created.map_err(|error| StartError::DataDir(config.data_dir.display().to_string(), error))
 }
 
-/// Takes changes of the keys directory up. While it cannot be read, or a file in it is no key, the ring stays as it is.
-async fn follow_keys(mut keys_dir: KeysDir, authority: Authority<Identity>) {
-    let mut complained = false;
-    loop {
-        tokio::time::sleep(KEYS_EVERY).await;
-        let load = tokio::task::spawn_blocking(move || {
-            let loaded = keys_dir.load(SystemTime::now());
-            (keys_dir, loaded)
-        });
-        let loaded;
-        (keys_dir, loaded) = match load.await {
-            Ok(done) => done,
-            Err(error) => {
-                tracing::error!(%error, "the keys directory is not followed any more");
-                return;
-            }
-        };
-        match loaded {
-            Ok(keys) => {
-                complained = false;
-                let kids = |keys: &Keyring| keys.verifying_keys().map(|key| key.kid().to_owned()).collect::<Vec<_>>();
-                if kids(&keys) != kids(&authority.keys()) {
-                    tracing::info!(?keys, "the signing keys changed");
-                    authority.set_keys(keys);
-                }
-            }
-            Err(error) if !complained => {
-                complained = true;
-                tracing::error!(error = &error as &dyn std::error::Error, "the signing keys stay as they are");
-            }
-            Err(_) => {}
-        }
-    }
+/// Takes changes of the keys directory up.
+async fn follow_keys(keys_dir: KeysDir, authority: Authority<Identity>) {
+    keys_dir::follow(keys_dir, || authority.keys(), |keys| authority.set_keys(keys)).await;
 }
 
 fn announce(address: std::net::SocketAddr) {

@@ -1,6 +1,10 @@
 //! The stores that the flags name, opened.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use auth_layer::{
     Authority,
@@ -12,7 +16,6 @@ use auth_layer::{
     keys::Keyring,
     store::{
         StoreErrorKind, TokenStore,
-        embedded::EmbeddedStore,
         mongodb::{MongoOptions, MongoStore},
     },
 };
@@ -22,8 +25,10 @@ use tokio::time::Instant;
 use super::StartError;
 use crate::{
     config::Config,
+    data_dir,
+    keys_dir::KeysDir,
     state::{Identity, SharedCache},
-    users::{EmbeddedUsers, MongoUsers, Users},
+    users::{MongoUsers, Users},
 };
 
 /// How long a MongoDB that is away at the start is waited for.
@@ -36,22 +41,41 @@ pub(super) struct Stores {
     pub(super) shared_cache: Option<Arc<dyn SharedCache>>,
 }
 
-pub(super) async fn open(config: &Config, keys: Keyring, clock: impl Clock) -> Result<Stores, StartError> {
-    match &config.mongodb_uri {
-        Some(uri) => mongodb(config, uri.expose_secret(), keys, clock).await,
-        None => embedded(config, keys, clock),
+/// The signing keys, as far as they are known before the stores are open.
+pub(super) enum Keys<'a> {
+    Found(Keyring),
+    /// There are none yet. The directory gets its first one if the stores hold nothing either.
+    None(&'a mut KeysDir),
+}
+
+impl Keys<'_> {
+    /// The ring, with a first key where there is none.
+    async fn ring(self, is_empty: impl Future<Output = Result<bool, StartError>>) -> Result<Keyring, StartError> {
+        match self {
+            Self::Found(ring) => Ok(ring),
+            Self::None(directory) => Ok(directory.create_first(is_empty.await?, SystemTime::now())?),
+        }
     }
 }
 
-fn embedded(config: &Config, keys: Keyring, clock: impl Clock) -> Result<Stores, StartError> {
-    let store = EmbeddedStore::open(config.data_dir.join("tokens.redb"))?;
-    let users = EmbeddedUsers::open(&config.data_dir.join("users.redb"))?;
-    Ok(Stores { authority: authority(config, keys, store, clock), users: Users::Embedded(users), shared_cache: None })
+pub(super) async fn open(config: &Config, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
+    match &config.mongodb_uri {
+        Some(uri) => mongodb(config, uri.expose_secret(), keys, clock).await,
+        None => embedded(config, keys, clock).await,
+    }
 }
 
-async fn mongodb(config: &Config, uri: &str, keys: Keyring, clock: impl Clock) -> Result<Stores, StartError> {
+async fn embedded(config: &Config, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
+    let (store, users) = data_dir::open(&config.data_dir).await?;
+    let users = Users::Embedded(users);
+    let keys = keys.ring(async { Ok(store.is_empty().await? && users.is_empty().await?) }).await?;
+    Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None })
+}
+
+async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
     let (store, users) = connect(uri, &config.mongodb_database).await?;
     let users = Users::Mongo(users);
+    let keys = keys.ring(async { Ok(store.is_empty().await? && users.is_empty().await?) }).await?;
     if config.redis_url.is_empty() {
         return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
     }
@@ -89,7 +113,7 @@ impl StartError {
     fn is_unavailable(&self) -> bool {
         match self {
             Self::Store(error) => error.kind() == StoreErrorKind::Unavailable,
-            Self::Users(_) => true,
+            Self::Users(error) => !error.is_not_ours(),
             _ => false,
         }
     }

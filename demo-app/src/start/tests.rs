@@ -1,9 +1,9 @@
-use std::{future::ready, path::Path};
+use std::{future::ready, path::Path, time::Duration};
 
 use auth_layer::{
     Grant, UserId,
     clock::{ManualClock, SystemClock},
-    keys::SigningKey,
+    keys::{Keyring, SigningKey},
     store::MemoryStore,
 };
 use clap::Parser;
@@ -75,4 +75,48 @@ async fn a_refresh_token_lasts_as_long_as_was_asked_for_though_that_is_more_than
     let pair = authority.sign_in(sign_in, Grant::new("web").custom(identity)).await.unwrap();
     clock.advance(Duration::from_hours(119 * 24));
     authority.refresh(&pair.refresh_token).await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_that_are_gone_end_the_start_where_the_store_holds_users() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let keys = data.join("keys");
+    let stores = async || {
+        let config = Config::parse_from(["demo-app", "--data-dir", data.to_str().unwrap()].iter());
+        let mut dir = KeysDir::new(config.keys_dir(), config.key_publish_delay);
+        let keys = match dir.open(SystemTime::now())? {
+            Some(ring) => stores::Keys::Found(ring),
+            None => stores::Keys::None(&mut dir),
+        };
+        create_data_dir(&config)?;
+        stores::open(&config, keys, SystemClock::new()).await
+    };
+    let first = stores().await.unwrap().authority.keys();
+    // Nobody has used it yet: a new key signs nobody out.
+    std::fs::remove_dir_all(&keys).unwrap();
+    let opened = stores().await.unwrap();
+    let kid = |keys: &Keyring| keys.verifying_keys().next().unwrap().kid().to_owned();
+    let second = kid(&opened.authority.keys());
+    assert_ne!(second, kid(&first));
+    let sign_in = opened.authority.begin_sign_in(UserId::generate()).await.unwrap();
+    let identity = Identity { username: "ada".to_owned() };
+    opened.authority.sign_in(sign_in, Grant::new("web").custom(identity)).await.unwrap();
+    drop(opened);
+
+    std::fs::rename(&keys, directory.path().join("elsewhere")).unwrap();
+    let begun = std::time::Instant::now();
+    let error = loop {
+        match stores().await.map(drop) {
+            // The sign-in may still hold the file, in the background.
+            Err(StartError::Databases(_)) if begun.elapsed() < Duration::from_secs(10) => {
+                tokio::task::yield_now().await;
+            }
+            other => break other.unwrap_err(),
+        }
+    };
+    assert!(matches!(error, StartError::Keys(KeysError::Lost { .. })), "{error:?}");
+    assert!(!keys.exists());
+    std::fs::rename(directory.path().join("elsewhere"), &keys).unwrap();
+    assert_eq!(kid(&stores().await.unwrap().authority.keys()), second);
 }

@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use auth_layer::UserId;
 use chrono::{DateTime, Utc};
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -56,6 +56,10 @@ impl EmbeddedUsers {
             Ok(stored.map(|stored| serde_json::from_slice::<Stored>(stored.value())).transpose()?.map(User::from))
         })
         .await
+    }
+
+    pub(crate) async fn is_empty(&self) -> Result<bool, UsersError> {
+        self.run(|database| Ok(database.begin_read()?.open_table(USERS)?.is_empty()?)).await
     }
 
     pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {

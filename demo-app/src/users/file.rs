@@ -1,12 +1,14 @@
 //! The file of the embedded users: opened with care, and opened again after a failure.
 
 use std::{
+    ffi::OsString,
     fs, io,
-    path::Path,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
 };
 
-use redb::{Builder, Database, ReadableDatabase, TableDefinition, TableError, backends::FileBackend};
+use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition, TableError, backends::FileBackend};
 
 /// By folded name, as JSON.
 pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
@@ -20,6 +22,16 @@ pub(super) enum Fault {
     /// A user that this version does not understand.
     #[error("a user cannot be understood")]
     Value(#[from] serde_json::Error),
+    /// The file was emptied, or never was of users.
+    #[error(
+        "{} is empty or holds no users: it was truncated or is another program's; restore it from a backup, or remove it if it \
+         never held anything",
+        .0.display()
+    )]
+    NotOurs(PathBuf),
+    /// The database, or an operation on it, panicked.
+    #[error("the database panicked")]
+    Panicked,
 }
 
 impl Fault {
@@ -36,7 +48,8 @@ impl Fault {
                     | TypeDefinitionChanged { .. }
                     | UpgradeRequired(_)
             ),
-            Self::Value(_) => false,
+            Self::Value(_) | Self::NotOurs(_) => false,
+            Self::Panicked => true,
         }
     }
 }
@@ -44,6 +57,12 @@ impl Fault {
 impl From<redb::Error> for Fault {
     fn from(error: redb::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        redb::Error::Io(error).into()
     }
 }
 
@@ -113,7 +132,8 @@ impl File {
     pub(super) fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
         let number = opened.number;
-        let done = opened.database.as_ref().ok_or_else(|| redb::Error::DatabaseClosed.into()).and_then(work);
+        let work = || opened.database.as_ref().ok_or_else(|| redb::Error::DatabaseClosed.into()).and_then(work);
+        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Fault::Panicked));
         drop(opened);
         if let Err(fault) = &done
             && fault.calls_for_reopening()
@@ -133,7 +153,7 @@ impl File {
         // Closed before it is opened: it locks out itself as it does others.
         opened.database = None;
         opened.number += 1;
-        match open(&self.opener, IfAbsent::Fail) {
+        match catch_unwind(AssertUnwindSafe(|| open(&self.opener, IfAbsent::Fail))).unwrap_or(Err(Fault::Panicked)) {
             Ok(database) => {
                 opened.database = Some(database);
                 tracing::info!("the user file was opened again");
@@ -149,34 +169,95 @@ impl File {
 /// Opens the database and sees to it that it has its table. Where it has, nothing is written: a full disk can still be read.
 fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
     let database = opener(if_absent)?;
-    if let Err(TableError::TableDoesNotExist(_)) = database.begin_read()?.open_table(USERS) {
-        let write = database.begin_write()?;
-        write.open_table(USERS)?;
-        write.commit()?;
+    if !has_users(&database)? {
+        make_table(&database)?;
     }
     Ok(database)
 }
 
+fn has_users(database: &Database) -> Result<bool, Fault> {
+    match database.begin_read()?.open_table(USERS) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        opened => Ok(opened.map(|_| true)?),
+    }
+}
+
+fn make_table(database: &Database) -> Result<(), Fault> {
+    let write = database.begin_write()?;
+    write.open_table(USERS)?;
+    Ok(write.commit()?)
+}
+
 /// Opens the database at `path`. One that it creates is its owner's alone to read and write.
+///
+/// A file that is there is never initialised: one that was emptied has forgotten all users.
 pub(super) fn at(path: &Path) -> Opener {
     let path = path.to_owned();
     Box::new(move |if_absent| {
-        let file = open_private(&path, if_absent).map_err(redb::Error::Io)?;
-        Ok(Builder::new().create_with_backend(FileBackend::new(file)?)?)
+        if if_absent == IfAbsent::Create && !path.try_exists()? {
+            create(&path, |file| file)?;
+        }
+        let backend = FileBackend::new(fs::OpenOptions::new().read(true).write(true).open(&path)?)?;
+        if backend.len()? == 0 {
+            return Err(Fault::NotOurs(path.clone()));
+        }
+        let database = Builder::new().create_with_backend(backend)?;
+        if !has_users(&database)? {
+            return Err(Fault::NotOurs(path.clone()));
+        }
+        // By now nobody else can be at it.
+        remove_unfinished(&path)?;
+        Ok(database)
     })
 }
 
-fn open_private(path: &Path, if_absent: IfAbsent) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).truncate(false).create(if_absent == IfAbsent::Create);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
+/// Makes a database with its table, and gives it its name when it is whole and on the disk: a process that is killed leaves a file
+/// of another name and no half-made database. Where another process was first, its file stays.
+pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), Fault> {
+    let parent = parent(path);
+    // Made with mode 0600.
+    let file = tempfile::Builder::new().prefix(&prefix(path)).suffix(UNFINISHED).tempfile_in(parent)?;
+    let database = Builder::new().create_with_backend(on(FileBackend::new(file.reopen()?)?))?;
+    make_table(&database)?;
+    drop(database);
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error.into()),
+        _ => {}
+    }
     // A power loss must not take the file's name with it.
     #[cfg(unix)]
-    if if_absent == IfAbsent::Create {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(parent)?.sync_all()?;
+    fs::File::open(parent)?.sync_all()?;
+    Ok(())
+}
+
+/// What the name of a file ends in that is being made.
+const UNFINISHED: &str = ".new";
+
+/// What the names of such files begin with.
+fn prefix(path: &Path) -> OsString {
+    let mut prefix = path.file_name().unwrap_or_default().to_owned();
+    prefix.push(".");
+    prefix
+}
+
+/// Removes what processes have left that were killed while they made this file.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let prefix = prefix(path);
+    for entry in fs::read_dir(parent(path))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(UNFINISHED.as_bytes()) {
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
     }
-    Ok(file)
+    Ok(())
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

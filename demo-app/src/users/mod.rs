@@ -72,6 +72,13 @@ impl UsersError {
     }
 }
 
+impl UsersError {
+    /// Whether the users are somebody else's, which no waiting changes.
+    pub(crate) fn is_not_ours(&self) -> bool {
+        self.source.is::<mongodb::NotOurs>()
+    }
+}
+
 /// Where users are kept.
 #[derive(Clone, Debug)]
 pub(crate) enum Users {
@@ -106,6 +113,16 @@ impl Users {
     pub(crate) async fn ping(&self) -> Result<(), UsersError> {
         // No user has this name; to look for it takes what to look for any does.
         self.by_name("").await.map(drop)
+    }
+
+    /// Whether there is no user.
+    pub(crate) async fn is_empty(&self) -> Result<bool, UsersError> {
+        match self {
+            Self::Embedded(users) => users.is_empty().await,
+            Self::Mongo(users) => users.is_empty().await,
+            #[cfg(test)]
+            Self::Watched(users) => users.is_empty().await,
+        }
     }
 
     /// Replaces a password hash, if it still is `old`; false where it is not.

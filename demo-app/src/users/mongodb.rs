@@ -42,6 +42,7 @@ impl MongoUsers {
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
         let users = database.collection_with_options("users", options);
+        refuse_others(users.clone_with_type()).await?;
         let unique = IndexOptions::builder().unique(true).build();
         let index = IndexModel::builder().keys(doc! { "username_folded": 1 }).options(unique).build();
         let indexed = users.clone();
@@ -77,6 +78,11 @@ impl MongoUsers {
         Ok(found.map(User::from))
     }
 
+    pub(super) async fn is_empty(&self) -> Result<bool, UsersError> {
+        let users = self.0.clone_with_type::<bson::Document>();
+        Ok(bounded(async move { users.find_one(doc! {}).await }).await?.is_none())
+    }
+
     pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
         let users = self.0.clone();
         let (id, old) = (user.user_id.into_bson(), user.password_hash.clone());
@@ -84,6 +90,27 @@ impl MongoUsers {
         let done = bounded(async move { users.update_one(doc! { "_id": id, "password_hash": old }, change).await });
         Ok(done.await?.matched_count == 1)
     }
+}
+
+/// The collection holds documents that are not this program's.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the MongoDB collection `users` holds documents that are not demo-app's; name another database (`--mongodb-database`)"
+)]
+pub(super) struct NotOurs;
+
+/// Fails if the collection holds somebody else's documents. Writes nothing.
+///
+/// In the order of `_id` all UUIDs are neighbours, so that both ends being UUIDs says it of all documents.
+async fn refuse_others(users: Collection<bson::Document>) -> Result<(), UsersError> {
+    for order in [1, -1] {
+        let users = users.clone();
+        let found = bounded(async move { users.find_one(doc! {}).sort(doc! { "_id": order }).await }).await?;
+        if found.is_some_and(|document| bson::deserialize_from_document::<Document>(document).is_err()) {
+            return Err(UsersError::new("the user collection cannot be used", NotOurs));
+        }
+    }
+    Ok(())
 }
 
 trait IntoBson {

@@ -41,6 +41,10 @@ impl WatchedUsers {
         self.users.by_name(username).await
     }
 
+    pub(super) async fn is_empty(&self) -> Result<bool, UsersError> {
+        self.users.is_empty().await
+    }
+
     pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
         let replaced = self.users.replace_hash(user, new).await;
         self.replaced.add_permits(1);

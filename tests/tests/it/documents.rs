@@ -3,6 +3,7 @@
 mod bytes;
 mod cost;
 mod expiry;
+mod foreign;
 mod window;
 
 use auth_layer::keys::Algorithm;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use crate::{cache::StatusCache, clock::Timestamp, id::TokenId};
+use crate::{background::again_after_panics, cache::StatusCache, clock::Timestamp, id::TokenId};
 
 /// How often the tombstones are tried again.
 const EVERY: Duration = Duration::from_millis(500);
@@ -41,7 +41,9 @@ impl Pending {
         state.due.extend(tokens.iter().map(|&(id, expires_at)| (id, Tombstone { expires_at, added })));
         if !state.running {
             state.running = true;
-            tokio::spawn(self.clone().retry(Arc::clone(cache), since));
+            let (pending, cache) = (self.clone(), Arc::clone(cache));
+            let retry = move || pending.clone().retry(Arc::clone(&cache), since);
+            tokio::spawn(again_after_panics("tombstones that are due", retry));
         }
     }
 

@@ -74,6 +74,7 @@ use self::{
 };
 use super::{CacheAnswer, CacheError, StatusCache};
 use crate::{
+    background::again_after_panics,
     clock::Timestamp,
     id::TokenId,
     store::{ActiveToken, Feed, RevocationListener},
@@ -115,11 +116,13 @@ impl RedisCache {
         let mut first = source.open().await.inspect_err(keeper::away).ok();
         let mut keepers = JoinSet::new();
         for slot in 0..slots.len() {
-            let first = first.take();
+            let mut first = first.take();
             if let Some(opened) = &first {
                 slots.put(slot, &opened.line);
             }
-            keepers.spawn(keep(Arc::clone(&slots), slot, Arc::clone(&source), first));
+            let (slots, source) = (Arc::clone(&slots), Arc::clone(&source));
+            let keep = move || keep(Arc::clone(&slots), slot, Arc::clone(&source), first.take());
+            keepers.spawn(again_after_panics("a connection to Redis", keep));
         }
         Ok(Self { slots, source, options, feed: Feed::new(), _keepers: keepers })
     }
@@ -238,15 +241,13 @@ impl StatusCache for RedisCache {
     }
 
     fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
-        self.feed.subscribe(listener, |listeners| {
-            let news = News {
-                servers: self.source.servers(),
-                slots: Arc::clone(&self.slots),
-                key_prefix: self.options.key_prefix.clone(),
-                open_timeout: self.options.open_timeout(),
-            };
-            news.follow(listeners)
-        });
+        let news = News {
+            servers: self.source.servers(),
+            slots: Arc::clone(&self.slots),
+            key_prefix: self.options.key_prefix.clone(),
+            open_timeout: self.options.open_timeout(),
+        };
+        self.feed.subscribe(listener, move |listeners| news.clone().follow(listeners));
     }
 }
 

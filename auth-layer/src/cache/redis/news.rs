@@ -39,6 +39,7 @@ const BEAT: Duration = Duration::from_secs(1);
 const ID: usize = 16;
 
 /// What it takes to listen.
+#[derive(Clone)]
 pub(super) struct News {
     /// Any of them will do.
     pub(super) servers: Arc<[Client]>,

@@ -1,6 +1,6 @@
 //! What can go wrong with the file.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -13,6 +13,16 @@ pub(super) enum Fault {
     /// A value that this version does not understand, in the table of this name.
     #[error("a value in the table {0:?} cannot be understood")]
     Value(&'static str),
+    /// The file was emptied, or never was this store's.
+    #[error(
+        "{} is empty or holds nothing of this store: it was truncated or is another program's; restore it from a backup, or \
+         remove it if it never held anything",
+        .0.display()
+    )]
+    NotOurs(Arc<Path>),
+    /// The database, or an operation on it, panicked.
+    #[error("the database panicked")]
+    Panicked,
 }
 
 impl Fault {
@@ -27,7 +37,8 @@ impl Fault {
                 redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
                 _ => StoreErrorKind::Unavailable,
             },
-            Self::Value(_) => StoreErrorKind::Corrupt,
+            Self::Value(_) | Self::NotOurs(_) => StoreErrorKind::Corrupt,
+            Self::Panicked => StoreErrorKind::Unavailable,
         }
     }
 
@@ -45,6 +56,18 @@ impl Fault {
 impl From<redb::Error> for Fault {
     fn from(error: redb::Error) -> Self {
         Self::Database(Arc::new(error))
+    }
+}
+
+impl From<redb::DatabaseError> for Fault {
+    fn from(error: redb::DatabaseError) -> Self {
+        redb::Error::from(error).into()
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        redb::Error::Io(error).into()
     }
 }
 

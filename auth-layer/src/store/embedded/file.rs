@@ -1,12 +1,13 @@
 //! The file: opened with care, and opened again after a failure.
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::Path,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
-use redb::{Database, Durability, ReadableDatabase, backends::FileBackend};
+use redb::{Database, Durability, ReadableDatabase, StorageBackend, backends::FileBackend};
 
 use super::{
     fault::Fault,
@@ -86,40 +87,94 @@ impl File {
 fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
     let database = opener(if_absent)?;
     if !Snapshot(&database.begin_read()?).is_complete()? {
-        let transaction = database.begin_write()?;
-        drop(Tables::open(&transaction)?);
-        transaction.commit()?;
+        complete(&database)?;
     }
     Ok(database)
 }
 
+/// Makes the tables that are missing.
+fn complete(database: &Database) -> Result<(), Fault> {
+    let transaction = database.begin_write()?;
+    drop(Tables::open(&transaction)?);
+    Ok(transaction.commit()?)
+}
+
 /// Opens the database at `path`. One that it creates is its owner's alone to read and write.
+///
+/// A file that is there is never initialised: one that was emptied has forgotten who is revoked and who is disabled.
 pub(super) fn at(path: &Path) -> Opener {
-    let path = path.to_owned();
+    let path: Arc<Path> = path.into();
     Box::new(move |if_absent| {
-        let file = open_private(&path, if_absent).map_err(redb::Error::Io)?;
-        let backend = FileBackend::new(file).map_err(redb::Error::from)?;
-        Ok(builder().create_with_backend(backend).map_err(redb::Error::from)?)
+        if if_absent == IfAbsent::Create && !path.try_exists()? {
+            create(&path, |file| file)?;
+        }
+        let backend = FileBackend::new(fs::OpenOptions::new().read(true).write(true).open(&path)?)?;
+        if backend.len()? == 0 {
+            return Err(Fault::NotOurs(Arc::clone(&path)));
+        }
+        let database = builder().create_with_backend(backend)?;
+        if !Snapshot(&database.begin_read()?).is_ours()? {
+            return Err(Fault::NotOurs(Arc::clone(&path)));
+        }
+        // By now nobody else can be at it.
+        remove_unfinished(&path)?;
+        Ok(database)
     })
+}
+
+/// Makes a database with all its tables, and gives it its name when it is whole and on the disk: a process that is killed leaves a
+/// file of another name and no half-made database. Where another process was first, its file stays.
+pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), Fault> {
+    let parent = parent(path);
+    // Made with mode 0600.
+    let file = tempfile::Builder::new().prefix(&prefix(path)).suffix(UNFINISHED).tempfile_in(parent)?;
+    let database = builder().create_with_backend(on(FileBackend::new(file.reopen()?)?))?;
+    complete(&database)?;
+    drop(database);
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error.into()),
+        _ => {}
+    }
+    // A power loss must not take the file's name with it.
+    #[cfg(unix)]
+    fs::File::open(parent)?.sync_all()?;
+    Ok(())
+}
+
+/// What the name of a file ends in that is being made.
+const UNFINISHED: &str = ".new";
+
+/// What the names of such files begin with.
+fn prefix(path: &Path) -> OsString {
+    let mut prefix = path.file_name().unwrap_or_default().to_owned();
+    prefix.push(".");
+    prefix
+}
+
+/// Removes what processes have left that were killed while they made this file.
+fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let prefix = prefix(path);
+    for entry in fs::read_dir(parent(path))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(UNFINISHED.as_bytes()) {
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 pub(super) fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE);
     builder
-}
-
-fn open_private(path: &Path, if_absent: IfAbsent) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).truncate(false).create(if_absent == IfAbsent::Create);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    // A power loss must not take the file's name with it.
-    #[cfg(unix)]
-    if if_absent == IfAbsent::Create {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(file)
 }

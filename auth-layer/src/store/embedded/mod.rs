@@ -8,7 +8,7 @@
 //! - **Reads** see the last commit and are done where they are called, also on an asynchronous runtime's thread: one is a few
 //!   microseconds out of memory, less than to hand it to another thread and back. Where the file is larger than the memory, a
 //!   read may wait for the disk once or twice.
-//! - **Failures** of the disk fail the operations that meet them, with [`StoreErrorKind::Unavailable`]; nothing of them is
+//! - **Failures** of the disk, and panics, fail the operations that meet them, with [`StoreErrorKind::Unavailable`]; nothing of them is
 //!   acknowledged. The file is then opened again, and again whenever it is used, until it serves. With a full disk it can still be
 //!   read.
 //! - **Dropping** the store works through what is queued, which may take some milliseconds, and frees the file. An
@@ -25,7 +25,13 @@ mod tests;
 mod write;
 mod writer;
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use self::{
     codec::StoredToken,
@@ -70,9 +76,24 @@ impl EmbeddedStore {
     /// Opens the file at `path`, and creates it where there is none, readable and writable by its owner alone. Its directory must
     /// be there.
     ///
+    /// A file that is there and was emptied, or is not this store's, is refused: it would have forgotten what is revoked. A process
+    /// that is killed while it creates the file leaves no half of one; the next to open it removes what it left.
+    ///
     /// This waits for the disk, and after a crash for a repair, which reads the whole file once.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::with(file::at(path.as_ref()))
+    }
+
+    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that finds no signing key makes one only
+    /// for an empty store, since the tokens in another were signed with a key that was lost.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read.
+    #[expect(clippy::unused_async, reason = "as with every other store")]
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime")]
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        self.read(|tables| tables.is_empty())
     }
 
     fn with(opener: Opener) -> Result<Self, OpenError> {
@@ -88,7 +109,8 @@ impl EmbeddedStore {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, StoreError> {
-        self.file.read(read).map_err(|fault| {
+        let read = catch_unwind(AssertUnwindSafe(|| self.file.read(read))).unwrap_or(Err(Fault::Panicked));
+        read.map_err(|fault| {
             if fault.calls_for_reopening() {
                 self.writer.probe();
             }
@@ -220,8 +242,9 @@ impl TokenStore for EmbeddedStore {
         Some(Duration::ZERO)
     }
 
-    /// Reads, as every check does. Whether writing works as well shows only when something is written.
+    /// Reads, as every check does, and sees whether there is a writer. Whether writing works shows only when something is written.
     async fn ping(&self) -> Result<(), StoreError> {
+        self.writer.ping()?;
         self.read(|tables| tables.fence(UserId::from_uuid(uuid::Uuid::nil()))).map(drop)
     }
 }

@@ -11,7 +11,9 @@
 //!
 //! `expiry` makes a purge cost what it removes: the rows due stand in front, and each says where else its record is named.
 
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableHandle, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableHandle, WriteTransaction,
+};
 use uuid::Uuid;
 
 use super::{
@@ -35,6 +37,8 @@ const SESSION_TOKENS: TableDefinition<'_, IndexKey, ()> = TableDefinition::new("
 const USER_SESSIONS: TableDefinition<'_, IndexKey, ()> = TableDefinition::new("user_sessions");
 const FENCES: TableDefinition<'_, IdKey, Bytes> = TableDefinition::new("fences");
 const EXPIRY: TableDefinition<'_, ExpiryKey, IdKey> = TableDefinition::new("expiry");
+
+const NAMES: [&str; 6] = ["tokens", "sessions", "session_tokens", "user_sessions", "fences", "expiry"];
 
 /// All tables, in one write transaction.
 pub(super) struct Tables<'t> {
@@ -66,10 +70,27 @@ pub(super) struct Snapshot<'t>(pub(super) &'t ReadTransaction);
 impl Snapshot<'_> {
     /// Whether all tables are there.
     pub(super) fn is_complete(&self) -> Result<bool, Fault> {
-        let there: Vec<String> = self.0.list_tables()?.map(|table| table.name().to_owned()).collect();
-        let needed =
-            [TOKENS.name(), SESSIONS.name(), SESSION_TOKENS.name(), USER_SESSIONS.name(), FENCES.name(), EXPIRY.name()];
-        Ok(needed.iter().all(|name| there.iter().any(|there| there == name)))
+        Ok(self.tables()? == NAMES.len())
+    }
+
+    /// Whether any table is there: a file that this store has made has some from the start.
+    pub(super) fn is_ours(&self) -> Result<bool, Fault> {
+        Ok(self.tables()? > 0)
+    }
+
+    /// How many of our tables are there.
+    fn tables(&self) -> Result<usize, Fault> {
+        Ok(self.0.list_tables()?.filter(|table| NAMES.contains(&table.name())).count())
+    }
+
+    /// Whether no table has a row.
+    pub(super) fn is_empty(&self) -> Result<bool, Fault> {
+        for table in self.0.list_tables()? {
+            if !self.0.open_untyped_table(table)?.is_empty()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(super) fn token(&self, id: TokenId) -> Result<Option<StoredToken>, Fault> {

@@ -4,7 +4,13 @@
 //! whatever is queued, runs it operation by operation in one transaction, commits once and only then answers. So each caller
 //! waits for at most two commits, and the throughput grows with the number of callers.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -66,6 +72,14 @@ impl Writer {
             _ => return Err(gone()),
         }
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Fails if the thread has ended, so that nothing can be written any more.
+    pub(super) fn ping(&self) -> Result<(), StoreError> {
+        match &self.queue {
+            Some(queue) if !queue.is_closed() => Ok(()),
+            _ => Err(gone()),
+        }
     }
 
     /// How many operations wait.
@@ -149,7 +163,12 @@ impl<T: Send, F: FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send> Job for Task
 fn work(file: &File, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     let mut group = Vec::with_capacity(GROUP);
     while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
-        commit(file, &mut group);
+        // A panic fails those who share the transaction, and nobody after them.
+        if catch_unwind(AssertUnwindSafe(|| commit(file, &mut group))).is_err() {
+            tracing::error!("the embedded store's writer panicked; nothing of that transaction is acknowledged");
+            group.drain(..).for_each(|job| job.settle(Err(Fault::Panicked)));
+            reopen(file);
+        }
     }
 }
 
@@ -183,7 +202,9 @@ fn commit(file: &File, group: &mut Vec<Box<dyn Job>>) {
 }
 
 fn reopen(file: &File) {
-    if let Err(fault) = file.reopen() {
+    // Where this panics the file stays closed, and whoever finds it closed has it opened again.
+    let opened = catch_unwind(AssertUnwindSafe(|| file.reopen())).unwrap_or(Err(Fault::Panicked));
+    if let Err(fault) = opened {
         tracing::error!(error = &fault as &dyn std::error::Error, "the embedded store could not be opened again");
     } else {
         tracing::info!("the embedded store was opened again");

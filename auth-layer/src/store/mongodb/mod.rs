@@ -57,10 +57,12 @@
 
 mod changes;
 mod document;
+mod expiry;
 mod fault;
 mod issue;
 mod lookup;
 mod options;
+mod ours;
 mod purge;
 mod read;
 mod records;
@@ -142,7 +144,8 @@ impl MongoStore {
     /// # Errors
     ///
     /// [`Unsupported`](StoreErrorKind::Unsupported) for a server that is no replica set: it can neither acknowledge by
-    /// majority nor retry a write. [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
+    /// majority nor retry a write; and where one of the collections holds documents that are not this store's, of which none is
+    /// touched. [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
         let records = Arc::new(Records::new(&database, limit));
@@ -159,6 +162,16 @@ impl MongoStore {
     /// The database, for collections of the application's own.
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that finds no signing key makes one only
+    /// for an empty store, since the tokens in another were signed with a key that was lost.
+    ///
+    /// # Errors
+    ///
+    /// Where MongoDB cannot be asked.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        self.run(self.records().is_empty()).await
     }
 
     fn records(&self) -> Arc<Records> {
@@ -344,6 +357,7 @@ impl TokenStore for MongoStore {
     }
 
     fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
-        self.feed.subscribe(listener, |listeners| changes::follow(self.database.clone(), listeners));
+        let database = self.database.clone();
+        self.feed.subscribe(listener, move |listeners| changes::follow(database.clone(), listeners));
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use bson::{Uuid, doc};
+use bson::{Document, Uuid, doc};
 use futures_util::TryStreamExt;
 use mongodb::{Collection, error::Result};
 
 use super::{
     document::{IdDocument, date},
     fault::fault,
+    ours,
     records::Records,
     schema::{SESSION_EXPIRY, TOKEN_EXPIRY},
 };
@@ -27,26 +28,29 @@ impl Records {
         before: Timestamp,
     ) -> std::result::Result<Option<Purged>, StoreError> {
         let what = "could not purge";
-        let tokens = self.expired(&self.tokens.clone_with_type(), TOKEN_EXPIRY, before).await.map_err(fault(what))?;
-        let sessions =
-            self.expired(&self.sessions.clone_with_type(), SESSION_EXPIRY, before).await.map_err(fault(what))?;
+        // With the filter of the index that serves it.
+        let due = |expiry: &str, mut ours: Document| {
+            ours.insert(expiry, doc! { "$lt": date(before) });
+            ours
+        };
+        let (due_tokens, due_sessions) = (due(TOKEN_EXPIRY, ours::tokens()), due(SESSION_EXPIRY, ours::sessions()));
+        let tokens = self.some_of(&self.tokens.clone_with_type(), &due_tokens).await.map_err(fault(what))?;
+        let sessions = self.some_of(&self.sessions.clone_with_type(), &due_sessions).await.map_err(fault(what))?;
         if tokens.is_empty() && sessions.is_empty() {
             return Ok(None);
         }
         // What was found may have gone on since: a session that is refreshed expires later.
-        let gone = |ids: Vec<Uuid>, expiry: &str| doc! { "_id": { "$in": ids }, expiry: { "$lt": date(before) } };
-        let tokens = self.tokens.delete_many(gone(tokens, TOKEN_EXPIRY)).await.map_err(fault(what))?;
-        let sessions = self.sessions.delete_many(gone(sessions, SESSION_EXPIRY)).await.map_err(fault(what))?;
+        let still = |ids: Vec<Uuid>, mut due: Document| {
+            due.insert("_id", doc! { "$in": ids });
+            due
+        };
+        let tokens = self.tokens.delete_many(still(tokens, due_tokens)).await.map_err(fault(what))?;
+        let sessions = self.sessions.delete_many(still(sessions, due_sessions)).await.map_err(fault(what))?;
         Ok(Some(Purged { tokens: tokens.deleted_count, sessions: sessions.deleted_count }))
     }
 
-    async fn expired(&self, collection: &Collection<IdDocument>, expiry: &str, before: Timestamp) -> Result<Vec<Uuid>> {
-        let found = collection
-            .find(doc! { expiry: { "$lt": date(before) } })
-            .projection(doc! { "_id": 1 })
-            .limit(BATCH)
-            .max_time(self.limit)
-            .await?;
-        found.map_ok(|document| document.id).try_collect().await
+    async fn some_of(&self, collection: &Collection<IdDocument>, filter: &Document) -> Result<Vec<Uuid>> {
+        let found = collection.find(filter.clone()).projection(doc! { "_id": 1 }).limit(BATCH).max_time(self.limit);
+        found.await?.map_ok(|document| document.id).try_collect().await
     }
 }

@@ -81,6 +81,22 @@ impl Records {
         Ok(surplus)
     }
 
+    pub(super) async fn is_empty(self: Arc<Self>) -> Result<bool, StoreError> {
+        let what = "could not see whether anything is recorded";
+        for collection in [
+            self.tokens.clone_with_type::<IdDocument>(),
+            self.sessions.clone_with_type(),
+            self.subjects.clone_with_type(),
+        ] {
+            let first = collection.find(doc! {}).projection(doc! { "_id": 1 }).limit(1).max_time(self.limit).await;
+            // Whatever it is: one that cannot be read is something.
+            if first.map_err(fault(what))?.advance().await.map_err(fault(what))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The server says how long ago the previous refresh token was retired: it stamped that, too, so the clocks of the nodes
     /// do not matter.
     async fn session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {

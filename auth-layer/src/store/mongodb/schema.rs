@@ -8,10 +8,7 @@ use mongodb::{
     options::{CommitQuorum, IndexOptions, ReadPreference, SelectionCriteria},
 };
 
-use super::{
-    fault::{command_code, fault},
-    records::Records,
-};
+use super::{expiry, fault::fault, ours, records::Records};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// The field by which tokens expire.
@@ -22,9 +19,6 @@ pub(super) const SESSION_EXPIRY: &str = "current.refresh_expires_at";
 
 /// How long indexes may take: longer than any operation, since a large collection may want one for the first time.
 pub(super) const INDEX_LIMIT: Duration = Duration::from_mins(1);
-
-/// The server's code for an index that exists with other options.
-const INDEX_OPTIONS_CONFLICT: i32 = 85;
 
 /// A standalone server takes our writes and then loses them with its disk; it says so here, at the start.
 pub(super) async fn refuse_standalone(database: Database) -> Result<(), StoreError> {
@@ -69,8 +63,10 @@ pub(super) async fn ensure_indexes(
     records: Arc<Records>,
     retention: Duration,
 ) -> Result<(), StoreError> {
-    expire(&database, &records.tokens, TOKEN_EXPIRY, retention).await?;
-    expire(&database, &records.sessions, SESSION_EXPIRY, retention).await?;
+    // Before anything is written: a TTL index would remove what is somebody else's.
+    ours::refuse_others(&records).await?;
+    expiry::ensure(&database, &records.tokens, TOKEN_EXPIRY, ours::tokens(), retention).await?;
+    expiry::ensure(&database, &records.sessions, SESSION_EXPIRY, ours::sessions(), retention).await?;
     // What a revocation sweeps: the live tokens of a session or a user, however many refresh tokens were retired.
     let of_tokens = ["session_id", "user_id"].map(|owner| doc! { owner: 1, "kind": 1, "expires_at": 1 });
     index(&records.tokens, of_tokens, false).await?;
@@ -94,47 +90,6 @@ async fn index<T: Send + Sync>(
     made.map(drop).map_err(fault("could not make an index"))
 }
 
-/// Lets the server remove documents when `retention` has passed since their `field`.
-async fn expire<T: Send + Sync>(
-    database: &Database,
-    collection: &Collection<T>,
-    field: &str,
-    retention: Duration,
-) -> Result<(), StoreError> {
-    let seconds = whole_seconds(retention);
-    let ttl = IndexOptions::builder().expire_after(Duration::from_secs(seconds.unsigned_abs().into())).build();
-    let model = IndexModel::builder().keys(doc! { field: 1 }).options(ttl).build();
-    match collection.create_index(model).commit_quorum(CommitQuorum::Majority).await {
-        Err(error) if command_code(&error) == Some(INDEX_OPTIONS_CONFLICT) => {
-            let change = doc! {
-                "collMod": collection.name(),
-                "index": { "keyPattern": { field: 1 }, "expireAfterSeconds": seconds },
-                "writeConcern": { "w": "majority" },
-            };
-            database.run_command(change).await.map(drop).map_err(fault("could not change how long records are kept"))
-        }
-        made => made.map(drop).map_err(fault("could not make an index")),
-    }
-}
-
-/// Rounded up, for a record that goes too early is a law broken; and held to what the server takes.
-fn whole_seconds(retention: Duration) -> i32 {
-    let rounded = retention.as_secs().saturating_add(u64::from(retention.subsec_nanos() > 0));
-    i32::try_from(rounded).unwrap_or(i32::MAX)
-}
-
 fn primary() -> SelectionCriteria {
     SelectionCriteria::ReadPreference(ReadPreference::Primary)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retention_is_never_rounded_down() {
-        assert_eq!(whole_seconds(Duration::from_secs(330)), 330);
-        assert_eq!(whole_seconds(Duration::from_millis(330_001)), 331);
-        assert_eq!(whole_seconds(Duration::MAX), i32::MAX);
-    }
 }

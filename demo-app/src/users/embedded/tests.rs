@@ -134,3 +134,51 @@ fn a_file_that_is_gone_is_not_made_anew_by_a_reopening() {
     assert!(matches!(opener(super::super::file::IfAbsent::Fail), Err(Fault::Database(redb::Error::Io(_)))));
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn users_file_that_was_truncated_is_refused_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users.redb");
+    assert_eq!(EmbeddedUsers::open(&path).unwrap().add(user(0)).await.unwrap(), Added::Yes);
+    let whole = std::fs::read(&path).unwrap();
+    for length in [0, 1, 64, 4_096, whole.len() / 2] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let error = EmbeddedUsers::open(&path).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(length > 0 || cause.contains(path.to_str().unwrap()), "{cause}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length as u64, "it is left as it is");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    assert!(EmbeddedUsers::open(&path).unwrap().by_name("user0").await.unwrap().is_some());
+    // A database, but of something else.
+    let other = directory.path().join("other.redb");
+    drop(Database::create(&other).unwrap());
+    EmbeddedUsers::open(&other).unwrap_err();
+}
+
+#[test]
+fn users_file_is_made_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("users.redb");
+    let disk = Disk::default();
+    disk.0.full.store(true, SeqCst);
+    super::super::file::create(&path, |file| Watched { file, disk: disk.clone() }).unwrap_err();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    // As a process leaves it that is killed.
+    std::fs::write(directory.path().join("users.redb.Ab12.new"), "half of one").unwrap();
+    EmbeddedUsers::open(&path).unwrap();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn users_survive_a_panic_of_an_operation() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = EmbeddedUsers::open(&directory.path().join("users.redb")).unwrap();
+    assert_eq!(users.add(user(0)).await.unwrap(), Added::Yes);
+    let bug = users.write(|_| -> Result<(), Fault> { std::panic::resume_unwind(Box::new(())) });
+    bug.await.unwrap_err();
+    assert_eq!(users.add(user(1)).await.unwrap(), Added::Yes);
+    for number in 0..2 {
+        assert!(users.by_name(&user(number).username).await.unwrap().is_some());
+    }
+}

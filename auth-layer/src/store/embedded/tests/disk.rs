@@ -35,6 +35,16 @@ impl Disk {
         self.0.syncs.load(SeqCst)
     }
 
+    /// From now on the file cannot be opened.
+    pub(super) fn lose(&self) {
+        self.0.absent.store(true, SeqCst);
+    }
+
+    /// It can be opened again.
+    pub(super) fn find(&self) {
+        self.0.absent.store(false, SeqCst);
+    }
+
     pub(super) fn opener(&self, path: PathBuf) -> Opener {
         let disk = self.clone();
         Box::new(move |_| {
@@ -137,7 +147,7 @@ async fn a_disk_that_comes_back_serves_readers_without_a_writer() {
 }
 
 /// Waits until the store serves again; it was nudged by whoever met the failure.
-async fn recovered(store: &EmbeddedStore) {
+pub(super) async fn recovered(store: &EmbeddedStore) {
     for _ in 0..1_000 {
         if store.ping().await.is_ok() {
             return;

@@ -1,9 +1,11 @@
 //! What is the embedded store's own; the laws are tested by the conformance suite.
 
 mod crash;
+mod creation;
 mod disk;
 mod files;
 mod groups;
+mod panics;
 mod values;
 
 use std::{sync::mpsc, time::Duration};

@@ -1,0 +1,183 @@
+//! The file is made whole or not at all, and what was emptied is not made anew.
+
+use std::{
+    fs, io,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use redb::{Database, StorageBackend, TableDefinition, backends::FileBackend};
+
+use super::{
+    super::{OpenError, file::create},
+    EmbeddedStore, is_active, sign_in,
+};
+use crate::store::StoreErrorKind;
+
+/// A disk that dies after so many operations.
+#[derive(Debug)]
+struct Dying {
+    file: FileBackend,
+    left: Arc<AtomicUsize>,
+}
+
+impl Dying {
+    fn step(&self) -> io::Result<()> {
+        let left = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| io::Error::other("died"))
+    }
+}
+
+impl StorageBackend for Dying {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.step()?;
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.step()?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.step()?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.step()?;
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.collect()
+}
+
+#[test]
+fn creation_that_dies_at_any_step_leaves_no_half_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.redb");
+    let mut died = 0;
+    for steps in 0.. {
+        let left = Arc::new(AtomicUsize::new(steps));
+        let made = create(&path, |file| Dying { file, left: Arc::clone(&left) });
+        match made {
+            Ok(()) => break,
+            Err(_) => assert_eq!(names(dir.path()), Vec::<String>::new(), "after {steps} steps"),
+        }
+        died += 1;
+    }
+    assert!(died > 5, "{died} steps");
+    EmbeddedStore::open(&path).unwrap();
+}
+
+#[tokio::test]
+async fn creation_beside_another_leaves_the_file_that_came_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.redb");
+    let store = EmbeddedStore::open(&path).unwrap();
+    let (_, access) = sign_in(&store).await.unwrap();
+    create(&path, |file| file).unwrap();
+    drop(store);
+    assert!(is_active(&EmbeddedStore::open(&path).unwrap(), access).await);
+    assert_eq!(names(dir.path()), ["tokens.redb"]);
+}
+
+const DIRECTORY: &str = "AUTH_LAYER_CREATION_TEST_DIRECTORY";
+
+/// Not a test of its own: the process that the next one kills. It makes files until it dies.
+#[test]
+#[ignore = "started by another test"]
+fn victim() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    for number in 0.. {
+        writeln!(io::stdout(), "making {number}").unwrap();
+        let of_its_own = Path::new(&directory).join(number.to_string());
+        fs::create_dir(&of_its_own).unwrap();
+        drop(EmbeddedStore::open(of_its_own.join("tokens.redb")).unwrap());
+    }
+}
+
+#[test]
+fn creation_that_is_killed_leaves_a_directory_in_which_the_next_start_succeeds() {
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let mut unfinished = 0;
+    for round in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", &format!("{module}::victim")])
+            .env(DIRECTORY, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+        // It dies somewhere in the making of one of these.
+        let said = lines.map_while(Result::ok).filter(|line| line.contains("making ")).nth(1 + round % 3);
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        assert!(said.is_some(), "it makes files until it is killed");
+        for number in names(dir.path()) {
+            let of_its_own = dir.path().join(number);
+            unfinished += usize::from(names(&of_its_own).iter().any(|name| name != "tokens.redb"));
+            EmbeddedStore::open(of_its_own.join("tokens.redb")).unwrap();
+            assert_eq!(names(&of_its_own), ["tokens.redb"], "nothing is left lying about");
+        }
+    }
+    assert!(unfinished > 0, "no kill met a file that was being made");
+}
+
+#[tokio::test]
+async fn file_that_was_truncated_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.redb");
+    let store = EmbeddedStore::open(&path).unwrap();
+    sign_in(&store).await.unwrap();
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 1, 63, 64, 320, 4_096, 8_192, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        match EmbeddedStore::open(&path) {
+            Err(OpenError::Failed(error)) if length == 0 => {
+                assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+                let sentence = std::error::Error::source(&error).unwrap().to_string();
+                assert!(sentence.contains(path.to_str().unwrap()) && sentence.contains("backup"), "{sentence}");
+            }
+            Err(_) => {}
+            Ok(_) => panic!("a file of {length} bytes, of {}, is opened", whole.len()),
+        }
+        assert_eq!(fs::metadata(&path).unwrap().len(), length as u64, "it is left as it is");
+    }
+}
+
+#[test]
+fn file_of_another_program_is_refused() {
+    const OTHER: TableDefinition<'_, &str, u64> = TableDefinition::new("other");
+    let dir = tempfile::tempdir().unwrap();
+    for with_table in [false, true] {
+        let path = dir.path().join(format!("{with_table}.redb"));
+        let database = Database::create(&path).unwrap();
+        if with_table {
+            let write = database.begin_write().unwrap();
+            write.open_table(OTHER).unwrap().insert("key", 5).unwrap();
+            write.commit().unwrap();
+        }
+        drop(database);
+        let Err(OpenError::Failed(error)) = EmbeddedStore::open(&path) else { panic!("it is opened") };
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    }
+}

@@ -1,0 +1,92 @@
+//! A panic ends neither writing nor reading.
+
+use std::panic::resume_unwind;
+
+use super::{
+    super::fault::Fault,
+    EmbeddedStore,
+    disk::{Disk, recovered},
+    hold, is_active, sign_in,
+};
+use crate::store::{StoreErrorKind, TokenStore};
+
+/// A bug, in place of an operation. It says nothing on standard error.
+fn panics<T>() -> Result<T, Fault> {
+    resume_unwind(Box::new(()))
+}
+
+#[tokio::test]
+async fn writer_panic_fails_that_transaction_and_the_writer_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.redb");
+    let store = EmbeddedStore::open(&path).unwrap();
+    let (_, before) = sign_in(&store).await.unwrap();
+
+    // Three that wait at once share a transaction.
+    let (operation, reached, release) = hold();
+    let released = std::thread::spawn(move || {
+        reached.recv().unwrap();
+        release
+    });
+    let release = async {
+        let release = tokio::task::spawn_blocking(|| released.join().unwrap()).await.unwrap();
+        while store.writer.waiting() < 3 {
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+    };
+    let (held, one, panicked, other, ()) = tokio::join!(
+        store.writer.run(operation),
+        sign_in(&store),
+        store.writer.run(|_| panics::<()>()),
+        sign_in(&store),
+        release
+    );
+    held.unwrap();
+    for error in [one.unwrap_err(), panicked.unwrap_err(), other.unwrap_err()] {
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+    }
+
+    recovered(&store).await;
+    let (_, after) = sign_in(&store).await.unwrap();
+    for access in [before, after] {
+        assert!(is_active(&store, access).await);
+    }
+    drop(store);
+    let store = EmbeddedStore::open(&path).unwrap();
+    for access in [before, after] {
+        assert!(is_active(&store, access).await, "the file is whole");
+    }
+}
+
+#[tokio::test]
+async fn writer_panic_while_the_file_is_away_is_seen_by_ping_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
+    let (_, access) = sign_in(&store).await.unwrap();
+    disk.lose();
+    assert!(store.writer.run(|_| panics::<()>()).await.is_err());
+    // The answer is given before the file is closed.
+    let begun = std::time::Instant::now();
+    while store.ping().await.is_ok() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "the file was not closed");
+        tokio::task::yield_now().await;
+    }
+    disk.find();
+    recovered(&store).await;
+    assert!(is_active(&store, access).await);
+    sign_in(&store).await.unwrap();
+}
+
+#[tokio::test]
+async fn reader_panic_is_an_error_and_the_next_reader_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let (_, access) = sign_in(&store).await.unwrap();
+    let error = store.read(|_| panics::<()>()).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    recovered(&store).await;
+    assert!(is_active(&store, access).await);
+    sign_in(&store).await.unwrap();
+}

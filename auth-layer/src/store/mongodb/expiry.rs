@@ -1,0 +1,122 @@
+//! The indexes by which the server removes what has expired.
+//!
+//! They are partial: they hold our documents and no others, so that the server removes no others.
+//!
+//! Earlier versions made them of all documents, under the name that MongoDB gives by default (`expires_at_1`). MongoDB cannot add a
+//! filter to an index, but keeps two with the same key side by side if their filters differ. So the new one is made under a name of
+//! its own, and then the old one is dropped. A node of an earlier version that starts later makes the old one again and works; the
+//! next start of this version drops it. One with another retention margin cannot start while both are there.
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt;
+use mongodb::{
+    Collection, Database, IndexModel,
+    options::{CommitQuorum, IndexOptions},
+};
+
+use super::fault::{command_code, fault};
+use crate::store::StoreError;
+
+/// The server's code for a collection that is not there.
+const NAMESPACE_NOT_FOUND: i32 = 26;
+
+/// The server's code for an index that is not there.
+const INDEX_NOT_FOUND: i32 = 27;
+
+/// Lets the server remove those documents of a collection that match `ours` when `retention` has passed since their `field`.
+pub(super) async fn ensure<T: Send + Sync>(
+    database: &Database,
+    collection: &Collection<T>,
+    field: &str,
+    ours: Document,
+    retention: Duration,
+) -> Result<(), StoreError> {
+    let seconds = whole_seconds(retention);
+    let name = format!("auth_layer_{field}");
+    let there = indexes(collection).await?;
+    match there.iter().find(|index| name_of(index) == Some(&name)) {
+        Some(index) if expires_after(index) == Some(after(seconds)) => {}
+        Some(_) => change(database, collection, &name, seconds).await?,
+        None => {
+            let options =
+                IndexOptions::builder().name(name).expire_after(after(seconds)).partial_filter_expression(ours);
+            let model = IndexModel::builder().keys(doc! { field: 1 }).options(options.build()).build();
+            let made = collection.create_index(model).commit_quorum(CommitQuorum::Majority).await;
+            made.map_err(fault("could not make an index"))?;
+        }
+    }
+    for old in there.iter().filter(|index| is_of_an_earlier_version(index, field)).filter_map(name_of) {
+        drop_index(collection, old).await?;
+    }
+    Ok(())
+}
+
+/// One that removes documents of anybody's.
+fn is_of_an_earlier_version(index: &IndexModel, field: &str) -> bool {
+    let options = index.options.as_ref();
+    index.keys == doc! { field: 1 }
+        && expires_after(index).is_some()
+        && options.is_some_and(|options| options.partial_filter_expression.is_none())
+}
+
+fn name_of(index: &IndexModel) -> Option<&String> {
+    index.options.as_ref()?.name.as_ref()
+}
+
+fn expires_after(index: &IndexModel) -> Option<Duration> {
+    index.options.as_ref()?.expire_after
+}
+
+async fn indexes<T: Send + Sync>(collection: &Collection<T>) -> Result<Vec<IndexModel>, StoreError> {
+    let failed = fault("could not list the indexes");
+    match collection.list_indexes().await {
+        Err(error) if command_code(&error) == Some(NAMESPACE_NOT_FOUND) => Ok(Vec::new()),
+        listed => listed.map_err(&failed)?.try_collect().await.map_err(&failed),
+    }
+}
+
+async fn change<T: Send + Sync>(
+    database: &Database,
+    collection: &Collection<T>,
+    name: &str,
+    seconds: i32,
+) -> Result<(), StoreError> {
+    let change = doc! {
+        "collMod": collection.name(),
+        "index": { "name": name, "expireAfterSeconds": seconds },
+        "writeConcern": { "w": "majority" },
+    };
+    database.run_command(change).await.map(drop).map_err(fault("could not change how long records are kept"))
+}
+
+async fn drop_index<T: Send + Sync>(collection: &Collection<T>, name: &str) -> Result<(), StoreError> {
+    match collection.drop_index(name).await {
+        // Another node was first.
+        Err(error) if command_code(&error) == Some(INDEX_NOT_FOUND) => Ok(()),
+        dropped => dropped.map_err(fault("could not drop an index of an earlier version")),
+    }
+}
+
+fn after(seconds: i32) -> Duration {
+    Duration::from_secs(seconds.unsigned_abs().into())
+}
+
+/// Rounded up, for a record that goes too early is a law broken; and held to what the server takes.
+fn whole_seconds(retention: Duration) -> i32 {
+    let rounded = retention.as_secs().saturating_add(u64::from(retention.subsec_nanos() > 0));
+    i32::try_from(rounded).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retention_is_never_rounded_down() {
+        assert_eq!(whole_seconds(Duration::from_secs(330)), 330);
+        assert_eq!(whole_seconds(Duration::from_millis(330_001)), 331);
+        assert_eq!(whole_seconds(Duration::MAX), i32::MAX);
+    }
+}

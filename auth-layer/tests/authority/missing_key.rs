@@ -1,0 +1,107 @@
+//! A node whose keys are not those of the others says so, of tokens that the store vouches for.
+
+use std::{
+    fmt::{Debug, Write as _},
+    sync::{Arc, Mutex},
+};
+
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+
+use super::*;
+
+/// Keeps the warnings of this thread.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, "{field}={value:?} ").unwrap();
+    }
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+fn on(store: &Arc<MemoryStore>, key: &SigningKey, clock: &ManualClock) -> Authority {
+    let keys = Keyring::new(key.clone());
+    Authority::builder("https://issuer", "api", keys, Arc::clone(store)).clock(clock.clone()).build()
+}
+
+#[tokio::test]
+async fn missing_key_of_a_live_token_is_said_once_a_minute_with_its_kid() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (clock, store) = (clock(), Arc::new(MemoryStore::new()));
+    let keys = [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()];
+    let [one, other] = [&keys[0], &keys[1]].map(|key| on(&store, key, &clock));
+    let pair = sign_in(&one, UserId::generate()).await;
+    for _ in 0..20 {
+        assert_eq!(fault(&other, &pair.access_token).await, TokenFault::Key);
+        settle().await;
+    }
+    let said = warnings.take();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains(keys[0].kid()), "{said:?}");
+    assert!(!said[0].contains(&pair.access_token) && !said[0].contains(&pair.session_id.to_string()), "{said:?}");
+
+    clock.advance(MINUTE);
+    assert_eq!(refusal(&other, &pair.refresh_token).await, GrantFault::Token(TokenFault::Key));
+    settle().await;
+    assert_eq!(warnings.take().len(), 1, "of refresh tokens, too");
+
+    clock.advance(MINUTE);
+    one.revoke_session(pair.session_id).await.unwrap();
+    assert_eq!(fault(&other, &pair.access_token).await, TokenFault::Key);
+    settle().await;
+    assert_eq!(warnings.take(), Vec::<String>::new(), "of one that is revoked it does not matter");
+}
+
+#[tokio::test]
+async fn missing_key_of_a_forged_token_is_not_said() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (clock, store) = (clock(), Arc::new(MemoryStore::new()));
+    let authority = on(&store, &SigningKey::generate().unwrap(), &clock);
+    // Well formed and current, for this issuer and audience: only the store knows better.
+    let forger = on(&Arc::default(), &SigningKey::generate().unwrap(), &clock);
+    for _ in 0..20 {
+        let forged = sign_in(&forger, UserId::generate()).await;
+        assert_eq!(fault(&authority, &forged.access_token).await, TokenFault::Key);
+        settle().await;
+        clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(warnings.take(), Vec::<String>::new());
+}

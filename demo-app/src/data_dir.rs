@@ -1,0 +1,182 @@
+//! The databases of the data directory, which are made together, once.
+//!
+//! `databases-created` is written when both are there. From then on one that is missing is an error: made anew, it would have
+//! forgotten its users, or who was revoked. Before that, a file that is there alone and holds nothing is the beginning of a first start
+//! that was cut short.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use auth_layer::store::{
+    StoreError,
+    embedded::{EmbeddedStore, OpenError},
+};
+
+use crate::users::{EmbeddedUsers, UsersError};
+
+const TOKENS: &str = "tokens.redb";
+const USERS: &str = "users.redb";
+const CREATED: &str = "databases-created";
+
+/// The databases cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataDirError {
+    /// One that was there is gone.
+    #[error(
+        "`--data-dir {}`: missing: {missing}; restore the directory from a backup, or remove all of it to begin with no users \
+         and sign everybody out",
+        directory.display()
+    )]
+    Missing { directory: PathBuf, missing: String },
+    /// The directory itself cannot be used.
+    #[error("`--data-dir {}`: `{what}` cannot be used", directory.display())]
+    Io {
+        directory: PathBuf,
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the token store cannot be opened")]
+    Tokens(#[from] OpenError),
+    #[error("the token store cannot be read")]
+    Store(#[from] StoreError),
+    #[error("the users cannot be opened")]
+    Users(#[from] UsersError),
+}
+
+/// Opens the databases of the directory, and makes them if it is new.
+pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUsers), DataDirError> {
+    let is_there = |what: &'static str| {
+        let there = directory.join(what).try_exists();
+        there.map_err(|source| DataDirError::Io { directory: directory.to_owned(), what, source })
+    };
+    let created = is_there(CREATED)?;
+    let (tokens, users) = (is_there(TOKENS)?, is_there(USERS)?);
+    let missing = || {
+        let names = [(TOKENS, tokens), (USERS, users)];
+        let names: Vec<String> =
+            names.iter().filter(|(_, there)| !there).map(|(name, _)| format!("`{name}`")).collect();
+        DataDirError::Missing { directory: directory.to_owned(), missing: names.join(" and ") }
+    };
+    if created && !(tokens && users) {
+        return Err(missing());
+    }
+    let open_tokens = || EmbeddedStore::open(directory.join(TOKENS));
+    let open_users = || EmbeddedUsers::open(&directory.join(USERS));
+    // One that is there alone is opened first, and the other made only where that holds nothing.
+    let opened = if users && !tokens {
+        let users = open_users()?;
+        if !users.is_empty().await? {
+            return Err(missing());
+        }
+        (open_tokens()?, users)
+    } else {
+        let tokens = open_tokens()?;
+        if !users && !tokens.is_empty().await? {
+            return Err(missing());
+        }
+        (tokens, open_users()?)
+    };
+    if !created {
+        mark(directory).map_err(|source| DataDirError::Io {
+            directory: directory.to_owned(),
+            what: CREATED,
+            source,
+        })?;
+    }
+    Ok(opened)
+}
+
+/// Says for good that both databases were made. They and their names are on the disk by now.
+fn mark(directory: &Path) -> io::Result<()> {
+    let text = "The databases of this directory were made. They are not made again where they are missing.\n";
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(directory.join(CREATED)).map_err(|error| error.error)?;
+    if cfg!(unix) { fs::File::open(directory)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth_layer::UserId;
+    use chrono::Utc;
+
+    use super::*;
+    use crate::users::{Role, User, Users};
+
+    async fn open_and_register(directory: &Path) {
+        let (tokens, users) = open(directory).await.unwrap();
+        let user = User {
+            user_id: UserId::generate(),
+            username: "ada".to_owned(),
+            password_hash: "hash".to_owned(),
+            role: Role::User,
+            created_at: Utc::now(),
+        };
+        let _ =
+            auth_layer::store::TokenStore::set_user_disabled(&tokens, user.user_id, true, Utc::now()).await.unwrap();
+        Users::Embedded(users).add(user).await.unwrap();
+    }
+
+    fn said(result: Result<(EmbeddedStore, EmbeddedUsers), DataDirError>) -> String {
+        match result.unwrap_err() {
+            error @ DataDirError::Missing { .. } => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn data_dir_whose_file_is_missing_is_refused_and_nothing_is_made() {
+        for (gone, names) in [(&[USERS][..], "`users.redb`"), (&[TOKENS], "`tokens.redb`"), (&[TOKENS, USERS], "and")] {
+            let directory = tempfile::tempdir().unwrap();
+            open_and_register(directory.path()).await;
+            for name in gone {
+                fs::remove_file(directory.path().join(name)).unwrap();
+            }
+            for _ in 0..2 {
+                let said = said(open(directory.path()).await);
+                assert!(said.contains(names) && said.contains("--data-dir") && said.contains("backup"), "{said}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn data_dir_of_an_earlier_version_opens_as_before_and_one_that_lost_a_file_does_not() {
+        for gone in [None, Some(USERS), Some(TOKENS)] {
+            let directory = tempfile::tempdir().unwrap();
+            open_and_register(directory.path()).await;
+            fs::remove_file(directory.path().join(CREATED)).unwrap();
+            match gone {
+                None => {
+                    let (_, users) = open(directory.path()).await.unwrap();
+                    assert!(!users.is_empty().await.unwrap());
+                    assert!(directory.path().join(CREATED).exists());
+                }
+                Some(name) => {
+                    fs::remove_file(directory.path().join(name)).unwrap();
+                    assert!(said(open(directory.path()).await).contains(name));
+                    assert!(!directory.path().join(name).exists());
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn data_dir_whose_first_start_was_cut_short_is_finished_by_the_next() {
+        for made in [&[][..], &[TOKENS], &[USERS], &[TOKENS, USERS]] {
+            let directory = tempfile::tempdir().unwrap();
+            for name in made {
+                match *name {
+                    TOKENS => drop(EmbeddedStore::open(directory.path().join(TOKENS)).unwrap()),
+                    _ => drop(EmbeddedUsers::open(&directory.path().join(USERS)).unwrap()),
+                }
+            }
+            open_and_register(directory.path()).await;
+            let (_, users) = open(directory.path()).await.unwrap();
+            assert!(!users.is_empty().await.unwrap());
+        }
+    }
+}

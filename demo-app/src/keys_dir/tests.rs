@@ -1,0 +1,365 @@
+use std::error::Error as _;
+
+use super::{
+    follow::{Complaint, Said},
+    *,
+};
+
+const DELAY: Duration = Duration::from_mins(1);
+
+fn at(directory: &Path) -> KeysDir {
+    KeysDir::new(directory.to_owned(), DELAY)
+}
+
+/// What a node that starts then has.
+fn load(directory: &Path, now: SystemTime) -> Result<Keyring, KeysError> {
+    let mut keys = at(directory);
+    match keys.open(now)? {
+        Some(ring) => Ok(ring),
+        None => keys.create_first(true, now),
+    }
+}
+
+fn kids(ring: &Keyring) -> Vec<String> {
+    ring.verifying_keys().map(|key| key.kid().to_owned()).collect()
+}
+
+fn signer(ring: &Keyring) -> String {
+    kids(ring)[0].clone()
+}
+
+fn put(directory: &Path, name: &str, modified: SystemTime) -> String {
+    let key = SigningKey::generate().unwrap();
+    let path = directory.join(name);
+    fs::write(&path, key.to_pkcs8_pem().unwrap().as_bytes()).unwrap();
+    fs::File::open(&path).unwrap().set_modified(modified).unwrap();
+    key.kid().to_owned()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// Makes the manifest impossible to write, also for root.
+fn make_unwritable(directory: &Path) {
+    fs::create_dir(directory.join(".lock")).unwrap();
+}
+
+#[test]
+fn keys_first_one_is_made_and_only_its_owner_can_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("deep/keys");
+    let ring = load(&keys, SystemTime::now()).unwrap();
+    assert_eq!(kids(&load(&keys, SystemTime::now()).unwrap()), kids(&ring), "and keeps it");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&keys.join(FIRST)), mode(&keys)), (0o600, 0o700));
+    }
+}
+
+#[test]
+fn keys_of_nodes_that_start_at_once_are_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let all: Vec<Vec<String>> = std::thread::scope(|scope| {
+        let load = || kids(&load(directory.path(), SystemTime::now()).unwrap());
+        let nodes: Vec<_> = (0..16).map(|_| scope.spawn(load)).collect();
+        nodes.into_iter().map(|node| node.join().unwrap()).collect()
+    });
+    assert!(all.iter().all(|kids| kids.len() == 1 && *kids == all[0]), "{all:?}");
+    assert_eq!(names(directory.path()), [".lock", "first.pem", "keys.json"], "nothing is left lying about");
+}
+
+#[test]
+fn keys_first_one_is_not_made_for_a_store_that_holds_something() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("keys");
+    for present in [false, true] {
+        if present {
+            fs::create_dir(&keys).unwrap();
+        }
+        let mut dir = at(&keys);
+        assert!(dir.open(SystemTime::now()).unwrap().is_none());
+        let error = dir.create_first(false, SystemTime::now()).unwrap_err();
+        assert!(matches!(error, KeysError::Lost { .. }), "{error}");
+        assert!(error.to_string().contains("openssl genpkey"), "{error}");
+        assert!(!keys.exists() || names(&keys).is_empty());
+    }
+}
+
+#[test]
+fn keys_first_one_of_another_node_is_taken_though_the_store_is_no_longer_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut slow = at(directory.path());
+    assert!(slow.open(SystemTime::now()).unwrap().is_none());
+    let fast = load(directory.path(), SystemTime::now()).unwrap();
+    // Somebody registered with the fast one.
+    assert_eq!(kids(&slow.create_first(false, SystemTime::now()).unwrap()), kids(&fast));
+}
+
+#[test]
+fn keys_emptied_while_running_stay_in_the_ring_and_no_new_one_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut dir = at(directory.path());
+    let ring = dir.create_first(true, SystemTime::now()).unwrap();
+    let second = put(directory.path(), "second.pem", SystemTime::now());
+    let (ring_of_two, problem) = dir.reload(SystemTime::now()).unwrap();
+    assert!(problem.is_none());
+    assert_eq!(kids(&ring_of_two), [signer(&ring), second]);
+
+    // As `rm keys/*` does.
+    for name in ["first.pem", "second.pem", "keys.json"] {
+        fs::remove_file(directory.path().join(name)).unwrap();
+    }
+    assert!(matches!(dir.reload(SystemTime::now()), Err(KeysError::Emptied { .. })));
+    assert_eq!(names(directory.path()), [".lock"]);
+    // As a volume that is unmounted leaves it, and with a file in the way.
+    fs::remove_dir_all(directory.path()).unwrap();
+    assert!(matches!(dir.reload(SystemTime::now()), Err(KeysError::Io { .. })));
+    fs::write(directory.path(), "").unwrap();
+    assert!(matches!(dir.reload(SystemTime::now()), Err(KeysError::Io { .. })));
+    fs::remove_file(directory.path()).unwrap();
+    assert!(!directory.path().exists());
+}
+
+#[test]
+fn keys_come_back_from_a_backup_with_their_times() {
+    for with_manifest in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let first = signer(&load(directory.path(), now).unwrap());
+        let second = put(directory.path(), "second.pem", now);
+        let mut running = at(directory.path());
+        running.open(now).unwrap().unwrap();
+        let later = now + Duration::from_hours(1);
+        let pems = ["first.pem", "second.pem"].map(|name| (name, fs::read(directory.path().join(name)).unwrap()));
+        let manifest = fs::read(directory.path().join(manifest::NAME)).unwrap();
+        fs::remove_dir_all(directory.path()).unwrap();
+        fs::create_dir(directory.path()).unwrap();
+        assert!(running.reload(later).is_err());
+        for (name, pem) in pems {
+            fs::write(directory.path().join(name), pem).unwrap();
+        }
+        if with_manifest {
+            fs::write(directory.path().join(manifest::NAME), manifest).unwrap();
+        }
+        let (ring, problem) = running.reload(later).unwrap();
+        assert!(problem.is_none(), "{problem:?}");
+        assert_eq!(kids(&ring), [second.clone(), first.clone()], "times of modification are not asked");
+        assert_eq!(kids(&load(directory.path(), later).unwrap()), [second, first], "and are in the manifest again");
+    }
+}
+
+#[test]
+fn keys_sign_by_the_manifest_and_not_by_times_of_modification() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let first = signer(&load(directory.path(), now).unwrap());
+    // `cp -p` of an old file: it would have signed at once.
+    let copied = put(directory.path(), "copied.pem", now - Duration::from_hours(100));
+    let signs = |now| signer(&load(directory.path(), now).unwrap());
+    assert_eq!(signs(now), first);
+    assert_eq!(signs(now + Duration::from_secs(59)), first);
+    assert_eq!(signs(now + DELAY), copied);
+    // A restore without `-p`: both are young now, and the order of the two is lost.
+    for (name, ago) in [("copied.pem", 5), ("first.pem", 0)] {
+        let file = fs::File::open(directory.path().join(name)).unwrap();
+        file.set_modified(now + 2 * DELAY - Duration::from_secs(ago)).unwrap();
+    }
+    assert_eq!(signs(now + 2 * DELAY), copied);
+}
+
+#[test]
+fn keys_put_there_by_hand_are_adopted_once_and_all_nodes_agree_when_they_sign() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let mut nodes: Vec<KeysDir> = (0..4).map(|_| at(directory.path())).collect();
+    load(directory.path(), now).unwrap();
+    for node in &mut nodes {
+        node.open(now).unwrap().unwrap();
+    }
+    let added = put(directory.path(), "added.pem", now);
+    // Each looks at another time.
+    std::thread::scope(|scope| {
+        for (node, seconds) in nodes.iter_mut().zip(0..) {
+            scope.spawn(move || node.reload(now + Duration::from_secs(seconds)).unwrap());
+        }
+    });
+    let manifest = Manifest::read(directory.path()).unwrap().unwrap();
+    let entry = manifest.entry(&added).unwrap();
+    assert_eq!(manifest.keys.len(), 2, "{manifest:?}");
+    let begins = SystemTime::from(entry.active_from);
+    for node in &mut nodes {
+        let before = node.reload(begins - Duration::from_millis(1)).unwrap().0;
+        assert_eq!((kids(&before).len(), signer(&before) == added), (2, false));
+        assert_eq!(signer(&node.reload(begins).unwrap().0), added);
+    }
+}
+
+#[test]
+fn keys_of_an_earlier_version_sign_as_they_did() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let old = put(directory.path(), "a.pem", now - Duration::from_hours(1));
+    let new = put(directory.path(), "b.pem", now);
+    let signs = |now| signer(&load(directory.path(), now).unwrap());
+    assert_eq!(kids(&load(directory.path(), now).unwrap()).len(), 2);
+    assert_eq!(signs(now + Duration::from_secs(59)), old);
+    assert_eq!(signs(now + DELAY), new);
+    // One key alone signs, however young it is.
+    let single = tempfile::tempdir().unwrap();
+    let only = put(single.path(), "first.pem", now);
+    assert_eq!(signer(&load(single.path(), now).unwrap()), only);
+}
+
+#[test]
+fn keys_that_are_missing_end_the_start_and_stay_in_a_running_ring() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let old = put(directory.path(), "a.pem", now - Duration::from_hours(2));
+    let new = put(directory.path(), "b.pem", now - Duration::from_hours(1));
+    let mut running = at(directory.path());
+    running.open(now).unwrap().unwrap();
+    fs::remove_file(directory.path().join("b.pem")).unwrap();
+
+    let (ring, problem) = running.reload(now).unwrap();
+    assert_eq!(kids(&ring), [new.clone(), old.clone()]);
+    let problem = problem.unwrap().to_string();
+    assert!(problem.contains("`b.pem`") && problem.contains(&new) && problem.contains("--keys-dir"), "{problem}");
+    // What comes beside that is not held up by it.
+    let third = put(directory.path(), "c.pem", now);
+    assert_eq!(kids(&running.reload(now).unwrap().0), [new.clone(), third, old]);
+
+    let error = load(directory.path(), now).unwrap_err();
+    assert!(matches!(error, KeysError::Missing { .. }), "{error}");
+}
+
+#[test]
+fn keys_in_a_file_that_was_renamed_are_the_same_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let ring = load(directory.path(), now).unwrap();
+    fs::rename(directory.path().join(FIRST), directory.path().join("mine.pem")).unwrap();
+    fs::copy(directory.path().join("mine.pem"), directory.path().join("twice.pem")).unwrap();
+    assert_eq!(kids(&load(directory.path(), now).unwrap()), kids(&ring));
+}
+
+#[test]
+fn keys_directory_that_cannot_be_written_serves_and_remembers_when_it_saw_a_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let old = put(directory.path(), "a.pem", now - Duration::from_hours(1));
+    make_unwritable(directory.path());
+    let mut running = at(directory.path());
+    assert_eq!(kids(&running.open(now).unwrap().unwrap()), std::slice::from_ref(&old));
+    let new = put(directory.path(), "b.pem", now - Duration::from_hours(1));
+    assert_eq!(kids(&running.reload(now).unwrap().0), [old, new.clone()]);
+    assert_eq!(signer(&running.reload(now + DELAY).unwrap().0), new);
+    assert!(!directory.path().join(manifest::NAME).exists());
+
+    fs::remove_dir(directory.path().join(".lock")).unwrap();
+    running.reload(now + 2 * DELAY).unwrap();
+    let entry = Manifest::read(directory.path()).unwrap().unwrap().entry(&new).unwrap().clone();
+    assert_eq!(SystemTime::from(entry.created_at), now, "what it knew is written once that is possible");
+}
+
+#[test]
+fn keys_manifest_that_is_damaged_ends_the_start_and_leaves_a_running_ring() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    load(directory.path(), now).unwrap();
+    let mut running = at(directory.path());
+    running.open(now).unwrap().unwrap();
+    let path = directory.path().join(manifest::NAME);
+    let good = fs::read_to_string(&path).unwrap();
+    let twice = good.replace(
+        "\"keys\": [",
+        &format!("\"keys\": [{},", &good[good.find("    {").unwrap()..=good.rfind("    }").unwrap() + 4]),
+    );
+    for bad in ["", "{", "[]", &good.replace("\"version\": 1", "\"version\": 2"), &good.replace("kid", "kit"), &twice] {
+        fs::write(&path, bad).unwrap();
+        assert!(matches!(running.reload(now), Err(KeysError::Manifest { .. })), "{bad}");
+        let error = load(directory.path(), now).unwrap_err();
+        assert!(matches!(error, KeysError::Manifest { .. }), "{bad}: {error}");
+        assert!(error.to_string().contains("keys.json") && error.source().is_some(), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), bad, "it is left as it was");
+    }
+    fs::write(&path, &good).unwrap();
+    assert!(running.reload(now).unwrap().1.is_none());
+    fs::write(&path, good.replace("EdDSA", "ES256")).unwrap();
+    assert!(matches!(running.reload(now), Err(KeysError::Algorithm { .. })));
+}
+
+#[test]
+fn keys_that_are_retired_sign_nothing_and_then_verify_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let first = signer(&load(directory.path(), now).unwrap());
+    let second = put(directory.path(), "second.pem", now);
+    load(directory.path(), now).unwrap();
+    let mut manifest = Manifest::read(directory.path()).unwrap().unwrap();
+    let entry = manifest.keys.iter_mut().find(|entry| entry.kid == first).unwrap();
+    entry.retired_at = Some((now + 2 * DELAY).into());
+    manifest.write(directory.path(), &Lock::take(directory.path()).unwrap()).unwrap();
+    let ring = |now| kids(&load(directory.path(), now).unwrap());
+    assert_eq!(ring(now), [second.clone(), first.clone()], "it signs nothing, though its successor is young");
+    assert_eq!(ring(now + 2 * DELAY), std::slice::from_ref(&second), "though its file is there");
+    fs::remove_file(directory.path().join(FIRST)).unwrap();
+    assert_eq!(ring(now + 2 * DELAY), [second], "and it is not missed");
+    manifest.keys.iter_mut().for_each(|entry| entry.retired_at = Some(now.into()));
+    manifest.write(directory.path(), &Lock::take(directory.path()).unwrap()).unwrap();
+    assert!(matches!(load(directory.path(), now), Err(KeysError::NoneSigns { .. })));
+}
+
+#[test]
+fn keys_error_names_directory_file_and_flag() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("a.pem"), "rubbish").unwrap();
+    fs::write(directory.path().join("notes.txt"), "no key, and no matter").unwrap();
+    let error = load(directory.path(), SystemTime::now()).unwrap_err().to_string();
+    let expected = format!("`--keys-dir {}`: `a.pem`: the PEM holds no PEM; use one", directory.path().display());
+    assert!(error.starts_with(&expected), "{error}");
+    let two = [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()].map(|key| key.to_pkcs8_pem().unwrap());
+    fs::write(directory.path().join("a.pem"), format!("{}{}", *two[0], *two[1])).unwrap();
+    let error = load(directory.path(), SystemTime::now()).unwrap_err().to_string();
+    assert!(error.contains("more than one private key"), "{error}");
+}
+
+#[test]
+fn keys_complaint_is_made_once_for_each_cause_and_once_when_it_is_over() {
+    let directory = PathBuf::from("keys");
+    let emptied = KeysError::Emptied { directory: directory.clone() };
+    let missing = KeysError::Missing { directory, files: "`a.pem`".to_owned() };
+    let mut complaint = Complaint::default();
+    let mut said = |problem| complaint.note(problem);
+    assert_eq!(said(None), Said::Nothing);
+    assert_eq!(
+        [said(Some(&emptied)), said(Some(&emptied)), said(Some(&missing))],
+        [Said::Problem, Said::Nothing, Said::Problem]
+    );
+    assert_eq!([said(None), said(None)], [Said::Over, Said::Nothing]);
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_that_others_may_read_are_complained_of_once_until_they_are_put_right() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut keys = at(directory.path());
+    keys.create_first(true, SystemTime::now()).unwrap();
+    let path = directory.path().join(FIRST);
+    let chmod = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    assert!(keys.exposed.is_empty());
+    chmod(0o644);
+    assert!(keys.is_newly_exposed(&path, is_readable_by_others(&fs::metadata(&path).unwrap())));
+    keys.reload(SystemTime::now()).unwrap();
+    assert!(!keys.is_newly_exposed(&path, true), "the load has it written down already");
+    chmod(0o600);
+    keys.reload(SystemTime::now()).unwrap();
+    assert!(keys.is_newly_exposed(&path, true), "a change is said anew");
+}

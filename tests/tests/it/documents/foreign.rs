@@ -1,0 +1,158 @@
+//! Documents of others, in collections that have the names of ours.
+
+use std::time::{Duration, Instant};
+
+use auth_layer::store::{
+    StoreErrorKind, TokenStore,
+    mongodb::{MongoOptions, MongoStore},
+};
+use bson::{DateTime, Document, doc};
+use mongodb::{Client, Database, IndexModel, options::IndexOptions};
+use tests::servers;
+
+use super::expiry::{PATIENCE, connect, count, removing, session_expired_for};
+use crate::fleet::NODE;
+
+async fn database() -> (servers::MongoDatabase, Database) {
+    let held = servers::mongodb().await;
+    let database = Client::with_uri_str(&held.uri).await.unwrap().database(&held.name);
+    (held, database)
+}
+
+/// A document that the indexes of earlier versions removed.
+fn foreign(id: impl Into<bson::Bson>) -> Document {
+    let long_ago = DateTime::from_millis(1_577_836_800_000);
+    doc! { "_id": id, "expires_at": long_ago, "current": { "refresh_expires_at": long_ago }, "note": "ours" }
+}
+
+#[tokio::test]
+async fn foreign_documents_in_a_collection_are_refused_before_anything_is_written() {
+    for collection in ["tokens", "sessions", "subjects"] {
+        for foreign in [foreign(1), foreign("name"), foreign(bson::oid::ObjectId::new()), foreign(bson::Uuid::new())] {
+            let (_held, database) = database().await;
+            let documents = database.collection::<Document>(collection);
+            documents.insert_one(&foreign).await.unwrap();
+            let error = MongoStore::new(database.clone(), MongoOptions::default()).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{error:?}");
+            assert!(error.to_string().contains(&format!("`{collection}`")), "{error}");
+            assert_eq!(database.list_collection_names().await.unwrap(), [collection], "none was made");
+            let indexes = documents.list_index_names().await.unwrap();
+            assert_eq!(indexes, ["_id_"], "none was made in {collection}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn foreign_documents_among_ours_are_found_at_the_next_start() {
+    let store = connect().await;
+    let database = store.database().clone();
+    session_expired_for(&store, Duration::ZERO).await;
+    let start = || MongoStore::new(database.clone(), MongoOptions::default());
+    start().await.expect("all are ours");
+    for id in [bson::Bson::MinKey, bson::Bson::from(DateTime::now())] {
+        let foreign = doc! { "_id": id };
+        database.collection::<Document>("tokens").insert_one(&foreign).await.unwrap();
+        assert_eq!(start().await.unwrap_err().kind(), StoreErrorKind::Unsupported);
+        database.collection::<Document>("tokens").delete_one(foreign).await.unwrap();
+    }
+    // As README has it: marked by hand.
+    for (collection, mark) in [("tokens", "revoked"), ("subjects", "disabled")] {
+        let by_hand = doc! { "_id": bson::Uuid::new(), mark: true };
+        database.collection::<Document>(collection).insert_one(by_hand).await.unwrap();
+    }
+    start().await.expect("what was made by hand is ours");
+}
+
+#[tokio::test]
+async fn foreign_documents_that_come_later_are_neither_expired_nor_purged() {
+    let store = connect().await;
+    let database = store.database().clone();
+    for collection in ["tokens", "sessions"] {
+        let documents = database.collection::<Document>(collection);
+        documents.insert_many([foreign(1), foreign(bson::Uuid::new())]).await.unwrap();
+    }
+    let left = async |collection| {
+        database.collection::<Document>(collection).count_documents(doc! { "note": "ours" }).await.unwrap()
+    };
+    // The second time shows that the server has looked at them all.
+    for _ in 0..2 {
+        let removed = session_expired_for(&store, Duration::from_secs(400)).await;
+        let begun = Instant::now();
+        while count(&database, removed).await != (0, 0) {
+            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count(&database, removed).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert_eq!((left("tokens").await, left("sessions").await), (2, 2));
+    session_expired_for(&store, Duration::from_secs(60)).await;
+    let purged = store.purge_expired(chrono::Utc::now()).await.unwrap();
+    assert_eq!((purged.tokens, purged.sessions), (3, 1));
+    assert_eq!((left("tokens").await, left("sessions").await), (2, 2));
+}
+
+#[tokio::test]
+async fn foreign_users_are_refused_at_once_and_get_no_index() {
+    let (held, database) = database().await;
+    let users = database.collection::<Document>("users");
+    users.insert_one(doc! { "_id": 1, "email": "ada@example.org" }).await.unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let begun = Instant::now();
+    let node = tokio::process::Command::new(NODE)
+        .args(["--listen", "127.0.0.1:0", "--data-dir", data.path().to_str().unwrap()])
+        .env("MONGODB_URI", &held.uri)
+        .env("MONGODB_DATABASE", &held.name)
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(60), node).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("`users`") && said.contains("--mongodb-database"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "it waited for nothing: {:?}", begun.elapsed());
+    assert_eq!(users.list_index_names().await.unwrap(), ["_id_"]);
+}
+
+/// Does what version 0.1 does at its start.
+async fn make_indexes_of_0_1(database: &Database, seconds: u64) -> mongodb::error::Result<()> {
+    for (collection, field) in [("tokens", "expires_at"), ("sessions", "current.refresh_expires_at")] {
+        let options = IndexOptions::builder().expire_after(Duration::from_secs(seconds)).build();
+        let model = IndexModel::builder().keys(doc! { field: 1 }).options(options).build();
+        match database.collection::<Document>(collection).create_index(model).await {
+            Err(error) if error.to_string().contains("IndexOptionsConflict") => {
+                let index = doc! { "keyPattern": { field: 1 }, "expireAfterSeconds": i32::try_from(seconds).unwrap() };
+                database.run_command(doc! { "collMod": collection, "index": index }).await?;
+            }
+            made => {
+                made?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn expiry_index_of_version_0_1_is_replaced_and_a_node_of_it_can_start_beside_ours() {
+    let (_held, database) = database().await;
+    make_indexes_of_0_1(&database, 330).await.unwrap();
+    let start = async |margin| {
+        let options = MongoOptions { retention_margin: Duration::from_secs(margin), ..MongoOptions::default() };
+        MongoStore::new(database.clone(), options).await.unwrap();
+        for collection in ["tokens", "sessions"] {
+            let removing = removing(&database, collection).await;
+            let [index] = &removing[..] else { panic!("one index of {collection} removes: {removing:?}") };
+            assert!(index.contains_key("partialFilterExpression"), "{index}");
+            assert_eq!(index.get_i32("expireAfterSeconds").unwrap(), i32::try_from(margin).unwrap());
+        }
+    };
+    start(330).await;
+    start(330).await;
+    start(600).await;
+    // It starts, its index stands beside ours, and goes when one of us starts.
+    make_indexes_of_0_1(&database, 330).await.unwrap();
+    make_indexes_of_0_1(&database, 330).await.unwrap();
+    assert_eq!(removing(&database, "tokens").await.len(), 2);
+    let other_margin = make_indexes_of_0_1(&database, 700).await.unwrap_err();
+    assert!(other_margin.to_string().contains("AmbiguousIndexKeyPattern"), "{other_margin}");
+    start(600).await;
+    // Many of us at once.
+    make_indexes_of_0_1(&database, 330).await.unwrap();
+    tokio::join!(start(600), start(600), start(600));
+}
