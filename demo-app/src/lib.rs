@@ -7,6 +7,7 @@ mod body;
 pub mod config;
 mod deadline;
 mod error;
+mod json;
 mod keys_dir;
 mod password;
 mod prompt;

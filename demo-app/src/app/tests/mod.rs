@@ -1,5 +1,8 @@
+mod bodies;
 mod credentials;
+mod floods;
 mod outage;
+mod passwords;
 mod watched;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -44,7 +47,16 @@ impl Answer {
     }
 }
 
+/// What a hash costs in tests that are not about that.
+const CHEAP: (u32, u32) = (64, 1);
+/// A hash that takes a while, so that a client can go away meanwhile.
+const SLOW: (u32, u32) = (16 * 1024, 1);
+
 fn fixture() -> Fixture {
+    fixture_at(CHEAP)
+}
+
+fn fixture_at((memory, passes): (u32, u32)) -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let store = WatchedStore::default();
@@ -53,7 +65,7 @@ fn fixture() -> Fixture {
     let state = AppState {
         authority: Authority::builder("http://issuer", "demo-app", keys, store.clone()).build(),
         users: Users::Watched(users.clone()),
-        passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
+        passwords: Passwords::with_params(Params::new(memory, passes, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),
         shared_cache: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -63,8 +75,12 @@ fn fixture() -> Fixture {
 }
 
 impl Fixture {
-    async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
+    async fn send(&self, request: Request<Body>) -> Answer {
+        self.send_from([192, 0, 2, 1], request).await
+    }
+
+    async fn send_from(&self, address: [u8; 4], mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 4000))));
         let response = app(self.state.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -80,8 +96,12 @@ impl Fixture {
     }
 
     async fn post(&self, path: &str, body: Value) -> Answer {
+        self.post_from([192, 0, 2, 1], path, body).await
+    }
+
+    async fn post_from(&self, address: [u8; 4], path: &str, body: Value) -> Answer {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-        self.send(request.body(body.to_string().into()).unwrap()).await
+        self.send_from(address, request.body(body.to_string().into()).unwrap()).await
     }
 
     async fn with_token(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> Answer {
@@ -112,6 +132,7 @@ impl Fixture {
             password_hash,
             role,
             created_at: chrono::Utc::now(),
+            password_changed_in: None,
         };
         self.state.users.add(user).await.unwrap();
     }
