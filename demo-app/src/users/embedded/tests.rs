@@ -84,6 +84,7 @@ fn user(number: usize) -> User {
         password_hash: "hash".repeat(1_000),
         role: Role::User,
         created_at: Utc::now(),
+        password_changed_in: None,
     }
 }
 
@@ -133,4 +134,32 @@ fn a_file_that_is_gone_is_not_made_anew_by_a_reopening() {
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(opener(super::super::file::IfAbsent::Fail), Err(Fault::Database(redb::Error::Io(_)))));
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn users_of_files_that_older_versions_wrote_are_found_by_id() {
+    // The older version had no such table, or added a user since there was one.
+    let drop_all: fn(&WriteTransaction) = |write| assert!(write.delete_table(NAMES).unwrap());
+    let drop_one: fn(&WriteTransaction) =
+        |write| assert!(write.open_table(NAMES).unwrap().pop_first().unwrap().is_some());
+    for older in [drop_all, drop_one] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.redb");
+        let users: Vec<User> = (0..3).map(user).collect();
+        let opened = EmbeddedUsers::open(&path).unwrap();
+        for user in &users {
+            assert_eq!(opened.add(user.clone()).await.unwrap(), Added::Yes);
+        }
+        drop(opened);
+        let database = Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        older(&write);
+        write.commit().unwrap();
+        drop(database);
+        let opened = EmbeddedUsers::open(&path).unwrap();
+        for user in &users {
+            assert_eq!(opened.by_id(user.user_id).await.unwrap().unwrap().username, user.username);
+        }
+        assert!(opened.by_id(UserId::generate()).await.unwrap().is_none());
+    }
 }
