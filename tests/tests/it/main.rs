@@ -11,6 +11,7 @@ mod harness;
 mod kill_nine;
 mod life;
 mod lookups;
+mod memory;
 mod outage;
 mod push;
 mod races;

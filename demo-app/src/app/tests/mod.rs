@@ -3,6 +3,7 @@ mod credentials;
 mod floods;
 mod outage;
 mod passwords;
+mod properties;
 mod watched;
 
 use std::{net::SocketAddr, sync::Arc};

@@ -213,7 +213,7 @@ async fn password_change_is_of_the_user_whom_the_token_names_by_id() {
 
 impl Fixture {
     /// An access token of this user's that has another name in it.
-    async fn token_of(&self, username: &str, name: &str) -> String {
+    pub(super) async fn token_of(&self, username: &str, name: &str) -> String {
         let user = self.state.users.by_name(username).await.unwrap().unwrap();
         let sign_in = self.state.authority.begin_sign_in(user.user_id).await.unwrap();
         let grant = auth_layer::Grant::new("demo-app")
