@@ -26,7 +26,7 @@ pub(super) struct StoredHash {
 }
 
 enum Kind {
-    Argon2 { argon2: Argon2<'static>, salt: Salt, output: Output },
+    Argon2(Box<(Argon2<'static>, Salt, Output)>),
     Bcrypt(String),
 }
 
@@ -63,7 +63,8 @@ impl StoredHash {
         // One that costs more than ours is left alone, and how many lanes share the cost does not matter.
         let weaker = params.m_cost() < ours.m_cost() || params.t_cost() < ours.t_cost();
         let outdated = weaker || algorithm != Algorithm::Argon2id || hash.version != Some(Version::V0x13.into());
-        Ok(Self { kind: Kind::Argon2 { argon2: Argon2::new(algorithm, version, params), salt, output }, outdated })
+        let argon2 = Argon2::new(algorithm, version, params);
+        Ok(Self { kind: Kind::Argon2(Box::new((argon2, salt, output))), outdated })
     }
 
     fn bcrypt(text: &str) -> Result<Self, Unreadable> {
@@ -80,7 +81,7 @@ impl StoredHash {
     /// How many blocks of memory verifying takes.
     pub(super) fn blocks(&self) -> usize {
         match &self.kind {
-            Kind::Argon2 { argon2, .. } => argon2.params().block_count(),
+            Kind::Argon2(argon2) => argon2.0.params().block_count(),
             Kind::Bcrypt(_) => 0,
         }
     }
@@ -102,7 +103,8 @@ impl StoredHash {
 
     fn is_right(&self, password: &str, memory: &Memory) -> Result<bool, Unreadable> {
         match &self.kind {
-            Kind::Argon2 { argon2, salt, output } => {
+            Kind::Argon2(hash) => {
+                let (argon2, salt, output) = &**hash;
                 let held = output.as_bytes().len();
                 let made = fill(argon2, password.as_bytes(), salt, held, memory).ok_or(Unreadable::Damaged)?;
                 // `Output` compares in constant time.
@@ -116,7 +118,7 @@ impl StoredHash {
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Argon2 { .. } => "Argon2",
+            Self::Argon2(_) => "Argon2",
             Self::Bcrypt(_) => "Bcrypt",
         })
     }

@@ -17,3 +17,4 @@ mod push;
 mod races;
 mod redis_cache;
 mod steps;
+mod users;

@@ -293,10 +293,9 @@ fn request_costs_what_its_size_warrants() {
         (cost.count_total, cost.bytes_total)
     };
     for path in ["/auth/register", "/auth/login", "/auth/refresh", "/auth/password"] {
-        let sizes = [1, 2, 4].map(|times| shapes(SMALL * times));
-        for at in 0..sizes[0].len() {
-            let name = sizes[0][at].0;
-            let [one, two, four] = [0, 1, 2].map(|size| cost(path, &sizes[size][at].1));
+        let [one, two, four] = [1, 2, 4].map(|times| shapes(SMALL * times));
+        for (((name, one), (_, two)), (_, four)) in one.iter().zip(&two).zip(&four) {
+            let [one, two, four] = [one, two, four].map(|body| cost(path, body));
             let linear = |one: u64, two: u64, four: u64, noise: u64| {
                 four.saturating_sub(two) <= 3 * two.saturating_sub(one) + noise
             };
