@@ -1,7 +1,7 @@
 //! JSON in which no object names a member twice.
 //!
-//! `serde_json` takes the last of two members with one name, others take the first. What two programs read differently, one of
-//! them was not meant to let through (RFC 8259 §4).
+//! `serde_json` takes the last of two members with one name, others take the first. What two
+//! programs read differently, one of them was not meant to let through (RFC 8259 §4).
 
 use std::{collections::HashSet, fmt};
 

@@ -16,14 +16,16 @@ const REGISTRATIONS_PER_ADDRESS: usize = 30;
 /// How many keys are remembered; beyond it those whose last count is oldest are forgotten.
 const KEYS: usize = 100_000;
 
-/// Counts wrong passwords and registrations of the last minute. Times are counted from any fixed moment.
+/// Counts wrong passwords and registrations of the last minute. Times are counted from any fixed
+/// moment.
 ///
-/// A try of a password begins before the password is looked at, and is given back where it was right: many at once are no way round
-/// the limit. While the tries under way might still use the limit up, a further one waits for them. It is not refused for what may
-/// come to nothing. Once a password is being looked at, the try counts as wrong until it is found right, also where its client has
-/// gone away.
+/// A try of a password begins before the password is looked at, and is given back where it was
+/// right: many at once are no way round the limit. While the tries under way might still use the
+/// limit up, a further one waits for them. It is not refused for what may come to nothing. Once a
+/// password is being looked at, the try counts as wrong until it is found right, also where its
+/// client has gone away.
 ///
-/// A registration counts whatever becomes of it.
+/// A registration counts from its beginning, also where it fails.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit(Mutex<HashMap<Key, Tries>>);
 
@@ -38,7 +40,8 @@ struct Tries {
     ended: Arc<Notify>,
 }
 
-/// A try under way. Dropping it gives it back, until it is started; from then on dropping it counts it as wrong.
+/// A try under way. Dropping it gives it back, until it is started; from then on dropping it counts
+/// it as wrong.
 #[derive(Debug)]
 pub(crate) struct Try {
     limit: Arc<RateLimit>,
@@ -63,7 +66,8 @@ impl Key {
         }
     }
 
-    /// The keys that a try counts under. Users cannot leave a limit by writing their name in other letters.
+    /// The keys that a try counts under. Users cannot leave a limit by writing their name in other
+    /// letters.
     fn of_try(username: &str, address: IpAddr) -> [Self; 2] {
         let address = network(address);
         // No account has a longer name; what is longer need not be told apart.
@@ -141,7 +145,8 @@ impl RateLimit {
         }
     }
 
-    /// Counts a registration from this address; where there were too many, tells for how long there may be none.
+    /// Counts a registration from this address; where there were too many, tells for how long there
+    /// may be none.
     pub(crate) fn register(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
         let key = Key::Registrations(network(address));
         let mut all = self.all();

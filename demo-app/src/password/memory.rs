@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use argon2::Block;
 
-/// The smallest piece for a hash that needs more than ours do, in blocks of 1 KiB. Allocators give pieces of this size back to the
-/// system when they are freed.
+/// The smallest piece for a hash that needs more than ours do, in blocks of 1 KiB. Allocators give
+/// pieces of this size back to the system when they are freed.
 const LARGE: usize = 64 * 1024;
 
 /// Pieces of one size, kept when they are not in use. There are as many as were in use at once.
@@ -20,7 +20,8 @@ impl Memory {
         Self { blocks, free: Mutex::default() }
     }
 
-    /// Does some work that needs so many blocks, which hold anything. More than a piece are allocated for this once.
+    /// Does some work that needs so many blocks, which hold anything. More than a piece are
+    /// allocated for this once.
     pub(super) fn lend<T>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
         if blocks > self.blocks {
             return work(&mut vec![Block::new(); blocks.max(LARGE)]);

@@ -2,27 +2,32 @@
 //!
 //! # Hashes from elsewhere
 //!
-//! argon2 hashes of other parameters and bcrypt hashes (`$2a$`, `$2b$`, `$2y$`) verify, and are renewed at the next sign-in. bcrypt
-//! looks at the first 72 bytes of a password only; the renewed hash is of the whole password. A hash that cannot be read, or costs
-//! more than the caps in [`stored`], is verified as an unknown user's would be, and is one error in the log.
+//! argon2 hashes of other parameters and bcrypt hashes (`$2a$`, `$2b$`, `$2y$`) verify, and are
+//! renewed at the next sign-in. bcrypt looks at the first 72 bytes of a password only; the renewed
+//! hash is of the whole password. A hash that cannot be read, or costs more than the caps in
+//! [`stored`], is verified as an unknown user's would be, and is one error in the log.
 //!
 //! # Turns
 //!
-//! As many passwords are hashed at a time as there are cores. New accounts get half of these turns at most, so that a flood of
-//! registrations leaves the other half to sign-ins. Hashes that need more memory than ours get one turn at a time.
-//! A request that goes away while it waits has nothing hashed. What has begun ends, and its verdict counts.
+//! As many passwords are hashed at a time as there are cores. New accounts get half of these turns
+//! at most, so that a flood of registrations leaves the other half to sign-ins. Hashes that need
+//! more memory than ours get one turn at a time. A request that goes away while it waits has
+//! nothing hashed. What has begun ends, and its verdict counts.
 //!
 //! # Memory
 //!
-//! Each turn needs 19 MiB. The blocks are kept and used again: freed and allocated anew by changing threads, they stay with every
-//! arena of the allocator. They are not wiped: they hold the state of argon2, not passwords.
+//! Each turn needs 19 MiB. The blocks are kept and used again: freed and allocated anew by changing
+//! threads, they stay with every arena of the allocator. They are not wiped: they hold the state of
+//! argon2, not passwords.
 //!
 //! # What time tells
 //!
-//! An unknown user's password is verified against a decoy. bcrypt takes longer than argon2id here, and an argon2id hash made with
-//! less takes shorter, so a sign-in is refused no sooner than after a fixed time that is longer than either. What remains: a
-//! bcrypt hash of cost 13 or 14 takes longer than that, on a slow or overloaded machine a lower cost, too. Until its user first signs
-//! in, the time of a refusal can tell the account from an unknown one. So can a turn to hash that others wait for.
+//! An unknown user's password is verified against a decoy. bcrypt takes longer than argon2id here,
+//! and an argon2id hash made with less takes shorter, so a sign-in is refused no sooner than after
+//! a fixed time that is longer than either. What remains: a bcrypt hash of cost 13 or 14 takes
+//! longer than that, on a slow or overloaded machine a lower cost, too. Until its user first signs
+//! in, the time of a refusal can tell the account from an unknown one. So can a turn to hash that
+//! others wait for.
 
 mod memory;
 mod stored;
@@ -53,7 +58,8 @@ pub(crate) struct Passwords {
     /// How many of the turns may need more memory than our own hashes do.
     large: Arc<Semaphore>,
     memory: Arc<Memory>,
-    /// What the password of an unknown user is verified against, so that it takes as long as a known one's.
+    /// What the password of an unknown user is verified against, so that it takes as long as a
+    /// known one's.
     decoy: Arc<StoredHash>,
     unreadable: Arc<UnreadableHashes>,
     /// How many turns were taken.
@@ -95,7 +101,8 @@ pub enum PasswordCost {
     /// OWASP's parameters for argon2id: 19 MiB, two passes, one lane.
     #[default]
     Owasp,
-    /// Next to nothing, for tests that sign in thousands of times: whoever has the hashes has the passwords.
+    /// Next to nothing, for tests that sign in thousands of times: whoever has the hashes has the
+    /// passwords.
     DangerouslyLow,
 }
 
@@ -148,11 +155,11 @@ impl Passwords {
         hash.await?.ok_or(HashError::Failed)
     }
 
-    /// Verifies a password against the stored hash of a user, or where there is no such user against a decoy, which is always
-    /// wrong and takes as long.
+    /// Verifies a password against the stored hash of a user, or where there is no such user
+    /// against a decoy, which is always wrong and takes as long.
     ///
-    /// `attempt` is settled by the thread that hashes: it counts as wrong, or is given back, also when the caller has gone away. Where
-    /// hashing never begins it is given back.
+    /// `attempt` is settled by the thread that hashes: it counts as wrong, or is given back, also
+    /// when the caller has gone away. Where hashing never begins it is given back.
     pub(crate) async fn verify(
         &self,
         password: &Password,

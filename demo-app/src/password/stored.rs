@@ -60,7 +60,8 @@ impl StoredHash {
         if params.m_cost() > MOST_MEMORY || work > MOST_WORK {
             return Err(Unreadable::TooCostly);
         }
-        // One that costs more than ours is left alone, and how many lanes share the cost does not matter.
+        // One that costs more than ours is left alone, and how many lanes share the cost does not
+        // matter.
         let weaker = params.m_cost() < ours.m_cost() || params.t_cost() < ours.t_cost();
         let outdated = weaker || algorithm != Algorithm::Argon2id || hash.version != Some(Version::V0x13.into());
         let argon2 = Argon2::new(algorithm, version, params);
@@ -86,8 +87,8 @@ impl StoredHash {
         }
     }
 
-    /// Verifies a password in NFC, and where it was sent in another form as it was sent. Right in that form alone, it was hashed
-    /// before passwords were normalised.
+    /// Verifies a password in NFC, and where it was sent in another form as it was sent. Right in
+    /// that form alone, it was hashed before passwords were normalised.
     pub(super) fn verify(&self, password: &Password, memory: &Memory) -> Result<Verdict, Unreadable> {
         let normalized = self.is_right(password.normalized().expose_secret(), memory)?;
         let as_sent = match password.as_sent() {

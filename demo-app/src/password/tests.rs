@@ -167,7 +167,8 @@ async fn password_of_a_request_that_goes_away_while_it_waits_is_not_hashed() {
     assert_eq!(passwords.begun.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
-/// So many registrations come before a sign-in that comes last as may have a turn, and that is half of the turns at most.
+/// So many registrations come before a sign-in that comes last as may have a turn, and that is half
+/// of the turns at most.
 #[tokio::test]
 async fn register_leaves_turns_to_sign_ins() {
     let passwords = passwords(1, 1);

@@ -5,16 +5,16 @@ use std::{collections::HashSet, sync::LazyLock};
 use secrecy::{ExposeSecret, SecretString};
 use unicode_normalization::UnicodeNormalization;
 
-/// The most code points of a text that is normalised. NFC makes one of four at most, so a longer text breaks the rule for
-/// length in any form.
+/// The most code points of a text that is normalised. NFC makes one of four at most, so a longer
+/// text breaks the rule for length in any form.
 const LONGEST: usize = 4 * 256;
 
 /// The most used passwords, in lower case. Lines with `#` are comments.
 static MOST_USED: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("most_used.txt").lines().filter(|line| !line.starts_with('#')).collect());
 
-/// A password. Texts that only differ in how their accents are encoded are one password: it is hashed and compared in Unicode's
-/// normalisation form C.
+/// A password. Texts that only differ in how their accents are encoded are one password: it is
+/// hashed and compared in Unicode's normalisation form C.
 #[derive(Clone, Debug)]
 pub(crate) struct Password {
     normalized: SecretString,

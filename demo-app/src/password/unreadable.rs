@@ -9,7 +9,8 @@ use auth_layer::UserId;
 
 use super::stored::Unreadable;
 
-/// How many users are told of. With more the whole collection is wrong, and the log says that it says no more.
+/// How many users are told of. With more the whole collection is wrong, and the log says that it
+/// says no more.
 const USERS: usize = 100;
 
 /// The users whose hash could not be read, and of whom the log has told.

@@ -101,8 +101,9 @@ pub(crate) async fn change_password(
     Err(ApiError::unavailable())
 }
 
-/// Replaces the hash and ends the other sessions; false where the hash is another by now. Both are done although the client goes
-/// away in between: sessions must not live on that the user believes ended.
+/// Replaces the hash and ends the other sessions; false where the hash is another by now. Both are
+/// done although the client goes away in between: sessions must not live on that the user believes
+/// ended.
 async fn replace(state: &AppState, user: User, hash: String, session: SessionId) -> Result<bool, ApiError> {
     let state = state.clone();
     let done = tokio::spawn(async move {
@@ -118,10 +119,11 @@ async fn replace(state: &AppState, user: User, hash: String, session: SessionId)
     })
 }
 
-/// Whether this session has made the same change before, and the other sessions are perhaps still to be ended.
+/// Whether this session has made the same change before, and the other sessions are perhaps still
+/// to be ended.
 ///
-/// Only for the session in which the password was last changed the new password is looked at, as a try like any other: for all
-/// others a wrong current password says nothing about the new one.
+/// Only for the session in which the password was last changed the new password is looked at, as a
+/// try like any other: for all others a wrong current password says nothing about the new one.
 async fn is_repeated(state: &AppState, claims: &AppClaims, new: &Password, address: IpAddr) -> Result<bool, ApiError> {
     let user = state.users.by_id(claims.sub).await?;
     if user.is_none_or(|user| user.password_changed_in != Some(claims.sid)) {

@@ -61,7 +61,8 @@ pub(super) async fn check(
     .await
 }
 
-/// Checks the current password of a user who has signed in, under the same limit as sign-ins of that user.
+/// Checks the current password of a user who has signed in, under the same limit as sign-ins of
+/// that user.
 pub(super) async fn check_current(
     state: &AppState,
     claims: &AppClaims,
@@ -103,7 +104,8 @@ async fn decide(
     password: &Password,
     attempt: Option<Try>,
 ) -> Result<Known, ApiError> {
-    // Where there is no such user the fence of nobody is read, and the account again, as for everybody else.
+    // Where there is no such user the fence of nobody is read, and the account again, as for
+    // everybody else.
     let id = user.map_or_else(UserId::generate, |user| user.user_id);
     let sign_in = state.authority.begin_sign_in(id).await?;
     // Read again: a password changed before the fence was read must not open a session after it.
@@ -122,8 +124,9 @@ async fn decide(
     }
 }
 
-/// Hashes a password anew whose hash is not as those made today. A sign-in does not fail over it, and a password changed meanwhile
-/// stays as it is. It is done although the client goes away: what was hashed is then stored.
+/// Hashes a password anew whose hash is not as those made today. A sign-in does not fail over it,
+/// and a password changed meanwhile stays as it is. It is done although the client goes away: what
+/// was hashed is then stored.
 async fn upgrade(state: &AppState, user: &User, password: &Password) {
     let (state, user, password) = (state.clone(), user.clone(), password.clone());
     let upgrading = tokio::spawn(async move {

@@ -166,7 +166,8 @@ fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
     Ok(database)
 }
 
-/// Sees to it that users are found by their ids. Versions before this table did not make it, and did not keep it where there was one.
+/// Sees to it that users are found by their ids. Versions before this table did not make it, and
+/// did not keep it where there was one.
 fn index(database: &Database) -> Result<(), Fault> {
     #[derive(Deserialize)]
     struct Stored {

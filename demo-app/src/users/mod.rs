@@ -120,8 +120,9 @@ impl Users {
         self.by_name("").await.map(drop)
     }
 
-    /// Replaces a user's password hash, if it still is the one that was read; false where it is not. Where the password is another
-    /// as well, `changed_in` is the session in which it was changed.
+    /// Replaces a user's password hash, if it still is the one that was read; false where it is
+    /// not. Where the password is another as well, `changed_in` is the session in which it was
+    /// changed.
     pub(crate) async fn replace_hash(
         &self,
         user: &User,
