@@ -65,6 +65,9 @@ pub(crate) struct Passwords {
     /// How many turns were taken.
     #[cfg(test)]
     pub(crate) begun: Arc<std::sync::atomic::AtomicUsize>,
+    /// While a test holds this, what has begun does not end.
+    #[cfg(test)]
+    pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What verifying a password found.
@@ -136,6 +139,8 @@ impl Passwords {
             unreadable: Arc::default(),
             #[cfg(test)]
             begun: Arc::default(),
+            #[cfg(test)]
+            gate: Arc::default(),
         })
     }
 
@@ -221,8 +226,12 @@ impl Passwords {
     ) -> Result<T, HashError> {
         #[cfg(test)]
         self.begun.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        #[cfg(test)]
+        let gate = Arc::clone(&self.gate);
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
+            #[cfg(test)]
+            drop(gate.blocking_lock());
             work()
         });
         work.await.map_err(|_| HashError::Failed)

@@ -48,16 +48,7 @@ impl Answer {
     }
 }
 
-/// What a hash costs in tests that are not about that.
-const CHEAP: (u32, u32) = (64, 1);
-/// A hash that takes a while, so that a client can go away meanwhile.
-const SLOW: (u32, u32) = (16 * 1024, 1);
-
 fn fixture() -> Fixture {
-    fixture_at(CHEAP)
-}
-
-fn fixture_at((memory, passes): (u32, u32)) -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let store = WatchedStore::default();
@@ -66,7 +57,7 @@ fn fixture_at((memory, passes): (u32, u32)) -> Fixture {
     let state = AppState {
         authority: Authority::builder("http://issuer", "demo-app", keys, store.clone()).build(),
         users: Users::Watched(users.clone()),
-        passwords: Passwords::with_params(Params::new(memory, passes, 1, None).unwrap()).unwrap(),
+        passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),
         shared_cache: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
