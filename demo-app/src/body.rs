@@ -6,10 +6,14 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
 };
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Map, Value};
 
-use crate::{deadline::Deadline, error::ApiError};
+use crate::{
+    deadline::Deadline,
+    error::ApiError,
+    json::{self, JsonError},
+};
 
 /// The members of a JSON object, and which of those taken so far break a rule.
 #[derive(Debug)]
@@ -60,11 +64,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let json = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-            let essence = value.split(';').next().unwrap_or_default().trim();
-            essence.eq_ignore_ascii_case("application/json")
-        });
-        if !json {
+        if !is_json(request.headers()) {
             return Err(ApiError::UnsupportedMediaType);
         }
         let deadline = request.extensions().get::<Deadline>().cloned().unwrap_or_else(Deadline::start);
@@ -73,10 +73,19 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
             _ => ApiError::MalformedBody("The body could not be read"),
         })?;
-        match serde_json::from_slice(&bytes) {
+        match json::from_slice(&bytes) {
             Ok(Value::Object(members)) => Ok(Self { members, broken: BTreeMap::new() }),
             Ok(_) => Err(ApiError::MalformedBody("The body must be a JSON object")),
-            Err(_) => Err(ApiError::MalformedBody("The body is not JSON")),
+            Err(JsonError::Malformed) => Err(ApiError::MalformedBody("The body is not JSON")),
+            Err(JsonError::DuplicateMember) => Err(ApiError::MalformedBody("The body names a member twice")),
         }
     }
+}
+
+/// Whether there is one content type, and it is JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(one), None) = (types.next(), types.next()) else { return false };
+    let essence = one.to_str().ok().and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }

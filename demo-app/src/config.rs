@@ -80,7 +80,8 @@ pub struct Config {
     #[arg(long, env = "DEMO_LOCAL_CACHE", default_value = "1s", value_parser = duration)]
     pub local_cache: Duration,
 
-    /// Limit of wrong passwords: 10 a minute per account and address, 100 a minute per address.
+    /// Limits of wrong passwords (10 a minute per account and address, 100 a minute per address)
+    /// and of registrations (30 a minute per address).
     #[arg(long, env = "DEMO_RATE_LIMIT", value_enum, default_value_t = Switch::On)]
     pub rate_limit: Switch,
 

@@ -45,7 +45,7 @@ pub(crate) enum ApiError {
     InvalidScope,
     /// The name is taken.
     UsernameTaken,
-    /// Too many wrong passwords.
+    /// Too many wrong passwords, or too many registrations.
     RateLimited(Duration),
     /// No such thing here.
     NotFound,
@@ -89,9 +89,7 @@ impl ApiError {
                 (StatusCode::BAD_REQUEST, "invalid_scope", "The scope is unknown or more than the user may have")
             }
             Self::UsernameTaken => (StatusCode::CONFLICT, "username_taken", "The username is taken"),
-            Self::RateLimited(_) => {
-                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many wrong passwords; try again later")
-            }
+            Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many tries; try again later"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "This method is not for this resource")

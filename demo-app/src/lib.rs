@@ -8,6 +8,7 @@ pub mod config;
 mod data_dir;
 mod deadline;
 mod error;
+mod json;
 mod keys_dir;
 mod logging;
 mod password;

@@ -1,4 +1,4 @@
-//! The limit of wrong passwords, in this process's memory.
+//! The limits of wrong passwords and of registrations, in this process's memory.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,39 +12,49 @@ use tokio::sync::Notify;
 const WINDOW: Duration = Duration::from_mins(1);
 const PER_ACCOUNT_AND_ADDRESS: usize = 10;
 const PER_ADDRESS: usize = 100;
-/// How many keys are remembered; beyond it those whose last failure is oldest are forgotten.
+const REGISTRATIONS_PER_ADDRESS: usize = 30;
+/// How many keys are remembered; beyond it those whose last count is oldest are forgotten.
 const KEYS: usize = 100_000;
 
-/// Counts wrong passwords in the last minute. Times are counted from any fixed moment.
+/// Counts wrong passwords and registrations of the last minute. Times are counted from any fixed
+/// moment.
 ///
-/// A try is counted before its password is looked at, and given back where that was not wrong: so many at once are no way round the
-/// limit. Who comes while those under way might still use the limit up waits for them, and is not refused for what may come
-/// to nothing.
+/// A try of a password begins before the password is looked at, and is given back where it was
+/// right: many at once are no way round the limit. While the tries under way might still use the
+/// limit up, a further one waits for them. It is not refused for what may come to nothing. Once a
+/// password is being looked at, the try counts as wrong until it is found right, also where its
+/// client has gone away.
+///
+/// A registration counts from its beginning, also where it fails.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit(Mutex<HashMap<Key, Tries>>);
 
 /// What is known of a key.
 #[derive(Debug, Default)]
 struct Tries {
-    /// When they were found wrong, the oldest first.
-    wrong: VecDeque<Duration>,
+    /// When those began that count, the oldest first.
+    counted: VecDeque<Duration>,
     /// How many are under way.
     open: usize,
     /// Told whenever one of those has ended.
     ended: Arc<Notify>,
 }
 
-/// A try under way. Dropping it gives it back.
+/// A try under way. Dropping it gives it back, until it is started; from then on dropping it counts
+/// it as wrong.
 #[derive(Debug)]
 pub(crate) struct Try {
     limit: Arc<RateLimit>,
     keys: [Key; 2],
+    began: Duration,
+    started: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Address(IpAddr),
     Account(String, IpAddr),
+    Registrations(IpAddr),
 }
 
 impl Key {
@@ -52,35 +62,51 @@ impl Key {
         match self {
             Self::Address(_) => PER_ADDRESS,
             Self::Account(..) => PER_ACCOUNT_AND_ADDRESS,
+            Self::Registrations(_) => REGISTRATIONS_PER_ADDRESS,
         }
     }
 
-    /// The keys that a try counts under. Users cannot leave a limit by writing their name in other letters, nor can hosts by
-    /// moving about their IPv6 network.
-    fn both(username: &str, address: IpAddr) -> [Self; 2] {
-        let address = match address {
-            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-                Some(v4) => v4.into(),
-                None => {
-                    let [a, b, c, d, ..] = v6.segments();
-                    IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-                }
-            },
-            v4 @ IpAddr::V4(_) => v4,
-        };
+    /// The keys that a try counts under. Users cannot leave a limit by writing their name in other
+    /// letters.
+    fn of_try(username: &str, address: IpAddr) -> [Self; 2] {
+        let address = network(address);
         // No account has a longer name; what is longer need not be told apart.
         let account = username.chars().take(65).collect::<String>().to_lowercase();
         [Self::Address(address), Self::Account(account, address)]
     }
 }
 
+/// What counts as one address. Hosts cannot leave a limit by moving about their IPv6 network.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.into(),
+            None => {
+                let [a, b, c, d, ..] = v6.segments();
+                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+            }
+        },
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 impl Tries {
     fn recent(&self, now: Duration) -> impl DoubleEndedIterator<Item = Duration> {
-        self.wrong.iter().copied().filter(move |at| now < *at + WINDOW)
+        self.counted.iter().copied().filter(move |at| now < *at + WINDOW)
     }
 
     fn last(&self) -> Option<Duration> {
-        self.wrong.back().copied()
+        self.counted.back().copied()
+    }
+
+    /// Counts one that began at `began`, and forgets those that `limit` makes superfluous.
+    fn count(&mut self, began: Duration, limit: usize) {
+        // Of tries at once the later may end first.
+        let place = self.counted.partition_point(|other| *other <= began);
+        self.counted.insert(place, began);
+        if self.counted.len() > limit {
+            self.counted.pop_front();
+        }
     }
 }
 
@@ -92,15 +118,16 @@ impl RateLimit {
         address: IpAddr,
         now: impl Fn() -> Duration,
     ) -> Result<Try, Duration> {
-        let keys = Key::both(username, address);
+        let keys = Key::of_try(username, address);
         loop {
             let ended = {
                 let mut all = self.all();
-                if let Some(wait) = wait(&all, &keys, now()) {
+                let now = now();
+                if let Some(wait) = wait(&all, &keys, now) {
                     return Err(wait);
                 }
                 let full = |key: &&Key| {
-                    all.get(key).is_some_and(|tries| tries.recent(now()).count() + tries.open >= key.limit())
+                    all.get(key).is_some_and(|tries| tries.recent(now).count() + tries.open >= key.limit())
                 };
                 match keys.iter().find(full).and_then(|key| all.get(key)) {
                     // Made under the lock: it misses nothing that ends from here on.
@@ -110,12 +137,28 @@ impl RateLimit {
                             all.entry(key.clone()).or_default().open += 1;
                         }
                         drop(all);
-                        return Ok(Try { limit: Arc::clone(self), keys });
+                        return Ok(Try { limit: Arc::clone(self), keys, began: now, started: false });
                     }
                 }
             };
             ended.await;
         }
+    }
+
+    /// Counts a registration from this address; where there were too many, tells for how long there
+    /// may be none.
+    pub(crate) fn register(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
+        let key = Key::Registrations(network(address));
+        let mut all = self.all();
+        if let Some(wait) = wait(&all, std::slice::from_ref(&key), now) {
+            return Err(wait);
+        }
+        let limit = key.limit();
+        all.entry(key).or_default().count(now, limit);
+        if all.len() > KEYS {
+            forget(&mut all, now);
+        }
+        Ok(())
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Key, Tries>> {
@@ -124,20 +167,15 @@ impl RateLimit {
 }
 
 impl Try {
-    /// The password was wrong: it stays counted.
-    pub(crate) fn wrong(self, now: Duration) {
-        // Counted as wrong before it ends, which it does when this is dropped: in between it counts twice, never not at all.
-        let mut all = self.limit.all();
-        for key in &self.keys {
-            let tries = all.entry(key.clone()).or_default();
-            tries.wrong.push_back(now);
-            if tries.wrong.len() > key.limit() {
-                tries.wrong.pop_front();
-            }
-        }
-        if all.len() > KEYS {
-            forget(&mut all, now);
-        }
+    /// The password is looked at now.
+    pub(crate) fn start(mut self) -> Self {
+        self.started = true;
+        self
+    }
+
+    /// The password was right: it does not count.
+    pub(crate) fn give_back(mut self) {
+        self.started = false;
     }
 }
 
@@ -145,21 +183,26 @@ impl Drop for Try {
     fn drop(&mut self) {
         let mut all = self.limit.all();
         for key in &self.keys {
-            if let Some(tries) = all.get_mut(key) {
-                tries.open = tries.open.saturating_sub(1);
-                tries.ended.notify_waiters();
-                if tries.open == 0 && tries.wrong.is_empty() {
-                    all.remove(key);
-                }
+            let tries = all.entry(key.clone()).or_default();
+            tries.open = tries.open.saturating_sub(1);
+            if self.started {
+                tries.count(self.began, key.limit());
             }
+            tries.ended.notify_waiters();
+            if tries.open == 0 && tries.counted.is_empty() {
+                all.remove(key);
+            }
+        }
+        if all.len() > KEYS {
+            forget(&mut all, self.began);
         }
     }
 }
 
 /// For how long these keys must wait; `None` when they may try.
-fn wait(all: &HashMap<Key, Tries>, keys: &[Key; 2], now: Duration) -> Option<Duration> {
+fn wait(all: &HashMap<Key, Tries>, keys: &[Key], now: Duration) -> Option<Duration> {
     let waits = keys.iter().filter_map(|key| {
-        // The limit is open again when the oldest of the last `limit` failures leaves the window.
+        // The limit is open again when the oldest of the last `limit` leaves the window.
         let oldest = all.get(key)?.recent(now).rev().nth(key.limit() - 1)?;
         Some((oldest + WINDOW).saturating_sub(now))
     });
@@ -203,7 +246,7 @@ mod tests {
     }
 
     fn wrong(limit: &Arc<RateLimit>, username: &str, address: IpAddr, now: Duration) {
-        begin(limit, username, address, now).unwrap().wrong(now);
+        drop(begin(limit, username, address, now).unwrap().start());
     }
 
     fn wait(limit: &Arc<RateLimit>, username: &str, address: IpAddr, now: Duration) -> Option<Duration> {
@@ -211,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_eleventh_try_of_an_account_at_an_address_waits_until_the_first_is_a_minute_old() {
+    fn rate_limit_lets_the_eleventh_try_of_an_account_at_an_address_wait_until_the_first_is_a_minute_old() {
         let limit = limit();
         for second in 0..10 {
             wrong(&limit, "Ada", HOME, at(second));
@@ -224,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_a_hundred_tries_over_all_accounts() {
+    fn rate_limit_of_an_address_is_a_hundred_tries_over_all_accounts() {
         let limit = limit();
         for n in 0..100 {
             wrong(&limit, &format!("user{n}"), HOME, at(0));
@@ -234,21 +277,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_wrong_is_given_back() {
+    fn rate_limit_is_given_back_by_what_never_started_and_what_was_right() {
         let limit = limit();
         for _ in 0..200 {
             drop(begin(&limit, "ada", HOME, at(0)).unwrap());
+            begin(&limit, "ada", HOME, at(0)).unwrap().start().give_back();
         }
         assert!(limit.all().is_empty(), "and leaves nothing behind");
     }
 
     #[tokio::test]
-    async fn the_eleventh_at_once_waits_for_the_others_and_goes_on_when_one_is_given_back() {
+    async fn rate_limit_lets_the_eleventh_at_once_wait_for_the_others_and_go_on_when_one_is_given_back() {
         let limit = limit();
         let mut ten: Vec<Try> = (0..10).map(|_| begin(&limit, "ada", HOME, at(0)).unwrap()).collect();
         let mut next = Box::pin(limit.begin("ada", HOME, || at(0)));
         assert!(next.as_mut().now_or_never().is_none());
-        ten.pop().unwrap().wrong(at(0));
+        drop(ten.pop().unwrap().start());
         assert!(next.as_mut().now_or_never().is_none(), "nine under way and one wrong");
         drop(ten.pop());
         let next = next.await.unwrap();
@@ -257,19 +301,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_told_when_the_others_were_wrong() {
+    async fn rate_limit_tells_those_who_wait_that_the_others_were_wrong() {
         let limit = limit();
         let ten: Vec<Try> = (0..10).map(|_| begin(&limit, "ada", HOME, at(0)).unwrap()).collect();
         let mut next = Box::pin(limit.begin("ada", HOME, || at(7)));
         assert!(next.as_mut().now_or_never().is_none());
         for one in ten {
-            one.wrong(at(5));
+            drop(one.start());
         }
-        assert_eq!(next.await.unwrap_err(), at(58));
+        assert_eq!(next.await.unwrap_err(), at(53));
     }
 
     #[test]
-    fn an_ipv6_network_is_one_address() {
+    fn rate_limit_of_registrations_is_thirty_an_address_and_their_own() {
+        let limit = limit();
+        for second in 0..30 {
+            limit.register(HOME, at(second)).unwrap();
+        }
+        assert_eq!(limit.register(HOME, at(30)), Err(at(30)));
+        assert_eq!(limit.register(AWAY, at(30)), Ok(()));
+        assert_eq!(wait(&limit, "ada", HOME, at(30)), None);
+        assert_eq!(limit.register(HOME, at(60)), Ok(()));
+        assert_eq!(limit.register(HOME, at(60)), Err(at(1)));
+        let mapped = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped());
+        assert_eq!(limit.register(mapped, at(60)), Err(at(1)));
+    }
+
+    #[test]
+    fn rate_limit_counts_in_order_what_ends_out_of_order() {
+        let limit = limit();
+        let tries: Vec<Try> = (0..10).map(|second| begin(&limit, "ada", HOME, at(second)).unwrap().start()).collect();
+        for one in tries.into_iter().rev() {
+            drop(one);
+        }
+        assert_eq!(wait(&limit, "ada", HOME, at(10)), Some(at(50)));
+    }
+
+    #[test]
+    fn rate_limit_takes_an_ipv6_network_for_one_address() {
         let limit = limit();
         for n in 0..10_u16 {
             wrong(&limit, "ada", IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]), at(0));
@@ -279,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_what_is_under_way_is_kept() {
+    fn rate_limit_remembers_a_bounded_number_and_what_is_under_way() {
         let limit = limit();
         let under_way = begin(&limit, "ada", AWAY, at(0)).unwrap();
         for n in 0..u32::try_from(KEYS + 1_000).unwrap() {

@@ -1,6 +1,6 @@
 //! Accounts: register, who am I, change the password.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use auth_layer::{SessionId, UserId};
 use axum::{
@@ -9,16 +9,15 @@ use axum::{
 };
 use chrono::{SubsecRound, Utc};
 use http::StatusCode;
-use secrecy::SecretString;
 use serde::Serialize;
 
 use super::credentials;
 use crate::{
     body::Fields,
     error::ApiError,
-    password::Verdict,
+    password::{Password, check_password},
     state::{AppClaims, AppState},
-    users::{Added, Role, User, check_password, check_username},
+    users::{Added, Role, User, check_username},
 };
 
 /// How often a change of password begins again whose hash was replaced by another meanwhile.
@@ -32,20 +31,25 @@ pub(crate) struct Registered {
 
 pub(crate) async fn register(
     State(state): State<AppState>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
     mut body: Fields,
 ) -> Result<(StatusCode, Json<Registered>), ApiError> {
     let username = body.checked_text("username", check_username);
-    let password: SecretString = body.checked_text("password", check_password).into();
+    let password: Password = body.checked_text("password", check_password).into();
     body.finish()?;
+    if let Some(limit) = &state.rate_limit {
+        limit.register(address.ip(), state.started.elapsed()).map_err(ApiError::RateLimited)?;
+    }
     if state.users.by_name(&username).await?.is_some() {
         return Err(ApiError::UsernameTaken);
     }
     let user = User {
         user_id: UserId::generate(),
         username: username.clone(),
-        password_hash: state.passwords.hash(&password).await?,
+        password_hash: state.passwords.hash_for_registration(password.normalized()).await?,
         role: Role::User,
         created_at: Utc::now().trunc_subsecs(3),
+        password_changed_in: None,
     };
     let user_id = user.user_id;
     match state.users.add(user).await? {
@@ -69,27 +73,25 @@ pub(crate) async fn me(claims: AppClaims) -> Json<Me> {
 /// Changes the password and ends all the user's other sessions.
 ///
 /// The new hash is written first and the sessions end after it. Where they could not be ended the answer is 503, and the same
-/// request can be sent again: that its `new_password` is the password already, and its `current_password` is not, tells that the
-/// change was made and the sessions are still to be ended.
+/// session can send the same request again: see [`is_repeated`].
 pub(crate) async fn change_password(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     claims: AppClaims,
     mut body: Fields,
 ) -> Result<StatusCode, ApiError> {
-    let current: SecretString = body.text("current_password").into();
-    let new: SecretString = body.checked_text("new_password", check_password).into();
+    let current: Password = body.text("current_password").into();
+    let new: Password = body.checked_text("new_password", check_password).into();
     body.finish()?;
-    let username = &claims.custom.username;
     for _ in 0..CHANGES {
-        let known = match credentials::check(&state, username, &current, address.ip()).await {
-            Err(ApiError::InvalidCredentials) if is_done(&state, username, &new).await? => {
+        let known = match credentials::check_current(&state, &claims, &current, address.ip()).await {
+            Err(ApiError::InvalidCredentials) if is_repeated(&state, &claims, &new, address.ip()).await? => {
                 state.authority.revoke_user(claims.sub, Some(claims.sid)).await?;
                 return Ok(StatusCode::NO_CONTENT);
             }
             checked => checked?,
         };
-        let hash = state.passwords.hash(&new).await?;
+        let hash = state.passwords.hash(new.normalized()).await?;
         if replace(&state, known.user, hash, claims.sid).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
@@ -99,14 +101,15 @@ pub(crate) async fn change_password(
     Err(ApiError::unavailable())
 }
 
-/// Replaces the hash and ends the other sessions; false where the hash is another by now. Both are done although whoever asked goes
-/// away in between: sessions must not live on that the user believes ended.
-async fn replace(state: &AppState, user: User, hash: String, but: SessionId) -> Result<bool, ApiError> {
+/// Replaces the hash and ends the other sessions; false where the hash is another by now. Both are
+/// done although the client goes away in between: sessions must not live on that the user believes
+/// ended.
+async fn replace(state: &AppState, user: User, hash: String, session: SessionId) -> Result<bool, ApiError> {
     let state = state.clone();
     let done = tokio::spawn(async move {
-        let replaced = state.users.replace_hash(&user, hash).await?;
+        let replaced = state.users.replace_hash(&user, hash, Some(session)).await?;
         if replaced {
-            state.authority.revoke_user(user.user_id, Some(but)).await?;
+            state.authority.revoke_user(user.user_id, Some(session)).await?;
         }
         Ok(replaced)
     });
@@ -116,9 +119,20 @@ async fn replace(state: &AppState, user: User, hash: String, but: SessionId) -> 
     })
 }
 
-/// Whether the new password is the user's already.
-async fn is_done(state: &AppState, username: &str, new: &SecretString) -> Result<bool, ApiError> {
-    let user = state.users.by_name(username).await?;
-    let hash = user.as_ref().map(|user| user.password_hash.as_str());
-    Ok(state.passwords.verify(new, hash).await? != Verdict::Wrong)
+/// Whether this session has made the same change before, and the other sessions are perhaps still
+/// to be ended.
+///
+/// Only for the session in which the password was last changed the new password is looked at, as a
+/// try like any other: for all others a wrong current password says nothing about the new one.
+async fn is_repeated(state: &AppState, claims: &AppClaims, new: &Password, address: IpAddr) -> Result<bool, ApiError> {
+    let user = state.users.by_id(claims.sub).await?;
+    if user.is_none_or(|user| user.password_changed_in != Some(claims.sid)) {
+        return Ok(false);
+    }
+    match credentials::check_current(state, claims, new, address).await {
+        Ok(_) => Ok(true),
+        // What is refused is the current password.
+        Err(ApiError::InvalidCredentials | ApiError::RateLimited(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

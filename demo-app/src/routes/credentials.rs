@@ -1,16 +1,16 @@
-//! Checking a username and a password.
+//! Checking a user's password.
 
 use std::{net::IpAddr, time::Duration};
 
 use auth_layer::{SignIn, UserId};
-use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::{
     error::ApiError,
-    password::{HashError, Verdict},
-    state::AppState,
-    users::User,
+    password::{HashError, Password, Verdict},
+    rate_limit::Try,
+    state::{AppClaims, AppState},
+    users::{User, Users, UsersError},
 };
 
 /// How long a refusal takes at least: longer than an argon2id hash of ours, or one of bcrypt at the costs that are in use.
@@ -25,6 +25,22 @@ pub(super) struct Known {
     pub(super) sign_in: SignIn,
 }
 
+/// Whose password is checked.
+#[derive(Clone, Copy)]
+enum Account<'a> {
+    Named(&'a str),
+    Id(UserId),
+}
+
+impl Account<'_> {
+    async fn read(self, users: &Users) -> Result<Option<User>, UsersError> {
+        match self {
+            Self::Named(username) => users.by_name(username).await,
+            Self::Id(id) => users.by_id(id).await,
+        }
+    }
+}
+
 /// Checks a username and a password from this address.
 ///
 /// Unknown user, wrong password and disabled user have one answer. Each costs the same reads and one hash, and comes no sooner than
@@ -32,65 +48,98 @@ pub(super) struct Known {
 pub(super) async fn check(
     state: &AppState,
     username: &str,
-    password: &SecretString,
+    password: &Password,
     address: IpAddr,
 ) -> Result<Known, ApiError> {
+    not_too_soon(async {
+        // Counted before anything is read.
+        let attempt = begin_try(state, username, address).await?;
+        let account = Account::Named(username);
+        let user = account.read(&state.users).await?;
+        decide(state, account, user, password, attempt).await
+    })
+    .await
+}
+
+/// Checks the current password of a user who has signed in, under the same limit as sign-ins of
+/// that user.
+pub(super) async fn check_current(
+    state: &AppState,
+    claims: &AppClaims,
+    password: &Password,
+    address: IpAddr,
+) -> Result<Known, ApiError> {
+    not_too_soon(async {
+        // The name in the token may be another user's by now; the id is not.
+        let account = Account::Id(claims.sub);
+        let user = account.read(&state.users).await?;
+        let username = user.as_ref().map_or(&claims.custom.username, |user| &user.username);
+        let attempt = begin_try(state, username, address).await?;
+        decide(state, account, user, password, attempt).await
+    })
+    .await
+}
+
+async fn not_too_soon(checking: impl Future<Output = Result<Known, ApiError>>) -> Result<Known, ApiError> {
     let begun = Instant::now();
-    let checked = counted(state, username, password, address).await;
+    let checked = checking.await;
     if matches!(checked, Err(ApiError::InvalidCredentials)) {
         tokio::time::sleep_until(begun + FAILURE_FLOOR).await;
     }
     checked
 }
 
-/// The same, as soon as it is known. A try is counted before anything is read, and stays counted if the password was wrong.
-async fn counted(
+async fn begin_try(state: &AppState, username: &str, address: IpAddr) -> Result<Option<Try>, ApiError> {
+    let Some(limit) = &state.rate_limit else { return Ok(None) };
+    let beginning = limit.begin(username, address, || state.started.elapsed());
+    let begun = tokio::time::timeout(PATIENCE, beginning).await.map_err(|_| HashError::Busy)?;
+    Ok(Some(begun.map_err(ApiError::RateLimited)?))
+}
+
+/// Decides about an account that was read as `user`.
+async fn decide(
     state: &AppState,
-    username: &str,
-    password: &SecretString,
-    address: IpAddr,
+    account: Account<'_>,
+    user: Option<User>,
+    password: &Password,
+    attempt: Option<Try>,
 ) -> Result<Known, ApiError> {
-    let now = || state.started.elapsed();
-    let limited = match &state.rate_limit {
-        Some(limit) => {
-            let begun = tokio::time::timeout(PATIENCE, limit.begin(username, address, now)).await;
-            Some(begun.map_err(|_| HashError::Busy)?.map_err(ApiError::RateLimited)?)
-        }
-        None => None,
-    };
-    let user = state.users.by_name(username).await?;
-    // Where there is no such user the fence of nobody is read, and the name again, as for everybody else.
+    // Where there is no such user the fence of nobody is read, and the account again, as for
+    // everybody else.
     let id = user.map_or_else(UserId::generate, |user| user.user_id);
     let sign_in = state.authority.begin_sign_in(id).await?;
     // Read again: a password changed before the fence was read must not open a session after it.
-    let user = state.users.by_name(username).await?.filter(|again| again.user_id == id);
-    let verdict = state.passwords.verify(password, user.as_ref().map(|user| user.password_hash.as_str())).await?;
+    let user = account.read(&state.users).await?;
+    let user = user.filter(|again| again.user_id == id && !sign_in.is_disabled());
+    let held = user.as_ref().map(|user| (user.user_id, user.password_hash.as_str()));
+    let verdict = state.passwords.verify(password, held, attempt).await?;
     match user {
-        Some(user) if verdict != Verdict::Wrong && !sign_in.is_disabled() => {
-            drop(limited);
+        Some(user) if verdict != Verdict::Wrong => {
             if verdict == Verdict::RightAndOutdated {
                 upgrade(state, &user, password).await;
             }
             Ok(Known { user, sign_in })
         }
-        _ => {
-            if let Some(limited) = limited {
-                limited.wrong(now());
-            }
-            Err(ApiError::InvalidCredentials)
-        }
+        _ => Err(ApiError::InvalidCredentials),
     }
 }
 
-/// Hashes a password anew whose hash is weaker than today's. A sign-in does not fail over it, and a password changed meanwhile
-/// stays as it is.
-async fn upgrade(state: &AppState, user: &User, password: &SecretString) {
-    let upgraded = async {
-        let hash = state.passwords.hash(password).await.ok()?;
-        state.users.replace_hash(user, hash).await.ok()
-    };
-    match upgraded.await {
-        Some(_) => tracing::info!(user_id = %user.user_id, "a password hash was brought up to date"),
-        None => tracing::warn!(user_id = %user.user_id, "a password hash could not be brought up to date"),
+/// Hashes a password anew whose hash is not as those made today. A sign-in does not fail over it,
+/// and a password changed meanwhile stays as it is. It is done although the client goes away: what
+/// was hashed is then stored.
+async fn upgrade(state: &AppState, user: &User, password: &Password) {
+    let (state, user, password) = (state.clone(), user.clone(), password.clone());
+    let upgrading = tokio::spawn(async move {
+        let upgraded = async {
+            let hash = state.passwords.hash(password.normalized()).await.ok()?;
+            state.users.replace_hash(&user, hash, None).await.ok()
+        };
+        match upgraded.await {
+            Some(_) => tracing::info!(user_id = %user.user_id, "a password hash was brought up to date"),
+            None => tracing::warn!(user_id = %user.user_id, "a password hash could not be brought up to date"),
+        }
+    });
+    if let Err(error) = upgrading.await {
+        tracing::error!(%error, "the renewal of a password hash broke off");
     }
 }

@@ -15,6 +15,7 @@ use super::{TokenResponse, credentials};
 use crate::{
     body::Fields,
     error::ApiError,
+    password::Password,
     state::{AppClaims, AppState, Identity},
 };
 
@@ -34,7 +35,7 @@ pub(crate) async fn login(
     mut body: Fields,
 ) -> Result<TokenResponse, ApiError> {
     let username = body.text("username");
-    let password = body.text("password").into();
+    let password: Password = body.text("password").into();
     let scope = body.optional_text("scope");
     body.finish()?;
     let user_agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));

@@ -2,14 +2,14 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use auth_layer::UserId;
+use auth_layer::{SessionId, UserId};
 use chrono::{DateTime, Utc};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Added, Role, User, UsersError,
-    file::{Fault, File, Opener, USERS, at},
+    file::{Fault, File, NAMES, Opener, USERS, at},
     folded,
 };
 
@@ -24,6 +24,8 @@ struct Stored {
     password_hash: String,
     role: Role,
     created_at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password_changed_in: Option<SessionId>,
 }
 
 impl EmbeddedUsers {
@@ -37,12 +39,14 @@ impl EmbeddedUsers {
     }
 
     pub(super) async fn add(&self, user: User) -> Result<Added, UsersError> {
-        self.write(move |users| {
-            let name = folded(&user.username);
+        self.write(move |write| {
+            let (name, id) = (folded(&user.username), user.user_id.to_string());
+            let mut users = write.open_table(USERS)?;
             if users.get(name.as_str())?.is_some() {
                 return Ok(Added::NameTaken);
             }
             users.insert(name.as_str(), &*serde_json::to_vec(&Stored::from(user))?)?;
+            write.open_table(NAMES)?.insert(id.as_str(), name.as_str())?;
             Ok(Added::Yes)
         })
         .await
@@ -62,13 +66,30 @@ impl EmbeddedUsers {
         self.run(|database| Ok(database.begin_read()?.open_table(USERS)?.is_empty()?)).await
     }
 
-    pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
+    pub(super) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
+        self.run(move |database| {
+            let read = database.begin_read()?;
+            let Some(name) = read.open_table(NAMES)?.get(id.to_string().as_str())? else { return Ok(None) };
+            let stored = read.open_table(USERS)?.get(name.value())?;
+            Ok(stored.map(|stored| serde_json::from_slice::<Stored>(stored.value())).transpose()?.map(User::from))
+        })
+        .await
+    }
+
+    pub(super) async fn replace_hash(
+        &self,
+        user: &User,
+        new: String,
+        changed_in: Option<SessionId>,
+    ) -> Result<bool, UsersError> {
         let (name, old) = (folded(&user.username), user.password_hash.clone());
-        self.write(move |users| {
+        self.write(move |write| {
+            let mut users = write.open_table(USERS)?;
             let stored = users.get(name.as_str())?.map(|stored| serde_json::from_slice::<Stored>(stored.value()));
             match stored.transpose()? {
                 Some(stored) if stored.password_hash == old => {
-                    let stored = Stored { password_hash: new, ..stored };
+                    let password_changed_in = changed_in.or(stored.password_changed_in);
+                    let stored = Stored { password_hash: new, password_changed_in, ..stored };
                     users.insert(name.as_str(), &*serde_json::to_vec(&stored)?)?;
                     Ok(true)
                 }
@@ -80,11 +101,11 @@ impl EmbeddedUsers {
 
     async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Result<T, Fault> + Send + 'static,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, UsersError> {
         self.run(move |database| {
             let write = database.begin_write()?;
-            let outcome = change(&mut write.open_table(USERS)?)?;
+            let outcome = change(&write)?;
             write.commit()?;
             Ok(outcome)
         })
@@ -111,15 +132,15 @@ impl fmt::Debug for EmbeddedUsers {
 
 impl From<User> for Stored {
     fn from(user: User) -> Self {
-        let User { user_id, username, password_hash, role, created_at } = user;
-        Self { user_id, username, password_hash, role, created_at }
+        let User { user_id, username, password_hash, role, created_at, password_changed_in } = user;
+        Self { user_id, username, password_hash, role, created_at, password_changed_in }
     }
 }
 
 impl From<Stored> for User {
     fn from(stored: Stored) -> Self {
-        let Stored { user_id, username, password_hash, role, created_at } = stored;
-        Self { user_id, username, password_hash, role, created_at }
+        let Stored { user_id, username, password_hash, role, created_at, password_changed_in } = stored;
+        Self { user_id, username, password_hash, role, created_at, password_changed_in }
     }
 }
 

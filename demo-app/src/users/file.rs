@@ -8,10 +8,18 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition, TableError, backends::FileBackend};
+use auth_layer::UserId;
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition,
+    TableError, backends::FileBackend,
+};
+use serde::Deserialize;
 
 /// By folded name, as JSON.
 pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
+
+/// The folded names by user id.
+pub(super) const NAMES: TableDefinition<'_, &str, &str> = TableDefinition::new("names_by_id");
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +180,7 @@ fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
     if !has_users(&database)? {
         make_table(&database)?;
     }
+    index(&database)?;
     Ok(database)
 }
 
@@ -186,6 +195,36 @@ fn make_table(database: &Database) -> Result<(), Fault> {
     let write = database.begin_write()?;
     write.open_table(USERS)?;
     Ok(write.commit()?)
+}
+
+/// Sees to it that users are found by their ids. Versions before this table did not make it, and
+/// did not keep it where there was one.
+fn index(database: &Database) -> Result<(), Fault> {
+    #[derive(Deserialize)]
+    struct Stored {
+        user_id: UserId,
+    }
+
+    let read = database.begin_read()?;
+    let users = read.open_table(USERS)?;
+    match read.open_table(NAMES) {
+        Ok(names) if names.len()? == users.len()? => return Ok(()),
+        Ok(_) | Err(TableError::TableDoesNotExist(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let write = database.begin_write()?;
+    {
+        let mut names = write.open_table(NAMES)?;
+        for user in users.iter()? {
+            let (name, user) = user?;
+            // One that cannot be understood is not found by its name either.
+            if let Ok(Stored { user_id }) = serde_json::from_slice(user.value()) {
+                names.insert(user_id.to_string().as_str(), name.value())?;
+            }
+        }
+    }
+    write.commit()?;
+    Ok(())
 }
 
 /// Opens the database at `path`. One that it creates is its owner's alone to read and write.

@@ -8,7 +8,7 @@ mod watched;
 
 use std::error::Error;
 
-use auth_layer::{Scope, UserId};
+use auth_layer::{Scope, SessionId, UserId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub(crate) struct User {
     pub(crate) password_hash: String,
     pub(crate) role: Role,
     pub(crate) created_at: DateTime<Utc>,
+    /// The session in which the password was last changed. It may repeat that request.
+    pub(crate) password_changed_in: Option<SessionId>,
 }
 
 /// What a user may be.
@@ -109,6 +111,16 @@ impl Users {
         }
     }
 
+    /// The user of this id.
+    pub(crate) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
+        match self {
+            Self::Embedded(users) => users.by_id(id).await,
+            Self::Mongo(users) => users.by_id(id).await,
+            #[cfg(test)]
+            Self::Watched(users) => users.by_id(id).await,
+        }
+    }
+
     /// Succeeds when users can be read.
     pub(crate) async fn ping(&self) -> Result<(), UsersError> {
         // No user has this name; to look for it takes what to look for any does.
@@ -125,13 +137,20 @@ impl Users {
         }
     }
 
-    /// Replaces a password hash, if it still is `old`; false where it is not.
-    pub(crate) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
+    /// Replaces a user's password hash, if it still is the one that was read; false where it is
+    /// not. Where the password is another as well, `changed_in` is the session in which it was
+    /// changed.
+    pub(crate) async fn replace_hash(
+        &self,
+        user: &User,
+        new: String,
+        changed_in: Option<SessionId>,
+    ) -> Result<bool, UsersError> {
         match self {
-            Self::Embedded(users) => users.replace_hash(user, new).await,
-            Self::Mongo(users) => users.replace_hash(user, new).await,
+            Self::Embedded(users) => users.replace_hash(user, new, changed_in).await,
+            Self::Mongo(users) => users.replace_hash(user, new, changed_in).await,
             #[cfg(test)]
-            Self::Watched(users) => users.replace_hash(user, new).await,
+            Self::Watched(users) => users.replace_hash(user, new, changed_in).await,
         }
     }
 }
@@ -149,9 +168,4 @@ pub(crate) fn check_username(username: &str) -> Result<(), &'static str> {
     } else {
         Err("must be 3 to 64 letters (a-z, A-Z), digits, dots, underscores or hyphens")
     }
-}
-
-/// The rule for passwords. They are taken as they are written, without normalisation.
-pub(crate) fn check_password(password: &str) -> Result<(), &'static str> {
-    if (8..=256).contains(&password.chars().count()) { Ok(()) } else { Err("must be 8 to 256 characters") }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use auth_layer::UserId;
-use bson::doc;
+use auth_layer::{SessionId, UserId};
+use bson::{Bson, doc};
 use mongodb::{
     Collection, Database, IndexModel,
     error::{ErrorKind, WriteFailure},
     options::{CommitQuorum, IndexOptions, ReadPreference, SelectionCriteria, WriteConcern},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Added, Role, User, UsersError, folded};
 
@@ -29,9 +29,20 @@ struct Document {
     id: bson::Uuid,
     username: String,
     username_folded: String,
+    #[serde(default, deserialize_with = "text_or_nothing")]
     password_hash: String,
     role: Role,
     created_at: bson::DateTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    password_changed_in: Option<bson::Uuid>,
+}
+
+/// What is no text is no hash; its user is known all the same, and cannot sign in.
+fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match Bson::deserialize(deserializer)? {
+        Bson::String(text) => text,
+        _ => String::new(),
+    })
 }
 
 impl MongoUsers {
@@ -61,6 +72,7 @@ impl MongoUsers {
             password_hash: user.password_hash,
             role: user.role,
             created_at: user.created_at.into(),
+            password_changed_in: user.password_changed_in.map(IntoBson::into_bson),
         };
         bounded(async move {
             match users.insert_one(document).await {
@@ -83,10 +95,26 @@ impl MongoUsers {
         Ok(bounded(async move { users.find_one(doc! {}).await }).await?.is_none())
     }
 
-    pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
+    /// `_id` is the user's id, so no other index is needed.
+    pub(super) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
+        let (users, id) = (self.0.clone(), id.into_bson());
+        let found = bounded(async move { users.find_one(doc! { "_id": id }).await }).await?;
+        Ok(found.map(User::from))
+    }
+
+    pub(super) async fn replace_hash(
+        &self,
+        user: &User,
+        new: String,
+        changed_in: Option<SessionId>,
+    ) -> Result<bool, UsersError> {
         let users = self.0.clone();
         let (id, old) = (user.user_id.into_bson(), user.password_hash.clone());
-        let change = doc! { "$set": { "password_hash": new } };
+        let mut change = doc! { "password_hash": new };
+        if let Some(session) = changed_in {
+            change.insert("password_changed_in", session.into_bson());
+        }
+        let change = doc! { "$set": change };
         let done = bounded(async move { users.update_one(doc! { "_id": id, "password_hash": old }, change).await });
         Ok(done.await?.matched_count == 1)
     }
@@ -123,6 +151,12 @@ impl IntoBson for UserId {
     }
 }
 
+impl IntoBson for SessionId {
+    fn into_bson(self) -> bson::Uuid {
+        bson::Uuid::from_bytes(*self.as_bytes())
+    }
+}
+
 impl From<Document> for User {
     fn from(document: Document) -> Self {
         Self {
@@ -131,6 +165,9 @@ impl From<Document> for User {
             password_hash: document.password_hash,
             role: document.role,
             created_at: document.created_at.to_chrono(),
+            password_changed_in: document
+                .password_changed_in
+                .map(|session| uuid::Uuid::from_bytes(session.bytes()).into()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use auth_layer::{SessionId, UserId};
 use tokio::sync::Semaphore;
 
 use super::{Added, EmbeddedUsers, User, UsersError};
@@ -34,19 +35,34 @@ impl WatchedUsers {
     }
 
     pub(super) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
+        self.read()?;
+        self.users.by_name(username).await
+    }
+
+    pub(super) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
+        self.read()?;
+        self.users.by_id(id).await
+    }
+
+    fn read(&self) -> Result<(), UsersError> {
         self.asked.lock().unwrap().push("user");
         if self.down.load(Ordering::SeqCst) {
             return Err(UsersError::new("the users are down", "as the test wants it"));
         }
-        self.users.by_name(username).await
+        Ok(())
     }
 
     pub(super) async fn is_empty(&self) -> Result<bool, UsersError> {
         self.users.is_empty().await
     }
 
-    pub(super) async fn replace_hash(&self, user: &User, new: String) -> Result<bool, UsersError> {
-        let replaced = self.users.replace_hash(user, new).await;
+    pub(super) async fn replace_hash(
+        &self,
+        user: &User,
+        new: String,
+        changed_in: Option<SessionId>,
+    ) -> Result<bool, UsersError> {
+        let replaced = self.users.replace_hash(user, new, changed_in).await;
         self.replaced.add_permits(1);
         let _turn = self.reports.acquire().await.unwrap();
         replaced

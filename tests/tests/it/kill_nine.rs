@@ -162,7 +162,7 @@ async fn check(client: &Client, name: &str, account: &Account) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_in_twenty_kills() {
-    let args = ["--local-cache", "0", "--refresh-grace", "10m"];
+    let args = ["--local-cache", "0", "--refresh-grace", "10m", "--rate-limit", "off"];
     let mut fleet = Fleet::embedded(&args).await;
     let name = username();
     let (client, _) = fleet.clients();

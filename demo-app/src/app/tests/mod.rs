@@ -1,6 +1,10 @@
+mod bodies;
 mod credentials;
+mod floods;
 mod operations;
 mod outage;
+mod passwords;
+mod properties;
 mod watched;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -65,8 +69,12 @@ fn fixture() -> Fixture {
 }
 
 impl Fixture {
-    async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
+    async fn send(&self, request: Request<Body>) -> Answer {
+        self.send_from([192, 0, 2, 1], request).await
+    }
+
+    async fn send_from(&self, address: [u8; 4], mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 4000))));
         let response = app(self.state.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -82,8 +90,12 @@ impl Fixture {
     }
 
     async fn post(&self, path: &str, body: Value) -> Answer {
+        self.post_from([192, 0, 2, 1], path, body).await
+    }
+
+    async fn post_from(&self, address: [u8; 4], path: &str, body: Value) -> Answer {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-        self.send(request.body(body.to_string().into()).unwrap()).await
+        self.send_from(address, request.body(body.to_string().into()).unwrap()).await
     }
 
     async fn with_token(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> Answer {
@@ -114,6 +126,7 @@ impl Fixture {
             password_hash,
             role,
             created_at: chrono::Utc::now(),
+            password_changed_in: None,
         };
         self.state.users.add(user).await.unwrap();
     }

@@ -84,6 +84,7 @@ fn user(number: usize) -> User {
         password_hash: "hash".repeat(1_000),
         role: Role::User,
         created_at: Utc::now(),
+        password_changed_in: None,
     }
 }
 
@@ -180,5 +181,33 @@ async fn users_survive_a_panic_of_an_operation() {
     assert_eq!(users.add(user(1)).await.unwrap(), Added::Yes);
     for number in 0..2 {
         assert!(users.by_name(&user(number).username).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn users_of_files_that_older_versions_wrote_are_found_by_id() {
+    // The older version had no such table, or added a user since there was one.
+    let drop_all: fn(&WriteTransaction) = |write| assert!(write.delete_table(NAMES).unwrap());
+    let drop_one: fn(&WriteTransaction) =
+        |write| assert!(write.open_table(NAMES).unwrap().pop_first().unwrap().is_some());
+    for older in [drop_all, drop_one] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.redb");
+        let users: Vec<User> = (0..3).map(user).collect();
+        let opened = EmbeddedUsers::open(&path).unwrap();
+        for user in &users {
+            assert_eq!(opened.add(user.clone()).await.unwrap(), Added::Yes);
+        }
+        drop(opened);
+        let database = Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        older(&write);
+        write.commit().unwrap();
+        drop(database);
+        let opened = EmbeddedUsers::open(&path).unwrap();
+        for user in &users {
+            assert_eq!(opened.by_id(user.user_id).await.unwrap().unwrap().username, user.username);
+        }
+        assert!(opened.by_id(UserId::generate()).await.unwrap().is_none());
     }
 }

@@ -1,0 +1,112 @@
+//! Request bodies.
+
+use super::*;
+
+/// Each route that takes a body, with members that are right.
+const ROUTES: [(&str, &str); 4] = [
+    ("/auth/register", r#""username":"bob","password":"correct horse""#),
+    ("/auth/login", r#""username":"ada","password":"correct horse""#),
+    ("/auth/refresh", r#""refresh_token":"rubbish""#),
+    ("/auth/password", r#""current_password":"correct horse","new_password":"battery staple""#),
+];
+
+#[tokio::test(start_paused = true)]
+async fn body_with_a_member_twice_is_refused_at_any_depth() {
+    let demo = fixture();
+    demo.register("ada").await;
+    let token = demo.log_in("ada").await.text("access_token");
+    for (path, members) in ROUTES {
+        let first = members.split(',').next().unwrap();
+        let twice = [
+            format!("{{{first},{members}}}"),
+            format!("{{{members},{first}}}"),
+            format!(r#"{{{members},"x":1,"x":1}}"#),
+            format!(r#"{{{members},"x":1,"\u0078":2}}"#),
+            format!(r#"{{{members},"x":null,"x":null}}"#),
+            format!(r#"{{{members},"deep":{{"x":1,"x":2}}}}"#),
+            format!(r#"{{{members},"deep":[[{{"y":[{{"x":1,"y":2,"x":{{}}}}]}}]]}}"#),
+        ];
+        for body in twice {
+            let answer = demo.raw(path, &token, &["application/json"], &body).await;
+            assert_eq!(
+                (answer.status, &answer.body["error"]),
+                (StatusCode::BAD_REQUEST, &json!("invalid_request")),
+                "{path} {body}"
+            );
+        }
+    }
+    let same_name_elsewhere =
+        r#"{"username":"ada","password":"correct horse","a":{"x":1},"b":{"x":1},"c":[{"x":1},{"x":1}]}"#;
+    assert_eq!(
+        demo.raw("/auth/login", &token, &["application/json"], same_name_elsewhere).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_that_is_not_one_json_object_in_utf_8_is_refused() {
+    let demo = fixture();
+    demo.register("ada").await;
+    let token = demo.log_in("ada").await.text("access_token");
+    let json = &["application/json"][..];
+    let deep = format!(r#"{{"x":{}}}"#, "[".repeat(200) + &"]".repeat(200));
+    for (path, members) in ROUTES {
+        let good = format!("{{{members}}}");
+        let cases: [(&[&str], String, u16); 14] = [
+            (json, format!("{good} x"), 400),
+            (json, format!("{good}{good}"), 400),
+            (json, format!("\u{feff}{good}"), 400),
+            (json, good.replace('"', "'"), 400),
+            (json, "null".to_owned(), 400),
+            (json, "1".to_owned(), 400),
+            (json, format!("[{good}]"), 400),
+            (json, r#"{"x":"\ud800"}"#.to_owned(), 400),
+            (json, r#"{"x":1e999}"#.to_owned(), 400),
+            (json, deep.clone(), 400),
+            (&[], good.clone(), 415),
+            (&["text/json"], good.clone(), 415),
+            (&["application/json", "text/plain"], good.clone(), 415),
+            (&["application/json", "application/json"], good.clone(), 415),
+        ];
+        for (content_types, body, status) in cases {
+            let answer = demo.raw(path, &token, content_types, &body).await;
+            assert_eq!(
+                (answer.status.as_u16(), &answer.body["error"]),
+                (status, &json!("invalid_request")),
+                "{path} {content_types:?} {body}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_whose_members_have_the_wrong_type_names_them() {
+    let demo = fixture();
+    demo.register("ada").await;
+    let token = demo.log_in("ada").await.text("access_token");
+    for (path, members) in ROUTES {
+        let Value::Object(members) = serde_json::from_str(&format!("{{{members}}}")).unwrap() else {
+            panic!("an object")
+        };
+        for name in members.keys() {
+            for wrong in [json!(1), json!(true), json!(null), json!([]), json!(["text"]), json!({}), json!({ "x": 1 })]
+            {
+                let mut body = members.clone();
+                body.insert(name.clone(), wrong.clone());
+                let answer = demo.raw(path, &token, &["application/json"], &Value::Object(body).to_string()).await;
+                assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path} {name} {wrong}");
+                assert!(answer.body["fields"][name].is_string(), "{path} {name} {wrong}");
+            }
+        }
+    }
+}
+
+impl Fixture {
+    async fn raw(&self, path: &str, token: &str, content_types: &[&str], body: &str) -> Answer {
+        let mut request = Request::post(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        for content_type in content_types {
+            request = request.header(header::CONTENT_TYPE, *content_type);
+        }
+        self.send(request.body(body.to_owned().into()).unwrap()).await
+    }
+}

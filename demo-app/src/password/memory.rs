@@ -1,0 +1,70 @@
+//! The memory that argon2 fills, used again and again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use argon2::Block;
+
+/// The smallest piece for a hash that needs more than ours do, in blocks of 1 KiB. Allocators give
+/// pieces of this size back to the system when they are freed.
+const LARGE: usize = 64 * 1024;
+
+/// Pieces of one size, kept when they are not in use. There are as many as were in use at once.
+pub(super) struct Memory {
+    blocks: usize,
+    free: Mutex<Vec<Vec<Block>>>,
+}
+
+impl Memory {
+    /// Pieces of this many blocks; none is made yet.
+    pub(super) fn new(blocks: usize) -> Self {
+        Self { blocks, free: Mutex::default() }
+    }
+
+    /// Does some work that needs so many blocks, which hold anything. More than a piece are
+    /// allocated for this once.
+    pub(super) fn lend<T>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
+        if blocks > self.blocks {
+            return work(&mut vec![Block::new(); blocks.max(LARGE)]);
+        }
+        let kept = self.free().pop();
+        let mut piece = kept.unwrap_or_else(|| vec![Block::new(); self.blocks]);
+        let done = work(&mut piece);
+        self.free().push(piece);
+        done
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("blocks", &self.blocks).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_memory_is_made_once_for_those_who_come_one_after_the_other() {
+        let memory = Memory::new(8);
+        let place = |memory: &Memory| memory.lend(8, |blocks| blocks.as_ptr() as usize);
+        let first = place(&memory);
+        for _ in 0..100 {
+            assert_eq!(place(&memory), first);
+        }
+        assert_eq!(memory.free().len(), 1);
+        memory.lend(4, |_| memory.lend(8, |_| {}));
+        assert_eq!(memory.free().len(), 2, "two at once");
+    }
+
+    #[test]
+    fn password_memory_beyond_a_piece_is_not_kept() {
+        let memory = Memory::new(8);
+        assert_eq!(memory.lend(9, |blocks| blocks.len()), LARGE);
+        assert!(memory.free().is_empty());
+    }
+}

@@ -1,0 +1,154 @@
+//! Hashes as they are stored: read, capped, verified, made.
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, PasswordHash, Version,
+    password_hash::phc::{Output, ParamsString, Salt},
+};
+use secrecy::ExposeSecret;
+
+use super::{Memory, Password, Verdict};
+
+/// The most memory that an argon2 hash may need, in KiB.
+const MOST_MEMORY: u32 = 128 * 1024;
+
+/// The most memory times passes, in KiB: about a quarter of a second.
+const MOST_WORK: u64 = 512 * 1024;
+
+/// The highest cost of a bcrypt hash: about a second.
+const MOST_BCRYPT_COST: u32 = 14;
+
+/// A hash that a password can be verified against at a bearable cost.
+#[derive(Debug)]
+pub(super) struct StoredHash {
+    kind: Kind,
+    /// Whether it is weaker than one made today, or of another kind.
+    outdated: bool,
+}
+
+enum Kind {
+    Argon2(Box<(Argon2<'static>, Salt, Output)>),
+    Bcrypt(String),
+}
+
+/// Why no password can be verified against a stored text. Names no part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("it is no argon2 or bcrypt hash")]
+    Foreign,
+    #[error("it is damaged, or has parameters that are not supported")]
+    Damaged,
+    #[error("it costs too much: argon2 may need 128 MiB, and 512 MiB times passes; bcrypt a cost of 14")]
+    TooCostly,
+}
+
+impl StoredHash {
+    /// Reads a stored text; `ours` is what is hashed with today.
+    pub(super) fn read(text: &str, ours: &Params) -> Result<Self, Unreadable> {
+        if text.starts_with("$2") {
+            return Self::bcrypt(text);
+        }
+        if !text.starts_with("$argon2") {
+            return Err(Unreadable::Foreign);
+        }
+        let hash = PasswordHash::new(text).map_err(|_| Unreadable::Damaged)?;
+        let algorithm = Algorithm::new(hash.algorithm.as_str()).map_err(|_| Unreadable::Damaged)?;
+        let version = hash.version.map_or(Ok(Version::default()), Version::try_from);
+        let version = version.map_err(|_| Unreadable::Damaged)?;
+        let params = Params::try_from(&hash).map_err(|_| Unreadable::Damaged)?;
+        let (Some(salt), Some(output)) = (hash.salt, hash.hash) else { return Err(Unreadable::Damaged) };
+        let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
+        if params.m_cost() > MOST_MEMORY || work > MOST_WORK {
+            return Err(Unreadable::TooCostly);
+        }
+        // One that costs more than ours is left alone, and how many lanes share the cost does not
+        // matter.
+        let weaker = params.m_cost() < ours.m_cost() || params.t_cost() < ours.t_cost();
+        let outdated = weaker || algorithm != Algorithm::Argon2id || hash.version != Some(Version::V0x13.into());
+        let argon2 = Argon2::new(algorithm, version, params);
+        Ok(Self { kind: Kind::Argon2(Box::new((argon2, salt, output))), outdated })
+    }
+
+    fn bcrypt(text: &str) -> Result<Self, Unreadable> {
+        if !["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix)) {
+            return Err(Unreadable::Foreign);
+        }
+        let parts: bcrypt::HashParts = text.parse().map_err(|_| Unreadable::Damaged)?;
+        if parts.get_cost() > MOST_BCRYPT_COST {
+            return Err(Unreadable::TooCostly);
+        }
+        Ok(Self { kind: Kind::Bcrypt(text.to_owned()), outdated: true })
+    }
+
+    /// How many blocks of memory verifying takes.
+    pub(super) fn blocks(&self) -> usize {
+        match &self.kind {
+            Kind::Argon2(argon2) => argon2.0.params().block_count(),
+            Kind::Bcrypt(_) => 0,
+        }
+    }
+
+    /// Verifies a password in NFC, and where it was sent in another form as it was sent. Right in
+    /// that form alone, it was hashed before passwords were normalised.
+    pub(super) fn verify(&self, password: &Password, memory: &Memory) -> Result<Verdict, Unreadable> {
+        let normalized = self.is_right(password.normalized().expose_secret(), memory)?;
+        let as_sent = match password.as_sent() {
+            Some(sent) => self.is_right(sent.expose_secret(), memory)?,
+            None => false,
+        };
+        Ok(match (normalized, as_sent) {
+            (true, _) if !self.outdated => Verdict::Right,
+            (false, false) => Verdict::Wrong,
+            _ => Verdict::RightAndOutdated,
+        })
+    }
+
+    fn is_right(&self, password: &str, memory: &Memory) -> Result<bool, Unreadable> {
+        match &self.kind {
+            Kind::Argon2(hash) => {
+                let (argon2, salt, output) = &**hash;
+                let held = output.as_bytes().len();
+                let made = fill(argon2, password.as_bytes(), salt, held, memory).ok_or(Unreadable::Damaged)?;
+                // `Output` compares in constant time.
+                Ok(made == *output)
+            }
+            Kind::Bcrypt(hash) => bcrypt::verify(password, hash).map_err(|_| Unreadable::Damaged),
+        }
+    }
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Argon2(_) => "Argon2",
+            Self::Bcrypt(_) => "Bcrypt",
+        })
+    }
+}
+
+/// Makes a hash with a salt of its own, a PHC string.
+pub(super) fn hash(params: &Params, password: &[u8], memory: &Memory) -> Option<String> {
+    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+    let argon2 = Argon2::new(algorithm, version, params.clone());
+    let salt = Salt::generate();
+    let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let output = fill(&argon2, password, &salt, length, memory)?;
+    let hash = PasswordHash {
+        algorithm: algorithm.ident(),
+        version: Some(version.into()),
+        params: ParamsString::try_from(params).ok()?,
+        salt: Some(salt),
+        hash: Some(output),
+    };
+    Some(hash.to_string())
+}
+
+fn fill(argon2: &Argon2<'_>, password: &[u8], salt: &Salt, length: usize, memory: &Memory) -> Option<Output> {
+    let mut output = [0; Output::MAX_LENGTH];
+    let output = output.get_mut(..length)?;
+    memory
+        .lend(argon2.params().block_count(), |blocks: &mut [Block]| {
+            argon2.hash_password_into_with_memory(password, salt, output, blocks)
+        })
+        .ok()?;
+    Output::new(output).ok()
+}

@@ -1,0 +1,85 @@
+//! Passwords as texts: the form in which they are compared, and the rules for new ones.
+
+use std::{collections::HashSet, sync::LazyLock};
+
+use secrecy::{ExposeSecret, SecretString};
+use unicode_normalization::UnicodeNormalization;
+
+/// The most code points of a text that is normalised. NFC makes one of four at most, so a longer
+/// text breaks the rule for length in any form.
+const LONGEST: usize = 4 * 256;
+
+/// The most used passwords, in lower case. Lines with `#` are comments.
+static MOST_USED: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| include_str!("most_used.txt").lines().filter(|line| !line.starts_with('#')).collect());
+
+/// A password. Texts that only differ in how their accents are encoded are one password: it is
+/// hashed and compared in Unicode's normalisation form C.
+#[derive(Clone, Debug)]
+pub(crate) struct Password {
+    normalized: SecretString,
+    sent: Option<SecretString>,
+}
+
+impl Password {
+    /// In NFC.
+    pub(crate) fn normalized(&self) -> &SecretString {
+        &self.normalized
+    }
+
+    /// As it was sent, where that was in another form.
+    pub(super) fn as_sent(&self) -> Option<&SecretString> {
+        self.sent.as_ref()
+    }
+}
+
+impl From<String> for Password {
+    fn from(sent: String) -> Self {
+        if sent.is_ascii() || sent.chars().nth(LONGEST).is_some() {
+            return Self { normalized: sent.into(), sent: None };
+        }
+        let normalized: String = sent.nfc().collect();
+        let sent = (normalized != sent).then(|| sent.into());
+        Self { normalized: normalized.into(), sent }
+    }
+}
+
+/// The rule for new passwords: 8 to 256 characters in NFC, and none of the most used.
+pub(crate) fn check_password(text: &str) -> Result<(), &'static str> {
+    let password = Password::from(text.to_owned());
+    let text = password.normalized().expose_secret();
+    if !(8..=256).contains(&text.chars().count()) {
+        return Err("must be 8 to 256 characters");
+    }
+    if MOST_USED.contains(text.to_lowercase().as_str()) {
+        return Err("is one of the most used passwords");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_list_has_3_000_that_the_rule_for_length_lets_pass() {
+        assert_eq!(MOST_USED.len(), 3_000);
+        for password in &*MOST_USED {
+            assert!((8..=256).contains(&password.chars().count()), "{password}");
+            assert_eq!(password.to_lowercase(), *password);
+            assert_eq!(check_password(password), Err("is one of the most used passwords"));
+        }
+    }
+
+    #[test]
+    fn password_is_not_shown() {
+        assert!(!format!("{:?}", Password::from("fo\u{308}rever hush".to_owned())).contains("hush"));
+    }
+
+    #[test]
+    fn password_of_four_code_points_a_character_is_normalised_at_the_most() {
+        let text = |characters| Password::from("\u{3b1}\u{313}\u{300}\u{345}".repeat(characters));
+        assert_eq!(text(256).normalized().expose_secret(), "\u{1f82}".repeat(256));
+        assert!(text(257).as_sent().is_none());
+    }
+}

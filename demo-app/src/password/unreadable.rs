@@ -1,0 +1,47 @@
+//! Tells the operator of stored hashes that cannot be read, once each.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use auth_layer::UserId;
+
+use super::stored::Unreadable;
+
+/// How many users are told of. With more the whole collection is wrong, and the log says that it
+/// says no more.
+const USERS: usize = 100;
+
+/// The users whose hash could not be read, and of whom the log has told.
+#[derive(Debug, Default)]
+pub(super) struct UnreadableHashes(Mutex<HashSet<UserId>>);
+
+impl UnreadableHashes {
+    /// Tells of a user unless that was done.
+    pub(super) fn report(&self, user_id: UserId, why: Unreadable) {
+        let mut told = self.told();
+        if told.len() >= USERS || !told.insert(user_id) {
+            return;
+        }
+        let last = told.len() == USERS;
+        drop(told);
+        tracing::error!(
+            %user_id,
+            %why,
+            "the stored password hash of this user cannot be used; nobody can sign in with it: set a new password"
+        );
+        if last {
+            tracing::error!(users = USERS, "further password hashes that cannot be used are not logged");
+        }
+    }
+
+    /// The user's hash can be read again.
+    pub(super) fn forget(&self, user_id: &UserId) {
+        self.told().remove(user_id);
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashSet<UserId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
