@@ -35,6 +35,12 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     if let Some(cache) = cache {
         answer["cache"] = up(cache).into();
     }
+    if let Some(cache) = &state.shared_cache {
+        let warnings = cache.warnings();
+        if !warnings.is_empty() {
+            answer["warnings"] = warnings.into();
+        }
+    }
     if store {
         return Json(answer).into_response();
     }

@@ -1,25 +1,26 @@
 //! The stores that the flags name, opened.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, pin::Pin, sync::Arc, time::Duration};
 
 use auth_layer::{
     Authority,
     cache::{
-        Cached, StatusCache,
-        redis::{RedisCache, RedisOptions},
+        CacheError, CacheErrorKind, Cached, StatusCache,
+        redis::{EvictionPolicy, RedisCache, RedisOptions},
     },
     clock::Clock,
     keys::Keyring,
     store::{
         StoreErrorKind, TokenStore,
-        embedded::EmbeddedStore,
+        embedded::{EmbeddedStore, OpenError},
         mongodb::{MongoOptions, MongoStore},
     },
 };
+use chrono::SecondsFormat;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::StartError;
+use super::{Of, StartError, summary};
 use crate::{
     config::Config,
     state::{Identity, SharedCache},
@@ -44,43 +45,84 @@ pub(super) async fn open(config: &Config, keys: Keyring, clock: impl Clock) -> R
 }
 
 fn embedded(config: &Config, keys: Keyring, clock: impl Clock) -> Result<Stores, StartError> {
-    let store = EmbeddedStore::open(config.data_dir.join("tokens.redb"))?;
-    let users = EmbeddedUsers::open(&config.data_dir.join("users.redb"))?;
+    let path = config.data_dir.join("tokens.redb");
+    let name = || path.display().to_string();
+    let store = EmbeddedStore::open(&path).map_err(|error| match error {
+        OpenError::InUse => StartError::InUse(name()),
+        error => StartError::Embedded(name(), error),
+    })?;
+    let path = config.data_dir.join("users.redb");
+    let users = EmbeddedUsers::open(&path).map_err(|error| {
+        let what = path.display().to_string();
+        if error.is_in_use() { StartError::InUse(what) } else { StartError::Users(Of { what, error }) }
+    })?;
     Ok(Stores { authority: authority(config, keys, store, clock), users: Users::Embedded(users), shared_cache: None })
 }
 
 async fn mongodb(config: &Config, uri: &str, keys: Keyring, clock: impl Clock) -> Result<Stores, StartError> {
-    let (store, users) = connect(uri, &config.mongodb_database).await?;
-    let users = Users::Mongo(users);
-    if config.redis_url.is_empty() {
-        return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
-    }
     let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
     // Fleets with databases of their own do not meet in Redis either.
     let key_prefix = format!("{}:", config.mongodb_database);
     let options = RedisOptions { active_ttl: config.redis_ttl, key_prefix, ..RedisOptions::default() };
-    let cache = RedisCache::connect(&urls, options).await.map_err(StartError::Redis)?;
+    if !urls.is_empty() {
+        probe(&urls, &options).await?;
+    }
+    let (store, users) = connect(uri, &config.mongodb_database, &clock).await?;
+    let users = Users::Mongo(users);
+    if urls.is_empty() {
+        return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
+    }
+    let cache = RedisCache::connect(&urls, options).await.map_err(bad_redis)?;
     let cached = Arc::new(Cached::new(store, cache));
     let shared_cache: Arc<dyn SharedCache> = Arc::new(Health(Arc::clone(&cached)));
     Ok(Stores { authority: authority(config, keys, cached, clock), users, shared_cache: Some(shared_cache) })
 }
 
+/// Refuses a Redis that can never serve. One that is away is done without: it is a cache.
+async fn probe(urls: &[String], options: &RedisOptions) -> Result<(), StartError> {
+    match RedisCache::probe(urls, options).await {
+        Err(error) if error.kind() == CacheErrorKind::Unavailable => {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "starting without Redis: MongoDB answers alone, and no sign-out succeeds, until Redis does"
+            );
+            Ok(())
+        }
+        probed => probed.map_err(bad_redis),
+    }
+}
+
+fn bad_redis(error: CacheError) -> StartError {
+    StartError::Redis(Of { what: "--redis-url".to_owned(), error })
+}
+
 /// Connects to MongoDB. A fleet may start before its database has: one that cannot be reached is tried again for a while.
-async fn connect(uri: &str, database: &str) -> Result<(MongoStore, MongoUsers), StartError> {
-    let started = Instant::now();
+async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<(MongoStore, MongoUsers), StartError> {
+    let (started, until) = (Instant::now(), clock.now() + MONGODB_PATIENCE);
+    let mut said = None;
     loop {
         let error = match open_mongodb(uri, database).await {
             Err(error) if error.is_unavailable() && started.elapsed() < MONGODB_PATIENCE => error,
             connected => return connected,
         };
-        tracing::warn!(error = &error as &dyn std::error::Error, "waiting for MongoDB");
+        tracing::debug!(error = &error as &dyn Error, "MongoDB is still away");
+        // Once for each reason.
+        let reason = error.to_string();
+        if said.as_ref() != Some(&reason) {
+            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            tracing::warn!(servers = summary::hosts(uri), until, "waiting for MongoDB: {reason}");
+            said = Some(reason);
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
 async fn open_mongodb(uri: &str, database: &str) -> Result<(MongoStore, MongoUsers), StartError> {
-    let store = MongoStore::connect(uri, database, MongoOptions::default()).await?;
-    let users = MongoUsers::open(store.database()).await?;
+    let what = || format!("--mongodb-uri with --mongodb-database {database}");
+    let opened = MongoStore::connect(uri, database, MongoOptions::default()).await;
+    let store = opened.map_err(|error| StartError::Store(Of { what: what(), error }))?;
+    let opened = MongoUsers::open(store.database()).await;
+    let users = opened.map_err(|error| StartError::Users(Of { what: what(), error }))?;
     Ok((store, users))
 }
 
@@ -88,8 +130,8 @@ impl StartError {
     /// Whether a database that is away, or is just electing its primary, may be the reason.
     fn is_unavailable(&self) -> bool {
         match self {
-            Self::Store(error) => error.kind() == StoreErrorKind::Unavailable,
-            Self::Users(_) => true,
+            Self::Store(of) => of.error.kind() == StoreErrorKind::Unavailable,
+            Self::Users(of) => !of.error.is_refused(),
             _ => false,
         }
     }
@@ -118,6 +160,24 @@ pub(super) fn authority(
 struct Health(Arc<Cached<MongoStore, RedisCache>>);
 
 impl SharedCache for Health {
+    fn addresses(&self) -> Vec<String> {
+        self.0.cache().addresses()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let warning = match self.0.cache().eviction_policy() {
+            Some(EvictionPolicy::Evicts(policy)) => format!(
+                "Redis may evict revocations (maxmemory-policy {policy}): set its maxmemory-policy to noeviction"
+            ),
+            Some(EvictionPolicy::Unknown) => {
+                "whether Redis evicts revocations could not be checked: its maxmemory-policy should be noeviction"
+                    .to_owned()
+            }
+            _ => return Vec::new(),
+        };
+        vec![warning]
+    }
+
     fn is_up(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async { self.0.cache().ping().await.is_ok() })
     }
