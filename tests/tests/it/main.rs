@@ -15,4 +15,5 @@ mod outage;
 mod push;
 mod races;
 mod redis_cache;
+mod settings;
 mod steps;
