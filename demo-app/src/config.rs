@@ -15,16 +15,18 @@ use self::values::{client, database, grace, lease, lifetime, listen, publish_del
 ///
 /// With no flags it runs by itself: users and tokens in files under the data directory, and a signing key of its own.
 ///
-/// A flag comes before its environment variable, that before the file of --config, and that before the default. An empty variable
-/// counts as not set.
+/// A flag comes before its environment variable, that before the file of --config, and that before
+/// the default. An empty variable counts as not set.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Config {
-    /// TOML file with the flags' names, for instance `access-ttl = "15m"`. Its paths are relative to the working directory.
+    /// TOML file with the flags' names, for instance `access-ttl = "15m"`. Its paths are relative
+    /// to the working directory.
     #[arg(long, env = "DEMO_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Address or name to listen on, HOST:PORT; port 0 picks a free one. The address is printed to standard output.
+    /// Address or name to listen on, HOST:PORT; port 0 picks a free one. The address is printed to
+    /// standard output.
     ///
     /// Of a name with several addresses the first that can be had is taken, IPv4 first.
     #[arg(long, env = "DEMO_LISTEN", default_value = "127.0.0.1:3000", value_parser = listen)]
@@ -46,7 +48,8 @@ pub struct Config {
 
     /// Redis to share token status through, beside MongoDB. Repeat it, or separate by commas, for a cluster.
     ///
-    /// `rediss://` is TLS: the system's authorities are trusted, or those in the PEM file that `SSL_CERT_FILE` names.
+    /// `rediss://` is TLS: the system's authorities are trusted, or those in the PEM file that
+    /// `SSL_CERT_FILE` names.
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_delimiter = ',', value_parser = secret)]
     pub redis_url: Vec<SecretString>,
 
@@ -80,7 +83,8 @@ pub struct Config {
     #[arg(long, env = "DEMO_ACCESS_TTL", default_value = "15m", value_parser = lifetime)]
     pub access_ttl: Duration,
 
-    /// Lifetime of refresh tokens: 10years at most, and no shorter than that of access tokens. A session ends after 90 days at the latest, or after this time where this is longer.
+    /// Lifetime of refresh tokens: 10years at most, and no shorter than that of access tokens. A
+    /// session ends after 90 days at the latest, or after this time where this is longer.
     #[arg(long, env = "DEMO_REFRESH_TTL", default_value = "30d", value_parser = lifetime)]
     pub refresh_ttl: Duration,
 
@@ -116,7 +120,8 @@ pub struct Client {
 }
 
 impl Config {
-    /// The flags, the variables and the configuration file of this process. Ends it where one of them is wrong, and after `--help`.
+    /// The flags, the variables and the configuration file of this process. Ends it where one of
+    /// them is wrong, and after `--help`.
     pub(crate) fn of_process() -> Self {
         process::parse(&std::env::args_os().collect::<Vec<_>>()).unwrap_or_else(|error| error.exit())
     }

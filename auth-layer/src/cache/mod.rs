@@ -101,19 +101,22 @@ pub struct CacheError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CacheErrorKind {
-    /// It cannot be reached, answered too late or cannot serve now. Calling again later may succeed.
+    /// It cannot be reached, answered too late or cannot serve now. Calling again later may
+    /// succeed.
     Unavailable,
     /// It can never serve as it is set up, for example because the password is wrong.
     Unsupported,
 }
 
 impl CacheError {
-    /// An error of the kind [`Unavailable`](CacheErrorKind::Unavailable); `what` says in one phrase what could not be done.
+    /// An error of the kind [`Unavailable`](CacheErrorKind::Unavailable); `what` says in one phrase
+    /// what could not be done.
     pub fn new(what: impl Into<Cow<'static, str>>) -> Self {
         Self { kind: CacheErrorKind::Unavailable, what: what.into(), source: None }
     }
 
-    /// An error of the kind [`Unsupported`](CacheErrorKind::Unsupported); `what` says in one sentence what is set up wrongly.
+    /// An error of the kind [`Unsupported`](CacheErrorKind::Unsupported); `what` says in one
+    /// sentence what is set up wrongly.
     pub fn unsupported(what: impl Into<Cow<'static, str>>) -> Self {
         Self { kind: CacheErrorKind::Unsupported, what: what.into(), source: None }
     }

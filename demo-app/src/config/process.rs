@@ -16,7 +16,8 @@ const SECRET: [&str; 3] = ["--clients", "--mongodb-uri", "--redis-url"];
 /// What stands where a secret was.
 const HIDDEN: &str = "[hidden]";
 
-/// A flag comes before its variable, that before the file, and that before the default. No error repeats a secret.
+/// A flag comes before its variable, that before the file, and that before the default. No error
+/// repeats a secret.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
     let command = || without_empty_variables(Config::command());
     let given = match command().try_get_matches_from(arguments) {
@@ -75,7 +76,8 @@ fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Erro
     error
 }
 
-/// A word that no flag takes is the rest of a value, if it was not quoted as it should be: it is not repeated.
+/// A word that no flag takes is the rest of a value, if it was not quoted as it should be: it is
+/// not repeated.
 fn stray(word: &str, arguments: &[OsString]) -> clap::Error {
     // Of a word that begins with one hyphen clap names the first letter.
     let is_word = |argument: &OsString| {

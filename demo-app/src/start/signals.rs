@@ -4,8 +4,8 @@ use std::{io, process::exit};
 
 use tokio::sync::oneshot;
 
-/// Done when the process is told to stop: SIGINT, and where there is one SIGTERM. Both are caught from this call on. The second one
-/// ends the process at once, whatever it is doing.
+/// Done when the process is told to stop: SIGINT, and where there is one SIGTERM. Both are caught
+/// from this call on. The second one ends the process at once, whatever it is doing.
 pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
     let mut signals = Signals::new()?;
     let (stop, stopped) = oneshot::channel();

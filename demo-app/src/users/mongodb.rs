@@ -49,7 +49,8 @@ impl MongoUsers {
         within(INDEX_LIMIT, async move {
             // A user that may not make indexes can start where this one exists.
             if !has_unique_names(&indexed).await? {
-                // The default quorum is every voting member: one that is down would hold up the start of all nodes.
+                // The default quorum is every voting member: one that is down would hold up the
+                // start of all nodes.
                 indexed.create_index(index).commit_quorum(CommitQuorum::Majority).await?;
             }
             Ok(())
@@ -174,7 +175,8 @@ fn refusal(error: &mongodb::error::Error) -> Option<&'static str> {
             "MongoDB does not let us use the collection users, or make its index on username_folded: give the user the \
              role readWrite",
         ),
-        // Cannot make a unique index; an index that exists with other options, or under another name.
+        // Cannot make a unique index; an index that exists with other options, or under another
+        // name.
         11_000 => Some("the collection users holds one username twice: its field username_folded must be unique"),
         85 | 86 => Some("the collection users has an index on username_folded that is not unique: drop that index"),
         _ => None,

@@ -37,7 +37,8 @@ impl MongoServer {
         Self::launch(true, &[]).await
     }
 
-    /// The same, with these options of its command line besides, for instance `["--keyFile", FILE]`.
+    /// The same, with these options of its command line besides, for instance `["--keyFile",
+    /// FILE]`.
     ///
     /// # Panics
     ///

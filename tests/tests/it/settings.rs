@@ -1,4 +1,5 @@
-//! Settings that cannot work end the start at once, in one sentence that says what to change; a server that is away is waited for.
+//! Settings that cannot work end the start at once, in one sentence that says what to change; a
+//! server that is away is waited for.
 
 mod mongo;
 mod redis;
@@ -10,7 +11,8 @@ use tests::process::{Process, Program};
 
 use crate::fleet::NODE;
 
-/// A MongoDB that is away is waited for half a minute. What cannot work is refused much earlier, also on a busy machine.
+/// A MongoDB that is away is waited for half a minute. What cannot work is refused much earlier,
+/// also on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// Starts a node that must refuse to serve, and gives the one line that says why.

@@ -49,8 +49,9 @@
 //!
 //! # TLS
 //!
-//! `rediss://` URLs speak TLS. The authorities that are trusted are the system's, or those in the PEM file that the variable
-//! `SSL_CERT_FILE` names. Where the process has no rustls crypto provider yet, aws-lc's is installed.
+//! `rediss://` URLs speak TLS. The authorities that are trusted are the system's, or those in the
+//! PEM file that the variable `SSL_CERT_FILE` names. Where the process has no rustls crypto
+//! provider yet, aws-lc's is installed.
 
 mod entry;
 mod keeper;
@@ -114,7 +115,9 @@ impl RedisCache {
     ///
     /// Waits for the first connection, for [`connect_timeout`](RedisOptions::connect_timeout) and
     /// [`response_timeout`](RedisOptions::response_timeout) together at most, and goes on without it: a cache that is away
-    /// is an error on each call until it is back. [`probe`](Self::probe) tells one that is away from one that is set up wrongly. Must be called within a Tokio runtime with time and I/O enabled.
+    /// is an error on each call until it is back. [`probe`](Self::probe) tells one that is away
+    /// from one that is set up wrongly. Must be called within a Tokio runtime with time and I/O
+    /// enabled.
     ///
     /// # Errors
     ///
@@ -134,14 +137,16 @@ impl RedisCache {
         Ok(Self { slots, source, options, feed: Feed::new(), _keepers: keepers })
     }
 
-    /// Tries what a cache with these URLs and options would ask of its servers: that they let it in, each of its commands, keys and
-    /// channels, and that they are what the URLs say (one primary, or the members of a cluster). Leaves nothing behind.
+    /// Tries what a cache with these URLs and options would ask of its servers: that they let it
+    /// in, each of its commands, keys and channels, and that they are what the URLs say (one
+    /// primary, or the members of a cluster). Leaves nothing behind.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](CacheErrorKind::Unsupported) where waiting will not help: a server answered with an error that lies in the
-    /// settings. The error's text says in one sentence what to change. [`Unavailable`](CacheErrorKind::Unavailable) where no
-    /// server answered, within [`connect_timeout`](RedisOptions::connect_timeout) and three times
+    /// [`Unsupported`](CacheErrorKind::Unsupported) where waiting will not help: a server answered
+    /// with an error that lies in the settings. The error's text says in one sentence what to
+    /// change. [`Unavailable`](CacheErrorKind::Unavailable) where no server answered, within
+    /// [`connect_timeout`](RedisOptions::connect_timeout) and three times
     /// [`response_timeout`](RedisOptions::response_timeout).
     ///
     /// ```no_run
@@ -168,8 +173,8 @@ impl RedisCache {
         self.source.servers().iter().map(|server| server.get_connection_info().addr().to_string()).collect()
     }
 
-    /// What its servers do when their memory is full, as of the last health check; `None` before the first connection. In a
-    /// cluster, of the member that evicts if one does.
+    /// What its servers do when their memory is full, as of the last health check; `None` before
+    /// the first connection. In a cluster, of the member that evicts if one does.
     pub fn eviction_policy(&self) -> Option<EvictionPolicy> {
         self.source.report().eviction()
     }

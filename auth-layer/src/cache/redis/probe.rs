@@ -88,7 +88,8 @@ async fn ask(server: &Client, options: &RedisOptions, named: Named) -> Result<()
     Ok(subscription.subscribe(&channels).await?)
 }
 
-/// Every command that the cache sends. The entries end at once, and the message is heard of by nobody.
+/// Every command that the cache sends. The entries end at once, and the message is heard of by
+/// nobody.
 fn commands(key_prefix: &str) -> Vec<Cmd> {
     let key = format!("{key_prefix}{}", Uuid::new_v4());
     let command = |words: &[&str]| {

@@ -4,10 +4,12 @@ use std::{error::Error, io, sync::Arc};
 
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// The codes of errors that pass by themselves: it loads, is full, elects a primary, has lost its replicas or its disk.
+/// The codes of errors that pass by themselves: it loads, is full, elects a primary, has lost its
+/// replicas or its disk.
 const PASSING: [&str; 8] = ["BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN"];
 
-/// What is set up wrongly, in one sentence that begins after "Redis at ADDRESS". `None` where waiting may help.
+/// What is set up wrongly, in one sentence that begins after "Redis at ADDRESS". `None` where
+/// waiting may help.
 pub(super) fn refusal(error: &RedisError) -> Option<String> {
     // Of several commands that were sent together, the first that failed.
     let of_first = error.clone().into_server_errors().and_then(|errors| Some(errors.first()?.1.clone().into()));

@@ -12,8 +12,8 @@ use super::refusal::refusal;
 pub enum EvictionPolicy {
     /// `noeviction`: it refuses what is new, and the store of record answers.
     NoEviction,
-    /// The policy of this name drops entries, tombstones among them: a fill under way at that moment may then stand for
-    /// [`active_ttl`](super::RedisOptions::active_ttl).
+    /// The policy of this name drops entries, tombstones among them: a fill under way at that
+    /// moment may then stand for [`active_ttl`](super::RedisOptions::active_ttl).
     Evicts(String),
     /// The server does not say.
     Unknown,
@@ -70,7 +70,8 @@ impl Report {
         *last = Some(policy);
     }
 
-    /// Says what a server answered, if waiting will not mend it and it was not said since the last connection.
+    /// Says what a server answered, if waiting will not mend it and it was not said since the last
+    /// connection.
     pub(super) fn failed(&self, error: &RedisError) {
         let Some(sentence) = refusal(error) else { return };
         let mut last = held(&self.refusal);

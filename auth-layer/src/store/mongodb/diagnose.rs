@@ -1,7 +1,7 @@
 //! Why there is no primary.
 //!
-//! The driver leaves out of its view whatever does not fit the URI, and says only that nothing was found. So each server that the
-//! URI names is asked by itself what it is.
+//! The driver leaves out of its view whatever does not fit the URI, and says only that nothing was
+//! found. So each server that the URI names is asked by itself what it is.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::store::{StoreError, StoreErrorKind};
 /// How long one server may take.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// A member that is just starting says for a moment that it is in no set; after this time it no longer does.
+/// A member that is just starting says for a moment that it is in no set; after this time it no
+/// longer does.
 const STARTING: Duration = Duration::from_secs(1);
 
 /// What is set up wrongly, or `None` where nothing is that the servers at hand can tell of.

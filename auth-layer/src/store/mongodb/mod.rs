@@ -111,8 +111,9 @@ impl MongoStore {
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) for a URI that cannot be read, that says
-    /// `directConnection=true` of one of several members, or whose servers are no initiated replica set of the name that it says.
+    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) for a URI that
+    /// cannot be read, that says `directConnection=true` of one of several members, or whose
+    /// servers are no initiated replica set of the name that it says.
     pub async fn connect(uri: &str, database: &str, options: MongoOptions) -> Result<Self, StoreError> {
         let wanted = options::client_options(uri).await?;
         let direct = wanted.direct_connection == Some(true);
@@ -141,8 +142,10 @@ impl MongoStore {
     /// # Errors
     ///
     /// [`Unsupported`](StoreErrorKind::Unsupported) for a server that is no replica set: it can neither acknowledge by
-    /// majority nor retry a write; and where waiting will not help: user or password are wrong, the user may not do what is
-    /// needed, the database's name is none. Indexes that exist need not be allowed to be made. [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
+    /// majority nor retry a write; and where waiting will not help: user or password are wrong, the
+    /// user may not do what is needed, the database's name is none. Indexes that exist need not be
+    /// allowed to be made. [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be
+    /// reached.
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
         let records = Arc::new(Records::new(&database, limit));

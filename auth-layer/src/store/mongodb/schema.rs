@@ -103,8 +103,8 @@ async fn index<T: Send + Sync>(
     made.map(drop).map_err(not_made)
 }
 
-/// The indexes that there are: a user that may not make any can start where they exist. None where there is no collection yet,
-/// and where the user may not look, so that making them is tried.
+/// The indexes that there are: a user that may not make any can start where they exist. None where
+/// there is no collection yet, and where the user may not look, so that making them is tried.
 async fn present<T: Send + Sync>(collection: &Collection<T>) -> Result<Vec<IndexModel>, StoreError> {
     let listed = async { collection.list_indexes().await?.try_collect().await };
     match listed.await {
