@@ -38,12 +38,15 @@ pub(crate) enum DataDirError {
         #[source]
         source: io::Error,
     },
-    #[error("the token store cannot be opened")]
-    Tokens(#[from] OpenError),
+    /// Another process serves from the directory.
+    #[error("{} is in use by another process: one process at a time serves from a --data-dir", .0.display())]
+    InUse(PathBuf),
+    #[error("the token store {} cannot be opened", .0.display())]
+    Tokens(PathBuf, #[source] OpenError),
     #[error("the token store cannot be read")]
     Store(#[from] StoreError),
-    #[error("the users cannot be opened")]
-    Users(#[from] UsersError),
+    #[error("the users {} cannot be opened", .0.display())]
+    Users(PathBuf, #[source] UsersError),
 }
 
 /// Opens the databases of the directory, and makes them if it is new.
@@ -63,12 +66,23 @@ pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUse
     if created && !(tokens && users) {
         return Err(missing());
     }
-    let open_tokens = || EmbeddedStore::open(directory.join(TOKENS));
-    let open_users = || EmbeddedUsers::open(&directory.join(USERS));
+    let open_tokens = || {
+        let path = directory.join(TOKENS);
+        EmbeddedStore::open(&path).map_err(|error| match error {
+            OpenError::InUse => DataDirError::InUse(path),
+            error => DataDirError::Tokens(path, error),
+        })
+    };
+    let open_users = || {
+        let path = directory.join(USERS);
+        EmbeddedUsers::open(&path).map_err(|error| {
+            if error.is_in_use() { DataDirError::InUse(path) } else { DataDirError::Users(path, error) }
+        })
+    };
     // One that is there alone is opened first, and the other made only where that holds nothing.
     let opened = if users && !tokens {
         let users = open_users()?;
-        if !users.is_empty().await? {
+        if !users.is_empty().await.map_err(|error| DataDirError::Users(directory.join(USERS), error))? {
             return Err(missing());
         }
         (open_tokens()?, users)
@@ -115,6 +129,7 @@ mod tests {
             password_hash: "hash".to_owned(),
             role: Role::User,
             created_at: Utc::now(),
+            password_changed_in: None,
         };
         let _ =
             auth_layer::store::TokenStore::set_user_disabled(&tokens, user.user_id, true, Utc::now()).await.unwrap();

@@ -35,6 +35,12 @@ pub struct AppState {
 
 /// The shared cache, to ask after its health.
 pub(crate) trait SharedCache: Send + Sync {
+    /// Where its servers are, without user and password.
+    fn addresses(&self) -> Vec<String>;
+
+    /// What an operator should change, in one sentence each.
+    fn warnings(&self) -> Vec<String>;
+
     /// Whether it can serve.
     fn is_up(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }

@@ -1,18 +1,33 @@
 //! What the program says of its flags.
 
-use std::process::{Command, Output};
+#[path = "command_line/running.rs"]
+mod running;
+#[path = "command_line/settings.rs"]
+mod settings;
+#[path = "command_line/signals.rs"]
+mod signals;
 
-/// Runs the program with these arguments and variables; both must keep it from serving.
-fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+/// The program, with these arguments and variables and none of this process's own.
+fn command(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo-app"));
     for (name, _) in std::env::vars_os() {
         if ["DEMO_", "MONGODB_", "REDIS_"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
             command.env_remove(name);
         }
     }
+    command.current_dir(directory).args(arguments).envs(variables.iter().copied());
+    command
+}
+
+/// Runs the program with these arguments and variables; both must keep it from serving.
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let directory = tempfile::tempdir().unwrap();
-    command.current_dir(directory.path()).args(arguments).envs(variables.iter().copied());
-    command.output().unwrap()
+    command(directory.path(), arguments, variables).output().unwrap()
 }
 
 fn said(output: &Output) -> String {

@@ -9,7 +9,7 @@ pub(crate) mod local;
 #[cfg(feature = "redis")]
 pub mod redis;
 
-use std::{error::Error, future::Future, sync::Weak, time::Duration};
+use std::{borrow::Cow, error::Error, future::Future, sync::Weak, time::Duration};
 
 pub use cached::Cached;
 
@@ -91,15 +91,34 @@ pub enum CacheAnswer<M> {
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct CacheError {
-    what: &'static str,
+    kind: CacheErrorKind,
+    what: Cow<'static, str>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
+/// The kinds of [`CacheError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CacheErrorKind {
+    /// It cannot be reached, answered too late or cannot serve now. Calling again later may
+    /// succeed.
+    Unavailable,
+    /// It can never serve as it is set up, for example because the password is wrong.
+    Unsupported,
+}
+
 impl CacheError {
-    /// An error; `what` says in one phrase what could not be done.
-    pub fn new(what: &'static str) -> Self {
-        Self { what, source: None }
+    /// An error of the kind [`Unavailable`](CacheErrorKind::Unavailable); `what` says in one phrase
+    /// what could not be done.
+    pub fn new(what: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: CacheErrorKind::Unavailable, what: what.into(), source: None }
+    }
+
+    /// An error of the kind [`Unsupported`](CacheErrorKind::Unsupported); `what` says in one
+    /// sentence what is set up wrongly.
+    pub fn unsupported(what: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind: CacheErrorKind::Unsupported, what: what.into(), source: None }
     }
 
     /// The same with its cause.
@@ -107,5 +126,10 @@ impl CacheError {
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Which kind of error this is.
+    pub fn kind(&self) -> CacheErrorKind {
+        self.kind
     }
 }

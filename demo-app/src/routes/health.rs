@@ -95,6 +95,12 @@ pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
     if let Some(cache) = cache {
         answer["cache"] = up(cache).into();
     }
+    if let Some(cache) = &readiness.state.shared_cache {
+        let warnings = cache.warnings();
+        if !warnings.is_empty() {
+            answer["warnings"] = warnings.into();
+        }
+    }
     if store {
         return Json(answer).into_response();
     }

@@ -1,19 +1,16 @@
 //! From flags to a running server.
 
+mod listen;
+mod signals;
 mod stores;
+mod summary;
 
-use std::{
-    future::Future,
-    io,
-    pin::pin,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{error::Error, fmt, future::Future, io, pin::pin, sync::Arc, time::SystemTime};
 
-use auth_layer::{Authority, clock::Clock, store::StoreError};
+use auth_layer::{Authority, cache::CacheError, clock::Clock, store::StoreError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     app::app,
@@ -31,18 +28,24 @@ use crate::{
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("the data directory {0} cannot be used")]
+    #[error("--data-dir {0} is a file: name a directory, or one that can be made")]
+    DataDirIsFile(String),
+    #[error("--data-dir {0} cannot be made")]
     DataDir(String, #[source] io::Error),
     #[error("the signing keys cannot be loaded")]
     Keys(#[from] KeysError),
-    #[error("the databases cannot be opened")]
+    #[error(transparent)]
     Databases(#[from] DataDirError),
-    #[error("the token store cannot be opened")]
-    Store(#[from] StoreError),
-    #[error("the users cannot be opened")]
-    Users(#[from] UsersError),
-    #[error("the Redis URL is not understood")]
-    Redis(#[source] auth_layer::cache::CacheError),
+    #[error(transparent)]
+    Store(Of<StoreError>),
+    #[error(transparent)]
+    Users(Of<UsersError>),
+    #[error(transparent)]
+    Redis(Of<CacheError>),
+    #[error(
+        "--refresh-ttl is shorter than --access-ttl: a refresh token must last as long as the access token beside it"
+    )]
+    RefreshTooShort,
     #[error(
         "mongodb+srv:// is not supported by this build, which has no resolver of its own: name the members, \
          mongodb://HOST,HOST,HOST/?replicaSet=NAME"
@@ -52,15 +55,36 @@ pub(crate) enum StartError {
     RedisAlone,
     #[error("passwords cannot be hashed")]
     Passwords(#[from] HashError),
-    #[error("{0} cannot be listened on")]
-    Listen(std::net::SocketAddr, #[source] io::Error),
+    #[error("--listen {0}: no such host or name")]
+    NoHost(String, #[source] io::Error),
+    #[error("--listen {0} cannot be listened on")]
+    Listen(String, #[source] io::Error),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
 }
 
+/// An error, with what it is about before it.
+#[derive(Debug)]
+pub(crate) struct Of<E> {
+    what: String,
+    error: E,
+}
+
+impl<E: fmt::Display> fmt::Display for Of<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.error)
+    }
+}
+
+impl<E: Error> Error for Of<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
 /// Serves until the process is told to stop.
 pub(crate) async fn serve(config: Config, clock: impl Clock, passwords: PasswordCost) -> Result<(), StartError> {
-    let stop = stop_signal().map_err(StartError::Signals)?;
+    let stop = signals::stop().map_err(StartError::Signals)?;
     serve_until(stop, config, clock, passwords).await
 }
 
@@ -93,6 +117,9 @@ async fn serve_until(
             return Ok(());
         }
     };
+    let listener = listen::bind(&config.listen).await?;
+    let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen.clone(), error))?;
+    summary::log(&config, &stores);
     let state = AppState {
         authority: stores.authority,
         users: stores.users,
@@ -104,8 +131,6 @@ async fn serve_until(
     };
     let keys = tokio::spawn(follow_keys(keys_dir, state.authority.clone()));
 
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
-    let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
     announce(address);
     serve::serve(listener, app(state), stop).await;
     keys.abort();
@@ -114,6 +139,9 @@ async fn serve_until(
 
 /// What the flags ask for together and cannot have.
 fn check(config: &Config) -> Result<(), StartError> {
+    if config.refresh_ttl < config.access_ttl {
+        return Err(StartError::RefreshTooShort);
+    }
     match &config.mongodb_uri {
         None if !config.redis_url.is_empty() => Err(StartError::RedisAlone),
         Some(uri) if uri.expose_secret().starts_with("mongodb+srv:") => Err(StartError::MongodbSrv),
@@ -144,8 +172,11 @@ fn create_data_dir(config: &Config) -> Result<(), StartError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let created = builder.create(&config.data_dir);
-    created.map_err(|error| StartError::DataDir(config.data_dir.display().to_string(), error))
+    let path = config.data_dir.display().to_string();
+    builder.create(&config.data_dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => StartError::DataDirIsFile(path),
+        _ => StartError::DataDir(path, error),
+    })
 }
 
 /// Takes changes of the keys directory up.
@@ -156,28 +187,6 @@ async fn follow_keys(keys_dir: KeysDir, authority: Authority<Identity>) {
 fn announce(address: std::net::SocketAddr) {
     tracing::info!(%address, "listening");
     logging::print(format!("listening on http://{address}"));
-}
-
-/// Done when the process is asked to stop: SIGINT, and where there is one SIGTERM. Both are caught from this call on.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The stores that the flags name, opened.
 
 use std::{
+    error::Error,
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -9,8 +10,8 @@ use std::{
 use auth_layer::{
     Authority,
     cache::{
-        Cached, StatusCache,
-        redis::{RedisCache, RedisOptions},
+        CacheError, CacheErrorKind, Cached, StatusCache,
+        redis::{EvictionPolicy, RedisCache, RedisOptions},
     },
     clock::Clock,
     keys::Keyring,
@@ -19,10 +20,11 @@ use auth_layer::{
         mongodb::{MongoOptions, MongoStore},
     },
 };
+use chrono::SecondsFormat;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::StartError;
+use super::{Of, StartError, summary};
 use crate::{
     config::Config,
     data_dir,
@@ -68,43 +70,108 @@ pub(super) async fn open(config: &Config, keys: Keys<'_>, clock: impl Clock) -> 
 async fn embedded(config: &Config, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
     let (store, users) = data_dir::open(&config.data_dir).await?;
     let users = Users::Embedded(users);
-    let keys = keys.ring(async { Ok(store.is_empty().await? && users.is_empty().await?) }).await?;
+    let is_empty = async {
+        let store = store.is_empty().await.map_err(|error| of_data_dir(config, StartError::Store, error))?;
+        Ok(store && users.is_empty().await.map_err(|error| of_data_dir(config, StartError::Users, error))?)
+    };
+    let keys = keys.ring(is_empty).await?;
     Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None })
 }
 
+fn of_data_dir<E>(config: &Config, kind: fn(Of<E>) -> StartError, error: E) -> StartError {
+    kind(Of { what: format!("--data-dir {}", config.data_dir.display()), error })
+}
+
 async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
-    let (store, users) = connect(uri, &config.mongodb_database).await?;
+    let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
+    // Fleets with databases of their own do not meet in Redis either.
+    let key_prefix = format!("{}:", config.mongodb_database);
+    let options = RedisOptions { active_ttl: config.redis_ttl, key_prefix, ..RedisOptions::default() };
+    if !urls.is_empty() {
+        probe(&urls, &options).await?;
+    }
+    let database = &config.mongodb_database;
+    let (store, users) = connect(uri, database, &clock).await?;
     let users = Users::Mongo(users);
-    let keys = keys.ring(async { Ok(store.is_empty().await? && users.is_empty().await?) }).await?;
-    if config.redis_url.is_empty() {
+    let is_empty = async {
+        let store =
+            store.is_empty().await.map_err(|error| StartError::Store(Of { what: of_mongodb(database), error }))?;
+        let users =
+            users.is_empty().await.map_err(|error| StartError::Users(Of { what: of_mongodb(database), error }))?;
+        Ok(store && users)
+    };
+    let keys = keys.ring(is_empty).await?;
+    if urls.is_empty() {
         return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
     }
     let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
     // Fleets with databases of their own do not meet in Redis either.
     let key_prefix = format!("{}:", config.mongodb_database);
     let options = RedisOptions { active_ttl: config.redis_ttl, key_prefix, ..RedisOptions::default() };
-    let cache = RedisCache::connect(&urls, options).await.map_err(StartError::Redis)?;
+    if !urls.is_empty() {
+        probe(&urls, &options).await?;
+    }
+    let (store, users) = connect(uri, &config.mongodb_database, &clock).await?;
+    let users = Users::Mongo(users);
+    if urls.is_empty() {
+        return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
+    }
+    let cache = RedisCache::connect(&urls, options).await.map_err(bad_redis)?;
     let cached = Arc::new(Cached::new(store, cache));
     let shared_cache: Arc<dyn SharedCache> = Arc::new(Health(Arc::clone(&cached)));
     Ok(Stores { authority: authority(config, keys, cached, clock), users, shared_cache: Some(shared_cache) })
 }
 
+/// Refuses a Redis that can never serve. One that is away is done without: it is a cache.
+async fn probe(urls: &[String], options: &RedisOptions) -> Result<(), StartError> {
+    match RedisCache::probe(urls, options).await {
+        Err(error) if error.kind() == CacheErrorKind::Unavailable => {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "starting without Redis: MongoDB answers alone, and no sign-out succeeds, until Redis does"
+            );
+            Ok(())
+        }
+        probed => probed.map_err(bad_redis),
+    }
+}
+
+fn bad_redis(error: CacheError) -> StartError {
+    StartError::Redis(Of { what: "--redis-url".to_owned(), error })
+}
+
 /// Connects to MongoDB. A fleet may start before its database has: one that cannot be reached is tried again for a while.
-async fn connect(uri: &str, database: &str) -> Result<(MongoStore, MongoUsers), StartError> {
-    let started = Instant::now();
+async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<(MongoStore, MongoUsers), StartError> {
+    let (started, until) = (Instant::now(), clock.now() + MONGODB_PATIENCE);
+    let mut said = None;
     loop {
         let error = match open_mongodb(uri, database).await {
             Err(error) if error.is_unavailable() && started.elapsed() < MONGODB_PATIENCE => error,
             connected => return connected,
         };
-        tracing::warn!(error = &error as &dyn std::error::Error, "waiting for MongoDB");
+        tracing::debug!(error = &error as &dyn Error, "MongoDB is still away");
+        // Once for each reason.
+        let reason = error.to_string();
+        if said.as_ref() != Some(&reason) {
+            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            tracing::warn!(servers = summary::hosts(uri), until, "waiting for MongoDB: {reason}");
+            said = Some(reason);
+        }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
+/// What an error of MongoDB's is about.
+fn of_mongodb(database: &str) -> String {
+    format!("--mongodb-uri with --mongodb-database {database}")
+}
+
 async fn open_mongodb(uri: &str, database: &str) -> Result<(MongoStore, MongoUsers), StartError> {
-    let store = MongoStore::connect(uri, database, MongoOptions::default()).await?;
-    let users = MongoUsers::open(store.database()).await?;
+    let what = || of_mongodb(database);
+    let opened = MongoStore::connect(uri, database, MongoOptions::default()).await;
+    let store = opened.map_err(|error| StartError::Store(Of { what: what(), error }))?;
+    let opened = MongoUsers::open(store.database()).await;
+    let users = opened.map_err(|error| StartError::Users(Of { what: what(), error }))?;
     Ok((store, users))
 }
 
@@ -112,8 +179,8 @@ impl StartError {
     /// Whether a database that is away, or is just electing its primary, may be the reason.
     fn is_unavailable(&self) -> bool {
         match self {
-            Self::Store(error) => error.kind() == StoreErrorKind::Unavailable,
-            Self::Users(error) => !error.is_not_ours(),
+            Self::Store(of) => of.error.kind() == StoreErrorKind::Unavailable,
+            Self::Users(of) => !of.error.is_refused(),
             _ => false,
         }
     }
@@ -135,6 +202,7 @@ pub(super) fn authority(
         .session_ttl(config.refresh_ttl.max(SESSION_TTL))
         .refresh_grace(config.refresh_grace)
         .local_cache(config.local_cache)
+        .max_sessions(config.max_sessions)
         .clock(clock)
         .build()
 }
@@ -142,6 +210,24 @@ pub(super) fn authority(
 struct Health(Arc<Cached<MongoStore, RedisCache>>);
 
 impl SharedCache for Health {
+    fn addresses(&self) -> Vec<String> {
+        self.0.cache().addresses()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let warning = match self.0.cache().eviction_policy() {
+            Some(EvictionPolicy::Evicts(policy)) => format!(
+                "Redis may evict revocations (maxmemory-policy {policy}): set its maxmemory-policy to noeviction"
+            ),
+            Some(EvictionPolicy::Unknown) => {
+                "whether Redis evicts revocations could not be checked: its maxmemory-policy should be noeviction"
+                    .to_owned()
+            }
+            _ => return Vec::new(),
+        };
+        vec![warning]
+    }
+
     fn is_up(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async { self.0.cache().ping().await.is_ok() })
     }

@@ -65,19 +65,30 @@ pub(crate) enum Added {
 pub(crate) struct UsersError {
     what: &'static str,
     #[source]
-    source: Box<dyn Error + Send + Sync>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+    /// Whether waiting will not help: it lies in the settings.
+    refused: bool,
 }
 
 impl UsersError {
-    fn new(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what, source: source.into() }
+    /// `what` says in one sentence what is set up wrongly.
+    fn refused(what: &'static str) -> Self {
+        Self { what, source: None, refused: true }
     }
-}
 
-impl UsersError {
-    /// Whether the users are somebody else's, which no waiting changes.
-    pub(crate) fn is_not_ours(&self) -> bool {
-        self.source.is::<mongodb::NotOurs>()
+    /// Whether another process has the file open.
+    pub(crate) fn is_in_use(&self) -> bool {
+        let fault = self.source.as_ref().and_then(|source| source.downcast_ref::<file::Fault>());
+        matches!(fault, Some(file::Fault::Database(redb::Error::DatabaseAlreadyOpen)))
+    }
+
+    /// Whether waiting will not help.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    fn new(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what, source: Some(source.into()), refused: false }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use auth_layer::{SessionId, UserId};
 use bson::{Bson, doc};
+use futures_util::TryStreamExt;
 use mongodb::{
     Collection, Database, IndexModel,
     error::{ErrorKind, WriteFailure},
@@ -56,10 +57,17 @@ impl MongoUsers {
         refuse_others(users.clone_with_type()).await?;
         let unique = IndexOptions::builder().unique(true).build();
         let index = IndexModel::builder().keys(doc! { "username_folded": 1 }).options(unique).build();
-        let indexed = users.clone();
-        // The default quorum is every voting member: one that is down would hold up the start of all nodes.
-        let made = async move { indexed.create_index(index).commit_quorum(CommitQuorum::Majority).await };
-        within(INDEX_LIMIT, made).await?;
+        let indexed: Collection<Document> = users.clone();
+        within(INDEX_LIMIT, async move {
+            // A user that may not make indexes can start where this one exists.
+            if !has_unique_names(&indexed).await? {
+                // The default quorum is every voting member: one that is down would hold up the
+                // start of all nodes.
+                indexed.create_index(index).commit_quorum(CommitQuorum::Majority).await?;
+            }
+            Ok(())
+        })
+        .await?;
         Ok(Self(users))
     }
 
@@ -120,13 +128,6 @@ impl MongoUsers {
     }
 }
 
-/// The collection holds documents that are not this program's.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the MongoDB collection `users` holds documents that are not demo-app's; name another database (`--mongodb-database`)"
-)]
-pub(super) struct NotOurs;
-
 /// Fails if the collection holds somebody else's documents. Writes nothing.
 ///
 /// In the order of `_id` all UUIDs are neighbours, so that both ends being UUIDs says it of all documents.
@@ -135,10 +136,42 @@ async fn refuse_others(users: Collection<bson::Document>) -> Result<(), UsersErr
         let users = users.clone();
         let found = bounded(async move { users.find_one(doc! {}).sort(doc! { "_id": order }).await }).await?;
         if found.is_some_and(|document| bson::deserialize_from_document::<Document>(document).is_err()) {
-            return Err(UsersError::new("the user collection cannot be used", NotOurs));
+            return Err(UsersError::refused(
+                "the MongoDB collection `users` holds documents that are not demo-app's; name another database",
+            ));
         }
     }
     Ok(())
+}
+
+/// The server's codes for a collection that is not there, and for what the user may not do.
+const NAMESPACE_NOT_FOUND: i32 = 26;
+const UNAUTHORIZED: i32 = 13;
+
+/// False as well where the user may not look: making the index says then what is missing.
+async fn has_unique_names(users: &Collection<Document>) -> mongodb::error::Result<bool> {
+    let listed = async { users.list_indexes().await?.try_collect::<Vec<IndexModel>>().await };
+    let indexes = match listed.await {
+        Err(error) if matches!(code(&error), Some(NAMESPACE_NOT_FOUND | UNAUTHORIZED)) => return Ok(false),
+        listed => listed?,
+    };
+    Ok(indexes.iter().any(|index| {
+        index.keys.keys().eq(["username_folded"])
+            && index.options.as_ref().is_some_and(|options| {
+                options.unique == Some(true)
+                    && options.partial_filter_expression.is_none()
+                    && options.sparse != Some(true)
+                    && options.collation.is_none()
+            })
+    }))
+}
+
+/// The code with which a server refused a command.
+fn code(error: &mongodb::error::Error) -> Option<i32> {
+    match &*error.kind {
+        ErrorKind::Command(command) => Some(command.code),
+        _ => None,
+    }
 }
 
 trait IntoBson {
@@ -185,9 +218,27 @@ async fn within<T: Send + 'static>(
 ) -> Result<T, UsersError> {
     const WHAT: &str = "the user collection cannot be used";
     match tokio::time::timeout(limit, tokio::spawn(operation)).await {
-        Ok(Ok(done)) => done.map_err(|error| UsersError::new(WHAT, error)),
+        Ok(Ok(done)) => done.map_err(|error| match refusal(&error) {
+            Some(refusal) => UsersError::refused(refusal),
+            None => UsersError::new(WHAT, error),
+        }),
         Ok(Err(error)) => Err(UsersError::new(WHAT, error)),
         Err(error) => Err(UsersError::new(WHAT, error)),
+    }
+}
+
+/// What waiting will not mend, in one sentence.
+fn refusal(error: &mongodb::error::Error) -> Option<&'static str> {
+    match code(error)? {
+        UNAUTHORIZED => Some(
+            "MongoDB does not let us use the collection users, or make its index on username_folded: give the user the \
+             role readWrite",
+        ),
+        // Cannot make a unique index; an index that exists with other options, or under another
+        // name.
+        11_000 => Some("the collection users holds one username twice: its field username_folded must be unique"),
+        85 | 86 => Some("the collection users has an index on username_folded that is not unique: drop that index"),
+        _ => None,
     }
 }
 

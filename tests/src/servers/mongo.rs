@@ -34,7 +34,34 @@ impl MongoServer {
     ///
     /// If there is no `mongod` and none can be had, or it does not start.
     pub async fn start() -> Self {
-        Self::launch(true).await
+        Self::launch(true, &[]).await
+    }
+
+    /// The same, with these options of its command line besides, for instance `["--keyFile",
+    /// FILE]`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `mongod` and none can be had, or it does not start.
+    pub async fn start_with(options: &[&str]) -> Self {
+        Self::launch(true, options).await
+    }
+
+    /// Starts a member of a replica set that was never initiated, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// If there is no `mongod` and none can be had, or it does not start.
+    pub async fn uninitiated() -> Self {
+        let mut server = Self::spawn(true, &[]).await;
+        let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=1000", server.port);
+        let client = Client::with_uri_str(uri).await.expect("the URI is well formed");
+        let begun = Instant::now();
+        while client.database("admin").run_command(doc! { "hello": 1 }).await.is_err() {
+            assert!(!server.process.has_ended() && begun.elapsed() < START, "{}", server.process.log().tail());
+        }
+        client.shutdown().await;
+        server
     }
 
     /// Starts a server that is no replica set.
@@ -43,13 +70,13 @@ impl MongoServer {
     ///
     /// If there is no `mongod` and none can be had, or it does not start.
     pub async fn standalone() -> Self {
-        Self::launch(false).await
+        Self::launch(false, &[]).await
     }
 
-    async fn launch(replica_set: bool) -> Self {
+    async fn launch(replica_set: bool, options: &[&str]) -> Self {
         let mut said = String::new();
         for _ in 0..TRIES {
-            let mut server = Self::spawn(replica_set).await;
+            let mut server = Self::spawn(replica_set, options).await;
             match server.until_ready(true).await {
                 Ok(()) => return server,
                 Err(tail) => said = tail,
@@ -59,7 +86,7 @@ impl MongoServer {
     }
 
     /// Starts the process and waits for nothing.
-    pub(super) async fn spawn(replica_set: bool) -> Self {
+    pub(super) async fn spawn(replica_set: bool, options: &[&str]) -> Self {
         let found = program(&programs::MONGOD).await;
         let data = tempfile::tempdir().expect("a temporary directory can be made");
         let port = free_port();
@@ -73,6 +100,7 @@ impl MongoServer {
         if replica_set {
             args.extend(["--replSet".into(), "rs0".into(), "--oplogSize".into(), "64".into()]);
         }
+        args.extend(options.iter().map(Into::into));
         let program = found.serving(args, data.path());
         let process = Process::start(&program).expect("there is a shell");
         Self { program, port, replica_set, process, _data: data }

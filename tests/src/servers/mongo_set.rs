@@ -26,7 +26,7 @@ impl MongoSet {
     pub async fn start() -> Self {
         let mut members = Vec::new();
         for _ in 0..3 {
-            members.push(MongoServer::spawn(true).await);
+            members.push(MongoServer::spawn(true, &[]).await);
         }
         let ports: Vec<u16> = members.iter().map(MongoServer::port).collect();
         let set = Self { members };

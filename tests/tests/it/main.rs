@@ -16,5 +16,6 @@ mod outage;
 mod push;
 mod races;
 mod redis_cache;
+mod settings;
 mod steps;
 mod users;

@@ -59,15 +59,17 @@ pub(super) async fn keep(slots: Arc<Slots>, slot: usize, source: Arc<Source>, fi
             let error = until_unfit(&line).await;
             slots.0[slot].store(None);
             held.discard();
-            away(&error);
+            lost(&error, &source);
         }
         match source.open().await {
             Ok(fresh) => {
                 tracing::info!("connected to Redis");
+                source.report().serves();
                 opened = Some(fresh);
                 pause = shortest;
             }
             Err(error) => {
+                source.report().failed(&error);
                 tracing::debug!(error = &error as &dyn Error, "Redis is still away");
                 sleep(pause).await;
                 pause = longest.min(pause * 2);
@@ -76,8 +78,9 @@ pub(super) async fn keep(slots: Arc<Slots>, slot: usize, source: Arc<Source>, fi
     }
 }
 
-/// Says once that a connection was lost or could not be made.
-pub(super) fn away(error: &RedisError) {
+/// Says once that a connection was lost or could not be made, and why where the settings are wrong.
+pub(super) fn lost(error: &RedisError, source: &Source) {
+    source.report().failed(error);
     tracing::warn!(error = error as &dyn Error, "no use of a connection to Redis; connecting anew");
 }
 

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     future::Future,
     io,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,10 +20,13 @@ use deadpool_redis::{
         from_redis_value,
     },
 };
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use tokio::{sync::Notify, time::timeout};
 
-use super::millis;
+use super::{
+    millis,
+    report::{EvictionPolicy, Report},
+};
 
 /// Tells one history of the data from another: of the server process (`run_id`) and of what it replicates (`master_replid`) the
 /// first 64 bits each, both random, combined; or zero for a cluster.
@@ -44,6 +50,7 @@ pub(super) enum Conn {
 pub(super) struct Line {
     conn: Conn,
     probe: Cmd,
+    report: Arc<Report>,
     server: ServerId,
     opened: Instant,
     /// The server's time at `opened`, in milliseconds since 1970; rather too early than too late.
@@ -53,13 +60,26 @@ pub(super) struct Line {
 
 impl Line {
     /// Learns who is at the other end. `probe` is the key of the small write that a check makes.
-    pub(super) async fn new(conn: Conn, probe: String, probe_life: Duration) -> Result<Self, RedisError> {
+    pub(super) async fn new(
+        conn: Conn,
+        probe: String,
+        probe_life: Duration,
+        report: Arc<Report>,
+    ) -> Result<Self, RedisError> {
         let mut write = redis::cmd("SET");
         write.arg(probe).arg("").arg("PX").arg(millis(probe_life));
         let opened = Instant::now();
-        let (server, time) = conn.inspect(&write).await?;
-        let line =
-            Self { conn, probe: write, server, opened, server_at_opened: AtomicU64::new(0), doubts: Notify::new() };
+        let Inspected { server, time, eviction } = conn.inspect(&write).await?;
+        report.found(eviction);
+        let line = Self {
+            conn,
+            probe: write,
+            report,
+            server,
+            opened,
+            server_at_opened: AtomicU64::new(0),
+            doubts: Notify::new(),
+        };
         line.set_clock(time);
         Ok(line)
     }
@@ -77,7 +97,8 @@ impl Line {
 
     /// Reads the clock anew and makes sure that the same server is still there and takes writes.
     pub(super) async fn check(&self) -> Result<(), RedisError> {
-        let (server, time) = self.conn.inspect(&self.probe).await?;
+        let Inspected { server, time, eviction } = self.conn.inspect(&self.probe).await?;
+        self.report.found(eviction);
         if server != self.server {
             return Err(io::Error::other("another server answers on this connection").into());
         }
@@ -141,29 +162,52 @@ impl Line {
     }
 }
 
+/// What a server says of itself.
+struct Inspected {
+    server: ServerId,
+    /// In milliseconds since 1970.
+    time: u64,
+    eviction: EvictionPolicy,
+}
+
 impl Conn {
-    /// Which server answers, and its time. Fails where the server does not take `write`.
-    async fn inspect(&self, write: &Cmd) -> Result<(ServerId, u64), RedisError> {
+    /// Asks who answers. Fails where the server does not take `write`.
+    async fn inspect(&self, write: &Cmd) -> Result<Inspected, RedisError> {
         match self {
             Self::Single(connection) => {
                 let mut pipeline = redis::pipe();
                 pipeline.cmd("TIME").add_command(write.clone());
                 // One section each: more in one command is Redis 7.
-                pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
-                let (time, (), server, replication): ((u64, u64), (), InfoDict, InfoDict) =
+                pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication").cmd("INFO").arg("memory");
+                let (time, (), server, replication, memory): ((u64, u64), (), InfoDict, InfoDict, InfoDict) =
                     pipeline.query_async(&mut connection.clone()).await?;
                 let process = identity(&server, "run_id")?;
                 let history = identity(&replication, "master_replid")?;
-                Ok((ServerId(process ^ history), server_millis(time)))
+                Ok(Inspected {
+                    server: ServerId(process ^ history),
+                    time: server_millis(time),
+                    eviction: EvictionPolicy::of([&memory]),
+                })
             }
             Self::Cluster { connection, limit } => {
-                let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                let mut connection = connection.clone();
-                let reply: Value = bounded(*limit, connection.route_command(redis::cmd("TIME"), all)).await?;
-                let times: HashMap<String, (u64, u64)> = from_redis_value(reply)?;
+                let all = || RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                let mut memory = redis::cmd("INFO");
+                memory.arg("memory");
+                let (mut of_time, mut of_memory) = (connection.clone(), connection.clone());
+                let (times, memories): (Value, Value) = bounded(*limit, async {
+                    try_join(of_time.route_command(redis::cmd("TIME"), all()), of_memory.route_command(memory, all()))
+                        .await
+                })
+                .await?;
+                let times: HashMap<String, (u64, u64)> = from_redis_value(times)?;
+                let memories: HashMap<String, InfoDict> = from_redis_value(memories)?;
                 // The clock that is most behind: entries end early on the others.
                 let time = times.into_values().map(server_millis).min();
-                Ok((ServerId(0), time.ok_or_else(|| io::Error::other("the cluster has no primaries"))?))
+                Ok(Inspected {
+                    server: ServerId(0),
+                    time: time.ok_or_else(|| io::Error::other("the cluster has no primaries"))?,
+                    eviction: EvictionPolicy::of(memories.values()),
+                })
             }
         }
     }

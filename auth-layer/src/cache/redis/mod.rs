@@ -45,13 +45,22 @@
 //! their own, else they hear each other's news, which harms neither.
 //!
 //! Redis 6.2 or later; the commands used are `GET`, `SET`, `TIME`, `INFO`, `PING`, `UNWATCH`, `PUBLISH`, `SUBSCRIBE` and, on
-//! connecting, `CLIENT SETINFO`.
+//! connecting, `AUTH`, `SELECT` and `CLIENT SETINFO`. [`RedisCache::probe`] tries them all.
+//!
+//! # TLS
+//!
+//! `rediss://` URLs speak TLS. The authorities that are trusted are the system's, or those in the
+//! PEM file that the variable `SSL_CERT_FILE` names. Where the process has no rustls crypto
+//! provider yet, aws-lc's is installed.
 
 mod entry;
 mod keeper;
 mod line;
 mod news;
 mod options;
+mod probe;
+mod refusal;
+mod report;
 mod source;
 
 use std::{
@@ -64,7 +73,6 @@ use deadpool_redis::redis::{self, Cmd, RedisError, Value};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub use self::options::RedisOptions;
 use self::{
     entry::Entry,
     keeper::{Slots, keep},
@@ -72,6 +80,9 @@ use self::{
     news::News,
     source::Source,
 };
+pub use self::{options::RedisOptions, report::EvictionPolicy};
+#[cfg(doc)]
+use super::CacheErrorKind;
 use super::{CacheAnswer, CacheError, StatusCache};
 use crate::{
     background::again_after_panics,
@@ -105,7 +116,9 @@ impl RedisCache {
     ///
     /// Waits for the first connection, for [`connect_timeout`](RedisOptions::connect_timeout) and
     /// [`response_timeout`](RedisOptions::response_timeout) together at most, and goes on without it: a cache that is away
-    /// is an error on each call until it is back. Must be called within a Tokio runtime with time and I/O enabled.
+    /// is an error on each call until it is back. [`probe`](Self::probe) tells one that is away
+    /// from one that is set up wrongly. Must be called within a Tokio runtime with time and I/O
+    /// enabled.
     ///
     /// # Errors
     ///
@@ -113,7 +126,7 @@ impl RedisCache {
     pub async fn connect(urls: &[String], options: RedisOptions) -> Result<Self, CacheError> {
         let source = Arc::new(Source::new(urls, &options)?);
         let slots = Arc::new(Slots::new(options.connections.max(1)));
-        let mut first = source.open().await.inspect_err(keeper::away).ok();
+        let mut first = source.open().await.inspect_err(|error| keeper::lost(error, &source)).ok();
         let mut keepers = JoinSet::new();
         for slot in 0..slots.len() {
             let mut first = first.take();
@@ -125,6 +138,48 @@ impl RedisCache {
             keepers.spawn(again_after_panics("a connection to Redis", keep));
         }
         Ok(Self { slots, source, options, feed: Feed::new(), _keepers: keepers })
+    }
+
+    /// Tries what a cache with these URLs and options would ask of its servers: that they let it
+    /// in, each of its commands, keys and channels, and that they are what the URLs say (one
+    /// primary, or the members of a cluster). Leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](CacheErrorKind::Unsupported) where waiting will not help: a server answered
+    /// with an error that lies in the settings. The error's text says in one sentence what to
+    /// change. [`Unavailable`](CacheErrorKind::Unavailable) where no server answered, within
+    /// [`connect_timeout`](RedisOptions::connect_timeout) and three times
+    /// [`response_timeout`](RedisOptions::response_timeout).
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), auth_layer::cache::CacheError> {
+    /// use auth_layer::cache::{CacheErrorKind, redis::{RedisCache, RedisOptions}};
+    ///
+    /// let urls = ["redis://127.0.0.1".to_owned()];
+    /// let options = RedisOptions::default();
+    /// match RedisCache::probe(&urls, &options).await {
+    ///     Err(error) if error.kind() == CacheErrorKind::Unsupported => return Err(error),
+    ///     Err(error) => eprintln!("starting without Redis: {error}"),
+    ///     Ok(()) => {}
+    /// }
+    /// let cache = RedisCache::connect(&urls, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn probe(urls: &[String], options: &RedisOptions) -> Result<(), CacheError> {
+        probe::probe(&source::clients(urls)?, options).await
+    }
+
+    /// Where its servers are, `HOST:PORT` each, without user and password.
+    pub fn addresses(&self) -> Vec<String> {
+        self.source.servers().iter().map(|server| server.get_connection_info().addr().to_string()).collect()
+    }
+
+    /// What its servers do when their memory is full, as of the last health check; `None` before
+    /// the first connection. In a cluster, of the member that evicts if one does.
+    pub fn eviction_policy(&self) -> Option<EvictionPolicy> {
+        self.source.report().eviction()
     }
 
     fn key(&self, id: TokenId) -> String {

@@ -56,7 +56,8 @@ pub(super) fn message(key_prefix: &str, ids: &[Uuid]) -> Cmd {
     publish
 }
 
-fn channel(key_prefix: &str) -> String {
+/// Where a tombstone is told of.
+pub(super) fn channel(key_prefix: &str) -> String {
     format!("{key_prefix}revoked")
 }
 

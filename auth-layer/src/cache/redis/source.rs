@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{
     PoolError, Runtime, cluster,
-    redis::{AsyncConnectionConfig, Client, RedisError},
+    redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError},
 };
 use tokio::time::timeout;
 
 use super::{
     line::{Conn, Line, timed_out},
     options::RedisOptions,
+    report::Report,
 };
 use crate::cache::CacheError;
 
@@ -25,6 +26,7 @@ pub(super) struct Source {
     pool: Pool,
     options: RedisOptions,
     servers: Arc<[Client]>,
+    report: Arc<Report>,
 }
 
 enum Pool {
@@ -56,12 +58,11 @@ impl Held {
 
 impl Source {
     pub(super) fn new(urls: &[String], options: &RedisOptions) -> Result<Self, CacheError> {
-        let bad = |error: RedisError| CacheError::new("a Redis URL is not understood").with_source(error);
         let size = options.connections.max(1) + SPARE;
         // Each checked by itself: the manager of a cluster takes what it is given.
-        let servers = urls.iter().map(|url| Client::open(url.as_str())).collect::<Result<_, _>>().map_err(bad)?;
+        let servers = clients(urls)?.into();
         let pool = match urls {
-            [] => return Err(CacheError::new("no Redis URL is given")),
+            [] => return Err(CacheError::unsupported("no Redis URL is given")),
             [url] => {
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(options.connect_timeout))
@@ -77,12 +78,17 @@ impl Source {
             }
         };
         let pool = pool.map_err(|error| CacheError::new("no pool for Redis").with_source(error))?;
-        Ok(Self { pool, options: options.clone(), servers })
+        Ok(Self { pool, options: options.clone(), servers, report: Arc::default() })
     }
 
     /// The servers that the URLs name, for connections that are not pooled.
     pub(super) fn servers(&self) -> Arc<[Client]> {
         Arc::clone(&self.servers)
+    }
+
+    /// What an operator has been told.
+    pub(super) fn report(&self) -> &Report {
+        &self.report
     }
 
     /// A connection that has passed a check.
@@ -104,7 +110,8 @@ impl Source {
                 (Held::Cluster(connection), conn)
             }
         };
-        match Line::new(conn, format!("{}probe", self.options.key_prefix), PROBE_LIFE).await {
+        let probe = format!("{}probe", self.options.key_prefix);
+        match Line::new(conn, probe, PROBE_LIFE, Arc::clone(&self.report)).await {
             Ok(line) => Ok(Opened { line: Arc::new(line), held }),
             Err(error) => {
                 held.discard();
@@ -116,6 +123,21 @@ impl Source {
 
 /// How long the small write of a check stays.
 const PROBE_LIFE: Duration = Duration::from_secs(10);
+
+fn bad(error: RedisError) -> CacheError {
+    CacheError::unsupported("a Redis URL is not understood").with_source(error)
+}
+
+/// One for each URL. Nothing is connected yet.
+pub(super) fn clients(urls: &[String]) -> Result<Vec<Client>, CacheError> {
+    let clients: Vec<Client> =
+        urls.iter().map(|url| Client::open(url.as_str())).collect::<Result<_, _>>().map_err(bad)?;
+    if clients.iter().any(|client| matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })) {
+        // The driver panics without one. An error says that the process has one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+    Ok(clients)
+}
 
 fn redis_error(error: PoolError) -> RedisError {
     match error {

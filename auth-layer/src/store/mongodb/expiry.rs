@@ -10,17 +10,16 @@
 use std::time::Duration;
 
 use bson::{Document, doc};
-use futures_util::TryStreamExt;
 use mongodb::{
     Collection, Database, IndexModel,
     options::{CommitQuorum, IndexOptions},
 };
 
-use super::fault::{command_code, fault};
+use super::{
+    fault::{command_code, opening_fault},
+    schema::{not_made, present},
+};
 use crate::store::StoreError;
-
-/// The server's code for a collection that is not there.
-const NAMESPACE_NOT_FOUND: i32 = 26;
 
 /// The server's code for an index that is not there.
 const INDEX_NOT_FOUND: i32 = 27;
@@ -35,7 +34,7 @@ pub(super) async fn ensure<T: Send + Sync>(
 ) -> Result<(), StoreError> {
     let seconds = whole_seconds(retention);
     let name = format!("auth_layer_{field}");
-    let there = indexes(collection).await?;
+    let there = present(collection).await?;
     match there.iter().find(|index| name_of(index) == Some(&name)) {
         Some(index) if expires_after(index) == Some(after(seconds)) => {}
         Some(_) => change(database, collection, &name, seconds).await?,
@@ -44,7 +43,7 @@ pub(super) async fn ensure<T: Send + Sync>(
                 IndexOptions::builder().name(name).expire_after(after(seconds)).partial_filter_expression(ours);
             let model = IndexModel::builder().keys(doc! { field: 1 }).options(options.build()).build();
             let made = collection.create_index(model).commit_quorum(CommitQuorum::Majority).await;
-            made.map_err(fault("could not make an index"))?;
+            made.map_err(not_made)?;
         }
     }
     for old in there.iter().filter(|index| is_of_an_earlier_version(index, field)).filter_map(name_of) {
@@ -69,14 +68,6 @@ fn expires_after(index: &IndexModel) -> Option<Duration> {
     index.options.as_ref()?.expire_after
 }
 
-async fn indexes<T: Send + Sync>(collection: &Collection<T>) -> Result<Vec<IndexModel>, StoreError> {
-    let failed = fault("could not list the indexes");
-    match collection.list_indexes().await {
-        Err(error) if command_code(&error) == Some(NAMESPACE_NOT_FOUND) => Ok(Vec::new()),
-        listed => listed.map_err(&failed)?.try_collect().await.map_err(&failed),
-    }
-}
-
 async fn change<T: Send + Sync>(
     database: &Database,
     collection: &Collection<T>,
@@ -88,14 +79,14 @@ async fn change<T: Send + Sync>(
         "index": { "name": name, "expireAfterSeconds": seconds },
         "writeConcern": { "w": "majority" },
     };
-    database.run_command(change).await.map(drop).map_err(fault("could not change how long records are kept"))
+    database.run_command(change).await.map(drop).map_err(opening_fault("could not change how long records are kept"))
 }
 
 async fn drop_index<T: Send + Sync>(collection: &Collection<T>, name: &str) -> Result<(), StoreError> {
     match collection.drop_index(name).await {
         // Another node was first.
         Err(error) if command_code(&error) == Some(INDEX_NOT_FOUND) => Ok(()),
-        dropped => dropped.map_err(fault("could not drop an index of an earlier version")),
+        dropped => dropped.map_err(opening_fault("could not drop an index of an earlier version")),
     }
 }
 

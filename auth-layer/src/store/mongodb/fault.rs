@@ -20,6 +20,39 @@ pub(super) fn fault(what: &'static str) -> impl Fn(Error) -> StoreError {
     }
 }
 
+/// The server's codes for what a user may not do, and for a name that no database can have.
+pub(super) const UNAUTHORIZED: i32 = 13;
+const AUTHENTICATION_FAILED: i32 = 18;
+/// The server's code for a collection that is not there.
+pub(super) const NAMESPACE_NOT_FOUND: i32 = 26;
+const INVALID_NAMESPACE: i32 = 73;
+const DIFFERS_IN_CASE: i32 = 13_297;
+
+/// The same while the store is opened, where what waiting will not mend is told from an outage.
+pub(super) fn opening_fault(what: &'static str) -> impl Fn(Error) -> StoreError {
+    move |error| {
+        let refusal = match &*error.kind {
+            ErrorKind::Authentication { .. } => Some(SIGN_IN),
+            ErrorKind::IncompatibleServer { .. } => Some("this version of MongoDB is not supported: use 5.0 or later"),
+            ErrorKind::InvalidTlsConfig { .. } => Some("the TLS options in the MongoDB URI cannot be used"),
+            _ => match command_code(&error) {
+                Some(AUTHENTICATION_FAILED) => Some(SIGN_IN),
+                Some(UNAUTHORIZED) => Some(
+                    "MongoDB does not let us read and write the database: name a user and a password in the URI, and give \
+                     that user the role readWrite",
+                ),
+                Some(INVALID_NAMESPACE) => Some("MongoDB has no database of such a name"),
+                Some(DIFFERS_IN_CASE) => Some("MongoDB has a database whose name differs from this one in case only"),
+                _ => None,
+            },
+        };
+        // The driver's own words hold the server's whole answer, bytes and all.
+        refusal.map_or_else(|| fault(what)(error), |refusal| StoreError::new(StoreErrorKind::Unsupported, refusal))
+    }
+}
+
+const SIGN_IN: &str = "MongoDB refuses the sign-in: check user, password and authSource in the URI";
+
 /// True when a write failed for this reason, which is an answer and not a failure.
 pub(super) fn is_duplicate_key(error: &Error) -> bool {
     match &*error.kind {

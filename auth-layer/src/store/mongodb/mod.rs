@@ -56,6 +56,7 @@
 //! Lookups of single tokens share their tasks as they share their round trips: see `lookup`, in this folder.
 
 mod changes;
+mod diagnose;
 mod document;
 mod expiry;
 mod fault;
@@ -123,14 +124,24 @@ impl MongoStore {
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) for a URI that cannot be read, or that says
-    /// `directConnection=true` of one of several members.
+    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) for a URI that
+    /// cannot be read, that says `directConnection=true` of one of several members, or whose
+    /// servers are no initiated replica set of the name that it says.
     pub async fn connect(uri: &str, database: &str, options: MongoOptions) -> Result<Self, StoreError> {
         let wanted = options::client_options(uri).await?;
         let direct = wanted.direct_connection == Some(true);
-        let client = Client::with_options(wanted)
+        let client = Client::with_options(wanted.clone())
             .map_err(|_| StoreError::new(StoreErrorKind::Unsupported, "the MongoDB URI asks for what cannot be had"))?;
-        let database = client.database(database);
+        let opened = Self::open(client.database(database), options, direct).await;
+        match opened {
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => {
+                Err(diagnose::why_no_primary(&wanted).await.unwrap_or(error))
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open(database: Database, options: MongoOptions, direct: bool) -> Result<Self, StoreError> {
         if direct {
             within(options.operation_timeout, schema::refuse_one_of_several(database.clone())).await?;
         }
@@ -144,8 +155,10 @@ impl MongoStore {
     /// # Errors
     ///
     /// [`Unsupported`](StoreErrorKind::Unsupported) for a server that is no replica set: it can neither acknowledge by
-    /// majority nor retry a write; and where one of the collections holds documents that are not this store's, of which none is
-    /// touched. [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
+    /// majority nor retry a write; where one of the collections holds documents that are not this store's, of which none is
+    /// touched; and where waiting will not help: user or password are wrong, the user may not do what
+    /// is needed, the database's name is none. Indexes that exist need not be allowed to be made.
+    /// [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
         let records = Arc::new(Records::new(&database, limit));

@@ -1,0 +1,139 @@
+//! Tries at the start what will be asked later.
+
+use deadpool_redis::redis::{
+    self, AsyncConnectionConfig, Client, Cmd, ErrorKind, InfoDict, RedisError, ServerErrorKind, Value, from_redis_value,
+};
+use futures_util::future::join_all;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{
+    line::timed_out,
+    news,
+    options::RedisOptions,
+    refusal::{MEMBER, NO_MEMBER, REPLICA, refusal},
+};
+use crate::cache::CacheError;
+
+/// Whether the URLs name one server or the members of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    One,
+    Members,
+}
+
+/// Why a server did not pass.
+enum Failed {
+    /// The settings are wrong, in a sentence that begins after "Redis at ADDRESS".
+    Refused(String),
+    /// It is away.
+    Away(RedisError),
+}
+
+impl From<RedisError> for Failed {
+    fn from(error: RedisError) -> Self {
+        refusal(&error).map_or(Self::Away(error), Self::Refused)
+    }
+}
+
+/// Asks each server. A cluster passes when one member does and none refuses.
+pub(super) async fn probe(servers: &[Client], options: &RedisOptions) -> Result<(), CacheError> {
+    let named = if servers.len() > 1 { Named::Members } else { Named::One };
+    let asked = servers.iter().map(|server| async move {
+        let limit = options.open_timeout().saturating_add(options.response_timeout.saturating_mul(2));
+        let done = timeout(limit, ask(server, options, named)).await.unwrap_or_else(|_| Err(timed_out().into()));
+        (server.get_connection_info().addr(), done)
+    });
+    let mut away = None;
+    let mut served = false;
+    for (address, done) in join_all(asked).await {
+        match done {
+            Ok(()) => served = true,
+            Err(Failed::Refused(why)) => return Err(CacheError::unsupported(format!("Redis at {address} {why}"))),
+            Err(Failed::Away(error)) => {
+                away.get_or_insert(CacheError::new(format!("Redis at {address} is away")).with_source(error));
+            }
+        }
+    }
+    match away {
+        Some(error) if !served => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn ask(server: &Client, options: &RedisOptions, named: Named) -> Result<(), Failed> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(options.connect_timeout))
+        .set_response_timeout(Some(options.response_timeout));
+    let mut connection = server.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut pipeline = redis::pipe();
+    for command in commands(&options.key_prefix) {
+        pipeline.add_command(command);
+    }
+    let answers: Vec<Result<Value, RedisError>> = pipeline.ignore_errors().query_async(&mut connection).await?;
+    let mut infos = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(answer) => infos.extend(from_redis_value::<InfoDict>(answer).ok()),
+            // What another member keeps; the ACL comes before that.
+            Err(error) if named == Named::Members && is_elsewhere(&error) => {}
+            Err(error) => return Err(role(&infos, named).map_or_else(|| error.into(), Failed::Refused)),
+        }
+    }
+    if let Some(why) = role(&infos, named) {
+        return Err(Failed::Refused(why));
+    }
+    let mut subscription = server.get_async_pubsub().await?;
+    let channels = [news::channel(&options.key_prefix), own_channel(&options.key_prefix)];
+    Ok(subscription.subscribe(&channels).await?)
+}
+
+/// Every command that the cache sends. The entries end at once, and the message is heard of by
+/// nobody.
+fn commands(key_prefix: &str) -> Vec<Cmd> {
+    let key = format!("{key_prefix}{}", Uuid::new_v4());
+    let command = |words: &[&str]| {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command
+    };
+    vec![
+        command(&["INFO", "replication"]),
+        command(&["INFO", "cluster"]),
+        command(&["INFO", "server"]),
+        command(&["INFO", "memory"]),
+        command(&["TIME"]),
+        command(&["UNWATCH"]),
+        command(&["PING"]),
+        command(&["GET", &key]),
+        command(&["SET", &key, "", "NX", "PXAT", "1"]),
+        command(&["SET", &key, "", "PX", "1"]),
+        command(&["PUBLISH", &own_channel(key_prefix), ""]),
+        command(&["PUBLISH", &news::channel(key_prefix), ""]),
+    ]
+}
+
+/// The name of a channel of one node.
+fn own_channel(key_prefix: &str) -> String {
+    format!("{key_prefix}news:{}", Uuid::new_v4())
+}
+
+/// What a server is that cannot serve.
+fn role(infos: &[InfoDict], named: Named) -> Option<String> {
+    let says = |name: &str| infos.iter().find_map(|info| info.get::<String>(name));
+    let cluster = says("cluster_enabled");
+    let why = match (named, cluster.as_deref()) {
+        (Named::One, Some("1")) => MEMBER,
+        (Named::Members, Some("0")) => NO_MEMBER,
+        (Named::One, _) if says("role").as_deref() == Some("slave") => REPLICA,
+        _ => return None,
+    };
+    Some(why.to_owned())
+}
+
+fn is_elsewhere(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::ClusterDown)
+    )
+}

@@ -1,0 +1,138 @@
+//! What a server's error says about the settings.
+
+use std::{error::Error, io, sync::Arc};
+
+use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// The codes of errors that pass by themselves: it loads, is full, elects a primary, has lost its
+/// replicas or its disk.
+const PASSING: [&str; 8] = ["BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN"];
+
+/// What is set up wrongly, in one sentence that begins after "Redis at ADDRESS". `None` where
+/// waiting may help.
+pub(super) fn refusal(error: &RedisError) -> Option<String> {
+    // Of several commands that were sent together, the first that failed.
+    let of_first = error.clone().into_server_errors().and_then(|errors| Some(errors.first()?.1.clone().into()));
+    let error = of_first.as_ref().unwrap_or(error);
+    let detail = error.detail().unwrap_or_default();
+    let sentence = match error.kind() {
+        ErrorKind::AuthenticationFailed => "refuses the user name or the password in the URL",
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => "does not answer as a Redis does: check host and port",
+        ErrorKind::InvalidClientConfig => "cannot be used with this URL",
+        ErrorKind::Io => return tls(error),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => REPLICA,
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => MEMBER,
+        ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            return Some(format!("does not allow its user what is needed ({detail}): extend the user's ACL"));
+        }
+        ErrorKind::Server(_) | ErrorKind::Extension => return answered(error, detail),
+        _ => return None,
+    };
+    Some(sentence.to_owned())
+}
+
+/// One that takes no writes.
+pub(super) const REPLICA: &str = "is a replica, which takes no writes: name its primary";
+
+/// One that keeps some keys only.
+pub(super) const MEMBER: &str =
+    "is a member of a cluster: name several members (or this one twice), separated by commas";
+
+/// One that is in no cluster although several were named.
+pub(super) const NO_MEMBER: &str = "is in no cluster: several URLs mean the members of one; name one server only";
+
+/// An answer with another code.
+fn answered(error: &RedisError, detail: &str) -> Option<String> {
+    let code = error.code().unwrap_or("ERR");
+    let has = |part: &str| detail.contains(part);
+    if PASSING.contains(&code) || has("max number of clients") {
+        return None;
+    }
+    let sentence = match code {
+        "NOAUTH" => "wants a password, and the URL has none: redis://USER:PASSWORD@HOST",
+        "WRONGPASS" => "refuses the user name or the password in the URL",
+        "DENIED" => "is in protected mode, and takes no connections from other machines",
+        _ if has("DB index") => "has no database of the number in the URL",
+        _ if has("SELECT is not allowed in cluster mode") => MEMBER,
+        _ if has("cluster support disabled") => NO_MEMBER,
+        _ if has("unknown command") || has("syntax error") => {
+            return Some(format!("lacks a command that is needed ({detail}): use Redis 6.2 or later"));
+        }
+        _ => return Some(format!("answers with an error ({code} {detail})")),
+    };
+    Some(sentence.to_owned())
+}
+
+/// Of the failures of a connection only those of TLS are the settings'.
+fn tls(error: &RedisError) -> Option<String> {
+    // So the driver keeps its causes.
+    let cause = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    let Some(failed) = cause.downcast_ref::<io::Error>() else {
+        return Some(format!("cannot be reached by TLS ({cause}): check the URL's host and SSL_CERT_FILE"));
+    };
+    match failed.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(why) => Some(format!(
+            "shows a certificate that is not trusted ({why:?}): name the authority that issued it in SSL_CERT_FILE"
+        )),
+        rustls::Error::InvalidMessage(_) => Some("does not speak TLS: use redis:// or its TLS port".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deadpool_redis::redis::{Value, parse_redis_value};
+
+    use super::*;
+
+    fn answer(line: &str) -> RedisError {
+        match parse_redis_value(format!("-{line}\r\n").as_bytes()) {
+            Ok(Value::ServerError(error)) => error.into(),
+            Ok(other) => panic!("{line}: {other:?}"),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn redis_errors_of_the_settings_are_told_from_those_that_pass() {
+        for (line, expected) in [
+            ("NOAUTH Authentication required.", "wants a password"),
+            ("WRONGPASS invalid username-password pair or user is disabled.", "refuses the user name or the password"),
+            ("NOPERM this user has no permissions to run the 'get' command", "run the 'get' command"),
+            ("READONLY You can't write against a read only replica.", "is a replica"),
+            ("MOVED 866 127.0.0.1:7001", "is a member of a cluster"),
+            ("ERR DB index is out of range", "has no database"),
+            ("ERR This instance has cluster support disabled", "is in no cluster"),
+            ("ERR syntax error", "Redis 6.2 or later"),
+            ("ERR unknown command `TIME`, with args beginning with: ", "Redis 6.2 or later"),
+            ("ERR something new", "answers with an error (ERR something new)"),
+        ] {
+            let sentence = refusal(&answer(line)).unwrap_or_else(|| panic!("{line}"));
+            assert!(sentence.contains(expected), "{line}: {sentence}");
+        }
+        for line in [
+            "LOADING Redis is loading the dataset in memory",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "CLUSTERDOWN The cluster is down",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "BUSY Redis is busy running a script.",
+            "MISCONF Redis is configured to save RDB snapshots, but it is currently not able to persist on disk.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "ERR max number of clients reached",
+        ] {
+            assert_eq!(refusal(&answer(line)), None, "{line}");
+        }
+        assert_eq!(refusal(&io::Error::from(io::ErrorKind::ConnectionRefused).into()), None);
+    }
+
+    #[test]
+    fn redis_certificates_that_are_not_trusted_are_no_outage() {
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let sentence = refusal(&io::Error::new(io::ErrorKind::InvalidData, unknown).into());
+        assert!(sentence.is_some_and(|sentence| sentence.contains("SSL_CERT_FILE")));
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        let sentence = refusal(&io::Error::new(io::ErrorKind::InvalidData, plain).into());
+        assert!(sentence.is_some_and(|sentence| sentence.contains("does not speak TLS")));
+    }
+}

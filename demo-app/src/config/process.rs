@@ -1,0 +1,108 @@
+//! From the arguments, the variables and the file to the settings.
+
+use std::{env, ffi::OsString};
+
+use clap::{
+    Arg, ArgMatches, Command, CommandFactory, FromArgMatches,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::{Config, file};
+
+/// The flags whose values are, or hold, secrets.
+const SECRET: [&str; 3] = ["--clients", "--mongodb-uri", "--redis-url"];
+
+/// What stands where a secret was.
+const HIDDEN: &str = "[hidden]";
+
+/// A flag comes before its variable, that before the file, and that before the default. No error
+/// repeats a secret.
+pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
+    let command = || without_empty_variables(Config::command());
+    let given = match command().try_get_matches_from(arguments) {
+        // The help names the empty variables too.
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            return Err(Config::command().try_get_matches_from(arguments).err().unwrap_or(error));
+        }
+        given => given.map_err(|error| without_secrets(error, arguments))?,
+    };
+    let config = of(&given, arguments)?;
+    let Some(path) = &config.config else { return Ok(config) };
+    let refused = |what: String| Config::command().error(ErrorKind::Io, what);
+    let settings = file::read(path, &Config::command()).map_err(refused)?;
+    // By themselves first, so that what is wrong with them is said of the file.
+    let alone = Config::command().mut_args(without_variable);
+    let flags = settings.iter().flat_map(file::Setting::as_flags).map(OsString::from);
+    let flags: Vec<OsString> = std::iter::once("demo-app".into()).chain(flags).collect();
+    alone.try_get_matches_from(&flags).map_err(|error| {
+        let said = without_secrets(error, &flags).to_string();
+        let said = said.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        refused(format!("--config {}: {said}", path.display()))
+    })?;
+    let merged = settings.into_iter().fold(command(), |command, setting| {
+        command.mut_arg(setting.id, |arg| arg.default_values(setting.values).hide_default_value(true))
+    });
+    let merged = merged.try_get_matches_from(arguments).map_err(|error| without_secrets(error, arguments))?;
+    of(&merged, arguments)
+}
+
+fn of(matches: &ArgMatches, arguments: &[OsString]) -> Result<Config, clap::Error> {
+    Config::from_arg_matches(matches).map_err(|error| without_secrets(error, arguments))
+}
+
+/// A variable that is set to nothing is not set.
+fn without_empty_variables(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let value = arg.get_env().and_then(env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { without_variable(arg) } else { arg }
+    })
+}
+
+fn without_variable(arg: Arg) -> Arg {
+    arg.env(Resettable::Reset)
+}
+
+/// The same error, with no value in it that may be a secret: clap quotes whatever it refuses.
+fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let text = |error: &clap::Error, kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let argument = text(&error, ContextKind::InvalidArg);
+    if error.kind() == ErrorKind::UnknownArgument && !is_flag(&argument) {
+        return stray(&argument, arguments);
+    }
+    if SECRET.iter().any(|flag| argument.starts_with(flag)) && error.get(ContextKind::InvalidValue).is_some() {
+        error.insert(ContextKind::InvalidValue, ContextValue::String(HIDDEN.to_owned()));
+    }
+    error
+}
+
+/// A word that no flag takes is the rest of a value, if it was not quoted as it should be: it is
+/// not repeated.
+fn stray(word: &str, arguments: &[OsString]) -> clap::Error {
+    // Of a word that begins with one hyphen clap names the first letter.
+    let is_word = |argument: &OsString| {
+        argument == word || (word.len() == 2 && argument.to_str().is_some_and(|argument| argument.starts_with(word)))
+    };
+    let mut places = arguments.iter().enumerate().skip(1).filter(|(_, argument)| is_word(argument));
+    let place = match (places.next(), places.next()) {
+        (Some((place, _)), None) => format!("word {place} after the program's name"),
+        _ => "a word".to_owned(),
+    };
+    let before = arguments.iter().position(is_word).and_then(|place| {
+        arguments[..place].iter().rev().find_map(|argument| argument.to_str().filter(|name| is_flag(name)))
+    });
+    let hint =
+        before.map(|flag| format!(" A value of {flag} that has spaces in it must be quoted.")).unwrap_or_default();
+    let message = format!(
+        "unexpected argument: {place} is neither a flag nor the value of one. It is not shown, since it may be part of a \
+         secret.{hint} Settings are flags, --name VALUE; lists are separated by commas, without spaces."
+    );
+    Config::command().error(ErrorKind::UnknownArgument, message)
+}
+
+/// Whether this is the name of a flag, if of none that we have, and nothing else.
+fn is_flag(argument: &str) -> bool {
+    argument
+        .strip_prefix("--")
+        .is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
+}

@@ -1,0 +1,16 @@
+//! Listens at an address or a name.
+
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, lookup_host};
+
+use super::StartError;
+
+/// Listens at the first address of `listen` that can be had, IPv4 first: who asks for 127.0.0.1
+/// finds `localhost` then, and who asks for `localhost` tries both.
+pub(super) async fn bind(listen: &str) -> Result<TcpListener, StartError> {
+    let found = lookup_host(listen).await.map_err(|error| StartError::NoHost(listen.to_owned(), error))?;
+    let mut addresses: Vec<SocketAddr> = found.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    TcpListener::bind(&*addresses).await.map_err(|error| StartError::Listen(listen.to_owned(), error))
+}

@@ -1,0 +1,67 @@
+//! How the process is told to stop.
+
+use std::{io, process::exit};
+
+use tokio::sync::oneshot;
+
+/// Done when the process is told to stop: SIGINT, and where there is one SIGTERM. Both are caught
+/// from this call on. The second one ends the process at once, whatever it is doing.
+pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
+    let mut signals = Signals::new()?;
+    let (stop, stopped) = oneshot::channel();
+    // A task of its own: the start may be busy, and the end may wait.
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::info!("told to stop; the next signal ends the process at once");
+        let _ = stop.send(());
+        let signal = signals.next().await;
+        // As a shell reports a process that the signal has ended.
+        exit(128 + signal);
+    });
+    Ok(async {
+        let _ = stopped.await;
+    })
+}
+
+/// The signals that end the process.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> i32 {
+        use tokio::signal::unix::SignalKind;
+
+        let came = tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        };
+        came.as_raw_value()
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> i32 {
+        let _ = tokio::signal::ctrl_c().await;
+        2
+    }
+}

@@ -1,0 +1,70 @@
+//! One line that says what serves.
+
+use mongodb::options::{ConnectionString, HostInfo};
+use secrecy::ExposeSecret;
+
+use super::stores::Stores;
+use crate::config::{Config, Switch};
+
+/// Says what serves and from where. No field holds a secret: of URIs only hosts and names are said.
+pub(super) fn log(config: &Config, stores: &Stores) {
+    let keys = stores.authority.keys();
+    let kids: Vec<&str> = keys.verifying_keys().map(auth_layer::keys::VerifyingKey::kid).collect();
+    let (signing, others) = kids.split_first().unwrap_or((&"none", &[]));
+    let lease = match config.local_cache {
+        lease if lease.is_zero() => "off".to_owned(),
+        lease => humantime::format_duration(lease).to_string(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        store = store(config),
+        redis = redis(stores),
+        lease,
+        issuer = config.issuer,
+        audience = config.audience,
+        signing_key = signing,
+        other_keys = if others.is_empty() { "none".to_owned() } else { others.join(", ") },
+        rate_limit = if config.rate_limit == Switch::On { "on" } else { "off" },
+        "starting"
+    );
+}
+
+/// What keeps tokens and users.
+fn store(config: &Config) -> String {
+    match &config.mongodb_uri {
+        Some(uri) => format!("MongoDB {}, database {}", hosts(uri.expose_secret()), config.mongodb_database),
+        None => format!("embedded, in {}; no MongoDB is configured", config.data_dir.display()),
+    }
+}
+
+/// The servers that a URI names, and the set.
+pub(super) fn hosts(uri: &str) -> String {
+    let Ok(uri) = ConnectionString::parse(uri) else { return "at an unreadable URI".to_owned() };
+    let hosts = match &uri.host_info {
+        HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        HostInfo::DnsRecord(name) => name.clone(),
+        _ => "elsewhere".to_owned(),
+    };
+    match &uri.replica_set {
+        Some(name) => format!("{name}/{hosts}"),
+        None => hosts,
+    }
+}
+
+fn redis(stores: &Stores) -> String {
+    match &stores.shared_cache {
+        Some(cache) => cache.addresses().join(", "),
+        None => "none".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_line_has_the_hosts_of_a_mongodb_uri_and_neither_user_nor_password() {
+        assert_eq!(hosts("mongodb://ada:s3cret@a:1,b/?replicaSet=rs0&authSource=admin"), "rs0/a:1,b:27017");
+        assert_eq!(hosts("mongodb://h"), "h:27017");
+    }
+}
