@@ -98,8 +98,8 @@ async fn missing_key_of_a_forged_token_is_not_said() {
     // Well formed and current, for this issuer and audience: only the store knows better.
     let forger = on(&Arc::default(), &SigningKey::generate().unwrap(), &clock);
     for _ in 0..20 {
-        let forged = sign_in(&forger, UserId::generate()).await;
-        assert_eq!(fault(&authority, &forged.access_token).await, TokenFault::Key);
+        let pair = sign_in(&forger, UserId::generate()).await;
+        assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Key);
         settle().await;
         clock.advance(Duration::from_secs(1));
     }

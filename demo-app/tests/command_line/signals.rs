@@ -1,6 +1,9 @@
 //! How it ends.
 
-use std::{io::Write, net::TcpStream};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+};
 
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
@@ -14,13 +17,14 @@ fn signal_ends_a_server_and_a_second_one_does_so_at_once_while_requests_are_unde
     let directory = tempfile::tempdir().unwrap();
     for (twice, code) in [(false, 0), (true, 130)] {
         let mut running = Running::serving(directory.path(), &[], &[]);
-        // A request whose body does not come.
+        // A request whose body does not come, and which is being read when the server says so.
         let mut client = TcpStream::connect(running.address()).unwrap();
-        client
-            .write_all(
-                b"POST /auth/login HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{",
-            )
-            .unwrap();
+        let head = "POST /auth/login HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\n\
+                    content-type: application/json\r\ncontent-length: 9\r\n\r\n";
+        client.write_all(head.as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(&client).read_line(&mut line).unwrap();
+        assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
         running.signal(Signal::INT);
         running.until("stop");
         if twice {

@@ -1,6 +1,6 @@
 //! A panic ends neither writing nor reading.
 
-use std::panic::resume_unwind;
+use std::{panic::resume_unwind, sync::Arc};
 
 use super::{
     super::fault::Fault,
@@ -19,30 +19,23 @@ fn panics<T>() -> Result<T, Fault> {
 async fn writer_panic_fails_that_transaction_and_the_writer_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
-    let store = EmbeddedStore::open(&path).unwrap();
+    let store = Arc::new(EmbeddedStore::open(&path).unwrap());
     let (_, before) = sign_in(&store).await.unwrap();
 
-    // Three that wait at once share a transaction.
+    // Three that wait while the thread is busy share a transaction.
     let (operation, reached, release) = hold();
-    let released = std::thread::spawn(move || {
-        reached.recv().unwrap();
-        release
-    });
+    let holder = Arc::clone(&store);
+    let held = tokio::spawn(async move { holder.writer.run(operation).await });
+    tokio::task::spawn_blocking(move || reached.recv().unwrap()).await.unwrap();
     let release = async {
-        let release = tokio::task::spawn_blocking(|| released.join().unwrap()).await.unwrap();
         while store.writer.waiting() < 3 {
             tokio::task::yield_now().await;
         }
         drop(release);
     };
-    let (held, one, panicked, other, ()) = tokio::join!(
-        store.writer.run(operation),
-        sign_in(&store),
-        store.writer.run(|_| panics::<()>()),
-        sign_in(&store),
-        release
-    );
-    held.unwrap();
+    let (one, panicked, other, ()) =
+        tokio::join!(sign_in(&store), store.writer.run(|_| panics::<()>()), sign_in(&store), release);
+    held.await.unwrap().unwrap();
     for error in [one.unwrap_err(), panicked.unwrap_err(), other.unwrap_err()] {
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
     }
