@@ -99,6 +99,14 @@ impl KeysDir {
         }
     }
 
+    /// The keys that are published and may not sign yet, by `kid`.
+    pub(crate) fn waiting(&self, now: SystemTime) -> Vec<String> {
+        let now = now.into();
+        let waits = |entry: &&Entry| entry.retired_at.is_none() && entry.active_from > now;
+        let known = self.known.iter().flat_map(|known| live(known, now));
+        known.filter(waits).map(|entry| entry.kid.clone()).collect()
+    }
+
     /// Makes the first key where there is none, or takes the one that another node has made meanwhile.
     ///
     /// # Errors

@@ -363,3 +363,15 @@ fn keys_that_others_may_read_are_complained_of_once_until_they_are_put_right() {
     keys.reload(SystemTime::now()).unwrap();
     assert!(keys.is_newly_exposed(&path, true), "a change is said anew");
 }
+
+#[test]
+fn keys_that_are_published_and_do_not_sign_yet_are_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = SystemTime::now();
+    load(directory.path(), start).unwrap();
+    let second = put(directory.path(), "second.pem", start);
+    let mut keys = at(directory.path());
+    keys.open(start).unwrap();
+    assert_eq!(keys.waiting(start), [second.as_str()]);
+    assert!(keys.waiting(start + DELAY).is_empty(), "it signs by then");
+}

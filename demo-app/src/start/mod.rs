@@ -119,7 +119,7 @@ async fn serve_until(
     };
     let listener = listen::bind(&config.listen).await?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen.clone(), error))?;
-    summary::log(&config, &stores);
+    summary::log(&config, &stores, &keys_dir.waiting(SystemTime::now()));
     let state = AppState {
         authority: stores.authority,
         users: stores.users,

@@ -7,10 +7,14 @@ use super::stores::Stores;
 use crate::config::{Config, Switch};
 
 /// Says what serves and from where. No field holds a secret: of URIs only hosts and names are said.
-pub(super) fn log(config: &Config, stores: &Stores) {
+///
+/// Of the keys one is active: it signs. Those that wait will sign later, and the others only verify.
+pub(super) fn log(config: &Config, stores: &Stores, waiting: &[String]) {
     let keys = stores.authority.keys();
-    let kids: Vec<&str> = keys.verifying_keys().map(auth_layer::keys::VerifyingKey::kid).collect();
-    let (signing, others) = kids.split_first().unwrap_or((&"none", &[]));
+    // The one that signs comes first.
+    let mut kids = keys.verifying_keys().map(auth_layer::keys::VerifyingKey::kid);
+    let active = kids.next().unwrap_or("none");
+    let (waiting, others): (Vec<&str>, Vec<&str>) = kids.partition(|kid| waiting.iter().any(|waits| waits == kid));
     let lease = match config.local_cache {
         lease if lease.is_zero() => "off".to_owned(),
         lease => humantime::format_duration(lease).to_string(),
@@ -22,11 +26,16 @@ pub(super) fn log(config: &Config, stores: &Stores) {
         lease,
         issuer = config.issuer,
         audience = config.audience,
-        signing_key = signing,
-        other_keys = if others.is_empty() { "none".to_owned() } else { others.join(", ") },
+        active_key = active,
+        waiting_keys = list(&waiting),
+        other_keys = list(&others),
         rate_limit = if config.rate_limit == Switch::On { "on" } else { "off" },
         "starting"
     );
+}
+
+fn list(kids: &[&str]) -> String {
+    if kids.is_empty() { "none".to_owned() } else { kids.join(", ") }
 }
 
 /// What keeps tokens and users.

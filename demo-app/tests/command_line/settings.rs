@@ -29,6 +29,9 @@ fn settings_that_cannot_work_are_refused_with_the_flag_s_name() {
         ("--config", ""),
         ("--config", "missing.toml"),
         ("--rate-limit", ""),
+        ("--log-format", "xml"),
+        ("--max-sessions", "0"),
+        ("--max-sessions", ""),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let mut refused = Running::spawn(directory.path(), &["--listen", "127.0.0.1:0", flag, value], &[]);
@@ -57,6 +60,8 @@ fn settings_in_empty_variables_count_as_unset() {
         "DEMO_REFRESH_GRACE",
         "DEMO_LOCAL_CACHE",
         "DEMO_RATE_LIMIT",
+        "DEMO_LOG_FORMAT",
+        "DEMO_MAX_SESSIONS",
         "DEMO_CONFIG",
     ];
     let running = Running::serving(directory.path(), &[], &names.map(|name| (name, "")));
@@ -135,7 +140,8 @@ fn settings_are_said_in_one_line_at_the_start_and_a_forgotten_mongodb_is_seen() 
         "lease=\"1s\"",
         "issuer=\"http://127.0.0.1:3000\"",
         "audience=\"demo-app\"",
-        "signing_key=",
+        "active_key=",
+        "waiting_keys=\"none\"",
         "other_keys=\"none\"",
         "rate_limit=\"on\"",
     ] {

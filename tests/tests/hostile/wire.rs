@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth_layer::store::TokenKind;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use tests::client::{Answer, raw_status, send_raw};
 use tonic::{
@@ -122,8 +122,9 @@ async fn a_node_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
         let mut request = Request::builder().method(Method::GET).uri("/me").body(Body::empty()).unwrap();
         request.headers_mut().insert(header::AUTHORIZATION, credentials);
         if grpc {
-            // gRPC asks by POST. `/me` takes none, but the layer answers before axum looks at the method.
+            // gRPC asks by POST.
             *request.method_mut() = Method::POST;
+            *request.uri_mut() = Uri::from_static("/auth/logout");
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
         }
         request

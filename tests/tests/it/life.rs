@@ -49,6 +49,35 @@ async fn on_two_nodes_with_mongodb_and_a_key_that_signs_differently_each_time() 
     whole_life(&Fleet::signing_with(Algorithm::Es256, 2, false, &STRICT).await).await;
 }
 
+/// A hundred would be the default. The limit is one of the whole service, over its nodes.
+#[tokio::test]
+async fn sessions_beyond_the_limit_end_with_the_one_used_longest_ago() {
+    let limit = ["--max-sessions", "2"];
+    for fleet in [
+        Fleet::embedded(&[&STRICT[..], &limit].concat()).await,
+        Fleet::on_shared_servers(2, true, &[&STRICT[..], &limit].concat()).await,
+    ] {
+        let (a, b) = fleet.clients();
+        let name = username();
+        let first = a.sign_up(&name, PASSWORD).await.unwrap();
+        let second = b.login(&name, PASSWORD).await.unwrap().tokens();
+        // Both caches call them active.
+        for pair in [&first, &second] {
+            assert_eq!(b.me(&pair.access).await.unwrap().status, StatusCode::OK);
+        }
+        let refreshed = a.refresh(&first.refresh).await.unwrap().tokens();
+        let third = b.login(&name, PASSWORD).await.unwrap().tokens();
+        for node in [&a, &b] {
+            assert_eq!(node.me(&second.access).await.unwrap().status, StatusCode::UNAUTHORIZED, "used longest ago");
+            for pair in [&refreshed, &third] {
+                assert_eq!(node.me(&pair.access).await.unwrap().status, StatusCode::OK);
+            }
+        }
+        let listed = a.get("/auth/sessions", Some(&third.access)).await.unwrap().json();
+        assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+    }
+}
+
 /// What happens on one node holds on the other at once.
 async fn whole_life(fleet: &Fleet) {
     let (a, b) = fleet.clients();
