@@ -282,7 +282,7 @@ pub(crate) fn revoke_at_a_deposed_primary() -> Scenario {
             "a revocation succeeds",
             "a call is unavailable",
         ],
-        at_least: 60_000,
+        at_least: 59_000,
         ..Scenario::of([
             Process::sign_in(),
             Process::check(0, PAIR_OF_SIGN_IN),

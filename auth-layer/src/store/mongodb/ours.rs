@@ -4,7 +4,7 @@ use bson::{Bson, Document, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt;
 use mongodb::Collection;
 
-use super::{fault::fault, records::Records};
+use super::{fault::opening_fault, records::Records};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How many documents are looked at from each end of a collection.
@@ -50,7 +50,7 @@ async fn refuse(
     is_ours: fn(&Document) -> bool,
     sentence: &'static str,
 ) -> Result<(), StoreError> {
-    let failed = fault("could not read the collections");
+    let failed = opening_fault("could not read the collections");
     for order in [1, -1] {
         let found = collection.find(doc! {}).sort(doc! { "_id": order }).limit(SAMPLE).await.map_err(&failed)?;
         let found: Vec<Document> = found.try_collect().await.map_err(&failed)?;

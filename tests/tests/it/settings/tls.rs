@@ -75,10 +75,12 @@ async fn settings_rediss_speaks_tls_to_a_server_whose_authority_is_trusted_and_t
     let database = servers::mongodb().await;
     let common = [("MONGODB_URI", &*database.uri), ("MONGODB_DATABASE", &database.name)];
     let authority = terminator.authority.to_str().unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    let args = ["--keys-dir", keys.path().to_str().unwrap()];
     for host in ["localhost", "127.0.0.1"] {
         let url = format!("rediss://{host}:{}", terminator.port);
         let env = [&common[..], &[("REDIS_URL", &url), ("SSL_CERT_FILE", authority)]].concat();
-        let node = node(&[], &env).await;
+        let node = node(&args, &env).await;
         let client = Client::new(node.url());
         let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
         assert_eq!(client.get("/readyz", None).await.unwrap().json()["cache"], "up");
