@@ -13,7 +13,8 @@ use tokio::time::sleep;
 /// The pause after a panic: one that comes again at once is no load.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs a task to its end, and begins it anew when it panics. Otherwise nobody would notice that it is gone.
+/// Runs a task to its end, and begins it anew when it panics. Otherwise nobody would notice that it
+/// is gone.
 pub(crate) async fn again_after_panics<F: Future<Output = ()>>(name: &'static str, mut begin: impl FnMut() -> F) {
     while panics(begin()).await {
         tracing::error!(task = name, "a background task panicked; it begins anew");

@@ -172,9 +172,9 @@ impl Rejection {
     }
 }
 
-/// True for a request of gRPC: a POST over HTTP/2 whose content type is `application/grpc`, alone or with
-/// `+` or parameters behind it ("Requests" of gRPC over HTTP/2). Any other client reads the HTTP status, and
-/// must not find 200 there.
+/// True for a request of gRPC: a POST over HTTP/2 whose content type is `application/grpc`, alone
+/// or with `+` or parameters behind it ("Requests" of gRPC over HTTP/2). Any other client reads the
+/// HTTP status, and must not find 200 there.
 fn is_grpc<R>(request: &Request<R>) -> bool {
     let name = b"application/grpc";
     request.method() == Method::POST

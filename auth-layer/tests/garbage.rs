@@ -1,7 +1,7 @@
-//! Whatever a request says, it is answered as the client's fault, and it costs what its size warrants.
+//! Garbage in a request is answered as the client's fault, and costs what its size warrants.
 //!
-//! Cost is counted in allocations, which are the same on a busy machine as on a quiet one. Comparisons
-//! of scope tokens are counted beside the parser.
+//! Cost is counted in allocations, which are the same on a busy machine as on a quiet one.
+//! Comparisons of scope tokens are counted beside the parser.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,7 +33,8 @@ struct Tenant {
     ratio: f64,
 }
 
-/// An authority that looks at signatures first, so that custom claims of tokens without a record are read.
+/// An authority that looks at signatures first, so that custom claims of tokens without a record
+/// are read.
 fn authority() -> Authority<Tenant> {
     let keys = Keyring::new(SigningKey::from_secret("shared", SECRET).unwrap());
     Authority::builder("https://issuer", "api", keys, MemoryStore::new())
@@ -249,7 +250,8 @@ fn garbage_costs_blocks_and_bytes_in_proportion_to_its_size() {
             let token = forged(member, &value);
             assert!(token.len() < 8 * 1024, "{name}: {} bytes", token.len());
             let (cost, length) = (cost(&authority, &token), token.len() as u64);
-            // One number for all shapes and sizes. A block for each word or item would be ten times that.
+            // One number for all shapes and sizes. A block for each word or item would be ten times
+            // that.
             assert!(cost.blocks <= ordinary.blocks + length / 60, "{name}, {length}: {cost:?}");
             assert!(cost.bytes <= ordinary.bytes + 20 * length, "{name}, {length}: {cost:?}");
             assert!(cost.peak as u64 <= ordinary.bytes + 12 * length, "{name}, {length}: {cost:?}");

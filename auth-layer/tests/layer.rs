@@ -155,8 +155,8 @@ where
     }
 }
 
-/// A browser asks with a preflight, which never carries credentials (Fetch §3.3.2). `CorsLayer` answers
-/// it when it is outside the layer, and adds its headers to refusals too.
+/// A browser asks with a preflight, which never carries credentials (Fetch §3.3.2). `CorsLayer`
+/// answers it when it is outside the layer, and adds its headers to refusals too.
 #[tokio::test]
 async fn cors_layer_outside_answers_preflights_and_lets_pages_read_refusals() {
     let cors = || {

@@ -106,7 +106,8 @@ pub struct Config {
     #[arg(long, env = "DEMO_MAX_SESSIONS", default_value = "100")]
     pub max_sessions: NonZero<usize>,
 
-    /// How a line of the log is written, on standard error. What is logged: `RUST_LOG`, `info` by default.
+    /// How a line of the log is written, on standard error. What is logged: `RUST_LOG`, `info` by
+    /// default.
     #[arg(long, env = "DEMO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }

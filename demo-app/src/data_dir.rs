@@ -1,8 +1,8 @@
 //! The databases of the data directory, which are made together, once.
 //!
-//! `databases-created` is written when both are there. From then on one that is missing is an error: made anew, it would have
-//! forgotten its users, or who was revoked. Before that, a file that is there alone and holds nothing is the beginning of a first start
-//! that was cut short.
+//! `databases-created` is written when both are there. From then on one that is missing is an
+//! error: made anew, it would have forgotten its users, or who was revoked. Before that, a file
+//! that is there alone and holds nothing is the beginning of a first start that was cut short.
 
 use std::{
     fs, io,

@@ -31,8 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) {
     let mut http = Builder::new(TokioExecutor::new());
     // A client may shut its writing side when it has sent its request, and still gets its answer. A
-    // client that went away is therefore noticed when it is answered: each request has its deadline.
-    // HTTP/2 closes streams by halves, and no connection.
+    // client that went away is therefore noticed when it is answered: each request has its
+    // deadline. HTTP/2 closes streams by halves, and no connection.
     http.http1().timer(TokioTimer::new()).header_read_timeout(KEEP_ALIVE).half_close(true);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
     let graceful = GracefulShutdown::new();

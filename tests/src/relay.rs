@@ -1,10 +1,12 @@
 //! Stands between a node and its servers, and stops the node at any step of what it does there.
 //!
-//! A *step* is a command that a request of a client's led to: a read or a write in MongoDB, a `GET` or a `SET` of a token in
-//! Redis. Health checks, handshakes and what a node does in the background are none. Steps are counted over all of a node's servers, so that "the third step" means
-//! the same whatever server it goes to. A node is stopped **after** a step: the server has carried it out, and the node has
-//! not heard of it yet. To stop it before the next step would be the same, since it touches nothing shared in between. What is sent in
-//! one pipeline goes out whole, wherever in it the stop is.
+//! A *step* is a command that a request of a client's led to: a read or a write in MongoDB, a `GET`
+//! or a `SET` of a token in Redis. Health checks, handshakes and what a node does in the background
+//! are none. Steps are counted over all of a node's servers, so that "the third step" means the
+//! same whatever server it goes to. A node is stopped **after** a step: the server has carried it
+//! out, and the node has not heard of it yet. To stop it before the next step would be the same,
+//! since it touches nothing shared in between. What is sent in one pipeline goes out whole,
+//! wherever in it the stop is.
 
 use std::{
     io,
@@ -206,7 +208,8 @@ fn first_request(protocol: Protocol, bytes: &[u8]) -> Option<(usize, Option<Stri
 const NOT_STEPS: [&str; 8] =
     ["hello", "ismaster", "isMaster", "ping", "endSessions", "buildInfo", "createIndexes", "listIndexes"];
 
-/// The comment of commands that nobody waits for: a node looks for unfinished revocations, and notes the end of its own.
+/// The comment of commands that nobody waits for: a node looks for unfinished revocations, and
+/// notes the end of its own.
 const BACKGROUND: &[u8] = b"auth-layer: background";
 
 /// A message: its length, two identifiers and the code of the operation, 32 bits each, lowest byte first; then for `OP_MSG`

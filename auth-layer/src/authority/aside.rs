@@ -190,9 +190,8 @@ mod tests {
         assert!(most.load(Ordering::SeqCst) <= threads());
     }
 
-    #[tokio::test]
-    async fn so_much_may_wait_and_the_rest_is_given_back() {
-        let aside = Aside::new();
+    /// Occupies all threads with work of this size, until the sender is dropped.
+    fn occupied(aside: &Aside, bytes: usize) -> (Vec<Outcome<()>>, mpsc::Sender<()>) {
         let (begun, begins) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let released = Arc::new(Mutex::new(released));
@@ -200,12 +199,18 @@ mod tests {
             let (begun, released) = (begun.clone(), Arc::clone(&released));
             move || {
                 begun.send(()).unwrap();
-                // Ends when the test says so.
                 let _ = released.lock().unwrap().recv();
             }
         };
-        let mut answers: Vec<_> = (0..threads()).map(|_| aside.run(1, held()).ok().unwrap()).collect();
+        let running = (0..threads()).map(|_| aside.run(bytes, held()).ok().unwrap()).collect();
         begins.iter().take(threads()).for_each(drop);
+        (running, release)
+    }
+
+    #[tokio::test]
+    async fn so_much_may_wait_and_the_rest_is_given_back() {
+        let aside = Aside::new();
+        let (mut answers, release) = occupied(&aside, 1);
         while let Ok(answer) = aside.run(1, || ()) {
             answers.push(answer);
         }
@@ -220,19 +225,8 @@ mod tests {
     #[tokio::test]
     async fn aside_queue_is_bounded_in_bytes() {
         let aside = Aside::new();
-        let (begun, begins) = mpsc::channel();
-        let (release, released) = mpsc::channel::<()>();
-        let released = Arc::new(Mutex::new(released));
-        let held = || {
-            let (begun, released) = (begun.clone(), Arc::clone(&released));
-            move || {
-                begun.send(()).unwrap();
-                let _ = released.lock().unwrap().recv();
-            }
-        };
-        let running: Vec<_> = (0..threads()).map(|_| aside.run(QUEUE_BYTES, held()).ok().unwrap()).collect();
-        begins.iter().take(threads()).for_each(drop);
         // What runs does not wait any more.
+        let (running, release) = occupied(&aside, QUEUE_BYTES);
         let large = QUEUE_BYTES / 4;
         let waiting: Vec<_> = std::iter::from_fn(|| aside.run(large, || ()).ok()).collect();
         assert_eq!(waiting.len(), 4 * threads(), "in bytes they are full, in number far from it");

@@ -103,8 +103,8 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         self
     }
 
-    /// How many sessions a user may have at a time. A sign-in beyond that ends the session that signed in or refreshed
-    /// longest ago, and does not fail for it. Default: no limit.
+    /// How many sessions a user may have at a time. A sign-in beyond that ends the session that
+    /// signed in or refreshed longest ago, and does not fail for it. Default: no limit.
     ///
     /// Without a limit anybody who can sign in can make ending all of a user's sessions slow.
     pub fn max_sessions(mut self, sessions: NonZero<usize>) -> Self {

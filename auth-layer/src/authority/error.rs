@@ -37,8 +37,8 @@ pub enum SignInError {
     /// The token cannot be signed.
     #[error("the token cannot be signed")]
     Key(#[from] KeyError),
-    /// A check would refuse the token: it is too large, or its claims cannot be read back. Nothing was
-    /// recorded.
+    /// A check would refuse the token: it is too large, or its claims cannot be read back. Nothing
+    /// was recorded.
     #[error("the token would not be accepted")]
     Unacceptable(#[source] TokenFault),
     /// The store cannot be asked now.
@@ -56,9 +56,9 @@ pub enum RefreshError {
     /// The pair cannot be signed.
     #[error("the pair cannot be signed")]
     Key(#[from] KeyError),
-    /// A check would refuse a token of the pair: it is too large, or the custom claims that the session was
-    /// opened with are no longer what the application expects. Nothing was recorded, and the refresh token
-    /// stays as good as it was.
+    /// A check would refuse a token of the pair: it is too large, or the custom claims that the
+    /// session was opened with are no longer what the application expects. Nothing was recorded,
+    /// and the refresh token stays as good as it was.
     #[error("the pair would not be accepted")]
     Unacceptable(#[source] TokenFault),
     /// Whether the token is good cannot be learnt now. Nothing is known against it.

@@ -1,8 +1,9 @@
 //! Says that others sign with a key that this node does not have.
 //!
-//! To clients such a token is one with a key of nobody's: 401. To an operator it is a node whose keys are not the fleet's. The two
-//! differ in the store, which has a live record of the one and none of the other. So a few such tokens a second are looked up, beside
-//! the answer, and only what the store vouches for is logged: forged tokens fill no log.
+//! To clients such a token is one with a key of nobody's: 401. To an operator it is a node whose
+//! keys are not the fleet's. The two differ in the store, which has a live record of the one and
+//! none of the other. So a few such tokens a second are looked up, beside the answer, and only what
+//! the store vouches for is logged: forged tokens fill no log.
 
 use std::{
     sync::{
@@ -56,7 +57,8 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl<C: CustomClaims> Authority<C> {
-    /// To be called for a token whose key was not found. Looks its record up in the background, and waits for nothing.
+    /// To be called for a token whose key was not found. Looks its record up in the background, and
+    /// waits for nothing.
     pub(super) fn note_missing_key(&self, token: &str, expected: &Expected<'_>) {
         let now = self.inner.clock.monotonic();
         let Ok(runtime) = Handle::try_current() else { return };

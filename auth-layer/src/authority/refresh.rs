@@ -32,9 +32,10 @@ impl<C: CustomClaims> Authority<C> {
     ///
     /// # Errors
     ///
-    /// [`RefreshError::InvalidGrant`] where the token is not good, [`RefreshError::Unacceptable`] where the pair would not
-    /// be accepted, [`RefreshError::Unavailable`] where it cannot be learnt whether the token is good;
-    /// nothing is ever held against a token because a store failed.
+    /// [`RefreshError::InvalidGrant`] where the token is not good, [`RefreshError::Unacceptable`]
+    /// where the pair would not be accepted, [`RefreshError::Unavailable`] where it cannot be
+    /// learnt whether the token is good; nothing is ever held against a token because a store
+    /// failed.
     pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedPair, RefreshError> {
         // The signature comes first: nothing is asked, and nothing written, on the word of a forged token.
         let token = self.read(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;

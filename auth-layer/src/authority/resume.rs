@@ -1,8 +1,8 @@
 //! Finishing revocations that broke off.
 //!
-//! A store that revokes in steps may lose its node, or its server, between two of them: the session is
-//! marked, its access tokens are not, and whoever asked may never ask again. Every node looks for such
-//! revocations every few seconds and finishes them, whoever began them.
+//! A store that revokes in steps may lose its node, or its server, between two of them: the session
+//! is marked, its access tokens are not, and the client may never ask again. Every node looks for
+//! such revocations every few seconds and finishes them, its own and those of other nodes.
 
 use std::{
     error::Error,
@@ -15,13 +15,13 @@ use tokio::{runtime::Handle, time::sleep};
 use super::{Authority, Inner};
 use crate::claims::CustomClaims;
 
-/// How often a node looks. A store leaves a revocation alone for its first seconds, so that this and the
-/// work itself stay within the 15 s that are promised.
+/// How often a node looks. A store leaves a revocation alone for its first seconds, so that this
+/// and the work itself stay within the 15 s that are promised.
 const EVERY: Duration = Duration::from_secs(3);
 
 impl<C: CustomClaims> Authority<C> {
-    /// Begins to look, once. Does nothing outside a runtime, where nothing can be begun: it is called again
-    /// when the authority is used.
+    /// Begins to look, once. Does nothing outside a runtime, where nothing can be begun: it is
+    /// called again when the authority is used.
     pub(super) fn resume_in_background(&self) {
         if self.inner.resuming.get().is_some() {
             return;
@@ -53,7 +53,7 @@ async fn resume<C: CustomClaims>(inner: Weak<Inner<C>>) {
         sleep(EVERY).await;
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = (Authority { inner }).resume_once().await {
-            // Whoever uses the stores says that they are away.
+            // The calls that need the stores log that they are away.
             tracing::debug!(error = &error as &dyn Error, "revocations that broke off cannot be finished yet");
         }
     }

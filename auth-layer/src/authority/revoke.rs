@@ -17,10 +17,10 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Where that cannot be promised, since the store of record or the shared cache could not be told, they fail. What was
-/// recorded stays recorded, and calling again is safe. One that has begun goes on to its end though its caller goes away or
-/// the deadline passes. What was recorded is finished within 15 s of the stores' return, on another node if
-/// this one has died.
+/// Where that cannot be promised, since the store of record or the shared cache could not be told,
+/// they fail. What was recorded stays recorded, and calling again is safe. One that has begun goes
+/// on to its end though its caller goes away or the deadline passes. What was recorded is finished
+/// within 15 s of the stores' return, on another node if this one has died.
 impl<C: CustomClaims> Authority<C> {
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is no error (§2.2).
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
@@ -80,8 +80,8 @@ impl<C: CustomClaims> Authority<C> {
         self.inner.revoked(id);
     }
 
-    /// The same for the tokens that a revocation covers: with a refresh token die access tokens that its
-    /// caller did not name.
+    /// The same for the tokens that a revocation covers: with a refresh token die access tokens
+    /// that its caller did not name.
     pub(super) fn forget_all(&self, revoked: &Revoked) {
         for (id, _) in &revoked.access_tokens {
             self.forget((*id).into());

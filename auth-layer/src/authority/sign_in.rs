@@ -89,8 +89,9 @@ impl<C: CustomClaims> Authority<C> {
     ///
     /// # Errors
     ///
-    /// [`SignInError::Fenced`] where a revocation of all that the user has came in between: begin again, credentials included.
-    /// [`SignInError::Unacceptable`] when a token would be refused by [`verify`](Self::verify): nothing is recorded then.
+    /// [`SignInError::Fenced`] where a revocation of all that the user has came in between: begin
+    /// again, credentials included. [`SignInError::Unacceptable`] when a token would be refused by
+    /// [`verify`](Self::verify): nothing is recorded then.
     pub async fn sign_in(&self, sign_in: SignIn, grant: Grant<C>) -> Result<IssuedPair, SignInError> {
         if sign_in.is_disabled() {
             return Err(SignInError::Disabled);
@@ -126,8 +127,9 @@ impl<C: CustomClaims> Authority<C> {
         }
     }
 
-    /// Ends the sessions that are too many beside this new one. It goes on though its caller goes away, and its caller
-    /// does not wait for long: the sign-in is done, and the next one ends what is left.
+    /// Ends the sessions that are too many beside this new one. It goes on though its caller goes
+    /// away, and its caller does not wait for long: the sign-in is done, and the next one ends what
+    /// is left.
     async fn end_surplus_sessions(&self, new: &IssuedPair, now: Timestamp) {
         let Some(most) = self.inner.settings.max_sessions else { return };
         let (authority, user, new) = (self.clone(), new.user_id, new.session_id);
@@ -283,8 +285,8 @@ impl<C: CustomClaims> Authority<C> {
         Ok(vec![of(access_record(session, pair), &signed.0)?, of(refresh_record(session, pair), &signed.1)?])
     }
 
-    /// Fails if a check would refuse this token of ours for what it says or how long it is. Called before
-    /// anything is written: a token that nobody accepts is not issued.
+    /// Fails if a check would refuse this token of ours for what it says or how long it is. Called
+    /// before anything is written: a token that nobody accepts is not issued.
     fn check_issued(&self, record: &TokenRecord, token: &str, keys: &Keyring) -> Result<(), TokenFault> {
         let expected = self.expected(record.kind, record.issued_at);
         let issued = Unverified::read(token, keys, &expected)?;

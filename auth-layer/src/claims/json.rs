@@ -147,7 +147,7 @@ impl<'t> Visitor<'t> for Text {
     }
 }
 
-/// Any JSON value without duplicate members, of which nothing is kept.
+/// Any JSON value without duplicate members. Nothing of it is kept.
 struct Skipped;
 
 impl<'t> Deserialize<'t> for Skipped {
@@ -260,7 +260,7 @@ impl<'t, T: Kept<'t>> Visitor<'t> for ValueVisitor<T> {
         Ok(T::texts(items))
     }
 
-    /// Also called for a number with a fraction, where another crate switched on serde_json's
+    /// Also called for a number with a fraction, where another crate switched on `serde_json`'s
     /// `arbitrary_precision`. Such a number is nothing that is kept, like an object.
     fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<T, A::Error> {
         let mut names = Names::default();

@@ -202,8 +202,8 @@ impl RegisteredClaims {
         self.iss.len() + aud + self.client_id.len() + self.scope.bytes()
     }
 
-    /// With the custom claims of its payload the claims set; `None` where those are not a `C`. A token
-    /// without custom claims needs no payload.
+    /// With the custom claims of its payload the claims set; `None` where those are not a `C`. A
+    /// token without custom claims needs no payload.
     pub(crate) fn with_custom<C: DeserializeOwned>(self, payload: Option<&[u8]>) -> Option<ClaimSet<C>> {
         let mut custom = match payload {
             Some(payload) => members(payload)?,

@@ -12,8 +12,8 @@ use crate::{
     store::TokenKind,
 };
 
-/// The header members that matter: three that we read, then those that would have us fetch or trust a
-/// key of the sender's, or do what we cannot (RFC 7515 §4.1.11).
+/// The header members that matter: three that we read, then those that would have us fetch or trust
+/// a key of the sender's, or do what we cannot (RFC 7515 §4.1.11).
 const HEADER: [&str; 11] = ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x5u", "b64", "enc", "zip"];
 
 /// What a token is read against.
@@ -30,8 +30,8 @@ pub(crate) struct Expected<'a> {
 /// A token that has been read and that nobody vouches for yet: it may say anything. It has no `Debug`, since it is the whole token.
 pub(crate) struct Unverified {
     pub(crate) claims: RegisteredClaims,
-    /// The decoded payload, where it has custom claims. They are parsed once the signature is verified:
-    /// until then they take no more memory than their text.
+    /// The decoded payload, where it has custom claims. They are parsed once the signature is
+    /// verified: until then they take no more memory than their text.
     payload: Option<Vec<u8>>,
     key: VerifyingKey,
     signing_input: Box<str>,
@@ -97,7 +97,8 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 
-/// A token that is well formed, current and meant for us, but names a key that the ring does not have. Nobody vouches for it.
+/// A token that is well formed, current and meant for us, but names a key that the ring does not
+/// have. Nobody vouches for it.
 pub(crate) struct MissingKey {
     pub(crate) kind: TokenKind,
     pub(crate) kid: String,
@@ -138,12 +139,12 @@ struct NamedKey<'t> {
 /// What the header of a token of this kind names.
 fn named_key(header: &[u8], kind: TokenKind) -> Result<NamedKey<'_>, TokenFault> {
     let header = fields(header, &HEADER).ok_or(TokenFault::Malformed)?;
-    let [kind_of_token, kid, alg, refused @ ..] = header.values;
+    let [typ_value, kid_value, alg_value, refused @ ..] = header.values;
     if refused.iter().any(Option::is_some) {
         return Err(TokenFault::Header);
     }
     // RFC 7515 §4.1.9: a media type, its `application/` left out or not.
-    let found = kind_of_token.and_then(Datum::text).ok_or(TokenFault::Type)?;
+    let found = typ_value.and_then(Datum::text).ok_or(TokenFault::Type)?;
     let short = match found.split_at_checked("application/".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
         _ => &found,
@@ -151,8 +152,8 @@ fn named_key(header: &[u8], kind: TokenKind) -> Result<NamedKey<'_>, TokenFault>
     if !short.eq_ignore_ascii_case(typ(kind)) {
         return Err(TokenFault::Type);
     }
-    let kid = kid.and_then(Datum::text).ok_or(TokenFault::Key)?;
-    Ok(NamedKey { kid, alg: alg.and_then(Datum::text) })
+    let key_id = kid_value.and_then(Datum::text).ok_or(TokenFault::Key)?;
+    Ok(NamedKey { kid: key_id, alg: alg_value.and_then(Datum::text) })
 }
 
 fn check_claims(claims: &RegisteredClaims, expected: &Expected<'_>) -> Result<(), TokenFault> {

@@ -19,7 +19,8 @@ pub(super) fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length).filter(|_| *first == tag)
 }
 
-/// The modulus in the DER of a PKCS #1 `RSAPrivateKey` (RFC 8017 §A.1.2): the second integer, after the version.
+/// The modulus in the DER of a PKCS #1 `RSAPrivateKey` (RFC 8017 §A.1.2): the second integer, after
+/// the version.
 pub(super) fn rsa_modulus(der: &[u8]) -> Option<&[u8]> {
     let (key, _) = value(der, SEQUENCE)?;
     let (_, rest) = value(key, INTEGER)?;

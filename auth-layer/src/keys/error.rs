@@ -9,7 +9,8 @@ pub enum KeyError {
         "not a PEM of a key for {0}; private keys are PKCS#8 (for RSA also PKCS#1), public ones SubjectPublicKeyInfo"
     )]
     Pem(Algorithm),
-    /// The PEM holds something else than one private key that can be used: what that is, as a sentence goes on after "holds".
+    /// The PEM holds something else than one private key that can be used: what that is, as a
+    /// sentence goes on after "holds".
     #[error(
         "the PEM holds {0}; use one unencrypted PKCS#8 private key (`PRIVATE KEY`) of Ed25519, P-256 or RSA with 2048 to \
          8192 bits"

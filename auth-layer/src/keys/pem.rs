@@ -56,7 +56,8 @@ impl PrivatePem {
     ///
     /// # Errors
     ///
-    /// [`KeyError::PublicKey`] where there is only a public key, [`KeyError::PemHolds`] for everything else.
+    /// [`KeyError::PublicKey`] where there is only a public key, [`KeyError::PemHolds`] for
+    /// everything else.
     pub(super) fn read(pem: &[u8]) -> Result<Self, KeyError> {
         let labels = labels(pem);
         let private: Vec<&[u8]> = labels.iter().copied().filter(|label| label.ends_with(b"PRIVATE KEY")).collect();
@@ -126,7 +127,8 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// The kind of key in a PKCS #8 document: its algorithm's identifier, and for elliptic curves that of the curve (RFC 5958 §2).
+/// The kind of key in a PKCS #8 document: its algorithm's identifier, and for elliptic curves that
+/// of the curve (RFC 5958 §2).
 fn kind_of(pkcs8: &[u8]) -> Option<Kind> {
     let (info, _) = der::value(pkcs8, der::SEQUENCE)?;
     let (_, rest) = der::value(info, der::INTEGER)?;

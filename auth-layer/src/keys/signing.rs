@@ -60,7 +60,8 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Pem`] for a key of another of our algorithms, [`KeyError::PemHolds`] for what is no such key or more than one.
+    /// [`KeyError::Pem`] for a key of another of our algorithms, [`KeyError::PemHolds`] for what is
+    /// no such key or more than one.
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
         if algorithm == Algorithm::Hs256 {
             return Err(KeyError::Form(algorithm));
@@ -78,8 +79,8 @@ impl SigningKey {
         }
     }
 
-    /// A private key from a PKCS #8 PEM (`PRIVATE KEY`), for the algorithm that its kind serves: Ed25519 for `EdDSA`, P-256 for
-    /// ES256, RSA for RS256. Its `kid` is its RFC 7638 thumbprint.
+    /// A private key from a PKCS #8 PEM (`PRIVATE KEY`), for the algorithm that its kind serves:
+    /// Ed25519 for `EdDSA`, P-256 for ES256, RSA for RS256. Its `kid` is its RFC 7638 thumbprint.
     ///
     /// ```
     /// # use auth_layer::keys::{Algorithm, KeyError, SigningKey};

@@ -12,13 +12,14 @@
 //!
 //! # Where to put it
 //!
-//! With axum's [`Router::layer`] it also runs for requests that match no route; use `Router::route_layer` to
-//! answer 404 for unknown paths without credentials. Put it inside layers that log, trace or limit, so that
-//! refusals pass through them. It does not read the request's body.
+//! With axum's [`Router::layer`] it also runs for requests that match no route; use
+//! `Router::route_layer` to answer 404 for unknown paths without credentials. Put it inside layers
+//! that log, trace or limit, so that refusals pass through them. It does not read the request's
+//! body.
 //!
-//! **`CorsLayer` goes outside**, also where the layer stands around the whole router. A browser sends a
-//! preflight without credentials, so the layer would refuse it. In axum the layer that is added last is
-//! the outermost:
+//! **`CorsLayer` goes outside**, also where the layer stands around the whole router. A browser
+//! sends a preflight without credentials, so the layer would refuse it. In axum the layer that is
+//! added last is the outermost:
 //!
 //! ```
 //! # use auth_layer::{AuthLayer, Authority, Claims};

@@ -27,8 +27,8 @@ impl Feed {
         Self { listeners: Arc::default(), runtime: Handle::current(), task: OnceLock::new() }
     }
 
-    /// Adds a listener; the first one begins the task. One that panics begins anew: it tells then that something may have been
-    /// missed, as at its first beginning.
+    /// Adds a listener; the first one begins the task. One that panics begins anew: it tells then
+    /// that something may have been missed, as at its first beginning.
     pub(crate) fn subscribe<F>(
         &self,
         listener: Weak<dyn RevocationListener>,

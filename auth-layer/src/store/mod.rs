@@ -15,11 +15,12 @@
 //! 5. **No revival.** `revoked` flips once. Nothing sets it back, and nothing removes a record before the moment that
 //!    [`purge_expired`](TokenStore::purge_expired) is given.
 //! 6. **Absence is not failure.** "There is no such record" is an `Ok`; a store that could not look is a [`StoreError`].
-//! 7. **All or nothing, or harmless.** An operation that fails half-way leaves either no trace or records of tokens that
-//!    nobody holds, and calling it again is safe. A revocation that is recorded and breaks off is answered by
-//!    [`resume`](TokenStore::resume), on any node.
-//! 8. **The session decides.** A refresh token dies with its session: of those that a rotation retired the records
-//!    need not be marked, so that ending a session costs what its live tokens cost.
+//! 7. **All or nothing, or harmless.** An operation that fails half-way leaves either no trace or
+//!    records of tokens that nobody holds, and calling it again is safe. A revocation that is
+//!    recorded and breaks off is answered by [`resume`](TokenStore::resume), on any node.
+//! 8. **The session decides.** A refresh token dies with its session: of those that a rotation
+//!    retired the records need not be marked, so that ending a session costs what its live tokens
+//!    cost.
 //!
 //! `store::conformance` (feature `conformance`) holds them as plain functions to run on a store of your own.
 
@@ -172,12 +173,13 @@ pub trait TokenStore: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Goes on with revocations that were recorded and broke off: their node died, or the store went away.
-    /// Answers what they cover, as the revocations themselves would have. It leaves those alone that may still be
-    /// under way, and answers a bounded number at a time.
+    /// Goes on with revocations that were recorded and broke off: their node died, or the store
+    /// went away. Answers what they cover, as the revocations themselves would have. It leaves
+    /// those alone that may still be under way, and answers a bounded number at a time.
     ///
-    /// An [`Authority`](crate::Authority) calls this every few seconds where a revocation [takes several
-    /// writes](Self::revokes_in_steps). What is answered comes again later, until [`settle`](Self::settle) is called.
+    /// An [`Authority`](crate::Authority) calls this every few seconds where a revocation [takes
+    /// several writes](Self::revokes_in_steps). What is answered comes again later, until
+    /// [`settle`](Self::settle) is called.
     ///
     /// The default answers none. That is right where each revocation is one transaction.
     fn resume(&self, since: Timestamp) -> impl Future<Output = Result<Vec<Resumed>, StoreError>> + Send {
@@ -185,8 +187,9 @@ pub trait TokenStore: Send + Sync + 'static {
         async { Ok(Vec::new()) }
     }
 
-    /// Notes that nothing is left to do for a revocation: its tokens are revoked and the shared cache knows. This
-    /// may be lost, since [`resume`](Self::resume) may answer a revocation that is finished.
+    /// Notes that nothing is left to do for a revocation: its tokens are revoked and the shared
+    /// cache knows. This may be lost, since [`resume`](Self::resume) may answer a revocation that
+    /// is finished.
     ///
     /// The default does nothing. It is called for [`Revoked::unsettled`] alone.
     fn settle(&self, revocation: Revocation) -> impl Future<Output = Result<(), StoreError>> + Send {
@@ -194,8 +197,9 @@ pub trait TokenStore: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Whether a revocation takes more than one write, so that it can break off half-way. A store that says so
-    /// implements [`resume`](Self::resume) and [`settle`](Self::settle). Default: false.
+    /// Whether a revocation takes more than one write, so that it can break off half-way. A store
+    /// that says so implements [`resume`](Self::resume) and [`settle`](Self::settle). Default:
+    /// false.
     fn revokes_in_steps(&self) -> bool {
         false
     }
@@ -203,8 +207,8 @@ pub trait TokenStore: Send + Sync + 'static {
     /// The user's sessions that are neither revoked nor expired at `now`, the newest first.
     fn sessions(&self, user: UserId, now: Timestamp) -> impl Future<Output = Result<Vec<Session>, StoreError>> + Send;
 
-    /// The user's live sessions beside `new`, without the `keep` that were used last: those that a limit of sessions
-    /// ends. The answer may be cut off; those used longest ago come first.
+    /// The user's live sessions beside `new`, without the `keep` that were used last: those that a
+    /// limit of sessions ends. The answer may be cut off; those used longest ago come first.
     ///
     /// The default looks through [`sessions`](Self::sessions).
     fn surplus_sessions(
@@ -333,7 +337,8 @@ pub enum Revocation {
     Token(TokenId),
     /// Of a session.
     Session(SessionId),
-    /// Of all that a user has. A user may be revoked again while this goes on, so each has an identifier of its own.
+    /// Of all that a user has. A user may be revoked again while this goes on, so each has an
+    /// identifier of its own.
     User(UserId, Uuid),
 }
 

@@ -1,4 +1,5 @@
-//! What is issued is accepted: a token that a check would refuse is not issued, and nothing is recorded.
+//! What is issued is accepted: a token that a check would refuse is not issued, and nothing is
+//! recorded.
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ async fn open<C: CustomClaims>(authority: &Authority<C>, user: UserId, custom: C
     authority.sign_in(sign_in, Grant::new("web").custom(custom)).await
 }
 
-/// Values that are written without complaint and not read back, each with the fault that a check has.
+/// Values that are written without complaint and not read back, each with the fault that a check
+/// has.
 fn unreadable() -> Vec<(&'static str, Value, TokenFault)> {
     let mut deep = json!(1);
     for _ in 0..200 {

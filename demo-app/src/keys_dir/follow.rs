@@ -14,8 +14,8 @@ use super::{KeysDir, KeysError};
 /// How often the directory is read again.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Gives the ring of the directory to `change` each time that it differs from `current`, for ever. What cannot be read leaves the
-/// ring as it is.
+/// Gives the ring of the directory to `change` each time that it differs from `current`, for ever.
+/// What cannot be read leaves the ring as it is.
 pub(crate) async fn follow(mut keys_dir: KeysDir, current: impl Fn() -> Keyring, change: impl Fn(Keyring)) {
     let mut complaint = Complaint::default();
     loop {

@@ -1,7 +1,8 @@
 //! `keys.json`: since when each key may sign.
 //!
-//! Times of modification do not survive a copy or a restore, so they are asked only once, of a directory that has no manifest yet.
-//! The file is replaced as a whole: readers need no lock. Writers take turns by a lock on `.lock` and read it again under that.
+//! Times of modification do not survive a copy or a restore, so they are asked only once, of a
+//! directory that has no manifest yet. The file is replaced as a whole: readers need no lock.
+//! Writers take turns by a lock on `.lock` and read it again under that.
 
 use std::{
     fs, io,
@@ -18,7 +19,8 @@ pub(super) const NAME: &str = "keys.json";
 
 const LOCK: &str = ".lock";
 
-/// How long another process may hold the lock: it does for some milliseconds, unless it was stopped.
+/// How long another process may hold the lock: it does for some milliseconds, unless it was
+/// stopped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 const VERSION: u32 = 1;

@@ -1,16 +1,19 @@
 //! The directory of signing keys.
 //!
-//! Every `*.pem` in it is a private key: Ed25519, P-256 or RSA (used as RS256), in PKCS #8. `keys.json` beside them, the *manifest*,
-//! says since when each may sign. The key with the latest such time that has come signs; the others verify.
+//! Every `*.pem` in it is a private key: Ed25519, P-256 or RSA (used as RS256), in PKCS #8.
+//! `keys.json` beside them, the *manifest*, says since when each may sign. The key with the latest
+//! such time that has come signs; the others verify.
 //!
-//! - **A key without an entry** is adopted by whichever node sees it first. It signs once the publish delay has passed, so that
-//!   whoever checks tokens has fetched it by then.
-//! - **A directory without a manifest**, as earlier versions left it, gets one: each key signs from its time of modification and the
-//!   publish delay on, which is what those versions go by.
-//! - **A key that is gone** is an error and no removal. At the start it is fatal; a running node keeps the key that it has. A key
-//!   leaves by its `retired_at`.
-//! - **A directory that cannot be written** is used as it is. What would be written is then kept by this process.
-//! - **The first key** is made at the start, where neither the directory nor the store has anything yet.
+//! - **A key without an entry** is adopted by whichever node sees it first. It signs once the
+//!   publish delay has passed, so that whoever checks tokens has fetched it by then.
+//! - **A directory without a manifest**, as earlier versions left it, gets one: each key signs from
+//!   its time of modification and the publish delay on, which is what those versions go by.
+//! - **A key that is gone** is an error and no removal. At the start it is fatal; a running node
+//!   keeps the key that it has. A key leaves by its `retired_at`.
+//! - **A directory that cannot be written** is used as it is. What would be written is then kept by
+//!   this process.
+//! - **The first key** is made at the start, where neither the directory nor the store has anything
+//!   yet.
 
 mod error;
 mod follow;
@@ -37,7 +40,8 @@ const FIRST: &str = "first.pem";
 pub(crate) struct KeysDir {
     path: PathBuf,
     publish_delay: TimeDelta,
-    /// The manifest as this process saw it last, with what could not be written into it. Absent until the first key was seen.
+    /// The manifest as this process saw it last, with what could not be written into it. Absent
+    /// until the first key was seen.
     known: Option<Manifest>,
     /// All keys that were read, by `kid`: one whose file is gone stays in the ring.
     loaded: BTreeMap<String, SigningKey>,
@@ -107,11 +111,13 @@ impl KeysDir {
         known.filter(waits).map(|entry| entry.kid.clone()).collect()
     }
 
-    /// Makes the first key where there is none, or takes the one that another node has made meanwhile.
+    /// Makes the first key where there is none, or takes the one that another node has made
+    /// meanwhile.
     ///
     /// # Errors
     ///
-    /// [`KeysError::Lost`] where the store is not empty: what it holds was signed with a key that is gone.
+    /// [`KeysError::Lost`] where the store is not empty: what it holds was signed with a key that
+    /// is gone.
     pub(crate) fn create_first(&mut self, store_is_empty: bool, now: SystemTime) -> Result<Keyring, KeysError> {
         if store_is_empty {
             self.create_directory()?;
@@ -120,11 +126,13 @@ impl KeysDir {
                 self.make_first(&lock, now.into())?;
             }
         }
-        // Asked after the store: another node may have made a key, and signed somebody in with it, since the directory was read.
+        // Asked after the store: another node may have made a key, and signed somebody in with it,
+        // since the directory was read.
         self.open(now)?.ok_or_else(|| KeysError::Lost { directory: self.path.clone() })
     }
 
-    /// The ring of its keys while a node runs, with what is wrong beside that: a key whose file is gone stays in the ring.
+    /// The ring of its keys while a node runs, with what is wrong beside that: a key whose file is
+    /// gone stays in the ring.
     pub(crate) fn reload(&mut self, now: SystemTime) -> Result<(Keyring, Option<KeysError>), KeysError> {
         let contents = self.read()?;
         let now = now.into();

@@ -38,8 +38,8 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
-/// Has events looked at in all threads. A place that logs and is met first where nothing looks, just
-/// when something begins to, may stay silent for good.
+/// Has events looked at in all threads. A place that logs and is met first where nothing looks,
+/// just when something begins to, may stay silent for good.
 pub(crate) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());

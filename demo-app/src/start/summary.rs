@@ -8,7 +8,8 @@ use crate::config::{Config, Switch};
 
 /// Says what serves and from where. No field holds a secret: of URIs only hosts and names are said.
 ///
-/// Of the keys one is active: it signs. Those that wait will sign later, and the others only verify.
+/// Of the keys one is active: it signs. Those that wait will sign later, and the others only
+/// verify.
 pub(super) fn log(config: &Config, stores: &Stores, waiting: &[String]) {
     let keys = stores.authority.keys();
     // The one that signs comes first.

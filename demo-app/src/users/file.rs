@@ -250,8 +250,9 @@ pub(super) fn at(path: &Path) -> Opener {
     })
 }
 
-/// Makes a database with its table, and gives it its name when it is whole and on the disk: a process that is killed leaves a file
-/// of another name and no half-made database. Where another process was first, its file stays.
+/// Makes a database with its table, and gives it its name when it is whole and on the disk: a
+/// process that is killed leaves a file of another name and no half-made database. Where another
+/// process was first, its file stays.
 pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), Fault> {
     let parent = parent(path);
     // Made with mode 0600.

@@ -130,7 +130,8 @@ impl MongoUsers {
 
 /// Fails if the collection holds somebody else's documents. Writes nothing.
 ///
-/// In the order of `_id` all UUIDs are neighbours, so that both ends being UUIDs says it of all documents.
+/// In the order of `_id` all UUIDs are neighbours, so that both ends being UUIDs says it of all
+/// documents.
 async fn refuse_others(users: Collection<bson::Document>) -> Result<(), UsersError> {
     for order in [1, -1] {
         let users = users.clone();

@@ -67,8 +67,8 @@ impl Books {
         found.iter().map(session).collect()
     }
 
-    /// How many tokens of this session are not revoked, among those that do not leave that to their session: of refresh
-    /// tokens only the newest is marked.
+    /// How many tokens of this session are not revoked, among those that do not leave that to their
+    /// session: of refresh tokens only the newest is marked.
     pub(crate) async fn living_tokens(&self, tokens: &Tokens) -> u64 {
         let sid = id(tokens, "sid");
         let session = self.0.collection::<Document>("sessions").find_one(doc! { "_id": sid }).await.unwrap();

@@ -59,7 +59,8 @@ pub(crate) enum Broken {
     PunishUnconditionally,
     /// A repeat inside the grace window is answered from what the primary says, which may be lost with it.
     RepeatUnconfirmed,
-    /// Who goes on with a revocation of all raises the fence once more, in place of going by the one that was raised.
+    /// Who goes on with a revocation of all raises the fence once more, in place of going by the
+    /// one that was raised.
     ResumeFromTheFence,
     /// A sign-in commits whatever the fence has become.
     SignInWithoutFence,

@@ -118,7 +118,8 @@ pub(crate) enum Cause {
     Theft,
     /// A refresh token of a revoked session was presented: whoever revoked it may have died on the way.
     Finish,
-    /// A node goes on with a revocation of session 0 that is recorded, whether or not that broke off.
+    /// A node goes on with a revocation of session 0 that is recorded, whether or not that broke
+    /// off.
     ResumeSession,
     /// The same of a revocation of the user, from the fence that it raised.
     ResumeUser,
@@ -302,7 +303,8 @@ impl Process {
 
     /// Whether its caller can know what it is called with.
     ///
-    /// A node goes on with whatever is recorded. In the code with what has a mark: that is less.
+    /// A node goes on with any revocation that is recorded. The code goes on with those that have a
+    /// mark, which are fewer.
     pub(crate) fn can_begin(self, state: &State) -> bool {
         let recorded = &state.mongo.primary;
         match self {

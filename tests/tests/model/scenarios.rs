@@ -128,7 +128,7 @@ pub(crate) fn outage() -> Scenario {
     }
 }
 
-/// Whoever revokes everything dies on the way, and another node goes on beside a sign-in.
+/// The node that revokes everything dies on the way, and another goes on beside a sign-in.
 pub(crate) fn resumed_revoke_all() -> Scenario {
     Scenario {
         with: &[With::Crashes, With::RedisCutOff, With::Resumes],
@@ -151,7 +151,7 @@ pub(crate) fn resumed_revoke_all() -> Scenario {
     }
 }
 
-/// Whoever ends a session dies on the way, and another node goes on beside a refresh.
+/// The node that ends a session dies on the way, and another goes on beside a refresh.
 pub(crate) fn resumed_session() -> Scenario {
     Scenario {
         with: &[With::Crashes, With::RedisCutOff, With::Resumes],

@@ -220,7 +220,8 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         for resumed in self.store.resume(since).await? {
             // Beyond its bound no entry of the cache says "active", so there is nothing to tell it.
             if resumed.age <= self.cache.bound() {
-                // One failure is enough to see that the cache is away. What it was not told comes again.
+                // One failure is enough to see that the cache is away. What it was not told comes
+                // again.
                 if failed.is_some() {
                     continue;
                 }

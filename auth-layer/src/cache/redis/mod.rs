@@ -286,7 +286,8 @@ impl StatusCache for RedisCache {
         Some(self.options.response_timeout)
     }
 
-    /// Writes nothing: that Redis takes writes is checked once a second, and a connection whose check failed is not among the slots.
+    /// Writes nothing: that Redis takes writes is checked once a second, and a connection whose
+    /// check failed is not among the slots.
     async fn ping(&self) -> Result<(), CacheError> {
         let line = self.slots.pick(0).ok_or_else(|| CacheError::new("no connection to Redis"))?;
         line.ping().await.map_err(|error| {

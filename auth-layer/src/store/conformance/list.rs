@@ -37,8 +37,8 @@ pub async fn sessions_are_listed_while_they_live(store: &impl TokenStore) {
     assert_eq!(answer(store.sessions(stranger.session.user_id, start).await), [stranger.session], "another user's");
 }
 
-/// Beside a new session those are too many that were used longest ago, among the user's sessions that live. A refresh is a
-/// use.
+/// Beside a new session those are too many that were used longest ago, among the user's sessions
+/// that live. A refresh is a use.
 pub async fn sessions_used_longest_ago_are_surplus(store: &impl TokenStore) {
     let (user, start) = (UserId::generate(), now());
     Login::opened(store, UserId::generate()).await;

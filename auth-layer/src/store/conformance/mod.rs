@@ -65,6 +65,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     revoke::a_user_takes_all_sessions_along_but_one(&**store).await;
     revoke::only_what_was_judged_is_punished(&**store).await;
     revoke::a_session_that_moves_on_is_not_punished(store).await;
+    revoke::unsettled_revocations_are_named_and_settled(&**store).await;
     revoke::concurrent_revocations_agree(store).await;
 
     single_use::one_use_is_accepted(store).await;

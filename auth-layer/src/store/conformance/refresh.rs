@@ -234,9 +234,10 @@ pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
     assert_eq!(status, TokenStatus::Revoked, "the refresh token of a revoked session");
 }
 
-/// A refresh that runs beside a revocation (of the refresh token that it presents, of its session, of its user, also by disabling
-/// the user) is lost or found by it: when both have returned, the session is revoked, neither access token is active nor the refresh token that is current, and a repeated
-/// revocation names the access tokens of both.
+/// A refresh that runs beside a revocation (of the refresh token that it presents, of its session,
+/// of its user, also by disabling the user) is lost or found by it: when both have returned, the
+/// session is revoked, neither access token is active nor the refresh token that is current, and a
+/// repeated revocation names the access tokens of both.
 pub async fn revoking_finds_every_refresh<S: TokenStore>(store: &Arc<S>) {
     rounds(|round| refresh_beside_a_revocation(Arc::clone(store), round)).await;
 }

@@ -1,7 +1,8 @@
 //! What a revocation covers, and that it may be repeated.
 //!
-//! Of a session that is revoked the access tokens, the single-use tokens and the newest refresh token are. The records
-//! of refresh tokens that a rotation retired may stay as they are: their session decides.
+//! Of a session that is revoked the access tokens, the single-use tokens and the newest refresh
+//! token are. The records of refresh tokens that a rotation retired may stay as they are: their
+//! session decides.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::fixture::{
 use crate::{
     clock::{earlier, later},
     id::UserId,
-    store::{Admission, Consumed, Rotated, Session, TokenStore},
+    store::{Admission, Consumed, Revocation, Rotated, Session, TokenStore},
 };
 
 /// A revoked access token is dead, and nothing else is: the session lives and can be refreshed. Revoking it again answers the
@@ -193,6 +194,40 @@ async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
         expect_revoked(&*store, &login.tokens, "the pair of a punished session").await;
         expect_not_active(&*store, &rotation.tokens, "a rotation that lost against a punishment").await;
     }
+}
+
+/// A store that revokes in steps names what is to be settled, also when it is called again, and
+/// takes the same settlement twice. Any other names nothing, and has nothing to go on with.
+pub async fn unsettled_revocations_are_named_and_settled(store: &impl TokenStore) {
+    let login = Login::opened(store, UserId::generate()).await;
+    let (user, access, refresh) = (login.session.user_id, login.access(), login.refresh());
+    for again in [false, true] {
+        let of_token = answer(store.revoke_token(access, now()).await).unsettled;
+        let of_refresh_token = answer(store.revoke_token(refresh, now()).await).unsettled;
+        let of_session = answer(store.revoke_session(login.id(), now()).await).unsettled;
+        let of_user = answer(store.revoke_user(user, None, now()).await).unsettled;
+        let of_disabling = answer(store.set_user_disabled(user, true, now()).await).unsettled;
+        if store.revokes_in_steps() {
+            assert_eq!(of_token, Some(Revocation::Token(access)), "again: {again}");
+            assert_eq!(of_refresh_token, Some(Revocation::Session(login.id())), "again: {again}");
+            assert_eq!(of_session, of_refresh_token, "again: {again}");
+            for of_all in [of_user, of_disabling] {
+                assert!(
+                    matches!(of_all, Some(Revocation::User(whose, _)) if whose == user),
+                    "{of_all:?}, again: {again}"
+                );
+            }
+            assert_ne!(of_user, of_disabling, "each revocation of a user has an identifier of its own");
+        } else {
+            let all = [of_token, of_refresh_token, of_session, of_user, of_disabling];
+            assert_eq!(all, [None; 5], "again: {again}");
+            assert_eq!(answer(store.resume(now()).await), [], "one transaction cannot break off");
+        }
+        for revocation in [of_token, of_session, of_user, of_user, of_disabling].into_iter().flatten() {
+            answer(store.settle(revocation).await);
+        }
+    }
+    expect_revoked(store, &login.tokens, "after their revocation was settled").await;
 }
 
 /// Of many revocations of one session that run at once each names its access tokens, and one is told that it turned it.

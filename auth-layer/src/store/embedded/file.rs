@@ -101,7 +101,8 @@ fn complete(database: &Database) -> Result<(), Fault> {
 
 /// Opens the database at `path`. One that it creates is its owner's alone to read and write.
 ///
-/// A file that is there is never initialised: one that was emptied has forgotten who is revoked and who is disabled.
+/// A file that is there is never initialised: one that was emptied has forgotten who is revoked and
+/// who is disabled.
 pub(super) fn at(path: &Path) -> Opener {
     let path: Arc<Path> = path.into();
     Box::new(move |if_absent| {
@@ -122,8 +123,9 @@ pub(super) fn at(path: &Path) -> Opener {
     })
 }
 
-/// Makes a database with all its tables, and gives it its name when it is whole and on the disk: a process that is killed leaves a
-/// file of another name and no half-made database. Where another process was first, its file stays.
+/// Makes a database with all its tables, and gives it its name when it is whole and on the disk: a
+/// process that is killed leaves a file of another name and no half-made database. Where another
+/// process was first, its file stays.
 pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), Fault> {
     let parent = parent(path);
     // Made with mode 0600.

@@ -8,9 +8,9 @@
 //! - **Reads** see the last commit and are done where they are called, also on an asynchronous runtime's thread: one is a few
 //!   microseconds out of memory, less than to hand it to another thread and back. Where the file is larger than the memory, a
 //!   read may wait for the disk once or twice.
-//! - **Failures** of the disk, and panics, fail the operations that meet them, with [`StoreErrorKind::Unavailable`]; nothing of them is
-//!   acknowledged. The file is then opened again, and again whenever it is used, until it serves. With a full disk it can still be
-//!   read.
+//! - **Failures** of the disk, and panics, fail the operations that meet them, with
+//!   [`StoreErrorKind::Unavailable`]; nothing of them is acknowledged. The file is then opened
+//!   again, and again whenever it is used, until it serves. With a full disk it can still be read.
 //! - **Dropping** the store works through what is queued, which may take some milliseconds, and frees the file. An
 //!   [`Authority`](crate::Authority) that is dropped frees it when what it does in the background has ended: a note, or a purge.
 //!
@@ -76,16 +76,18 @@ impl EmbeddedStore {
     /// Opens the file at `path`, and creates it where there is none, readable and writable by its owner alone. Its directory must
     /// be there.
     ///
-    /// A file that is there and was emptied, or is not this store's, is refused: it would have forgotten what is revoked. A process
-    /// that is killed while it creates the file leaves no half of one; the next to open it removes what it left.
+    /// A file that is there and was emptied, or is not this store's, is refused: it would have
+    /// forgotten what is revoked. A process that is killed while it creates the file leaves no half
+    /// of one; the next to open it removes what it left.
     ///
     /// This waits for the disk, and after a crash for a repair, which reads the whole file once.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::with(file::at(path.as_ref()))
     }
 
-    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that finds no signing key makes one only
-    /// for an empty store, since the tokens in another were signed with a key that was lost.
+    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that
+    /// finds no signing key makes one only for an empty store, since the tokens in another were
+    /// signed with a key that was lost.
     ///
     /// # Errors
     ///
@@ -242,7 +244,8 @@ impl TokenStore for EmbeddedStore {
         Some(Duration::ZERO)
     }
 
-    /// Reads, as every check does, and sees whether there is a writer. Whether writing works shows only when something is written.
+    /// Reads, as every check does, and sees whether there is a writer. Whether writing works shows
+    /// only when something is written.
     async fn ping(&self) -> Result<(), StoreError> {
         self.writer.ping()?;
         self.read(|tables| tables.fence(UserId::from_uuid(uuid::Uuid::nil()))).map(drop)

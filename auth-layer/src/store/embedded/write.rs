@@ -49,7 +49,8 @@ impl Tables<'_> {
         session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
         session.last_used_at = rotation.now;
         self.put_session(Some(kept_until), StoredSession { session, kept_until }, &rotation.tokens)?;
-        // From now on the session decides about the parent. Ending the session need not look for it.
+        // From now on the session decides about the parent. Ending the session need not look for
+        // it.
         self.session_tokens.remove(&index_key(rotation.session_id, rotation.parent))?;
         Ok(Rotated::Committed)
     }

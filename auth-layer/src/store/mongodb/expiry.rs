@@ -2,10 +2,12 @@
 //!
 //! They are partial: they hold our documents and no others, so that the server removes no others.
 //!
-//! Earlier versions made them of all documents, under the name that MongoDB gives by default (`expires_at_1`). MongoDB cannot add a
-//! filter to an index, but keeps two with the same key side by side if their filters differ. So the new one is made under a name of
-//! its own, and then the old one is dropped. A node of an earlier version that starts later makes the old one again and works; the
-//! next start of this version drops it. One with another retention margin cannot start while both are there.
+//! Earlier versions made them of all documents, under the name that MongoDB gives by default
+//! (`expires_at_1`). MongoDB cannot add a filter to an index, but keeps two with the same key side
+//! by side if their filters differ. So the new one is made under a name of its own, and then the
+//! old one is dropped. A node of an earlier version that starts later makes the old one again and
+//! works; the next start of this version drops it. One with another retention margin cannot start
+//! while both are there.
 
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ use crate::store::StoreError;
 /// The server's code for an index that is not there.
 const INDEX_NOT_FOUND: i32 = 27;
 
-/// Lets the server remove those documents of a collection that match `ours` when `retention` has passed since their `field`.
+/// Lets the server remove those documents of a collection that match `ours` when `retention` has
+/// passed since their `field`.
 pub(super) async fn ensure<T: Send + Sync>(
     database: &Database,
     collection: &Collection<T>,

@@ -8,8 +8,9 @@
 //! | `sessions` | `sid` | `user_id`, `client_id`, `user_agent`, `created_at`, `last_used_at`, `ends_at`, `revoked`, `current`, `previous`; `epoch` it was opened under; `pending` while it is opened; `unfinished` |
 //! | `subjects` | `sub` | `epoch`, `disabled`, `sign_ins`, `last_sign_in_at`; `unfinished`, `settled` |
 //!
-//! `unfinished` marks a revocation that is recorded and may have something left to do: since when, and when a node last went on with it.
-//! It is taken away at the end. A node that died, or a server that went away, leaves it behind, and any node goes on from there.
+//! `unfinished` marks a revocation that is recorded and may have something left to do: since when,
+//! and when a node last went on with it. It is taken away at the end. A node that died, or a server
+//! that went away, leaves it behind, and any node goes on from there.
 //!
 //! # One document decides
 //!
@@ -154,10 +155,11 @@ impl MongoStore {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](StoreErrorKind::Unsupported) for a server that is no replica set: it can neither acknowledge by
-    /// majority nor retry a write; where one of the collections holds documents that are not this store's, of which none is
-    /// touched; and where waiting will not help: user or password are wrong, the user may not do what
-    /// is needed, the database's name is none. Indexes that exist need not be allowed to be made.
+    /// [`Unsupported`](StoreErrorKind::Unsupported) for a server that is no replica set: it can
+    /// neither acknowledge by majority nor retry a write; where one of the collections holds
+    /// documents that are not this store's, of which none is touched; and where waiting will not
+    /// help: user or password are wrong, the user may not do what is needed, the database's name is
+    /// none. Indexes that exist need not be allowed to be made.
     /// [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
@@ -177,8 +179,9 @@ impl MongoStore {
         &self.database
     }
 
-    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that finds no signing key makes one only
-    /// for an empty store, since the tokens in another were signed with a key that was lost.
+    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that
+    /// finds no signing key makes one only for an empty store, since the tokens in another were
+    /// signed with a key that was lost.
     ///
     /// # Errors
     ///
@@ -198,7 +201,8 @@ impl MongoStore {
         within(self.limit, operation).await
     }
 
-    /// What a revocation came to. One that failed is recorded in the background, as soon as that is possible.
+    /// What a revocation came to. One that failed is recorded in the background, as soon as that is
+    /// possible.
     fn or_again<T, F>(
         &self,
         first: Result<T, StoreError>,
@@ -309,7 +313,8 @@ impl TokenStore for MongoStore {
         self.or_again(first, move |records| async move { records.raise_fence(raise).await.map(drop) })
     }
 
-    /// Not tried again in the background: whoever disables a user is an operator, who may have enabled the user since.
+    /// Not tried again in the background: whoever disables a user is an operator, who may have
+    /// enabled the user since.
     async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         if disabled {
             let raise = Raise { user, id: bson::Uuid::new(), except: None, disables: true };

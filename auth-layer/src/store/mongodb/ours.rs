@@ -1,4 +1,5 @@
-//! Which documents are ours: nothing else is expired or purged, and a collection that holds others is refused.
+//! Which documents are ours: nothing else is expired or purged, and a collection that holds others
+//! is refused.
 
 use bson::{Bson, Document, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt;
@@ -22,8 +23,9 @@ pub(super) fn sessions() -> Document {
 
 /// Fails if one of the three collections holds somebody else's documents. Writes nothing.
 ///
-/// Identifiers are the test that costs nothing: in the order of `_id` all UUIDs are neighbours, so that both ends being UUIDs says it
-/// of all documents. Of the rest a few are looked at from each end.
+/// Identifiers are the test that costs nothing: in the order of `_id` all UUIDs are neighbours, so
+/// that both ends being UUIDs says it of all documents. Of the rest a few are looked at from each
+/// end.
 pub(super) async fn refuse_others(records: &Records) -> Result<(), StoreError> {
     refuse(
         &records.tokens.clone_with_type(),

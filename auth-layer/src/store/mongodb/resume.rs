@@ -60,7 +60,8 @@ impl Records {
     }
 }
 
-/// Takes one document up whose mark is old, so that no other node does for a while; `None` where there is none.
+/// Takes one document up whose mark is old, so that no other node does for a while; `None` where
+/// there is none.
 ///
 /// By the server's clock: a node whose own is ahead would disturb what is under way.
 async fn claim<D, T>(collection: &Collection<T>, step: &[Document]) -> Result<Option<D>, StoreError>
@@ -75,7 +76,8 @@ where
         .clone_with_type::<D>()
         .find_one_and_update(doc! { "unfinished.tried": { "$exists": true }, "$expr": due }, step.to_vec())
         .return_document(ReturnDocument::After)
-        // Where the index is missing this fails, in place of reading the whole collection every few seconds.
+        // Where the index is missing this fails, in place of reading the whole collection every few
+        // seconds.
         .hint(Hint::Keys(doc! { "unfinished.tried": 1 }))
         .comment(BACKGROUND)
         .await;

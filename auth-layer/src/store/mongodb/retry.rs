@@ -1,8 +1,9 @@
 //! The commits of revocations that failed, tried again until the server has taken them.
 //!
-//! A caller is told at once that a revocation failed. But a client that went away does not ask again, nobody
-//! asks twice for the punishment of a reuse, and a changed password cannot be changed from the old one a second
-//! time. Once a commit is recorded any node goes on with it: see `resume`.
+//! A caller is told at once that a revocation failed. But a client that went away does not ask
+//! again, nobody asks twice for the punishment of a reuse, and a changed password cannot be changed
+//! from the old one a second time. Once a commit is recorded any node goes on with it: see
+//! `resume`.
 
 use std::{
     error::Error,
@@ -34,8 +35,8 @@ impl Retries {
         Self(Arc::new(Semaphore::new(MOST)))
     }
 
-    /// Tries `commit` again until it is done, if it failed for a reason that may pass. Must be called within a Tokio
-    /// runtime.
+    /// Tries `commit` again until it is done, if it failed for a reason that may pass. Must be
+    /// called within a Tokio runtime.
     pub(super) fn again<F>(
         &self,
         failed: &StoreError,

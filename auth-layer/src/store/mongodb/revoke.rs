@@ -1,7 +1,7 @@
 //! What revokes: the committing document first, then the sweep. Each step can be repeated, and a retry repeats all of them.
 //!
-//! The commit leaves a mark, `unfinished`, that [`settle`](Records::settle) takes away. What still has it after a few
-//! seconds has broken off, and any node goes on with it: see `resume`.
+//! The commit leaves a mark, `unfinished`, that [`settle`](Records::settle) takes away. What still
+//! has it after a few seconds has broken off, and any node goes on with it: see `resume`.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -58,8 +58,8 @@ impl Records {
         }
     }
 
-    /// Marks a token as revoked; of a refresh token its session first, so that the mark that is left if this
-    /// breaks off covers both.
+    /// Marks a token as revoked; of a refresh token its session first, so that the mark that is
+    /// left if this breaks off covers both.
     ///
     /// What is read of the token first does not change: the commit decides.
     pub(super) async fn mark_token(&self, id: TokenId) -> Result<Marked, StoreError> {
@@ -125,7 +125,8 @@ impl Records {
         before.map_err(fault("could not revoke a session"))
     }
 
-    /// Revokes the tokens of a session that is marked. Also where it was dead before: an earlier try may have stopped here.
+    /// Revokes the tokens of a session that is marked. Also where it was dead before: an earlier
+    /// try may have stopped here.
     pub(super) async fn end(&self, ended: EndedSession, since: Timestamp) -> Result<Revoked, StoreError> {
         let live = self.live_tokens(doc! { "session_id": ended.id }, since).await?;
         self.revoke_tokens(unrevoked(&live).chain(ended.refresh_id())).await?;
@@ -178,8 +179,8 @@ impl Records {
         }
     }
 
-    /// Raises the user's fence, making the document where there is none, and answers the epoch that it led to. `None`
-    /// where another node has finished this very revocation meanwhile.
+    /// Raises the user's fence, making the document where there is none, and answers the epoch that
+    /// it led to. `None` where another node has finished this very revocation meanwhile.
     pub(super) async fn raise_fence(&self, raise: Raise) -> Result<Option<i64>, StoreError> {
         let what = "could not raise a user's fence";
         let Raise { user, id, except, disables } = raise;
@@ -279,8 +280,8 @@ impl Records {
         settled.map(drop).map_err(fault(what))
     }
 
-    /// The tokens among these that decide something by themselves and have not expired, revoked or not: access and
-    /// single-use tokens. A refresh token is decided by its session.
+    /// The tokens among these that decide something by themselves and have not expired, revoked or
+    /// not: access and single-use tokens. A refresh token is decided by its session.
     pub(super) async fn live_tokens(
         &self,
         mut tokens: Document,

@@ -81,7 +81,8 @@ pub(super) async fn ensure_indexes(
     ours::refuse_others(&records).await?;
     expiry::ensure(&database, &records.tokens, TOKEN_EXPIRY, ours::tokens(), retention).await?;
     expiry::ensure(&database, &records.sessions, SESSION_EXPIRY, ours::sessions(), retention).await?;
-    // What a revocation sweeps: the live tokens of a session or a user, however many refresh tokens were retired.
+    // What a revocation sweeps: the live tokens of a session or a user, however many refresh tokens
+    // were retired.
     let of_tokens = ["session_id", "user_id"].map(|owner| doc! { owner: 1, "kind": 1, "expires_at": 1 });
     index(&records.tokens, of_tokens, false).await?;
     index(&records.sessions, [doc! { "user_id": 1, "revoked": 1 }], false).await?;

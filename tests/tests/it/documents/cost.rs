@@ -5,7 +5,8 @@ use mongodb::options::InsertManyOptions;
 
 use super::*;
 
-/// How many refresh tokens were retired: those of a month in which a client refreshed every nine minutes.
+/// How many refresh tokens were retired: those of a month in which a client refreshed every nine
+/// minutes.
 const RETIRED: usize = 5_000;
 
 /// The documents that were read since the profiler was switched on.
@@ -13,7 +14,7 @@ async fn examined(database: &Database) -> i64 {
     let entries = database.collection::<Document>("system.profile");
     let ours = doc! { "ns": { "$regex": "\\.(tokens|sessions|subjects)$" } };
     let found: Vec<Document> = entries.find(ours).await.unwrap().try_collect().await.unwrap();
-    let count = |entry: &Document| entry.get("docsExamined").and_then(|count| count.as_i32()).map_or(0, i64::from);
+    let count = |entry: &Document| entry.get("docsExamined").and_then(bson::Bson::as_i32).map_or(0, i64::from);
     assert!(!found.is_empty(), "the profiler is on");
     found.iter().map(count).sum()
 }

@@ -1,5 +1,5 @@
-//! MongoDB stands still or dies in the middle of a revocation. Its caller is told that it cannot be promised, and need not ask
-//! again.
+//! MongoDB stands still or dies in the middle of a revocation. Its caller is told that it cannot be
+//! promised, and need not ask again.
 
 use super::*;
 

@@ -17,7 +17,8 @@ enum Ending {
 }
 
 impl Stage {
-    /// Stops the first node after the step by which the end of the subject's session is recorded, and kills it for good.
+    /// Stops the first node after the step by which the end of the subject's session is recorded,
+    /// and kills it for good.
     async fn dies_once_recorded(&mut self, ending: Ending) -> (Subject, Tokens) {
         let books = self.books().await;
         for step in 1.. {
@@ -92,7 +93,8 @@ async fn revocation_for_reuse_is_finished_by_another_node() {
 }
 
 impl Stage {
-    /// Waits until no revocation is marked as unfinished: those that were finished are not gone on with for ever.
+    /// Waits until no revocation is marked as unfinished: those that were finished are not gone on
+    /// with for ever.
     async fn is_settled(&self) {
         let (books, begun) = (self.books().await, Instant::now());
         while books.unfinished().await > 0 {

@@ -122,8 +122,9 @@ impl Call<'_> {
         self.acknowledge();
     }
 
-    /// A primary that was deposed gets no write acknowledged, and the mark of a revocation is a write also where the session was revoked
-    /// before. What it does not know changes nothing there, and so it is asked once more in a way that takes a majority.
+    /// A primary that was deposed gets no write acknowledged, and the mark of a revocation is a
+    /// write also where the session was revoked before. What it does not know changes nothing
+    /// there, and so it is asked once more in a way that takes a majority.
     fn revoke_behind(&mut self, revoke: Revoke) {
         let known = self.state.mongo.read_on(revoke.node);
         let number = revoke.cause.session();

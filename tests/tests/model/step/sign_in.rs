@@ -45,7 +45,8 @@ impl Call<'_> {
             return self.end(Outcome::Refused);
         }
         self.state.history.begun.add(NEW_SESSION);
-        // A revocation of all that has raised the fence by now spares this session, also where another node goes on with it.
+        // A revocation of all that has raised the fence by now spares this session, also where
+        // another node goes on with it.
         let is_to_raise = |process: &Process| matches!(process, Process::Revoke(Revoke { at: RevokeAt::Commit, .. }));
         if self.protocol.scenario.has(With::Resumes) && !self.state.processes.iter().any(is_to_raise) {
             self.state.history.doomed.remove(NEW_SESSION);
@@ -59,7 +60,8 @@ impl Call<'_> {
             return self.end(Outcome::Refused);
         }
         self.state.history.begun.add(NEW_SESSION);
-        // A revocation of all that has raised the fence by now spares this session, also where another node goes on with it.
+        // A revocation of all that has raised the fence by now spares this session, also where
+        // another node goes on with it.
         let is_to_raise = |process: &Process| matches!(process, Process::Revoke(Revoke { at: RevokeAt::Commit, .. }));
         if self.protocol.scenario.has(With::Resumes) && !self.state.processes.iter().any(is_to_raise) {
             self.state.history.doomed.remove(NEW_SESSION);
