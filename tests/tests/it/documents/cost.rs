@@ -14,7 +14,7 @@ async fn examined(database: &Database) -> i64 {
     let entries = database.collection::<Document>("system.profile");
     let ours = doc! { "ns": { "$regex": "\\.(tokens|sessions|subjects)$" } };
     let found: Vec<Document> = entries.find(ours).await.unwrap().try_collect().await.unwrap();
-    let count = |entry: &Document| entry.get("docsExamined").and_then(bson::Bson::as_i32).map_or(0, i64::from);
+    let count = |entry: &Document| entry.get("docsExamined").and_then(Bson::as_i32).map_or(0, i64::from);
     assert!(!found.is_empty(), "the profiler is on");
     found.iter().map(count).sum()
 }
