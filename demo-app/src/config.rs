@@ -9,7 +9,7 @@ use std::{num::NonZero, path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum};
 use secrecy::SecretString;
 
-use self::values::{client, database, grace, lease, lifetime, listen, publish_delay, redis_ttl, secret, text};
+use self::values::{client, database, grace, lease, lifetime, listen, publish_delay, redis_ttl, secret, sessions, text};
 use crate::logging::LogFormat;
 
 /// A sign-in service whose tokens can be taken back.
@@ -103,7 +103,7 @@ pub struct Config {
     pub rate_limit: Switch,
 
     /// How many sessions a user may have. A further sign-in ends the one used longest ago.
-    #[arg(long, env = "DEMO_MAX_SESSIONS", default_value = "100")]
+    #[arg(long, env = "DEMO_MAX_SESSIONS", default_value = "100", value_parser = sessions)]
     pub max_sessions: NonZero<usize>,
 
     /// How a line of the log is written, on standard error. What is logged: `RUST_LOG`, `info` by

@@ -1,6 +1,6 @@
 //! What the values of flags may be. No error repeats a value: it may be a secret.
 
-use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, num::NonZero, ops::RangeInclusive, time::Duration};
 
 use secrecy::SecretString;
 
@@ -46,6 +46,10 @@ pub(super) fn grace(text: &str) -> Result<Duration, String> {
 /// So long a node that is cut off from its stores may accept a revoked token.
 pub(super) fn lease(text: &str) -> Result<Duration, String> {
     duration(text, Duration::ZERO..=Duration::from_hours(1), "it is 1h at most, and 0 for none")
+}
+
+pub(super) fn sessions(text: &str) -> Result<NonZero<usize>, &'static str> {
+    text.parse().map_err(|_| "it is a number of sessions, 1 at least")
 }
 
 /// Any text but none.
