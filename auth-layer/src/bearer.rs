@@ -37,9 +37,10 @@ impl<'a> Credentials<'a> {
 ///
 /// The scheme is matched without regard to case (RFC 9110 §11.1). Tokens in query strings or bodies are never looked for.
 pub(crate) fn bearer_credentials(headers: &HeaderMap) -> Result<Option<Credentials<'_>>, BearerError> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    // Looked for only where some header comes twice, which costs two numbers.
+    let some_twice = headers.len() != headers.keys_len();
+    if some_twice && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(BearerError::Several);
     }
     let Some((scheme, rest)) = value.as_bytes().split_at_checked(b"bearer".len()) else { return Ok(None) };
@@ -124,5 +125,18 @@ mod tests {
     fn two_headers_are_an_invalid_request_whatever_they_say() {
         assert_eq!(read(&[b"Bearer abc", b"Bearer abc"]), Err(BearerError::Several));
         assert_eq!(read(&[b"Basic abc", b"Bearer abc"]), Err(BearerError::Several));
+    }
+
+    #[test]
+    fn bearer_is_read_beside_other_headers_that_come_twice() {
+        let mut headers = HeaderMap::new();
+        for value in ["a", "b"] {
+            headers.append(http::header::COOKIE, HeaderValue::from_static(value));
+        }
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+        let credentials = bearer_credentials(&headers).unwrap().unwrap();
+        assert_eq!(credentials.token(), Ok("abc"));
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+        assert_eq!(bearer_credentials(&headers).map(|_| ()), Err(BearerError::Several));
     }
 }

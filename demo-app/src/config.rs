@@ -9,7 +9,9 @@ use std::{num::NonZero, path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum};
 use secrecy::SecretString;
 
-use self::values::{client, database, grace, lease, lifetime, listen, publish_delay, redis_ttl, secret, sessions, text};
+use self::values::{
+    client, database, grace, lease, lifetime, listen, publish_delay, redis_ttl, secret, sessions, text,
+};
 use crate::logging::LogFormat;
 
 /// A sign-in service whose tokens can be taken back.
