@@ -63,7 +63,7 @@ fn without_variable(arg: Arg) -> Arg {
     arg.env(Resettable::Reset)
 }
 
-/// The same error, with no value in it that may be a secret: clap quotes whatever it refuses.
+/// The same error, with no value in it that may be a secret: clap quotes the value that it refuses.
 fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let text = |error: &clap::Error, kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
     let argument = text(&error, ContextKind::InvalidArg);

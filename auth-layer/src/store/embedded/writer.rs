@@ -202,7 +202,7 @@ fn commit(file: &File, group: &mut Vec<Box<dyn Job>>) {
 }
 
 fn reopen(file: &File) {
-    // Where this panics the file stays closed, and whoever finds it closed has it opened again.
+    // If this panics the file stays closed, and the next call that finds it closed opens it again.
     let opened = catch_unwind(AssertUnwindSafe(|| file.reopen())).unwrap_or(Err(Fault::Panicked));
     if let Err(fault) = opened {
         tracing::error!(error = &fault as &dyn std::error::Error, "the embedded store could not be opened again");

@@ -313,8 +313,8 @@ impl TokenStore for MongoStore {
         self.or_again(first, move |records| async move { records.raise_fence(raise).await.map(drop) })
     }
 
-    /// Not tried again in the background: whoever disables a user is an operator, who may have
-    /// enabled the user since.
+    /// Not tried again in the background: an operator who disables a user may have enabled the user
+    /// since.
     async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         if disabled {
             let raise = Raise { user, id: bson::Uuid::new(), except: None, disables: true };

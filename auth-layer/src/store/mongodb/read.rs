@@ -89,7 +89,7 @@ impl Records {
             self.subjects.clone_with_type(),
         ] {
             let first = collection.find(doc! {}).projection(doc! { "_id": 1 }).limit(1).max_time(self.limit).await;
-            // Whatever it is: one that cannot be read is something.
+            // A document that cannot be read is a document.
             if first.map_err(fault(what))?.advance().await.map_err(fault(what))? {
                 return Ok(false);
             }

@@ -39,10 +39,10 @@ pub(super) async fn refuse_standalone(database: Database) -> Result<(), StoreErr
     Err(StoreError::new(StoreErrorKind::Unsupported, NO_SET))
 }
 
-/// What is said of a member of no set.
+/// The sentence about a member of no set.
 pub(super) const NOT_INITIATED: &str = "the MongoDB replica set was not initiated: call rs.initiate() once";
 
-/// What is said of a standalone server.
+/// The sentence about a standalone server.
 pub(super) const NO_SET: &str =
     "MongoDB must be a replica set (of one at least): start mongod with --replSet and call rs.initiate()";
 
