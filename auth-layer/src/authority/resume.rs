@@ -13,7 +13,10 @@ use std::{
 use tokio::{runtime::Handle, time::sleep};
 
 use super::{Authority, Inner};
-use crate::claims::CustomClaims;
+use crate::{
+    claims::CustomClaims,
+    store::{Revocation, StoreError},
+};
 
 /// How often a node looks. A store leaves a revocation alone for its first seconds, so that this
 /// and the work itself stay within the 15 s that are promised.
@@ -35,13 +38,16 @@ impl<C: CustomClaims> Authority<C> {
     }
 
     /// Finishes what has broken off. Fails where the stores are still away.
-    async fn resume_once(&self) -> Result<(), crate::store::StoreError> {
+    async fn resume_once(&self) -> Result<(), StoreError> {
         for resumed in self.inner.store.resume(self.accepted_since()).await? {
-            self.forget_all(&resumed.revoked);
-            if let Some(revocation) = resumed.revoked.unsettled {
-                tracing::info!(?revocation, age = ?resumed.age, "a revocation that had broken off is finished");
-            }
-            self.settle(resumed.revoked.unsettled);
+            let Some(revocation) = resumed.revoked.unsettled else { continue };
+            self.forget(match revocation {
+                Revocation::Token(id) => id.into(),
+                Revocation::Session(id) => id.into(),
+                Revocation::User(id, _) => id.into(),
+            });
+            tracing::info!(?revocation, age = ?resumed.age, "a revocation that had broken off is finished");
+            self.settle(Some(revocation));
         }
         Ok(())
     }

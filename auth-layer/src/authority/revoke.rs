@@ -25,7 +25,18 @@ impl<C: CustomClaims> Authority<C> {
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is no error (§2.2).
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
         let since = self.accepted_since();
-        self.revoke(id.into(), move |store| async move { store.revoke_token(id, since).await }).await
+        self.to_the_end(move |authority| async move {
+            let revoked = authority.inner.store.revoke_token(id, since).await;
+            authority.forget(id.into());
+            let revoked = revoked?;
+            // With a refresh token die access tokens that were never named here.
+            for (id, _) in &revoked.access_tokens {
+                authority.forget((*id).into());
+            }
+            authority.settle(revoked.unsettled);
+            Ok(())
+        })
+        .await
     }
 
     /// Revokes a session and all its tokens. An unknown session is no error.
@@ -56,9 +67,7 @@ impl<C: CustomClaims> Authority<C> {
         self.to_the_end(move |authority| async move {
             let revoked = revoked.await;
             authority.forget(id);
-            let revoked = revoked?;
-            authority.forget_all(&revoked);
-            authority.settle(revoked.unsettled);
+            authority.settle(revoked?.unsettled);
             Ok(())
         })
         .await
@@ -78,14 +87,6 @@ impl<C: CustomClaims> Authority<C> {
     /// Ends the trust that this node's own cache has in the token, session or user with this id.
     pub(super) fn forget(&self, id: Uuid) {
         self.inner.revoked(id);
-    }
-
-    /// The same for the tokens that a revocation covers: with a refresh token die access tokens
-    /// that its caller did not name.
-    pub(super) fn forget_all(&self, revoked: &Revoked) {
-        for (id, _) in &revoked.access_tokens {
-            self.forget((*id).into());
-        }
     }
 
     /// Notes that a revocation is finished. Nobody waits for that: it may be lost.
