@@ -245,7 +245,8 @@ fn garbage_costs_blocks_and_bytes_in_proportion_to_its_size() {
     let authority = authority();
     let ordinary = cost(&authority, &forged("custom", "0"));
     // With its feature `arbitrary_precision` serde_json reads each number into a text of its own.
-    let is_precise = serde_json::from_str::<Value>("1.10").unwrap().to_string() == "1.10";
+    let written = serde_json::from_str::<Value>("1.10").unwrap().to_string();
+    let is_precise = written == "1.10";
     let (blocks, bytes) = if is_precise { (2, 40) } else { (60, 20) };
     for (name, shape) in SHAPES {
         for size in [500, 1_000, 2_000, 5_000] {
