@@ -1,14 +1,12 @@
 //! The file is made whole or not at all, and what was emptied is not made anew.
 
 use std::{
-    fs, io,
+    env, fs, io,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    thread,
 };
 
 use redb::{Database, StorageBackend, TableDefinition, backends::FileBackend};
@@ -19,21 +17,26 @@ use super::{
 };
 use crate::store::StoreErrorKind;
 
-/// A disk that dies after so many operations.
+/// A disk that carries out so many operations, and with each later one does what it was told.
 #[derive(Debug)]
-struct Dying {
+struct Limited {
     file: FileBackend,
-    left: Arc<AtomicUsize>,
+    left: AtomicUsize,
+    then: fn() -> io::Error,
 }
 
-impl Dying {
+impl Limited {
+    fn new(file: FileBackend, operations: usize, then: fn() -> io::Error) -> Self {
+        Self { file, left: operations.into(), then }
+    }
+
     fn step(&self) -> io::Result<()> {
         let left = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
-        left.map(drop).map_err(|_| io::Error::other("died"))
+        left.map(drop).map_err(|_| (self.then)())
     }
 }
 
-impl StorageBackend for Dying {
+impl StorageBackend for Limited {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -74,8 +77,7 @@ fn creation_that_dies_at_any_step_leaves_no_half_of_a_file() {
     let path = dir.path().join("tokens.redb");
     let mut died = 0;
     for steps in 0.. {
-        let left = Arc::new(AtomicUsize::new(steps));
-        let made = create(&path, |file| Dying { file, left: Arc::clone(&left) });
+        let made = create(&path, |file| Limited::new(file, steps, || io::Error::other("died")));
         match made {
             Ok(()) => break,
             Err(_) => assert_eq!(names(dir.path()), Vec::<String>::new(), "after {steps} steps"),
@@ -98,47 +100,54 @@ async fn creation_beside_another_leaves_the_file_that_came_first() {
     assert_eq!(names(dir.path()), ["tokens.redb"]);
 }
 
-const DIRECTORY: &str = "AUTH_LAYER_CREATION_TEST_DIRECTORY";
+const FILE: &str = "AUTH_LAYER_CREATION_TEST_FILE";
+const STEPS: &str = "AUTH_LAYER_CREATION_TEST_STEPS";
 
-/// Not a test of its own: the process that the next one kills. It makes files until it dies.
-#[test]
-#[ignore = "started by another test"]
-fn victim() {
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    for number in 0.. {
-        writeln!(io::stdout(), "making {number}").unwrap();
-        let of_its_own = Path::new(&directory).join(number.to_string());
-        fs::create_dir(&of_its_own).unwrap();
-        drop(EmbeddedStore::open(of_its_own.join("tokens.redb")).unwrap());
+fn halt() -> io::Error {
+    writeln!(io::stdout(), "halted").unwrap();
+    loop {
+        thread::park();
     }
 }
 
+/// Not a test of its own: the process that the next one kills. It makes a file, and stands still after so many operations.
 #[test]
-fn creation_that_is_killed_leaves_a_directory_in_which_the_next_start_succeeds() {
+#[ignore = "started by another test"]
+fn victim() {
+    let (Some(path), Ok(steps)) = (env::var_os(FILE), env::var(STEPS)) else { return };
+    let steps = steps.parse().unwrap();
+    create(Path::new(&path), |file| Limited::new(file, steps, halt)).unwrap();
+}
+
+#[test]
+fn creation_that_is_killed_at_any_step_leaves_a_directory_in_which_the_next_start_succeeds() {
     let (_, module) = module_path!().split_once("::").unwrap();
-    let mut unfinished = 0;
-    for round in 0..20 {
+    let mut killed = 0;
+    for steps in 0.. {
         let dir = tempfile::tempdir().unwrap();
-        let mut victim = Command::new(std::env::current_exe().unwrap())
+        let path = dir.path().join("tokens.redb");
+        let mut victim = Command::new(env::current_exe().unwrap())
             .args(["--exact", "--ignored", "--nocapture", &format!("{module}::victim")])
-            .env(DIRECTORY, dir.path())
+            .env(FILE, &path)
+            .env(STEPS, steps.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
-        // It dies somewhere in the making of one of these.
-        let said = lines.map_while(Result::ok).filter(|line| line.contains("making ")).nth(1 + round % 3);
+        let halted = lines.map_while(Result::ok).any(|line| line.contains("halted"));
         victim.kill().unwrap();
-        victim.wait().unwrap();
-        assert!(said.is_some(), "it makes files until it is killed");
-        for number in names(dir.path()) {
-            let of_its_own = dir.path().join(number);
-            unfinished += usize::from(names(&of_its_own).iter().any(|name| name != "tokens.redb"));
-            EmbeddedStore::open(of_its_own.join("tokens.redb")).unwrap();
-            assert_eq!(names(&of_its_own), ["tokens.redb"], "nothing is left lying about");
+        let status = victim.wait().unwrap();
+        if !halted {
+            assert!(status.success(), "it makes the whole file");
+            break;
         }
+        killed += 1;
+        let left = names(dir.path());
+        assert!(left.len() == 1 && left[0] != "tokens.redb", "after {steps} steps: {left:?}");
+        EmbeddedStore::open(&path).unwrap();
+        assert_eq!(names(dir.path()), ["tokens.redb"], "nothing is left lying about");
     }
-    assert!(unfinished > 0, "no kill met a file that was being made");
+    assert!(killed > 5, "{killed} steps");
 }
 
 #[tokio::test]
