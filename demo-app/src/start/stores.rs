@@ -104,18 +104,6 @@ async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) 
     if urls.is_empty() {
         return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
     }
-    let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
-    // Fleets with databases of their own do not meet in Redis either.
-    let key_prefix = format!("{}:", config.mongodb_database);
-    let options = RedisOptions { active_ttl: config.redis_ttl, key_prefix, ..RedisOptions::default() };
-    if !urls.is_empty() {
-        probe(&urls, &options).await?;
-    }
-    let (store, users) = connect(uri, &config.mongodb_database, &clock).await?;
-    let users = Users::Mongo(users);
-    if urls.is_empty() {
-        return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
-    }
     let cache = RedisCache::connect(&urls, options).await.map_err(bad_redis)?;
     let cached = Arc::new(Cached::new(store, cache));
     let shared_cache: Arc<dyn SharedCache> = Arc::new(Health(Arc::clone(&cached)));
