@@ -141,8 +141,13 @@ fn a_token_on_its_way_to_expiry_is_revoked_like_any_other_and_never_comes_back()
     holds(scenarios::expiry());
 }
 
-#[test]
-#[ignore = "3.7 million states: about 15 s in a release build, three minutes in a debug build"]
-fn all_of_it_at_once() {
-    holds(scenarios::everything());
+/// The slow group.
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: 3.7 million states"]
+    fn all_of_it_at_once() {
+        holds(scenarios::everything());
+    }
 }
