@@ -71,7 +71,8 @@ pub(super) fn find_file(dir: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+/// Runs a command to its end. The error is the last line of what it says.
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name} cannot be started: {error}"))?;
     if output.status.success() {

@@ -23,6 +23,7 @@ use std::{
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+pub(crate) use self::fetch::run;
 use self::guest::Guest;
 pub use self::{
     mongo::MongoServer,
@@ -101,7 +102,7 @@ async fn program(which: &'static programs::Server) -> programs::Found {
 }
 
 /// The target directory: the nearest above this executable that cargo has marked as a cache, else the workspace's.
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     std::env::current_exe()
         .ok()
         .and_then(|exe| exe.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).map(PathBuf::from))

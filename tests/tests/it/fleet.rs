@@ -1,6 +1,6 @@
 //! Nodes of the demo on stores of their own.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use auth_layer::{
     keys::{Algorithm, SigningKey},
@@ -23,10 +23,38 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// A grace window for tests that are not about its end: a machine that has too much to do is no reuse.
 pub(crate) const LONG_GRACE: [&str; 2] = ["--refresh-grace", "10m"];
 
-/// A node that takes the cost out of passwords: that is not what these tests are about, and would take most of the time in which the two
-/// sides of a race can meet.
+/// A program that nodes run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program<'a> {
+    path: &'a Path,
+    env: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Program<'a> {
+    /// This version of the demo. It takes the cost out of passwords: that is not what these tests are about, and would take most of the
+    /// time in which the two sides of a race can meet.
+    pub(crate) fn quick() -> Self {
+        Self { path: Path::new(NODE), env: &[("NODE_PASSWORDS", "cheap")] }
+    }
+
+    /// This version of the demo, with passwords as they are.
+    pub(crate) fn current() -> Self {
+        Self::at(Path::new(NODE))
+    }
+
+    /// The program at this path.
+    pub(crate) fn at(path: &'a Path) -> Self {
+        Self { path, env: &[] }
+    }
+
+    pub(crate) async fn start(self, args: &[&str], env: &[(&str, &str)]) -> Node {
+        Node::start(self.path, args, &[env, self.env].concat()).await
+    }
+}
+
+/// A node of this version.
 pub(crate) async fn node(args: &[&str], env: &[(&str, &str)]) -> Node {
-    Node::start(NODE, args, &[env, &[("NODE_PASSWORDS", "cheap")]].concat()).await
+    Program::quick().start(args, env).await
 }
 
 /// How long a store may take in tests that are not about that: a machine that has too much to do is no failure.
@@ -63,37 +91,43 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// One node on the embedded store.
     pub(crate) async fn embedded(args: &[&str]) -> Self {
-        Self::start(1, args, &[], None, None).await
+        Self::start(&[Program::quick()], args, &[], None, None).await
     }
 
     /// Nodes on the shared MongoDB, in a database of their own, and with `redis` on the shared Redis, where their keys begin with its name.
     pub(crate) async fn on_shared_servers(nodes: usize, redis: bool, args: &[&str]) -> Self {
-        Self::sharing(nodes, redis, args, None).await
+        Self::running(&vec![Program::quick(); nodes], redis, args, None).await
     }
 
     /// The same, and they sign with a key of this algorithm.
     pub(crate) async fn signing_with(algorithm: Algorithm, nodes: usize, redis: bool, args: &[&str]) -> Self {
-        Self::sharing(nodes, redis, args, Some(algorithm)).await
+        Self::running(&vec![Program::quick(); nodes], redis, args, Some(algorithm)).await
     }
 
-    async fn sharing(nodes: usize, redis: bool, args: &[&str], algorithm: Option<Algorithm>) -> Self {
+    /// The same, and each node runs the program of its place; they sign with a key of this algorithm, or make one.
+    pub(crate) async fn running(
+        programs: &[Program<'_>],
+        redis: bool,
+        args: &[&str],
+        algorithm: Option<Algorithm>,
+    ) -> Self {
         let database = servers::mongodb().await;
         let mut env = vec![("MONGODB_URI", database.uri.clone()), ("MONGODB_DATABASE", database.name.clone())];
         if redis {
             env.push(("REDIS_URL", servers::redis().await.url));
         }
-        Self::start(nodes, args, &env, Some(database), algorithm).await
+        Self::start(programs, args, &env, Some(database), algorithm).await
     }
 
     /// Nodes on servers that the caller may break.
     pub(crate) async fn on(nodes: usize, mongodb: &MongoServer, redis: Option<&RedisServer>, args: &[&str]) -> Self {
         let mut env = vec![("MONGODB_URI", mongodb.uri())];
         env.extend(redis.map(|redis| ("REDIS_URL", redis.url())));
-        Self::start(nodes, args, &env, None, None).await
+        Self::start(&vec![Program::quick(); nodes], args, &env, None, None).await
     }
 
     async fn start(
-        count: usize,
+        programs: &[Program<'_>],
         args: &[&str],
         env: &[(&str, String)],
         database: Option<servers::MongoDatabase>,
@@ -106,11 +140,11 @@ impl Fleet {
             let pem = key.to_pkcs8_pem().expect("a key that was made has a form on disk");
             std::fs::write(keys.path().join("key.pem"), pem.as_bytes()).expect("a temporary directory takes files");
         }
-        if count > 1 || algorithm.is_some() {
+        if programs.len() > 1 || algorithm.is_some() {
             args.extend(["--keys-dir", keys.path().to_str().expect("temporary paths are text")]);
         }
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let nodes = futures_util::future::join_all((0..count).map(|_| node(&args, &env))).await;
+        let nodes = futures_util::future::join_all(programs.iter().map(|program| program.start(&args, &env))).await;
         Self { nodes, database, _keys: keys }
     }
 

@@ -79,7 +79,7 @@ async fn sessions_beyond_the_limit_end_with_the_one_used_longest_ago() {
 }
 
 /// What happens on one node holds on the other at once.
-async fn whole_life(fleet: &Fleet) {
+pub(crate) async fn whole_life(fleet: &Fleet) {
     let (a, b) = fleet.clients();
     let name = username();
     let first = a.sign_up(&name, PASSWORD).await.unwrap();

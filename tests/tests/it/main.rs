@@ -17,5 +17,6 @@ mod push;
 mod races;
 mod redis_cache;
 mod settings;
+mod slow;
 mod steps;
 mod users;

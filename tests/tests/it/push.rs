@@ -13,7 +13,7 @@ use tests::client::{Client, Tokens};
 use crate::fleet::{Fleet, PASSWORD, username};
 
 /// Nothing that is waited for here takes nearly as long.
-const LONG_LEASE: [&str; 4] = ["--local-cache", "30s", "--rate-limit", "off"];
+pub(crate) const LONG_LEASE: [&str; 4] = ["--local-cache", "30s", "--rate-limit", "off"];
 
 /// Within which news arrives, also on a machine that has much else to do.
 const SOON: Duration = Duration::from_secs(1);
@@ -77,7 +77,8 @@ async fn with_mongodb_alone_every_kind_of_revocation_is_heard_of() {
     every_kind(&Fleet::on_shared_servers(2, false, &LONG_LEASE).await).await;
 }
 
-async fn every_kind(fleet: &Fleet) {
+/// Has each kind of revocation made on the first node, and waits for the last to refuse what it ends.
+pub(crate) async fn every_kind(fleet: &Fleet) {
     let (a, b, name) = listening(fleet).await;
     let sign_in = async || {
         let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();

@@ -130,7 +130,8 @@ async fn concurrent_refreshes_of_one_token_get_one_child_that_is_signed_with_es2
     one_child(&Fleet::signing_with(Algorithm::Es256, 2, true, &args).await).await;
 }
 
-async fn one_child(fleet: &Fleet) {
+/// Refreshes one token very often at once, on both nodes.
+pub(crate) async fn one_child(fleet: &Fleet) {
     let (a, b) = clients(fleet);
     let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
     let token = parent.refresh.as_str();
@@ -159,7 +160,7 @@ pub(crate) fn the_one_pair(answers: &[Answer]) -> Tokens {
 }
 
 /// How many reuses both nodes have counted, and whether any is in their logs.
-async fn reuses(fleet: &Fleet) -> (u64, bool) {
+pub(crate) async fn reuses(fleet: &Fleet) -> (u64, bool) {
     let mut counted = 0;
     for node in &fleet.nodes {
         let metrics = Client::new(node.url()).get("/metrics", None).await.unwrap().text;

@@ -6,7 +6,7 @@
 
 mod killed;
 mod paused;
-mod unfinished;
+pub(crate) mod unfinished;
 mod walk;
 
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use tests::{
 use self::walk::Steps;
 use crate::{
     books::Books,
-    fleet::{self, LONG_GRACE, PASSWORD, username},
+    fleet::{LONG_GRACE, PASSWORD, Program, username},
 };
 
 /// A password to change to.
@@ -56,6 +56,11 @@ impl Stage {
     }
 
     async fn with(more: &[&str]) -> Self {
+        Self::of([Program::quick(); 2], more).await
+    }
+
+    /// The first and the second node run these programs.
+    async fn of(programs: [Program<'_>; 2], more: &[&str]) -> Self {
         let (mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
         let address = |url: String| -> SocketAddr {
             url.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap()
@@ -69,12 +74,12 @@ impl Stage {
         let relayed = format!("mongodb://{}/?directConnection=true", at[0]);
         let behind = [("MONGODB_URI", relayed.clone()), ("REDIS_URL", format!("redis://{}", at[1]))];
         let direct = [("MONGODB_URI", mongodb.uri()), ("REDIS_URL", redis.url())];
-        let start = async |env: &[(&str, String)]| {
+        let start = async |program: Program<'_>, env: &[(&str, String)]| {
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            fleet::node(&args, &env).await
+            program.start(&args, &env).await
         };
-        let second = start(&direct).await;
-        let first = start(&behind).await;
+        let second = start(programs[1], &direct).await;
+        let first = start(programs[0], &behind).await;
         Self { relay, relayed, first, second, _keys: keys, servers: (mongodb, redis) }
     }
 

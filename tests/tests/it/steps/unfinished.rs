@@ -65,16 +65,31 @@ impl Stage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revocation_of_a_session_is_finished_by_another_node() {
-    let mut stage = Stage::set().await;
+    logout_is_finished([Program::quick(); 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocation_of_a_user_is_finished_by_another_node() {
+    logout_of_all_is_finished([Program::quick(); 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocation_for_reuse_is_finished_by_another_node() {
+    end_for_reuse_is_finished([Program::quick(); 2]).await;
+}
+
+/// The first of these programs dies, and the second finishes.
+pub(crate) async fn logout_is_finished(programs: [Program<'_>; 2]) {
+    let mut stage = Stage::of(programs, &LONG_GRACE).await;
     let (subject, child) = stage.dies_once_recorded(Ending::Logout).await;
     stage.until_dead(&[&child, &subject.session], "a logout").await;
     assert_eq!(stage.second().me(&subject.other.access).await.unwrap().status, StatusCode::OK, "another session");
     stage.is_settled().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn revocation_of_a_user_is_finished_by_another_node() {
-    let mut stage = Stage::set().await;
+/// The same, of all sessions of a user.
+pub(crate) async fn logout_of_all_is_finished(programs: [Program<'_>; 2]) {
+    let mut stage = Stage::of(programs, &LONG_GRACE).await;
     let (subject, child) = stage.dies_once_recorded(Ending::LogoutAll).await;
     let later = stage.second().login(&subject.name, PASSWORD).await.unwrap().tokens();
     stage.until_dead(&[&child, &subject.session, &subject.other], "a revoke-all").await;
@@ -83,10 +98,10 @@ async fn revocation_of_a_user_is_finished_by_another_node() {
     assert_eq!(stage.second().me(&later.access).await.unwrap().status, StatusCode::OK, "a later session");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn revocation_for_reuse_is_finished_by_another_node() {
+/// The same, of a session whose retired token was presented.
+pub(crate) async fn end_for_reuse_is_finished(programs: [Program<'_>; 2]) {
     // Without a window every second presentation is reuse.
-    let mut stage = Stage::with(&["--refresh-grace", "0"]).await;
+    let mut stage = Stage::of(programs, &["--refresh-grace", "0"]).await;
     let (subject, child) = stage.dies_once_recorded(Ending::Reuse).await;
     stage.until_dead(&[&child, &subject.session], "a reuse").await;
     stage.is_settled().await;

@@ -1,0 +1,83 @@
+//! The demo application as it landed last, built from its commit.
+//!
+//! Source and build are kept in the target directory, in `landed/<commit>`, and used again.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use crate::servers::{run, target_dir};
+
+/// The landed version. Moves on when the next version has landed.
+pub const COMMIT: &str = "2c45295214d9661b3886cad78df5af9fc1294708";
+
+/// Returns the landed demo application's binary. Builds it first where that has not been done, which takes minutes.
+///
+/// # Panics
+///
+/// If it cannot be built; the message says what to do.
+pub async fn demo_app() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = tokio::task::spawn_blocking(|| {
+        BUILT.get_or_init(|| build(COMMIT).unwrap_or_else(|sentence| panic!("{sentence}")))
+    });
+    built.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn build(commit: &str) -> Result<PathBuf, String> {
+    let shelf = target_dir().join("landed");
+    let home = shelf.join(commit);
+    let (source, target) = (home.join("source"), home.join("target"));
+    fs::create_dir_all(&home).map_err(|error| format!("{} cannot be made: {error}", home.display()))?;
+    // One process builds, others wait. Source that is in place is whole: it was moved there.
+    let lock = File::create(shelf.join("lock")).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", shelf.display()))?;
+    if !source.is_dir() {
+        let new = tempfile::tempdir_in(&shelf).map_err(|error| error.to_string())?;
+        unpack(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), commit, new.path())?;
+        fs::rename(new.keep(), &source).map_err(|error| error.to_string())?;
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--locked", "--package", "demo-app"]).current_dir(&source);
+    cargo.env("CARGO_TARGET_DIR", &target).env_remove("CARGO_BUILD_TARGET");
+    // `./test` sets it for test binaries alone: build scripts would take the compiler for a nightly one.
+    cargo.env_remove("RUSTC_BOOTSTRAP");
+    run(&mut cargo)
+        .map_err(|why| format!("the landed version ({commit}) cannot be built in {}: {why}", source.display()))?;
+    Ok(target.join("debug/demo-app"))
+}
+
+/// Unpacks the files of a commit of `repository` into `to`.
+fn unpack(repository: &Path, commit: &str, to: &Path) -> Result<(), String> {
+    let git = || {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(repository);
+        git
+    };
+    run(git().args(["cat-file", "-e"]).arg(format!("{commit}^{{commit}}"))).map_err(|why| {
+        format!(
+            "the landed version ({commit}) cannot be read from this repository ({why}): install git, and run \
+             `git fetch --unshallow` or `git fetch origin {commit}`"
+        )
+    })?;
+    let packed = to.join("source.tar");
+    run(git().args(["archive", "--format=tar", "--output"]).arg(&packed).arg(commit))?;
+    run(Command::new("tar").arg("-xf").arg(&packed).arg("-C").arg(to))?;
+    fs::remove_file(&packed).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn landed_version_that_cannot_be_found_is_an_error_that_says_what_to_do() {
+        let (no_repository, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let sentence = unpack(no_repository.path(), COMMIT, to.path()).unwrap_err();
+        assert!(sentence.contains(&format!("git fetch origin {COMMIT}")), "{sentence}");
+        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
+    }
+}
