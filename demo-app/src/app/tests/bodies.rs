@@ -101,6 +101,71 @@ async fn body_whose_members_have_the_wrong_type_names_them() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn body_names_all_fields_that_break_a_rule_at_once() {
+    const USERNAME: &str = "must be 3 to 64 letters (a-z, A-Z), digits, dots, underscores or hyphens";
+    const PASSWORD: &str = "must be 8 to 256 characters";
+    const MOST_USED: &str = "is one of the most used passwords";
+    const REQUIRED: &str = "is required";
+    const STRING: &str = "must be a string";
+
+    let demo = fixture();
+    demo.register("ada").await;
+    let token = demo.log_in("ada").await.text("access_token");
+    let cases = [
+        ("/auth/register", json!({}), json!({ "username": REQUIRED, "password": REQUIRED })),
+        ("/auth/register", json!({ "username": "a b" }), json!({ "username": USERNAME, "password": REQUIRED })),
+        (
+            "/auth/register",
+            json!({ "username": 1, "password": "short" }),
+            json!({ "username": STRING, "password": PASSWORD }),
+        ),
+        (
+            "/auth/register",
+            json!({ "username": null, "password": "password" }),
+            json!({ "username": REQUIRED, "password": MOST_USED }),
+        ),
+        ("/auth/register", json!({ "username": "", "password": "" }), json!({ "username": USERNAME, "password": PASSWORD })),
+        ("/auth/register", json!({ "username": "bob", "password": [] }), json!({ "password": STRING })),
+        (
+            "/auth/login",
+            json!({ "scope": [] }),
+            json!({ "username": REQUIRED, "password": REQUIRED, "scope": STRING }),
+        ),
+        ("/auth/login", json!({ "username": "ada", "password": "wrong", "scope": 1 }), json!({ "scope": STRING })),
+        ("/auth/refresh", json!({ "more": "x" }), json!({ "refresh_token": REQUIRED })),
+        ("/auth/refresh", json!({ "refresh_token": true }), json!({ "refresh_token": STRING })),
+        ("/auth/password", json!({}), json!({ "current_password": REQUIRED, "new_password": REQUIRED })),
+        (
+            "/auth/password",
+            json!({ "current_password": 7, "new_password": "short" }),
+            json!({ "current_password": STRING, "new_password": PASSWORD }),
+        ),
+    ];
+    for (path, body, fields) in cases {
+        let answer = demo.raw(path, &token, &["application/json"], &body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path} {body}");
+        let expected = json!({
+            "error": "invalid_request",
+            "error_description": "Some fields break a rule",
+            "fields": fields,
+        });
+        assert_eq!(answer.body, expected, "{path} {body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_may_leave_out_what_is_optional_and_have_members_that_nobody_reads() {
+    let demo = fixture();
+    demo.register("ada").await;
+    for more in [json!({}), json!({ "scope": null }), json!({ "more": { "username": 1 }, "fields": [null] })] {
+        let mut body = json!({ "username": "ada", "password": PASSWORD });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = demo.post("/auth/login", body.clone()).await;
+        assert_eq!((answer.status, &answer.body["scope"]), (StatusCode::OK, &json!("profile")), "{body}");
+    }
+}
+
 impl Fixture {
     async fn raw(&self, path: &str, token: &str, content_types: &[&str], body: &str) -> Answer {
         let mut request = Request::post(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
