@@ -1,4 +1,12 @@
 //! JSON bodies, read so that each way of being wrong has its own answer.
+//!
+//! axum's `Json` has no deadline, takes the first of several content types, takes the last of two
+//! members with one name, and stops at the first field that is wrong.
+//!
+//! `garde` checks the rules of fields. Errors of `validator` hold the value that was refused, which
+//! may be a password.
+
+mod members;
 
 use std::collections::BTreeMap;
 
@@ -6,7 +14,9 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
 };
+use garde::Validate;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -15,52 +25,11 @@ use crate::{
     json::{self, JsonError},
 };
 
-/// The members of a JSON object, and which of those taken so far break a rule.
+/// The body of a request, whose fields are all there and keep their rules.
 #[derive(Debug)]
-pub(crate) struct Fields {
-    members: Map<String, Value>,
-    broken: BTreeMap<&'static str, &'static str>,
-}
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
-impl Fields {
-    /// A text that must be there; empty and noted as broken where it is not.
-    pub(crate) fn text(&mut self, name: &'static str) -> String {
-        self.optional_text(name).unwrap_or_else(|| {
-            self.broken.entry(name).or_insert("is required");
-            String::new()
-        })
-    }
-
-    /// A text that may be left out.
-    pub(crate) fn optional_text(&mut self, name: &'static str) -> Option<String> {
-        match self.members.remove(name) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text),
-            Some(_) => {
-                self.broken.insert(name, "must be a string");
-                None
-            }
-        }
-    }
-
-    /// A text that must be there and keep a rule.
-    pub(crate) fn checked_text(&mut self, name: &'static str, rule: fn(&str) -> Result<(), &'static str>) -> String {
-        let text = self.text(name);
-        if !self.broken.contains_key(name)
-            && let Err(why) = rule(&text)
-        {
-            self.broken.insert(name, why);
-        }
-        text
-    }
-
-    /// An error where any field broke a rule.
-    pub(crate) fn finish(self) -> Result<(), ApiError> {
-        if self.broken.is_empty() { Ok(()) } else { Err(ApiError::Fields(self.broken)) }
-    }
-}
-
-impl<S: Send + Sync> FromRequest<S> for Fields {
+impl<S: Send + Sync, T: DeserializeOwned + Validate<Context = ()>> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -74,7 +43,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
             _ => ApiError::MalformedBody("The body could not be read"),
         })?;
         match json::from_slice(&bytes) {
-            Ok(Value::Object(members)) => Ok(Self { members, broken: BTreeMap::new() }),
+            Ok(Value::Object(members)) => checked(members).map(Self),
             Ok(_) => Err(ApiError::MalformedBody("The body must be a JSON object")),
             Err(JsonError::Malformed) => Err(ApiError::MalformedBody("The body is not JSON")),
             Err(JsonError::DuplicateMember) => Err(ApiError::MalformedBody("The body names a member twice")),
@@ -82,7 +51,26 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     }
 }
 
-/// Whether there is one content type, and it is JSON.
+/// Reads a request and checks the rules of its fields. An error has all fields that are wrong.
+fn checked<T: DeserializeOwned + Validate<Context = ()>>(members: Map<String, Value>) -> Result<T, ApiError> {
+    // The cause is not logged: it may hold a value.
+    let (request, faults) = members::read::<T>(members).map_err(|_| ApiError::Internal)?;
+    let mut fields = BTreeMap::new();
+    if let Err(report) = request.validate() {
+        fields.extend(report.iter().map(|(field, error)| (field.to_string(), error.to_string())));
+    }
+    // After the rules: a field that could not be read breaks no other one.
+    fields.extend(faults.into_iter().map(|(field, fault)| (field.to_owned(), fault.to_owned())));
+    if fields.is_empty() { Ok(request) } else { Err(ApiError::Fields(fields)) }
+}
+
+/// Turns a rule into what `#[garde(custom(…))]` takes.
+pub(crate) fn rule<T: ?Sized>(rule: fn(&T) -> Result<(), &'static str>) -> impl FnOnce(&T, &()) -> garde::Result {
+    move |value, ()| rule(value).map_err(garde::Error::new)
+}
+
+/// Whether there is one content type, and it is JSON. The `mime` crate refuses the space in
+/// `application/json ; charset=utf-8`.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(one), None) = (types.next(), types.next()) else { return false };

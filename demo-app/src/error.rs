@@ -36,7 +36,7 @@ pub(crate) enum ApiError {
     /// Another content type than JSON.
     UnsupportedMediaType,
     /// Fields that break a rule, each with the rule.
-    Fields(BTreeMap<&'static str, &'static str>),
+    Fields(BTreeMap<String, String>),
     /// Unknown user or wrong password: one answer for both.
     InvalidCredentials,
     /// The refresh token is not good (RFC 6749 §5.2).

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::LazyLock};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
 
 /// The most code points of a text that is normalised. NFC makes one of four at most, so a longer
@@ -15,7 +16,8 @@ static MOST_USED: LazyLock<HashSet<&'static str>> =
 
 /// A password. Texts that only differ in how their accents are encoded are one password: it is
 /// hashed and compared in Unicode's normalisation form C.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "String")]
 pub(crate) struct Password {
     normalized: SecretString,
     sent: Option<SecretString>,
@@ -45,8 +47,7 @@ impl From<String> for Password {
 }
 
 /// The rule for new passwords: 8 to 256 characters in NFC, and none of the most used.
-pub(crate) fn check_password(text: &str) -> Result<(), &'static str> {
-    let password = Password::from(text.to_owned());
+pub(crate) fn check_password(password: &Password) -> Result<(), &'static str> {
     let text = password.normalized().expose_secret();
     if !(8..=256).contains(&text.chars().count()) {
         return Err("must be 8 to 256 characters");
@@ -67,7 +68,10 @@ mod tests {
         for password in &*MOST_USED {
             assert!((8..=256).contains(&password.chars().count()), "{password}");
             assert_eq!(password.to_lowercase(), *password);
-            assert_eq!(check_password(password), Err("is one of the most used passwords"));
+            assert_eq!(
+                check_password(&Password::from((*password).to_owned())),
+                Err("is one of the most used passwords")
+            );
         }
     }
 

@@ -8,12 +8,13 @@ use axum::{
     extract::{ConnectInfo, State},
 };
 use chrono::{SubsecRound, Utc};
+use garde::Validate;
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::credentials;
 use crate::{
-    body::Fields,
+    body::{JsonBody, rule},
     error::ApiError,
     password::{Password, check_password},
     state::{AppClaims, AppState},
@@ -22,6 +23,14 @@ use crate::{
 
 /// How often a change of password begins again whose hash was replaced by another meanwhile.
 const CHANGES: usize = 2;
+
+#[derive(Debug, Deserialize, Validate)]
+pub(crate) struct RegisterRequest {
+    #[garde(custom(rule(check_username)))]
+    username: String,
+    #[garde(custom(rule(check_password)))]
+    password: Password,
+}
 
 #[derive(Serialize)]
 pub(crate) struct Registered {
@@ -32,11 +41,8 @@ pub(crate) struct Registered {
 pub(crate) async fn register(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
-    mut body: Fields,
+    JsonBody(RegisterRequest { username, password }): JsonBody<RegisterRequest>,
 ) -> Result<(StatusCode, Json<Registered>), ApiError> {
-    let username = body.checked_text("username", check_username);
-    let password: Password = body.checked_text("password", check_password).into();
-    body.finish()?;
     if let Some(limit) = &state.rate_limit {
         limit.register(address.ip(), state.started.elapsed()).map_err(ApiError::RateLimited)?;
     }
@@ -70,6 +76,14 @@ pub(crate) async fn me(claims: AppClaims) -> Json<Me> {
     Json(Me { user_id: claims.sub, username: claims.custom.username.clone(), claims })
 }
 
+#[derive(Debug, Deserialize, Validate)]
+pub(crate) struct ChangePasswordRequest {
+    #[garde(skip)]
+    current_password: Password,
+    #[garde(custom(rule(check_password)))]
+    new_password: Password,
+}
+
 /// Changes the password and ends all the user's other sessions.
 ///
 /// The new hash is written first and the sessions end after it. Where they could not be ended the answer is 503, and the same
@@ -78,11 +92,8 @@ pub(crate) async fn change_password(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     claims: AppClaims,
-    mut body: Fields,
+    JsonBody(ChangePasswordRequest { current_password: current, new_password: new }): JsonBody<ChangePasswordRequest>,
 ) -> Result<StatusCode, ApiError> {
-    let current: Password = body.text("current_password").into();
-    let new: Password = body.checked_text("new_password", check_password).into();
-    body.finish()?;
     for _ in 0..CHANGES {
         let known = match credentials::check_current(&state, &claims, &current, address.ip()).await {
             Err(ApiError::InvalidCredentials) if is_repeated(&state, &claims, &new, address.ip()).await? => {

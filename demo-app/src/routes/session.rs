@@ -8,12 +8,14 @@ use axum::{
     extract::{ConnectInfo, Path, State, rejection::PathRejection},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
+use garde::Validate;
 use http::{HeaderMap, StatusCode, header};
-use serde::Serialize;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 
 use super::{TokenResponse, credentials};
 use crate::{
-    body::Fields,
+    body::JsonBody,
     error::ApiError,
     password::Password,
     state::{AppClaims, AppState, Identity},
@@ -28,16 +30,20 @@ const USER_AGENT_LENGTH: usize = 256;
 /// How often a sign-in begins again that a revocation fenced.
 const SIGN_INS: usize = 3;
 
+#[derive(Debug, Deserialize, Validate)]
+#[garde(allow_unvalidated)]
+pub(crate) struct LoginRequest {
+    username: String,
+    password: Password,
+    scope: Option<String>,
+}
+
 pub(crate) async fn login(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    mut body: Fields,
+    JsonBody(LoginRequest { username, password, scope }): JsonBody<LoginRequest>,
 ) -> Result<TokenResponse, ApiError> {
-    let username = body.text("username");
-    let password: Password = body.text("password").into();
-    let scope = body.optional_text("scope");
-    body.finish()?;
     let user_agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let user_agent = user_agent.map(|text| text.chars().take(USER_AGENT_LENGTH).collect::<String>());
     for _ in 0..SIGN_INS {
@@ -60,10 +66,17 @@ pub(crate) async fn login(
     Err(ApiError::unavailable())
 }
 
-pub(crate) async fn refresh(State(state): State<AppState>, mut body: Fields) -> Result<TokenResponse, ApiError> {
-    let token = body.text("refresh_token");
-    body.finish()?;
-    Ok(state.authority.refresh(&token).await?.into())
+#[derive(Debug, Deserialize, Validate)]
+#[garde(allow_unvalidated)]
+pub(crate) struct RefreshRequest {
+    refresh_token: SecretString,
+}
+
+pub(crate) async fn refresh(
+    State(state): State<AppState>,
+    JsonBody(RefreshRequest { refresh_token }): JsonBody<RefreshRequest>,
+) -> Result<TokenResponse, ApiError> {
+    Ok(state.authority.refresh(refresh_token.expose_secret()).await?.into())
 }
 
 pub(crate) async fn logout(State(state): State<AppState>, claims: AppClaims) -> Result<StatusCode, ApiError> {

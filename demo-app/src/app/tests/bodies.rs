@@ -1,6 +1,10 @@
 //! Request bodies.
 
 use super::*;
+use crate::routes::{
+    account::{ChangePasswordRequest, RegisterRequest},
+    session::{LoginRequest, RefreshRequest},
+};
 
 /// Each route that takes a body, with members that are right.
 const ROUTES: [(&str, &str); 4] = [
@@ -125,13 +129,13 @@ async fn body_names_all_fields_that_break_a_rule_at_once() {
             json!({ "username": null, "password": "password" }),
             json!({ "username": REQUIRED, "password": MOST_USED }),
         ),
-        ("/auth/register", json!({ "username": "", "password": "" }), json!({ "username": USERNAME, "password": PASSWORD })),
-        ("/auth/register", json!({ "username": "bob", "password": [] }), json!({ "password": STRING })),
         (
-            "/auth/login",
-            json!({ "scope": [] }),
-            json!({ "username": REQUIRED, "password": REQUIRED, "scope": STRING }),
+            "/auth/register",
+            json!({ "username": "", "password": "" }),
+            json!({ "username": USERNAME, "password": PASSWORD }),
         ),
+        ("/auth/register", json!({ "username": "bob", "password": [] }), json!({ "password": STRING })),
+        ("/auth/login", json!({ "scope": [] }), json!({ "username": REQUIRED, "password": REQUIRED, "scope": STRING })),
         ("/auth/login", json!({ "username": "ada", "password": "wrong", "scope": 1 }), json!({ "scope": STRING })),
         ("/auth/refresh", json!({ "more": "x" }), json!({ "refresh_token": REQUIRED })),
         ("/auth/refresh", json!({ "refresh_token": true }), json!({ "refresh_token": STRING })),
@@ -164,6 +168,23 @@ async fn body_may_leave_out_what_is_optional_and_have_members_that_nobody_reads(
         let answer = demo.post("/auth/login", body.clone()).await;
         assert_eq!((answer.status, &answer.body["scope"]), (StatusCode::OK, &json!("profile")), "{body}");
     }
+}
+
+#[test]
+fn body_types_do_not_show_their_secrets() {
+    let shown = [
+        format!("{:?}", read::<RegisterRequest>(json!({ "username": "ada", "password": "hush" }))),
+        format!("{:?}", read::<LoginRequest>(json!({ "username": "ada", "password": "hush", "scope": null }))),
+        format!("{:?}", read::<RefreshRequest>(json!({ "refresh_token": "hush" }))),
+        format!("{:?}", read::<ChangePasswordRequest>(json!({ "current_password": "hush", "new_password": "hush" }))),
+    ];
+    for shown in shown {
+        assert!(shown.contains("Request") && !shown.contains("hush"), "{shown}");
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: Value) -> T {
+    serde_json::from_value(body).unwrap()
 }
 
 impl Fixture {

@@ -1,0 +1,163 @@
+//! Reads the members of a JSON object into a request, and collects what is wrong with them.
+//!
+//! serde stops at the first member that it cannot read; a client should hear of all of them. So a
+//! required text that is missing, or is no text, is noted as a fault and read as an empty text. The
+//! caller refuses a request that has faults: no handler sees the empty text.
+//!
+//! `eserde` collects such errors too, but gives no request then: the rules of the fields that it
+//! could read would go unchecked.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use serde::{
+    Deserializer,
+    de::{
+        DeserializeOwned, Error as _, IntoDeserializer, Visitor,
+        value::{Error, MapDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+use serde_json::{Map, Value};
+
+/// Members that cannot be read, each with the reason.
+pub(super) type Faults = BTreeMap<&'static str, &'static str>;
+
+/// Reads a struct whose fields are texts: a `String` or what derives from one is required, an
+/// `Option` of it may be missing or `null`. Members without a field are ignored.
+///
+/// # Errors
+///
+/// Where `T` has fields of other types.
+pub(super) fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<(T, Faults), Error> {
+    let faults = RefCell::default();
+    let request = T::deserialize(Object { members, faults: &faults })?;
+    Ok((request, faults.into_inner()))
+}
+
+struct Object<'a> {
+    members: Map<String, Value>,
+    faults: &'a RefCell<Faults>,
+}
+
+impl<'de> Deserializer<'de> for Object<'_> {
+    type Error = Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        mut self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let members = fields.iter().map(|&name| {
+            let value = self.members.remove(name).unwrap_or_default();
+            (name, Member { name, value, faults: self.faults })
+        });
+        MapDeserializer::new(members).deserialize_any(visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("a request is a struct"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// A member that the request has a field for; null where the object has none.
+struct Member<'a> {
+    name: &'static str,
+    value: Value,
+    faults: &'a RefCell<Faults>,
+}
+
+impl<'de> Deserializer<'de> for Member<'_> {
+    type Error = Error;
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let fault = match self.value {
+            Value::String(text) => return visitor.visit_string(text),
+            Value::Null => "is required",
+            _ => "must be a string",
+        };
+        self.faults.borrow_mut().insert(self.name, fault);
+        visitor.visit_str("")
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl IntoDeserializer<'_, Error> for Member<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Request {
+        one: String,
+        two: String,
+        three: Option<String>,
+    }
+
+    fn read_text(members: Value) -> (Request, Faults) {
+        let Value::Object(members) = members else { panic!("an object") };
+        read(members).unwrap()
+    }
+
+    fn request(one: &str, two: &str, three: Option<&str>) -> Request {
+        Request { one: one.to_owned(), two: two.to_owned(), three: three.map(str::to_owned) }
+    }
+
+    #[test]
+    fn body_members_are_read_by_name_and_others_are_ignored() {
+        for (members, three) in [
+            (json!({ "two": "b", "one": "a", "four": [1] }), None),
+            (json!({ "one": "a", "two": "b", "three": null }), None),
+            (json!({ "three": "c", "one": "a", "two": "b" }), Some("c")),
+        ] {
+            assert_eq!(read_text(members), (request("a", "b", three), Faults::new()));
+        }
+    }
+
+    #[test]
+    fn body_members_that_cannot_be_read_are_all_noted() {
+        let (_, faults) = read_text(json!({ "one": 1, "three": {} }));
+        assert_eq!(
+            faults,
+            Faults::from([("one", "must be a string"), ("two", "is required"), ("three", "must be a string")])
+        );
+        let (rest, faults) = read_text(json!({ "one": "a", "two": null }));
+        assert_eq!((rest, faults), (request("a", "", None), Faults::from([("two", "is required")])));
+    }
+
+    #[test]
+    fn body_type_that_is_no_struct_of_texts_is_an_error() {
+        #[derive(Debug, Deserialize)]
+        struct Number {
+            #[expect(dead_code, reason = "it cannot be read")]
+            number: u32,
+        }
+
+        let members = || Map::from_iter([("number".to_owned(), json!(1))]);
+        read::<Number>(members()).unwrap_err();
+        read::<BTreeMap<String, u32>>(members()).unwrap_err();
+    }
+}
