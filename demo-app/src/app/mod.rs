@@ -1,5 +1,6 @@
 //! The router.
 
+mod request_id;
 mod request_line;
 
 use std::any::Any;
@@ -12,8 +13,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
-use http::HeaderValue;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::ServiceBuilder;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
+};
+use tracing::Instrument;
 
 use self::request_line::RequestLine;
 use crate::{
@@ -55,9 +60,16 @@ pub fn app(state: AppState) -> Router {
         .merge(once)
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(attend))
+        .layer(
+            ServiceBuilder::new()
+                .map_request(request_id::keep_plain)
+                .layer(SetRequestIdLayer::new(request_id::HEADER, request_id::TimeOrdered))
+                .layer(PropagateRequestIdLayer::new(request_id::HEADER))
+                .layer(from_fn(attend))
+                .layer(CatchPanicLayer::custom(panicked))
+                // tower-http's limit answers by itself, and in plain text.
+                .layer(DefaultBodyLimit::max(BODY_LIMIT)),
+        )
         .with_state(state)
 }
 
@@ -66,11 +78,9 @@ async fn attend(mut request: Request, next: Next) -> Response {
     let line = RequestLine::begin(&request);
     let deadline = Deadline::start();
     request.extensions_mut().insert(deadline.clone());
-    let answer = deadline.until(next.run(request)).await;
-    let mut response = answer.unwrap_or_else(|| ApiError::unavailable().into_response());
-    if let Ok(id) = HeaderValue::try_from(line.answered(&response)) {
-        response.headers_mut().insert("x-request-id", id);
-    }
+    let answer = deadline.until(next.run(request)).instrument(line.span()).await;
+    let response = answer.unwrap_or_else(|| ApiError::unavailable().into_response());
+    line.answered(&response);
     response
 }
 

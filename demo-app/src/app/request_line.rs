@@ -1,4 +1,7 @@
-//! The line that each request leaves in the log.
+//! What each request leaves in the log: one line, and a span around the others.
+//!
+//! tower-http's `TraceLayer` says nothing of a request whose client goes away, and where it logs an
+//! answer it no longer has the method and the route.
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -6,6 +9,8 @@ use axum::{
 };
 use http::Method;
 use tokio::time::Instant;
+use tower_http::request_id::RequestId;
+use tracing::Span;
 
 /// A request under way. It has the route as the router writes it, never the path or the query that
 /// was sent.
@@ -20,7 +25,7 @@ pub(super) struct RequestLine {
 impl RequestLine {
     pub(super) fn begin(request: &Request) -> Self {
         Self {
-            id: uuid::Uuid::now_v7().to_string(),
+            id: request_id(request).unwrap_or("-").to_owned(),
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().map_or("-".into(), |path| path.as_str().to_owned()),
             started: Instant::now(),
@@ -28,9 +33,14 @@ impl RequestLine {
         }
     }
 
-    /// Logs what is answered, and returns the identifier of the request. gRPC refuses with HTTP 200
-    /// and a status of its own.
-    pub(super) fn answered(mut self, response: &Response) -> String {
+    /// The span of what is logged while the request is answered. It has the highest level, so that
+    /// the identifier is also there where only errors are logged.
+    pub(super) fn span(&self) -> Span {
+        tracing::error_span!("request", request_id = self.id)
+    }
+
+    /// Logs what is answered. gRPC refuses with HTTP 200 and a status of its own.
+    pub(super) fn answered(mut self, response: &Response) {
         self.answered = true;
         let grpc_status =
             response.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse::<u32>().ok());
@@ -43,12 +53,15 @@ impl RequestLine {
             latency_us = self.latency(),
             "request"
         );
-        std::mem::take(&mut self.id)
     }
 
     fn latency(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
+}
+
+fn request_id(request: &Request) -> Option<&str> {
+    request.extensions().get::<RequestId>()?.header_value().to_str().ok()
 }
 
 impl Drop for RequestLine {

@@ -11,6 +11,7 @@ use chrono::{SubsecRound, Utc};
 use garde::Validate;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use super::credentials;
 use crate::{
@@ -117,14 +118,14 @@ pub(crate) async fn change_password(
 /// ended.
 async fn replace(state: &AppState, user: User, hash: String, session: SessionId) -> Result<bool, ApiError> {
     let state = state.clone();
-    let done = tokio::spawn(async move {
+    let replacing = async move {
         let replaced = state.users.replace_hash(&user, hash, Some(session)).await?;
         if replaced {
             state.authority.revoke_user(user.user_id, Some(session)).await?;
         }
         Ok(replaced)
-    });
-    done.await.unwrap_or_else(|error| {
+    };
+    tokio::spawn(replacing.in_current_span()).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a change of password broke off");
         Err(ApiError::Internal)
     })

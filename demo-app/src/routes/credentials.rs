@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use auth_layer::{SignIn, UserId};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{
     error::ApiError,
@@ -129,7 +130,7 @@ async fn decide(
 /// was hashed is then stored.
 async fn upgrade(state: &AppState, user: &User, password: &Password) {
     let (state, user, password) = (state.clone(), user.clone(), password.clone());
-    let upgrading = tokio::spawn(async move {
+    let upgrading = async move {
         let upgraded = async {
             let hash = state.passwords.hash(password.normalized()).await.ok()?;
             state.users.replace_hash(&user, hash, None).await.ok()
@@ -138,8 +139,8 @@ async fn upgrade(state: &AppState, user: &User, password: &Password) {
             Some(_) => tracing::info!(user_id = %user.user_id, "a password hash was brought up to date"),
             None => tracing::warn!(user_id = %user.user_id, "a password hash could not be brought up to date"),
         }
-    });
-    if let Err(error) = upgrading.await {
+    };
+    if let Err(error) = tokio::spawn(upgrading.in_current_span()).await {
         tracing::error!(%error, "the renewal of a password hash broke off");
     }
 }

@@ -67,12 +67,12 @@ async fn readiness_is_not_asked_anew_for_each_client_that_goes_away() {
 }
 
 /// Runs on a runtime of its own, in the thread whose log is read.
-fn log_of(request: impl FnOnce(&Fixture) -> Request<Body>, wait: bool) -> Vec<String> {
+fn log_of(request: impl AsyncFnOnce(&Fixture) -> Request<Body>, wait: bool) -> Vec<String> {
     lines_of(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let demo = fixture();
-            let mut request = request(&demo);
+            let mut request = request(&demo).await;
             request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
             let answer = app(demo.state.clone()).oneshot(request);
             if wait {
@@ -91,7 +91,7 @@ fn log_of(request: impl FnOnce(&Fixture) -> Request<Body>, wait: bool) -> Vec<St
 #[test]
 fn request_line_has_the_grpc_status_of_a_refusal() {
     let refused = log_of(
-        |_| {
+        async |_| {
             let request = Request::post("/auth/logout").version(Version::HTTP_2);
             request.header(header::CONTENT_TYPE, "application/grpc").body(Body::empty()).unwrap()
         },
@@ -99,7 +99,7 @@ fn request_line_has_the_grpc_status_of_a_refusal() {
     );
     assert_eq!(refused.len(), 1, "{refused:#?}");
     assert!(refused[0].contains("status=200 grpc_status=16 "), "{}", refused[0]);
-    let plain = log_of(|_| Request::get("/me?q=needle").body(Body::empty()).unwrap(), true);
+    let plain = log_of(async |_| Request::get("/me?q=needle").body(Body::empty()).unwrap(), true);
     assert!(plain[0].contains("status=401 latency_us="), "{}", plain[0]);
     assert!(!plain[0].contains("needle"), "{}", plain[0]);
 }
@@ -107,7 +107,7 @@ fn request_line_has_the_grpc_status_of_a_refusal() {
 #[test]
 fn request_line_says_that_nothing_was_answered() {
     let silent = log_of(
-        |_| {
+        async |_| {
             let body =
                 Body::from_stream(futures_util::stream::once(pending::<Result<&[u8], std::convert::Infallible>>()));
             let request = Request::post("/auth/login").header(header::CONTENT_TYPE, "application/json");
@@ -117,4 +117,89 @@ fn request_line_says_that_nothing_was_answered() {
     );
     assert_eq!(silent.len(), 1, "{silent:#?}");
     assert!(silent[0].contains("request without an answer") && silent[0].contains("/auth/login"), "{}", silent[0]);
+}
+
+/// Whether it is a UUID of version 7.
+fn is_ours(id: &str) -> bool {
+    uuid::Uuid::parse_str(id).is_ok_and(|id| id.get_version_num() == 7)
+}
+
+#[tokio::test]
+async fn request_id_of_a_client_is_returned_if_it_is_one_and_short_and_plain() {
+    let demo = fixture();
+    let answered = async |path: &str, sent: &[&[u8]]| {
+        let mut request = Request::get(path).body(Body::empty()).unwrap();
+        for id in sent {
+            request.headers_mut().append("x-request-id", http::HeaderValue::from_bytes(id).unwrap());
+        }
+        let headers = demo.send(request).await.headers;
+        assert_eq!(headers.get_all("x-request-id").iter().count(), 1, "{path} {sent:?}");
+        headers["x-request-id"].to_str().unwrap().to_owned()
+    };
+    let longest = "x".repeat(64);
+    for path in ["/healthz", "/nowhere", "/me", "/auth/login"] {
+        for id in ["7", "A-b_9", "01939a3c-7d6e-7000-8000-0123456789ab", longest.as_str()] {
+            assert_eq!(answered(path, &[id.as_bytes()]).await, id, "{path}");
+        }
+        let longer = "x".repeat(65);
+        let others: [&[&[u8]]; 11] = [
+            &[],
+            &[b""],
+            &[b" "],
+            &[b"a b"],
+            &[b"a.b"],
+            &[b"a\"b"],
+            &[b"a=b"],
+            &[b"a\tb"],
+            &[b"\xc3\xa9"],
+            &[longer.as_bytes()],
+            &[b"a", b"a"],
+        ];
+        for sent in others {
+            let id = answered(path, sent).await;
+            assert!(is_ours(&id), "{path} {sent:?} {id}");
+        }
+    }
+}
+
+/// A sign-in while a store is away, which is logged.
+fn failing_login(demo: &Fixture, id: &str) -> Request<Body> {
+    demo.store.fence_down.store(true, Ordering::SeqCst);
+    let request = Request::post("/auth/login").header(header::CONTENT_TYPE, "application/json");
+    let body = json!({ "username": "nobody", "password": PASSWORD }).to_string();
+    request.header("x-request-id", id).body(body.into()).unwrap()
+}
+
+#[test]
+fn request_id_is_in_each_line_of_the_request() {
+    let lines = log_of(async |demo| failing_login(demo, "mine-1"), true);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("WARN") && lines[1].contains("status=503"), "{lines:#?}");
+    for line in &lines {
+        assert_eq!(line.matches(r#"request_id="mine-1""#).count(), 1, "{line}");
+    }
+
+    let lines = log_of(async |demo| failing_login(demo, "a.needle.b"), true);
+    let ids = lines.iter().map(|line| {
+        assert!(!line.contains("needle"), "{line}");
+        let (_, id) = line.split_once("request_id=\"").unwrap_or_else(|| panic!("{line}"));
+        id.split_once('"').unwrap().0
+    });
+    let ids: Vec<&str> = ids.collect();
+    assert!(ids.len() == 2 && ids[0] == ids[1] && is_ours(ids[0]), "{ids:?}");
+}
+
+#[test]
+fn request_id_is_in_the_lines_of_what_outlives_its_client() {
+    let lines = log_of(
+        async |demo| {
+            demo.stored("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
+            let request = Request::post("/auth/login").header(header::CONTENT_TYPE, "application/json");
+            let body = json!({ "username": "old", "password": PASSWORD }).to_string();
+            request.header("x-request-id", "mine-1").body(body.into()).unwrap()
+        },
+        true,
+    );
+    let upgraded = lines.iter().find(|line| line.contains("brought up to date")).expect("it is logged");
+    assert!(upgraded.contains(r#"request_id="mine-1""#), "{upgraded}");
 }
