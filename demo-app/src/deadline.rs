@@ -2,6 +2,9 @@
 //!
 //! It is answered in time whatever the stores do. While its body is awaited it is the client that takes the time: the body has a
 //! limit of its own, with an answer of its own, and ours begins again when the body is there.
+//!
+//! tower-http's `TimeoutLayer` does not stop its clock while the client sends, and its answer has
+//! neither a body nor `Retry-After`. Its `RequestBodyDeadlineLayer` counts our time, too.
 
 use std::{future::pending, time::Duration};
 

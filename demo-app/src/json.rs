@@ -2,6 +2,7 @@
 //!
 //! `serde_json` takes the last of two members with one name, others take the first. What two
 //! programs read differently, one of them was not meant to let through (RFC 8259 §4).
+//! `serde_with` refuses a name twice in one map, but not at any depth.
 
 use std::{collections::HashSet, fmt};
 

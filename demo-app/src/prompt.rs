@@ -1,6 +1,7 @@
 //! A connection whose client has begun to say what it wants.
 //!
 //! hyper tells HTTP/1 from HTTP/2 by the first bytes, and has no limit of its own to how long those may take.
+//! `tokio-io-timeout` would limit all reads of a connection.
 
 use std::{
     future::Future,

@@ -1,4 +1,6 @@
 //! The server: connections, their limits, and how it ends.
+//!
+//! `axum::serve` sets none of hyper's limits.
 
 use std::{net::SocketAddr, time::Duration};
 

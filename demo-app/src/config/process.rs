@@ -1,4 +1,6 @@
 //! From the arguments, the variables and the file to the settings.
+//!
+//! `figment` would merge them, too, but past clap, whose rules and errors name the flag.
 
 use std::{env, ffi::OsString};
 

@@ -13,10 +13,7 @@ const TEN_YEARS: Duration = Duration::from_hours(10 * 8_766);
 
 /// `15m`, `30d`, `500ms`, `0`, within limits; `limits` says which.
 fn duration(text: &str, allowed: RangeInclusive<Duration>, limits: &str) -> Result<Duration, String> {
-    let duration = match text {
-        "0" => Duration::ZERO,
-        _ => humantime::parse_duration(text).map_err(|error| error.to_string())?,
-    };
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if allowed.contains(&duration) { Ok(duration) } else { Err(limits.to_owned()) }
 }
 

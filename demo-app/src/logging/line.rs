@@ -2,6 +2,8 @@
 //!
 //! An event is one line: control characters are escaped, a long value is cut. An error comes with
 //! its causes, and the MongoDB driver's without its description of the whole topology.
+//!
+//! The formats of tracing-subscriber bound no value, and its JSON leaves out an error's causes.
 
 use std::{
     error::Error,

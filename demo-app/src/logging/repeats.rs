@@ -8,6 +8,8 @@
 //! session is not a repeat of another's. The message and the error may differ. What is looked at:
 //! warnings and errors of anybody, and what libraries say at `info`. Debugging is not bounded, nor
 //! is the application's own `info`, such as its line for each request.
+//!
+//! `tracing-throttle` tells causes apart by their messages, which may hold errors here.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
