@@ -8,6 +8,7 @@ use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{authority::AuthError, claims::Scope};
 
@@ -165,7 +166,7 @@ impl Rejection {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc_code())));
-        if let Ok(message) = HeaderValue::try_from(percent_encoded(self.words().1)) {
+        if let Ok(message) = HeaderValue::try_from(grpc_message(self.words().1)) {
             headers.insert("grpc-message", message);
         }
         response
@@ -187,18 +188,10 @@ fn is_grpc<R>(request: &Request<R>) -> bool {
 }
 
 /// `Percent-Encoded` of gRPC over HTTP/2: all but printable ASCII, and `%`.
-fn percent_encoded(text: &str) -> String {
-    use fmt::Write as _;
+fn grpc_message(text: &str) -> String {
+    const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if matches!(byte, b' '..=b'~') && byte != b'%' {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 impl From<Case> for Rejection {
@@ -228,5 +221,16 @@ impl From<AuthError> for Rejection {
 impl axum_core::response::IntoResponse for Rejection {
     fn into_response(self) -> axum_core::response::Response {
         self.into_http()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_message_is_percent_encoded() {
+        assert_eq!(grpc_message("a b ~\"\\"), "a b ~\"\\");
+        assert_eq!(grpc_message("100 %\n\u{7f}é"), "100 %25%0A%7F%C3%A9");
     }
 }
