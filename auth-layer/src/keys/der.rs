@@ -1,12 +1,92 @@
-//! As much of DER as it takes to say what a key is. The crypto library reads the key itself.
+//! As much of DER as it takes to name a key. aws-lc reads the key itself, but of one that it refuses
+//! it tells neither the algorithm nor the size, and `rustls-pki-types` does not look inside DER.
 
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
-pub(super) const SEQUENCE: u8 = 0x30;
+use rustls_pki_types::{AlgorithmIdentifier, alg_id};
+
+use super::Algorithm;
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
+const SEQUENCE: u8 = 0x30;
+
+/// The kind of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Ed25519,
+    P256,
+    Rsa,
+    /// One that serves none of our algorithms, as a sentence goes on after "holds".
+    Other(&'static str),
+}
+
+/// What an algorithm identifier begins with, and the kind that it stands for. The first match counts.
+const KINDS: [(AlgorithmIdentifier, Kind); 12] = [
+    (alg_id::ED25519, Kind::Ed25519),
+    (alg_id::ECDSA_P256, Kind::P256),
+    (alg_id::RSA_ENCRYPTION, Kind::Rsa),
+    (alg_id::ED448, Kind::Other("an Ed448 key")),
+    (alg_id::ECDSA_P384, Kind::Other("a P-384 key")),
+    (alg_id::ECDSA_P521, Kind::Other("a P-521 key")),
+    (alg_id::ECDSA_P256K1, Kind::Other("a secp256k1 key")),
+    (id(&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]), Kind::Other("an EC key of another curve")),
+    (id(&[6, 3, 0x2b, 0x65, 0x6e]), Kind::Other(X)),
+    (id(&[6, 3, 0x2b, 0x65, 0x6f]), Kind::Other(X)),
+    (id(&[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10]), Kind::Other("an RSA key for PSS alone")),
+    (id(&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1]), Kind::Other("a DSA key")),
+];
+
+const X: &str = "an X25519 or X448 key, which agrees on secrets and signs nothing";
+
+const fn id(bytes: &'static [u8]) -> AlgorithmIdentifier {
+    AlgorithmIdentifier::from_slice(bytes)
+}
+
+impl Kind {
+    fn of(algorithm: &[u8]) -> Self {
+        let known = KINDS.iter().find(|(id, _)| algorithm.starts_with(id));
+        known.map_or(Self::Other("a key of an unknown algorithm"), |(_, kind)| *kind)
+    }
+
+    pub(super) fn serves(self, algorithm: Algorithm) -> bool {
+        matches!(
+            (self, algorithm),
+            (Self::Ed25519, Algorithm::EdDsa)
+                | (Self::P256, Algorithm::Es256)
+                | (Self::Rsa, Algorithm::Rs256 | Algorithm::Ps256)
+        )
+    }
+}
+
+/// The kind of the key in a PKCS #8 document, and the key itself: of RSA it is in PKCS #1 form
+/// (RFC 5958 §2).
+pub(super) fn private_key_info(pkcs8: &[u8]) -> Option<(Kind, &[u8])> {
+    let (info, _) = value(pkcs8, SEQUENCE)?;
+    let (_, rest) = value(info, INTEGER)?;
+    let (algorithm, rest) = value(rest, SEQUENCE)?;
+    let (key, _) = value(rest, OCTET_STRING)?;
+    Some((Kind::of(algorithm), key))
+}
+
+/// The kind of the key in a SubjectPublicKeyInfo, and what its BIT STRING holds (RFC 5280 §4.1).
+pub(super) fn public_key_info(spki: &[u8]) -> Option<(Kind, &[u8])> {
+    let (info, _) = value(spki, SEQUENCE)?;
+    let (algorithm, rest) = value(info, SEQUENCE)?;
+    let (key, _) = value(rest, BIT_STRING)?;
+    // Keys are whole bytes: no bit of the last one is unused.
+    let key = key.strip_prefix(&[0])?;
+    Some((Kind::of(algorithm), key))
+}
+
+/// The modulus of a PKCS #1 `RSAPrivateKey`, after the version (RFC 8017 §A.1.2).
+pub(super) fn rsa_modulus(pkcs1: &[u8]) -> Option<&[u8]> {
+    let (key, _) = value(pkcs1, SEQUENCE)?;
+    let (_, rest) = value(key, INTEGER)?;
+    value(rest, INTEGER).map(|(modulus, _)| modulus)
+}
 
 /// The contents of the value that comes first, which must have this tag, and what follows it.
-pub(super) fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let [first, length, rest @ ..] = der else { return None };
     let (length, rest) = match *length {
         short @ ..0x80 => (usize::from(short), rest),
@@ -17,12 +97,4 @@ pub(super) fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         }
     };
     rest.split_at_checked(length).filter(|_| *first == tag)
-}
-
-/// The modulus in the DER of a PKCS #1 `RSAPrivateKey` (RFC 8017 §A.1.2): the second integer, after
-/// the version.
-pub(super) fn rsa_modulus(der: &[u8]) -> Option<&[u8]> {
-    let (key, _) = value(der, SEQUENCE)?;
-    let (_, rest) = value(key, INTEGER)?;
-    value(rest, INTEGER).map(|(modulus, _)| modulus)
 }

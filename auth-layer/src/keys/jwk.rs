@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, KeyError, verifying::Public};
+use super::{Algorithm, KeyError, public::Public};
 use crate::claims::members;
 
 /// A JWK whose key type, curve, algorithm and use have been checked.
@@ -50,7 +50,11 @@ impl Jwk {
     pub(super) fn public(&self) -> Result<Public, KeyError> {
         let bytes = |name| self.bytes(name).map(|bytes| bytes.to_vec());
         Ok(match self.algorithm {
-            Algorithm::EdDsa => Public::Ed25519 { x: bytes("x")? },
+            Algorithm::EdDsa => match bytes("x")? {
+                // RFC 8032 §5.1.5. aws-lc also takes a SubjectPublicKeyInfo.
+                x if x.len() == 32 => Public::Ed25519 { x },
+                _ => return Err(KeyError::Jwk("x is 32 bytes")),
+            },
             Algorithm::Es256 => match (bytes("x")?, bytes("y")?) {
                 // RFC 7518 §6.2.1.2: as long as the curve's field elements, leading zeros and all.
                 (x, y) if x.len() == 32 && y.len() == 32 => Public::P256 { x, y },

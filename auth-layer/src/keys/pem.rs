@@ -1,54 +1,21 @@
 //! What a PEM text holds (RFC 7468), so that a key that cannot be used is named.
+//!
+//! `rustls-pki-types` reads the sections. It passes over those that it does not know, and cannot
+//! name them; so the labels are read here.
 
-use rustls_pki_types::pem::{PemObject, SectionKind};
+use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, KeyError, der};
+use super::{
+    Algorithm, KeyError,
+    der::{self, Kind},
+};
 
 /// The private key of a PEM text that holds one.
 pub(super) struct PrivatePem {
-    pub(super) form: Form,
-    pub(super) der: Zeroizing<Vec<u8>>,
-}
-
-/// The form of a private key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// `PRIVATE KEY` (RFC 5958).
-    Pkcs8(Kind),
-    /// `RSA PRIVATE KEY` (RFC 8017 §A.1.2).
-    Pkcs1,
-}
-
-/// The kind of key in a PKCS #8 document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Ed25519,
-    P256,
-    Rsa,
-    /// One that signs none of our algorithms, as a reader of an error message calls it.
-    Other(&'static str),
-}
-
-impl Kind {
-    /// The algorithm that a key of this kind signs with, where none is named.
-    pub(super) fn algorithm(self) -> Result<Algorithm, KeyError> {
-        match self {
-            Self::Ed25519 => Ok(Algorithm::EdDsa),
-            Self::P256 => Ok(Algorithm::Es256),
-            Self::Rsa => Ok(Algorithm::Rs256),
-            Self::Other(name) => Err(KeyError::PemHolds(name)),
-        }
-    }
-
-    pub(super) fn serves(self, algorithm: Algorithm) -> bool {
-        matches!(
-            (self, algorithm),
-            (Self::Ed25519, Algorithm::EdDsa)
-                | (Self::P256, Algorithm::Es256)
-                | (Self::Rsa, Algorithm::Rs256 | Algorithm::Ps256)
-        )
-    }
+    pub(super) kind: Kind,
+    /// In the form `PRIVATE KEY` (RFC 5958) or `RSA PRIVATE KEY` (RFC 8017 §A.1.2).
+    pub(super) der: Zeroizing<PrivateKeyDer<'static>>,
 }
 
 impl PrivatePem {
@@ -71,19 +38,42 @@ impl PrivatePem {
         if contains(pem, b"Proc-Type: 4,ENCRYPTED") {
             return Err(KeyError::PemHolds(ENCRYPTED));
         }
-        let sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(pem);
-        for section in sections {
-            let (kind, der) = section.map_err(|_| KeyError::PemHolds(DAMAGED))?;
-            let der = Zeroizing::new(der);
-            let form = match kind {
-                SectionKind::PrivateKey => Form::Pkcs8(kind_of(&der).ok_or(KeyError::PemHolds(DAMAGED))?),
-                SectionKind::RsaPrivateKey => Form::Pkcs1,
-                _ => continue,
-            };
-            return Ok(Self { form, der });
-        }
-        Err(KeyError::PemHolds(DAMAGED))
+        let der = PrivateKeyDer::from_pem_slice(pem).map(Zeroizing::new);
+        let der = der.map_err(|_| KeyError::PemHolds(DAMAGED))?;
+        let kind = match &*der {
+            PrivateKeyDer::Pkcs8(key) => der::private_key_info(key.secret_pkcs8_der()).map(|(kind, _)| kind),
+            _ => Some(Kind::Rsa),
+        };
+        Ok(Self { kind: kind.ok_or(KeyError::PemHolds(DAMAGED))?, der })
     }
+
+    /// The PKCS #1 form of an RSA key.
+    pub(super) fn pkcs1(&self) -> Option<&[u8]> {
+        match &*self.der {
+            PrivateKeyDer::Pkcs8(key) => der::private_key_info(key.secret_pkcs8_der()).map(|(_, key)| key),
+            other => Some(other.secret_der()),
+        }
+    }
+}
+
+/// The key in the first `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY` of `pem`, as a BIT STRING
+/// holds it. `None` where it cannot be read or does not serve `algorithm`.
+pub(super) fn public_key(algorithm: Algorithm, pem: &[u8]) -> Option<Vec<u8>> {
+    let label = labels(pem).into_iter().find(|label| label.ends_with(b"PUBLIC KEY"))?;
+    if label == b"RSA PUBLIC KEY" {
+        // `rustls-pki-types` does not know this label: its section is read under the other one.
+        let pem = String::from_utf8_lossy(pem).replace(" RSA PUBLIC KEY-----", " PUBLIC KEY-----");
+        let pkcs1 = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).ok()?;
+        return Kind::Rsa.serves(algorithm).then(|| pkcs1.to_vec());
+    }
+    let spki = SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
+    let (kind, key) = der::public_key_info(&spki)?;
+    kind.serves(algorithm).then(|| key.to_vec())
+}
+
+/// Whether there is a private key of any form.
+pub(super) fn is_private(pem: &[u8]) -> bool {
+    contains(pem, b"PRIVATE KEY-----")
 }
 
 const ENCRYPTED: &str = "an encrypted key (`openssl pkcs8 -in OLD -out NEW` decrypts it)";
@@ -125,39 +115,6 @@ fn labels(pem: &[u8]) -> Vec<&[u8]> {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
-}
-
-/// The kind of key in a PKCS #8 document: its algorithm's identifier, and for elliptic curves that
-/// of the curve (RFC 5958 §2).
-fn kind_of(pkcs8: &[u8]) -> Option<Kind> {
-    let (info, _) = der::value(pkcs8, der::SEQUENCE)?;
-    let (_, rest) = der::value(info, der::INTEGER)?;
-    let (algorithm, _) = der::value(rest, der::SEQUENCE)?;
-    let (name, parameters) = der::value(algorithm, der::OBJECT_IDENTIFIER)?;
-    Some(match name {
-        [0x2b, 0x65, 0x70] => Kind::Ed25519,
-        [0x2b, 0x65, 0x71] => Kind::Other("an Ed448 key"),
-        [0x2b, 0x65, 0x6e | 0x6f] => Kind::Other("an X25519 or X448 key, which agrees on secrets and signs nothing"),
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1] => Kind::Rsa,
-        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10] => Kind::Other("an RSA key for PSS alone"),
-        [0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1] => Kind::Other("a DSA key"),
-        [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1] => match der::value(parameters, der::OBJECT_IDENTIFIER)?.0 {
-            [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7] => Kind::P256,
-            [0x2b, 0x81, 4, 0, 0x22] => Kind::Other("a P-384 key"),
-            [0x2b, 0x81, 4, 0, 0x23] => Kind::Other("a P-521 key"),
-            [0x2b, 0x81, 4, 0, 0x0a] => Kind::Other("a secp256k1 key"),
-            _ => Kind::Other("an EC key of another curve"),
-        },
-        _ => Kind::Other("a key of an unknown algorithm"),
-    })
-}
-
-/// The private key itself in a PKCS #8 document; of RSA it is in PKCS #1 form.
-pub(super) fn private_key(pkcs8: &[u8]) -> Option<&[u8]> {
-    let (info, _) = der::value(pkcs8, der::SEQUENCE)?;
-    let (_, rest) = der::value(info, der::INTEGER)?;
-    let (_, rest) = der::value(rest, der::SEQUENCE)?;
-    der::value(rest, der::OCTET_STRING).map(|(key, _)| key)
 }
 
 #[cfg(test)]

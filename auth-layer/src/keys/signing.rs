@@ -11,14 +11,17 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use rustls_pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
 use super::{
-    Algorithm, KeyError, VerifyingKey, der,
+    Algorithm, KeyError, VerifyingKey,
+    der::{self, Kind},
     jwk::{Jwk, Need},
-    pem::{self, Form, Kind, PrivatePem},
+    pem::{self, PrivatePem},
+    public::{Public, check_rsa_bits},
     seal::Sealer,
-    verifying::{Public, check_rsa_bits, hmac_key},
+    verifying::hmac_key,
 };
 
 /// A key that signs, and verifies what it signed. Cloning it copies a few pointers.
@@ -71,10 +74,9 @@ impl SigningKey {
             KeyError::PemHolds(pem::DAMAGED | pem::NO_PEM) => unreadable(),
             other => other,
         })?;
-        match key.form {
-            Form::Pkcs8(Kind::Other(name)) => Err(KeyError::PemHolds(name)),
-            Form::Pkcs8(kind) if kind.serves(algorithm) => Self::from_private_pem(algorithm, &key),
-            Form::Pkcs1 if Kind::Rsa.serves(algorithm) => Self::from_private_pem(algorithm, &key),
+        match key.kind {
+            Kind::Other(name) => Err(KeyError::PemHolds(name)),
+            kind if kind.serves(algorithm) => Self::from_private_pem(algorithm, &key),
             _ => Err(unreadable()),
         }
     }
@@ -98,24 +100,29 @@ impl SigningKey {
     /// [`KeyError::PemHolds`], which says what the text holds instead of one such key.
     pub fn from_pkcs8_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let key = PrivatePem::read(pem)?;
-        let Form::Pkcs8(kind) = key.form else { return Err(KeyError::PemHolds(pem::PKCS1)) };
-        Self::from_private_pem(kind.algorithm()?, &key)
+        if let PrivateKeyDer::Pkcs1(_) = *key.der {
+            return Err(KeyError::PemHolds(pem::PKCS1));
+        }
+        let algorithm = match key.kind {
+            Kind::Ed25519 => Algorithm::EdDsa,
+            Kind::P256 => Algorithm::Es256,
+            Kind::Rsa => Algorithm::Rs256,
+            Kind::Other(name) => return Err(KeyError::PemHolds(name)),
+        };
+        Self::from_private_pem(algorithm, &key)
     }
 
-    /// From a key of which it is known that it serves `algorithm`.
-    fn from_private_pem(algorithm: Algorithm, PrivatePem { form, der }: &PrivatePem) -> Result<Self, KeyError> {
-        let pkcs1 = match form {
-            Form::Pkcs8(_) => pem::private_key(der),
-            Form::Pkcs1 => Some(&der[..]),
-        };
+    /// From a key that is known to serve `algorithm`.
+    fn from_private_pem(algorithm: Algorithm, pem: &PrivatePem) -> Result<Self, KeyError> {
+        let der = pem.der.secret_der();
         let signer = match algorithm {
             Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(der).map(Signer::Ed25519),
             Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Signer::P256),
             _ => {
-                pkcs1.and_then(der::rsa_modulus).map_or(Ok(()), check_rsa_bits)?;
-                match form {
-                    Form::Pkcs8(_) => RsaKeyPair::from_pkcs8(der).map(Signer::Rsa),
-                    Form::Pkcs1 => RsaKeyPair::from_der(der).map(Signer::Rsa),
+                pem.pkcs1().and_then(der::rsa_modulus).map_or(Ok(()), check_rsa_bits)?;
+                match *pem.der {
+                    PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(der).map(Signer::Rsa),
+                    _ => RsaKeyPair::from_pkcs8(der).map(Signer::Rsa),
                 }
             }
         };
@@ -154,6 +161,7 @@ impl SigningKey {
     /// The private key as PKCS #8 PEM, wiped from memory when dropped. `None` for a secret, which has no such form.
     pub fn to_pkcs8_pem(&self) -> Option<Zeroizing<String>> {
         let der = self.signer.pkcs8()?;
+        // By hand: `rustls-pki-types` writes no PEM, and other crates leave the text in memory.
         let text = Zeroizing::new(STANDARD.encode(&*der));
         let mut pem = Zeroizing::new(String::with_capacity(text.len() + 128));
         pem.push_str("-----BEGIN PRIVATE KEY-----\n");

@@ -98,6 +98,54 @@ fn rfc_7638_rsa_thumbprint() {
 }
 
 #[test]
+fn thumbprint_differs_exactly_where_key_material_or_algorithm_does() {
+    let mut keys = one_of_each();
+    keys.push(SigningKey::from_secret("hmac", &[7; 33]).unwrap());
+    let rsa = keys[2].to_pkcs8_pem().unwrap();
+    keys.push(SigningKey::from_pem(Algorithm::Ps256, rsa.as_bytes()).unwrap());
+    assert_eq!(keys[2].kid(), keys[6].kid(), "one RSA key, for two algorithms");
+    for (i, one) in keys.iter().enumerate() {
+        for (j, other) in keys.iter().enumerate() {
+            let same = one.verifying_key().thumbprint() == other.verifying_key().thumbprint();
+            assert_eq!(same, i == j, "{one:?} {other:?}");
+        }
+        let verifying = one.verifying_key();
+        let again = match (one.to_pkcs8_pem(), verifying.to_jwk()) {
+            (Some(pem), Some(jwk)) => {
+                let read = VerifyingKey::from_jwk(&jwk.to_string()).unwrap();
+                assert_eq!(read.thumbprint(), verifying.thumbprint());
+                SigningKey::from_pem(one.algorithm(), pem.as_bytes()).unwrap()
+            }
+            _ => SigningKey::from_secret("hmac", &[7; 33][..if i == 4 { 32 } else { 33 }]).unwrap(),
+        };
+        let renamed = again.with_kid("another").unwrap();
+        assert_eq!(renamed.verifying_key().thumbprint(), verifying.thumbprint(), "{one:?}");
+    }
+}
+
+/// The values were made with Python's hashlib.
+#[test]
+fn thumbprint_stays_the_same_in_every_version() {
+    let text = |key: &VerifyingKey| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key.thumbprint());
+    let key = VerifyingKey::from_jwk(&without_d(ED25519)).unwrap();
+    assert_eq!(text(&key), "RMHIlz1iXgvN-hsjIJryBjKQnRvKNk3-twf_jOZhgIQ");
+    let key = VerifyingKey::from_jwk(HMAC).unwrap();
+    assert_eq!(text(&key), "4L2EG51bDyHNb8E965uGXK0C8y2B7uaHspTy0zYzkck");
+    assert!(!format!("{key:?}").contains(&text(&key)[..8]));
+}
+
+#[test]
+fn keyring_has_all_of_another_where_each_kid_has_the_same_key() {
+    let secret = |byte| SigningKey::from_secret("hmac", &[byte; 32]).unwrap();
+    let ring = Keyring::new(secret(7)).with_verifying(VerifyingKey::from_jwk(RSA).unwrap()).unwrap();
+    assert!(ring.has_all_of(&Keyring::new(secret(7))), "the same secret, loaded again");
+    assert!(!Keyring::new(secret(7)).has_all_of(&ring));
+    assert!(!ring.has_all_of(&Keyring::new(secret(8))));
+    let ps256 = VerifyingKey::from_jwk(&with(RSA, |jwk| jwk["alg"] = "PS256".into())).unwrap();
+    assert!(!ring.has_all_of(&Keyring::new(secret(7)).with_verifying(ps256).unwrap()));
+}
+
+#[test]
 fn a_key_comes_back_the_same_from_pem_and_jwk() {
     for key in one_of_each() {
         let algorithm = key.algorithm();
@@ -227,6 +275,8 @@ fn mismatched_keys_are_refused() {
         KeyError::Inconsistent,
         "no point of the curve"
     );
+    let spki = "MCowBQYDK2VwAyEA11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    assert!(matches!(refused(VerifyingKey::from_jwk(&without_d(&set(ED25519, "x", spki.into())))), KeyError::Jwk(_)));
     let unnamed = with(RSA, |jwk| {
         jwk.as_object_mut().unwrap().remove("alg");
     });

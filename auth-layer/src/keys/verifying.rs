@@ -1,20 +1,17 @@
 use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{
-    digest::{SHA256, digest},
+    digest::{Context, SHA256},
     hmac,
-    rsa::PublicKeyComponents,
-    signature::{
-        ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
-    },
+    signature::ParsedPublicKey,
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::DecodingKey;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Algorithm, KeyError,
     jwk::{Jwk, Need},
+    pem,
+    public::Public,
 };
 
 /// A key that verifies, bound to one algorithm and a `kid`. Cloning it copies a pointer or two.
@@ -22,7 +19,12 @@ use super::{
 pub struct VerifyingKey {
     kid: Arc<str>,
     algorithm: Algorithm,
-    verifier: Arc<Verifier>,
+    material: Arc<Material>,
+}
+
+struct Material {
+    verifier: Verifier,
+    thumbprint: [u8; 32],
 }
 
 #[expect(clippy::large_enum_variant, reason = "a program has a handful of keys")]
@@ -31,36 +33,18 @@ enum Verifier {
     Secret(hmac::Key),
 }
 
-/// The members of a public JWK (RFC 7518 §6, RFC 8037 §2).
-#[derive(Debug, PartialEq)]
-pub(super) enum Public {
-    Ed25519 { x: Vec<u8> },
-    P256 { x: Vec<u8>, y: Vec<u8> },
-    Rsa { n: Vec<u8>, e: Vec<u8> },
-}
-
 impl VerifyingKey {
     /// A public key from PEM: `PUBLIC KEY` (SubjectPublicKeyInfo), or for RSA `RSA PUBLIC KEY` (PKCS #1). Its `kid` is its
     /// RFC 7638 thumbprint.
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
-        if is_private_pem(pem) {
+        if pem::is_private(pem) {
             return Err(KeyError::PrivateKey);
         }
-        let unreadable = |_| KeyError::Pem(algorithm);
-        let key = match algorithm {
-            Algorithm::EdDsa => DecodingKey::from_ed_pem(pem),
-            Algorithm::Es256 => DecodingKey::from_ec_pem(pem),
-            Algorithm::Rs256 | Algorithm::Ps256 => DecodingKey::from_rsa_pem(pem),
-            Algorithm::Hs256 => return Err(KeyError::Form(algorithm)),
-        };
-        let key = key.map_err(unreadable)?;
-        let bytes = key.try_get_as_bytes().map_err(unreadable)?;
-        let public = match algorithm {
-            Algorithm::EdDsa => Public::Ed25519 { x: bytes.to_vec() },
-            Algorithm::Es256 => Public::p256(bytes)?,
-            _ => Public::rsa(bytes)?,
-        };
-        Self::from_public(algorithm, public)
+        if algorithm == Algorithm::Hs256 {
+            return Err(KeyError::Form(algorithm));
+        }
+        let key = pem::public_key(algorithm, pem).ok_or(KeyError::Pem(algorithm))?;
+        Self::from_public(algorithm, Public::from_bit_string(algorithm, &key)?)
     }
 
     /// A public key, or a secret, from the text of a JWK (RFC 7517 §4). Its `kid` is the JWK's, else its RFC 7638 thumbprint;
@@ -80,8 +64,9 @@ impl VerifyingKey {
 
     /// An HS256 secret of 32 bytes or more.
     pub fn from_secret(kid: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
-        let verifier = Verifier::Secret(hmac_key(secret)?);
-        Self { kid: "".into(), algorithm: Algorithm::Hs256, verifier: Arc::new(verifier) }.with_kid(kid)
+        let algorithm = Algorithm::Hs256;
+        let material = Material::new(Verifier::Secret(hmac_key(secret)?), algorithm, secret);
+        Self { kid: "".into(), algorithm, material: Arc::new(material) }.with_kid(kid)
     }
 
     /// The same key under another `kid`.
@@ -100,18 +85,17 @@ impl VerifyingKey {
         self.algorithm
     }
 
-    /// Whether the two accept the same signatures; false as well where that cannot be seen, since secrets are not compared.
-    pub(super) fn is_known_to_be(&self, other: &Self) -> bool {
-        let same = match (&*self.verifier, &*other.verifier) {
-            (Verifier::Public(_, here), Verifier::Public(_, there)) => here == there,
-            _ => Arc::ptr_eq(&self.verifier, &other.verifier),
-        };
-        same && self.kid == other.kid && self.algorithm == other.algorithm
+    /// What tells keys apart: equal for two keys exactly when key material and algorithm are. The
+    /// `kid` does not count. It is not the RFC 7638 thumbprint, which RS256 and PS256 share.
+    ///
+    /// A secret's must not be shown: a guess of the secret can be tried on it.
+    pub(crate) fn thumbprint(&self) -> &[u8; 32] {
+        &self.material.thumbprint
     }
 
     /// The public JWK of this key, for a JWK set. `None` for a secret, which is never published.
     pub fn to_jwk(&self) -> Option<Value> {
-        let Verifier::Public(_, public) = &*self.verifier else { return None };
+        let Verifier::Public(_, public) = &self.material.verifier else { return None };
         let mut jwk = public.members();
         jwk["use"] = "sig".into();
         jwk["alg"] = self.algorithm.as_str().into();
@@ -121,7 +105,7 @@ impl VerifyingKey {
 
     /// True when `signature` is this key's over `message`.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &*self.verifier {
+        match &self.material.verifier {
             Verifier::Public(key, _) => key.verify_sig(message, signature).is_ok(),
             Verifier::Secret(key) => hmac::verify(key, message, signature).is_ok(),
         }
@@ -129,86 +113,29 @@ impl VerifyingKey {
 
     pub(super) fn from_public(algorithm: Algorithm, public: Public) -> Result<Self, KeyError> {
         let parsed = public.parse(algorithm)?;
-        let kid = public.thumbprint().into();
-        Ok(Self { kid, algorithm, verifier: Arc::new(Verifier::Public(parsed, public)) })
+        let (kid, members) = (public.default_kid().into(), public.members().to_string());
+        let material = Material::new(Verifier::Public(parsed, public), algorithm, members.as_bytes());
+        Ok(Self { kid, algorithm, material: Arc::new(material) })
+    }
+}
+
+impl Material {
+    /// The thumbprint is SHA-256 over a label, `alg`, and the secret, or for public keys the text
+    /// that RFC 7638 hashes.
+    fn new(verifier: Verifier, algorithm: Algorithm, bytes: &[u8]) -> Self {
+        let mut hash = Context::new(&SHA256);
+        for part in [b"auth-layer key thumbprint\0".as_slice(), algorithm.as_str().as_bytes(), b"\0", bytes] {
+            hash.update(part);
+        }
+        let mut thumbprint = [0; 32];
+        thumbprint.copy_from_slice(hash.finish().as_ref());
+        Self { verifier, thumbprint }
     }
 }
 
 /// Whether this may be a `kid`.
 pub(crate) fn is_kid(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-impl Public {
-    /// From an uncompressed point (SEC 1 §2.3.3).
-    pub(super) fn p256(point: &[u8]) -> Result<Self, KeyError> {
-        match point {
-            [4, coordinates @ ..] if coordinates.len() == 64 => {
-                let (x, y) = coordinates.split_at(32);
-                Ok(Self::P256 { x: x.to_vec(), y: y.to_vec() })
-            }
-            _ => Err(KeyError::Pem(Algorithm::Es256)),
-        }
-    }
-
-    /// From the DER of a PKCS #1 `RSAPublicKey`.
-    fn rsa(der: &[u8]) -> Result<Self, KeyError> {
-        let key = aws_lc_rs::rsa::PublicKey::from_der(der).map_err(|_| KeyError::Pem(Algorithm::Rs256))?;
-        Ok(Self::from(&key))
-    }
-
-    fn parse(&self, algorithm: Algorithm) -> Result<ParsedPublicKey, KeyError> {
-        let inconsistent = |_| KeyError::Inconsistent;
-        match (self, algorithm) {
-            (Self::Ed25519 { x }, Algorithm::EdDsa) => ParsedPublicKey::new(&ED25519, x).map_err(inconsistent),
-            (Self::P256 { x, y }, Algorithm::Es256) => {
-                let point = [&[4][..], x, y].concat();
-                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map_err(inconsistent)
-            }
-            (Self::Rsa { n, e }, Algorithm::Rs256 | Algorithm::Ps256) => {
-                check_rsa_bits(n)?;
-                let verification = match algorithm {
-                    Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
-                    _ => &RSA_PKCS1_2048_8192_SHA256,
-                };
-                PublicKeyComponents { n, e }.to_parsed_public_key(verification).map_err(inconsistent)
-            }
-            _ => Err(KeyError::AlgorithmMismatch),
-        }
-    }
-
-    /// The required members (RFC 7638 §3.2).
-    fn members(&self) -> Value {
-        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        match self {
-            Self::Ed25519 { x } => json!({ "crv": "Ed25519", "kty": "OKP", "x": text(x) }),
-            Self::P256 { x, y } => json!({ "crv": "P-256", "kty": "EC", "x": text(x), "y": text(y) }),
-            Self::Rsa { n, e } => json!({ "e": text(e), "kty": "RSA", "n": text(n) }),
-        }
-    }
-
-    /// RFC 7638 §3, with SHA-256.
-    fn thumbprint(&self) -> String {
-        // `serde_json` writes members in lexicographic order and without white space, as RFC 7638 §3.3 wants them.
-        let hash = digest(&SHA256, self.members().to_string().as_bytes());
-        URL_SAFE_NO_PAD.encode(hash)
-    }
-}
-
-impl From<&aws_lc_rs::rsa::PublicKey> for Public {
-    fn from(key: &aws_lc_rs::rsa::PublicKey) -> Self {
-        let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(key);
-        Self::Rsa { n, e }
-    }
-}
-
-/// RFC 7518 §3.3, of a modulus in bytes, the most significant first. The crypto library refuses a weak key as well, but with no
-/// word of its size, so this is asked first.
-pub(super) fn check_rsa_bits(modulus: &[u8]) -> Result<(), KeyError> {
-    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
-    let modulus = &modulus[zeros..];
-    let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
-    if (2048..=8192).contains(&bits) { Ok(()) } else { Err(KeyError::RsaBits(bits)) }
 }
 
 pub(super) fn hmac_key(secret: &[u8]) -> Result<hmac::Key, KeyError> {
@@ -219,11 +146,6 @@ pub(super) fn hmac_key(secret: &[u8]) -> Result<hmac::Key, KeyError> {
     } else {
         Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
-}
-
-pub(super) fn is_private_pem(pem: &[u8]) -> bool {
-    let label = b"PRIVATE KEY-----";
-    pem.windows(label.len()).any(|window| window == label)
 }
 
 impl fmt::Debug for VerifyingKey {
