@@ -219,7 +219,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             keys: ArcSwap::from_pointee(self.keys),
             store: self.store,
             local: LocalCache::new(self.lease, self.limits),
-            unverified_looks: Meter::new(self.forged_lookups),
+            unverified_lookups: Meter::new(self.forged_lookups),
             forged_signatures: Meter::new(FORGED_SIGNATURES),
             aside: Aside::new(),
             missing_keys: MissingKeys::new(),

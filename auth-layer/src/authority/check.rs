@@ -137,11 +137,11 @@ impl<C: CustomClaims> Authority<C> {
         // What uses a token up comes last, when nothing else can be wrong with it.
         let signature_first = kind == TokenKind::SingleUse
             || inner.settings.check_order == CheckOrder::SignatureFirst
-            || !inner.unverified_looks.take(began);
+            || !inner.unverified_lookups.try_acquire(began);
         if !signature_first {
             return Check::Pending(self.ask(id, Token::Unverified(unverified), says, place, began));
         }
-        let verified = if inner.forged_signatures.is_empty(began) {
+        let verified = if inner.forged_signatures.is_exhausted(began) {
             let checker = self.clone();
             match inner.aside.run(unverified.bytes(), move || checker.verify_noting(unverified, began)) {
                 Ok(outcome) => return Check::Pending(self.ask_after(outcome, id, says, place, began)),
@@ -223,7 +223,7 @@ impl<C: CustomClaims> Authority<C> {
     fn verify_noting(&self, token: Unverified, began: Duration) -> Result<Claims<C>, TokenFault> {
         token.verify().map(Claims::checked).inspect_err(|fault| {
             if *fault == TokenFault::Signature {
-                self.inner.forged_signatures.note(began);
+                self.inner.forged_signatures.record(began);
             }
         })
     }
@@ -285,7 +285,7 @@ impl<C: CustomClaims> Authority<C> {
         match token {
             Token::Unverified(token) => {
                 let claims = self.verify_noting(token, began)?;
-                self.inner.unverified_looks.give_back();
+                self.inner.unverified_lookups.refund();
                 Ok(claims)
             }
             Token::Verified(claims) | Token::Known(claims) => Ok(claims),

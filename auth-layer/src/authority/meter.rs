@@ -5,53 +5,55 @@ use std::{
     time::Duration,
 };
 
-/// For how long at the most is paid ahead of time before there is no more to be had.
+/// How far ahead of time may be paid before the budget is spent, in nanoseconds.
 const CREDIT: u64 = 1_000_000_000;
 
-/// Lets something be done so many times a second, and a second's worth of it at once.
+/// A budget of so many a second, with a burst of one second's worth.
 ///
-/// This is the generic cell rate algorithm: each time pays for `interval`, and when more than a second is paid ahead, no more is to be
-/// had. One number holds it, so that nothing is locked.
+/// The generic cell rate algorithm (GCRA): each acquisition pays for `interval`, and the budget is
+/// spent when more than a second is paid ahead. One number holds that, so nothing is locked.
+///
+/// Ours and not `governor`, which cannot refund, cannot be asked without acquiring, and reads a
+/// clock of its own at each call.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// What one time pays for, in nanoseconds.
+    /// What one acquisition pays for, in nanoseconds.
     interval: u64,
     paid_until: AtomicU64,
 }
 
 impl Meter {
+    /// A budget of `per_second`: 0 is always spent, `u32::MAX` never.
     pub(super) fn new(per_second: u32) -> Self {
         let interval = match per_second {
             0 => CREDIT,
             u32::MAX => 0,
             many => CREDIT / u64::from(many),
         };
-        // Of nothing there is none from the start.
         let paid_until = AtomicU64::new(if per_second == 0 { u64::MAX } else { 0 });
         Self { interval, paid_until }
     }
 
-    /// Takes one, where there is one to be had.
-    pub(super) fn take(&self, now: Duration) -> bool {
+    /// Takes one from the budget. False when it is spent.
+    pub(super) fn try_acquire(&self, now: Duration) -> bool {
         let now = nanos(now);
         let pay = |paid: u64| (paid <= now.saturating_add(CREDIT)).then(|| paid.max(now).saturating_add(self.interval));
         self.paid_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()
     }
 
-    /// Gives one back that was taken and not needed.
-    pub(super) fn give_back(&self) {
+    /// Puts one back that was acquired and not needed.
+    pub(super) fn refund(&self) {
         let _ =
             self.paid_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |paid| paid.checked_sub(self.interval));
     }
 
-    /// Counts one that was done, whether it was to be had or not. More than there are do not count: the excess is forgotten a
-    /// second after its end.
-    pub(super) fn note(&self, now: Duration) {
-        self.take(now);
+    /// Records an event even when the budget is spent. Recovers one second after the flood ends.
+    pub(super) fn record(&self, now: Duration) {
+        self.try_acquire(now);
     }
 
-    /// Whether there is none to be had now.
-    pub(super) fn is_empty(&self, now: Duration) -> bool {
+    /// Whether the budget is spent. Takes nothing.
+    pub(super) fn is_exhausted(&self, now: Duration) -> bool {
         self.paid_until.load(Ordering::Relaxed) > nanos(now).saturating_add(CREDIT)
     }
 }
@@ -64,40 +66,40 @@ fn nanos(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// How many are had of so many a second that are asked for at the same intervals for ten seconds.
-    fn had(per_second: u32, asked_per_second: u32) -> usize {
+    /// How many of `asked_per_second`, evenly spaced over ten seconds, are acquired.
+    fn acquired(per_second: u32, asked_per_second: u32) -> usize {
         let meter = Meter::new(per_second);
         let moment = |number| Duration::from_secs(1_000) + Duration::from_secs(1) * number / asked_per_second;
-        (0..10 * asked_per_second).filter(|&number| meter.take(moment(number))).count()
+        (0..10 * asked_per_second).filter(|&number| meter.try_acquire(moment(number))).count()
     }
 
     #[test]
-    fn few_are_all_had_and_of_many_what_is_allowed() {
-        assert_eq!(had(100, 99), 990);
-        // What is allowed, and a second's worth of it at the beginning.
-        assert!((1_000..=1_101).contains(&had(100, 50_000)), "{}", had(100, 50_000));
-        assert_eq!(had(0, 1_000), 0);
-        assert_eq!(had(u32::MAX, 50_000), 500_000);
+    fn meter_admits_all_within_its_budget_and_the_budget_of_more() {
+        assert_eq!(acquired(100, 99), 990);
+        // The budget of ten seconds, and the burst of the first.
+        assert!((1_000..=1_101).contains(&acquired(100, 50_000)), "{}", acquired(100, 50_000));
+        assert_eq!(acquired(0, 1_000), 0);
+        assert_eq!(acquired(u32::MAX, 50_000), 500_000);
     }
 
     #[test]
-    fn what_is_given_back_can_be_had_again() {
+    fn meter_refund_can_be_acquired_again() {
         let (meter, now) = (Meter::new(100), Duration::from_secs(5));
         for _ in 0..10_000 {
-            assert!(meter.take(now));
-            meter.give_back();
+            assert!(meter.try_acquire(now));
+            meter.refund();
         }
     }
 
     #[test]
-    fn too_many_are_forgotten_a_second_after_their_end() {
+    fn meter_recovers_one_second_after_a_flood() {
         let meter = Meter::new(10);
         for _ in 0..1_000 {
-            meter.note(Duration::from_secs(5));
+            meter.record(Duration::from_secs(5));
         }
-        assert!(meter.is_empty(Duration::from_secs(5)));
-        assert!(!meter.is_empty(Duration::from_millis(5_200)));
-        let again = (0..1_000).filter(|_| meter.take(Duration::from_millis(6_200))).count();
+        assert!(meter.is_exhausted(Duration::from_secs(5)));
+        assert!(!meter.is_exhausted(Duration::from_millis(5_200)));
+        let again = (0..1_000).filter(|_| meter.try_acquire(Duration::from_millis(6_200))).count();
         assert_eq!(again, 11);
     }
 }

@@ -1,9 +1,9 @@
-//! Says that others sign with a key that this node does not have.
+//! Warns when another node signs with a key that this node lacks.
 //!
-//! To clients such a token is one with a key of nobody's: 401. To an operator it is a node whose
-//! keys are not the fleet's. The two differ in the store, which has a live record of the one and
-//! none of the other. So a few such tokens a second are looked up, beside the answer, and only what
-//! the store vouches for is logged: forged tokens fill no log.
+//! For the client such a token is one of an unknown key: 401. For the operator it shows that the
+//! nodes' keys differ. The store tells the two apart: it has a live record of a token of ours, and
+//! none of a forged one. So a few such tokens a second are looked up beside the answer, and the
+//! warning is logged only when the record is live: forged tokens fill no log.
 
 use std::{
     sync::{
@@ -22,31 +22,31 @@ use crate::{
     store::{Question, Standing, TokenStatus},
 };
 
-/// How many of these tokens are looked up a second at most.
-const LOOKS: u32 = 5;
+/// How many of these tokens are looked up per second at most.
+const LOOKUPS: u32 = 5;
 
-/// How long nothing more is said.
+/// How long no second warning follows.
 const QUIET: Duration = Duration::from_mins(1);
 
 /// What bounds the lookups and the log.
 #[derive(Debug)]
 pub(super) struct MissingKeys {
-    looks: Meter,
+    lookups: Meter,
     /// In milliseconds of the authority's monotonic clock.
     quiet_until: AtomicU64,
 }
 
 impl MissingKeys {
     pub(super) fn new() -> Self {
-        Self { looks: Meter::new(LOOKS), quiet_until: AtomicU64::new(0) }
+        Self { lookups: Meter::new(LOOKUPS), quiet_until: AtomicU64::new(0) }
     }
 
-    fn may_look(&self, now: Duration) -> bool {
-        millis(now) >= self.quiet_until.load(Ordering::Relaxed) && self.looks.take(now)
+    fn may_look_up(&self, now: Duration) -> bool {
+        millis(now) >= self.quiet_until.load(Ordering::Relaxed) && self.lookups.try_acquire(now)
     }
 
-    /// Whether this is to be said now. Then nothing more is for a while.
-    fn may_speak(&self, now: Duration) -> bool {
+    /// True when a warning is due. The next one then is not, for a minute.
+    fn may_warn(&self, now: Duration) -> bool {
         let quiet = |until: u64| (millis(now) >= until).then(|| millis(now.saturating_add(QUIET)));
         self.quiet_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, quiet).is_ok()
     }
@@ -57,18 +57,17 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl<C: CustomClaims> Authority<C> {
-    /// To be called for a token whose key was not found. Looks its record up in the background, and
-    /// waits for nothing.
+    /// Looks up, in the background, the record of a token whose key was not found. Waits for nothing.
     pub(super) fn note_missing_key(&self, token: &str, expected: &Expected<'_>) {
         let now = self.inner.clock.monotonic();
         let Ok(runtime) = Handle::try_current() else { return };
-        if !self.inner.missing_keys.may_look(now) {
+        if !self.inner.missing_keys.may_look_up(now) {
             return;
         }
         let Some(missing) = MissingKey::read(token, &self.inner.keys.load(), expected) else { return };
         let authority = self.clone();
         runtime.spawn(async move {
-            if authority.is_live(&missing).await && authority.inner.missing_keys.may_speak(now) {
+            if authority.is_live(&missing).await && authority.inner.missing_keys.may_warn(now) {
                 tracing::warn!(
                     kid = missing.kid,
                     "a token of a live session is signed with a key that this node does not have: the nodes of a service need \
@@ -78,7 +77,7 @@ impl<C: CustomClaims> Authority<C> {
         });
     }
 
-    /// Whether the store has a live record of what the token says.
+    /// Whether the store has a live record that matches the token.
     async fn is_live(&self, MissingKey { claims, kind, .. }: &MissingKey) -> bool {
         let question = Question::Status(claims.jti);
         let answer = Arc::clone(&self.inner.store).ask(question, self.inner.settings.deadline).await;
@@ -91,15 +90,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_key_is_said_once_a_minute_and_few_are_looked_up() {
+    fn missing_key_is_logged_once_a_minute_and_few_are_looked_up() {
         let missing = MissingKeys::new();
         let begun = Duration::from_secs(1_000);
-        let looks = (0..10_000).filter(|_| missing.may_look(begun)).count();
-        assert!(looks <= 2 * LOOKS as usize, "{looks}");
-        assert!(missing.may_speak(begun));
-        assert!(!missing.may_speak(begun), "another lookup was under way");
+        let lookups = (0..10_000).filter(|_| missing.may_look_up(begun)).count();
+        assert!(lookups <= 2 * LOOKUPS as usize, "{lookups}");
+        assert!(missing.may_warn(begun));
+        assert!(!missing.may_warn(begun), "another lookup was under way");
         let soon = begun + QUIET.mul_f32(0.9);
-        assert!(!missing.may_look(soon), "nothing is looked up that would not be said");
-        assert!(missing.may_look(begun + QUIET) && missing.may_speak(begun + QUIET));
+        assert!(!missing.may_look_up(soon), "nothing is looked up that would not be logged");
+        assert!(missing.may_look_up(begun + QUIET) && missing.may_warn(begun + QUIET));
     }
 }

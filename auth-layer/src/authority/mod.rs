@@ -77,8 +77,8 @@ struct Inner<C> {
     keys: ArcSwap<Keyring>,
     store: Arc<dyn ErasedStore>,
     local: Option<LocalCache<C>>,
-    /// Looks into the store for tokens whose signature is not known to be right; those that are come back.
-    unverified_looks: Meter,
+    /// Budget for lookups made before a signature is verified; refunded when it is right.
+    unverified_lookups: Meter,
     /// Signatures that turned out to be wrong, before they are checked aside.
     forged_signatures: Meter,
     aside: Aside,
