@@ -11,7 +11,9 @@ use std::{
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use super::{Authority, Inner, Settings, aside::Aside, meter::Meter, missing_key::MissingKeys, sweep::Sweeps};
+use super::{
+    Authority, Inner, Settings, meter::Meter, missing_key::MissingKeys, signature_pool::SignaturePool, sweep::Sweeps,
+};
 use crate::{
     cache::local::{Limits, LocalCache},
     claims::CustomClaims,
@@ -20,8 +22,8 @@ use crate::{
     store::ErasedStore,
 };
 
-/// How many wrong signatures a second are found where requests are served. Past that they are looked for aside; so many take a
-/// twentieth of a processor.
+/// How many wrong signatures a second are found inline, before a pool of threads verifies. So many
+/// take a twentieth of a processor.
 const FORGED_SIGNATURES: u32 = 1_000;
 
 /// How many sessions are remembered of which nothing is left to revoke.
@@ -183,12 +185,13 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
         self
     }
 
-    /// How many looks into the stores a second may be spent on tokens that turn out to be forged, or unknown or revoked before
-    /// their signature was checked, in the order [`RecordFirst`](CheckOrder::RecordFirst). A second's worth of them may come at
-    /// once; past that signatures are checked first, until there are fewer. 100 by default; `u32::MAX` is no limit.
+    /// Budget for store lookups made before a signature is verified, per second, in the order
+    /// [`RecordFirst`](CheckOrder::RecordFirst). When it is spent, signatures are verified first.
+    /// Genuine tokens use nothing up: their lookups are refunded. A burst may use one second's worth.
+    /// Default: 100 a second. `u32::MAX` is no limit.
     ///
-    /// Where many signatures turn out to be wrong, in either order, they are checked on threads besides those that serve (half as
-    /// many as there are processors), so that tokens the process knows do not wait for them.
+    /// When many signatures are wrong, in either order, a pool of half the processors verifies them.
+    /// Known tokens then do not wait for them.
     pub fn forged_lookups(mut self, per_second: u32) -> Self {
         self.forged_lookups = per_second;
         self
@@ -221,7 +224,7 @@ impl<C: CustomClaims> AuthorityBuilder<C> {
             local: LocalCache::new(self.lease, self.limits),
             unverified_lookups: Meter::new(self.forged_lookups),
             forged_signatures: Meter::new(FORGED_SIGNATURES),
-            aside: Aside::new(),
+            signature_pool: SignaturePool::new(),
             missing_keys: MissingKeys::new(),
             sweeps: Sweeps::new(purge_every),
             resuming: OnceLock::new(),

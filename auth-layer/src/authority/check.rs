@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
-use super::{Authority, CheckOrder, aside::Outcome, error::AuthError};
+use super::{Authority, CheckOrder, error::AuthError};
 use crate::{
     cache::local::{Finding, Key, Known},
     claims::{Claims, CustomClaims},
@@ -37,7 +37,7 @@ enum Waiting<C> {
     /// For what a store says of a token, which is taken once.
     Store { answer: Answer<'static, Standing>, asking: Option<Asking<C>> },
     /// For its signature, and then for the store.
-    Aside(Pin<Box<dyn Future<Output = Result<Claims<C>, AuthError>> + Send>>),
+    Signature(Pin<Box<dyn Future<Output = Result<Claims<C>, AuthError>> + Send>>),
 }
 
 /// A token whose record is being asked after.
@@ -142,9 +142,10 @@ impl<C: CustomClaims> Authority<C> {
             return Check::Pending(self.ask(id, Token::Unverified(unverified), says, place, began));
         }
         let verified = if inner.forged_signatures.is_exhausted(began) {
-            let checker = self.clone();
-            match inner.aside.run(unverified.bytes(), move || checker.verify_noting(unverified, began)) {
-                Ok(outcome) => return Check::Pending(self.ask_after(outcome, id, says, place, began)),
+            let (checker, bytes) = (self.clone(), unverified.bytes());
+            let verify = move || checker.verify_noting(unverified, began);
+            match inner.signature_pool.try_spawn(bytes, verify) {
+                Ok(verified) => return Check::Pending(self.ask_after(verified, id, says, place, began)),
                 Err(given_back) => given_back(),
             }
         } else {
@@ -178,7 +179,7 @@ impl<C: CustomClaims> Authority<C> {
     /// The same for a token whose signature is being checked.
     fn ask_after(
         &self,
-        verified: Outcome<Result<Claims<C>, TokenFault>>,
+        verified: JoinHandle<Result<Claims<C>, TokenFault>>,
         id: TokenId,
         says: ActiveToken,
         place: Option<Place>,
@@ -187,10 +188,11 @@ impl<C: CustomClaims> Authority<C> {
         let authority = self.clone();
         let deadline = self.inner.settings.deadline;
         let check = async move {
-            let claims = verified.told().await.map_err(AuthError::Unavailable)??;
+            let cut = |cut| AuthError::Unavailable(StoreError::unavailable("a signature could not be verified", cut));
+            let claims = verified.await.map_err(cut)??;
             authority.ask(id, Token::Verified(claims), says, place, began).await
         };
-        Pending(Waiting::Aside(Box::pin(async move {
+        Pending(Waiting::Signature(Box::pin(async move {
             timeout(deadline, check).await.unwrap_or_else(|late| {
                 Err(AuthError::Unavailable(StoreError::unavailable("a token was not checked in time", late)))
             })
@@ -238,7 +240,7 @@ impl<C: CustomClaims> Future for Pending<C> {
                 let answer = ready!(answer.as_mut().poll(cx));
                 Poll::Ready(asking.take().expect("`Pending` polled after it was done").conclude(answer))
             }
-            Waiting::Aside(end) => end.as_mut().poll(cx),
+            Waiting::Signature(end) => end.as_mut().poll(cx),
         }
     }
 }

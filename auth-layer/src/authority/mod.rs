@@ -25,7 +25,6 @@
 //! # }
 //! ```
 
-mod aside;
 mod builder;
 mod check;
 mod error;
@@ -36,6 +35,7 @@ mod refresh;
 mod resume;
 mod revoke;
 mod sign_in;
+mod signature_pool;
 mod sweep;
 
 use std::{
@@ -56,7 +56,7 @@ pub use self::{
 };
 pub(crate) use check::{Check, Pending};
 
-use self::{aside::Aside, meter::Meter, missing_key::MissingKeys, sweep::Sweeps};
+use self::{meter::Meter, missing_key::MissingKeys, signature_pool::SignaturePool, sweep::Sweeps};
 use crate::{
     cache::local::LocalCache,
     claims::{CustomClaims, NoCustomClaims},
@@ -79,9 +79,9 @@ struct Inner<C> {
     local: Option<LocalCache<C>>,
     /// Budget for lookups made before a signature is verified; refunded when it is right.
     unverified_lookups: Meter,
-    /// Signatures that turned out to be wrong, before they are checked aside.
+    /// Budget for wrong signatures found inline. When it is spent, the pool verifies.
     forged_signatures: Meter,
-    aside: Aside,
+    signature_pool: SignaturePool,
     missing_keys: MissingKeys,
     sweeps: Arc<Sweeps>,
     /// Set once revocations that broke off are looked for.
