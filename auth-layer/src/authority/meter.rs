@@ -13,8 +13,8 @@ const CREDIT: u64 = 1_000_000_000;
 /// The generic cell rate algorithm (GCRA): each acquisition pays for `interval`, and the budget is
 /// spent when more than a second is paid ahead. One number holds that, so nothing is locked.
 ///
-/// Ours and not `governor`, which cannot refund, cannot be asked without acquiring, and reads a
-/// clock of its own at each call.
+/// Ours and not `governor`, which cannot refund, cannot be asked without acquiring, and takes the
+/// time from a clock of its own, not from its caller.
 #[derive(Debug)]
 pub(super) struct Meter {
     /// What one acquisition pays for, in nanoseconds.
