@@ -44,7 +44,9 @@ pub(crate) fn bearer_credentials(headers: &HeaderMap) -> Result<Option<Credentia
         return Err(BearerError::Several);
     }
     let Some((scheme, rest)) = value.as_bytes().split_at_checked(b"bearer".len()) else { return Ok(None) };
-    if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first().copied().is_some_and(is_tchar) {
+    // What nearly every client sends is told apart by two comparisons.
+    let is_usual = scheme == b"Bearer" && rest.first() == Some(&b' ');
+    if !is_usual && (!scheme.eq_ignore_ascii_case(b"bearer") || rest.first().copied().is_some_and(is_tchar)) {
         return Ok(None);
     }
     let start = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());

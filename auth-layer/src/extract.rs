@@ -1,80 +1,254 @@
 //! Handing the claims to axum's handlers.
+//!
+//! | extractor | gives |
+//! | --- | --- |
+//! | [`Claims`] | the claims of the token; 401 without credentials |
+//! | `Option<Claims>` | the same; `None` without credentials, where the layer is optional |
+//! | [`Custom<T>`](Custom) | the application's own claims |
+//! | [`Spend<T>`](Spend) | the claims of a single-use token, which is used up once the body has been read as a `T` |
+//! | [`SingleUse`] | a single-use token that the handler spends |
+//!
+//! Where no layer is in front, each answers 500 and logs what is missing: a mistake in the program never opens a door.
+
+use std::{marker::PhantomData, ops::Deref, sync::Arc};
 
 use axum_core::{
-    extract::{FromRequestParts, OptionalFromRequestParts},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequestParts, Request},
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, request::Parts};
+use serde::de::DeserializeOwned;
 
+pub use crate::layer_context::MissingLayer;
 use crate::{
-    claims::{Claims, CustomClaims},
-    middleware::Anonymous,
-    rejection::Rejection,
+    claims::Claims,
+    layer_context::{Anonymous, LayerContext},
+    rejection::{Rejection, is_grpc},
+    trust::{Demand, SingleUse},
 };
 
-/// Why a handler did not get its [`Claims`].
+/// Why a handler did not get what it asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimsRejection {
-    /// The request has no credentials and the layer lets such requests pass, but this handler needs some.
-    Unauthorized(Rejection),
-    /// No `AuthLayer` with this type of claims stands in front of the handler: a mistake in the program, answered 500 so that
-    /// it never opens a door.
-    MissingLayer {
-        /// The name of the claims' type.
-        claims: &'static str,
-    },
+    /// The request is refused, as the layer in front would refuse it.
+    Refused(Box<Refused>),
+    /// No layer that leaves this is in front of the handler: a mistake in the program, answered 500.
+    MissingLayer(MissingLayer),
+}
+
+/// A refusal, and whether it is of a gRPC request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    rejection: Rejection,
+    is_grpc: bool,
+}
+
+impl Refused {
+    /// What is refused.
+    pub fn rejection(&self) -> &Rejection {
+        &self.rejection
+    }
 }
 
 impl IntoResponse for ClaimsRejection {
     fn into_response(self) -> Response {
         match self {
-            Self::Unauthorized(rejection) => rejection.into_response(),
-            Self::MissingLayer { claims } => {
-                let text = format!(
-                    "This route takes `{claims}`, and no `AuthLayer` with that type of claims is in front of it. \
-                     Add `.layer(AuthLayer::new(authority))` to its router."
-                );
-                (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
-            }
+            Self::Refused(refused) if refused.is_grpc => refused.rejection.into_grpc(),
+            Self::Refused(refused) => refused.rejection.into_response(),
+            Self::MissingLayer(missing) => (StatusCode::INTERNAL_SERVER_ERROR, missing.to_string()).into_response(),
         }
     }
 }
 
-impl<C: CustomClaims> Claims<C> {
-    fn of(parts: &Parts) -> Result<Option<Self>, ClaimsRejection> {
-        if let Some(claims) = parts.extensions.get::<Self>() {
-            return Ok(Some(claims.clone()));
-        }
-        if parts.extensions.get::<Anonymous>().is_some() {
-            return Ok(None);
-        }
-        tracing::error!(
-            claims = std::any::type_name::<Self>(),
-            "no AuthLayer is in front of a route that takes claims"
-        );
-        Err(ClaimsRejection::MissingLayer { claims: std::any::type_name::<Self>() })
+impl From<MissingLayer> for ClaimsRejection {
+    fn from(missing: MissingLayer) -> Self {
+        Self::MissingLayer(missing)
     }
 }
 
-impl<S: Send + Sync, C: CustomClaims> FromRequestParts<S> for Claims<C> {
+/// The refusal of a request, in its own terms.
+fn refused(parts: &Parts, rejection: impl Into<Rejection>, layer: Option<&LayerContext>) -> ClaimsRejection {
+    let rejection = rejection.into();
+    let rejection = match layer {
+        Some(layer) => rejection.of_layer(layer),
+        None => rejection,
+    };
+    let is_grpc = is_grpc(&parts.method, parts.version, &parts.headers);
+    ClaimsRejection::Refused(Box::new(Refused { rejection, is_grpc }))
+}
+
+/// The claims of a request, or its refusal.
+fn claims(parts: &Parts) -> Result<Claims, ClaimsRejection> {
+    Claims::from_extensions(&parts.extensions)?.ok_or_else(|| no_credentials(parts))
+}
+
+/// The refusal of a request that an optional layer let pass.
+fn no_credentials(parts: &Parts) -> ClaimsRejection {
+    let layer = parts.extensions.get::<Anonymous>().map(|anonymous| &anonymous.0);
+    refused(parts, Rejection::missing_credentials(), layer)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Claims {
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
-        Self::of(parts)?.ok_or_else(|| {
-            let rejection = Rejection::missing_credentials();
-            ClaimsRejection::Unauthorized(match parts.extensions.get::<Anonymous>() {
-                Some(Anonymous { realm }) => rejection.with_realm(realm.clone()),
-                None => rejection,
-            })
-        })
+        claims(parts)
     }
 }
 
-impl<S: Send + Sync, C: CustomClaims> OptionalFromRequestParts<S> for Claims<C> {
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Claims {
     type Rejection = ClaimsRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, ClaimsRejection> {
-        Self::of(parts)
+        Ok(Self::from_extensions(&parts.extensions)?)
+    }
+}
+
+/// The application's own claims, read as a `T`. Claims that do not read as one are refused as `invalid_token`.
+///
+/// ```
+/// # use auth_layer::extract::Custom;
+/// #[derive(serde::Deserialize)]
+/// struct Tenant {
+///     tenant: u64,
+/// }
+///
+/// async fn handler(Custom(tenant): Custom<Tenant>) -> String {
+///     tenant.tenant.to_string()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Custom<T>(pub Arc<T>);
+
+impl<T> Deref for Custom<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send + Sync + 'static> FromRequestParts<S> for Custom<T> {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        let claims = claims(parts)?;
+        let invalid = |_| refused(parts, Rejection::invalid_token(), claims.layer());
+        claims.custom().map(Self).map_err(invalid)
+    }
+}
+
+/// What a handler demands that takes a [`Guarded`].
+pub trait Requirement: Send + Sync + 'static {
+    /// The demand.
+    fn demand() -> Demand;
+}
+
+/// The claims of a token that meets a demand.
+///
+/// ```
+/// use auth_layer::{
+///     Demand,
+///     extract::{Guarded, Requirement},
+/// };
+///
+/// struct Admin;
+///
+/// impl Requirement for Admin {
+///     fn demand() -> Demand {
+///         Demand::new().scope("admin")
+///     }
+/// }
+///
+/// async fn users(claims: Guarded<Admin>) -> String {
+///     format!("{} may see all users", claims.sub)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Guarded<R> {
+    claims: Claims,
+    requirement: PhantomData<fn() -> R>,
+}
+
+impl<R> Guarded<R> {
+    /// The claims.
+    pub fn into_claims(self) -> Claims {
+        self.claims
+    }
+}
+
+impl<R> Deref for Guarded<R> {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
+        &self.claims
+    }
+}
+
+impl<S: Send + Sync, R: Requirement> FromRequestParts<S> for Guarded<R> {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        let claims = claims(parts)?;
+        match R::demand().check(&claims) {
+            Ok(()) => Ok(Self { claims, requirement: PhantomData }),
+            Err(error) => Err(refused(parts, error, claims.layer())),
+        }
+    }
+}
+
+fn single_use(parts: &Parts) -> Result<SingleUse, ClaimsRejection> {
+    SingleUse::from_extensions(&parts.extensions)?.ok_or_else(|| no_credentials(parts))
+}
+
+/// ```
+/// # use auth_layer::{Rejection, SingleUse};
+/// async fn confirm(token: SingleUse) -> Result<String, Rejection> {
+///     let claims = token.spend().await?;
+///     Ok(format!("{} has confirmed", claims.sub))
+/// }
+/// ```
+impl<S: Send + Sync> FromRequestParts<S> for SingleUse {
+    type Rejection = ClaimsRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
+        single_use(parts)
+    }
+}
+
+/// The claims of a single-use token that this request has used up, and the body that was read before.
+///
+/// The token is spent last: a body that is refused uses nothing up. A handler that reads no body takes a [`SingleUse`].
+///
+/// ```
+/// # use auth_layer::extract::Spend;
+/// # use axum::Json;
+/// #[derive(serde::Deserialize)]
+/// struct Order {
+///     item: String,
+/// }
+///
+/// async fn order(Spend(claims, Json(order)): Spend<Json<Order>>) -> String {
+///     format!("{} gets {}", claims.sub, order.item)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Spend<T>(pub Claims, pub T);
+
+impl<S: Send + Sync, T: FromRequest<S> + Send> FromRequest<S> for Spend<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        let token = single_use(&parts).map_err(IntoResponse::into_response)?;
+        let value = T::from_request(Request::from_parts(parts.clone(), body), state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let layer = token.layer().cloned();
+        match token.spend().await {
+            Ok(claims) => Ok(Self(claims, value)),
+            Err(error) => Err(refused(&parts, error, layer.as_ref()).into_response()),
+        }
     }
 }

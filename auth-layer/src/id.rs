@@ -1,9 +1,13 @@
-//! Identifiers: UUIDs that cannot be mixed up.
+//! Identifiers that cannot be mixed up: our own, which are UUIDs, and anybody's, which are text.
+
+mod text;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
+
+pub use text::{InvalidTextId, TextId};
 
 /// A UUID that identifies a `K`.
 ///
@@ -29,8 +33,11 @@ pub enum Login {}
 /// Identifies a token: its `jti` (RFC 7519 §4.1.7) and the `_id` of its record.
 pub type TokenId = Id<Token>;
 
-/// Identifies a user: the `sub` of a token (RFC 7519 §4.1.2).
+/// Identifies a user of an application whose users have UUIDs. Other applications use [`Subject`] alone.
 pub type UserId = Id<User>;
+
+/// Identifies a user: the `sub` of a token (RFC 7519 §4.1.2). Any text of 1 to 255 characters.
+pub type Subject = TextId<User>;
 
 /// Identifies a session, the login that tokens descend from: their `sid`.
 pub type SessionId = Id<Login>;

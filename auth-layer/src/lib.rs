@@ -5,7 +5,10 @@
 //! almost nothing.
 //!
 //! - [`Authority`] issues tokens and knows which of them are good: sign in, check, refresh, revoke, clean up.
-//! - [`AuthLayer`] is the tower layer that asks it on every request and puts [`Claims`] into the request's extensions.
+//! - [`Trust`] knows whose tokens are good. An authority is a trust in its own tokens; a service that only checks them has a
+//!   trust alone.
+//! - [`AuthLayer`] is the tower layer that asks a trust on every request and puts [`Claims`] into the request's extensions.
+//!   [`Demand`] says what more a route needs: scope, roles, a recent sign-in.
 //! - [`store`] has the trait that records are kept behind, its laws, and the backends: in memory, embedded (one file, no server),
 //!   MongoDB.
 //! - [`cache`] has the shared cache that spares the store its reads: Redis.
@@ -25,7 +28,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let keys = Keyring::new(SigningKey::generate()?);
-//! let authority: Authority = Authority::builder("https://auth.example", "api", keys, MemoryStore::new()).build();
+//! let authority =
+//!     Authority::builder("https://auth.example", MemoryStore::new()).audience("api").keys(keys).build()?;
 //!
 //! let app = Router::new()
 //!     .route("/me", get(async |claims: Claims| claims.sub.to_string()))
@@ -67,21 +71,31 @@ pub mod claims;
 pub mod clock;
 #[cfg(feature = "axum")]
 pub mod extract;
+mod fault;
+#[cfg(feature = "tonic")]
+pub mod grpc;
+pub mod guard;
 pub mod id;
+mod json;
 mod jwt;
 pub mod keys;
+mod kind;
+mod layer_context;
+mod local;
 pub mod middleware;
 pub mod rejection;
 pub mod store;
+pub mod trust;
 
-pub use authority::{
-    AuthError, Authority, Grant, GrantFault, IssuedPair, IssuedToken, RefreshError, SignIn, SignInError,
-};
+pub use authority::{Authority, Grant, GrantFault, IssuedPair, IssuedToken, RefreshError, SignIn, SignInError};
 pub use bearer::BearerError;
-pub use claims::{ClaimSet, Claims, CustomClaims, NoCustomClaims, Scope};
-pub use id::{SessionId, TokenId, UserId};
-pub use jwt::TokenFault;
+pub use claims::{ClaimSet, Claims, CustomClaims, Scope};
+pub use fault::TokenFault;
+pub use guard::GuardLayer;
+pub use id::{SessionId, Subject, TokenId, UserId};
 pub use middleware::AuthLayer;
+pub use rejection::Rejection;
+pub use trust::{AuthError, Demand, Denied, Policy, SingleUse, Trust};
 
 /// Compiles the examples of the README.
 #[cfg(all(doctest, feature = "axum", feature = "embedded", feature = "tonic"))]

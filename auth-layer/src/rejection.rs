@@ -5,146 +5,229 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{authority::AuthError, claims::Scope};
+pub use crate::layer_context::{InvalidRealm, InvalidResourceMetadata, Realm, ResourceMetadata};
+use crate::{
+    authority::{RefreshError, SignInError},
+    claims::{CustomClaimsError, Scope},
+    layer_context::LayerContext,
+    store::StoreError,
+    trust::{AuthError, Denied},
+};
 
 /// After how long a client should try again whose token's state could not be learnt.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A refusal, ready to be answered over HTTP or gRPC. It says which of five cases it is and nothing of the cause.
+/// A refusal, ready to be answered over HTTP or gRPC. It says which case it is and nothing of the cause.
+///
+/// Every error of this crate that a request can meet converts into one. A layer leaves the `Rejection` in the extensions of
+/// its response, so that an application can count it, log it or answer in its own form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    case: Case,
+    kind: RejectionKind,
     realm: Realm,
+    resource_metadata: Option<ResourceMetadata>,
 }
 
+/// The cases of a [`Rejection`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Case {
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// Credentials are needed and there are none: 401, gRPC `UNAUTHENTICATED`.
     MissingCredentials,
+    /// The credentials cannot be read: 400 `invalid_request`, gRPC `UNAUTHENTICATED`.
     InvalidRequest,
+    /// The token is not good: 401 `invalid_token`, gRPC `UNAUTHENTICATED`.
     InvalidToken,
+    /// The token's scope does not cover this: 403 `insufficient_scope`, gRPC `PERMISSION_DENIED`.
     InsufficientScope(Scope),
+    /// The user lacks this role: 403 `insufficient_scope`, gRPC `PERMISSION_DENIED`.
+    InsufficientRole(Arc<str>),
+    /// The user signed in longer ago than this: 401 `insufficient_user_authentication` with `max_age` (RFC 9470 §3), gRPC
+    /// `UNAUTHENTICATED`.
+    SignInTooOld(Duration),
+    /// The user signed in by none of these means: 401 `insufficient_user_authentication` with `acr_values` (RFC 9470 §3),
+    /// gRPC `UNAUTHENTICATED`.
+    SignInTooWeak(Vec<String>),
+    /// Unknown user or wrong password, which an application has found: 401 `invalid_credentials`, gRPC `UNAUTHENTICATED`.
+    InvalidCredentials,
+    /// A refresh token, or a sign-in, is not good: 400 `invalid_grant` (RFC 6749 §5.2), gRPC `UNAUTHENTICATED`.
+    InvalidGrant,
+    /// The audience that was asked for is none of the issuer's: 400 `invalid_target` (RFC 8707 §2), gRPC
+    /// `INVALID_ARGUMENT`.
+    InvalidTarget,
+    /// The state of a token cannot be learnt, or a revocation could not be promised: 503 with `Retry-After`, gRPC
+    /// `UNAVAILABLE`.
     Unavailable,
-}
-
-/// The `realm` of a challenge (RFC 9110 §11.5): text that needs no escape in a quoted string.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Realm(Arc<str>);
-
-/// The text is no [`Realm`]: it has characters other than printable ASCII without `"` and `\`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a realm is printable ASCII without quotes and backslashes")]
-pub struct InvalidRealm;
-
-impl Realm {
-    /// The realm of this name.
-    pub fn new(name: &str) -> Result<Self, InvalidRealm> {
-        let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-        if name.bytes().all(plain) { Ok(Self(name.into())) } else { Err(InvalidRealm) }
-    }
-
-    /// Its name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Realm {
-    /// The realm `api`.
-    fn default() -> Self {
-        Self("api".into())
-    }
-}
-
-impl fmt::Debug for Realm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
+    /// The service is at fault: 500, gRPC `INTERNAL`.
+    Internal,
 }
 
 impl Rejection {
+    /// The refusal of this case, in the realm `api`.
+    pub fn new(kind: RejectionKind) -> Self {
+        Self { kind, realm: Realm::default(), resource_metadata: None }
+    }
+
     /// The refusal of a request that has no credentials where some are needed.
     pub fn missing_credentials() -> Self {
-        Case::MissingCredentials.into()
+        Self::new(RejectionKind::MissingCredentials)
     }
 
     /// The refusal of a token that is not good.
     pub fn invalid_token() -> Self {
-        Case::InvalidToken.into()
+        Self::new(RejectionKind::InvalidToken)
     }
 
     /// The refusal of a good token whose scope does not cover `required`.
     pub fn insufficient_scope(required: Scope) -> Self {
-        Case::InsufficientScope(required).into()
+        Self::new(RejectionKind::InsufficientScope(required))
+    }
+
+    /// The refusal of a sign-in: unknown user or wrong password, one answer for both.
+    pub fn invalid_credentials() -> Self {
+        Self::new(RejectionKind::InvalidCredentials)
+    }
+
+    /// The answer where the service is at fault.
+    pub fn internal() -> Self {
+        Self::new(RejectionKind::Internal)
     }
 
     /// The answer where the state of a token cannot be learnt, or a revocation could not be promised.
     pub fn unavailable() -> Self {
-        Case::Unavailable.into()
+        Self::new(RejectionKind::Unavailable)
     }
 
-    /// The same in this realm; without it the realm is `api`.
+    /// The same in this realm.
     #[must_use]
     pub fn with_realm(self, realm: Realm) -> Self {
         Self { realm, ..self }
     }
 
+    /// The same as this layer would answer.
+    #[must_use]
+    pub(crate) fn of_layer(self, layer: &LayerContext) -> Self {
+        Self { realm: layer.realm().clone(), resource_metadata: layer.resource_metadata().cloned(), ..self }
+    }
+
+    /// The case.
+    pub fn kind(&self) -> &RejectionKind {
+        &self.kind
+    }
+
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
-        match self.case {
-            Case::MissingCredentials | Case::InvalidToken => StatusCode::UNAUTHORIZED,
-            Case::InvalidRequest => StatusCode::BAD_REQUEST,
-            Case::InsufficientScope(_) => StatusCode::FORBIDDEN,
-            Case::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        match self.kind {
+            RejectionKind::MissingCredentials
+            | RejectionKind::InvalidToken
+            | RejectionKind::InvalidCredentials
+            | RejectionKind::SignInTooOld(_)
+            | RejectionKind::SignInTooWeak(_) => StatusCode::UNAUTHORIZED,
+            RejectionKind::InvalidRequest | RejectionKind::InvalidGrant | RejectionKind::InvalidTarget => {
+                StatusCode::BAD_REQUEST
+            }
+            RejectionKind::InsufficientScope(_) | RejectionKind::InsufficientRole(_) => StatusCode::FORBIDDEN,
+            RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            RejectionKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     /// Its gRPC status code.
     pub fn grpc_code(&self) -> u8 {
-        match self.case {
-            Case::MissingCredentials | Case::InvalidRequest | Case::InvalidToken => 16,
-            Case::InsufficientScope(_) => 7,
-            Case::Unavailable => 14,
+        match self.kind {
+            RejectionKind::MissingCredentials
+            | RejectionKind::InvalidRequest
+            | RejectionKind::InvalidToken
+            | RejectionKind::SignInTooOld(_)
+            | RejectionKind::SignInTooWeak(_)
+            | RejectionKind::InvalidCredentials
+            | RejectionKind::InvalidGrant => 16,
+            RejectionKind::InvalidTarget => 3,
+            RejectionKind::InsufficientScope(_) | RejectionKind::InsufficientRole(_) => 7,
+            RejectionKind::Unavailable => 14,
+            RejectionKind::Internal => 13,
         }
     }
 
-    /// The `error` and `error_description` of its JSON body.
-    fn words(&self) -> (&'static str, &'static str) {
-        match self.case {
-            Case::MissingCredentials => ("unauthorized", "A bearer token is needed"),
-            Case::InvalidRequest => ("invalid_request", "The credentials of the request cannot be read"),
-            Case::InvalidToken => ("invalid_token", "The token is expired, revoked or otherwise not valid"),
-            Case::InsufficientScope(_) => ("insufficient_scope", "The token's scope does not cover this request"),
-            Case::Unavailable => ("temporarily_unavailable", "The request cannot be decided at the moment"),
+    /// The `error` of its JSON body, and of its challenge if that names one.
+    pub fn error(&self) -> &'static str {
+        self.code_and_description().0
+    }
+
+    /// The `error_description` of its JSON body.
+    pub fn description(&self) -> &'static str {
+        self.code_and_description().1
+    }
+
+    fn code_and_description(&self) -> (&'static str, &'static str) {
+        match self.kind {
+            RejectionKind::MissingCredentials => ("unauthorized", "A bearer token is needed"),
+            RejectionKind::InvalidRequest => ("invalid_request", "The credentials of the request cannot be read"),
+            RejectionKind::InvalidToken => ("invalid_token", "The token is expired, revoked or otherwise not valid"),
+            RejectionKind::InsufficientScope(_) => {
+                ("insufficient_scope", "The token's scope does not cover this request")
+            }
+            RejectionKind::InsufficientRole(_) => ("insufficient_scope", "The user lacks a role for this request"),
+            RejectionKind::SignInTooOld(_) => {
+                ("insufficient_user_authentication", "The user signed in too long ago for this request")
+            }
+            RejectionKind::SignInTooWeak(_) => {
+                ("insufficient_user_authentication", "The user must sign in by stronger means for this request")
+            }
+            RejectionKind::InvalidCredentials => ("invalid_credentials", "The username or the password is wrong"),
+            RejectionKind::InvalidGrant => ("invalid_grant", "The grant is expired, revoked or otherwise not valid"),
+            RejectionKind::InvalidTarget => ("invalid_target", "The resource is unknown"),
+            RejectionKind::Unavailable => ("temporarily_unavailable", "The request cannot be decided at the moment"),
+            RejectionKind::Internal => ("server_error", "Something went wrong here"),
         }
     }
 
-    /// The value of `WWW-Authenticate`, where it has one.
+    /// The value of `WWW-Authenticate`, if it has one: every 401, and what RFC 6750 §3.1 names.
     fn challenge(&self) -> Option<HeaderValue> {
         let realm = self.realm.as_str();
-        let error = self.words().0;
-        let challenge = match &self.case {
-            Case::MissingCredentials => format!(r#"Bearer realm="{realm}""#),
-            Case::InvalidRequest | Case::InvalidToken => format!(r#"Bearer realm="{realm}", error="{error}""#),
-            Case::InsufficientScope(scope) => format!(r#"Bearer realm="{realm}", error="{error}", scope="{scope}""#),
-            Case::Unavailable => return None,
+        let mut challenge = format!(r#"Bearer realm="{realm}""#);
+        if let Some(url) = &self.resource_metadata {
+            challenge = format!(r#"{challenge}, resource_metadata="{}""#, url.as_str());
+        }
+        let error = self.error();
+        let parameters = match &self.kind {
+            // RFC 6750 §3: no error code where no token was shown.
+            RejectionKind::MissingCredentials | RejectionKind::InvalidCredentials => String::new(),
+            RejectionKind::InvalidRequest | RejectionKind::InvalidToken | RejectionKind::InsufficientRole(_) => {
+                format!(r#", error="{error}""#)
+            }
+            RejectionKind::InsufficientScope(scope) => format!(r#", error="{error}", scope="{scope}""#),
+            RejectionKind::SignInTooOld(age) => format!(r#", error="{error}", max_age="{}""#, age.as_secs()),
+            RejectionKind::SignInTooWeak(values) => {
+                format!(r#", error="{error}", acr_values="{}""#, values.join(" "))
+            }
+            RejectionKind::InvalidGrant
+            | RejectionKind::InvalidTarget
+            | RejectionKind::Unavailable
+            | RejectionKind::Internal => return None,
         };
-        // Realm and scope are printable ASCII by their types.
+        challenge.push_str(&parameters);
+        // Realm, URL and scope are printable ASCII by their types.
         HeaderValue::try_from(challenge).ok()
     }
 
     /// The answer to this request: of gRPC where the request is gRPC's, of HTTP otherwise.
     pub fn into_response_to<B: From<Bytes>, R>(self, request: &Request<R>) -> Response<B> {
-        if is_grpc(request) { self.into_grpc() } else { self.into_http() }
+        if is_grpc(request.method(), request.version(), request.headers()) {
+            self.into_grpc()
+        } else {
+            self.into_http()
+        }
     }
 
     /// The answer over HTTP.
     pub fn into_http<B: From<Bytes>>(self) -> Response<B> {
-        let (error, description) = self.words();
+        let (error, description) = self.code_and_description();
         let body = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
         let mut response = Response::new(B::from(Bytes::from(body)));
         *response.status_mut() = self.status();
@@ -154,9 +237,10 @@ impl Rejection {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if self.case == Case::Unavailable {
+        if self.kind == RejectionKind::Unavailable {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()));
         }
+        response.extensions_mut().insert(self);
         response
     }
 
@@ -166,9 +250,10 @@ impl Rejection {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc_code())));
-        if let Ok(message) = HeaderValue::try_from(grpc_message(self.words().1)) {
+        if let Ok(message) = HeaderValue::try_from(grpc_message(self.description())) {
             headers.insert("grpc-message", message);
         }
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -176,11 +261,11 @@ impl Rejection {
 /// True for a request of gRPC: a POST over HTTP/2 whose content type is `application/grpc`, alone
 /// or with `+` or parameters behind it ("Requests" of gRPC over HTTP/2). Any other client reads the
 /// HTTP status, and must not find 200 there.
-fn is_grpc<R>(request: &Request<R>) -> bool {
+pub(crate) fn is_grpc(method: &Method, version: Version, headers: &HeaderMap) -> bool {
     let name = b"application/grpc";
-    request.method() == Method::POST
-        && request.version() == Version::HTTP_2
-        && request.headers().get(CONTENT_TYPE).is_some_and(|value| {
+    *method == Method::POST
+        && version == Version::HTTP_2
+        && headers.get(CONTENT_TYPE).is_some_and(|value| {
             let value = value.as_bytes();
             value.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
                 && matches!(value.get(name.len()), None | Some(b'+' | b';' | b' '))
@@ -194,26 +279,74 @@ fn grpc_message(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 
-impl From<Case> for Rejection {
-    fn from(case: Case) -> Self {
-        Self { case, realm: Realm::default() }
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
     }
 }
 
-impl From<&AuthError> for Rejection {
-    fn from(error: &AuthError) -> Self {
-        match error {
-            AuthError::MissingCredentials => Case::MissingCredentials.into(),
-            AuthError::InvalidRequest(_) => Case::InvalidRequest.into(),
-            AuthError::InvalidToken(_) => Case::InvalidToken.into(),
-            AuthError::Unavailable(_) => Case::Unavailable.into(),
-        }
+impl std::error::Error for Rejection {}
+
+impl From<RejectionKind> for Rejection {
+    fn from(kind: RejectionKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl From<Denied> for Rejection {
+    fn from(denied: Denied) -> Self {
+        Self::new(match denied {
+            Denied::Scope(scope) => RejectionKind::InsufficientScope(scope),
+            Denied::Role(role) => RejectionKind::InsufficientRole(role),
+            Denied::Age(age) => RejectionKind::SignInTooOld(age),
+            Denied::Acr(values) => RejectionKind::SignInTooWeak(values),
+        })
     }
 }
 
 impl From<AuthError> for Rejection {
     fn from(error: AuthError) -> Self {
-        Self::from(&error)
+        match error {
+            AuthError::MissingCredentials => Self::missing_credentials(),
+            AuthError::InvalidRequest(_) => Self::new(RejectionKind::InvalidRequest),
+            AuthError::InvalidToken(_) => Self::invalid_token(),
+            AuthError::Denied(denied) => denied.into(),
+            AuthError::Unavailable(_) => Self::unavailable(),
+        }
+    }
+}
+
+impl From<SignInError> for Rejection {
+    fn from(error: SignInError) -> Self {
+        Self::new(match error {
+            SignInError::Fenced | SignInError::Disabled => RejectionKind::InvalidGrant,
+            SignInError::Target => RejectionKind::InvalidTarget,
+            SignInError::Unavailable(_) => RejectionKind::Unavailable,
+            SignInError::Claims(_) | SignInError::Key(_) | SignInError::Unacceptable(_) => RejectionKind::Internal,
+        })
+    }
+}
+
+impl From<CustomClaimsError> for Rejection {
+    fn from(_: CustomClaimsError) -> Self {
+        Self::internal()
+    }
+}
+
+impl From<RefreshError> for Rejection {
+    fn from(error: RefreshError) -> Self {
+        Self::new(match error {
+            RefreshError::InvalidGrant(_) => RejectionKind::InvalidGrant,
+            RefreshError::Unavailable(_) => RejectionKind::Unavailable,
+            RefreshError::Claims(_) | RefreshError::Key(_) | RefreshError::Unacceptable(_) => RejectionKind::Internal,
+        })
+    }
+}
+
+impl From<StoreError> for Rejection {
+    /// A store that cannot be asked or told is an outage for whoever depends on it.
+    fn from(_: StoreError) -> Self {
+        Self::unavailable()
     }
 }
 
@@ -221,6 +354,13 @@ impl From<AuthError> for Rejection {
 impl axum_core::response::IntoResponse for Rejection {
     fn into_response(self) -> axum_core::response::Response {
         self.into_http()
+    }
+}
+
+#[cfg(feature = "tonic")]
+impl From<Rejection> for tonic::Status {
+    fn from(rejection: Rejection) -> Self {
+        Self::new(i32::from(rejection.grpc_code()).into(), rejection.description())
     }
 }
 

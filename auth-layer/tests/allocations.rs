@@ -42,9 +42,12 @@ async fn within_the_lease_a_check_allocates_what_the_extensions_do_and_nothing_e
         SigningKey::generate_for(Algorithm::Ps256).unwrap(),
     ] {
         let algorithm = key.algorithm();
-        let authority: Authority = Authority::builder("https://issuer", "api", Keyring::new(key), MemoryStore::new())
+        let authority: Authority = Authority::builder("https://issuer", MemoryStore::new())
+            .audience("api")
+            .keys(Keyring::new(key))
             .local_cache(Duration::from_mins(5))
-            .build();
+            .build()
+            .unwrap();
         let token = good_token(&authority).await;
         let claims = authority.verify(&token).await.unwrap();
         let request = || {

@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use auth_layer::{
     AuthLayer, Authority, Claims,
-    authority::CheckOrder,
     keys::{Keyring, SigningKey},
     store::MemoryStore,
+    trust::CheckOrder,
 };
 use aws_lc_rs::hmac;
 use axum::{Router, body::Body, http::Request, routing::get};
@@ -35,11 +35,14 @@ struct Tenant {
 
 /// An authority that looks at signatures first, so that custom claims of tokens without a record
 /// are read.
-fn authority() -> Authority<Tenant> {
+fn authority() -> Authority {
     let keys = Keyring::new(SigningKey::from_secret("shared", SECRET).unwrap());
-    Authority::builder("https://issuer", "api", keys, MemoryStore::new())
+    Authority::builder("https://issuer", MemoryStore::new())
+        .audience("api")
+        .keys(keys)
         .check_order(CheckOrder::SignatureFirst)
         .build()
+        .unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -68,7 +71,8 @@ fn payload() -> Value {
 /// What the layer answers to these credentials.
 fn answer(credentials: HeaderValue) -> (StatusCode, Value) {
     let _alone = alone();
-    let app = Router::new().route("/", get(async |_: Claims<Tenant>| ())).layer(AuthLayer::new(authority()));
+    let layer = AuthLayer::builder(authority()).custom_claims::<Tenant>().build();
+    let app = Router::new().route("/", get(async |_: Claims| ())).layer(layer);
     let request = Request::get("/").header(AUTHORIZATION, credentials).body(Body::empty()).unwrap();
     runtime().block_on(async {
         let response = app.oneshot(request).await.unwrap();
@@ -173,7 +177,7 @@ struct Cost {
     peak: usize,
 }
 
-fn cost(authority: &Authority<Tenant>, token: &str) -> Cost {
+fn cost(authority: &Authority, token: &str) -> Cost {
     let runtime = runtime();
     let _profiler = dhat::Profiler::builder().testing().build();
     let before = HeapStats::get();

@@ -1,7 +1,7 @@
 //! JSON bodies, read so that each way of being wrong has its own answer.
 //!
-//! axum's `Json` has no deadline, takes the first of several content types, takes the last of two
-//! members with one name, and stops at the first field that is wrong.
+//! axum's `Json` has no deadline, takes the first of several content types, and stops at the first
+//! field that is wrong.
 //!
 //! `garde` checks the rules of fields. Errors of `validator` hold the value that was refused, which
 //! may be a password.
@@ -53,8 +53,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Validate<Context = ()>> FromRequest<S
 
 /// Reads a request and checks the rules of its fields. An error has all fields that are wrong.
 fn checked<T: DeserializeOwned + Validate<Context = ()>>(members: Map<String, Value>) -> Result<T, ApiError> {
-    // The cause is not logged: it may hold a value.
-    let (request, faults) = members::read::<T>(members).map_err(|_| ApiError::Internal)?;
+    let (request, faults) = members::read::<T>(members).map_err(|_| {
+        // Without the cause, which may hold a value.
+        tracing::error!(request = std::any::type_name::<T>(), "a request has fields that are no texts");
+        ApiError::Internal
+    })?;
     let mut fields = BTreeMap::new();
     if let Err(report) = request.validate() {
         fields.extend(report.iter().map(|(field, error)| (field.to_string(), error.to_string())));

@@ -131,8 +131,9 @@ mod tests {
             created_at: Utc::now(),
             password_changed_in: None,
         };
-        let _ =
-            auth_layer::store::TokenStore::set_user_disabled(&tokens, user.user_id, true, Utc::now()).await.unwrap();
+        let _ = auth_layer::store::TokenStore::set_user_disabled(&tokens, user.user_id.into(), true, Utc::now())
+            .await
+            .unwrap();
         Users::Embedded(users).add(user).await.unwrap();
     }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use auth_layer::{
     AuthError, RefreshError, SignInError,
+    extract::ClaimsRejection,
     rejection::{Realm, Rejection},
     store::StoreError,
 };
@@ -142,9 +143,19 @@ impl From<StoreError> for ApiError {
 
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
-        match &error {
-            AuthError::Unavailable(cause) => Self::from_store(cause),
+        match error {
+            AuthError::Unavailable(cause) => Self::from_store(&cause),
             other => Self::Auth(other.into()),
+        }
+    }
+}
+
+impl From<ClaimsRejection> for ApiError {
+    fn from(rejection: ClaimsRejection) -> Self {
+        match rejection {
+            ClaimsRejection::Refused(refused) => Self::Auth(refused.rejection().clone()),
+            // The library has logged what is missing.
+            _ => Self::Internal,
         }
     }
 }

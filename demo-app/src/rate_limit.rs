@@ -26,6 +26,8 @@ const KEYS: usize = 100_000;
 /// client has gone away.
 ///
 /// A registration counts from its beginning, also where it fails.
+///
+/// Ours and not `governor`, which can give no try back and does not count by the window.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit(Mutex<HashMap<Key, Tries>>);
 

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use auth_layer::{Authority, Claims};
+use auth_layer::Authority;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -16,13 +16,10 @@ pub struct Identity {
     pub username: String,
 }
 
-/// The claims of this application's tokens.
-pub type AppClaims = Claims<Identity>;
-
 /// What the handlers share. Cloning it copies a few pointers.
 #[derive(Clone)]
 pub struct AppState {
-    pub(crate) authority: Authority<Identity>,
+    pub(crate) authority: Authority,
     pub(crate) users: Users,
     pub(crate) passwords: Passwords,
     /// None where it is switched off.

@@ -1,24 +1,6 @@
 //! What goes wrong, by who can mend it.
 
-use crate::{bearer::BearerError, claims::CustomClaimsError, jwt::TokenFault, keys::KeyError, store::StoreError};
-
-/// A request or a token was not let in.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AuthError {
-    /// There are no credentials, or they are of another scheme than Bearer.
-    #[error("no bearer token")]
-    MissingCredentials,
-    /// The credentials cannot be read: `invalid_request` (RFC 6750 §3.1).
-    #[error("the credentials cannot be read")]
-    InvalidRequest(#[from] BearerError),
-    /// The token is not good: `invalid_token` (RFC 6750 §3.1).
-    #[error("the token is not accepted")]
-    InvalidToken(#[from] TokenFault),
-    /// Whether the token is good cannot be learnt now. Nothing is known against it.
-    #[error("the state of the token cannot be learnt")]
-    Unavailable(#[source] StoreError),
-}
+use crate::{claims::CustomClaimsError, fault::TokenFault, keys::KeyError, store::StoreError};
 
 /// A sign-in, or another issue of a token, did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +13,9 @@ pub enum SignInError {
     /// The user is disabled.
     #[error("the user is disabled")]
     Disabled,
+    /// The audience that was asked for is none of the issuer's: `invalid_target` (RFC 8707 §2).
+    #[error("the audience is none of the issuer's")]
+    Target,
     /// The custom claims cannot be put into a token.
     #[error("the custom claims cannot be put into a token")]
     Claims(#[from] CustomClaimsError),
@@ -53,6 +38,10 @@ pub enum RefreshError {
     /// The refresh token is not good: `invalid_grant` (RFC 6749 §5.2).
     #[error("the refresh token is not accepted")]
     InvalidGrant(#[source] GrantFault),
+    /// The custom claims of the next pair could not be had, or cannot be put into a token. Nothing was recorded, and the
+    /// refresh token stays as good as it was.
+    #[error("the custom claims of the next pair cannot be had")]
+    Claims(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The pair cannot be signed.
     #[error("the pair cannot be signed")]
     Key(#[from] KeyError),

@@ -2,9 +2,11 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Serialize, Serializer};
+
 use crate::{
     claims::Scope,
-    id::{SessionId, UserId},
+    id::{SessionId, Subject},
 };
 
 /// An access token and the refresh token that came with it.
@@ -22,7 +24,7 @@ pub struct IssuedPair {
     /// The session that both belong to.
     pub session_id: SessionId,
     /// Whose they are.
-    pub user_id: UserId,
+    pub user_id: Subject,
 }
 
 impl fmt::Debug for IssuedPair {
@@ -33,6 +35,84 @@ impl fmt::Debug for IssuedPair {
             .field("session_id", &self.session_id)
             .field("user_id", &self.user_id)
             .finish_non_exhaustive()
+    }
+}
+
+/// The response of RFC 6749 §5.1.
+#[derive(Serialize)]
+struct TokenResponse<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    scope: &'a Scope,
+}
+
+/// Serialises as the response of RFC 6749 §5.1.
+impl Serialize for IssuedPair {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let response = TokenResponse {
+            access_token: &self.access_token,
+            token_type: "Bearer",
+            expires_in: self.expires_in.as_secs(),
+            refresh_token: Some(&self.refresh_token),
+            scope: &self.scope,
+        };
+        response.serialize(serializer)
+    }
+}
+
+/// Serialises as the response of RFC 6749 §5.1, with no refresh token.
+impl Serialize for IssuedToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let response = TokenResponse {
+            access_token: &self.token,
+            token_type: "Bearer",
+            expires_in: self.expires_in.as_secs(),
+            refresh_token: None,
+            scope: &self.scope,
+        };
+        response.serialize(serializer)
+    }
+}
+
+#[cfg(feature = "axum")]
+mod response {
+    use axum_core::response::{IntoResponse, Response};
+    use http::{
+        HeaderValue,
+        header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA},
+    };
+    use serde::Serialize;
+
+    use super::{IssuedPair, IssuedToken};
+    use crate::rejection::{Rejection, RejectionKind};
+
+    /// 200 with the response of RFC 6749 §5.1, which no cache may keep.
+    impl IntoResponse for IssuedPair {
+        fn into_response(self) -> Response {
+            respond(&self)
+        }
+    }
+
+    /// 200 with the response of RFC 6749 §5.1, which no cache may keep.
+    impl IntoResponse for IssuedToken {
+        fn into_response(self) -> Response {
+            respond(&self)
+        }
+    }
+
+    fn respond(tokens: &impl Serialize) -> Response {
+        let Ok(json) = serde_json::to_string(tokens) else {
+            return Rejection::new(RejectionKind::Internal).into_response();
+        };
+        let headers = [
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (PRAGMA, HeaderValue::from_static("no-cache")),
+        ];
+        (headers, json).into_response()
     }
 }
 

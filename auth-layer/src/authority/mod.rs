@@ -1,15 +1,15 @@
 //! The use cases: sign in, check, refresh, revoke, clean up.
 //!
-//! An [`Authority`] issues tokens in one issuer's name for one audience, and knows of each whether it is still good. It is
-//! what [`AuthLayer`](crate::AuthLayer) asks on every request, and works as well outside HTTP:
+//! An [`Authority`] issues tokens in one issuer's name, and knows of each whether it is still good. A layer in front of the
+//! service's routes is built on it, and it works as well outside HTTP:
 //!
 //! ```
 //! # use auth_layer::{Authority, AuthError, Grant, UserId, keys::{Keyring, SigningKey}, store::MemoryStore};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let keys = Keyring::new(SigningKey::generate()?);
-//! let authority: Authority =
-//!     Authority::builder("https://auth.example", "api", keys, MemoryStore::new()).build();
+//! let authority =
+//!     Authority::builder("https://auth.example", MemoryStore::new()).audience("api").keys(keys).build()?;
 //!
 //! let user = UserId::generate();
 //! let sign_in = authority.begin_sign_in(user).await?;
@@ -19,78 +19,64 @@
 //! let claims = authority.verify(&pair.access_token).await?;
 //! assert_eq!(claims.sub, user);
 //!
-//! authority.revoke_session(claims.sid).await?;
+//! authority.sign_out(&claims).await?;
 //! assert!(matches!(authority.verify(&pair.access_token).await, Err(AuthError::InvalidToken(_))));
 //! # Ok(())
 //! # }
 //! ```
 
 mod builder;
-mod check;
 mod error;
+mod introspect;
 mod issued;
-mod meter;
-mod missing_key;
 mod refresh;
-mod resume;
 mod revoke;
 mod sign_in;
-mod signature_pool;
 mod sweep;
 
-use std::{
-    fmt,
-    num::NonZero,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, num::NonZero, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
+use self::sweep::Sweeps;
 pub use self::{
-    builder::{AuthorityBuilder, CheckOrder},
-    error::{AuthError, GrantFault, RefreshError, SignInError},
+    builder::AuthorityBuilder,
+    error::{GrantFault, RefreshError, SignInError},
+    introspect::Introspection,
     issued::{IssuedPair, IssuedToken},
     sign_in::{Grant, SignIn},
 };
-pub(crate) use check::{Check, Pending};
-
-use self::{meter::Meter, missing_key::MissingKeys, signature_pool::SignaturePool, sweep::Sweeps};
 use crate::{
-    cache::local::LocalCache,
-    claims::{CustomClaims, NoCustomClaims},
-    clock::{Clock, Timestamp, earlier, whole_millis},
-    id::{SessionId, TokenId, UserId},
+    claims::Claims,
+    clock::Timestamp,
+    fault::TokenFault,
+    id::{SessionId, Subject},
+    jwt::Unverified,
     keys::Keyring,
-    store::{ErasedStore, Purged, Session, StoreError, TokenStore, within},
+    store::{DynStore, ErasedStore, Purged, Session, StoreError, TokenStore},
+    trust::{AuthError, Trust},
 };
 
 /// Issues tokens and knows which of them are good. Cloning it copies one pointer.
-pub struct Authority<C = NoCustomClaims> {
-    inner: Arc<Inner<C>>,
+#[derive(Clone)]
+pub struct Authority {
+    inner: Arc<Inner>,
 }
 
-struct Inner<C> {
-    issuer: String,
-    audience: String,
+struct Inner {
+    trust: Trust,
     keys: ArcSwap<Keyring>,
-    store: Arc<dyn ErasedStore>,
-    local: Option<LocalCache<C>>,
-    /// Budget for lookups made before a signature is verified; refunded when it is right.
-    unverified_lookups: Meter,
-    /// Budget for wrong signatures found inline. When it is spent, the pool verifies.
-    forged_signatures: Meter,
-    signature_pool: SignaturePool,
-    missing_keys: MissingKeys,
+    /// Fails for issued custom claims that are not what the application expects.
+    check_custom: Option<CustomCheck>,
     sweeps: Arc<Sweeps>,
-    /// Set once revocations that broke off are looked for.
-    resuming: OnceLock<()>,
     /// Revoked sessions of which nothing is left to revoke, the latest: their tokens may come again, and then cost no write.
     finished: Cache<SessionId, ()>,
-    clock: Box<dyn Clock>,
     settings: Settings,
 }
+
+/// Fails for a token whose custom claims are not of one type.
+type CustomCheck = fn(&Unverified) -> Result<(), TokenFault>;
 
 /// See the builder's methods of the same names.
 #[derive(Clone, Copy, Debug)]
@@ -100,25 +86,28 @@ struct Settings {
     session_ttl: Duration,
     single_use_ttl: Duration,
     refresh_grace: Duration,
-    leeway: Duration,
-    clock_skew_margin: Duration,
-    deadline: Duration,
-    max_token_bytes: usize,
-    check_order: CheckOrder,
     record_tokens: bool,
     max_sessions: Option<NonZero<usize>>,
 }
 
-impl<C: CustomClaims> Authority<C> {
-    /// Begins an authority that issues as `issuer` (the `iss` of its tokens) for `audience` (their `aud`), signs with
-    /// `keys` and records in `store`.
-    pub fn builder(
-        issuer: impl Into<String>,
-        audience: impl Into<String>,
-        keys: Keyring,
-        store: impl TokenStore,
-    ) -> AuthorityBuilder<C> {
-        AuthorityBuilder::new(issuer.into(), audience.into(), keys, Arc::new(store))
+impl Authority {
+    /// Begins an authority that issues as `issuer` (the `iss` of its tokens) and records in `store`. It needs
+    /// [keys](AuthorityBuilder::keys) and an [audience](AuthorityBuilder::audience).
+    pub fn builder(issuer: impl Into<String>, store: impl TokenStore) -> AuthorityBuilder {
+        AuthorityBuilder::new(issuer.into(), DynStore::new(store).into_inner())
+    }
+
+    /// The trust in this authority's tokens.
+    pub fn trust(&self) -> &Trust {
+        &self.inner.trust
+    }
+
+    fn store(&self) -> &Arc<dyn ErasedStore> {
+        self.inner.trust.store()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.trust.now()
     }
 
     /// The keys in use.
@@ -128,18 +117,32 @@ impl<C: CustomClaims> Authority<C> {
 
     /// Replaces the keys from the next token on, issued or checked.
     pub fn set_keys(&self, keys: Keyring) {
-        let new = Arc::new(keys);
-        let old = self.inner.keys.swap(Arc::clone(&new));
-        if let Some(local) = &self.inner.local
-            && !new.has_all_of(&old)
-        {
-            local.begin_generation();
-        }
+        // First those that verify: what is issued is accepted.
+        self.inner.trust.issuer().set_keys(keys.verifying().clone());
+        self.inner.keys.store(Arc::new(keys));
+    }
+
+    /// See [`Trust::verify`].
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub async fn verify(&self, access_token: &str) -> Result<Claims, AuthError> {
+        self.inner.trust.verify(access_token).await
+    }
+
+    /// See [`Trust::spend`].
+    ///
+    /// # Errors
+    ///
+    /// As that.
+    pub async fn spend(&self, single_use_token: &str) -> Result<Claims, AuthError> {
+        self.inner.trust.spend(single_use_token).await
     }
 
     /// The user's sessions that are neither revoked nor expired, the newest first.
-    pub async fn sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
-        self.bounded(self.inner.store.sessions(user, self.now())).await
+    pub async fn sessions(&self, user: impl Into<Subject>) -> Result<Vec<Session>, StoreError> {
+        self.inner.trust.bounded(self.store().sessions(user.into(), self.now())).await
     }
 
     /// The session of this id, alive or revoked; `None` where there is none or it has expired. Whether it is good is not decided
@@ -150,9 +153,8 @@ impl<C: CustomClaims> Authority<C> {
     /// Where the store of record cannot be asked.
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         let now = self.now();
-        // No token has this id: what matters is the session beside it.
-        let presented = self.bounded(self.inner.store.presented(id, TokenId::generate(), now)).await?;
-        Ok(presented.map(|(session, _)| session).filter(|session| session.expires_at() > now))
+        let session = self.inner.trust.bounded(self.store().session(id, now)).await?;
+        Ok(session.filter(|session| session.expires_at() > now))
     }
 
     /// Removes what expired longer ago than the leeway and the clock-skew margin. This also happens [by
@@ -160,41 +162,31 @@ impl<C: CustomClaims> Authority<C> {
     ///
     /// This may take as long as there is to remove: no deadline ends it.
     pub async fn purge_expired(&self) -> Result<Purged, StoreError> {
-        self.inner.store.purge_expired(self.accepted_since()).await
+        self.store().purge_expired(self.inner.trust.accepted_since()).await
     }
 
     /// Succeeds when the store of record can serve.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.bounded(self.inner.store.ping()).await
-    }
-
-    /// The time now, as precisely as every store can keep it.
-    fn now(&self) -> Timestamp {
-        whole_millis(self.inner.clock.now())
-    }
-
-    /// What expired before this is accepted nowhere: not within the leeway, and by no clock that is wrong within the margin.
-    fn accepted_since(&self) -> Timestamp {
-        let settings = &self.inner.settings;
-        earlier(self.now(), settings.leeway.saturating_add(settings.clock_skew_margin))
-    }
-
-    async fn bounded<T>(&self, operation: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        within(self.inner.settings.deadline, operation).await
+        self.inner.trust.ping().await
     }
 }
 
-impl<C> Clone for Authority<C> {
-    fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+impl From<Authority> for Trust {
+    fn from(authority: Authority) -> Self {
+        authority.inner.trust.clone()
     }
 }
 
-impl<C> fmt::Debug for Authority<C> {
+impl From<&Authority> for Trust {
+    fn from(authority: &Authority) -> Self {
+        authority.inner.trust.clone()
+    }
+}
+
+impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority")
-            .field("issuer", &self.inner.issuer)
-            .field("audience", &self.inner.audience)
+            .field("issuer", self.inner.trust.issuer())
             .field("settings", &self.inner.settings)
             .finish_non_exhaustive()
     }

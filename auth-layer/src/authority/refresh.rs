@@ -1,6 +1,8 @@
 //! Refresh tokens, each good for one successor (RFC 6749 §6, RFC 9700 §4.14.2).
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
+
+use serde::Serialize;
 
 use tracing::Instrument;
 
@@ -10,18 +12,20 @@ use super::{
     sign_in::{SignedPair, issued},
 };
 use crate::{
-    claims::{CustomClaims, RegisteredClaims},
+    claims::{Authentication, RegisteredClaims, custom_text},
     clock::{Timestamp, later},
-    id::{SessionId, UserId},
-    jwt::TokenFault,
-    store::{Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenStatus, Verdict, within},
+    fault::TokenFault,
+    id::{SessionId, Subject},
+    kind::TokenKind,
+    store::{Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenStatus, Verdict, within},
+    trust::expected_record,
 };
 
 /// How often a lost race is looked at again. Each loss means that somebody else's refresh succeeded, or that what was read was out
 /// of date.
 const ATTEMPTS: usize = 8;
 
-impl<C: CustomClaims> Authority<C> {
+impl Authority {
     /// Exchanges a refresh token for the next pair of its session.
     ///
     /// The token is retired by that. Presented again inside [the grace
@@ -37,24 +41,85 @@ impl<C: CustomClaims> Authority<C> {
     /// learnt whether the token is good; nothing is ever held against a token because a store
     /// failed.
     pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedPair, RefreshError> {
-        // The signature comes first: nothing is asked, and nothing written, on the word of a forged token.
-        let token = self.read(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
-        let claims = token.verify_registered().map_err(RefreshError::refused)?;
-        let refresh = async { Ok(self.refresh_verified(&claims).await) };
-        self.bounded(refresh).await.map_err(RefreshError::Unavailable)?
+        self.refresh_by(refresh_token, async |_| Ok(None)).await
     }
 
-    async fn refresh_verified(&self, claims: &RegisteredClaims) -> Result<IssuedPair, RefreshError> {
+    /// Exchanges a refresh token as [`refresh`](Self::refresh) does, and gives the next pair other custom claims: for roles
+    /// that have changed since the sign-in.
+    ///
+    /// `claims` is called with the session before anything is written, and again if another refresh was faster. It is not
+    /// called for a retry, which gets the pair that it got before.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh), and [`RefreshError::Claims`] if `claims` fails or what it returns cannot be put into a
+    /// token. Nothing is written then, and the refresh token stays as good as it was.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, IssuedPair, RefreshError};
+    /// # #[derive(serde::Serialize)]
+    /// # struct Roles { roles: Vec<String> }
+    /// # async fn roles_of(user: String) -> Result<Vec<String>, std::io::Error> { Ok(Vec::new()) }
+    /// # async fn refresh(authority: &Authority, token: &str) -> Result<IssuedPair, RefreshError> {
+    /// authority
+    ///     .refresh_with(token, |session| async move {
+    ///         let roles = roles_of(session.user_id.to_string()).await?;
+    ///         Ok::<_, std::io::Error>(Roles { roles })
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    pub async fn refresh_with<C, E, F>(
+        &self,
+        refresh_token: &str,
+        claims: impl Fn(Session) -> F,
+    ) -> Result<IssuedPair, RefreshError>
+    where
+        C: Serialize,
+        E: Into<Box<dyn Error + Send + Sync>>,
+        F: Future<Output = Result<C, E>>,
+    {
+        let custom = async |session: &Session| {
+            let claims = claims(session.clone()).await.map_err(|error| RefreshError::Claims(error.into()))?;
+            custom_text(&claims).map(Some).map_err(|error| RefreshError::Claims(error.into()))
+        };
+        self.refresh_by(refresh_token, custom).await
+    }
+
+    async fn refresh_by(
+        &self,
+        refresh_token: &str,
+        custom: impl AsyncFn(&Session) -> Result<Option<String>, RefreshError>,
+    ) -> Result<IssuedPair, RefreshError> {
+        // The signature comes first: nothing is asked, and nothing written, on the word of a forged token.
+        let claims = self.genuine(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
+        let refresh = Box::pin(async { Ok(self.refresh_verified(&claims, custom).await) });
+        self.inner.trust.bounded(refresh).await.map_err(RefreshError::Unavailable)?
+    }
+
+    /// The claims of a token of this kind that this authority has signed and that has not expired. Whether it is revoked is
+    /// not asked.
+    pub(super) fn genuine(&self, kind: TokenKind, token: &str) -> Result<RegisteredClaims, TokenFault> {
+        let trust = &self.inner.trust;
+        trust.read(kind, &trust.issuer().audiences, token)?.0.verify_registered()
+    }
+
+    async fn refresh_verified(
+        &self,
+        claims: &RegisteredClaims,
+        custom: impl AsyncFn(&Session) -> Result<Option<String>, RefreshError>,
+    ) -> Result<IssuedPair, RefreshError> {
         for _ in 0..ATTEMPTS {
             let now = self.now();
-            let presented = self.inner.store.presented(claims.sid, claims.jti, now).await;
+            let presented = self.store().presented(claims.sid, claims.jti, now).await;
             let Some((session, status)) = presented.map_err(RefreshError::Unavailable)? else {
                 return Err(RefreshError::refused(TokenFault::Unknown));
             };
-            let fault = match status {
+            session.check_payloads().map_err(RefreshError::Unavailable)?;
+            let fault = match &status {
                 TokenStatus::Unknown => Some(TokenFault::Unknown),
                 TokenStatus::Revoked => Some(TokenFault::Revoked),
-                TokenStatus::Active(record) if record == claims.says(TokenKind::Refresh) => None,
+                TokenStatus::Active(record) if *record == expected_record(claims, TokenKind::Refresh) => None,
                 TokenStatus::Active(_) => Some(TokenFault::Mismatch),
             };
             let verdict = session.judge(claims.jti, self.inner.settings.refresh_grace, now);
@@ -66,17 +131,18 @@ impl<C: CustomClaims> Authority<C> {
             }
             match verdict {
                 Verdict::Revoked => return Err(RefreshError::refused(GrantFault::SessionOver)),
-                _ if now >= later(session.ends_at, self.inner.settings.leeway) => {
+                _ if now >= later(session.ends_at, self.inner.trust.settings().leeway) => {
                     return Err(RefreshError::refused(GrantFault::SessionOver));
                 }
                 Verdict::Rotate => {
-                    if let Some(pair) = self.rotate(session, claims).await? {
+                    let custom = custom(&session).await?;
+                    if let Some(pair) = self.rotate(session, claims, custom).await? {
                         return Ok(pair);
                     }
                 }
                 Verdict::Repeat => {
                     let current = session.current.refresh_id;
-                    let confirmed = self.inner.store.confirm(session.session_id, current).await;
+                    let confirmed = self.store().confirm(session.session_id, current).await;
                     if confirmed.map_err(RefreshError::Unavailable)? == Rotated::Lost {
                         continue;
                     }
@@ -104,12 +170,17 @@ impl<C: CustomClaims> Authority<C> {
         &self,
         mut session: Session,
         claims: &RegisteredClaims,
+        custom: Option<String>,
     ) -> Result<Option<IssuedPair>, RefreshError> {
         let now = self.now();
         let keys = self.keys();
-        let current = session.current;
-        let child = self.new_pair(current.scope.clone(), current.custom.clone(), &keys, now, session.ends_at);
-        session.current = current;
+        let payload = match custom {
+            Some(custom) => {
+                session.next_payload().with_custom(Authentication::of(session.current.custom()).with(&custom))
+            }
+            None => session.next_payload(),
+        };
+        let child = self.new_pair(payload, &keys, now, session.ends_at);
         let (child, signed) = self.sign_new(&session, child, &keys)?;
         let rotation = Rotation {
             session_id: session.session_id,
@@ -118,7 +189,7 @@ impl<C: CustomClaims> Authority<C> {
             child: child.clone(),
             now,
         };
-        match self.inner.store.rotate(rotation).await.map_err(RefreshError::Unavailable)? {
+        match self.store().rotate(rotation).await.map_err(RefreshError::Unavailable)? {
             Rotated::Committed => {
                 self.sweep_when_due();
                 session.current = child;
@@ -133,12 +204,12 @@ impl<C: CustomClaims> Authority<C> {
     /// neither is that waited for: should it fail, this pair can be asked for somewhat longer.
     fn hand_out(&self, session: &Session, signed: SignedPair, now: Timestamp) -> IssuedPair {
         if session.previous.is_some_and(|previous| !previous.delivered) {
-            let (store, deadline) = (Arc::clone(&self.inner.store), self.inner.settings.deadline);
+            let (store, deadline) = (Arc::clone(self.store()), self.inner.trust.settings().deadline);
             let (id, current) = (session.session_id, session.current.refresh_id);
             let note = async move {
                 if let Err(error) = within(deadline, store.note_delivered(id, current, now)).await {
                     tracing::debug!(
-                        error = &error as &dyn std::error::Error,
+                        error = &error as &dyn Error,
                         session_id = %id,
                         "not noted that a pair was handed out"
                     );
@@ -161,7 +232,7 @@ impl<C: CustomClaims> Authority<C> {
             Ok(()) => self.inner.finished.insert(session.session_id, ()),
             // The answer is the same either way: this token is refused.
             Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = &error as &dyn Error,
                 session_id = %session.session_id,
                 "a session is revoked, and its access tokens may not all be"
             ),
@@ -171,11 +242,11 @@ impl<C: CustomClaims> Authority<C> {
     /// Ends the session of a refresh token that was used twice, if it is what it was when that was judged. `None` where it has
     /// moved on, or was read from a primary that had been deposed.
     async fn punish(&self, session: &Session) -> Option<RefreshError> {
-        let (since, id, current) = (self.accepted_since(), session.session_id, session.current.refresh_id);
-        let reuse = Reuse { session: id, user: session.user_id, client: session.client_id.clone() };
+        let (since, id, current) = (self.inner.trust.accepted_since(), session.session_id, session.current.refresh_id);
+        let reuse = Reuse { session: id, user: session.user_id.clone(), client: session.client_id().to_owned() };
         // To its end, with what is said of it: whoever presented the token may go away at once.
         let punished = self.to_the_end(move |authority| async move {
-            let punished = authority.inner.store.punish(id, current, since).await;
+            let punished = authority.store().punish(id, current, since).await;
             match punished {
                 Ok(None) => {}
                 Ok(Some(_)) => reuse.report("a retired refresh token was presented: its session has ended"),
@@ -185,10 +256,10 @@ impl<C: CustomClaims> Authority<C> {
                 }
             }
             if !matches!(punished, Ok(None)) {
-                authority.forget(id.into());
+                authority.inner.trust.forget(id.into());
             }
             if let Ok(Some(revoked)) = &punished {
-                authority.settle(revoked.unsettled);
+                authority.inner.trust.settle(revoked.unsettled.clone());
             }
             punished
         });
@@ -203,7 +274,7 @@ impl<C: CustomClaims> Authority<C> {
 /// What is told of a refresh token that was used twice.
 struct Reuse {
     session: SessionId,
-    user: UserId,
+    user: Subject,
     client: String,
 }
 

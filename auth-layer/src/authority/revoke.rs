@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{Authority, Inner};
+use super::Authority;
 use crate::{
-    claims::CustomClaims,
-    id::{SessionId, TokenId, UserId},
-    store::{ErasedStore, Revocation, RevocationListener, Revoked, StoreError, within},
+    claims::Claims,
+    id::{SessionId, Subject, TokenId},
+    kind::TokenKind,
+    store::{ErasedStore, Revoked, StoreError},
 };
 
 /// Revocation. Once one of these returned success no node accepts what it covers: at once with the in-process caches off,
@@ -21,53 +22,73 @@ use crate::{
 /// they fail. What was recorded stays recorded, and calling again is safe. One that has begun goes
 /// on to its end though its caller goes away or the deadline passes. What was recorded is finished
 /// within 15 s of the stores' return, on another node if this one has died.
-impl<C: CustomClaims> Authority<C> {
+impl Authority {
     /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is no error (§2.2).
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        let since = self.accepted_since();
+        let since = self.inner.trust.accepted_since();
         self.to_the_end(move |authority| async move {
-            let revoked = authority.inner.store.revoke_token(id, since).await;
-            authority.forget(id.into());
+            let revoked = authority.store().revoke_token(id, since).await;
+            authority.inner.trust.forget(id.into());
             let revoked = revoked?;
             // With a refresh token die access tokens that were never named here.
             for (id, _) in &revoked.access_tokens {
-                authority.forget((*id).into());
+                authority.inner.trust.forget((*id).into());
             }
-            authority.settle(revoked.unsettled);
+            authority.inner.trust.settle(revoked.unsettled);
             Ok(())
         })
         .await
     }
 
+    /// Revokes the session of these claims and all its tokens: a sign-out. Claims of another issuer's token have none.
+    pub async fn sign_out(&self, claims: &Claims) -> Result<(), StoreError> {
+        match claims.session_id() {
+            Some(session) => self.revoke_session(session).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Revokes the token with this text (RFC 7009 §2.1), and with a refresh token its session. A token that is not of this
+    /// issuer, or of no kind of its tokens, is no error (§2.2): there is nothing to revoke.
+    pub async fn revoke(&self, token: &str) -> Result<(), StoreError> {
+        for kind in [TokenKind::Refresh, TokenKind::Access, TokenKind::SingleUse] {
+            if let Ok(claims) = self.genuine(kind, token) {
+                return self.revoke_token(claims.jti).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Revokes a session and all its tokens. An unknown session is no error.
     pub async fn revoke_session(&self, session: SessionId) -> Result<(), StoreError> {
-        let since = self.accepted_since();
-        self.revoke(session.into(), move |store| async move { store.revoke_session(session, since).await }).await
+        let since = self.inner.trust.accepted_since();
+        self.revoke_by(session.into(), move |store| async move { store.revoke_session(session, since).await }).await
     }
 
     /// Revokes all that the user has, but for the session `except`, and refuses every sign-in that has begun and not ended.
-    pub async fn revoke_user(&self, user: UserId, except: Option<SessionId>) -> Result<(), StoreError> {
-        let since = self.accepted_since();
-        self.revoke(user.into(), move |store| async move { store.revoke_user(user, except, since).await }).await
+    pub async fn revoke_user(&self, user: impl Into<Subject>, except: Option<SessionId>) -> Result<(), StoreError> {
+        let (user, since) = (user.into(), self.inner.trust.accepted_since());
+        self.revoke_by(user.tag(), move |store| async move { store.revoke_user(user, except, since).await }).await
     }
 
     /// Disables a user, which revokes all that the user has and refuses every sign-in until the user is enabled again.
     /// Enabling brings nothing back.
-    pub async fn set_user_disabled(&self, user: UserId, disabled: bool) -> Result<(), StoreError> {
-        let since = self.accepted_since();
-        self.revoke(user.into(), move |store| async move { store.set_user_disabled(user, disabled, since).await }).await
+    pub async fn set_user_disabled(&self, user: impl Into<Subject>, disabled: bool) -> Result<(), StoreError> {
+        let (user, since) = (user.into(), self.inner.trust.accepted_since());
+        self.revoke_by(user.tag(), move |store| async move { store.set_user_disabled(user, disabled, since).await })
+            .await
     }
 
     /// Has the store revoke what this identifies, and ends this node's trust in it when that is done or has failed.
-    async fn revoke<F>(&self, id: Uuid, operation: impl FnOnce(Arc<dyn ErasedStore>) -> F) -> Result<(), StoreError>
+    async fn revoke_by<F>(&self, id: Uuid, operation: impl FnOnce(Arc<dyn ErasedStore>) -> F) -> Result<(), StoreError>
     where
         F: Future<Output = Result<Revoked, StoreError>> + Send + 'static,
     {
-        let revoked = operation(Arc::clone(&self.inner.store));
+        let revoked = operation(Arc::clone(self.store()));
         self.to_the_end(move |authority| async move {
             let revoked = revoked.await;
-            authority.forget(id);
-            authority.settle(revoked?.unsettled);
+            authority.inner.trust.forget(id);
+            authority.inner.trust.settle(revoked?.unsettled);
             Ok(())
         })
         .await
@@ -81,39 +102,6 @@ impl<C: CustomClaims> Authority<C> {
     {
         let task = tokio::spawn(operation(self.clone()).in_current_span());
         let joined = async { task.await.map_err(|error| StoreError::unavailable("the revocation broke off", error))? };
-        self.bounded(joined).await
-    }
-
-    /// Ends the trust that this node's own cache has in the token, session or user with this id.
-    pub(super) fn forget(&self, id: Uuid) {
-        self.inner.revoked(id);
-    }
-
-    /// Notes that a revocation is finished. Nobody waits for that: it may be lost.
-    pub(super) fn settle(&self, revocation: Option<Revocation>) {
-        let Some(revocation) = revocation else { return };
-        let (store, deadline) = (Arc::clone(&self.inner.store), self.inner.settings.deadline);
-        let note = async move {
-            if let Err(error) = within(deadline, store.settle(revocation)).await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "not noted that a revocation is finished");
-            }
-        };
-        tokio::spawn(note.in_current_span());
-    }
-}
-
-/// What is heard of other nodes. A check that began before it was heard leaves nothing to believe, and one that begins after it
-/// sees the revocation in the store.
-impl<C: CustomClaims> RevocationListener for Inner<C> {
-    fn revoked(&self, id: Uuid) {
-        if let Some(local) = &self.local {
-            local.revoke(id, self.clock.monotonic());
-        }
-    }
-
-    fn gap(&self) {
-        if let Some(local) = &self.local {
-            local.revoke_all(self.clock.monotonic());
-        }
+        self.inner.trust.bounded(joined).await
     }
 }

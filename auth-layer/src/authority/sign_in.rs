@@ -2,24 +2,25 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use tracing::Instrument;
 
 use super::{Authority, IssuedPair, IssuedToken, error::SignInError};
 use crate::{
-    AuthError,
-    claims::{Claims, CustomClaims, NoCustomClaims, Scope, custom_text},
+    claims::{Authentication, Claims, CustomClaimsError, Scope, custom_text},
     clock::{Timestamp, later, whole_seconds},
-    id::{SessionId, TokenId, UserId},
-    jwt::{Content, TokenFault, Unverified, assemble, signing_input},
+    fault::TokenFault,
+    id::{SessionId, Subject, TokenId},
+    jwt::{Content, Unverified, assemble, signing_input},
     keys::{KeyError, Keyring, SigningKey},
-    store::{Admission, Pair, Session, StoreError, TokenKind, TokenRecord, UserFence, within},
+    store::{Admission, Pair, Payload, Session, StoreError, TokenKind, TokenRecord, UserFence, within},
 };
 
 /// A sign-in that has begun: it names the user and the fence that must still stand when it ends.
 #[derive(Debug)]
 #[must_use]
 pub struct SignIn {
-    user: UserId,
+    user: Subject,
     fence: UserFence,
 }
 
@@ -33,24 +34,63 @@ impl SignIn {
 /// What a session is opened with.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Grant<C = NoCustomClaims> {
+pub struct Grant {
     client_id: String,
     scope: Scope,
     user_agent: Option<String>,
-    custom: C,
+    audiences: Vec<String>,
+    authentication: Authentication,
+    /// The text of a JSON object.
+    custom: String,
 }
 
 impl Grant {
     /// A grant through this OAuth client, of an empty scope and with no custom claims.
     pub fn new(client_id: impl Into<String>) -> Self {
-        Self { client_id: client_id.into(), scope: Scope::empty(), user_agent: None, custom: NoCustomClaims {} }
+        Self {
+            client_id: client_id.into(),
+            scope: Scope::empty(),
+            user_agent: None,
+            audiences: Vec::new(),
+            authentication: Authentication::default(),
+            custom: "{}".to_owned(),
+        }
     }
-}
 
-impl<C> Grant<C> {
     /// What the tokens may be used for. A refresh never widens it.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
+        self
+    }
+
+    /// An audience of the access tokens, one of [the authority's](super::AuthorityBuilder::audience): what a client asks for as
+    /// `resource` (RFC 8707 §2). It may be called again. Default: the authority's first.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        let audience = audience.into();
+        if !self.audiences.contains(&audience) {
+            self.audiences.push(audience);
+        }
+        self
+    }
+
+    /// When the user was authenticated, where that was before the sign-in: with a login page of another service, say. It is
+    /// the access tokens' `auth_time`, which a refresh does not change, and which
+    /// [`max_age`](crate::trust::PolicyBuilder::max_age) goes by. Default: when the session is opened.
+    pub fn authenticated_at(mut self, at: Timestamp) -> Self {
+        self.authentication.auth_time = Some(at.timestamp());
+        self
+    }
+
+    /// How strongly the user was authenticated: the access tokens' `acr` (RFC 9068 §2.2.1). Default: none.
+    pub fn acr(mut self, acr: impl Into<String>) -> Self {
+        self.authentication.acr = Some(acr.into());
+        self
+    }
+
+    /// By which means the user was authenticated: the access tokens' `amr`, such as `pwd` and `otp` (RFC 8176 §2).
+    /// Default: none.
+    pub fn amr<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
+        self.authentication.amr = methods.into_iter().map(Into::into).collect();
         self
     }
 
@@ -61,8 +101,12 @@ impl<C> Grant<C> {
     }
 
     /// The application's own claims, which every access token of the session carries.
-    pub fn custom<D>(self, custom: D) -> Grant<D> {
-        Grant { client_id: self.client_id, scope: self.scope, user_agent: self.user_agent, custom }
+    ///
+    /// # Errors
+    ///
+    /// [`CustomClaimsError`] if they are not a JSON object, or one of them has the name of a registered claim.
+    pub fn custom(self, custom: &impl Serialize) -> Result<Self, CustomClaimsError> {
+        Ok(Self { custom: custom_text(custom)?, ..self })
     }
 }
 
@@ -72,16 +116,17 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Two signed tokens: the access token and the refresh token of a pair.
 pub(super) type SignedPair = (String, String);
 
-impl<C: CustomClaims> Authority<C> {
+impl Authority {
     /// Begins a sign-in: call this **before** the user's credentials are read and checked. When everything of the user's is
     /// revoked in between (a password change does that), the sign-in is refused at its end.
     ///
     /// # Errors
     ///
-    /// [`AuthError::Unavailable`].
-    pub async fn begin_sign_in(&self, user: UserId) -> Result<SignIn, AuthError> {
-        self.resume_in_background();
-        let fence = self.bounded(self.inner.store.user_fence(user)).await.map_err(AuthError::Unavailable)?;
+    /// [`SignInError::Unavailable`].
+    pub async fn begin_sign_in(&self, user: impl Into<Subject>) -> Result<SignIn, SignInError> {
+        let (user, trust) = (user.into(), &self.inner.trust);
+        trust.resume_in_background();
+        let fence = trust.bounded(self.store().user_fence(user.clone())).await.map_err(SignInError::Unavailable)?;
         Ok(SignIn { user, fence })
     }
 
@@ -92,31 +137,37 @@ impl<C: CustomClaims> Authority<C> {
     /// [`SignInError::Fenced`] where a revocation of all that the user has came in between: begin
     /// again, credentials included. [`SignInError::Unacceptable`] when a token would be refused by
     /// [`verify`](Self::verify): nothing is recorded then.
-    pub async fn sign_in(&self, sign_in: SignIn, grant: Grant<C>) -> Result<IssuedPair, SignInError> {
+    pub async fn sign_in(&self, sign_in: SignIn, grant: Grant) -> Result<IssuedPair, SignInError> {
         if sign_in.is_disabled() {
             return Err(SignInError::Disabled);
         }
+        let Grant { client_id, scope, user_agent, audiences, mut authentication, custom } = grant;
+        if !audiences.iter().all(|audience| self.inner.trust.issuer().audiences.contains(audience)) {
+            return Err(SignInError::Target);
+        }
         let now = self.now();
+        authentication.auth_time.get_or_insert(now.timestamp());
         let ends_at = later(now, self.inner.settings.session_ttl);
         let keys = self.keys();
+        let payload = Payload::of_session(client_id, user_agent).for_audiences(&audiences);
+        let of_pair = Payload::of_pair(&scope, authentication.with(&custom)).for_audiences_of(&payload);
         let mut session = Session {
             session_id: SessionId::generate(),
             user_id: sign_in.user,
-            client_id: grant.client_id,
-            user_agent: grant.user_agent,
             created_at: now,
             last_used_at: now,
             ends_at,
             revoked: false,
-            current: self.new_pair(grant.scope, custom_text(&grant.custom)?, &keys, now, ends_at),
+            current: self.new_pair(of_pair, &keys, now, ends_at),
             previous: None,
+            payload,
         };
         let pair = session.current.clone();
         let (pair, signed) = self.sign_new(&session, pair, &keys)?;
         let records = self.pair_records(&session, &pair, &signed, &keys).map_err(SignInError::Unacceptable)?;
         session.current = pair;
         let issued = issued(&session, signed, now);
-        match self.bounded(self.inner.store.open_session(session, records, sign_in.fence.epoch)).await {
+        match self.inner.trust.bounded(self.store().open_session(session, records, sign_in.fence.epoch)).await {
             Ok(Admission::Admitted) => {
                 self.sweep_when_due();
                 self.end_surplus_sessions(&issued, now).await;
@@ -132,12 +183,13 @@ impl<C: CustomClaims> Authority<C> {
     /// is left.
     async fn end_surplus_sessions(&self, new: &IssuedPair, now: Timestamp) {
         let Some(most) = self.inner.settings.max_sessions else { return };
-        let (authority, user, new) = (self.clone(), new.user_id, new.session_id);
+        let (authority, user, new) = (self.clone(), new.user_id.clone(), new.session_id);
+        let whose = user.clone();
         let end = async move {
-            let surplus = authority.inner.store.surplus_sessions(user, new, most.get() - 1, now).await?;
+            let surplus = authority.store().surplus_sessions(whose.clone(), new, most.get() - 1, now).await?;
             for session in surplus {
                 authority.revoke_session(session).await?;
-                tracing::debug!(session_id = %session, user_id = %user, "a session ended that was one too many");
+                tracing::debug!(session_id = %session, user_id = %whose, "a session ended that was one too many");
             }
             Ok::<_, StoreError>(())
         };
@@ -157,30 +209,38 @@ impl<C: CustomClaims> Authority<C> {
     /// # Errors
     ///
     /// [`SignInError::Fenced`] where the session is revoked or over.
-    pub async fn issue_single_use(&self, claims: &Claims<C>) -> Result<IssuedToken, SignInError> {
+    pub async fn issue_single_use(&self, claims: &Claims) -> Result<IssuedToken, SignInError> {
         let issue = async { Ok(self.issue_single_use_within(claims).await) };
-        self.bounded(issue).await.map_err(SignInError::Unavailable)?
+        self.inner.trust.bounded(issue).await.map_err(SignInError::Unavailable)?
     }
 
-    async fn issue_single_use_within(&self, claims: &Claims<C>) -> Result<IssuedToken, SignInError> {
+    async fn issue_single_use_within(&self, claims: &Claims) -> Result<IssuedToken, SignInError> {
+        // Another issuer's tokens have no session here.
+        let Some(session_id) = claims.session_id() else { return Err(SignInError::Fenced) };
         let now = self.now();
         let issued_at = whole_seconds(now);
         let record = TokenRecord {
             token_id: TokenId::generate(),
-            user_id: claims.sub,
-            session_id: claims.sid,
+            user_id: claims.sub.clone(),
+            session_id,
             kind: TokenKind::SingleUse,
             issued_at,
-            expires_at: self.single_use_end(claims, later(issued_at, self.inner.settings.single_use_ttl), now).await?,
+            expires_at: self
+                .single_use_end(claims, session_id, later(issued_at, self.inner.settings.single_use_ttl), now)
+                .await?,
             jwt_token: None,
         };
         let keys = self.keys();
-        let content = self.content(&record, &claims.client_id, &claims.scope);
-        let token = sign(keys.signing(), &Content { custom: &custom_text(&claims.custom)?, ..content })?;
+        let content = Content {
+            audiences: &claims.aud,
+            others: &Authentication::from(&**claims).with(&claims.custom_text()),
+            ..self.content(&record, claims.client_id.as_deref().unwrap_or_default(), &claims.scope)
+        };
+        let token = sign(keys.signing(), &content)?;
         let expires_in = seconds_between(now, record.expires_at);
         self.check_issued(&record, &token, &keys).map_err(SignInError::Unacceptable)?;
         let record = TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.clone()), ..record };
-        match self.inner.store.record_token(record).await {
+        match self.store().record_token(record).await {
             Ok(Admission::Admitted) => {
                 self.sweep_when_due();
                 Ok(IssuedToken { token, expires_in, scope: claims.scope.clone() })
@@ -194,31 +254,26 @@ impl<C: CustomClaims> Authority<C> {
     /// session either, so that only about its end there is something to ask.
     async fn single_use_end(
         &self,
-        claims: &Claims<C>,
+        claims: &Claims,
+        session: SessionId,
         end: Timestamp,
         now: Timestamp,
     ) -> Result<Timestamp, SignInError> {
         if end <= claims.exp {
             return Ok(whole_seconds(end));
         }
-        let presented = self.inner.store.presented(claims.sid, claims.jti, now).await;
-        match presented.map_err(SignInError::Unavailable)? {
-            Some((session, _)) if !session.revoked && session.ends_at > now => {
+        match self.store().session(session, now).await.map_err(SignInError::Unavailable)? {
+            Some(session) if !session.revoked && session.ends_at > now => {
+                session.check_payloads().map_err(SignInError::Unavailable)?;
                 Ok(whole_seconds(end.min(session.ends_at)))
             }
             _ => Err(SignInError::Fenced),
         }
     }
 
-    /// A pair that is issued now, not signed yet. Neither of its tokens outlives the session.
-    pub(super) fn new_pair(
-        &self,
-        scope: Scope,
-        custom: String,
-        keys: &Keyring,
-        now: Timestamp,
-        ends_at: Timestamp,
-    ) -> Pair {
+    /// A pair that is issued now, not signed yet, with what is kept of the pair before it. Neither of its tokens outlives the
+    /// session.
+    pub(super) fn new_pair(&self, payload: Payload, keys: &Keyring, now: Timestamp, ends_at: Timestamp) -> Pair {
         let issued_at = whole_seconds(now);
         let end = |ttl: Duration| whole_seconds(later(issued_at, ttl).min(ends_at));
         Pair {
@@ -227,10 +282,7 @@ impl<C: CustomClaims> Authority<C> {
             issued_at,
             access_expires_at: end(self.inner.settings.access_ttl),
             refresh_expires_at: end(self.inner.settings.refresh_ttl),
-            scope,
-            custom,
-            kid: keys.signing().kid().to_owned(),
-            sealed_signatures: None,
+            payload: payload.signed_with(keys.signing().kid()),
         }
     }
 
@@ -248,7 +300,7 @@ impl<C: CustomClaims> Authority<C> {
         let refresh = key.sign(inputs.1.as_bytes())?;
         if !key.algorithm().is_deterministic() {
             // Both are of one length: the same key made them.
-            pair.sealed_signatures = Some(key.seal(&seal_context(&pair), &[&access[..], &refresh[..]].concat())?);
+            pair.set_sealed_signatures(&key.seal(&seal_context(&pair), &[&access[..], &refresh[..]].concat())?);
         }
         Ok((pair, (assemble(inputs.0, &access), assemble(inputs.1, &refresh))))
     }
@@ -257,11 +309,11 @@ impl<C: CustomClaims> Authority<C> {
     /// signatures are not that key's.
     pub(super) fn sign_again(&self, session: &Session, keys: &Keyring) -> Option<SignedPair> {
         let pair = &session.current;
-        let key = keys.signer(&pair.kid)?;
+        let key = keys.signer(pair.kid())?;
         let inputs = self.signing_inputs(session, pair, key);
-        let (access, refresh) = match &pair.sealed_signatures {
+        let (access, refresh) = match pair.sealed_signatures() {
             Some(sealed) => {
-                let mut access = key.unseal(&seal_context(pair), sealed)?;
+                let mut access = key.unseal(&seal_context(pair), &sealed)?;
                 let refresh = access.split_off(access.len() / 2);
                 (access, refresh)
             }
@@ -288,32 +340,42 @@ impl<C: CustomClaims> Authority<C> {
     /// Fails if a check would refuse this token of ours for what it says or how long it is. Called
     /// before anything is written: a token that nobody accepts is not issued.
     fn check_issued(&self, record: &TokenRecord, token: &str, keys: &Keyring) -> Result<(), TokenFault> {
-        let expected = self.expected(record.kind, record.issued_at);
-        let issued = Unverified::read(token, keys, &expected)?;
-        if record.kind == TokenKind::Refresh { Ok(()) } else { issued.check_custom::<C>() }
+        let trust = &self.inner.trust;
+        let expected = trust.expected(record.kind, &trust.issuer().audiences, record.issued_at);
+        let issued = Unverified::read(token, keys.verifying(), &expected)?;
+        match self.inner.check_custom {
+            Some(check) if record.kind != TokenKind::Refresh => check(&issued),
+            _ => Ok(()),
+        }
     }
 
     fn signing_inputs(&self, session: &Session, pair: &Pair, key: &SigningKey) -> (String, String) {
+        let (scope, client_id) = (pair.scope(), session.client_id());
         let access = access_record(session, pair);
-        let access = Content { custom: &pair.custom, ..self.content(&access, &session.client_id, &pair.scope) };
+        let audiences = pair.audiences();
+        let mut access = Content { others: pair.custom(), ..self.content(&access, client_id, &scope) };
+        if let Some(audiences) = &audiences {
+            access.audiences = audiences;
+        }
         let refresh = refresh_record(session, pair);
-        let refresh = self.content(&refresh, &session.client_id, &pair.scope);
+        let refresh = self.content(&refresh, client_id, &scope);
         (signing_input(&access, key), signing_input(&refresh, key))
     }
 
-    fn content<'a>(&'a self, record: &TokenRecord, client_id: &'a str, scope: &'a Scope) -> Content<'a> {
+    fn content<'a>(&'a self, record: &'a TokenRecord, client_id: &'a str, scope: &'a Scope) -> Content<'a> {
+        let issuer = self.inner.trust.issuer();
         Content {
             kind: record.kind,
-            issuer: &self.inner.issuer,
-            audience: &self.inner.audience,
-            subject: record.user_id,
+            issuer: &issuer.name,
+            audiences: issuer.audiences.get(..1).unwrap_or_default(),
+            subject: &record.user_id,
             session: record.session_id,
             client_id,
             id: record.token_id,
             issued_at: record.issued_at,
             expires_at: record.expires_at,
             scope,
-            custom: "{}",
+            others: "{}",
         }
     }
 }
@@ -324,16 +386,16 @@ pub(super) fn issued(session: &Session, (access_token, refresh_token): SignedPai
         access_token,
         refresh_token,
         expires_in: seconds_between(now, session.current.access_expires_at),
-        scope: session.current.scope.clone(),
+        scope: session.scope(),
         session_id: session.session_id,
-        user_id: session.user_id,
+        user_id: session.user_id.clone(),
     }
 }
 
 fn access_record(session: &Session, pair: &Pair) -> TokenRecord {
     TokenRecord {
         token_id: pair.access_id,
-        user_id: session.user_id,
+        user_id: session.user_id.clone(),
         session_id: session.session_id,
         kind: TokenKind::Access,
         issued_at: pair.issued_at,

@@ -13,7 +13,6 @@ use std::{
 };
 
 use super::Authority;
-use crate::claims::CustomClaims;
 
 /// When the next sweep is due, in milliseconds of the authority's monotonic clock: the first at once, for a process may not live
 /// until a second.
@@ -59,11 +58,11 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(RUNNING).min(RUNNING - 1)
 }
 
-impl<C: CustomClaims> Authority<C> {
+impl Authority {
     /// To be called when something was recorded. Starts a sweep if one is due, and waits for nothing.
     pub(super) fn sweep_when_due(&self) {
-        let Some(turn) = self.inner.sweeps.begin(self.inner.clock.monotonic()) else { return };
-        let (store, before) = (Arc::downgrade(&self.inner.store), self.accepted_since());
+        let Some(turn) = self.inner.sweeps.begin(self.inner.trust.monotonic()) else { return };
+        let (store, before) = (Arc::downgrade(self.store()), self.inner.trust.accepted_since());
         tokio::spawn(async move {
             let _turn = turn;
             // Where everybody is gone by now, it is not for this to keep a file open.

@@ -5,7 +5,6 @@
 //! [`TokenStore`](crate::store::TokenStore) and is a store itself.
 
 mod cached;
-pub(crate) mod local;
 #[cfg(feature = "redis")]
 pub mod redis;
 

@@ -1,10 +1,16 @@
 //! What a token says.
 
-mod json;
+mod audiences;
+mod authentication;
+mod custom;
+mod names;
 mod scope;
 mod set;
 
-pub(crate) use json::{Datum, fields, members};
+pub(crate) use audiences::Audiences;
+pub(crate) use authentication::Authentication;
+pub(crate) use custom::{Custom, custom_text};
+pub use custom::{CustomClaims, CustomClaimsError};
 pub use scope::{ParseScopeError, Scope};
-pub use set::{ClaimSet, Claims, CustomClaims, CustomClaimsError, NoCustomClaims};
-pub(crate) use set::{Payload, RegisteredClaims, custom_text};
+pub use set::{ClaimSet, Claims};
+pub(crate) use set::{RegisteredClaims, Signature};

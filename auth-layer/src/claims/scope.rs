@@ -48,6 +48,24 @@ impl Scope {
         other.iter().all(|token| held.contains(token))
     }
 
+    /// The tokens of both.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        Self::of(self.iter().chain(other.iter()), self.0.len() + other.0.len() + 1)
+    }
+
+    /// Tokens, each once, in a text of at most this length.
+    fn of<'t>(tokens: impl Iterator<Item = &'t str>, length: usize) -> Self {
+        let mut scope = String::with_capacity(length);
+        for token in each_once(tokens) {
+            if !scope.is_empty() {
+                scope.push(' ');
+            }
+            scope.push_str(token);
+        }
+        Self(scope)
+    }
+
     /// The tokens, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         // The empty text would be one empty token.
@@ -68,14 +86,7 @@ impl FromStr for Scope {
         if !text.split(' ').all(is_token) {
             return Err(ParseScopeError);
         }
-        let mut scope = String::with_capacity(text.len());
-        for token in each_once(text.split(' ')) {
-            if !scope.is_empty() {
-                scope.push(' ');
-            }
-            scope.push_str(token);
-        }
-        Ok(Self(scope))
+        Ok(Self::of(text.split(' '), text.len()))
     }
 }
 
@@ -124,6 +135,8 @@ mod tests {
         let scope: Scope = "profile admin profile".parse().unwrap();
         assert_eq!(scope.to_string(), "profile admin");
         assert_eq!(scope.iter().collect::<Vec<_>>(), ["profile", "admin"]);
+        assert_eq!(scope.union(&"mail admin".parse().unwrap()).to_string(), "profile admin mail");
+        assert_eq!(Scope::empty().union(&Scope::empty()), Scope::empty());
         assert!(scope.covers(&"admin".parse().unwrap()));
         assert!(!scope.covers(&"admin mail".parse().unwrap()));
         assert!(!scope.contains("adm") && !scope.contains(""));

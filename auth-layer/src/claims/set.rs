@@ -1,137 +1,222 @@
-//! The claims set (RFC 7519 §4, RFC 9068 §2.2), registered claims typed and custom ones generic.
+//! The claims set (RFC 7519 §4, RFC 9068 §2.2).
 
-use std::{borrow::Cow, ops::Deref, sync::Arc};
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
 use chrono::{TimeZone, Utc};
-use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use http::Extensions;
+use serde::{Serialize, Serializer, de::DeserializeOwned};
 
-use super::{
-    Scope,
-    json::{Datum, Fields, fields, members},
-};
+use super::{Audiences, Scope, custom::Custom, names::READ};
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
-    store::{ActiveToken, TokenKind},
+    fault::TokenFault,
+    id::{Login, SessionId, Subject, TextId, Token, TokenId},
+    json::{Datum, Fields, fields},
+    keys::VerifyingKey,
+    kind::TokenKind,
+    layer_context::{LayerContext, MissingLayer},
 };
-
-/// The names that custom claims may not take.
-const REGISTERED: [&str; 11] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "scope", "cnf"];
 
 /// The largest NumericDate that we take: the end of the year 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// The claims of a token whose signature and record have been checked.
 ///
-/// Only a check makes one, so that to hold it is to know that the token was good. Cloning it copies one pointer.
-#[derive(Debug)]
-pub struct Claims<C = NoCustomClaims>(Arc<ClaimSet<C>>);
+/// Only a check makes one, so that to hold it is to know that the token was good. Cloning it copies two pointers.
+#[derive(Clone)]
+pub struct Claims {
+    checked: Arc<Checked>,
+    /// The layer that let the request in; none outside one.
+    context: Option<LayerContext>,
+}
 
-/// What [`Claims`] hold.
+/// What one check has found out.
+struct Checked {
+    set: ClaimSet,
+    kind: TokenKind,
+    custom: Custom,
+    signature: Signature,
+    /// The number of the [`Audiences`] that it was read for.
+    audiences: u64,
+    /// The later one of `nbf` and `iat`.
+    valid_from: Option<Timestamp>,
+    /// How much memory all this takes, in bytes, roughly; without the types that the custom claims are read as.
+    bytes: usize,
+}
+
+/// That a signature is right.
+pub(crate) struct Signature {
+    /// The key that verified it.
+    pub(crate) key: VerifyingKey,
+    /// The keys among which it was, a number that stands for one state of them.
+    pub(crate) among: u64,
+}
+
+/// What [`Claims`] hold. Each claim that another issuer's token may lack is optional; the tokens of an
+/// [`Authority`](crate::Authority) have them all but `acr` and `amr`.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
-pub struct ClaimSet<C = NoCustomClaims> {
-    /// Who issued the token (RFC 7519 §4.1.1).
+pub struct ClaimSet {
+    /// The issuer (RFC 7519 §4.1.1).
     pub iss: String,
     /// The user (RFC 7519 §4.1.2).
-    pub sub: UserId,
-    /// For whom the token is meant (RFC 7519 §4.1.3); one of these is us.
+    pub sub: Subject,
+    /// For whom the token is meant (RFC 7519 §4.1.3).
     pub aud: Vec<String>,
-    /// When it expires (RFC 7519 §4.1.4).
+    /// When the token expires (RFC 7519 §4.1.4).
     #[serde(with = "chrono::serde::ts_seconds")]
     pub exp: Timestamp,
-    /// When it was issued (RFC 7519 §4.1.6).
-    #[serde(with = "chrono::serde::ts_seconds")]
-    pub iat: Timestamp,
-    /// The token id (RFC 7519 §4.1.7).
-    pub jti: TokenId,
-    /// The OAuth client that it was issued to (RFC 8693 §4.3).
-    pub client_id: String,
-    /// The session that it belongs to (OpenID Connect Front-Channel Logout §3).
-    pub sid: SessionId,
-    /// What it may be used for (RFC 8693 §4.2).
+    /// When the token was issued (RFC 7519 §4.1.6).
+    #[serde(with = "chrono::serde::ts_seconds_option", skip_serializing_if = "Option::is_none")]
+    pub iat: Option<Timestamp>,
+    /// The token's id (RFC 7519 §4.1.7).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<TextId<Token>>,
+    /// The OAuth client that the token was issued to (RFC 8693 §4.3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The session that the token belongs to (OpenID Connect Front-Channel Logout §3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<TextId<Login>>,
+    /// What the token may be used for (RFC 8693 §4.2).
     pub scope: Scope,
-    /// The application's own claims.
-    #[serde(flatten)]
-    pub custom: C,
+    /// When the user's credentials were checked (OpenID Connect Core §2).
+    #[serde(with = "chrono::serde::ts_seconds_option", skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<Timestamp>,
+    /// How strongly the user was authenticated (OpenID Connect Core §2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// By which methods the user was authenticated (RFC 8176).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
 }
 
-impl<C> Claims<C> {
-    /// What a token of this kind with these claims says that its record must say as well.
-    pub(crate) fn says(&self, kind: TokenKind) -> ActiveToken {
-        ActiveToken { user_id: self.sub, session_id: self.sid, kind, expires_at: self.exp }
+impl Claims {
+    /// The claims that a layer has left in a request's extensions; none where it let the request pass without credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingLayer`] where no layer was in front.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Option<Self>, MissingLayer> {
+        MissingLayer::or_left(extensions)
     }
 
-    /// Only `authority` calls this, once everything has been checked.
-    pub(crate) fn checked(set: ClaimSet<C>) -> Self {
-        Self(Arc::new(set))
+    /// The session of a token of ours, as [`Authority::revoke_session`](crate::Authority::revoke_session) takes it. None
+    /// for another issuer's token.
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.sid.as_ref().and_then(TextId::id)
+    }
+
+    /// The id of a token of ours, as [`Authority::revoke_token`](crate::Authority::revoke_token) takes it. None for
+    /// another issuer's token.
+    pub fn token_id(&self) -> Option<TokenId> {
+        self.jti.as_ref().and_then(TextId::id)
+    }
+
+    /// The application's own claims, read as a `T`.
+    ///
+    /// The first call for a type parses them. Later calls, also in later requests with the same token while the in-process
+    /// cache holds it, find them.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault::CustomClaims`] if they do not read as a `T`.
+    ///
+    /// ```
+    /// # use auth_layer::{Claims, TokenFault};
+    /// #[derive(serde::Deserialize)]
+    /// struct Tenant {
+    ///     tenant: u64,
+    /// }
+    ///
+    /// fn tenant(claims: &Claims) -> Result<u64, TokenFault> {
+    ///     Ok(claims.custom::<Tenant>()?.tenant)
+    /// }
+    /// ```
+    pub fn custom<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, TokenFault> {
+        self.checked.custom.read().ok_or(TokenFault::CustomClaims)
+    }
+
+    /// The application's own claims as the text of a JSON object.
+    pub(crate) fn custom_text(&self) -> String {
+        let members = self.checked.custom.members();
+        members.and_then(|members| serde_json::to_string(&members).ok()).unwrap_or_else(|| "{}".into())
+    }
+
+    /// The kind of the token.
+    pub(crate) fn kind(&self) -> TokenKind {
+        self.checked.kind
+    }
+
+    /// When the token begins to be valid; none where it does not say.
+    pub(crate) fn valid_from(&self) -> Option<Timestamp> {
+        self.checked.valid_from
+    }
+
+    /// Whether the token is for one of these.
+    pub(crate) fn is_for(&self, audiences: &Audiences) -> bool {
+        self.checked.audiences == audiences.number() || audiences.include_one_of(&self.aud)
+    }
+
+    /// The verdict on its signature.
+    pub(crate) fn signature(&self) -> &Signature {
+        &self.checked.signature
+    }
+
+    /// The same, let in by this layer.
+    pub(crate) fn let_in_by(self, layer: LayerContext) -> Self {
+        Self { context: Some(layer), ..self }
+    }
+
+    /// The layer that let them in.
+    pub(crate) fn layer(&self) -> Option<&LayerContext> {
+        self.context.as_ref()
+    }
+
+    /// How much memory they take, in bytes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.checked.bytes + self.read_bytes() as usize
+    }
+
+    /// How much of that the types take that the custom claims were read as.
+    pub(crate) fn read_bytes(&self) -> u32 {
+        self.checked.custom.read_bytes()
     }
 }
 
-impl<C> Clone for Claims<C> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+impl Deref for Claims {
+    type Target = ClaimSet;
+
+    fn deref(&self) -> &ClaimSet {
+        &self.checked.set
     }
 }
 
-impl<C> Deref for Claims<C> {
-    type Target = ClaimSet<C>;
-
-    fn deref(&self) -> &ClaimSet<C> {
-        &self.0
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.checked.set.fmt(f)
     }
 }
 
-impl<C: Serialize> Serialize for Claims<C> {
+impl Serialize for Claims {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            set: &'a ClaimSet,
+            #[serde(flatten)]
+            custom: serde_json::Map<String, serde_json::Value>,
+        }
+        let custom = self.checked.custom.members().unwrap_or_default();
+        Whole { set: &self.checked.set, custom }.serialize(serializer)
     }
 }
 
-/// A type of custom claims: anything that serde reads and writes as a JSON object. Implemented for every such type.
-pub trait CustomClaims: Serialize + DeserializeOwned + Send + Sync + 'static {}
-
-impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> CustomClaims for C {}
-
-/// No custom claims. Reading it ignores whatever else a token says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NoCustomClaims {}
-
-/// Custom claims that cannot be put into a token.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CustomClaimsError {
-    /// They are not a JSON object.
-    #[error("custom claims must serialise to a JSON object")]
-    NotAnObject,
-    /// One of them has the name of a registered claim.
-    #[error("a custom claim is named {0:?}, which is a registered claim")]
-    Registered(&'static str),
-    /// They cannot be written as JSON.
-    #[error("custom claims cannot be written as JSON")]
-    Json(#[source] serde_json::Error),
-}
-
-/// The text of the JSON object that these custom claims are. The same claims give the same text.
-pub(crate) fn custom_text<C: Serialize>(custom: &C) -> Result<String, CustomClaimsError> {
-    let Value::Object(members) = serde_json::to_value(custom).map_err(CustomClaimsError::Json)? else {
-        return Err(CustomClaimsError::NotAnObject);
-    };
-    if let Some(name) = REGISTERED.iter().find(|name| members.contains_key(**name)) {
-        return Err(CustomClaimsError::Registered(name));
-    }
-    serde_json::to_string(&members).map_err(CustomClaimsError::Json)
-}
-
-/// The claims that are read from a payload before the signature is verified.
-const READ: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "scope"];
-
-/// The registered claims, as read from a payload that nobody vouches for yet.
+/// The registered claims of a token of ours, as read from a payload that nobody vouches for yet.
 #[derive(Debug)]
 pub(crate) struct RegisteredClaims {
     pub(crate) iss: String,
-    pub(crate) sub: UserId,
+    pub(crate) sub: Subject,
     pub(crate) aud: Vec<String>,
     pub(crate) exp: Timestamp,
     pub(crate) nbf: Option<Timestamp>,
@@ -140,94 +225,114 @@ pub(crate) struct RegisteredClaims {
     pub(crate) client_id: String,
     pub(crate) sid: SessionId,
     pub(crate) scope: Scope,
-}
-
-/// What a payload says.
-pub(crate) enum Payload {
-    /// It is not a JSON object without duplicate members.
-    Malformed,
-    /// A registered claim is missing or of the wrong type.
-    Incomplete,
-    /// Its registered claims, and whether it has custom ones.
-    Claims(RegisteredClaims, bool),
-}
-
-impl Payload {
-    /// Reads the registered claims of a payload.
-    pub(crate) fn read(payload: &[u8]) -> Self {
-        let Some(Fields { values, has_others }) = fields(payload, &READ) else { return Self::Malformed };
-        match RegisteredClaims::from_values(values) {
-            Some(claims) => Self::Claims(claims, has_others),
-            None => Self::Incomplete,
-        }
-    }
+    pub(crate) auth_time: Option<Timestamp>,
+    pub(crate) acr: Option<String>,
+    pub(crate) amr: Vec<String>,
 }
 
 impl RegisteredClaims {
-    fn from_values(values: [Option<Datum<'_>>; READ.len()]) -> Option<Self> {
-        let [iss, sub, aud, exp, nbf, iat, jti, client_id, sid, scope] = values;
-        let aud = match aud? {
-            Datum::Text(one) => vec![one.into_owned()],
-            Datum::Texts(many) => many.into_iter().map(Cow::into_owned).collect(),
-            Datum::Integer(_) | Datum::Other => return None,
+    /// Reads the registered claims of a payload, and whether it has custom ones.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenFault::Malformed`] if it is not a JSON object without duplicate members, [`TokenFault::Claim`] if a claim
+    /// is missing or of the wrong type.
+    pub(crate) fn read(payload: &[u8]) -> Result<(Self, bool), TokenFault> {
+        let Fields { values, has_others } = fields(payload, &READ).ok_or(TokenFault::Malformed)?;
+        let [iss, sub, aud, exp, nbf, iat, jti, client_id, sid, scope, auth_time, acr, amr] = values;
+        let claims = Self {
+            iss: read("iss", iss, text)?,
+            sub: read("sub", sub, identifier)?,
+            aud: read("aud", aud, one_or_more)?,
+            exp: read("exp", exp, moment)?,
+            nbf: optional("nbf", nbf, moment)?,
+            iat: read("iat", iat, moment)?,
+            jti: read("jti", jti, identifier)?,
+            client_id: read("client_id", client_id, text)?,
+            sid: read("sid", sid, identifier)?,
+            scope: optional("scope", scope, identifier)?.unwrap_or_default(),
+            auth_time: optional("auth_time", auth_time, moment)?,
+            acr: optional("acr", acr, text)?,
+            amr: optional("amr", amr, many)?.unwrap_or_default(),
         };
-        Some(Self {
-            iss: iss?.text()?.into_owned(),
-            sub: sub?.text()?.parse().ok()?,
-            aud,
-            exp: moment(&exp?)?,
-            nbf: match nbf {
-                Some(nbf) => Some(moment(&nbf)?),
-                None => None,
-            },
-            iat: moment(&iat?)?,
-            jti: jti?.text()?.parse().ok()?,
-            client_id: client_id?.text()?.into_owned(),
-            sid: sid?.text()?.parse().ok()?,
-            scope: match scope {
-                Some(scope) => scope.text()?.parse().ok()?,
-                None => Scope::empty(),
-            },
-        })
-    }
-
-    /// What a token of this kind with these claims says that its record must say as well.
-    pub(crate) fn says(&self, kind: TokenKind) -> ActiveToken {
-        ActiveToken { user_id: self.sub, session_id: self.sid, kind, expires_at: self.exp }
+        Ok((claims, has_others))
     }
 
     /// How much memory they take beside their own size, in bytes, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        let aud: usize = self.aud.iter().map(|aud| size_of::<String>() + aud.len()).sum();
-        self.iss.len() + aud + self.client_id.len() + self.scope.bytes()
+        let texts: usize = self.aud.iter().chain(&self.amr).map(|text| size_of::<String>() + text.len()).sum();
+        let rest = self.scope.bytes() + self.acr.as_ref().map_or(0, String::len);
+        self.iss.len() + self.sub.bytes() + texts + self.client_id.len() + rest
     }
 
-    /// With the custom claims of its payload the claims set; `None` where those are not a `C`. A
-    /// token without custom claims needs no payload.
-    pub(crate) fn with_custom<C: DeserializeOwned>(self, payload: Option<&[u8]>) -> Option<ClaimSet<C>> {
-        let mut custom = match payload {
-            Some(payload) => members(payload)?,
-            None => Map::new(),
-        };
-        custom.retain(|name, _| !READ.contains(&name.as_str()));
-        Some(ClaimSet {
-            custom: serde_json::from_value(Value::Object(custom)).ok()?,
+    /// The claims of a token whose signature has been verified. Only `jwt` calls this.
+    pub(crate) fn into_claims(self, kind: TokenKind, custom: Custom, signature: Signature, audiences: u64) -> Claims {
+        let bytes = size_of::<Checked>() + self.bytes() + custom.text_bytes();
+        let valid_from = Some(self.iat).max(self.nbf);
+        let set = ClaimSet {
             iss: self.iss,
             sub: self.sub,
             aud: self.aud,
             exp: self.exp,
-            iat: self.iat,
-            jti: self.jti,
-            client_id: self.client_id,
-            sid: self.sid,
+            iat: Some(self.iat),
+            jti: Some(self.jti.into()),
+            client_id: Some(self.client_id),
+            sid: Some(self.sid.into()),
             scope: self.scope,
-        })
+            auth_time: self.auth_time,
+            acr: self.acr,
+            amr: self.amr,
+        };
+        Claims {
+            checked: Arc::new(Checked { set, kind, custom, signature, audiences, valid_from, bytes }),
+            context: None,
+        }
+    }
+}
+
+fn read<'t, T>(
+    name: &'static str,
+    value: Option<Datum<'t>>,
+    read: fn(Datum<'t>) -> Option<T>,
+) -> Result<T, TokenFault> {
+    value.and_then(read).ok_or(TokenFault::Claim(name))
+}
+
+fn optional<'t, T>(
+    name: &'static str,
+    value: Option<Datum<'t>>,
+    read: fn(Datum<'t>) -> Option<T>,
+) -> Result<Option<T>, TokenFault> {
+    value.map(|value| read(value).ok_or(TokenFault::Claim(name))).transpose()
+}
+
+fn text(value: Datum<'_>) -> Option<String> {
+    value.text().map(Cow::into_owned)
+}
+
+fn identifier<T: std::str::FromStr>(value: Datum<'_>) -> Option<T> {
+    value.text()?.parse().ok()
+}
+
+fn many(value: Datum<'_>) -> Option<Vec<String>> {
+    match value {
+        Datum::Texts(many) => Some(many.into_iter().map(Cow::into_owned).collect()),
+        Datum::Text(_) | Datum::Integer(_) | Datum::Other => None,
+    }
+}
+
+/// RFC 7519 §4.1.3: one text stands for an array of one.
+fn one_or_more(value: Datum<'_>) -> Option<Vec<String>> {
+    match value {
+        Datum::Text(one) => Some(vec![one.into_owned()]),
+        more => many(more),
     }
 }
 
 /// A NumericDate. RFC 7519 §2 allows fractions; we issue none and take none.
-fn moment(value: &Datum<'_>) -> Option<Timestamp> {
-    match *value {
+#[expect(clippy::needless_pass_by_value, reason = "like the other readers")]
+fn moment(value: Datum<'_>) -> Option<Timestamp> {
+    match value {
         Datum::Integer(seconds @ 0..=LAST_SECOND) => Utc.timestamp_opt(seconds, 0).single(),
         _ => None,
     }

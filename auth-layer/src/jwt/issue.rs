@@ -7,9 +7,10 @@ use super::typ;
 use crate::{
     claims::Scope,
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
+    json::joined,
     keys::SigningKey,
-    store::TokenKind,
+    kind::TokenKind,
 };
 
 /// What a token of ours says. The same content always makes the same text.
@@ -17,16 +18,16 @@ use crate::{
 pub(crate) struct Content<'a> {
     pub(crate) kind: TokenKind,
     pub(crate) issuer: &'a str,
-    pub(crate) audience: &'a str,
-    pub(crate) subject: UserId,
+    pub(crate) audiences: &'a [String],
+    pub(crate) subject: &'a Subject,
     pub(crate) session: SessionId,
     pub(crate) client_id: &'a str,
     pub(crate) id: TokenId,
     pub(crate) issued_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     pub(crate) scope: &'a Scope,
-    /// The text of a JSON object.
-    pub(crate) custom: &'a str,
+    /// All other claims: the text of a JSON object.
+    pub(crate) others: &'a str,
 }
 
 #[derive(Serialize)]
@@ -39,8 +40,8 @@ struct Header<'a> {
 #[derive(Serialize)]
 struct Payload<'a> {
     iss: &'a str,
-    sub: UserId,
-    aud: &'a str,
+    sub: &'a Subject,
+    aud: Audience<'a>,
     exp: i64,
     iat: i64,
     jti: TokenId,
@@ -50,13 +51,30 @@ struct Payload<'a> {
     scope: &'a Scope,
 }
 
+/// RFC 7519 §4.1.3: one audience may be written as a text.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    One(&'a str),
+    Many(&'a [String]),
+}
+
+impl<'a> From<&'a [String]> for Audience<'a> {
+    fn from(audiences: &'a [String]) -> Self {
+        match audiences {
+            [one] => Self::One(one),
+            many => Self::Many(many),
+        }
+    }
+}
+
 /// The JWS signing input (RFC 7515 §5.1) of a token with this content under this key.
 pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
     let header = Header { alg: key.algorithm().as_str(), typ: typ(content.kind), kid: key.kid() };
     let payload = Payload {
         iss: content.issuer,
         sub: content.subject,
-        aud: content.audience,
+        aud: content.audiences.into(),
         exp: content.expires_at.timestamp(),
         iat: content.issued_at.timestamp(),
         jti: content.id,
@@ -64,13 +82,7 @@ pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
         sid: content.session,
         scope: content.scope,
     };
-    let mut payload = json(&payload);
-    // Two objects become one: both are text already, and neither has a member of the other's.
-    if let Some(custom) = content.custom.strip_prefix('{').filter(|rest| *rest != "}") {
-        payload.pop();
-        payload.push(',');
-        payload.push_str(custom);
-    }
+    let payload = joined(json(&payload), content.others);
     let mut input = URL_SAFE_NO_PAD.encode(json(&header));
     input.push('.');
     URL_SAFE_NO_PAD.encode_string(payload, &mut input);

@@ -4,12 +4,14 @@ use std::{borrow::Cow, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{TokenFault, typ};
+use super::typ;
 use crate::{
-    claims::{ClaimSet, CustomClaims, Datum, Payload, RegisteredClaims, fields},
+    claims::{Audiences, Claims, Custom, CustomClaims, RegisteredClaims, Signature},
     clock::{Timestamp, later},
-    keys::{Keyring, VerifyingKey, is_kid},
-    store::TokenKind,
+    fault::TokenFault,
+    json::{Datum, fields},
+    keys::{VerifyingKey, VerifyingKeys, is_kid},
+    kind::TokenKind,
 };
 
 /// The header members that matter: three that we read, then those that would have us fetch or trust
@@ -21,7 +23,8 @@ const HEADER: [&str; 11] = ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x
 pub(crate) struct Expected<'a> {
     pub(crate) kind: TokenKind,
     pub(crate) issuer: &'a str,
-    pub(crate) audience: &'a str,
+    /// One of these must be among the token's.
+    pub(crate) audiences: &'a Audiences,
     pub(crate) leeway: Duration,
     pub(crate) max_bytes: usize,
     pub(crate) now: Timestamp,
@@ -30,6 +33,8 @@ pub(crate) struct Expected<'a> {
 /// A token that has been read and that nobody vouches for yet: it may say anything. It has no `Debug`, since it is the whole token.
 pub(crate) struct Unverified {
     pub(crate) claims: RegisteredClaims,
+    kind: TokenKind,
+    audiences: u64,
     /// The decoded payload, where it has custom claims. They are parsed once the signature is
     /// verified: until then they take no more memory than their text.
     payload: Option<Vec<u8>>,
@@ -40,7 +45,7 @@ pub(crate) struct Unverified {
 
 impl Unverified {
     /// Reads a token and checks all that can be checked without its record and its signature.
-    pub(crate) fn read(token: &str, keys: &Keyring, expected: &Expected<'_>) -> Result<Self, TokenFault> {
+    pub(crate) fn read(token: &str, keys: &VerifyingKeys, expected: &Expected<'_>) -> Result<Self, TokenFault> {
         if token.len() > expected.max_bytes {
             return Err(TokenFault::Oversized);
         }
@@ -51,15 +56,20 @@ impl Unverified {
         }
         let key = read_header(&decode(header)?, keys, expected.kind)?;
         let payload = decode(payload)?;
-        let (claims, has_custom) = match Payload::read(&payload) {
-            Payload::Claims(claims, has_custom) => (claims, has_custom),
-            Payload::Incomplete => return Err(TokenFault::Claims),
-            Payload::Malformed => return Err(TokenFault::Malformed),
-        };
+        let (claims, has_custom) = RegisteredClaims::read(&payload)?;
         check_claims(&claims, expected)?;
         let signature = decode(signature)?;
         let payload = has_custom.then_some(payload);
-        Ok(Self { claims, payload, key: key.clone(), signing_input: signing_input.into(), signature })
+        let key = key.clone();
+        Ok(Self {
+            claims,
+            kind: expected.kind,
+            audiences: expected.audiences.number(),
+            payload,
+            key,
+            signing_input: signing_input.into(),
+            signature,
+        })
     }
 
     /// How much memory it takes, in bytes, roughly.
@@ -68,16 +78,17 @@ impl Unverified {
         size_of::<Self>() + self.signing_input.len() + self.signature.len() + payload + self.claims.bytes()
     }
 
-    /// The claims of a token whose signature is right: with the key that it named, and that key's one algorithm.
-    pub(crate) fn verify<C: CustomClaims>(self) -> Result<ClaimSet<C>, TokenFault> {
+    /// The claims of a token whose signature is right: with the key that it named, and that key's one algorithm. That key was
+    /// found `among` these.
+    pub(crate) fn verify(self, among: u64) -> Result<Claims, TokenFault> {
         self.check_signature()?;
-        self.claims.with_custom(self.payload.as_deref()).ok_or(TokenFault::Claims)
+        let signature = Signature { key: self.key, among };
+        Ok(self.claims.into_claims(self.kind, Custom::new(self.payload), signature, self.audiences))
     }
 
     /// Fails unless the custom claims are a `C`. Vouches for nothing.
-    pub(crate) fn check_custom<C: CustomClaims>(self) -> Result<(), TokenFault> {
-        let read: Option<ClaimSet<C>> = self.claims.with_custom(self.payload.as_deref());
-        read.map(drop).ok_or(TokenFault::Claims)
+    pub(crate) fn check_custom<C: CustomClaims>(&self) -> Result<(), TokenFault> {
+        Custom::new(self.payload.clone()).read::<C>().map(drop).ok_or(TokenFault::CustomClaims)
     }
 
     /// The same, of a token in which the application has no claims of its own.
@@ -106,7 +117,7 @@ pub(crate) struct MissingKey {
 }
 
 impl MissingKey {
-    pub(crate) fn read(token: &str, keys: &Keyring, expected: &Expected<'_>) -> Option<Self> {
+    pub(crate) fn read(token: &str, keys: &VerifyingKeys, expected: &Expected<'_>) -> Option<Self> {
         if token.len() > expected.max_bytes {
             return None;
         }
@@ -114,18 +125,18 @@ impl MissingKey {
         let (header, payload) = signing_input.split_once('.')?;
         let header = decode(header).ok()?;
         let NamedKey { kid, .. } = named_key(&header, expected.kind).ok()?;
-        if keys.verifier(&kid).is_some() || !is_kid(&kid) {
+        if keys.get(&kid).is_some() || !is_kid(&kid) {
             return None;
         }
-        let Payload::Claims(claims, _) = Payload::read(&decode(payload).ok()?) else { return None };
+        let (claims, _) = RegisteredClaims::read(&decode(payload).ok()?).ok()?;
         check_claims(&claims, expected).ok()?;
         Some(Self { kind: expected.kind, kid: kid.into_owned(), claims })
     }
 }
 
-fn read_header<'k>(header: &[u8], keys: &'k Keyring, kind: TokenKind) -> Result<&'k VerifyingKey, TokenFault> {
+fn read_header<'k>(header: &[u8], keys: &'k VerifyingKeys, kind: TokenKind) -> Result<&'k VerifyingKey, TokenFault> {
     let NamedKey { kid, alg } = named_key(header, kind)?;
-    let key = keys.verifier(&kid).ok_or(TokenFault::Key)?;
+    let key = keys.get(&kid).ok_or(TokenFault::Key)?;
     // The key decides the algorithm; the header must merely agree (RFC 8725 §3.1).
     if alg.as_deref() == Some(key.algorithm().as_str()) { Ok(key) } else { Err(TokenFault::Key) }
 }
@@ -161,7 +172,7 @@ fn check_claims(claims: &RegisteredClaims, expected: &Expected<'_>) -> Result<()
     if claims.iss != expected.issuer {
         return Err(TokenFault::Issuer);
     }
-    if !claims.aud.iter().any(|aud| aud == expected.audience) {
+    if !expected.audiences.include_one_of(&claims.aud) {
         return Err(TokenFault::Audience);
     }
     if expected.now >= later(claims.exp, expected.leeway) {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{Algorithm, KeyError, public::Public};
-use crate::claims::members;
+use crate::json::members;
 
 /// A JWK whose key type, curve, algorithm and use have been checked.
 pub(super) struct Jwk {

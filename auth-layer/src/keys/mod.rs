@@ -19,7 +19,7 @@ mod verifying;
 
 pub use algorithm::Algorithm;
 pub use error::KeyError;
-pub use keyring::Keyring;
+pub use keyring::{Keyring, VerifyingKeys};
 pub use signing::SigningKey;
 pub use verifying::VerifyingKey;
 pub(crate) use verifying::is_kid;

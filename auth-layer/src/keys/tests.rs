@@ -135,14 +135,14 @@ fn thumbprint_stays_the_same_in_every_version() {
 }
 
 #[test]
-fn keyring_has_all_of_another_where_each_kid_has_the_same_key() {
-    let secret = |byte| SigningKey::from_secret("hmac", &[byte; 32]).unwrap();
-    let ring = Keyring::new(secret(7)).with_verifying(VerifyingKey::from_jwk(RSA).unwrap()).unwrap();
-    assert!(ring.has_all_of(&Keyring::new(secret(7))), "the same secret, loaded again");
-    assert!(!Keyring::new(secret(7)).has_all_of(&ring));
-    assert!(!ring.has_all_of(&Keyring::new(secret(8))));
+fn verifying_keys_have_all_of_others_when_each_kid_has_the_same_key() {
+    let secret = |byte| VerifyingKeys::from(VerifyingKey::from_secret("hmac", &[byte; 32]).unwrap());
+    let both = secret(7).with(VerifyingKey::from_jwk(RSA).unwrap()).unwrap();
+    assert!(both.has_all_of(&secret(7)), "the same secret, loaded again");
+    assert!(!secret(7).has_all_of(&both));
+    assert!(!both.has_all_of(&secret(8)));
     let ps256 = VerifyingKey::from_jwk(&with(RSA, |jwk| jwk["alg"] = "PS256".into())).unwrap();
-    assert!(!ring.has_all_of(&Keyring::new(secret(7)).with_verifying(ps256).unwrap()));
+    assert!(!both.has_all_of(&secret(7).with(ps256).unwrap()));
 }
 
 #[test]
@@ -313,13 +313,13 @@ fn a_ring_has_each_kid_once_and_tells_who_signs() {
     let ring = Keyring::new(first.clone()).with_retired(second.clone()).unwrap();
     assert_eq!(ring.signing().kid(), first.kid());
     assert_eq!(ring.signer(second.kid()).unwrap().kid(), second.kid());
-    assert!(ring.verifier(second.kid()).is_some());
-    assert!(ring.verifier("").is_none());
+    assert!(ring.verifying().get(second.kid()).is_some());
+    assert!(ring.verifying().get("").is_none());
     assert_eq!(refused(ring.clone().with_verifying(first.verifying_key())), KeyError::DuplicateKid);
     let third = VerifyingKey::from_jwk(RSA).unwrap();
     let kid = third.kid().to_owned();
     let ring = ring.with_verifying(third).unwrap();
-    assert!(ring.verifier(&kid).is_some());
+    assert!(ring.verifying().get(&kid).is_some());
     assert!(ring.signer(&kid).is_none(), "it only verifies");
     assert_eq!(ring.verifying_keys().count(), 3);
     for kid in ["", "a b", "é", &"a".repeat(129)] {

@@ -12,24 +12,24 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{RefusalBody, Shared};
-use crate::{authority::Pending, claims::CustomClaims};
+use crate::trust::Pending;
 
 pin_project! {
     /// The response future of [`AuthService`](super::AuthService).
-    pub struct ResponseFuture<S, ReqB, C>
+    pub struct ResponseFuture<S, ReqB>
     where
         S: Service<Request<ReqB>>,
     {
         #[pin]
-        state: State<S, ReqB, C, S::Future>,
+        state: State<S, ReqB, S::Future>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<S, ReqB, C, F> {
+    enum State<S, ReqB, F> {
         // The token is being checked; what goes on afterwards waits, to be taken once.
-        Checking { check: Pending<C>, waiting: Option<Waiting<S, ReqB, C>> },
+        Checking { check: Pending, waiting: Option<Waiting<S, ReqB>> },
         // The request was let in.
         Inner { #[pin] future: F },
         // The request was refused; the answer is taken once.
@@ -37,13 +37,13 @@ pin_project! {
     }
 }
 
-struct Waiting<S, ReqB, C> {
-    shared: Arc<Shared<C>>,
+struct Waiting<S, ReqB> {
+    shared: Arc<Shared>,
     request: Request<ReqB>,
     service: S,
 }
 
-impl<S: Service<Request<ReqB>>, ReqB, C> ResponseFuture<S, ReqB, C> {
+impl<S: Service<Request<ReqB>>, ReqB> ResponseFuture<S, ReqB> {
     pub(super) fn inner(future: S::Future) -> Self {
         Self { state: State::Inner { future } }
     }
@@ -53,16 +53,15 @@ impl<S: Service<Request<ReqB>>, ReqB, C> ResponseFuture<S, ReqB, C> {
     }
 
     /// `service` has been polled ready.
-    pub(super) fn checking(check: Pending<C>, shared: Arc<Shared<C>>, request: Request<ReqB>, service: S) -> Self {
+    pub(super) fn checking(check: Pending, shared: Arc<Shared>, request: Request<ReqB>, service: S) -> Self {
         Self { state: State::Checking { check, waiting: Some(Waiting { shared, request, service }) } }
     }
 }
 
-impl<S, ReqB, ResB, C> Future for ResponseFuture<S, ReqB, C>
+impl<S, ReqB, ResB> Future for ResponseFuture<S, ReqB>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>>,
     ResB: RefusalBody,
-    C: CustomClaims,
 {
     type Output = Result<Response<ResB>, S::Error>;
 
@@ -80,13 +79,15 @@ where
                 StateProjection::Checking { check, waiting } => {
                     let checked = ready!(Pin::new(check).poll(cx));
                     let Waiting { shared, mut request, mut service } = waiting.take().expect(POLLED_AGAIN);
-                    match checked {
-                        Ok(claims) => {
-                            shared.outage.learnt();
-                            request.extensions_mut().insert(claims);
+                    if checked.is_ok() {
+                        shared.outage.learnt();
+                    }
+                    match shared.trust.conclude(&shared.policy, checked) {
+                        Ok(authenticated) => {
+                            authenticated.leave_in(request.extensions_mut(), &shared.context);
                             State::Inner { future: service.call(request) }
                         }
-                        Err(error) => State::Refused { response: Some(shared.refuse(&error, &request)) },
+                        Err(error) => State::Refused { response: Some(shared.refuse(error, &request)) },
                     }
                 }
             };
@@ -95,7 +96,7 @@ where
     }
 }
 
-impl<S: Service<Request<ReqB>>, ReqB, C> fmt::Debug for ResponseFuture<S, ReqB, C> {
+impl<S: Service<Request<ReqB>>, ReqB> fmt::Debug for ResponseFuture<S, ReqB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

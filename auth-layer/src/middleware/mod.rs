@@ -67,21 +67,15 @@ pub use layer::{AuthLayer, AuthLayerBuilder};
 pub use service::AuthService;
 
 use self::outage::Outage;
-use crate::{authority::Authority, rejection::Realm, store::TokenKind};
+use crate::{
+    layer_context::LayerContext,
+    trust::{Policy, Trust},
+};
 
 /// What one layer's services share.
-struct Shared<C> {
-    authority: Authority<C>,
-    realm: Realm,
-    kind: TokenKind,
-    optional: bool,
+struct Shared {
+    trust: Trust,
+    policy: Policy,
+    context: LayerContext,
     outage: Outage,
-}
-
-/// Marks a request that was let pass without credentials.
-#[derive(Clone, Debug)]
-pub(crate) struct Anonymous {
-    // Only extractors read it.
-    #[cfg_attr(not(feature = "axum"), expect(dead_code))]
-    pub(crate) realm: Realm,
 }

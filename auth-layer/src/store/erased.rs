@@ -1,6 +1,8 @@
-//! A [`TokenStore`] behind a pointer, so that the types above need not name it.
+//! A [`TokenStore`] behind a pointer, so that its type need not be named.
 
 use std::{
+    any::Any,
+    fmt,
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
@@ -8,18 +10,19 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation,
-    Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, LocalCache, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated,
+    Rotation, Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    delegate::operations,
 };
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
 };
 
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// What the layer asks of a store about one token.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Question {
     /// Is it good?
     Status(TokenId),
@@ -28,154 +31,112 @@ pub(crate) enum Question {
 }
 
 /// What the store answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Standing {
     Status(TokenStatus),
     Consumed(Consumed),
 }
 
-/// One boxed future per operation; for the layer's question, too, with its time limit in that same box.
-pub(crate) trait ErasedStore: Send + Sync {
-    fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing>;
-    fn user_fence(&self, user: UserId) -> Answer<'_, UserFence>;
-    fn open_session(&self, session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Answer<'_, Admission>;
-    fn presented(
-        &self,
-        session: SessionId,
-        refresh: TokenId,
-        now: Timestamp,
-    ) -> Answer<'_, Option<(Session, TokenStatus)>>;
-    fn rotate(&self, rotation: Rotation) -> Answer<'_, Rotated>;
-    fn confirm(&self, session: SessionId, current: TokenId) -> Answer<'_, Rotated>;
-    fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Answer<'_, ()>;
-    fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission>;
-    fn revoke_token(&self, id: TokenId, since: Timestamp) -> Answer<'_, Revoked>;
-    fn revoke_session(&self, session: SessionId, since: Timestamp) -> Answer<'_, Revoked>;
-    fn punish(&self, session: SessionId, current: TokenId, since: Timestamp) -> Answer<'_, Option<Revoked>>;
-    fn revoke_user(&self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Answer<'_, Revoked>;
-    fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Answer<'_, Revoked>;
-    fn resume(&self, since: Timestamp) -> Answer<'_, Vec<Resumed>>;
-    fn settle(&self, revocation: Revocation) -> Answer<'_, ()>;
-    fn revokes_in_steps(&self) -> bool;
-    fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>>;
-    fn surplus_sessions(&self, user: UserId, new: SessionId, keep: usize, now: Timestamp)
-    -> Answer<'_, Vec<SessionId>>;
-    fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged>;
-    fn expires_by_itself(&self) -> bool;
-    fn ping(&self) -> Answer<'_, ()>;
-    fn subscribe(&self, listener: Weak<dyn RevocationListener>);
-}
+/// A store whose type is chosen at run time. Cloning it copies one pointer.
+///
+/// ```
+/// # #[cfg(feature = "embedded")]
+/// # fn example(path: Option<&str>) -> Result<(), auth_layer::store::embedded::OpenError> {
+/// use auth_layer::store::{DynStore, MemoryStore, embedded::EmbeddedStore};
+///
+/// let store = match path {
+///     Some(path) => DynStore::new(EmbeddedStore::open(path)?),
+///     None => DynStore::new(MemoryStore::new()),
+/// };
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct DynStore(Arc<dyn ErasedStore>);
 
-impl<S: TokenStore> ErasedStore for S {
-    fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing> {
-        // A box each, so that the question that every request asks has the smallest.
-        match question {
-            // One timer less for each request.
-            Question::Status(id) if self.answers_within().is_some_and(|bound| bound <= limit) => {
-                Box::pin(async move { self.token_status(id).await.map(Standing::Status) })
-            }
-            Question::Status(id) => {
-                Box::pin(async move { within(limit, self.token_status(id)).await.map(Standing::Status) })
-            }
-            Question::Consume(id, token, now) => {
-                Box::pin(async move { within(limit, self.consume(id, token, now)).await.map(Standing::Consumed) })
-            }
+impl DynStore {
+    /// A handle of `store`. A handle of a handle is that same handle.
+    pub fn new(store: impl TokenStore) -> Self {
+        match (&store as &dyn Any).downcast_ref::<Self>() {
+            Some(handle) => handle.clone(),
+            None => Self(Arc::new(store)),
         }
     }
 
-    fn user_fence(&self, user: UserId) -> Answer<'_, UserFence> {
-        Box::pin(TokenStore::user_fence(self, user))
+    /// What an [`Authority`](crate::Authority) asks.
+    pub(crate) fn into_inner(self) -> Arc<dyn ErasedStore> {
+        self.0
     }
+}
 
-    fn open_session(&self, session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Answer<'_, Admission> {
-        Box::pin(TokenStore::open_session(self, session, tokens, epoch))
+impl fmt::Debug for DynStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynStore").finish_non_exhaustive()
     }
+}
 
-    fn presented(
-        &self,
-        session: SessionId,
-        refresh: TokenId,
-        now: Timestamp,
-    ) -> Answer<'_, Option<(Session, TokenStatus)>> {
-        Box::pin(TokenStore::presented(self, session, refresh, now))
-    }
+macro_rules! erased {
+    (
+        async { $($name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;)+ }
+        plain { $($plain:ident($($plain_arg:ident: $plain_type:ty),*) -> $plain_answer:ty;)+ }
+    ) => {
+        /// One boxed future per operation; for the layer's question, too, with its time limit in that same box.
+        pub(crate) trait ErasedStore: Send + Sync {
+            fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing>;
+            $(fn $name(&self, $($arg: $type),*) -> Answer<'_, $answer>;)+
+            $(fn $plain(&self, $($plain_arg: $plain_type),*) -> $plain_answer;)+
+        }
 
-    fn rotate(&self, rotation: Rotation) -> Answer<'_, Rotated> {
-        Box::pin(TokenStore::rotate(self, rotation))
-    }
+        impl<S: TokenStore> ErasedStore for S {
+            fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing> {
+                ask(self, question, limit)
+            }
 
-    fn confirm(&self, session: SessionId, current: TokenId) -> Answer<'_, Rotated> {
-        Box::pin(TokenStore::confirm(self, session, current))
-    }
+            $(
+                fn $name(&self, $($arg: $type),*) -> Answer<'_, $answer> {
+                    Box::pin(TokenStore::$name(self, $($arg),*))
+                }
+            )+
 
-    fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Answer<'_, ()> {
-        Box::pin(TokenStore::note_delivered(self, session, current, now))
-    }
+            $(
+                fn $plain(&self, $($plain_arg: $plain_type),*) -> $plain_answer {
+                    TokenStore::$plain(self, $($plain_arg),*)
+                }
+            )+
+        }
 
-    fn record_token(&self, token: TokenRecord) -> Answer<'_, Admission> {
-        Box::pin(TokenStore::record_token(self, token))
-    }
+        impl TokenStore for DynStore {
+            $(
+                fn $name(&self, $($arg: $type),*) -> impl Future<Output = Result<$answer, StoreError>> + Send {
+                    ErasedStore::$name(&*self.0, $($arg),*)
+                }
+            )+
 
-    fn revoke_token(&self, id: TokenId, since: Timestamp) -> Answer<'_, Revoked> {
-        Box::pin(TokenStore::revoke_token(self, id, since))
-    }
+            $(
+                fn $plain(&self, $($plain_arg: $plain_type),*) -> $plain_answer {
+                    ErasedStore::$plain(&*self.0, $($plain_arg),*)
+                }
+            )+
+        }
+    };
+}
 
-    fn revoke_session(&self, session: SessionId, since: Timestamp) -> Answer<'_, Revoked> {
-        Box::pin(TokenStore::revoke_session(self, session, since))
-    }
+operations!(erased!);
 
-    fn punish(&self, session: SessionId, current: TokenId, since: Timestamp) -> Answer<'_, Option<Revoked>> {
-        Box::pin(TokenStore::punish(self, session, current, since))
-    }
-
-    fn revoke_user(&self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Answer<'_, Revoked> {
-        Box::pin(TokenStore::revoke_user(self, user, except, since))
-    }
-
-    fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Answer<'_, Revoked> {
-        Box::pin(TokenStore::set_user_disabled(self, user, disabled, since))
-    }
-
-    fn resume(&self, since: Timestamp) -> Answer<'_, Vec<Resumed>> {
-        Box::pin(TokenStore::resume(self, since))
-    }
-
-    fn settle(&self, revocation: Revocation) -> Answer<'_, ()> {
-        Box::pin(TokenStore::settle(self, revocation))
-    }
-
-    fn revokes_in_steps(&self) -> bool {
-        TokenStore::revokes_in_steps(self)
-    }
-
-    fn sessions(&self, user: UserId, now: Timestamp) -> Answer<'_, Vec<Session>> {
-        Box::pin(TokenStore::sessions(self, user, now))
-    }
-
-    fn surplus_sessions(
-        &self,
-        user: UserId,
-        new: SessionId,
-        keep: usize,
-        now: Timestamp,
-    ) -> Answer<'_, Vec<SessionId>> {
-        Box::pin(TokenStore::surplus_sessions(self, user, new, keep, now))
-    }
-
-    fn purge_expired(&self, before: Timestamp) -> Answer<'_, Purged> {
-        Box::pin(TokenStore::purge_expired(self, before))
-    }
-
-    fn expires_by_itself(&self) -> bool {
-        TokenStore::expires_by_itself(self)
-    }
-
-    fn ping(&self) -> Answer<'_, ()> {
-        Box::pin(TokenStore::ping(self))
-    }
-
-    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
-        TokenStore::subscribe(self, listener);
+fn ask<S: TokenStore>(store: Arc<S>, question: Question, limit: Duration) -> Answer<'static, Standing> {
+    // A box each, so that the question that every request asks has the smallest.
+    match question {
+        // One timer less for each request.
+        Question::Status(id) if TokenStore::answers_within(&*store).is_some_and(|bound| bound <= limit) => {
+            Box::pin(async move { TokenStore::token_status(&*store, id).await.map(Standing::Status) })
+        }
+        Question::Status(id) => {
+            Box::pin(async move { within(limit, TokenStore::token_status(&*store, id)).await.map(Standing::Status) })
+        }
+        Question::Consume(id, token, now) => Box::pin(async move {
+            within(limit, TokenStore::consume(&*store, id, token, now)).await.map(Standing::Consumed)
+        }),
     }
 }
 
@@ -187,5 +148,21 @@ pub(crate) async fn within<T>(
     match tokio::time::timeout(limit, operation).await {
         Ok(answer) => answer,
         Err(_) => Err(StoreError::new(StoreErrorKind::Unavailable, "the store did not answer in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn dyn_store_of_a_dyn_store_is_the_same_one() {
+        let store = DynStore::new(MemoryStore::new());
+        let again = DynStore::new(store.clone());
+        assert!(Arc::ptr_eq(&store.0, &again.0));
+        let user = Subject::generate();
+        let _ = TokenStore::revoke_user(&store, user.clone(), None, chrono::Utc::now()).await.unwrap();
+        assert_eq!(TokenStore::user_fence(&again, user).await.unwrap().epoch, 1);
     }
 }

@@ -7,24 +7,27 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, Purged, Retired, Revoked, Rotated, Rotation, Session, StoreError, TokenKind,
-    TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, LocalCache, Purged, Retired, Revoked, Rotated, Rotation, Session, StoreError,
+    TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
 };
 
 /// A [`TokenStore`] in memory. One lock makes every operation atomic, which makes this the shortest statement of what each
 /// operation means.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<State>);
+pub struct MemoryStore {
+    state: Mutex<State>,
+    local: LocalCache,
+}
 
 #[derive(Debug, Default)]
 struct State {
     tokens: HashMap<TokenId, Token>,
     sessions: HashMap<SessionId, Session>,
-    fences: HashMap<UserId, UserFence>,
+    fences: HashMap<Subject, UserFence>,
 }
 
 #[derive(Debug)]
@@ -35,7 +38,7 @@ struct Token {
 
 impl Token {
     fn status(&self) -> TokenStatus {
-        if self.revoked { TokenStatus::Revoked } else { TokenStatus::Active(self.record) }
+        if self.revoked { TokenStatus::Revoked } else { TokenStatus::Active(self.record.clone()) }
     }
 }
 
@@ -47,7 +50,7 @@ impl MemoryStore {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No operation leaves the state half-changed where it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,11 +80,15 @@ impl State {
 }
 
 impl TokenStore for MemoryStore {
+    fn local_cache(&self) -> &LocalCache {
+        &self.local
+    }
+
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         Ok(self.state().tokens.get(&id).map_or(TokenStatus::Unknown, Token::status))
     }
 
-    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
+    async fn user_fence(&self, user: Subject) -> Result<UserFence, StoreError> {
         Ok(self.state().fences.get(&user).copied().unwrap_or_default())
     }
 
@@ -103,6 +110,10 @@ impl TokenStore for MemoryStore {
         state.record(&tokens);
         state.sessions.insert(session.session_id, session);
         Ok(Admission::Admitted)
+    }
+
+    async fn session(&self, id: SessionId, _now: Timestamp) -> Result<Option<Session>, StoreError> {
+        Ok(self.state().sessions.get(&id).cloned())
     }
 
     async fn presented(
@@ -156,7 +167,7 @@ impl TokenStore for MemoryStore {
 
     async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
         match self.state().tokens.get_mut(&id) {
-            Some(token) if !token.revoked && says.is_usable(token.record, now) => {
+            Some(token) if !token.revoked && says.is_usable(&token.record, now) => {
                 token.revoked = true;
                 Ok(Consumed::Accepted)
             }
@@ -196,18 +207,18 @@ impl TokenStore for MemoryStore {
 
     async fn revoke_user(
         &self,
-        user: UserId,
+        user: Subject,
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let mut state = self.state();
-        state.fences.entry(user).or_default().epoch += 1;
+        state.fences.entry(user.clone()).or_default().epoch += 1;
         Ok(state.revoke_sessions(since, |session| session.user_id == user && Some(session.session_id) != except))
     }
 
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
+    async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         let mut state = self.state();
-        let fence = state.fences.entry(user).or_default();
+        let fence = state.fences.entry(user.clone()).or_default();
         fence.disabled = disabled;
         if !disabled {
             return Ok(Revoked::default());
@@ -216,7 +227,7 @@ impl TokenStore for MemoryStore {
         Ok(state.revoke_sessions(since, |session| session.user_id == user))
     }
 
-    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+    async fn sessions(&self, user: Subject, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let state = self.state();
         let live = |session: &&Session| session.user_id == user && !session.revoked && session.expires_at() > now;
         let mut sessions: Vec<Session> = state.sessions.values().filter(live).cloned().collect();

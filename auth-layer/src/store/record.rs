@@ -2,58 +2,31 @@
 
 use std::fmt;
 
+use chrono::serde::ts_milliseconds;
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
+    kind::TokenKind,
 };
 
-/// The kinds of token. No kind is ever accepted as another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TokenKind {
-    /// Opens protected routes; `typ` is `at+jwt` (RFC 9068 §2.1).
-    Access,
-    /// Buys the next pair, once; `typ` is `rt+jwt`.
-    Refresh,
-    /// Opens one request, once; `typ` is `su+jwt`.
-    SingleUse,
-}
-
-impl TokenKind {
-    /// The word that records use: `access`, `refresh` or `single_use`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Access => "access",
-            Self::Refresh => "refresh",
-            Self::SingleUse => "single_use",
-        }
-    }
-
-    /// The kind that a record's word names.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Access, Self::Refresh, Self::SingleUse].into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl fmt::Display for TokenKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// A token's record when it is issued.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
     /// The token's `jti`.
     pub token_id: TokenId,
     /// To whom it is issued.
-    pub user_id: UserId,
+    pub user_id: Subject,
     /// The session that it belongs to.
     pub session_id: SessionId,
     /// Its kind.
     pub kind: TokenKind,
     /// Its `iat`.
+    #[serde(with = "ts_milliseconds")]
     pub issued_at: Timestamp,
     /// Its `exp`.
+    #[serde(with = "ts_milliseconds")]
     pub expires_at: Timestamp,
     /// The token itself, only where the operator switched that on.
     pub jwt_token: Option<String>,
@@ -74,7 +47,7 @@ impl fmt::Debug for TokenRecord {
 }
 
 /// What a store knows of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenStatus {
     /// There is no record of it.
     Unknown,
@@ -85,10 +58,10 @@ pub enum TokenStatus {
 }
 
 /// What a check needs to know of a token's record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveToken {
     /// To whom it was issued.
-    pub user_id: UserId,
+    pub user_id: Subject,
     /// The session that it belongs to.
     pub session_id: SessionId,
     /// Its kind.
@@ -98,8 +71,9 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
-    /// Whether this is what a single-use token may say whose record is `record`, at `now`.
-    pub(crate) fn is_usable(self, record: Self, now: Timestamp) -> bool {
+    /// Whether a single-use token that says this may be used at `now`, where its record is `record` and neither revoked nor
+    /// used: what [`TokenStore::consume`](super::TokenStore::consume) asks for.
+    pub fn is_usable(&self, record: &Self, now: Timestamp) -> bool {
         self == record && self.kind == TokenKind::SingleUse && self.expires_at > now
     }
 }
@@ -107,10 +81,47 @@ impl ActiveToken {
 impl From<&TokenRecord> for ActiveToken {
     fn from(record: &TokenRecord) -> Self {
         Self {
-            user_id: record.user_id,
+            user_id: record.user_id.clone(),
             session_id: record.session_id,
             kind: record.kind,
             expires_at: record.expires_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn token_record_json_has_stable_names_and_comes_back_whole() {
+        let (token, session) = ("0190a000-0000-7000-8000-000000000001", "0190a000-0000-7000-8000-000000000002");
+        for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
+            for jwt_token in [None, Some("a.b.c".to_owned())] {
+                let json = json!({
+                    "token_id": token,
+                    "user_id": "42",
+                    "session_id": session,
+                    "kind": kind.as_str(),
+                    "issued_at": 1_001,
+                    "expires_at": 2_000,
+                    "jwt_token": jwt_token,
+                });
+                let record = TokenRecord {
+                    token_id: token.parse().unwrap(),
+                    user_id: 42_u64.into(),
+                    session_id: session.parse().unwrap(),
+                    kind,
+                    issued_at: Timestamp::from_timestamp_millis(1_001).unwrap(),
+                    expires_at: Timestamp::from_timestamp_millis(2_000).unwrap(),
+                    jwt_token,
+                };
+                let text = serde_json::to_string(&record).unwrap();
+                assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json);
+                assert_eq!(serde_json::from_str::<TokenRecord>(&text).unwrap(), record);
+            }
         }
     }
 }

@@ -1,29 +1,31 @@
 //! A session: one login and the chain of pairs that descends from it.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
+use chrono::serde::ts_milliseconds;
+use serde::{Deserialize, Serialize};
+
+use super::Payload;
 use crate::{
-    claims::Scope,
     clock::{Timestamp, later},
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
 };
 
 /// One login.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Its identifier, the `sid` of its tokens.
     pub session_id: SessionId,
     /// Whose it is.
-    pub user_id: UserId,
-    /// The OAuth client it was opened through.
-    pub client_id: String,
-    /// The `User-Agent` it was opened with, as the application chose to record it.
-    pub user_agent: Option<String>,
+    pub user_id: Subject,
     /// When it was opened.
+    #[serde(with = "ts_milliseconds")]
     pub created_at: Timestamp,
     /// When its newest pair was issued.
+    #[serde(with = "ts_milliseconds")]
     pub last_used_at: Timestamp,
     /// When it ends at the latest, however often it is refreshed.
+    #[serde(with = "ts_milliseconds")]
     pub ends_at: Timestamp,
     /// Flips once, never back.
     pub revoked: bool,
@@ -31,53 +33,38 @@ pub struct Session {
     pub current: Pair,
     /// The refresh token that `current` replaced; none before the first refresh.
     pub previous: Option<Retired>,
+    /// What else is kept of it: the client and the user agent that it was opened with. No operation changes it.
+    pub payload: Payload,
 }
 
 /// An access token and the refresh token issued with it: what is needed to sign the two again, byte for byte, and nothing
 /// that opens a door.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     /// The access token's `jti`.
     pub access_id: TokenId,
     /// The refresh token's `jti`.
     pub refresh_id: TokenId,
     /// `iat` of both.
+    #[serde(with = "ts_milliseconds")]
     pub issued_at: Timestamp,
     /// `exp` of the access token.
+    #[serde(with = "ts_milliseconds")]
     pub access_expires_at: Timestamp,
     /// `exp` of the refresh token. The session is idle beyond it.
+    #[serde(with = "ts_milliseconds")]
     pub refresh_expires_at: Timestamp,
-    /// `scope` of both.
-    pub scope: Scope,
-    /// The custom claims of the access token: the text of a JSON object, `{}` where there are none.
-    pub custom: String,
-    /// `kid` of the key that signed both.
-    pub kid: String,
-    /// Where that key's algorithm signs differently each time (ES256, PS256): both signatures, sealed under a secret
-    /// derived from the signing key. None for the algorithms that always sign alike.
-    pub sealed_signatures: Option<Vec<u8>>,
-}
-
-impl fmt::Debug for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pair")
-            .field("access_id", &self.access_id)
-            .field("refresh_id", &self.refresh_id)
-            .field("issued_at", &self.issued_at)
-            .field("access_expires_at", &self.access_expires_at)
-            .field("refresh_expires_at", &self.refresh_expires_at)
-            .field("scope", &self.scope)
-            .field("kid", &self.kid)
-            .finish_non_exhaustive()
-    }
+    /// What else is kept of it: scope, custom claims, and what it takes to sign both again.
+    pub payload: Payload,
 }
 
 /// A refresh token that a rotation retired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retired {
     /// Its `jti`.
     pub refresh_id: TokenId,
     /// When it was retired; once its pair is known to have been handed out, when that first was.
+    #[serde(with = "ts_milliseconds")]
     pub at: Timestamp,
     /// Whether the pair that replaced it is known to have been handed out. A rotation leaves this false; it becomes true by
     /// [`note_delivered`](super::TokenStore::note_delivered).
@@ -128,9 +115,10 @@ impl Session {
         }
     }
 
-    /// Notes that the pair with this refresh token was handed out. False where that is not the current pair, replaced none, or is
-    /// noted already.
-    pub(crate) fn note_delivered(&mut self, refresh: TokenId, now: Timestamp) -> bool {
+    /// Does what [`TokenStore::note_delivered`](super::TokenStore::note_delivered) asks for, in a session that was read for it.
+    /// Returns false, and changes nothing, where the pair with this refresh token is not the current one, replaced none, or is
+    /// noted already: then nothing is to be written.
+    pub fn note_delivered(&mut self, refresh: TokenId, now: Timestamp) -> bool {
         match &mut self.previous {
             Some(previous) if self.current.refresh_id == refresh && !previous.delivered => {
                 *previous = Retired { delivered: true, at: now.max(previous.at), ..*previous };
@@ -140,8 +128,8 @@ impl Session {
         }
     }
 
-    /// Whether it lives and this is its current refresh token.
-    pub(crate) fn is_current(&self, refresh: TokenId) -> bool {
+    /// Whether it is not revoked, and this is its current refresh token: what a store asks before it rotates or confirms.
+    pub fn is_current(&self, refresh: TokenId) -> bool {
         !self.revoked && self.current.refresh_id == refresh
     }
 
@@ -153,8 +141,10 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-    use crate::clock::earlier;
+    use crate::clock::{earlier, whole_millis};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -166,9 +156,7 @@ mod tests {
     fn session() -> Session {
         Session {
             session_id: SessionId::generate(),
-            user_id: UserId::generate(),
-            client_id: "client".to_owned(),
-            user_agent: None,
+            user_id: Subject::generate(),
             created_at: now(),
             last_used_at: now(),
             ends_at: later(now(), 1_000 * SECOND),
@@ -179,13 +167,62 @@ mod tests {
                 issued_at: now(),
                 access_expires_at: later(now(), 10 * SECOND),
                 refresh_expires_at: later(now(), 100 * SECOND),
-                scope: Scope::empty(),
-                custom: "{}".to_owned(),
-                kid: "kid".to_owned(),
-                sealed_signatures: None,
+                payload: Payload::new(),
             },
             previous: Some(Retired { refresh_id: TokenId::generate(), at: now(), delivered: true }),
+            payload: Payload::new(),
         }
+    }
+
+    #[test]
+    fn session_json_has_stable_names_and_comes_back_whole() {
+        let id = |last: u8| format!("0190a000-0000-7000-8000-0000000000{last:02x}");
+        let payload: Payload = [("later", "\"\u{0}é"), ("scope", "")].into_iter().collect();
+        let session = Session {
+            session_id: id(1).parse().unwrap(),
+            user_id: "auth0|é".parse().unwrap(),
+            created_at: later(now(), SECOND),
+            last_used_at: later(now(), Duration::from_micros(2_999)),
+            current: Pair {
+                access_id: id(2).parse().unwrap(),
+                refresh_id: id(3).parse().unwrap(),
+                payload: payload.clone(),
+                ..session().current
+            },
+            previous: Some(Retired { refresh_id: id(4).parse().unwrap(), at: earlier(now(), SECOND), delivered: true }),
+            payload,
+            ..session()
+        };
+        let json = json!({
+            "session_id": id(1),
+            "user_id": "auth0|é",
+            "created_at": 1_000,
+            "last_used_at": 2,
+            "ends_at": 1_000_000,
+            "revoked": false,
+            "current": {
+                "access_id": id(2),
+                "refresh_id": id(3),
+                "issued_at": 0,
+                "access_expires_at": 10_000,
+                "refresh_expires_at": 100_000,
+                "payload": { "later": "\"\u{0}é", "scope": "" },
+            },
+            "previous": { "refresh_id": id(4), "at": -1_000, "delivered": true },
+            "payload": { "later": "\"\u{0}é", "scope": "" },
+        });
+        let text = serde_json::to_string(&session).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json);
+        let kept = Session { last_used_at: whole_millis(session.last_used_at), ..session };
+        assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), kept);
+        // Names that a later version may write do no harm.
+        let later = text.replacen('{', r#"{"later":[],"#, 1);
+        assert_eq!(serde_json::from_str::<Session>(&later).unwrap(), kept);
+
+        let first = Session { previous: None, ..kept };
+        let text = serde_json::to_string(&first).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["previous"], Value::Null);
+        assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), first);
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use auth_layer::{
-    SessionId, TokenId, UserId,
+    SessionId, TokenId,
     clock::Timestamp,
     store::{
-        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreError,
-        StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+        MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreDecorator, StoreError, StoreErrorKind,
+        TokenStatus, TokenStore,
     },
 };
 
@@ -36,7 +37,7 @@ pub(crate) struct Faulty {
     pub(crate) purges: Mutex<Vec<Timestamp>>,
     pub(crate) purge_fails: AtomicBool,
     pub(crate) purge_hangs: AtomicBool,
-    pub(crate) expires_by_itself: bool,
+    pub(crate) retention_margin: Option<Duration>,
 }
 
 impl Faulty {
@@ -52,26 +53,19 @@ impl Faulty {
     }
 }
 
-impl TokenStore for Faulty {
+impl StoreDecorator for Faulty {
+    type Inner = MemoryStore;
+
+    fn inner(&self) -> &MemoryStore {
+        &self.store
+    }
+
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         let status = self.store.token_status(id).await;
         while self.statuses_wait.load(Ordering::SeqCst) {
             tokio::task::yield_now().await;
         }
         status
-    }
-
-    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
-        self.store.user_fence(user).await
-    }
-
-    async fn open_session(
-        &self,
-        session: Session,
-        tokens: Vec<TokenRecord>,
-        epoch: u64,
-    ) -> Result<Admission, StoreError> {
-        self.store.open_session(session, tokens, epoch).await
     }
 
     async fn presented(
@@ -97,54 +91,12 @@ impl TokenStore for Faulty {
         self.answer(done).await
     }
 
-    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
-        self.store.note_delivered(session, current, now).await
-    }
-
-    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
-        self.store.record_token(token).await
-    }
-
-    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        self.store.consume(id, says, now).await
-    }
-
-    async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
-        self.store.revoke_token(id, since).await
-    }
-
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
         self.revocations.fetch_add(1, Ordering::SeqCst);
         if self.revocation_fails.load(Ordering::SeqCst) {
             return Err(StoreError::new(StoreErrorKind::Unavailable, "nothing can be revoked"));
         }
         self.store.revoke_session(session, since).await
-    }
-
-    async fn punish(
-        &self,
-        session: SessionId,
-        current: TokenId,
-        since: Timestamp,
-    ) -> Result<Option<Revoked>, StoreError> {
-        self.store.punish(session, current, since).await
-    }
-
-    async fn revoke_user(
-        &self,
-        user: UserId,
-        except: Option<SessionId>,
-        since: Timestamp,
-    ) -> Result<Revoked, StoreError> {
-        self.store.revoke_user(user, except, since).await
-    }
-
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
-        self.store.set_user_disabled(user, disabled, since).await
-    }
-
-    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        self.store.sessions(user, now).await
     }
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
@@ -158,11 +110,12 @@ impl TokenStore for Faulty {
         self.store.purge_expired(before).await
     }
 
-    fn expires_by_itself(&self) -> bool {
-        self.expires_by_itself
+    fn retention_margin(&self) -> Option<Duration> {
+        self.retention_margin
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.store.ping().await
+    /// No timer of the store's: the authority's deadline is what bounds it.
+    fn answers_within(&self) -> Option<Duration> {
+        None
     }
 }

@@ -20,10 +20,13 @@ impl Subject {
         let (clock, store) = (clock(), Arc::new(Faulty::default()));
         let keys = Keyring::new(SigningKey::generate().unwrap());
         let issuing = |access_ttl| -> Authority {
-            Authority::builder("https://issuer", "api", keys.clone(), Arc::clone(&store))
+            Authority::builder("https://issuer", Arc::clone(&store))
+                .audience("api")
+                .keys(keys.clone())
                 .clock(clock.clone())
                 .access_ttl(access_ttl)
                 .build()
+                .unwrap()
         };
         let first = sign_in(&issuing(2 * HOUR), UserId::generate()).await;
         let authority = issuing(MINUTE);

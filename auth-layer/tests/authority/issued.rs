@@ -12,17 +12,18 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn typed<C: CustomClaims>(store: &Arc<MemoryStore>, keys: &Keyring) -> AuthorityBuilder<C> {
-    Authority::builder("https://issuer", "api", keys.clone(), Arc::clone(store)).clock(clock())
+fn typed<C: CustomClaims>(store: &Arc<MemoryStore>, keys: &Keyring) -> AuthorityBuilder {
+    let builder = Authority::builder("https://issuer", Arc::clone(store)).audience("api").keys(keys.clone());
+    builder.clock(clock()).custom_claims::<C>()
 }
 
 fn keys() -> Keyring {
     Keyring::new(SigningKey::generate().unwrap())
 }
 
-async fn open<C: CustomClaims>(authority: &Authority<C>, user: UserId, custom: C) -> Result<IssuedPair, SignInError> {
+async fn open(authority: &Authority, user: UserId, custom: impl Serialize) -> Result<IssuedPair, SignInError> {
     let sign_in = authority.begin_sign_in(user).await.unwrap();
-    authority.sign_in(sign_in, Grant::new("web").custom(custom)).await
+    authority.sign_in(sign_in, Grant::new("web").custom(&custom)?).await
 }
 
 /// Values that are written without complaint and not read back, each with the fault that a check
@@ -42,13 +43,13 @@ fn unreadable() -> Vec<(&'static str, Value, TokenFault)> {
 async fn issued_tokens_are_accepted_or_the_sign_in_fails_and_records_nothing() {
     for (name, custom, expected) in unreadable() {
         let (store, user) = (Arc::new(MemoryStore::new()), UserId::generate());
-        let authority = typed::<Value>(&store, &keys()).build();
+        let authority = typed::<Value>(&store, &keys()).build().unwrap();
         let refused = open(&authority, user, custom).await;
         assert!(matches!(&refused, Err(SignInError::Unacceptable(fault)) if *fault == expected), "{name}: {refused:?}");
         assert!(authority.sessions(user).await.unwrap().is_empty(), "{name}");
     }
     let store = Arc::new(MemoryStore::new());
-    let authority = typed::<Value>(&store, &keys()).build();
+    let authority = typed::<Value>(&store, &keys()).build().unwrap();
     let pair = open(&authority, UserId::generate(), json!({ "note": "x".repeat(5_000) })).await.unwrap();
     assert!(authority.verify(&pair.access_token).await.is_ok(), "one that fits");
 }
@@ -62,12 +63,12 @@ async fn issued_claims_that_do_not_read_back_as_their_type_are_refused() {
     }
 
     let (store, user) = (Arc::new(MemoryStore::new()), UserId::generate());
-    let authority = typed::<Ratio>(&store, &keys()).build();
+    let authority = typed::<Ratio>(&store, &keys()).build().unwrap();
     let refused = open(&authority, user, Ratio { ratio: f64::NAN }).await;
-    assert!(matches!(refused, Err(SignInError::Unacceptable(TokenFault::Claims))), "{refused:?}");
+    assert!(matches!(refused, Err(SignInError::Unacceptable(TokenFault::CustomClaims))), "{refused:?}");
     for ratio in [0.1, 1.5e300, -2.0, f64::MIN_POSITIVE] {
         let pair = open(&authority, user, Ratio { ratio }).await.unwrap();
-        let read = authority.verify(&pair.access_token).await.unwrap().custom.ratio;
+        let read = authority.verify(&pair.access_token).await.unwrap().custom::<Ratio>().unwrap().ratio;
         assert!((read - ratio).abs() <= ratio.abs() * f64::EPSILON, "{ratio} was read as {read}");
     }
 }
@@ -85,27 +86,27 @@ async fn issued_refresh_with_claims_of_another_type_fails_and_keeps_the_session(
     }
 
     let (store, keys) = (Arc::new(MemoryStore::new()), keys());
-    let old = typed::<Old>(&store, &keys).build();
-    let new = typed::<New>(&store, &keys).build();
+    let old = typed::<Old>(&store, &keys).build().unwrap();
+    let new = typed::<New>(&store, &keys).build().unwrap();
     let pair = open(&old, UserId::generate(), Old { tenant: "acme".into() }).await.unwrap();
     let before = old.session(pair.session_id).await.unwrap();
     for _ in 0..2 {
         let refused = new.refresh(&pair.refresh_token).await;
-        assert!(matches!(refused, Err(RefreshError::Unacceptable(TokenFault::Claims))), "{refused:?}");
+        assert!(matches!(refused, Err(RefreshError::Unacceptable(TokenFault::CustomClaims))), "{refused:?}");
     }
     assert_eq!(old.session(pair.session_id).await.unwrap(), before, "nothing was written");
     let next = old.refresh(&pair.refresh_token).await.unwrap();
     assert!(old.verify(&next.access_token).await.is_ok());
     let repeated = new.refresh(&pair.refresh_token).await;
-    assert!(matches!(repeated, Err(RefreshError::Unacceptable(TokenFault::Claims))), "{repeated:?}");
+    assert!(matches!(repeated, Err(RefreshError::Unacceptable(TokenFault::CustomClaims))), "{repeated:?}");
     assert!(old.verify(&next.access_token).await.is_ok(), "the session lives");
 }
 
 #[tokio::test]
 async fn issued_tokens_fit_a_limit_that_was_lowered_since() {
     let (store, keys) = (Arc::new(MemoryStore::new()), keys());
-    let wide = typed::<Value>(&store, &keys).build();
-    let narrow = typed::<Value>(&store, &keys).max_token_bytes(1_000).build();
+    let wide = typed::<Value>(&store, &keys).build().unwrap();
+    let narrow = typed::<Value>(&store, &keys).max_token_bytes(1_000).build().unwrap();
     let pair = open(&wide, UserId::generate(), json!({ "note": "x".repeat(800) })).await.unwrap();
     let refused = narrow.refresh(&pair.refresh_token).await;
     assert!(matches!(refused, Err(RefreshError::Unacceptable(TokenFault::Oversized))), "{refused:?}");
@@ -113,23 +114,28 @@ async fn issued_tokens_fit_a_limit_that_was_lowered_since() {
     let refused = narrow.issue_single_use(&claims).await;
     assert!(matches!(refused, Err(SignInError::Unacceptable(TokenFault::Oversized))), "{refused:?}");
     let once = wide.issue_single_use(&claims).await.unwrap();
-    assert!(wide.consume(&once.token).await.is_ok());
+    assert!(wide.spend(&once.token).await.is_ok());
 }
 
 #[tokio::test]
 async fn issued_names_and_scopes_of_any_kind_are_accepted_as_they_were_granted() {
     let store = Arc::new(MemoryStore::new());
     let keys = keys();
-    for issuer in ["https://issuer", "", "\"quoted\" \\ \u{0} ü 😀"] {
-        let authority: Authority =
-            Authority::builder(issuer, issuer, keys.clone(), Arc::clone(&store)).clock(clock()).build();
+    for issuer in ["https://issuer", "\"quoted\" \\ \u{0} ü 😀"] {
+        let authority: Authority = Authority::builder(issuer, Arc::clone(&store))
+            .audience(issuer)
+            .keys(keys.clone())
+            .clock(clock())
+            .build()
+            .unwrap();
         let user = UserId::generate();
         let scope = (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(" ").parse().unwrap();
         let sign_in = authority.begin_sign_in(user).await.unwrap();
         let pair = authority.sign_in(sign_in, Grant::new(issuer).scope(scope)).await.unwrap();
         let claims = authority.verify(&pair.access_token).await.unwrap();
-        assert_eq!((claims.iss.as_str(), claims.client_id.as_str(), &claims.scope), (issuer, issuer, &pair.scope));
-        let status = store.token_status(claims.jti).await.unwrap();
+        assert_eq!((claims.iss.as_str(), claims.client_id.as_deref()), (issuer, Some(issuer)));
+        assert_eq!(claims.scope, pair.scope);
+        let status = store.token_status(claims.token_id().unwrap()).await.unwrap();
         assert!(matches!(status, auth_layer::store::TokenStatus::Active(record) if record.kind == TokenKind::Access));
     }
 }

@@ -29,10 +29,13 @@ impl Subject {
     async fn with(grace: Duration) -> Self {
         let (clock, store) = (clock(), Arc::new(Faulty::default()));
         let keys = Keyring::new(SigningKey::generate().unwrap());
-        let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
+        let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))
+            .audience("api")
+            .keys(keys)
             .clock(clock.clone())
             .refresh_grace(grace)
-            .build();
+            .build()
+            .unwrap();
         let first = sign_in(&authority, UserId::generate()).await;
         Self { clock, store, authority, first }
     }
@@ -48,7 +51,7 @@ impl Subject {
     }
 
     async fn delivered(&self) -> bool {
-        let session = self.authority.sessions(self.first.user_id).await.unwrap().remove(0);
+        let session = self.authority.sessions(&self.first.user_id).await.unwrap().remove(0);
         let (held, _) = self
             .store
             .presented(session.session_id, session.current.refresh_id, self.clock.now())
@@ -130,9 +133,9 @@ impl Subject {
 #[tokio::test]
 async fn what_is_judged_by_an_old_state_is_judged_again_and_not_punished() {
     let subject = Subject::new().await;
-    let first = subject.authority.sessions(subject.first.user_id).await.unwrap().remove(0);
+    let first = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0);
     let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
-    let current = subject.authority.sessions(subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
+    let current = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
     // The record of the child was there when the primary was cut off, the rotation was not.
     let (_, active) = subject.read_now(first.session_id, current).await;
     subject.store.stale.lock().unwrap().extend(vec![Some((first.clone(), active)); 3]);
@@ -140,7 +143,7 @@ async fn what_is_judged_by_an_old_state_is_judged_again_and_not_punished() {
     assert!(subject.authority.verify(&third.access_token).await.is_ok());
 
     // One that goes on to say so is no reason to refuse the token for good.
-    let current = subject.authority.sessions(subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
+    let current = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
     let (_, active) = subject.read_now(first.session_id, current).await;
     subject.store.stale.lock().unwrap().extend(vec![Some((first, active)); 8]);
     let unknown = subject.authority.refresh(&third.refresh_token).await;

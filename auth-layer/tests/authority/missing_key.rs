@@ -57,7 +57,12 @@ impl Subscriber for Warnings {
 
 fn on(store: &Arc<MemoryStore>, key: &SigningKey, clock: &ManualClock) -> Authority {
     let keys = Keyring::new(key.clone());
-    Authority::builder("https://issuer", "api", keys, Arc::clone(store)).clock(clock.clone()).build()
+    Authority::builder("https://issuer", Arc::clone(store))
+        .audience("api")
+        .keys(keys)
+        .clock(clock.clone())
+        .build()
+        .unwrap()
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{num::NonZero, sync::Arc, sync::atomic::Ordering};
 use super::{faulty::Faulty, *};
 
 fn limited(clock: &ManualClock, most: usize) -> Authority {
-    builder(clock).max_sessions(NonZero::new(most).unwrap()).build()
+    builder(clock).max_sessions(NonZero::new(most).unwrap()).build().unwrap()
 }
 
 #[tokio::test]
@@ -38,10 +38,13 @@ async fn sessions_of_a_limit_of_one_end_with_each_sign_in() {
     let (ahead, behind) = (clock(), clock());
     ahead.advance(Duration::from_secs(20));
     let on = |clock: &ManualClock| -> Authority {
-        Authority::builder("https://issuer", "api", keys.clone(), Arc::clone(&store))
+        Authority::builder("https://issuer", Arc::clone(&store))
+            .audience("api")
+            .keys(keys.clone())
             .clock(clock.clone())
             .max_sessions(NonZero::new(1).unwrap())
             .build()
+            .unwrap()
     };
     let user = UserId::generate();
     let first = sign_in(&on(&ahead), user).await;
@@ -80,10 +83,13 @@ async fn sessions_stay_within_the_limit_when_many_sign_in_at_once() {
 async fn sessions_that_cannot_be_ended_fail_no_sign_in_and_end_with_the_next() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
+    let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))
+        .audience("api")
+        .keys(keys)
         .clock(clock.clone())
         .max_sessions(NonZero::new(1).unwrap())
-        .build();
+        .build()
+        .unwrap();
     let user = UserId::generate();
     let first = sign_in(&authority, user).await;
     store.revocation_fails.store(true, Ordering::SeqCst);

@@ -14,9 +14,13 @@ const EVERY: Duration = Duration::from_mins(10);
 /// Leeway and margin by default.
 const KEPT: Duration = Duration::from_secs(330);
 
-fn authority(clock: &ManualClock, store: &Arc<Faulty>) -> AuthorityBuilder<auth_layer::NoCustomClaims> {
+fn authority(clock: &ManualClock, store: &Arc<Faulty>) -> AuthorityBuilder {
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    Authority::builder("https://issuer", "api", keys, Arc::clone(store)).clock(clock.clone()).access_ttl(MINUTE)
+    Authority::builder("https://issuer", Arc::clone(store))
+        .audience("api")
+        .keys(keys)
+        .clock(clock.clone())
+        .access_ttl(MINUTE)
 }
 
 /// How many purges there were, once all that was begun has ended.
@@ -27,14 +31,14 @@ async fn purges(store: &Faulty) -> usize {
 
 async fn is_gone(store: &impl TokenStore, authority: &Authority, pair: &IssuedPair) -> bool {
     // The session outlives its access token and says what that was.
-    let session = authority.sessions(pair.user_id).await.unwrap().remove(0);
+    let session = authority.sessions(&pair.user_id).await.unwrap().remove(0);
     store.token_status(session.current.access_id).await.unwrap() == TokenStatus::Unknown
 }
 
 #[tokio::test]
 async fn whoever_signs_in_after_the_interval_has_what_expired_removed_but_nothing_within_the_margin() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
-    let authority: Authority = authority(&clock, &store).build();
+    let authority: Authority = authority(&clock, &store).build().unwrap();
     let first = sign_in(&authority, UserId::generate()).await;
     assert_eq!(purges(&store).await, 1, "the first sign-in of a process");
 
@@ -63,7 +67,7 @@ async fn whoever_signs_in_after_the_interval_has_what_expired_removed_but_nothin
 #[tokio::test]
 async fn a_refresh_and_a_single_use_token_do_the_same() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
-    let authority: Authority = authority(&clock, &store).build();
+    let authority: Authority = authority(&clock, &store).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
     assert_eq!(purges(&store).await, 1);
     clock.advance(EVERY);
@@ -79,7 +83,7 @@ async fn a_refresh_and_a_single_use_token_do_the_same() {
 async fn a_sweep_that_fails_harms_nobody_and_is_tried_again_after_the_interval() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     store.purge_fails.store(true, Ordering::SeqCst);
-    let authority: Authority = authority(&clock, &store).build();
+    let authority: Authority = authority(&clock, &store).build().unwrap();
     let first = sign_in(&authority, UserId::generate()).await;
     assert_eq!(purges(&store).await, 1);
     assert!(authority.verify(&first.access_token).await.is_ok());
@@ -97,7 +101,7 @@ async fn a_sweep_that_fails_harms_nobody_and_is_tried_again_after_the_interval()
 async fn one_runs_at_a_time() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     store.purge_hangs.store(true, Ordering::SeqCst);
-    let authority: Authority = authority(&clock, &store).build();
+    let authority: Authority = authority(&clock, &store).build().unwrap();
     for _ in 0..3 {
         sign_in(&authority, UserId::generate()).await;
         assert_eq!(purges(&store).await, 1);
@@ -108,11 +112,11 @@ async fn one_runs_at_a_time() {
 #[tokio::test]
 async fn a_store_that_sees_to_it_by_itself_is_not_asked_nor_is_any_where_that_is_switched_off() {
     let clock = clock();
-    let by_itself = Arc::new(Faulty { expires_by_itself: true, ..Faulty::default() });
+    let by_itself = Arc::new(Faulty { retention_margin: Some(Duration::from_hours(1)), ..Faulty::default() });
     let switched_off = Arc::new(Faulty::default());
     let authorities: [(_, Authority); 2] = [
-        (&by_itself, authority(&clock, &by_itself).build()),
-        (&switched_off, authority(&clock, &switched_off).purge_every(Duration::ZERO).build()),
+        (&by_itself, authority(&clock, &by_itself).build().unwrap()),
+        (&switched_off, authority(&clock, &switched_off).purge_every(Duration::ZERO).build().unwrap()),
     ];
     for _ in 0..2 {
         for (store, authority) in &authorities {
@@ -131,10 +135,13 @@ async fn the_embedded_store_is_swept() {
         Arc::new(auth_layer::store::embedded::EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap());
     let clock = clock();
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    let authority: Authority = Authority::builder("https://issuer", "api", keys, Arc::clone(&store))
+    let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))
+        .audience("api")
+        .keys(keys)
         .clock(clock.clone())
         .access_ttl(MINUTE)
-        .build();
+        .build()
+        .unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
     assert!(!is_gone(&*store, &authority, &pair).await);
     clock.advance(EVERY);

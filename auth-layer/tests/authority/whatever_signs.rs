@@ -18,11 +18,13 @@ async fn a_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
     for key in signing_keys() {
         let algorithm = key.algorithm();
         let clock = clock();
-        let authority: Authority =
-            Authority::builder("https://issuer", "api", Keyring::new(key.clone()), MemoryStore::new())
-                .clock(clock.clone())
-                .refresh_grace(Duration::from_secs(10))
-                .build();
+        let authority: Authority = Authority::builder("https://issuer", MemoryStore::new())
+            .audience("api")
+            .keys(Keyring::new(key.clone()))
+            .clock(clock.clone())
+            .refresh_grace(Duration::from_secs(10))
+            .build()
+            .unwrap();
         let first = sign_in(&authority, UserId::generate()).await;
         let second = authority.refresh(&first.refresh_token).await.unwrap();
         clock.advance(Duration::from_millis(9_999));
@@ -46,11 +48,13 @@ async fn a_retry_whose_key_has_left_the_ring_is_refused_and_not_punished() {
     for key in signing_keys() {
         let algorithm = key.algorithm();
         let next = SigningKey::generate().unwrap();
-        let authority: Authority =
-            Authority::builder("https://issuer", "api", Keyring::new(next.clone()), MemoryStore::new())
-                .clock(clock())
-                .refresh_grace(Duration::from_secs(10))
-                .build();
+        let authority: Authority = Authority::builder("https://issuer", MemoryStore::new())
+            .audience("api")
+            .keys(Keyring::new(next.clone()))
+            .clock(clock())
+            .refresh_grace(Duration::from_secs(10))
+            .build()
+            .unwrap();
         // The parent's key stays, that of the child goes.
         let first = sign_in(&authority, UserId::generate()).await;
         authority.set_keys(Keyring::new(key.clone()).with_retired(next.clone()).unwrap());
@@ -76,7 +80,7 @@ async fn concurrent_refreshes_get_one_pair_byte_for_byte_whatever_signs() {
         let store = Arc::new(MemoryStore::new());
         let nodes: [Authority; 2] = std::array::from_fn(|_| {
             let keys = Keyring::new(key.clone());
-            Authority::builder("https://issuer", "api", keys, Arc::clone(&store)).build()
+            Authority::builder("https://issuer", Arc::clone(&store)).audience("api").keys(keys).build().unwrap()
         });
         let first = sign_in(&nodes[0], UserId::generate()).await;
         let batch: Vec<_> = (0..16)
@@ -103,15 +107,18 @@ async fn concurrent_refreshes_get_one_pair_byte_for_byte_whatever_signs() {
 async fn of_concurrent_uses_one_is_accepted_whatever_signs() {
     for key in signing_keys() {
         let algorithm = key.algorithm();
-        let authority: Authority =
-            Authority::builder("https://issuer", "api", Keyring::new(key), MemoryStore::new()).build();
+        let authority: Authority = Authority::builder("https://issuer", MemoryStore::new())
+            .audience("api")
+            .keys(Keyring::new(key))
+            .build()
+            .unwrap();
         let pair = sign_in(&authority, UserId::generate()).await;
         let claims = authority.verify(&pair.access_token).await.unwrap();
         let token = authority.issue_single_use(&claims).await.unwrap().token;
         let batch: Vec<_> = (0..16)
             .map(|_| {
                 let (node, token) = (authority.clone(), token.clone());
-                tokio::spawn(async move { node.consume(&token).await })
+                tokio::spawn(async move { node.spend(&token).await })
             })
             .collect();
         let mut accepted = 0;

@@ -1,16 +1,17 @@
 //! The suite finds a store that breaks a law, in the function that is about it.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
 use auth_layer::{
-    SessionId, TokenId, UserId,
+    SessionId, Subject, TokenId,
     clock::Timestamp,
     store::{
-        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreError,
-        TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence, conformance,
+        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreDecorator,
+        StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+        conformance::{self, Users},
     },
 };
 
@@ -25,6 +26,8 @@ enum Mistake {
     LooksThenPunishes,
     PunishesAlways,
     LooksThenNotes,
+    NotesAgain,
+    LooksThenRaises,
     LooksThenPurges,
 }
 
@@ -36,6 +39,8 @@ struct Broken {
     admitted: Mutex<Vec<SessionId>>,
     /// Sessions that the mistake removed.
     gone: Mutex<HashSet<SessionId>>,
+    /// Pairs that the mistake noted as handed out, and when it did so last.
+    noted: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
 impl Broken {
@@ -45,6 +50,7 @@ impl Broken {
             mistake: mistake.into(),
             admitted: Mutex::default(),
             gone: Mutex::default(),
+            noted: Mutex::default(),
         })
     }
 
@@ -52,14 +58,24 @@ impl Broken {
         self.mistake == Some(mistake)
     }
 
-    async fn look(&self, session: SessionId) -> Result<Option<Session>, StoreError> {
-        let presented = self.store.presented(session, TokenId::generate(), Timestamp::UNIX_EPOCH).await?;
-        Ok(presented.map(|(session, _)| session))
+    /// The session as this store has it.
+    async fn look(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        if self.gone.lock().unwrap().contains(&id) {
+            return Ok(None);
+        }
+        let mut found = self.store.session(id, Timestamp::UNIX_EPOCH).await?;
+        if let Some(session) = &mut found
+            && let Some(noted) = self.noted.lock().unwrap().get(&session.current.refresh_id)
+            && let Some(previous) = &mut session.previous
+        {
+            previous.at = *noted;
+        }
+        Ok(found)
     }
 
     async fn admit(&self, session: Session, tokens: Vec<TokenRecord>) -> Result<Admission, StoreError> {
         let_the_others_go_on().await;
-        let epoch = self.store.user_fence(session.user_id).await?.epoch;
+        let epoch = self.store.user_fence(session.user_id.clone()).await?.epoch;
         self.store.open_session(session, tokens, epoch).await
     }
 
@@ -75,28 +91,11 @@ async fn let_the_others_go_on() {
     }
 }
 
-/// What is done without a mistake.
-macro_rules! as_it_should {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
-        $(
-            async fn $name(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
-                self.store.$name($($argument),*).await
-            }
-        )+
-    };
-}
+impl StoreDecorator for Broken {
+    type Inner = MemoryStore;
 
-impl TokenStore for Broken {
-    as_it_should! {
-        token_status(id: TokenId) -> TokenStatus;
-        user_fence(user: UserId) -> UserFence;
-        confirm(session: SessionId, current: TokenId) -> Rotated;
-        revoke_token(id: TokenId, since: Timestamp) -> Revoked;
-        revoke_session(session: SessionId, since: Timestamp) -> Revoked;
-        revoke_user(user: UserId, except: Option<SessionId>, since: Timestamp) -> Revoked;
-        set_user_disabled(user: UserId, disabled: bool, since: Timestamp) -> Revoked;
-        sessions(user: UserId, now: Timestamp) -> Vec<Session>;
-        ping() -> ();
+    fn inner(&self) -> &MemoryStore {
+        &self.store
     }
 
     async fn open_session(
@@ -106,7 +105,7 @@ impl TokenStore for Broken {
         epoch: u64,
     ) -> Result<Admission, StoreError> {
         self.admitted.lock().unwrap().push(session.session_id);
-        let fence = self.store.user_fence(session.user_id).await?;
+        let fence = self.store.user_fence(session.user_id.clone()).await?;
         let stands = fence.epoch == epoch && !fence.disabled;
         if self.makes(Mistake::AdmitsAnyEpoch) || self.makes(Mistake::LooksThenAdmits) && stands {
             return self.admit(session, tokens).await;
@@ -114,16 +113,18 @@ impl TokenStore for Broken {
         self.store.open_session(session, tokens, epoch).await
     }
 
+    async fn session(&self, id: SessionId, _now: Timestamp) -> Result<Option<Session>, StoreError> {
+        self.look(id).await
+    }
+
     async fn presented(
         &self,
         session: SessionId,
         refresh: TokenId,
-        now: Timestamp,
+        _now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        if self.gone.lock().unwrap().contains(&session) {
-            return Ok(None);
-        }
-        self.store.presented(session, refresh, now).await
+        let status = self.store.token_status(refresh).await?;
+        Ok(self.look(session).await?.map(|session| (session, status)))
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
@@ -143,10 +144,14 @@ impl TokenStore for Broken {
     }
 
     async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        let found = self.look(session).await?.filter(|it| it.current.refresh_id == current);
+        if self.makes(Mistake::NotesAgain) && found.is_some() {
+            self.noted.lock().unwrap().insert(current, now);
+        }
         if !self.makes(Mistake::LooksThenNotes) {
             return self.store.note_delivered(session, current, now).await;
         }
-        if self.look(session).await?.is_some_and(|it| it.current.refresh_id == current) {
+        if found.is_some() {
             let_the_others_go_on().await;
             if let Some(later) = self.look(session).await? {
                 self.store.note_delivered(session, later.current.refresh_id, now).await?;
@@ -195,6 +200,30 @@ impl TokenStore for Broken {
         self.store.revoke_session(session, since).await.map(Some)
     }
 
+    /// With the mistake it writes the number after the one that it has read: when another call has written that one
+    /// meanwhile, the fence stays, and the sessions end.
+    async fn revoke_user(
+        &self,
+        user: Subject,
+        except: Option<SessionId>,
+        since: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        if self.makes(Mistake::LooksThenRaises) {
+            let read = self.store.user_fence(user.clone()).await?;
+            let_the_others_go_on().await;
+            if self.store.user_fence(user.clone()).await? != read {
+                let mut revoked = Revoked::default();
+                for session in self.store.sessions(user, since).await? {
+                    let one = self.store.revoke_session(session.session_id, since).await?;
+                    revoked.sessions += one.sessions;
+                    revoked.access_tokens.extend(one.access_tokens);
+                }
+                return Ok(revoked);
+            }
+        }
+        self.store.revoke_user(user, except, since).await
+    }
+
     /// With the mistake it takes the sessions that it found expired, whatever has become of them.
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         if self.makes(Mistake::LooksThenPurges) {
@@ -210,6 +239,63 @@ impl TokenStore for Broken {
     }
 }
 
+/// A store that takes two users for one whose names differ in case only, as a database with such a collation does.
+struct IgnoresCase(MemoryStore);
+
+fn folded(user: &Subject) -> Subject {
+    user.to_string().to_lowercase().parse().unwrap()
+}
+
+impl StoreDecorator for IgnoresCase {
+    type Inner = MemoryStore;
+
+    fn inner(&self) -> &MemoryStore {
+        &self.0
+    }
+
+    async fn sessions(&self, user: Subject, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        let mut sessions = self.0.sessions(user.clone(), now).await?;
+        if folded(&user) != user {
+            sessions.extend(self.0.sessions(folded(&user), now).await?);
+        }
+        Ok(sessions)
+    }
+
+    async fn user_fence(&self, user: Subject) -> Result<UserFence, StoreError> {
+        self.0.user_fence(folded(&user)).await
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "the sessions of")]
+async fn users_that_are_taken_for_others_are_found() {
+    conformance::check::look_alikes_are_different_users(&IgnoresCase(MemoryStore::new())).await;
+}
+
+/// A store that keeps of a payload what it knows.
+struct StripsPayloads(MemoryStore);
+
+impl StoreDecorator for StripsPayloads {
+    type Inner = MemoryStore;
+
+    fn inner(&self) -> &MemoryStore {
+        &self.0
+    }
+
+    async fn rotate(&self, mut rotation: Rotation) -> Result<Rotated, StoreError> {
+        let known = ["scope", "custom", "kid", "sealed_signatures"];
+        let members = rotation.child.payload.iter().filter(|(name, _)| known.contains(&name.as_str()));
+        rotation.child.payload = members.map(|(name, text)| (name.clone(), text.clone())).collect();
+        self.0.rotate(rotation).await
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "the pair after a rotation")]
+async fn payloads_that_lose_a_member_are_found() {
+    conformance::check::every_field_survives(&StripsPayloads(MemoryStore::new()), Users::Uuids).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_a_mistake_the_laws_are_kept() {
     conformance::all(&Broken::by(None)).await;
@@ -222,7 +308,7 @@ macro_rules! finds {
             #[tokio::test]
             #[should_panic(expected = $expected)]
             async fn $name() {
-                $law(&Broken::by(Mistake::$mistake)).await;
+                $law(&Broken::by(Mistake::$mistake), Users::Texts).await;
             }
         )+
     };
@@ -247,6 +333,10 @@ finds! {
         by conformance::revoke::a_session_that_moves_on_is_not_punished, "a session that has moved on";
     a_note_that_looks_first_stands_for_the_next_pair: LooksThenNotes
         by conformance::refresh::a_late_note_is_not_of_the_next_pair, "nobody was given the child of this rotation";
+    a_note_that_is_made_again_moves_the_window: NotesAgain
+        by conformance::refresh::a_second_note_leaves_the_window_alone, "a second note moved the window";
+    a_revocation_of_a_user_that_looks_first_raises_the_fence_once_in_two: LooksThenRaises
+        by conformance::revoke::each_revocation_of_a_user_raises_the_fence, "raise the fence twice";
     a_purge_that_looks_first_takes_a_session_that_goes_on: LooksThenPurges
         by conformance::purge::a_purge_takes_no_session_that_goes_on, "a session that was refreshed beside a purge";
 }

@@ -2,6 +2,9 @@
 #![cfg(feature = "conformance")]
 
 mod broken;
+#[allow(dead_code, reason = "an example is a program, too")]
+#[path = "../../examples/sqlite_store.rs"]
+mod sqlite_store;
 
 use std::{
     collections::HashMap,
@@ -13,12 +16,32 @@ use auth_layer::{
     TokenId,
     cache::{CacheAnswer, CacheError, Cached, StatusCache},
     clock::Timestamp,
-    store::{ActiveToken, MemoryStore, conformance},
+    store::{
+        ActiveToken, DynStore, MemoryStore,
+        conformance::{self, Users},
+    },
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_keeps_the_laws() {
     conformance::all(&Arc::new(MemoryStore::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn dyn_store_keeps_the_laws() {
+    conformance::all(&Arc::new(DynStore::new(MemoryStore::new()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite_example_keeps_the_laws() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = sqlite_store::SqliteStore::open(dir.path().join("tokens.sqlite").to_str().unwrap()).unwrap();
+    conformance::all(&Arc::new(store)).await;
+}
+
+#[test]
+fn sqlite_example_is_as_short_as_it_is_promised() {
+    assert!(include_str!("../../examples/sqlite_store.rs").lines().count() < 250);
 }
 
 #[cfg(feature = "embedded")]
@@ -42,7 +65,7 @@ impl StatusCache for Cache {
 
     async fn get(&self, id: TokenId) -> Result<CacheAnswer<()>, CacheError> {
         Ok(match self.entries.lock().unwrap().get(&id) {
-            Some(Some(token)) => CacheAnswer::Active(*token),
+            Some(Some(token)) => CacheAnswer::Active(token.clone()),
             Some(None) => CacheAnswer::Dead,
             None => CacheAnswer::Miss(()),
         })
@@ -82,7 +105,7 @@ macro_rules! finds_a_cache_that_is_not_told {
             #[should_panic(expected = "Revoked")]
             async fn $name() {
                 let cache = Cache { buries_nothing: true, ..Cache::default() };
-                $law(&Cached::new(MemoryStore::new(), cache)).await;
+                $law(&Cached::new(MemoryStore::new(), cache), Users::Texts).await;
             }
         )+
     };

@@ -37,7 +37,7 @@ const BODY_LIMIT: usize = 64 * 1024;
 
 /// The whole application.
 pub fn app(state: AppState) -> Router {
-    let layer = |single_use| AuthLayer::builder(state.authority.clone()).realm(realm()).single_use(single_use).build();
+    let layer = || AuthLayer::builder(&state.authority).realm(realm());
     let signed_in = Router::new()
         .route("/auth/logout", post(session::logout))
         .route("/auth/logout-all", post(session::logout_all))
@@ -46,8 +46,9 @@ pub fn app(state: AppState) -> Router {
         .route("/auth/password", post(account::change_password))
         .route("/auth/single-use", post(single_use::issue))
         .route("/me", get(account::me))
-        .route_layer(layer(false));
-    let once = Router::new().route("/demo/single-use", post(single_use::spend)).route_layer(layer(true));
+        .route_layer(layer().build());
+    let once =
+        Router::new().route("/demo/single-use", post(single_use::spend)).route_layer(layer().single_use().build());
     Router::new()
         .route("/auth/register", post(account::register))
         .route("/auth/login", post(session::login))

@@ -1,7 +1,7 @@
 //! What each request leaves in the log: one line, and a span around the others.
 //!
-//! tower-http's `TraceLayer` says nothing of a request whose client goes away, and where it logs an
-//! answer it no longer has the method and the route.
+//! tower-http's `TraceLayer` says nothing of a request whose client goes away. Its line of an answer
+//! could name method and route only by a span, and each other line of the request would repeat them.
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -10,7 +10,7 @@ use axum::{
 use http::Method;
 use tokio::time::Instant;
 use tower_http::request_id::RequestId;
-use tracing::Span;
+use tracing::{Span, field::Empty};
 
 /// A request under way. It has the route as the router writes it, never the path or the query that
 /// was sent.
@@ -34,9 +34,9 @@ impl RequestLine {
     }
 
     /// The span of what is logged while the request is answered. It has the highest level, so that
-    /// the identifier is also there where only errors are logged.
+    /// the identifier is also there where only errors are logged. `AuthLayer` records `sub` and `sid`.
     pub(super) fn span(&self) -> Span {
-        tracing::error_span!("request", request_id = self.id)
+        tracing::error_span!("request", request_id = self.id, sub = Empty, sid = Empty)
     }
 
     /// Logs what is answered. gRPC refuses with HTTP 200 and a status of its own.

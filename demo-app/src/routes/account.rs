@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use auth_layer::{SessionId, UserId};
+use auth_layer::{Claims, SessionId, Subject, UserId};
 use axum::{
     Json,
     extract::{ConnectInfo, State},
@@ -13,12 +13,12 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
-use super::credentials;
+use super::{credentials, signed_in::SignedIn};
 use crate::{
     body::{JsonBody, rule},
     error::ApiError,
     password::{Password, check_password},
-    state::{AppClaims, AppState},
+    state::AppState,
     users::{Added, Role, User, check_username},
 };
 
@@ -67,14 +67,14 @@ pub(crate) async fn register(
 
 #[derive(Serialize)]
 pub(crate) struct Me {
-    user_id: UserId,
+    user_id: Subject,
     username: String,
-    claims: AppClaims,
+    claims: Claims,
 }
 
 /// The name is a claim: the answer costs no look at the users.
-pub(crate) async fn me(claims: AppClaims) -> Json<Me> {
-    Json(Me { user_id: claims.sub, username: claims.custom.username.clone(), claims })
+pub(crate) async fn me(SignedIn { identity, claims, .. }: SignedIn) -> Json<Me> {
+    Json(Me { user_id: claims.sub.clone(), username: identity.username.clone(), claims })
 }
 
 #[derive(Debug, Deserialize, Validate)]
@@ -92,19 +92,19 @@ pub(crate) struct ChangePasswordRequest {
 pub(crate) async fn change_password(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
-    claims: AppClaims,
+    caller: SignedIn,
     JsonBody(ChangePasswordRequest { current_password: current, new_password: new }): JsonBody<ChangePasswordRequest>,
 ) -> Result<StatusCode, ApiError> {
     for _ in 0..CHANGES {
-        let known = match credentials::check_current(&state, &claims, &current, address.ip()).await {
-            Err(ApiError::InvalidCredentials) if is_repeated(&state, &claims, &new, address.ip()).await? => {
-                state.authority.revoke_user(claims.sub, Some(claims.sid)).await?;
+        let known = match credentials::check_current(&state, &caller, &current, address.ip()).await {
+            Err(ApiError::InvalidCredentials) if is_repeated(&state, &caller, &new, address.ip()).await? => {
+                state.authority.revoke_user(&caller.claims.sub, Some(caller.session_id)).await?;
                 return Ok(StatusCode::NO_CONTENT);
             }
             checked => checked?,
         };
         let hash = state.passwords.hash(new.normalized()).await?;
-        if replace(&state, known.user, hash, claims.sid).await? {
+        if replace(&state, known.user, hash, caller.session_id).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
         // Somebody changed it since we looked, so the current password is no longer the current one. An upgrade of its hash
@@ -136,12 +136,12 @@ async fn replace(state: &AppState, user: User, hash: String, session: SessionId)
 ///
 /// Only for the session in which the password was last changed the new password is looked at, as a
 /// try like any other: for all others a wrong current password says nothing about the new one.
-async fn is_repeated(state: &AppState, claims: &AppClaims, new: &Password, address: IpAddr) -> Result<bool, ApiError> {
-    let user = state.users.by_id(claims.sub).await?;
-    if user.is_none_or(|user| user.password_changed_in != Some(claims.sid)) {
+async fn is_repeated(state: &AppState, caller: &SignedIn, new: &Password, address: IpAddr) -> Result<bool, ApiError> {
+    let user = state.users.by_subject(&caller.claims.sub).await?;
+    if user.is_none_or(|user| user.password_changed_in != Some(caller.session_id)) {
         return Ok(false);
     }
-    match credentials::check_current(state, claims, new, address).await {
+    match credentials::check_current(state, caller, new, address).await {
         Ok(_) => Ok(true),
         // What is refused is the current password.
         Err(ApiError::InvalidCredentials | ApiError::RateLimited(_)) => Ok(false),

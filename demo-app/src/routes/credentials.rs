@@ -2,15 +2,16 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use auth_layer::{SignIn, UserId};
+use auth_layer::{SignIn, Subject, UserId};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::signed_in::SignedIn;
 use crate::{
     error::ApiError,
     password::{HashError, Password, Verdict},
     rate_limit::Try,
-    state::{AppClaims, AppState},
+    state::AppState,
     users::{User, Users, UsersError},
 };
 
@@ -30,14 +31,14 @@ pub(super) struct Known {
 #[derive(Clone, Copy)]
 enum Account<'a> {
     Named(&'a str),
-    Id(UserId),
+    Of(&'a Subject),
 }
 
 impl Account<'_> {
     async fn read(self, users: &Users) -> Result<Option<User>, UsersError> {
         match self {
             Self::Named(username) => users.by_name(username).await,
-            Self::Id(id) => users.by_id(id).await,
+            Self::Of(subject) => users.by_subject(subject).await,
         }
     }
 }
@@ -66,15 +67,15 @@ pub(super) async fn check(
 /// that user.
 pub(super) async fn check_current(
     state: &AppState,
-    claims: &AppClaims,
+    caller: &SignedIn,
     password: &Password,
     address: IpAddr,
 ) -> Result<Known, ApiError> {
     not_too_soon(async {
         // The name in the token may be another user's by now; the id is not.
-        let account = Account::Id(claims.sub);
+        let account = Account::Of(&caller.claims.sub);
         let user = account.read(&state.users).await?;
-        let username = user.as_ref().map_or(&claims.custom.username, |user| &user.username);
+        let username = user.as_ref().map_or(&caller.identity.username, |user| &user.username);
         let attempt = begin_try(state, username, address).await?;
         decide(state, account, user, password, attempt).await
     })

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod credentials;
 pub(crate) mod health;
 pub(crate) mod session;
+pub(crate) mod signed_in;
 pub(crate) mod single_use;
 
 use auth_layer::IssuedPair;

@@ -13,12 +13,12 @@ use http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{TokenResponse, credentials};
+use super::{TokenResponse, credentials, signed_in::SignedIn};
 use crate::{
     body::JsonBody,
     error::ApiError,
     password::Password,
-    state::{AppClaims, AppState, Identity},
+    state::{AppState, Identity},
 };
 
 /// The built-in first-party client.
@@ -53,7 +53,8 @@ pub(crate) async fn login(
         if scope.is_empty() || !known.user.role.may_have(&scope) {
             return Err(ApiError::InvalidScope);
         }
-        let mut grant = Grant::new(CLIENT_ID).scope(scope).custom(Identity { username: known.user.username });
+        let grant = Grant::new(CLIENT_ID).scope(scope).custom(&Identity { username: known.user.username });
+        let mut grant = grant.map_err(SignInError::from)?;
         if let Some(user_agent) = &user_agent {
             grant = grant.user_agent(user_agent);
         }
@@ -79,13 +80,13 @@ pub(crate) async fn refresh(
     Ok(state.authority.refresh(refresh_token.expose_secret()).await?.into())
 }
 
-pub(crate) async fn logout(State(state): State<AppState>, claims: AppClaims) -> Result<StatusCode, ApiError> {
-    state.authority.revoke_session(claims.sid).await?;
+pub(crate) async fn logout(State(state): State<AppState>, caller: SignedIn) -> Result<StatusCode, ApiError> {
+    state.authority.revoke_session(caller.session_id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn logout_all(State(state): State<AppState>, claims: AppClaims) -> Result<StatusCode, ApiError> {
-    state.authority.revoke_user(claims.sub, None).await?;
+pub(crate) async fn logout_all(State(state): State<AppState>, caller: SignedIn) -> Result<StatusCode, ApiError> {
+    state.authority.revoke_user(&caller.claims.sub, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -101,29 +102,29 @@ pub(crate) struct ListedSession {
 
 pub(crate) async fn list(
     State(state): State<AppState>,
-    claims: AppClaims,
+    caller: SignedIn,
 ) -> Result<Json<Vec<ListedSession>>, ApiError> {
     let listed = |session: Session| ListedSession {
         session_id: session.session_id,
         created_at: rfc3339(session.created_at),
         last_used_at: rfc3339(session.last_used_at),
         expires_at: rfc3339(session.expires_at()),
-        current: session.session_id == claims.sid,
-        user_agent: session.user_agent,
+        current: session.session_id == caller.session_id,
+        user_agent: session.user_agent().map(str::to_owned),
     };
-    Ok(Json(state.authority.sessions(claims.sub).await?.into_iter().map(listed).collect()))
+    Ok(Json(state.authority.sessions(&caller.claims.sub).await?.into_iter().map(listed).collect()))
 }
 
 /// Ends a session of the user's. One that is dead already is ended again: where the first try was recorded and then failed, a retry
 /// must be able to finish it.
 pub(crate) async fn end(
     State(state): State<AppState>,
-    claims: AppClaims,
+    caller: SignedIn,
     session_id: Result<Path<SessionId>, PathRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Path(session_id) = session_id.map_err(|_| ApiError::NotFound)?;
     let session = state.authority.session(session_id).await?;
-    if session.is_none_or(|session| session.user_id != claims.sub) {
+    if session.is_none_or(|session| session.user_id != caller.user_id) {
         return Err(ApiError::NotFound);
     }
     state.authority.revoke_session(session_id).await?;

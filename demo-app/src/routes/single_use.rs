@@ -4,14 +4,12 @@ use axum::{Json, extract::State, response::Response};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::TokenResponse;
-use crate::{
-    error::ApiError,
-    state::{AppClaims, AppState},
-};
+use super::{TokenResponse, signed_in::SignedIn};
+use crate::{error::ApiError, state::AppState};
+use auth_layer::SingleUse;
 
-pub(crate) async fn issue(State(state): State<AppState>, claims: AppClaims) -> Result<Response, ApiError> {
-    let issued = state.authority.issue_single_use(&claims).await?;
+pub(crate) async fn issue(State(state): State<AppState>, caller: SignedIn) -> Result<Response, ApiError> {
+    let issued = state.authority.issue_single_use(&caller.claims).await?;
     let response = TokenResponse {
         access_token: issued.token,
         token_type: "Bearer",
@@ -22,7 +20,8 @@ pub(crate) async fn issue(State(state): State<AppState>, claims: AppClaims) -> R
     Ok(response.with_status(StatusCode::CREATED))
 }
 
-/// The layer in front has used the token up.
-pub(crate) async fn spend(claims: AppClaims) -> Json<Value> {
-    Json(json!({ "user_id": claims.sub, "username": claims.custom.username }))
+/// Uses the token up, last of all.
+pub(crate) async fn spend(token: SingleUse) -> Result<Json<Value>, ApiError> {
+    let caller = SignedIn::try_from(token.spend().await?)?;
+    Ok(Json(json!({ "user_id": caller.user_id, "username": caller.identity.username })))
 }

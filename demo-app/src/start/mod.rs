@@ -1,5 +1,6 @@
 //! From flags to a running server.
 
+mod hosts;
 mod listen;
 mod signals;
 mod stores;
@@ -7,7 +8,7 @@ mod summary;
 
 use std::{error::Error, fmt, future::Future, io, pin::pin, sync::Arc, time::SystemTime};
 
-use auth_layer::{Authority, cache::CacheError, clock::Clock, store::StoreError};
+use auth_layer::{Authority, cache::CacheError, clock::Clock, store::StoreError, trust::BuildError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use crate::{
     password::{HashError, PasswordCost, Passwords},
     rate_limit::RateLimit,
     serve,
-    state::{AppState, Identity},
+    state::AppState,
     users::UsersError,
 };
 
@@ -53,6 +54,8 @@ pub(crate) enum StartError {
     MongodbSrv,
     #[error("--redis-url needs --mongodb-uri: the embedded store belongs to one process, which has nothing to share")]
     RedisAlone,
+    #[error("the settings cannot work")]
+    Settings(#[from] BuildError),
     #[error("passwords cannot be hashed")]
     Passwords(#[from] HashError),
     #[error("--listen {0}: no such host or name")]
@@ -180,7 +183,7 @@ fn create_data_dir(config: &Config) -> Result<(), StartError> {
 }
 
 /// Takes changes of the keys directory up.
-async fn follow_keys(keys_dir: KeysDir, authority: Authority<Identity>) {
+async fn follow_keys(keys_dir: KeysDir, authority: Authority) {
     keys_dir::follow(keys_dir, || authority.keys(), |keys| authority.set_keys(keys)).await;
 }
 

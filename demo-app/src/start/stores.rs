@@ -19,12 +19,13 @@ use auth_layer::{
         StoreErrorKind, TokenStore,
         mongodb::{MongoOptions, MongoStore},
     },
+    trust::BuildError,
 };
 use chrono::SecondsFormat;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::{Of, StartError, summary};
+use super::{Of, StartError, hosts::hosts};
 use crate::{
     config::Config,
     data_dir,
@@ -38,7 +39,7 @@ const MONGODB_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What keeps the tokens and the users.
 pub(super) struct Stores {
-    pub(super) authority: Authority<Identity>,
+    pub(super) authority: Authority,
     pub(super) users: Users,
     pub(super) shared_cache: Option<Arc<dyn SharedCache>>,
 }
@@ -75,7 +76,7 @@ async fn embedded(config: &Config, keys: Keys<'_>, clock: impl Clock) -> Result<
         Ok(store && users.is_empty().await.map_err(|error| of_data_dir(config, StartError::Users, error))?)
     };
     let keys = keys.ring(is_empty).await?;
-    Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None })
+    Ok(Stores { authority: authority(config, keys, store, clock)?, users, shared_cache: None })
 }
 
 fn of_data_dir<E>(config: &Config, kind: fn(Of<E>) -> StartError, error: E) -> StartError {
@@ -86,7 +87,7 @@ async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) 
     let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
     // Fleets with databases of their own do not meet in Redis either.
     let key_prefix = format!("{}:", config.mongodb_database);
-    let options = RedisOptions { active_ttl: config.redis_ttl, key_prefix, ..RedisOptions::default() };
+    let options = RedisOptions::default().with_active_ttl(config.redis_ttl).with_key_prefix(key_prefix);
     if !urls.is_empty() {
         probe(&urls, &options).await?;
     }
@@ -102,12 +103,12 @@ async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) 
     };
     let keys = keys.ring(is_empty).await?;
     if urls.is_empty() {
-        return Ok(Stores { authority: authority(config, keys, store, clock), users, shared_cache: None });
+        return Ok(Stores { authority: authority(config, keys, store, clock)?, users, shared_cache: None });
     }
     let cache = RedisCache::connect(&urls, options).await.map_err(bad_redis)?;
     let cached = Arc::new(Cached::new(store, cache));
     let shared_cache: Arc<dyn SharedCache> = Arc::new(Health(Arc::clone(&cached)));
-    Ok(Stores { authority: authority(config, keys, cached, clock), users, shared_cache: Some(shared_cache) })
+    Ok(Stores { authority: authority(config, keys, cached, clock)?, users, shared_cache: Some(shared_cache) })
 }
 
 /// Refuses a Redis that can never serve. One that is away is done without: it is a cache.
@@ -142,7 +143,7 @@ async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<(Mongo
         let reason = error.to_string();
         if said.as_ref() != Some(&reason) {
             let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-            tracing::warn!(servers = summary::hosts(uri), until, "waiting for MongoDB: {reason}");
+            tracing::warn!(servers = hosts(uri), until, "waiting for MongoDB: {reason}");
             said = Some(reason);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -182,8 +183,10 @@ pub(super) fn authority(
     keys: Keyring,
     store: impl TokenStore,
     clock: impl Clock,
-) -> Authority<Identity> {
-    Authority::builder(&config.issuer, &config.audience, keys, store)
+) -> Result<Authority, BuildError> {
+    Authority::builder(&config.issuer, store)
+        .audience(&config.audience)
+        .keys(keys)
         .access_ttl(config.access_ttl)
         .refresh_ttl(config.refresh_ttl)
         // Otherwise the session's end would cut a longer refresh token off.
@@ -191,6 +194,7 @@ pub(super) fn authority(
         .refresh_grace(config.refresh_grace)
         .local_cache(config.local_cache)
         .max_sessions(config.max_sessions)
+        .custom_claims::<Identity>()
         .clock(clock)
         .build()
 }

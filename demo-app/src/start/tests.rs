@@ -9,6 +9,7 @@ use auth_layer::{
 use clap::Parser;
 
 use super::*;
+use crate::state::Identity;
 
 /// A node of a fleet whose MongoDB is away. Nobody listens on port 1.
 fn fleet_of_one(directory: &Path) -> Config {
@@ -69,10 +70,10 @@ async fn a_refresh_token_lasts_as_long_as_was_asked_for_though_that_is_more_than
     let config = Config::parse_from(["demo-app", "--refresh-ttl", "120d"]);
     let clock = ManualClock::starting_at(chrono::Utc::now());
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    let authority = stores::authority(&config, keys, MemoryStore::new(), clock.clone());
+    let authority = stores::authority(&config, keys, MemoryStore::new(), clock.clone()).unwrap();
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
     let identity = Identity { username: "ada".to_owned() };
-    let pair = authority.sign_in(sign_in, Grant::new("web").custom(identity)).await.unwrap();
+    let pair = authority.sign_in(sign_in, Grant::new("web").custom(&identity).unwrap()).await.unwrap();
     clock.advance(Duration::from_hours(119 * 24));
     authority.refresh(&pair.refresh_token).await.unwrap();
 }
@@ -101,7 +102,7 @@ async fn keys_that_are_gone_end_the_start_where_the_store_holds_users() {
     assert_ne!(second, kid(&first));
     let sign_in = opened.authority.begin_sign_in(UserId::generate()).await.unwrap();
     let identity = Identity { username: "ada".to_owned() };
-    opened.authority.sign_in(sign_in, Grant::new("web").custom(identity)).await.unwrap();
+    opened.authority.sign_in(sign_in, Grant::new("web").custom(&identity).unwrap()).await.unwrap();
     drop(opened);
 
     std::fs::rename(&keys, directory.path().join("elsewhere")).unwrap();

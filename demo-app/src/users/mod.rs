@@ -8,7 +8,7 @@ mod watched;
 
 use std::error::Error;
 
-use auth_layer::{Scope, SessionId, UserId};
+use auth_layer::{Scope, SessionId, Subject, UserId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -122,8 +122,9 @@ impl Users {
         }
     }
 
-    /// The user of this id.
-    pub(crate) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
+    /// The user whom a token is about. Users here have UUIDs: a subject that is none is nobody's.
+    pub(crate) async fn by_subject(&self, subject: &Subject) -> Result<Option<User>, UsersError> {
+        let Some(id) = subject.id() else { return Ok(None) };
         match self {
             Self::Embedded(users) => users.by_id(id).await,
             Self::Mongo(users) => users.by_id(id).await,

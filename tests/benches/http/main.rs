@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use auth_layer::{TokenId, authority::CheckOrder, keys::Algorithm};
+use auth_layer::{TokenId, keys::Algorithm, trust::CheckOrder};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use deadpool_redis::redis;
 use tests::{

@@ -10,13 +10,14 @@ use std::{
 
 use auth_layer::{
     AuthLayer, Authority, Grant, SessionId, UserId,
-    authority::{AuthorityBuilder, CheckOrder},
+    authority::AuthorityBuilder,
     cache::{
         Cached,
         redis::{RedisCache, RedisOptions},
     },
     keys::Algorithm,
     store::{MemoryStore, TokenStore},
+    trust::CheckOrder,
 };
 use axum::{
     Router, ServiceExt,
@@ -134,12 +135,12 @@ pub(crate) async fn serve(way: Way, algorithm: Algorithm, redis: &str) {
 async fn authority(way: Way, key: &Key, redis: &str) -> Authority {
     const LEASE: Duration = Duration::from_secs(1);
     match way {
-        Way::Redis => builder(key, on_redis(redis).await).build(),
+        Way::Redis => builder(key, on_redis(redis).await).build().unwrap(),
         Way::Flooded(order, lookups) => {
             let builder = builder(key, on_redis(redis).await);
-            builder.local_cache(LEASE).check_order(order).forged_lookups(lookups).build()
+            builder.local_cache(LEASE).check_order(order).forged_lookups(lookups).build().unwrap()
         }
-        _ => builder(key, MemoryStore::new()).local_cache(LEASE).build(),
+        _ => builder(key, MemoryStore::new()).local_cache(LEASE).build().unwrap(),
     }
 }
 
@@ -182,8 +183,8 @@ fn add_extension() -> MapRequestLayer<fn(Request) -> Request> {
     })
 }
 
-fn builder(key: &Key, store: impl TokenStore) -> AuthorityBuilder<auth_layer::NoCustomClaims> {
-    Authority::builder(ISSUER, AUDIENCE, key.ring(), store).access_ttl(Duration::from_hours(1))
+fn builder(key: &Key, store: impl TokenStore) -> AuthorityBuilder {
+    Authority::builder(ISSUER, store).audience(AUDIENCE).keys(key.ring()).access_ttl(Duration::from_hours(1))
 }
 
 async fn on_redis(url: &str) -> Cached<MemoryStore, RedisCache> {

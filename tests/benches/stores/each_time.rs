@@ -86,8 +86,8 @@ pub(crate) async fn redis(tasks: usize, each: usize) {
     let options = RedisOptions::default();
     let cache = RedisCache::connect(&[server.url()], options.clone()).await.expect("a Redis URL");
     let store = Arc::new(Cached::new(MemoryStore::new(), cache));
-    let authority = builder(&key, Arc::clone(&store)).build();
-    let forgetful = builder(&key, store).local_cache_limits(0, 0).build();
+    let authority = builder(&key, Arc::clone(&store)).build().unwrap();
+    let forgetful = builder(&key, store).local_cache_limits(0, 0).build().unwrap();
     let mut tokens = Vec::new();
     for _ in 0..TOKENS {
         tokens.push(sign_in(&authority).await.1);
@@ -95,7 +95,7 @@ pub(crate) async fn redis(tasks: usize, each: usize) {
     let mut keys = Vec::new();
     for token in &tokens {
         let claims = authority.verify(token).await.expect("the token is good");
-        keys.push(format!("{}{}", options.key_prefix, claims.jti));
+        keys.push(format!("{}{}", options.key_prefix, claims.token_id().expect("it is ours")));
     }
     let (tokens, keys): (Arc<[String]>, Arc<[String]>) = (tokens.into(), keys.into());
 
@@ -162,11 +162,11 @@ pub(crate) async fn mongodb() {
     let database = servers::mongodb().await;
     let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
     let store = store.expect("MongoDB is there");
-    let issuer = builder(&Key::new(Algorithm::Hs256), store.clone()).build();
+    let issuer = builder(&Key::new(Algorithm::Hs256), store.clone()).build().unwrap();
     let mut ids = Vec::new();
     for _ in 0..TOKENS {
         let claims = issuer.verify(&sign_in(&issuer).await.1).await.expect("the token is good");
-        ids.push(claims.jti);
+        ids.push(claims.token_id().expect("it is ours"));
     }
     let ids: Arc<[_]> = ids.into();
     let tokens: Collection<RawDocumentBuf> = store.database().collection("tokens");

@@ -42,8 +42,8 @@ fn main() {
     }
 }
 
-fn builder(key: &Key, store: impl TokenStore) -> AuthorityBuilder<auth_layer::NoCustomClaims> {
-    Authority::builder(ISSUER, AUDIENCE, key.ring(), store).access_ttl(Duration::from_hours(24))
+fn builder(key: &Key, store: impl TokenStore) -> AuthorityBuilder {
+    Authority::builder(ISSUER, store).audience(AUDIENCE).keys(key.ring()).access_ttl(Duration::from_hours(24))
 }
 
 async fn sign_in(authority: &Authority) -> (UserId, String) {

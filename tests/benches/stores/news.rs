@@ -34,18 +34,18 @@ pub(crate) async fn spread() {
             let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
             let store = store.expect("MongoDB is there");
             nodes.push(if with_redis {
-                let options = RedisOptions { key_prefix: keys.prefix.clone(), ..RedisOptions::default() };
+                let options = RedisOptions::default().with_key_prefix(&keys.prefix);
                 let cache = RedisCache::connect(std::slice::from_ref(&keys.url), options).await.expect("a Redis URL");
-                builder(&key, Cached::new(store, cache)).local_cache(LEASE).build()
+                builder(&key, Cached::new(store, cache)).local_cache(LEASE).build().unwrap()
             } else {
-                builder(&key, store).local_cache(LEASE).build()
+                builder(&key, store).local_cache(LEASE).build().unwrap()
             });
         }
         let mut took = Vec::new();
         for round in 0..350 {
             let token = sign_in(&nodes[0]).await.1;
             let claims = nodes[1].verify(&token).await.expect("the token is good");
-            nodes[0].revoke_token(claims.jti).await.expect("the stores serve");
+            nodes[0].revoke_token(claims.token_id().unwrap()).await.expect("the stores serve");
             let revoked = Instant::now();
             loop {
                 let asked = revoked.elapsed();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use auth_layer::{
-    AuthLayer, SessionId, TokenId, UserId,
+    AuthLayer, SessionId, Subject, TokenId,
     keys::Algorithm,
     store::{
         Admission, MemoryStore, Session, TokenKind, TokenRecord, TokenStatus, TokenStore,
@@ -61,7 +61,7 @@ pub(crate) async fn cache() {
     let mut of_few = None;
     for count in [1_000, 10_000, 100_000, 1_000_000] {
         let builder = builder(&key, MemoryStore::new()).local_cache(Duration::from_hours(6));
-        let authority = builder.local_cache_limits(count * 2, count << 11).build();
+        let authority = builder.local_cache_limits(count * 2, count << 11).build().expect("it can work");
         // Some revocation there always was.
         authority.revoke_session(SessionId::generate()).await.expect("the store is in memory");
         let mut tokens = Vec::with_capacity(count);
@@ -151,7 +151,7 @@ pub(crate) async fn growth() {
 async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
     head(&[&format!("tokens in the {name} store"), "a lookup, µs", "of the first", "a check, µs", "of the first"]);
     let key = Key::new(Algorithm::EdDsa);
-    let issuer = builder(&key, Arc::clone(&store)).local_cache_limits(0, 0).build();
+    let issuer = builder(&key, Arc::clone(&store)).local_cache_limits(0, 0).build().unwrap();
     let template = sign_in(&issuer).await;
     let template = issuer.sessions(template.0).await.expect("the store serves").remove(0);
     let (mut stored, mut first) = (0, None);
@@ -196,10 +196,10 @@ async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
 
 /// Records so many tokens, and gives the identifier of one of them.
 async fn fill(store: &impl TokenStore, template: &Session, count: usize) -> TokenId {
-    let session = Session { session_id: SessionId::generate(), user_id: UserId::generate(), ..template.clone() };
+    let session = Session { session_id: SessionId::generate(), user_id: Subject::generate(), ..template.clone() };
     let record = || TokenRecord {
         token_id: TokenId::generate(),
-        user_id: session.user_id,
+        user_id: session.user_id.clone(),
         session_id: session.session_id,
         kind: TokenKind::Access,
         issued_at: session.created_at,

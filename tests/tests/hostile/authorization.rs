@@ -105,7 +105,7 @@ async fn credentials_that_cannot_be_read_are_refused_though_their_token_is_good(
             assert_eq!(bench.store.asked(), before, "{order}, {kind}: no store was asked");
         }
         let good = if single_use {
-            bench.record_first.consume(&token).await.is_ok()
+            bench.record_first.spend(&token).await.is_ok()
         } else {
             bench.record_first.verify(&token).await.is_ok()
         };

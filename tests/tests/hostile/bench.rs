@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use auth_layer::{
-    Authority, CustomClaims, Grant, IssuedPair, UserId,
-    authority::CheckOrder,
+    Authority, Grant, IssuedPair, UserId,
     clock::{Clock, ManualClock, Timestamp},
     store::TokenKind,
+    trust::CheckOrder,
 };
 use chrono::{DateTime, TimeDelta};
 
@@ -64,12 +64,6 @@ impl Bench {
         [("record first", &self.record_first), ("signature first", &self.signature_first)]
     }
 
-    /// The same two for an application with claims of its own.
-    pub(crate) fn typed<C: CustomClaims>(&self) -> [(&'static str, Authority<C>); 2] {
-        let made = |order| authority(&self.store, &self.clock, order);
-        [("record first", made(CheckOrder::RecordFirst)), ("signature first", made(CheckOrder::SignatureFirst))]
-    }
-
     /// Good tokens of this kind, fresh from the authority.
     pub(crate) async fn good(&self, kind: TokenKind) -> Good {
         let now = self.clock.now();
@@ -78,6 +72,7 @@ impl Bench {
             TokenKind::Access => (access, vec![refresh, single_use]),
             TokenKind::Refresh => (refresh, vec![access, single_use]),
             TokenKind::SingleUse => (single_use, vec![access, refresh]),
+            other => panic!("{other} is new"),
         };
         let ttl = TimeDelta::seconds(draft.number("exp") - draft.number("iat"));
         let issued_at = now - ttl - LEEWAY;
@@ -103,13 +98,14 @@ impl Bench {
             TokenKind::Access => access,
             TokenKind::Refresh => refresh,
             TokenKind::SingleUse => single_use,
+            other => panic!("{other} is new"),
         };
         Draft::of(&token, &KEYS.eddsa)
     }
 }
 
-fn authority<C: CustomClaims>(store: &Arc<Watched>, clock: &ManualClock, order: CheckOrder) -> Authority<C> {
-    let builder = Authority::builder(ISSUER, AUDIENCE, KEYS.ring(), Arc::clone(store));
+fn authority(store: &Arc<Watched>, clock: &ManualClock, order: CheckOrder) -> Authority {
+    let builder = Authority::builder(ISSUER, Arc::clone(store)).audience(AUDIENCE).keys(KEYS.ring());
     // A warm cache must let nothing through that a cold one refuses.
     builder
         .clock(clock.clone())
@@ -120,6 +116,7 @@ fn authority<C: CustomClaims>(store: &Arc<Watched>, clock: &ManualClock, order: 
         .purge_every(Duration::ZERO)
         .local_cache(Duration::from_secs(1))
         .build()
+        .unwrap()
 }
 
 /// An access, a refresh and a single-use token of a new session of a new user.

@@ -62,7 +62,7 @@ async fn the_untouched_token_of_each_algorithm_is_good_as_each_kind() {
             let refresh = draft(TokenKind::Refresh).await;
             assert!(authority.refresh(&refresh.token()).await.is_ok(), "{order}, {}", key.alg());
             let once = draft(TokenKind::SingleUse).await;
-            assert!(authority.consume(&once.token()).await.is_ok(), "{order}, {}", key.alg());
+            assert!(authority.spend(&once.token()).await.is_ok(), "{order}, {}", key.alg());
         }
     }
 }
@@ -101,7 +101,7 @@ async fn the_twin_of_an_es256_signature_dies_with_it() {
         assert_ne!(token, twin);
         let [first, second] = [authority.verify(&token).await.unwrap(), authority.verify(&twin).await.unwrap()];
         assert_eq!(first.jti, second.jti, "{order}");
-        authority.revoke_token(first.jti).await.unwrap();
+        authority.revoke_token(first.token_id().unwrap()).await.unwrap();
         for (what, token) in [("itself", &token), ("its twin", &twin)] {
             let verified = authority.verify(token).await;
             assert!(
@@ -111,8 +111,8 @@ async fn the_twin_of_an_es256_signature_dies_with_it() {
         }
 
         let once = bench.good(TokenKind::SingleUse).await.es256.token();
-        assert!(authority.consume(&es256_twin(&once)).await.is_ok(), "{order}");
-        let again = authority.consume(&once).await;
+        assert!(authority.spend(&es256_twin(&once)).await.is_ok(), "{order}");
+        let again = authority.spend(&once).await;
         assert!(matches!(again, Err(AuthError::InvalidToken(TokenFault::Used))), "{order}: {again:?}");
 
         let refresh = bench.good(TokenKind::Refresh).await.es256;

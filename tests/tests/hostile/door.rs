@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use auth_layer::{AuthLayer, Authority, Claims};
+use auth_layer::{AuthLayer, Authority, Claims, Rejection, SingleUse};
 use axum::{Router, body::Body, routing::get};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use http_body_util::BodyExt;
@@ -39,15 +39,33 @@ pub(crate) struct Response {
     pub(crate) body: String,
 }
 
+fn id_of(claims: &Claims) -> String {
+    claims.token_id().unwrap().to_string()
+}
+
 impl Door {
     /// A route for access tokens or for single-use tokens.
     pub(crate) fn new(authority: &Authority, single_use: bool) -> Self {
-        Self::behind(AuthLayer::builder(authority.clone()).single_use(single_use).build())
+        let builder = AuthLayer::builder(authority);
+        if single_use { Self::spending(builder.single_use().build()) } else { Self::behind(builder.build()) }
+    }
+
+    /// A route that spends single-use tokens.
+    fn spending(layer: AuthLayer) -> Self {
+        let entered = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&entered);
+        let enter = async move |token: SingleUse| {
+            let claims = token.spend().await?;
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Rejection>(id_of(&claims))
+        };
+        let app = Router::new().route("/", get(enter.clone()).post(enter)).layer(layer);
+        Self { app, entered }
     }
 
     /// A route that requests without credentials reach as well.
     pub(crate) fn optional(authority: &Authority) -> Self {
-        Self::behind(AuthLayer::builder(authority.clone()).optional(true).build())
+        Self::behind(AuthLayer::builder(authority).optional(true).build())
     }
 
     fn behind(layer: AuthLayer) -> Self {
@@ -55,7 +73,7 @@ impl Door {
         let count = Arc::clone(&entered);
         let enter = async move |claims: Option<Claims>| {
             count.fetch_add(1, Ordering::SeqCst);
-            claims.map_or("nobody".to_owned(), |claims| claims.jti.to_string())
+            claims.map_or("nobody".to_owned(), |claims| id_of(&claims))
         };
         let app = Router::new().route("/", get(enter.clone()).post(enter)).layer(layer);
         Self { app, entered }

@@ -19,11 +19,14 @@ const FLOOD: usize = 20_000;
 async fn forged_tokens_cost_so_many_lookups_a_second_and_good_ones_pass_beside_them() {
     let clock = ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
     let store = Arc::<Watched>::default();
-    let authority: Authority = Authority::builder(ISSUER, AUDIENCE, KEYS.ring(), Arc::clone(&store))
+    let authority: Authority = Authority::builder(ISSUER, Arc::clone(&store))
+        .audience(AUDIENCE)
+        .keys(KEYS.ring())
         .clock(clock.clone())
         .forged_lookups(50)
         .deadline(Duration::from_millis(500))
-        .build();
+        .build()
+        .unwrap();
     let [access, ..] = issue(&authority).await;
     let draft = Draft::of(&access, &KEYS.eddsa);
     let revoked = Draft::of(&issue(&authority).await[0], &KEYS.eddsa);

@@ -70,6 +70,7 @@ impl Target {
             TokenKind::Access => (access, vec![refresh, once]),
             TokenKind::Refresh => (refresh, vec![access, once]),
             TokenKind::SingleUse => (once, vec![access, refresh]),
+            other => panic!("{other} is new"),
         };
         let (draft, siblings) = sorted(self.tokens().await);
         let (other, _) = sorted(self.tokens().await);

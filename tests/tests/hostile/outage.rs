@@ -36,7 +36,7 @@ async fn garbage_is_the_client_s_fault_with_the_store_down_as_well() {
                     TokenKind::Access => {
                         assert_ended(&name, &authority.verify(&case.token).await, case);
                     }
-                    TokenKind::SingleUse => assert_ended(&name, &authority.consume(&case.token).await, case),
+                    TokenKind::SingleUse => assert_ended(&name, &authority.spend(&case.token).await, case),
                     TokenKind::Refresh => {
                         let refreshed = authority.refresh(&case.token).await.map_err(|error| match error {
                             RefreshError::InvalidGrant(GrantFault::Token(fault)) => AuthError::InvalidToken(fault),
@@ -45,13 +45,15 @@ async fn garbage_is_the_client_s_fault_with_the_store_down_as_well() {
                         });
                         assert_ended(&name, &refreshed, case);
                     }
+                    other => panic!("{other} is new"),
                 }
             }
             // What is good cannot be known to be: that is no reason to let it in, nor to call it bad.
             let unavailable = match kind {
                 TokenKind::Access => matches!(authority.verify(good).await, Err(AuthError::Unavailable(_))),
-                TokenKind::SingleUse => matches!(authority.consume(good).await, Err(AuthError::Unavailable(_))),
+                TokenKind::SingleUse => matches!(authority.spend(good).await, Err(AuthError::Unavailable(_))),
                 TokenKind::Refresh => matches!(authority.refresh(good).await, Err(RefreshError::Unavailable(_))),
+                other => panic!("{other} is new"),
             };
             assert!(unavailable, "{order}, {kind}");
         }

@@ -19,7 +19,7 @@ async fn a_forged_single_use_token_uses_nothing_up() {
         for case in &corpus.cases {
             let name = format!("{order}, {}", case.name);
             let before = bench.store.asked();
-            match authority.consume(&case.token).await {
+            match authority.spend(&case.token).await {
                 Err(AuthError::InvalidToken(fault)) => assert_eq!(fault, case.fault, "{name}"),
                 other => panic!("{name}: {other:?}"),
             }
@@ -36,9 +36,9 @@ async fn a_forged_single_use_token_uses_nothing_up() {
     }
     for draft in [&good.eddsa, &good.other, &good.expiring] {
         let before = bench.store.asked().writes;
-        assert!(bench.record_first.consume(&draft.token()).await.is_ok());
+        assert!(bench.record_first.spend(&draft.token()).await.is_ok());
         assert_eq!(bench.store.asked().writes, before + 1, "one use, and it is counted");
-        let again = bench.signature_first.consume(&draft.clone().token()).await;
+        let again = bench.signature_first.spend(&draft.clone().token()).await;
         assert!(matches!(again, Err(AuthError::InvalidToken(TokenFault::Used))), "{again:?}");
     }
 }

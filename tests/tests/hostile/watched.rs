@@ -1,13 +1,16 @@
 //! A store that counts what it is asked.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use auth_layer::{
-    SessionId, TokenId, UserId,
+    SessionId, Subject, TokenId,
     clock::Timestamp,
     store::{
-        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreError,
-        StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreDecorator,
+        StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
     },
 };
 
@@ -56,50 +59,27 @@ impl Watched {
     }
 }
 
-impl TokenStore for Watched {
+/// Counts calls as reads or as writes, and hands them on.
+macro_rules! counted {
+    ($($counted:ident: $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {$(
+        async fn $name(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
+            self.$counted()?.$name($($argument),*).await
+        }
+    )+};
+}
+
+impl StoreDecorator for Watched {
+    type Inner = MemoryStore;
+
+    fn inner(&self) -> &MemoryStore {
+        &self.store
+    }
+
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         let store = self.reading()?;
         // As a store does that has to be asked: whoever else may come comes in between.
         tokio::task::yield_now().await;
         store.token_status(id).await
-    }
-
-    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
-        self.reading()?.user_fence(user).await
-    }
-
-    async fn open_session(
-        &self,
-        session: Session,
-        tokens: Vec<TokenRecord>,
-        epoch: u64,
-    ) -> Result<Admission, StoreError> {
-        self.writing()?.open_session(session, tokens, epoch).await
-    }
-
-    async fn presented(
-        &self,
-        session: SessionId,
-        refresh: TokenId,
-        now: Timestamp,
-    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        self.reading()?.presented(session, refresh, now).await
-    }
-
-    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.writing()?.rotate(rotation).await
-    }
-
-    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
-        self.reading()?.confirm(session, current).await
-    }
-
-    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
-        self.writing()?.note_delivered(session, current, now).await
-    }
-
-    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
-        self.writing()?.record_token(token).await
     }
 
     /// Only a use that was accepted has written anything.
@@ -111,45 +91,27 @@ impl TokenStore for Watched {
         Ok(consumed)
     }
 
-    async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writing()?.revoke_token(id, now).await
+    counted! {
+        reading: user_fence(user: Subject) -> UserFence;
+        writing: open_session(session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Admission;
+        reading: session(id: SessionId, now: Timestamp) -> Option<Session>;
+        reading: presented(session: SessionId, refresh: TokenId, now: Timestamp) -> Option<(Session, TokenStatus)>;
+        writing: rotate(rotation: Rotation) -> Rotated;
+        reading: confirm(session: SessionId, current: TokenId) -> Rotated;
+        writing: note_delivered(session: SessionId, current: TokenId, now: Timestamp) -> ();
+        writing: record_token(token: TokenRecord) -> Admission;
+        writing: revoke_token(id: TokenId, since: Timestamp) -> Revoked;
+        writing: revoke_session(session: SessionId, since: Timestamp) -> Revoked;
+        writing: punish(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
+        writing: revoke_user(user: Subject, except: Option<SessionId>, since: Timestamp) -> Revoked;
+        writing: set_user_disabled(user: Subject, disabled: bool, since: Timestamp) -> Revoked;
+        reading: sessions(user: Subject, now: Timestamp) -> Vec<Session>;
+        writing: purge_expired(before: Timestamp) -> Purged;
+        reading: ping() -> ();
     }
 
-    async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writing()?.revoke_session(session, now).await
-    }
-
-    async fn punish(
-        &self,
-        session: SessionId,
-        current: TokenId,
-        since: Timestamp,
-    ) -> Result<Option<Revoked>, StoreError> {
-        self.writing()?.punish(session, current, since).await
-    }
-
-    async fn revoke_user(
-        &self,
-        user: UserId,
-        except: Option<SessionId>,
-        now: Timestamp,
-    ) -> Result<Revoked, StoreError> {
-        self.writing()?.revoke_user(user, except, now).await
-    }
-
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, now: Timestamp) -> Result<Revoked, StoreError> {
-        self.writing()?.set_user_disabled(user, disabled, now).await
-    }
-
-    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        self.reading()?.sessions(user, now).await
-    }
-
-    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
-        self.writing()?.purge_expired(before).await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.reading()?.ping().await
+    /// It waits, if only for others.
+    fn answers_within(&self) -> Option<Duration> {
+        None
     }
 }

@@ -173,11 +173,14 @@ async fn one_of_many_uses_of_a_single_use_token_is_accepted_by_nodes_two_minutes
     let (clock, key) = (ManualClock::starting_at(Utc::now()), SigningKey::generate().unwrap());
     let node = async |seconds| -> Authority {
         let store = store_in(&database).await;
-        Authority::builder("https://issuer", "api", Keyring::new(key.clone()), store)
+        Authority::builder("https://issuer", store)
+            .audience("api")
+            .keys(Keyring::new(key.clone()))
             .clock(Off { clock: clock.clone(), seconds })
             .single_use_ttl(Duration::from_mins(5))
             .deadline(PATIENCE)
             .build()
+            .unwrap()
     };
     let nodes = [node(-60).await, node(60).await];
     let sign_in = nodes[0].begin_sign_in(UserId::generate()).await.unwrap();
@@ -186,8 +189,8 @@ async fn one_of_many_uses_of_a_single_use_token_is_accepted_by_nodes_two_minutes
     for round in 0..8 {
         let issued = nodes[0].issue_single_use(&claims).await.unwrap();
         let answers = match round {
-            0 | 1 => vec![nodes[round].consume(&issued.token).await, nodes[1 - round].consume(&issued.token).await],
-            _ => join_all((0..RUSH).map(|number| nodes[number % 2].consume(&issued.token))).await,
+            0 | 1 => vec![nodes[round].spend(&issued.token).await, nodes[1 - round].spend(&issued.token).await],
+            _ => join_all((0..RUSH).map(|number| nodes[number % 2].spend(&issued.token))).await,
         };
         let accepted = answers.iter().filter(|used| used.is_ok()).count();
         let used = |used: &&Result<_, _>| matches!(used, Err(AuthError::InvalidToken(TokenFault::Used)));
@@ -225,7 +228,9 @@ async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
     let clock = ManualClock::starting_at(Utc::now().trunc_subsecs(0));
     let key = SigningKey::generate().unwrap();
     let authority = |store: &Arc<S>, seconds| -> Authority {
-        Authority::builder("https://issuer", "api", Keyring::new(key.clone()), Arc::clone(store))
+        Authority::builder("https://issuer", Arc::clone(store))
+            .audience("api")
+            .keys(Keyring::new(key.clone()))
             .clock(Off { clock: clock.clone(), seconds })
             .access_ttl(LIFETIME / 2)
             .refresh_ttl(LIFETIME)
@@ -233,6 +238,7 @@ async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
             .clock_skew_margin(Duration::from_secs(2 * SKEW.unsigned_abs()))
             .deadline(PATIENCE)
             .build()
+            .unwrap()
     };
     let (behind, ahead) = (authority(&stores[0], -SKEW), authority(&stores[1], SKEW));
     let (mut kept, mut left) = (Vec::new(), Vec::new());

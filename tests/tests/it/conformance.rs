@@ -22,7 +22,7 @@ async fn of_mongodb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_mongodb_behind_redis() {
     let (database, keys) = (servers::mongodb().await, servers::redis().await);
-    let options = RedisOptions { key_prefix: keys.prefix, ..RedisOptions::default() };
+    let options = RedisOptions::default().with_key_prefix(keys.prefix);
     let cache = RedisCache::connect(&[keys.url], options).await.unwrap();
     conformance::all(&Arc::new(Cached::new(store_in(&database).await, cache))).await;
 }

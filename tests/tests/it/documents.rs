@@ -4,6 +4,8 @@ mod bytes;
 mod cost;
 mod expiry;
 mod foreign;
+mod payloads;
+mod subjects;
 mod window;
 
 use auth_layer::keys::Algorithm;

@@ -71,7 +71,7 @@ pub(crate) async fn patient_store(uri: &str, database: &str) -> MongoStore {
     // Also how long a monitor waits before it takes the server for lost, and cuts short whatever is under way.
     patient.connect_timeout = Some(PATIENCE);
     let database = mongodb::Client::with_options(patient).unwrap().database(database);
-    let options = MongoOptions { operation_timeout: PATIENCE, ..MongoOptions::default() };
+    let options = MongoOptions::default().with_operation_timeout(PATIENCE);
     MongoStore::new(database, options).await.unwrap()
 }
 

@@ -88,7 +88,7 @@ impl Listening {
 
 fn authority(store: impl TokenStore) -> Authority {
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    Authority::builder("https://issuer", "api", keys, store).build()
+    Authority::builder("https://issuer", store).audience("api").keys(keys).build().unwrap()
 }
 
 async fn signed_in(authority: &Authority) -> IssuedPair {

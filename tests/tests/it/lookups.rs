@@ -77,7 +77,11 @@ async fn everyone_gets_the_answer_of_its_own_token() {
                 let document =
                     documents.iter().find(|document| document["_id"] == Uuid::from_bytes(*id.as_bytes()).into());
                 let owner = document.unwrap()["user_id"].clone();
-                assert_eq!(owner, Uuid::from_bytes(*token.user_id.as_bytes()).into(), "another token's answer");
+                assert_eq!(
+                    owner,
+                    Uuid::from_bytes(*token.user_id.as_uuid().unwrap().as_bytes()).into(),
+                    "another token's answer"
+                );
                 "active"
             }
             Ok(TokenStatus::Revoked) => "revoked",
@@ -151,7 +155,7 @@ async fn beside_a_crowd_asking_for_the_same_token_a_revocation_is_seen_by_whoeve
 async fn with_a_server_that_hangs_everyone_is_told_within_the_limit_and_served_again_after_it() {
     const LIMIT: Duration = Duration::from_secs(1);
     let mut server = MongoServer::start().await;
-    let options = MongoOptions { operation_timeout: LIMIT, ..MongoOptions::default() };
+    let options = MongoOptions::default().with_operation_timeout(LIMIT);
     let store = MongoStore::connect(&server.uri(), "auth", options).await.unwrap();
     let ids: Vec<TokenId> = (0..300).map(|_| TokenId::generate()).collect();
     assert!(statuses(&store, &ids).await.iter().all(|answer| matches!(answer, Ok(TokenStatus::Unknown))));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use auth_layer::{
-    Authority, Grant, SessionId, TokenId, UserId,
+    Authority, Grant, SessionId, Subject, TokenId,
     cache::{
         CacheAnswer, Cached, StatusCache,
         redis::{Miss, RedisCache, RedisOptions},
@@ -29,7 +29,7 @@ const SLACK: Duration = Duration::from_millis(400);
 
 fn token() -> ActiveToken {
     ActiveToken {
-        user_id: UserId::generate(),
+        user_id: Subject::generate(),
         session_id: SessionId::generate(),
         kind: TokenKind::Access,
         expires_at: (Utc::now() + Duration::from_mins(15)).trunc_subsecs(3),
@@ -87,17 +87,19 @@ async fn serves_again(cache: &RedisCache) {
 #[tokio::test]
 async fn what_is_filled_is_found_until_it_is_buried_and_a_fill_never_replaces_a_tombstone() {
     let keys = servers::redis().await;
-    let options = RedisOptions { key_prefix: keys.prefix, ..RedisOptions::default() };
+    let options = RedisOptions::default().with_key_prefix(keys.prefix);
     let node = RedisCache::connect(std::slice::from_ref(&keys.url), options.clone()).await.unwrap();
     let other = RedisCache::connect(&[keys.url], options).await.unwrap();
-    let (id, token) = (TokenId::generate(), token());
-    let (first, late) = (miss(&node, id).await, miss(&other, id).await);
-    node.fill(first, id, token).await.unwrap();
-    assert!(matches!(other.get(id).await.unwrap(), CacheAnswer::Active(found) if found == token));
-    other.bury(&[(id, token.expires_at)], Utc::now()).await.unwrap();
-    assert!(matches!(node.get(id).await.unwrap(), CacheAnswer::Dead));
-    other.fill(late, id, token).await.unwrap();
-    assert!(matches!(node.get(id).await.unwrap(), CacheAnswer::Dead));
+    for user_id in [Subject::generate(), "auth0|n\u{e4}her".parse().unwrap()] {
+        let (id, token) = (TokenId::generate(), ActiveToken { user_id, ..token() });
+        let (first, late) = (miss(&node, id).await, miss(&other, id).await);
+        node.fill(first, id, token.clone()).await.unwrap();
+        assert!(matches!(other.get(id).await.unwrap(), CacheAnswer::Active(found) if found == token));
+        other.bury(&[(id, token.expires_at)], Utc::now()).await.unwrap();
+        assert!(matches!(node.get(id).await.unwrap(), CacheAnswer::Dead));
+        other.fill(late, id, token).await.unwrap();
+        assert!(matches!(node.get(id).await.unwrap(), CacheAnswer::Dead));
+    }
 }
 
 #[tokio::test]
@@ -147,14 +149,17 @@ async fn a_tombstone_outlives_its_token_by_leeway_and_margin() {
     let server = RedisServer::start(&[]).await;
     let store = Cached::new(MemoryStore::new(), cache(&server).await);
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    let authority: Authority = Authority::builder("https://issuer", "api", keys, store)
+    let authority: Authority = Authority::builder("https://issuer", store)
+        .audience("api")
+        .keys(keys)
         .access_ttl(Duration::from_mins(15))
         .leeway(Duration::from_mins(1))
         .clock_skew_margin(Duration::from_mins(10))
-        .build();
-    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+        .build()
+        .unwrap();
+    let sign_in = authority.begin_sign_in(Subject::generate()).await.unwrap();
     let pair = authority.sign_in(sign_in, Grant::new("web")).await.unwrap();
-    let id = authority.verify(&pair.access_token).await.unwrap().jti;
+    let id = authority.verify(&pair.access_token).await.unwrap().token_id().unwrap();
     authority.revoke_session(pair.session_id).await.unwrap();
     let left: i64 = server.command(&["PTTL", &format!("auth:{id}")]).strip_prefix(':').unwrap().parse().unwrap();
     assert!((1_530_000..=1_560_000).contains(&left), "26 minutes, not {left} ms");
@@ -190,7 +195,7 @@ async fn a_large_revocation_is_buried_whole() {
 #[tokio::test]
 async fn no_url_is_shown() {
     let secret = "hunter2";
-    let options = RedisOptions { connect_timeout: Duration::from_millis(50), ..RedisOptions::default() };
+    let options = RedisOptions::default().with_connect_timeout(Duration::from_millis(50));
     let url = format!("redis://:{secret}@127.0.0.1:1");
     let cache = RedisCache::connect(std::slice::from_ref(&url), options.clone()).await.unwrap();
     let error = cache.get(TokenId::generate()).await.unwrap_err();

@@ -16,11 +16,8 @@ use self::{breaker::Breaker, pending::Pending};
 use super::{CacheAnswer, CacheError, StatusCache};
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
-    store::{
-        ActiveToken, Admission, Consumed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation,
-        Session, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
-    },
+    id::{SessionId, Subject, TokenId},
+    store::{Resumed, RevocationListener, Revoked, StoreError, TokenKind, TokenStatus, TokenStore},
 };
 
 /// A [`TokenStore`] whose status checks are answered by a [`StatusCache`] where it can.
@@ -32,6 +29,7 @@ use crate::{
 /// - A revocation is recorded in the store first and then buried in the cache. Where the cache cannot be told, the caller gets an
 ///   error although the record is made: other nodes may still be told "active" by the cache, for [`StatusCache::bound`] at
 ///   most. Calling again is safe, and the tombstones are tried again in the background until that time has passed.
+/// - Whether the store of record can serve is all that [`ping`](TokenStore::ping) asks; the cache can be done without.
 /// - A revocation whose future is dropped may be recorded and not buried: whoever may be cut off runs it in a task, as
 ///   [`Authority`](crate::Authority) does.
 ///
@@ -102,10 +100,10 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
             }
         };
         let status = self.store.token_status(id).await?;
-        match status {
+        match &status {
             TokenStatus::Active(token) if token.kind == TokenKind::Access => {
                 // A cache that answers and takes nothing (it is full, or became a replica) has failed too.
-                match self.cache.fill(miss, id, token).await {
+                match self.cache.fill(miss, id, token.clone()).await {
                     Ok(()) => self.breaker.reset(),
                     Err(error) => self.cache_failed(&error),
                 }
@@ -122,7 +120,14 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
     }
 }
 
-impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
+// By its path: with both traits in scope a call on a `Cached` would name neither.
+impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        &self.store
+    }
+
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         if !self.breaker.allows() {
             return self.store.token_status(id).await;
@@ -139,48 +144,6 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
             // A box, so that the way of nearly all checks has no large future to carry.
             other => Box::pin(self.read(id, other)).await,
         }
-    }
-
-    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
-        self.store.user_fence(user).await
-    }
-
-    async fn open_session(
-        &self,
-        session: Session,
-        tokens: Vec<TokenRecord>,
-        epoch: u64,
-    ) -> Result<Admission, StoreError> {
-        self.store.open_session(session, tokens, epoch).await
-    }
-
-    async fn presented(
-        &self,
-        session: SessionId,
-        refresh: TokenId,
-        now: Timestamp,
-    ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        self.store.presented(session, refresh, now).await
-    }
-
-    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.store.rotate(rotation).await
-    }
-
-    async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
-        self.store.confirm(session, current).await
-    }
-
-    async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
-        self.store.note_delivered(session, current, now).await
-    }
-
-    async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
-        self.store.record_token(token).await
-    }
-
-    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        self.store.consume(id, says, now).await
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
@@ -203,14 +166,14 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
 
     async fn revoke_user(
         &self,
-        user: UserId,
+        user: Subject,
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         self.revoke(self.store.revoke_user(user, except, since), since).await
     }
 
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
+    async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         self.revoke(self.store.set_user_disabled(user, disabled, since), since).await
     }
 
@@ -238,44 +201,9 @@ impl<S: TokenStore, C: StatusCache> TokenStore for Cached<S, C> {
         }
     }
 
-    async fn settle(&self, revocation: Revocation) -> Result<(), StoreError> {
-        self.store.settle(revocation).await
-    }
-
-    fn revokes_in_steps(&self) -> bool {
-        self.store.revokes_in_steps()
-    }
-
-    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        self.store.sessions(user, now).await
-    }
-
-    async fn surplus_sessions(
-        &self,
-        user: UserId,
-        new: SessionId,
-        keep: usize,
-        now: Timestamp,
-    ) -> Result<Vec<SessionId>, StoreError> {
-        self.store.surplus_sessions(user, new, keep, now).await
-    }
-
-    async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
-        self.store.purge_expired(before).await
-    }
-
     /// The cache is asked, then the store, then the cache is filled.
     fn answers_within(&self) -> Option<Duration> {
         Some(self.cache.answers_within()?.saturating_mul(2).saturating_add(self.store.answers_within()?))
-    }
-
-    fn expires_by_itself(&self) -> bool {
-        self.store.expires_by_itself()
-    }
-
-    /// Succeeds when the store of record can serve; the cache can be done without.
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.store.ping().await
     }
 
     /// Only the cache is listened to: until it has a token's tombstone, a check may still be told "active" by it, so that what

@@ -4,13 +4,18 @@ use chrono::DateTime;
 use uuid::Uuid;
 
 use super::line::ServerId;
-use crate::store::{ActiveToken, TokenKind};
+use crate::{
+    id::Subject,
+    store::{ActiveToken, TokenKind},
+};
 
 /// What stands under a token's key.
 ///
 /// A tombstone is the one byte `x`. An active entry is the byte `1`, the version of the form, and then: kind (`a`, `r` or
 /// `s`), user, session, expiry in milliseconds since 1970 and the server that took it, numbers with the highest byte first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the user is no UUID the form is `2`: the same without the user, and then the user's text to the end. A node from before
+/// there was this form does not understand it, and asks the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Active, as the store of record had it when the entry was made.
     Active { token: ActiveToken, taken_by: ServerId },
@@ -20,20 +25,27 @@ pub(super) enum Entry {
 
 const DEAD: u8 = b'x';
 const ACTIVE: u8 = b'1';
+const ACTIVE_TEXT: u8 = b'2';
 const ACTIVE_LEN: usize = 1 + 1 + 16 + 16 + 8 + 8;
 
 impl Entry {
-    pub(super) fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Dead => vec![DEAD],
             Self::Active { token, taken_by } => {
                 let mut value = Vec::with_capacity(ACTIVE_LEN);
-                value.push(ACTIVE);
+                let user = token.user_id.as_uuid();
+                value.push(if user.is_some() { ACTIVE } else { ACTIVE_TEXT });
                 value.push(letter(token.kind));
-                value.extend_from_slice(token.user_id.as_bytes());
+                if let Some(user) = user {
+                    value.extend_from_slice(user.as_bytes());
+                }
                 value.extend_from_slice(token.session_id.as_bytes());
                 value.extend_from_slice(&token.expires_at.timestamp_millis().to_be_bytes());
                 value.extend_from_slice(&taken_by.0.to_be_bytes());
+                if user.is_none() {
+                    value.extend_from_slice(token.user_id.to_text().as_bytes());
+                }
                 value
             }
         }
@@ -44,19 +56,33 @@ impl Entry {
         if value == [DEAD] {
             return Some(Self::Dead);
         }
-        let (&[ACTIVE, kind], rest) = value.split_first_chunk()? else { return None };
-        let (user, rest) = rest.split_first_chunk()?;
+        let (&[form, kind], mut rest) = value.split_first_chunk()?;
+        let mut user = None;
+        if form == ACTIVE {
+            let (uuid, behind) = rest.split_first_chunk()?;
+            user = Some(Subject::from(Uuid::from_bytes(*uuid)));
+            rest = behind;
+        }
         let (session, rest) = rest.split_first_chunk()?;
         let (expires_at, rest) = rest.split_first_chunk()?;
+        let (taken_by, rest) = rest.split_first_chunk()?;
+        let user_id = match (form, user) {
+            (ACTIVE, Some(user)) if rest.is_empty() => user,
+            (ACTIVE_TEXT, None) => {
+                // What would be a UUID is written as one.
+                std::str::from_utf8(rest).ok()?.parse().ok().filter(|user: &Subject| user.as_uuid().is_none())?
+            }
+            _ => return None,
+        };
         let token = ActiveToken {
-            user_id: Uuid::from_bytes(*user).into(),
+            user_id,
             session_id: Uuid::from_bytes(*session).into(),
             kind: [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse]
                 .into_iter()
                 .find(|&known| letter(known) == kind)?,
             expires_at: DateTime::from_timestamp_millis(i64::from_be_bytes(*expires_at))?,
         };
-        Some(Self::Active { token, taken_by: ServerId(u64::from_be_bytes(rest.try_into().ok()?)) })
+        Some(Self::Active { token, taken_by: ServerId(u64::from_be_bytes(*taken_by)) })
     }
 }
 
@@ -73,11 +99,11 @@ mod tests {
     use chrono::SubsecRound;
 
     use super::*;
-    use crate::id::{SessionId, UserId};
+    use crate::id::SessionId;
 
-    fn active(kind: TokenKind) -> Entry {
+    fn active(user_id: Subject, kind: TokenKind) -> Entry {
         let token = ActiveToken {
-            user_id: UserId::generate(),
+            user_id,
             session_id: SessionId::generate(),
             kind,
             expires_at: chrono::Utc::now().trunc_subsecs(3),
@@ -87,15 +113,50 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for entry in [Entry::Dead, active(TokenKind::Access), active(TokenKind::Refresh), active(TokenKind::SingleUse)]
-        {
-            assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+        assert_eq!(Entry::decode(&Entry::Dead.encode()), Some(Entry::Dead));
+        for user in [Subject::generate(), Subject::from(7_u64), "\u{1f980}".repeat(255).parse().unwrap()] {
+            for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
+                let entry = active(user.clone(), kind);
+                assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+            }
+        }
+    }
+
+    /// Nodes from before there was text read and write the first of the two.
+    #[test]
+    fn redis_entry_of_a_uuid_and_of_a_text_in_bytes() {
+        let token = |user_id| ActiveToken {
+            user_id,
+            session_id: Uuid::from_bytes([2; 16]).into(),
+            kind: TokenKind::Access,
+            expires_at: DateTime::from_timestamp_millis(0x0102_0304_0506).unwrap(),
+        };
+        let tail = [&[2; 16][..], &[0, 0, 1, 2, 3, 4, 5, 6], &[0, 0, 0, 0, 0, 0, 0, 7]].concat();
+        for (user, expected) in [
+            (Uuid::from_bytes([1; 16]).into(), [&b"1a"[..], &[1; 16], &tail].concat()),
+            ("a|b".parse().unwrap(), [&b"2a"[..], &tail, b"a|b"].concat()),
+        ] {
+            let entry = Entry::Active { token: token(user), taken_by: ServerId(7) };
+            assert_eq!(entry.encode(), expected);
+        }
+    }
+
+    #[test]
+    fn redis_entry_with_a_text_that_is_no_user_is_not_understood() {
+        let whole = active("a".parse().unwrap(), TokenKind::Access).encode();
+        let with = |user: &[u8]| [&whole[..whole.len() - 1], user].concat();
+        assert!(Entry::decode(&with(b"b")).is_some());
+        for user in [&b""[..], b"\xff", Uuid::nil().to_string().as_bytes(), "a".repeat(256).as_bytes()] {
+            assert_eq!(Entry::decode(&with(user)), None, "{user:?}");
+        }
+        for end in 0..whole.len() {
+            assert_eq!(Entry::decode(&whole[..end]), None, "cut after {end} bytes");
         }
     }
 
     #[test]
     fn nothing_but_a_whole_entry_of_a_known_form_is_understood() {
-        let whole = active(TokenKind::Access).encode();
+        let whole = active(Subject::generate(), TokenKind::Access).encode();
         for end in 0..whole.len() {
             assert_eq!(Entry::decode(&whole[..end]), None, "cut after {end} bytes");
         }
@@ -105,7 +166,7 @@ mod tests {
             value
         };
         let far_future: Vec<u8> = [&whole[..34], &i64::MAX.to_be_bytes(), &whole[42..]].concat();
-        for value in [changed(0, b'2'), changed(0, DEAD), changed(1, b'?'), [&whole[..], b"0"].concat(), far_future] {
+        for value in [changed(0, b'3'), changed(0, DEAD), changed(1, b'?'), [&whole[..], b"0"].concat(), far_future] {
             assert_eq!(Entry::decode(&value), None, "{value:?}");
         }
         assert_eq!(Entry::decode(b"xx"), None);

@@ -2,34 +2,37 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
+
 use super::fixture::{
-    DAY, Login, MINUTE, Task, answer, at_once, expect_active, expect_revoked, held, now, records, rounds, warm,
+    DAY, Login, MINUTE, SOME_TIME, Task, Users, answer, at_once, expect_active, expect_revoked, held, now, payload,
+    records, rounds, warm,
 };
 use crate::{
     clock::later,
-    id::{SessionId, TokenId, UserId},
-    store::{Revoked, TokenStatus, TokenStore, UserFence},
+    id::{SessionId, Subject, TokenId},
+    store::{ActiveToken, Consumed, Retired, Revoked, Session, TokenStatus, TokenStore, UserFence},
 };
 
 /// Absence is not failure: whatever was never recorded is answered with "nothing", and revoking it is a success.
-pub async fn absence_is_an_answer(store: &impl TokenStore) {
-    let (token, session, user) = (TokenId::generate(), SessionId::generate(), UserId::generate());
+pub async fn absence_is_an_answer(store: &impl TokenStore, users: Users) {
+    let (token, session, user) = (TokenId::generate(), SessionId::generate(), users.new_user());
     answer(store.ping().await);
     assert_eq!(answer(store.token_status(token).await), TokenStatus::Unknown, "a token nobody recorded");
-    assert_eq!(answer(store.user_fence(user).await), UserFence::default(), "the fence of a user nobody fenced");
+    assert_eq!(answer(store.user_fence(user.clone()).await), UserFence::default(), "the fence of a user nobody fenced");
     assert_eq!(answer(store.presented(session, token, now()).await), None, "a session nobody opened");
-    assert_eq!(answer(store.sessions(user, now()).await), [], "the sessions of a user who has none");
+    assert_eq!(answer(store.sessions(user.clone(), now()).await), [], "the sessions of a user who has none");
     assert_eq!(answer(store.revoke_token(token, now()).await), Revoked::default(), "an unknown token revoked");
     assert_eq!(answer(store.revoke_session(session, now()).await), Revoked::default(), "an unknown session revoked");
 
-    let login = Login::opened(store, user).await;
+    let login = Login::opened(store, &user).await;
     let (_, status) = answer(store.presented(login.id(), token, now()).await).expect("the session was opened");
     assert_eq!(status, TokenStatus::Unknown, "an unknown token that names a session");
 }
 
 /// The tokens of an admitted session are active, as what they were recorded.
-pub async fn issued_tokens_are_active(store: &impl TokenStore) {
-    let login = Login::opened(store, UserId::generate()).await;
+pub async fn issued_tokens_are_active(store: &impl TokenStore, users: Users) {
+    let login = Login::opened(store, &users.new_user()).await;
     expect_active(store, &login.tokens, "after the sign-in").await;
     let (session, status) =
         answer(store.presented(login.id(), login.refresh(), now()).await).expect("the session was opened");
@@ -39,49 +42,112 @@ pub async fn issued_tokens_are_active(store: &impl TokenStore) {
 
 /// Every field of a session comes back byte for byte, times to the millisecond, after the sign-in and after a rotation: a pair
 /// is signed again from what is stored, and must come out the same.
-pub async fn every_field_survives(store: &impl TokenStore) {
-    let mut login = Login::new(UserId::generate(), now());
-    login.session.client_id = "näher \"am\" \\ Kunden".into();
-    login.session.user_agent = Some("Mozilla/5.0 (X11; $Linux) {\"a.b\": '\u{1f980}'}\t\r\n".into());
+pub async fn every_field_survives(store: &impl TokenStore, users: Users) {
+    let mut login = Login::new(&users.new_user(), now());
+    let odd = "n\u{e4}her \"am\" \\ {\"a.b\": '\u{1f980}'}\t\r\n";
     login.session.last_used_at = later(login.session.created_at, Duration::from_millis(999));
     login.session.ends_at = later(login.session.created_at, 400 * DAY + Duration::from_millis(1));
-    login.session.current.scope = "profile admin urn:example:a$b.c".parse().expect("a scope");
-    login.session.current.custom =
-        "{ \"tenant\":\"\\u00e9\u{e9}\",\"b\":[1.0,1e2,18446744073709551615],\"a\":null}".into();
-    login.session.current.kid = "2026-11_Ed25519.\u{e9}".into();
-    login.session.current.sealed_signatures = Some((0..=u8::MAX).collect());
+    let members = [("client_id", odd), ("user_agent", ""), ("crit", "a b"), ("a", odd), ("b", "{}"), ("zz_9", "")];
+    login.session.payload = payload(&members);
+    let custom = "{ \"tenant\":\"\\u00e9\u{e9}\",\"b\":[1.0,1e2,18446744073709551615],\"a\":null}";
+    let members = [("scope", "a$b.c"), ("custom", custom), ("kid", odd), ("sealed_signatures", "AP8H"), ("later", odd)];
+    login.session.current.payload = payload(&members);
     let mut login = login.admit(store).await;
     assert_eq!(held(store, &login).await, login.session, "a session with every field");
 
     let at = later(now(), MINUTE);
     let mut rotation = login.rotation(at);
-    rotation.child.scope = "profile".parse().expect("a scope");
-    rotation.child.custom = "{\"\":{}}".into();
-    rotation.child.kid = String::new();
-    rotation.child.sealed_signatures = Some(Vec::new());
+    let members = [("scope", ""), ("custom", "{\"\":{}}"), ("kid", ""), ("sealed_signatures", ""), ("even_later", "")];
+    rotation.child.payload = payload(&members);
     rotation.tokens = records(&login.session, &rotation.child);
     let _ = answer(store.rotate(rotation.clone()).await);
     login.session.current = rotation.child;
     let session = held(store, &login).await;
     assert_eq!(session.current, login.session.current, "the pair after a rotation");
-    assert_eq!(session.current.custom, login.session.current.custom, "the custom claims after a rotation");
-    assert_eq!(
-        session.current.sealed_signatures, login.session.current.sealed_signatures,
-        "no signatures are not the same as none sealed"
-    );
-    assert_eq!(session.user_agent, login.session.user_agent, "what a rotation does not touch");
+    for (name, text) in &login.session.current.payload {
+        assert_eq!(session.current.payload.get(name), Some(text.as_str()), "`{name}` after a rotation");
+    }
+    assert_eq!(session.payload, login.session.payload, "what a rotation does not touch");
+}
+
+/// A session is read as it is: before and after a rotation, and when it is revoked. One that nobody opened is none.
+pub async fn a_session_is_read_as_it_is(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
+    let read = async |login: &Login| {
+        let session = answer(store.session(login.id(), now()).await).expect("the session was opened");
+        let since = session.previous.map(|previous| previous.at);
+        (Session { previous: session.previous.map(|it| Retired { at: SOME_TIME, ..it }), ..session }, since)
+    };
+    assert_eq!(read(&login).await, (login.session.clone(), None), "a session that was opened");
+    login.rotate(store, now()).await;
+    answer(store.note_delivered(login.id(), login.refresh(), now()).await);
+    let (session, since) = read(&login).await;
+    assert_eq!(session, held(store, &login).await, "a session that was refreshed");
+    let off = (since.expect("it was retired") - now()).abs();
+    assert!(off <= TimeDelta::seconds(10), "the parent was retired now, not {off} away by the caller's clock");
+    let _ = answer(store.revoke_session(login.id(), now()).await);
+    assert_eq!(read(&login).await.0, Session { revoked: true, ..session }, "a session that is revoked");
+    assert_eq!(answer(store.session(SessionId::generate(), now()).await), None, "a session nobody opened");
+}
+
+/// Subjects are told apart by each of their characters: in another case, with a blank at the end, in another normal form of
+/// Unicode, or as another spelling of one UUID they are different users.
+pub async fn look_alikes_are_different_users(store: &impl TokenStore) {
+    let uuid = Subject::generate().to_string();
+    let name = format!("alice-{uuid}");
+    let texts = [
+        uuid.clone(),
+        uuid.to_uppercase(),
+        uuid.replace('-', ""),
+        format!("{{{uuid}}}"),
+        format!("urn:uuid:{uuid}"),
+        name.clone(),
+        name.to_uppercase(),
+        format!("{name} "),
+        format!(" {name}"),
+        format!("{name}\u{e9}"),
+        format!("{name}e\u{301}"),
+        format!("{name}e"),
+        format!("{name}%"),
+        format!("{name}\0"),
+    ];
+    let users: Vec<Subject> = texts.iter().map(|text| text.parse().expect("a subject")).collect();
+    let mut logins = Vec::new();
+    for user in &users {
+        logins.push(Login::opened(store, user).await);
+    }
+    for (at, user) in users.iter().enumerate() {
+        let listed = answer(store.sessions(user.clone(), now()).await);
+        assert_eq!(listed, [logins[at].session.clone()], "the sessions of {user:?}");
+        expect_active(store, &logins[at].tokens, "of a user that others look like").await;
+        let single = logins[at].single_use(now());
+        let _ = answer(store.record_token(single.clone()).await);
+        let other = ActiveToken { user_id: users[(at + 1) % users.len()].clone(), ..(&single).into() };
+        let used = answer(store.consume(single.token_id, other, now()).await);
+        assert_eq!(used, Consumed::Refused, "a token of {user:?} that names another user");
+    }
+    for (at, user) in users.iter().enumerate() {
+        let revoked = answer(store.revoke_user(user.clone(), None, now()).await);
+        assert_eq!(revoked.sessions, 1, "sessions of {user:?} revoked");
+        expect_revoked(store, &logins[at].tokens, "of a user who was revoked").await;
+        for (spared, login) in users.iter().zip(&logins).skip(at + 1) {
+            expect_active(store, &login.tokens, "of a user who looks like one who was revoked").await;
+            let fence = answer(store.user_fence(spared.clone()).await);
+            assert_eq!(fence, UserFence::default(), "the fence of {spared:?} when {user:?} was revoked");
+        }
+    }
 }
 
 /// However many checks run beside a revocation, of a token that was checked before or of one that was not: one that begins when the
 /// revocation has returned finds the token revoked.
-pub async fn no_check_outlives_a_revocation<S: TokenStore>(store: &Arc<S>) {
-    rounds(|round| check_beside_a_revocation(Arc::clone(store), round)).await;
+pub async fn no_check_outlives_a_revocation<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| check_beside_a_revocation(Arc::clone(store), users, round)).await;
 }
 
-async fn check_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) {
-    let login = Login::opened(&*store, UserId::generate()).await;
+async fn check_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+    let login = Login::opened(&*store, &users.new_user()).await;
     let (access, refresh, session) = (login.access(), login.refresh(), login.id());
-    let user = login.session.user_id;
+    let user = login.session.user_id.clone();
     if round.is_multiple_of(2) {
         warm(&*store, [&login]).await;
     }
@@ -101,8 +167,8 @@ async fn check_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) {
                 0 => drop(answer(revoker.revoke_session(session, now()).await)),
                 1 => drop(answer(revoker.revoke_token(access, now()).await)),
                 2 => drop(answer(revoker.revoke_token(refresh, now()).await)),
-                3 => drop(answer(revoker.revoke_user(user, None, now()).await)),
-                4 => drop(answer(revoker.set_user_disabled(user, true, now()).await)),
+                3 => drop(answer(revoker.revoke_user(user.clone(), None, now()).await)),
+                4 => drop(answer(revoker.set_user_disabled(user.clone(), true, now()).await)),
                 _ => drop(answer(revoker.punish(session, refresh, now()).await)),
             }
             for _ in 0..2 {

@@ -14,9 +14,9 @@ use chrono::Utc;
 
 use crate::{
     clock::{Timestamp, later, whole_millis},
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
     store::{
-        Admission, Pair, Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord, TokenStatus,
+        Admission, Pair, Payload, Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord, TokenStatus,
         TokenStore,
     },
 };
@@ -32,6 +32,32 @@ const ROUNDS: usize = 96;
 
 /// How many of these rounds run at once, so that they also delay each other.
 const ABREAST: usize = 16;
+
+/// Which users a law is tried on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// Those whose subject is a UUID.
+    Uuids,
+    /// Those whose subject is another text: any characters, and as many as there may be.
+    Texts,
+}
+
+impl Users {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::Uuids, Self::Texts];
+
+    /// A user that nobody has heard of.
+    pub(super) fn new_user(self) -> Subject {
+        match self {
+            Self::Uuids => Subject::generate(),
+            Self::Texts => {
+                let start = format!("{}|n\u{e4}her $a.b\"'\\\u{1f980}%_ ", Subject::generate());
+                let longest = start.chars().chain(std::iter::repeat('\u{10ffff}')).take(255);
+                longest.collect::<String>().parse().expect("a subject of 255 characters")
+            }
+        }
+    }
+}
 
 /// The time of day, as fine as every store keeps it.
 pub(super) fn now() -> Timestamp {
@@ -96,19 +122,18 @@ pub(super) struct Login {
 
 impl Login {
     /// A login that no store has heard of.
-    pub(super) fn new(user: UserId, at: Timestamp) -> Self {
+    pub(super) fn new(user: &Subject, at: Timestamp) -> Self {
         let current = pair(at);
         let session = Session {
             session_id: SessionId::generate(),
-            user_id: user,
-            client_id: "conformance".to_owned(),
-            user_agent: None,
+            user_id: user.clone(),
             created_at: at,
             last_used_at: at,
             ends_at: later(at, 2 * REFRESH_LIFE),
             revoked: false,
             current,
             previous: None,
+            payload: payload(&[("client_id", "conformance")]),
         };
         let tokens = records(&session, &session.current);
         Self { session, tokens }
@@ -134,12 +159,12 @@ impl Login {
 
     /// Records it, or records it again, under the user's present fence.
     pub(super) async fn offer(&self, store: &impl TokenStore) -> Admission {
-        let fence = answer(store.user_fence(self.session.user_id).await);
+        let fence = answer(store.user_fence(self.session.user_id.clone()).await);
         answer(store.open_session(self.session.clone(), self.tokens.clone(), fence.epoch).await)
     }
 
     /// A login of this user, recorded just now.
-    pub(super) async fn opened(store: &impl TokenStore, user: UserId) -> Self {
+    pub(super) async fn opened(store: &impl TokenStore, user: &Subject) -> Self {
         Self::new(user, now()).admit(store).await
     }
 
@@ -197,11 +222,12 @@ fn pair(at: Timestamp) -> Pair {
         issued_at: at,
         access_expires_at: later(at, ACCESS_LIFE),
         refresh_expires_at: later(at, REFRESH_LIFE),
-        scope: crate::claims::Scope::empty(),
-        custom: "{}".to_owned(),
-        kid: "conformance".to_owned(),
-        sealed_signatures: None,
+        payload: payload(&[("scope", ""), ("custom", "{}"), ("kid", "conformance")]),
     }
+}
+
+pub(super) fn payload(members: &[(&str, &str)]) -> Payload {
+    members.iter().copied().collect()
 }
 
 /// The records of a pair's two tokens.
@@ -215,7 +241,7 @@ pub(super) fn records(session: &Session, pair: &Pair) -> Vec<TokenRecord> {
 fn record(session: &Session, id: TokenId, kind: TokenKind, from: Timestamp, to: Timestamp) -> TokenRecord {
     TokenRecord {
         token_id: id,
-        user_id: session.user_id,
+        user_id: session.user_id.clone(),
         session_id: session.session_id,
         kind,
         issued_at: from,

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use chrono::{TimeZone, Utc};
 
 use super::fixture::{
-    ACCESS_LIFE, Login, MILLISECOND, REFRESH_LIFE, Task, answer, at_once, expect_active, expect_not_active,
+    ACCESS_LIFE, Login, MILLISECOND, REFRESH_LIFE, Task, Users, answer, at_once, expect_active, expect_not_active,
     expect_revoked, held, now, records, rounds, warm,
 };
 use crate::{
     clock::{Timestamp, earlier, later},
-    id::{TokenId, UserId},
+    id::TokenId,
     store::{Admission, Consumed, Purged, Rotated, TokenStatus, TokenStore},
 };
 
@@ -43,11 +43,11 @@ async fn on_some_day(mut broken: impl AsyncFnMut(Timestamp) -> Option<String>) {
 
 /// A purge removes what expired before the bound, tokens and sessions, and keeps what expires at it or after it; it counts what it
 /// removed.
-pub async fn the_bound_is_sharp(store: &impl TokenStore) {
+pub async fn the_bound_is_sharp(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
-        let user = UserId::generate();
+        let user = users.new_user();
         let ending = |at: Timestamp| {
-            let mut login = Login::new(user, earlier(at, REFRESH_LIFE));
+            let mut login = Login::new(&user, earlier(at, REFRESH_LIFE));
             login.session.current.access_expires_at = at;
             login.session.current.refresh_expires_at = at;
             login.tokens = records(&login.session, &login.session.current);
@@ -80,9 +80,9 @@ pub async fn the_bound_is_sharp(store: &impl TokenStore) {
 
 /// Nothing purged comes back: it cannot be rotated, used, listed or given tokens, at whatever time one asks, and revoking it is a
 /// success.
-pub async fn nothing_purged_comes_back(store: &impl TokenStore) {
+pub async fn nothing_purged_comes_back(store: &impl TokenStore, users: Users) {
     let bound = long_ago();
-    let login = Login::new(UserId::generate(), earlier(bound, 2 * REFRESH_LIFE)).admit_expired(store).await;
+    let login = Login::new(&users.new_user(), earlier(bound, 2 * REFRESH_LIFE)).admit_expired(store).await;
     let token = login.single_use(login.session.created_at);
     let _ = answer(store.record_token(token.clone()).await);
     let _ = answer(store.purge_expired(bound).await);
@@ -100,7 +100,7 @@ pub async fn nothing_purged_comes_back(store: &impl TokenStore) {
     let late = login.single_use(at);
     assert_eq!(answer(store.record_token(late.clone()).await), Admission::Fenced, "a token of a purged session");
     expect_not_active(store, &[late], "a token of a purged session").await;
-    assert_eq!(answer(store.sessions(login.session.user_id, at).await), [], "purged sessions");
+    assert_eq!(answer(store.sessions(login.session.user_id.clone(), at).await), [], "purged sessions");
     for purged in [login.access(), login.refresh(), token.token_id] {
         let revoked = answer(store.revoke_token(purged, at).await);
         assert_eq!((revoked.access_tokens, revoked.sessions), (Vec::new(), 0), "a purged token revoked");
@@ -109,9 +109,9 @@ pub async fn nothing_purged_comes_back(store: &impl TokenStore) {
 }
 
 /// More is purged than fits any batch.
-pub async fn many_are_purged_at_once(store: &impl TokenStore) {
+pub async fn many_are_purged_at_once(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
-        let mut login = Login::new(UserId::generate(), earlier(bound, 2 * REFRESH_LIFE));
+        let mut login = Login::new(&users.new_user(), earlier(bound, 2 * REFRESH_LIFE));
         for _ in 0..2_500 {
             let token = login.single_use(login.session.created_at);
             login.tokens.push(token);
@@ -126,9 +126,9 @@ pub async fn many_are_purged_at_once(store: &impl TokenStore) {
 
 /// A session is kept for as long as its newest refresh token, although tokens of it have expired and are gone. What is gone is
 /// missed by nobody: the session goes on to refresh, and its revocation finds what is left.
-pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore) {
+pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore, users: Users) {
     let bound = long_ago();
-    let mut login = Login::new(UserId::generate(), earlier(bound, ACCESS_LIFE + MILLISECOND));
+    let mut login = Login::new(&users.new_user(), earlier(bound, ACCESS_LIFE + MILLISECOND));
     login.session.current.refresh_expires_at = later(now(), REFRESH_LIFE);
     login.tokens = records(&login.session, &login.session.current);
     let mut login = login.admit_expired(store).await;
@@ -148,10 +148,10 @@ pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore) {
 
 /// An access token that outlives its refresh token outlives what the session is kept for: a purge in between keeps no revocation
 /// from finding it.
-pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &impl TokenStore) {
+pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &impl TokenStore, users: Users) {
     for whole_user in [false, true] {
         let bound = long_ago();
-        let mut login = Login::new(UserId::generate(), earlier(bound, REFRESH_LIFE + MILLISECOND));
+        let mut login = Login::new(&users.new_user(), earlier(bound, REFRESH_LIFE + MILLISECOND));
         login.session.current.access_expires_at = later(now(), ACCESS_LIFE);
         login.tokens = records(&login.session, &login.session.current);
         let login = login.admit_expired(store).await;
@@ -160,7 +160,7 @@ pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &
         expect_active(store, &login.tokens[..1], "whose refresh token was purged").await;
 
         let revoked = answer(if whole_user {
-            store.revoke_user(login.session.user_id, None, now()).await
+            store.revoke_user(login.session.user_id.clone(), None, now()).await
         } else {
             store.revoke_session(login.id(), now()).await
         });
@@ -171,14 +171,14 @@ pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &
 
 /// A purge beside a rotation: where the rotation commits, the session and its new pair are there whatever the purge found
 /// expired before; where it does not, nothing of them is left.
-pub async fn a_purge_takes_no_session_that_goes_on<S: TokenStore>(store: &Arc<S>) {
-    rounds(|round| purge_beside_a_rotation(Arc::clone(store), round)).await;
+pub async fn a_purge_takes_no_session_that_goes_on<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| purge_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
 
-async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
+async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
     let bound = long_ago();
     let mut login =
-        Login::new(UserId::generate(), earlier(bound, REFRESH_LIFE + MILLISECOND)).admit_expired(&*store).await;
+        Login::new(&users.new_user(), earlier(bound, REFRESH_LIFE + MILLISECOND)).admit_expired(&*store).await;
     // Its child lives today, so that only the purge of its parent can be meant by what goes.
     let rotation = login.rotation(now());
     let (rotator, child) = (Arc::clone(&store), rotation.clone());
@@ -209,9 +209,9 @@ async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
 
 /// A single-use token is kept until the bound like any other: whoever still accepts it finds it, used or not, when everything
 /// that may go has gone.
-pub async fn a_single_use_token_is_kept_as_long_as_it_could_be_used(store: &impl TokenStore) {
+pub async fn a_single_use_token_is_kept_as_long_as_it_could_be_used(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
-        let mut login = Login::new(UserId::generate(), bound);
+        let mut login = Login::new(&users.new_user(), bound);
         login.session.current.refresh_expires_at = later(now(), REFRESH_LIFE);
         login.tokens = records(&login.session, &login.session.current);
         let login = login.admit_expired(store).await;

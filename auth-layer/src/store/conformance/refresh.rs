@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 
 use super::fixture::{
-    Login, MILLISECOND, MINUTE, SOME_TIME, Task, answer, at_once, expect_active, expect_not_active, expect_revoked,
-    held, now, retired_at, rounds,
+    Login, MILLISECOND, MINUTE, SOME_TIME, Task, Users, answer, at_once, expect_active, expect_not_active,
+    expect_revoked, held, now, retired_at, rounds,
 };
 use crate::{
     clock::later,
-    id::UserId,
     store::{Retired, Rotated, Rotation, Session, TokenStatus, TokenStore, Verdict},
 };
 
@@ -19,8 +18,8 @@ const RACERS: usize = 64;
 
 /// A rotation makes the child the current pair and the parent the previous refresh token, and moves nothing else.
 /// [`Session::judge`] reads the right verdicts off the result.
-pub async fn rotation_replaces_the_pair(store: &impl TokenStore) {
-    let mut login = Login::opened(store, UserId::generate()).await;
+pub async fn rotation_replaces_the_pair(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
     let mut expected = login.session.clone();
     let grace = Duration::from_secs(10);
     assert_eq!(expected.judge(login.refresh(), grace, now()), Verdict::Rotate);
@@ -55,12 +54,12 @@ pub async fn rotation_replaces_the_pair(store: &impl TokenStore) {
 }
 
 /// A rotation of anything but a session's current refresh token is lost and changes nothing.
-pub async fn only_the_current_token_rotates(store: &impl TokenStore) {
-    let mut login = Login::opened(store, UserId::generate()).await;
+pub async fn only_the_current_token_rotates(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
     let late = login.rotation(now());
     login.rotate(store, now()).await;
     let session = held(store, &login).await;
-    let stranger = Login::new(login.session.user_id, now()).rotation(now());
+    let stranger = Login::new(&login.session.user_id, now()).rotation(now());
     let access = Rotation { parent: login.access(), ..login.rotation(now()) };
 
     for (rotation, parent) in [(late, "a retired parent"), (stranger, "no session"), (access, "an access token")] {
@@ -74,8 +73,8 @@ pub async fn only_the_current_token_rotates(store: &impl TokenStore) {
 
 /// Of many rotations of one parent that run at once, each with a child of its own, one commits; the tokens of the others are not
 /// active.
-pub async fn one_parent_has_one_child<S: TokenStore>(store: &Arc<S>) {
-    let login = Login::opened(&**store, UserId::generate()).await;
+pub async fn one_parent_has_one_child<S: TokenStore>(store: &Arc<S>, users: Users) {
+    let login = Login::opened(&**store, &users.new_user()).await;
     let rotations: Vec<Rotation> = (0..RACERS).map(|_| login.rotation(now())).collect();
     let ends = race(store, &rotations).await;
     assert_eq!(winners(&ends), 1, "rotations of one parent that committed");
@@ -92,8 +91,8 @@ pub async fn one_parent_has_one_child<S: TokenStore>(store: &Arc<S>) {
 
 /// The same where all bring the same child, as nodes do that derive it from the parent: the losers leave the winner's tokens
 /// alone.
-pub async fn twins_leave_the_child_alive<S: TokenStore>(store: &Arc<S>) {
-    let login = Login::opened(&**store, UserId::generate()).await;
+pub async fn twins_leave_the_child_alive<S: TokenStore>(store: &Arc<S>, users: Users) {
+    let login = Login::opened(&**store, &users.new_user()).await;
     let rotation = login.rotation(now());
     let ends = race(store, &vec![rotation.clone(); RACERS]).await;
     assert_eq!(winners(&ends), 1, "rotations of one parent to one child that committed");
@@ -102,14 +101,14 @@ pub async fn twins_leave_the_child_alive<S: TokenStore>(store: &Arc<S>) {
 }
 
 /// A session's current pair can be confirmed as long as it is that and the session lives, and is the same afterwards.
-pub async fn the_current_pair_is_confirmed(store: &impl TokenStore) {
-    let mut login = Login::opened(store, UserId::generate()).await;
+pub async fn the_current_pair_is_confirmed(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
     let parent = login.refresh();
     let confirm = async |refresh| answer(store.confirm(login.id(), refresh).await);
     assert_eq!(confirm(parent).await, Rotated::Committed, "the first pair");
     assert_eq!(confirm(login.access()).await, Rotated::Lost, "an access token is no refresh token");
     assert_eq!(held(store, &login).await, login.session, "a session after a confirmation");
-    let unknown = Login::new(UserId::generate(), now());
+    let unknown = Login::new(&users.new_user(), now());
     assert_eq!(answer(store.confirm(unknown.id(), unknown.refresh()).await), Rotated::Lost, "no session");
 
     login.rotate(store, now()).await;
@@ -122,12 +121,12 @@ pub async fn the_current_pair_is_confirmed(store: &impl TokenStore) {
 
 /// A confirmation beside a rotation that replaces the pair is either made before it or lost; the rotation is not disturbed, and
 /// afterwards only its child can be confirmed.
-pub async fn a_confirmation_disturbs_no_rotation<S: TokenStore>(store: &Arc<S>) {
-    rounds(|round| confirm_beside_a_rotation(Arc::clone(store), round)).await;
+pub async fn a_confirmation_disturbs_no_rotation<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| confirm_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
 
-async fn confirm_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
-    let mut login = Login::opened(&*store, UserId::generate()).await;
+async fn confirm_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+    let mut login = Login::opened(&*store, &users.new_user()).await;
     login.rotate(&*store, now()).await;
     let (session, current, rotation) = (login.id(), login.refresh(), login.rotation(now()));
     let (rotator, child) = (Arc::clone(&store), rotation.clone());
@@ -151,9 +150,9 @@ async fn confirm_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
 
 /// That a pair was handed out is noted of the current pair, once it has replaced another, and is gone with the next rotation. A
 /// note of any other pair changes nothing, nor does a note change anything else.
-pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore) {
-    let mut login = Login::opened(store, UserId::generate()).await;
-    let stranger = Login::new(login.session.user_id, now());
+pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
+    let stranger = Login::new(&login.session.user_id, now());
     let note = async |login: &Login, refresh| answer(store.note_delivered(login.id(), refresh, now()).await);
     note(&login, login.refresh()).await;
     assert_eq!(held(store, &login).await, login.session, "the first pair replaced none");
@@ -184,8 +183,8 @@ pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore) {
 }
 
 /// The grace window begins when a pair is first noted as handed out, not with the rotation: what took so long was no answer.
-pub async fn the_window_begins_with_the_first_answer(store: &impl TokenStore) {
-    let mut login = Login::opened(store, UserId::generate()).await;
+pub async fn the_window_begins_with_the_first_answer(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
     let (parent, rotated) = (login.refresh(), now());
     login.rotate(store, rotated).await;
     let answered = later(rotated, 2 * MINUTE);
@@ -195,13 +194,35 @@ pub async fn the_window_begins_with_the_first_answer(store: &impl TokenStore) {
     assert_eq!(session.judge(parent, MINUTE, later(answered, 2 * MINUTE)), Verdict::Reuse, "long after it");
 }
 
-/// A note that comes late, beside the rotation that replaces its pair, does not come to stand for the pair that follows.
-pub async fn a_late_note_is_not_of_the_next_pair<S: TokenStore>(store: &Arc<S>) {
-    rounds(|round| note_beside_a_rotation(Arc::clone(store), round)).await;
+/// A pair that was handed out once more is noted once more. The window goes on from the first note: a second one moves it
+/// neither on nor back.
+pub async fn a_second_note_leaves_the_window_alone(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
+    let (parent, rotated) = (login.refresh(), now());
+    login.rotate(store, rotated).await;
+    let answered = later(rotated, 2 * MINUTE);
+    answer(store.note_delivered(login.id(), login.refresh(), answered).await);
+    let first = retired_at(store, &login).await;
+    for again in [later(answered, 2 * MINUTE), answered, rotated] {
+        answer(store.note_delivered(login.id(), login.refresh(), again).await);
+        let session = held(store, &login).await;
+        assert!(session.previous.is_some_and(|previous| previous.delivered), "a pair noted again");
+        // A store that measures by a clock of its own says it by ours, and is off by some milliseconds.
+        let moved = (retired_at(store, &login).await - first).abs();
+        assert!(moved < TimeDelta::seconds(10), "a second note moved the window by {moved}");
+    }
+    let (session, _) = answer(store.presented(login.id(), parent, now()).await).expect("the session is there");
+    let end = later(first, MINUTE + Duration::from_secs(10));
+    assert_eq!(session.judge(parent, MINUTE, end), Verdict::Reuse, "when the window of the first note is over");
 }
 
-async fn note_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
-    let mut login = Login::opened(&*store, UserId::generate()).await;
+/// A note that comes late, beside the rotation that replaces its pair, does not come to stand for the pair that follows.
+pub async fn a_late_note_is_not_of_the_next_pair<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| note_beside_a_rotation(Arc::clone(store), users, round)).await;
+}
+
+async fn note_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+    let mut login = Login::opened(&*store, &users.new_user()).await;
     login.rotate(&*store, now()).await;
     let (session, current, rotation) = (login.id(), login.refresh(), login.rotation(now()));
     let (rotator, noter) = (Arc::clone(&store), Arc::clone(&store));
@@ -219,8 +240,8 @@ async fn note_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
 }
 
 /// A rotation in a revoked session is lost, and leaves nothing active.
-pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
-    let login = Login::opened(store, UserId::generate()).await;
+pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore, users: Users) {
+    let login = Login::opened(store, &users.new_user()).await;
     let _ = answer(store.revoke_session(login.id(), now()).await);
     let session = held(store, &login).await;
     assert_eq!(session, Session { revoked: true, ..login.session.clone() }, "a session after its revocation");
@@ -238,13 +259,13 @@ pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore) {
 /// of its user, also by disabling the user) is lost or found by it: when both have returned, the
 /// session is revoked, neither access token is active nor the refresh token that is current, and a
 /// repeated revocation names the access tokens of both.
-pub async fn revoking_finds_every_refresh<S: TokenStore>(store: &Arc<S>) {
-    rounds(|round| refresh_beside_a_revocation(Arc::clone(store), round)).await;
+pub async fn revoking_finds_every_refresh<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| refresh_beside_a_revocation(Arc::clone(store), users, round)).await;
 }
 
-async fn refresh_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) {
-    let login = Login::opened(&*store, UserId::generate()).await;
-    let (session, refresh, user) = (login.id(), login.refresh(), login.session.user_id);
+async fn refresh_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+    let login = Login::opened(&*store, &users.new_user()).await;
+    let (session, refresh, user) = (login.id(), login.refresh(), login.session.user_id.clone());
     let rotation = login.rotation(now());
     let (rotator, child) = (Arc::clone(&store), rotation.clone());
     let revoker = Arc::clone(&store);
@@ -253,8 +274,8 @@ async fn refresh_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize)
         Box::pin(async move {
             let _ = answer(match round / 2 % 4 {
                 0 => revoker.revoke_session(session, now()).await,
-                1 => revoker.revoke_user(user, None, now()).await,
-                2 => revoker.set_user_disabled(user, true, now()).await,
+                1 => revoker.revoke_user(user.clone(), None, now()).await,
+                2 => revoker.set_user_disabled(user.clone(), true, now()).await,
                 _ => revoker.revoke_token(refresh, now()).await,
             });
             None

@@ -7,19 +7,18 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    ACCESS_LIFE, Login, MILLISECOND, Task, answer, at_once, expect_active, expect_covered, expect_not_active,
+    ACCESS_LIFE, Login, MILLISECOND, Task, Users, answer, at_once, expect_active, expect_covered, expect_not_active,
     expect_revoked, held, now, rounds, warm,
 };
 use crate::{
     clock::{earlier, later},
-    id::UserId,
     store::{Admission, Consumed, Revocation, Rotated, Session, TokenStore},
 };
 
 /// A revoked access token is dead, and nothing else is: the session lives and can be refreshed. Revoking it again answers the
 /// same; once it has expired there is nothing left to name.
-pub async fn an_access_token_dies_alone(store: &impl TokenStore) {
-    let mut login = Login::opened(store, UserId::generate()).await;
+pub async fn an_access_token_dies_alone(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
     let dead = login.clone();
     warm(store, [&dead]).await;
     for when in ["an access token revoked", "an access token revoked again"] {
@@ -37,9 +36,9 @@ pub async fn an_access_token_dies_alone(store: &impl TokenStore) {
 }
 
 /// With a refresh token, the current one or a retired one, dies its whole session (RFC 7009 §2.1).
-pub async fn a_refresh_token_takes_its_session_along(store: &impl TokenStore) {
+pub async fn a_refresh_token_takes_its_session_along(store: &impl TokenStore, users: Users) {
     for retired in [false, true] {
-        let mut login = Login::opened(store, UserId::generate()).await;
+        let mut login = Login::opened(store, &users.new_user()).await;
         let first = login.clone();
         login.rotate(store, now()).await;
         let id = if retired { first.refresh() } else { login.refresh() };
@@ -56,8 +55,8 @@ pub async fn a_refresh_token_takes_its_session_along(store: &impl TokenStore) {
 }
 
 /// A revoked single-use token is refused, and its session lives.
-pub async fn a_single_use_token_dies_alone(store: &impl TokenStore) {
-    let login = Login::opened(store, UserId::generate()).await;
+pub async fn a_single_use_token_dies_alone(store: &impl TokenStore, users: Users) {
+    let login = Login::opened(store, &users.new_user()).await;
     let token = login.single_use(now());
     let _ = answer(store.record_token(token.clone()).await);
     for _ in 0..2 {
@@ -75,11 +74,11 @@ pub async fn a_single_use_token_dies_alone(store: &impl TokenStore) {
 
 /// A revoked session is marked, and every token of it is dead: each pair, old and new, and what else was recorded. What is
 /// reported are its access tokens that have not expired, on a repeated call as well, also those revoked one by one before.
-pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore) {
-    let user = UserId::generate();
-    let bystander = Login::opened(store, user).await;
+pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore, users: Users) {
+    let user = users.new_user();
+    let bystander = Login::opened(store, &user).await;
     let at = now();
-    let mut login = Login::new(user, earlier(at, ACCESS_LIFE / 2)).admit(store).await;
+    let mut login = Login::new(&user, earlier(at, ACCESS_LIFE / 2)).admit(store).await;
     let first = login.clone();
     login.rotate(store, at).await;
     let single = login.single_use(at);
@@ -110,18 +109,18 @@ pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore) {
 
 /// Revoking a user revokes all sessions but the one excepted, which goes on to refresh; other users are not touched. The fence
 /// rises each time.
-pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore) {
-    let user = UserId::generate();
-    let stranger = Login::opened(store, UserId::generate()).await;
-    let mut kept = Login::opened(store, user).await;
-    let doomed = [Login::opened(store, user).await, Login::opened(store, user).await];
+pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore, users: Users) {
+    let user = users.new_user();
+    let stranger = Login::opened(store, &users.new_user()).await;
+    let mut kept = Login::opened(store, &user).await;
+    let doomed = [Login::opened(store, &user).await, Login::opened(store, &user).await];
     let reported = doomed.each_ref().map(Login::reported);
     warm(store, doomed.iter().chain([&kept])).await;
     for sessions in [2, 0] {
-        let before = answer(store.user_fence(user).await);
-        let revoked = answer(store.revoke_user(user, Some(kept.id()), now()).await);
+        let before = answer(store.user_fence(user.clone()).await);
+        let revoked = answer(store.revoke_user(user.clone(), Some(kept.id()), now()).await);
         expect_covered(revoked, sessions, reported, "a user revoked but for one session");
-        assert!(answer(store.user_fence(user).await).epoch > before.epoch, "each revocation raises the fence");
+        assert!(answer(store.user_fence(user.clone()).await).epoch > before.epoch, "each revocation raises the fence");
         for login in &doomed {
             expect_revoked(store, &login.tokens, "a session of a revoked user").await;
             let expected = Session { revoked: true, ..login.session.clone() };
@@ -130,12 +129,12 @@ pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore) {
         expect_active(store, &kept.tokens, "in the session excepted").await;
         kept.rotate(store, now()).await;
     }
-    let mut listed = answer(store.sessions(user, now()).await);
+    let mut listed = answer(store.sessions(user.clone(), now()).await);
     assert_eq!(listed.pop().map(|session| session.session_id), Some(kept.id()), "the session excepted is listed");
     assert_eq!(listed, [], "sessions of a revoked user");
 
     warm(store, [&kept]).await;
-    let revoked = answer(store.revoke_user(user, None, now()).await);
+    let revoked = answer(store.revoke_user(user.clone(), None, now()).await);
     assert_eq!(revoked.sessions, 1, "the session excepted before");
     expect_revoked(store, &kept.tokens, "after all sessions were revoked").await;
     expect_active(store, &stranger.tokens, "another user's").await;
@@ -144,12 +143,12 @@ pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore) {
 
 /// A reuse is punished where the session is as it was read: with this current refresh token. Otherwise nothing happens to it. What
 /// is punished is covered as by a revocation, and again when it is repeated.
-pub async fn only_what_was_judged_is_punished(store: &impl TokenStore) {
-    let mut login = Login::opened(store, UserId::generate()).await;
+pub async fn only_what_was_judged_is_punished(store: &impl TokenStore, users: Users) {
+    let mut login = Login::opened(store, &users.new_user()).await;
     let first = login.clone();
     login.rotate(store, now()).await;
     warm(store, [&first, &login]).await;
-    let stranger = Login::new(login.session.user_id, now());
+    let stranger = Login::new(&login.session.user_id, now());
     let session = held(store, &login).await;
     for other in [first.refresh(), login.access(), stranger.refresh()] {
         assert_eq!(answer(store.punish(login.id(), other, now()).await), None, "a session that has moved on");
@@ -170,12 +169,12 @@ pub async fn only_what_was_judged_is_punished(store: &impl TokenStore) {
 }
 
 /// A punishment beside a rotation either comes first, and the rotation is lost; or it comes second, and does nothing.
-pub async fn a_session_that_moves_on_is_not_punished<S: TokenStore>(store: &Arc<S>) {
-    rounds(|round| punish_beside_a_rotation(Arc::clone(store), round)).await;
+pub async fn a_session_that_moves_on_is_not_punished<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| punish_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
 
-async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
-    let login = Login::opened(&*store, UserId::generate()).await;
+async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+    let login = Login::opened(&*store, &users.new_user()).await;
     let (session, current, rotation) = (login.id(), login.refresh(), login.rotation(now()));
     let (rotator, child) = (Arc::clone(&store), rotation.clone());
     let punisher = Arc::clone(&store);
@@ -198,41 +197,68 @@ async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, round: usize) {
 
 /// A store that revokes in steps names what is to be settled, also when it is called again, and
 /// takes the same settlement twice. Any other names nothing, and has nothing to go on with.
-pub async fn unsettled_revocations_are_named_and_settled(store: &impl TokenStore) {
-    let login = Login::opened(store, UserId::generate()).await;
-    let (user, access, refresh) = (login.session.user_id, login.access(), login.refresh());
+pub async fn unsettled_revocations_are_named_and_settled(store: &impl TokenStore, users: Users) {
+    let login = Login::opened(store, &users.new_user()).await;
+    let (user, access, refresh) = (login.session.user_id.clone(), login.access(), login.refresh());
     for again in [false, true] {
         let of_token = answer(store.revoke_token(access, now()).await).unsettled;
         let of_refresh_token = answer(store.revoke_token(refresh, now()).await).unsettled;
         let of_session = answer(store.revoke_session(login.id(), now()).await).unsettled;
-        let of_user = answer(store.revoke_user(user, None, now()).await).unsettled;
-        let of_disabling = answer(store.set_user_disabled(user, true, now()).await).unsettled;
+        let of_user = answer(store.revoke_user(user.clone(), None, now()).await).unsettled;
+        let of_disabling = answer(store.set_user_disabled(user.clone(), true, now()).await).unsettled;
         if store.revokes_in_steps() {
             assert_eq!(of_token, Some(Revocation::Token(access)), "again: {again}");
             assert_eq!(of_refresh_token, Some(Revocation::Session(login.id())), "again: {again}");
             assert_eq!(of_session, of_refresh_token, "again: {again}");
-            for of_all in [of_user, of_disabling] {
+            for of_all in [&of_user, &of_disabling] {
                 assert!(
-                    matches!(of_all, Some(Revocation::User(whose, _)) if whose == user),
+                    matches!(of_all, Some(Revocation::User(whose, _)) if *whose == user),
                     "{of_all:?}, again: {again}"
                 );
             }
             assert_ne!(of_user, of_disabling, "each revocation of a user has an identifier of its own");
         } else {
-            let all = [of_token, of_refresh_token, of_session, of_user, of_disabling];
-            assert_eq!(all, [None; 5], "again: {again}");
+            for unsettled in [&of_token, &of_refresh_token, &of_session, &of_user, &of_disabling] {
+                assert_eq!(*unsettled, None, "again: {again}");
+            }
             assert_eq!(answer(store.resume(now()).await), [], "one transaction cannot break off");
         }
-        for revocation in [of_token, of_session, of_user, of_user, of_disabling].into_iter().flatten() {
+        for revocation in [of_token, of_session, of_user.clone(), of_user, of_disabling].into_iter().flatten() {
             answer(store.settle(revocation).await);
         }
     }
     expect_revoked(store, &login.tokens, "after their revocation was settled").await;
 }
 
+/// Of revocations of one user that run at once each raises the fence: a sign-in that began between two of them is fenced.
+pub async fn each_revocation_of_a_user_raises_the_fence<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| revoke_a_user_twice(Arc::clone(store), users, round)).await;
+}
+
+async fn revoke_a_user_twice<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+    let user = users.new_user();
+    let login = Login::opened(&*store, &user).await;
+    let before = answer(store.user_fence(user.clone()).await).epoch;
+    let tasks = (0..2).map(|which| {
+        let (store, user, disables) = (Arc::clone(&store), user.clone(), which == 1 && round.is_multiple_of(2));
+        async move {
+            answer(if disables {
+                store.set_user_disabled(user, true, now()).await
+            } else {
+                store.revoke_user(user, None, now()).await
+            })
+        }
+    });
+    let sessions: u64 = at_once(tasks).await.iter().map(|revoked| revoked.sessions).sum();
+    assert_eq!(sessions, 1, "sessions that two revocations of their user turned from active to revoked");
+    expect_revoked(&*store, &login.tokens, "of a user who was revoked twice").await;
+    let after = answer(store.user_fence(user).await).epoch;
+    assert!(after >= before + 2, "two revocations of a user raise the fence twice: from {before} to {after}");
+}
+
 /// Of many revocations of one session that run at once each names its access tokens, and one is told that it turned it.
-pub async fn concurrent_revocations_agree<S: TokenStore>(store: &Arc<S>) {
-    let login = Login::opened(&**store, UserId::generate()).await;
+pub async fn concurrent_revocations_agree<S: TokenStore>(store: &Arc<S>, users: Users) {
+    let login = Login::opened(&**store, &users.new_user()).await;
     let revocations = at_once((0..16).map(|_| {
         let (store, session) = (Arc::clone(store), login.id());
         async move { answer(store.revoke_session(session, now()).await) }

@@ -3,40 +3,37 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Login, Task, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, held, now, rounds,
-    warm,
+    Login, Task, Users, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, held, now,
+    rounds, warm,
 };
-use crate::{
-    id::UserId,
-    store::{Admission, TokenStore, UserFence},
-};
+use crate::store::{Admission, TokenStore, UserFence};
 
 /// A sign-in that began before all of the user's sessions were revoked is fenced, and leaves nothing; so is one under an epoch
 /// that never was.
-pub async fn a_passed_epoch_is_fenced(store: &impl TokenStore) {
-    let user = UserId::generate();
-    let before = answer(store.user_fence(user).await);
-    let _ = answer(store.revoke_user(user, None, now()).await);
-    let after = answer(store.user_fence(user).await);
+pub async fn a_passed_epoch_is_fenced(store: &impl TokenStore, users: Users) {
+    let user = users.new_user();
+    let before = answer(store.user_fence(user.clone()).await);
+    let _ = answer(store.revoke_user(user.clone(), None, now()).await);
+    let after = answer(store.user_fence(user.clone()).await);
     assert!(after.epoch > before.epoch && !after.disabled, "revoking a user raises the fence: {before:?}, {after:?}");
 
     for epoch in [before.epoch, after.epoch + 1] {
-        let login = Login::new(user, now());
+        let login = Login::new(&user, now());
         let admission = answer(store.open_session(login.session.clone(), login.tokens.clone(), epoch).await);
         assert_eq!(admission, Admission::Fenced, "a sign-in under epoch {epoch} where {} stands", after.epoch);
         expect_not_active(store, &login.tokens, "after a fenced sign-in").await;
         let session = answer(store.presented(login.id(), login.refresh(), now()).await);
         assert_eq!(session.filter(|(session, _)| !session.revoked), None, "a fenced sign-in leaves no live session");
-        assert_eq!(answer(store.sessions(user, now()).await), [], "a fenced sign-in is no session");
+        assert_eq!(answer(store.sessions(user.clone(), now()).await), [], "a fenced sign-in is no session");
     }
-    let login = Login::opened(store, user).await;
+    let login = Login::opened(store, &user).await;
     expect_active(store, &login.tokens, "after a sign-in under the new epoch").await;
 }
 
 /// A sign-in that is called again, after an answer that was lost, changes nothing: what has happened to the session and to its
 /// tokens since stands.
-pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore) {
-    let mut login = Login::new(UserId::generate(), now()).admit(store).await;
+pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore, users: Users) {
+    let mut login = Login::new(&users.new_user(), now()).admit(store).await;
     let first = login.clone();
     assert_eq!(first.offer(store).await, Admission::Admitted, "a sign-in called again");
     expect_active(store, &first.tokens, "after a sign-in called again").await;
@@ -53,60 +50,60 @@ pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore) {
     for tokens in [&first.tokens[..1], &login.tokens] {
         expect_revoked(store, tokens, "of a revoked session whose sign-in was called again").await;
     }
-    assert_eq!(answer(store.sessions(login.session.user_id, now()).await), [], "revoked sessions");
+    assert_eq!(answer(store.sessions(login.session.user_id.clone(), now()).await), [], "revoked sessions");
 }
 
 /// Disabling a user revokes and fences every sign-in; enabling lets new ones in and brings nothing back.
-pub async fn a_disabled_user_is_fenced(store: &impl TokenStore) {
-    let user = UserId::generate();
-    let old = Login::opened(store, user).await;
-    let first = answer(store.user_fence(user).await);
+pub async fn a_disabled_user_is_fenced(store: &impl TokenStore, users: Users) {
+    let user = users.new_user();
+    let old = Login::opened(store, &user).await;
+    let first = answer(store.user_fence(user.clone()).await);
     warm(store, [&old]).await;
-    let revoked = answer(store.set_user_disabled(user, true, now()).await);
+    let revoked = answer(store.set_user_disabled(user.clone(), true, now()).await);
     expect_covered(revoked, 1, [old.reported()], "disabling a user");
     expect_revoked(store, &old.tokens, "after the user was disabled").await;
 
-    let disabled = answer(store.user_fence(user).await);
+    let disabled = answer(store.user_fence(user.clone()).await);
     assert!(disabled.disabled && disabled.epoch > first.epoch, "the fence of a disabled user: {disabled:?}");
-    let refused = Login::new(user, now());
+    let refused = Login::new(&user, now());
     let admission = answer(store.open_session(refused.session.clone(), refused.tokens.clone(), disabled.epoch).await);
     assert_eq!(admission, Admission::Fenced, "a disabled user's sign-in");
     expect_not_active(store, &refused.tokens, "after a disabled user's sign-in").await;
 
-    let _ = answer(store.set_user_disabled(user, false, now()).await);
-    let enabled = answer(store.user_fence(user).await);
+    let _ = answer(store.set_user_disabled(user.clone(), false, now()).await);
+    let enabled = answer(store.user_fence(user.clone()).await);
     assert!(!enabled.disabled && enabled.epoch > first.epoch, "the fence of a user enabled again: {enabled:?}");
     expect_revoked(store, &old.tokens, "after the user was enabled again").await;
-    let stale = Login::new(user, now());
+    let stale = Login::new(&user, now());
     let admission = answer(store.open_session(stale.session, stale.tokens, first.epoch).await);
     assert_eq!(admission, Admission::Fenced, "a sign-in from before the user was disabled");
-    let new = Login::opened(store, user).await;
+    let new = Login::opened(store, &user).await;
     expect_active(store, &new.tokens, "after an enabled user's sign-in").await;
 }
 
 /// Sign-ins that run beside a revocation of the user are fenced or found by it: when both have returned, nothing issued under
 /// the old epoch is active.
-pub async fn revoking_a_user_finds_every_sign_in<S: TokenStore>(store: &Arc<S>) {
-    rounds(|round| sign_in_beside_a_revocation(Arc::clone(store), round)).await;
+pub async fn revoking_a_user_finds_every_sign_in<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| sign_in_beside_a_revocation(Arc::clone(store), users, round)).await;
 }
 
-async fn sign_in_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) {
-    let user = UserId::generate();
-    let UserFence { epoch, .. } = answer(store.user_fence(user).await);
-    let logins: Vec<Login> = (0..4).map(|_| Login::new(user, now())).collect();
+async fn sign_in_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+    let user = users.new_user();
+    let UserFence { epoch, .. } = answer(store.user_fence(user.clone()).await);
+    let logins: Vec<Login> = (0..4).map(|_| Login::new(&user, now())).collect();
     let mut tasks: Vec<Task<Option<Admission>>> = Vec::new();
     for login in &logins {
         let (store, login) = (Arc::clone(&store), login.clone());
         tasks.push(Box::pin(async move { Some(answer(store.open_session(login.session, login.tokens, epoch).await)) }));
     }
-    let revoker = Arc::clone(&store);
+    let (revoker, whom) = (Arc::clone(&store), user.clone());
     tasks.insert(
         round % (logins.len() + 1),
         Box::pin(async move {
             let _ = answer(if round.is_multiple_of(2) {
-                revoker.revoke_user(user, None, now()).await
+                revoker.revoke_user(whom, None, now()).await
             } else {
-                revoker.set_user_disabled(user, true, now()).await
+                revoker.set_user_disabled(whom, true, now()).await
             });
             None
         }),
@@ -118,5 +115,9 @@ async fn sign_in_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize)
             Admission::Fenced => expect_not_active(&*store, &login.tokens, "fenced beside a revocation").await,
         }
     }
-    assert_eq!(answer(store.sessions(user, now()).await), [], "sessions that outlived a revocation of their user");
+    assert_eq!(
+        answer(store.sessions(user.clone(), now()).await),
+        [],
+        "sessions that outlived a revocation of their user"
+    );
 }

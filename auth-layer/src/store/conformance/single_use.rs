@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Login, MILLISECOND, Task, answer, at_once, expect_active, expect_not_active, expect_revoked, now, rounds,
+    Login, MILLISECOND, Task, Users, answer, at_once, expect_active, expect_not_active, expect_revoked, now, rounds,
 };
 use crate::{
     clock::{earlier, later},
-    id::{SessionId, UserId},
+    id::SessionId,
     store::{ActiveToken, Admission, Consumed, TokenKind, TokenStore},
 };
 
 /// Of many uses of a single-use token that run at once one is accepted; afterwards it is dead for good.
-pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>) {
-    let login = Login::opened(&**store, UserId::generate()).await;
+pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>, users: Users) {
+    let login = Login::opened(&**store, &users.new_user()).await;
     let token = login.single_use(now());
     assert_eq!(answer(store.record_token(token.clone()).await), Admission::Admitted, "a token of a live session");
-    let uses = at_once((0..64).map(|_| {
+    let consumed = at_once((0..64).map(|_| {
         let (store, id, says) = (Arc::clone(store), token.token_id, ActiveToken::from(&token));
         async move { answer(store.consume(id, says, now()).await) }
     }))
     .await;
-    let accepted = uses.iter().filter(|used| **used == Consumed::Accepted).count();
+    let accepted = consumed.iter().filter(|used| **used == Consumed::Accepted).count();
     assert_eq!(accepted, 1, "uses of one single-use token that were accepted");
     assert_eq!(answer(store.consume(token.token_id, (&token).into(), now()).await), Consumed::Refused, "one more use");
     expect_revoked(&**store, &[token], "a single-use token that was used").await;
@@ -30,14 +30,14 @@ pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>) {
 
 /// A token that is unknown, of another kind, expired or of a revoked session is refused, and using what may not be used does it
 /// no harm.
-pub async fn whatever_else_is_refused(store: &impl TokenStore) {
-    let login = Login::opened(store, UserId::generate()).await;
+pub async fn whatever_else_is_refused(store: &impl TokenStore, users: Users) {
+    let login = Login::opened(store, &users.new_user()).await;
     let unknown = login.single_use(now());
     let used = answer(store.consume(unknown.token_id, (&unknown).into(), now()).await);
     assert_eq!(used, Consumed::Refused, "an unknown token");
     for token in &login.tokens {
         let says = ActiveToken::from(token);
-        for says in [says, ActiveToken { kind: TokenKind::SingleUse, ..says }] {
+        for says in [says.clone(), ActiveToken { kind: TokenKind::SingleUse, ..says }] {
             let used = answer(store.consume(token.token_id, says, now()).await);
             assert_eq!(used, Consumed::Refused, "a token of the kind {} used as a single-use token", token.kind);
         }
@@ -48,8 +48,8 @@ pub async fn whatever_else_is_refused(store: &impl TokenStore) {
     let _ = answer(store.record_token(token.clone()).await);
     let says = ActiveToken::from(&token);
     for other in [
-        ActiveToken { user_id: UserId::generate(), ..says },
-        ActiveToken { session_id: SessionId::generate(), ..says },
+        ActiveToken { user_id: users.new_user(), ..says.clone() },
+        ActiveToken { session_id: SessionId::generate(), ..says.clone() },
         ActiveToken { expires_at: later(says.expires_at, MILLISECOND), ..says },
     ] {
         let used = answer(store.consume(token.token_id, other, now()).await);
@@ -71,8 +71,8 @@ pub async fn whatever_else_is_refused(store: &impl TokenStore) {
 }
 
 /// A token that is recorded again, after an answer that was lost, is used up or revoked as it was.
-pub async fn a_token_recorded_again_is_not_revived(store: &impl TokenStore) {
-    let login = Login::opened(store, UserId::generate()).await;
+pub async fn a_token_recorded_again_is_not_revived(store: &impl TokenStore, users: Users) {
+    let login = Login::opened(store, &users.new_user()).await;
     let (used, revoked) = (login.single_use(now()), login.single_use(now()));
     for _ in 0..2 {
         for token in [&used, &revoked] {
@@ -90,10 +90,10 @@ pub async fn a_token_recorded_again_is_not_revived(store: &impl TokenStore) {
 }
 
 /// No token is recorded for a session that is revoked or unknown.
-pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore) {
-    let revoked = Login::opened(store, UserId::generate()).await;
+pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore, users: Users) {
+    let revoked = Login::opened(store, &users.new_user()).await;
     let _ = answer(store.revoke_session(revoked.id(), now()).await);
-    let unknown = Login::new(UserId::generate(), now());
+    let unknown = Login::new(&users.new_user(), now());
     for (login, what) in [(revoked, "a revoked session"), (unknown, "an unknown session")] {
         let token = login.single_use(now());
         assert_eq!(answer(store.record_token(token.clone()).await), Admission::Fenced, "a token of {what}");
@@ -108,12 +108,12 @@ pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore) {
 
 /// A token recorded beside the revocation of its session is fenced or found by it: when both have returned it is not active and
 /// not accepted.
-pub async fn revoking_a_session_finds_every_token<S: TokenStore>(store: &Arc<S>) {
-    rounds(|round| record_beside_a_revocation(Arc::clone(store), round)).await;
+pub async fn revoking_a_session_finds_every_token<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| record_beside_a_revocation(Arc::clone(store), users, round)).await;
 }
 
-async fn record_beside_a_revocation<S: TokenStore>(store: Arc<S>, round: usize) {
-    let login = Login::opened(&*store, UserId::generate()).await;
+async fn record_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+    let login = Login::opened(&*store, &users.new_user()).await;
     let (token, session) = (login.single_use(now()), login.id());
     let (recorder, copy) = (Arc::clone(&store), token.clone());
     let revoker = Arc::clone(&store);

@@ -4,18 +4,30 @@
 //! texts and bytes with their length in front, whatever may be absent behind a byte that says so. Whole numbers are big-endian.
 //! A value with another version, an end too early or too late, or anything out of range is not understood, rather than half
 //! understood.
+//!
+//! Tokens and sessions are written in version 2: a user is a UUID or another text, behind a byte that says which, and what a
+//! store only keeps is a list of names and texts. In version 1, which is still read, each user was a UUID, and client, user
+//! agent, scope, custom claims, key and signatures were fields. Fences are what they were: version 1.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use uuid::Uuid;
 
 use crate::{
     clock::Timestamp,
-    id::{Id, SessionId, TokenId},
-    store::{Pair, Retired, Session, TokenKind, TokenRecord, UserFence},
+    id::{Id, SessionId, Subject, TokenId, UserId},
+    store::{Pair, Payload, Retired, Session, TokenKind, TokenRecord, UserFence, member},
 };
 
-/// The version that is written, and the only one there has been.
-const VERSION: u8 = 1;
+/// The version of fences, and of tokens and sessions before users could be text.
+const FIRST: u8 = 1;
+
+/// The version in which tokens and sessions are written.
+const VERSION: u8 = 2;
+
+/// What stands before a user.
+const UUID: u8 = 0;
+const TEXT: u8 = 1;
 
 /// What stands before a session's previous refresh token. Where nothing was noted of its child's delivery (before there was a
 /// third value), that counts as delivered.
@@ -33,14 +45,14 @@ pub(super) struct StoredToken {
 impl StoredToken {
     pub(super) fn encode(&self) -> Vec<u8> {
         let Self { record, revoked } = self;
-        let mut to = Encoder::new();
+        let mut to = Encoder::new(VERSION);
         to.byte(match record.kind {
             TokenKind::Access => 0,
             TokenKind::Refresh => 1,
             TokenKind::SingleUse => 2,
         });
         to.flag(*revoked);
-        to.id(record.user_id);
+        to.subject(&record.user_id);
         to.id(record.session_id);
         to.time(record.issued_at);
         to.time(record.expires_at);
@@ -49,7 +61,7 @@ impl StoredToken {
     }
 
     pub(super) fn decode(id: TokenId, value: &[u8]) -> Option<Self> {
-        let mut from = Decoder::new(value)?;
+        let mut from = Decoder::new(value, &[FIRST, VERSION])?;
         let kind = match from.byte()? {
             0 => TokenKind::Access,
             1 => TokenKind::Refresh,
@@ -60,7 +72,7 @@ impl StoredToken {
         let record = TokenRecord {
             token_id: id,
             kind,
-            user_id: from.id()?,
+            user_id: from.subject()?,
             session_id: from.id()?,
             issued_at: from.time()?,
             expires_at: from.time()?,
@@ -81,11 +93,10 @@ pub(super) struct StoredSession {
 impl StoredSession {
     pub(super) fn encode(&self) -> Vec<u8> {
         let Self { session, kept_until } = self;
-        let mut to = Encoder::new();
+        let mut to = Encoder::new(VERSION);
         to.time(*kept_until);
-        to.id(session.user_id);
-        to.bytes(session.client_id.as_bytes());
-        to.option(session.user_agent.as_ref(), |to, agent| to.bytes(agent.as_bytes()));
+        to.subject(&session.user_id);
+        to.payload(&session.payload);
         to.time(session.created_at);
         to.time(session.last_used_at);
         to.time(session.ends_at);
@@ -104,13 +115,15 @@ impl StoredSession {
     }
 
     pub(super) fn decode(id: SessionId, value: &[u8]) -> Option<Self> {
-        let mut from = Decoder::new(value)?;
+        let mut from = Decoder::new(value, &[FIRST, VERSION])?;
         let kept_until = from.time()?;
         let session = Session {
             session_id: id,
-            user_id: from.id()?,
-            client_id: from.text()?,
-            user_agent: from.option(Decoder::text)?,
+            user_id: from.subject()?,
+            payload: match from.version {
+                FIRST => Payload::of_session(from.text()?, from.option(Decoder::text)?),
+                _ => from.payload()?,
+            },
             created_at: from.time()?,
             last_used_at: from.time()?,
             ends_at: from.time()?,
@@ -129,14 +142,14 @@ impl StoredSession {
 }
 
 pub(super) fn encode_fence(fence: UserFence) -> Vec<u8> {
-    let mut to = Encoder::new();
+    let mut to = Encoder::new(FIRST);
     to.flag(fence.disabled);
     to.0.extend(fence.epoch.to_be_bytes());
     to.0
 }
 
 pub(super) fn decode_fence(value: &[u8]) -> Option<UserFence> {
-    let mut from = Decoder::new(value)?;
+    let mut from = Decoder::new(value, &[FIRST])?;
     let fence = UserFence { disabled: from.flag()?, epoch: u64::from_be_bytes(from.array()?) };
     from.end(fence)
 }
@@ -144,8 +157,8 @@ pub(super) fn decode_fence(value: &[u8]) -> Option<UserFence> {
 struct Encoder(Vec<u8>);
 
 impl Encoder {
-    fn new() -> Self {
-        Self(vec![VERSION])
+    fn new(version: u8) -> Self {
+        Self(vec![version])
     }
 
     fn byte(&mut self, byte: u8) {
@@ -160,6 +173,19 @@ impl Encoder {
         self.0.extend(id.as_bytes());
     }
 
+    fn subject(&mut self, subject: &Subject) {
+        match subject.id() {
+            Some(user) => {
+                self.byte(UUID);
+                self.id(user);
+            }
+            None => {
+                self.byte(TEXT);
+                self.text(&subject.to_text());
+            }
+        }
+    }
+
     fn time(&mut self, time: Timestamp) {
         self.0.extend(time.timestamp_micros().to_be_bytes());
     }
@@ -167,6 +193,18 @@ impl Encoder {
     fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend((bytes.len() as u64).to_be_bytes());
         self.0.extend(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn payload(&mut self, payload: &Payload) {
+        self.0.extend((payload.iter().len() as u64).to_be_bytes());
+        for (name, text) in payload {
+            self.text(name);
+            self.text(text);
+        }
     }
 
     fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
@@ -182,29 +220,29 @@ impl Encoder {
         self.time(pair.issued_at);
         self.time(pair.access_expires_at);
         self.time(pair.refresh_expires_at);
-        self.bytes(pair.scope.to_string().as_bytes());
-        self.bytes(pair.custom.as_bytes());
-        self.bytes(pair.kid.as_bytes());
-        self.option(pair.sealed_signatures.as_ref(), |to, sealed| to.bytes(sealed));
+        self.payload(&pair.payload);
     }
 }
 
-struct Decoder<'a>(&'a [u8]);
+struct Decoder<'a> {
+    version: u8,
+    rest: &'a [u8],
+}
 
 impl<'a> Decoder<'a> {
-    fn new(value: &'a [u8]) -> Option<Self> {
-        let mut from = Self(value);
-        (from.byte()? == VERSION).then_some(from)
+    fn new(value: &'a [u8], versions: &[u8]) -> Option<Self> {
+        let (&version, rest) = value.split_first()?;
+        versions.contains(&version).then_some(Self { version, rest })
     }
 
     /// What was read, if it was all there is.
     fn end<T>(self, read: T) -> Option<T> {
-        self.0.is_empty().then_some(read)
+        self.rest.is_empty().then_some(read)
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
         Some(*taken)
     }
 
@@ -224,19 +262,43 @@ impl<'a> Decoder<'a> {
         self.array().map(|bytes| Id::from_uuid(Uuid::from_bytes(bytes)))
     }
 
+    fn subject(&mut self) -> Option<Subject> {
+        let kind = if self.version == FIRST { UUID } else { self.byte()? };
+        match kind {
+            UUID => self.id().map(|user: UserId| user.into()),
+            // What would be a UUID is written as one.
+            TEXT => self.text()?.parse().ok().filter(|subject: &Subject| subject.as_uuid().is_none()),
+            _ => None,
+        }
+    }
+
     fn time(&mut self) -> Option<Timestamp> {
         DateTime::from_timestamp_micros(i64::from_be_bytes(self.array()?))
     }
 
     fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(u64::from_be_bytes(self.array()?)).ok()?;
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
         Some(taken)
     }
 
     fn text(&mut self) -> Option<String> {
         std::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
+    }
+
+    /// Names come in order, each once.
+    fn payload(&mut self) -> Option<Payload> {
+        let members = u64::from_be_bytes(self.array()?);
+        let mut read: Vec<(String, String)> = Vec::new();
+        for _ in 0..members {
+            let (name, text) = (self.text()?, self.text()?);
+            if read.last().is_some_and(|(before, _)| *before >= name) {
+                return None;
+            }
+            read.push((name, text));
+        }
+        Some(read.into_iter().collect())
     }
 
     /// The outer `None` is a value that cannot be understood, the inner one a field that is absent.
@@ -252,10 +314,18 @@ impl<'a> Decoder<'a> {
             issued_at: self.time()?,
             access_expires_at: self.time()?,
             refresh_expires_at: self.time()?,
-            scope: self.text()?.parse().ok()?,
-            custom: self.text()?,
-            kid: self.text()?,
-            sealed_signatures: self.option(|from| from.bytes().map(<[u8]>::to_vec))?,
+            payload: match self.version {
+                FIRST => self.pair_fields()?,
+                _ => self.payload()?,
+            },
         })
+    }
+
+    /// The fields that version 1 had in place of a pair's payload.
+    fn pair_fields(&mut self) -> Option<Payload> {
+        let mut payload = Payload::of_pair(&self.text()?.parse().ok()?, self.text()?).signed_with(&self.text()?);
+        let sealed = self.option(|from| from.bytes().map(|sealed| URL_SAFE_NO_PAD.encode(sealed)))?;
+        payload.set(member::SEALED_SIGNATURES, sealed);
+        Some(payload)
     }
 }

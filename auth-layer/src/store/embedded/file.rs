@@ -12,7 +12,6 @@ use redb::{Database, Durability, ReadableDatabase, StorageBackend, backends::Fil
 use super::{
     fault::Fault,
     tables::{Snapshot, Tables},
-    writer::Weight,
 };
 
 /// How many bytes of the file redb keeps in memory at most; the operating system's cache holds more.
@@ -20,6 +19,15 @@ const CACHE: usize = 128 << 20;
 
 /// Opens the database; where there is none, makes one only if it is told to.
 pub(super) type Opener = Box<dyn Fn(IfAbsent) -> Result<Database, Fault> + Send + Sync>;
+
+/// What is promised of an operation that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// That it is on the disk.
+    Durable,
+    /// That it is seen from then on, until the process ends or the file has to be opened again.
+    Light,
+}
 
 /// What to do where there is no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,12 +41,12 @@ use self::{
     writer::Writer,
 };
 use super::{
-    ActiveToken, Admission, Consumed, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord,
+    ActiveToken, Admission, Consumed, LocalCache, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord,
     TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
 };
 
 /// How many records a purge removes in one transaction: some milliseconds' worth, since every other writer waits for it.
@@ -57,6 +57,7 @@ pub struct EmbeddedStore {
     // First, because fields are dropped in order: the file is closed when nothing writes to it any more.
     writer: Writer,
     file: Arc<File>,
+    local: LocalCache,
 }
 
 /// The file could not be opened.
@@ -107,7 +108,7 @@ impl EmbeddedStore {
         let writer = Writer::start(Arc::clone(&file)).map_err(|error| {
             OpenError::Failed(StoreError::unavailable("no thread could be started for the database", error))
         })?;
-        Ok(Self { writer, file })
+        Ok(Self { writer, file, local: LocalCache::new() })
     }
 
     fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, StoreError> {
@@ -136,12 +137,16 @@ fn status(token: Option<&StoredToken>) -> TokenStatus {
 }
 
 impl TokenStore for EmbeddedStore {
+    fn local_cache(&self) -> &LocalCache {
+        &self.local
+    }
+
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         self.read(|tables| Ok(status(tables.token(id)?.as_ref())))
     }
 
-    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
-        self.read(|tables| tables.fence(user))
+    async fn user_fence(&self, user: Subject) -> Result<UserFence, StoreError> {
+        self.read(|tables| tables.fence(&user))
     }
 
     async fn open_session(
@@ -151,6 +156,10 @@ impl TokenStore for EmbeddedStore {
         epoch: u64,
     ) -> Result<Admission, StoreError> {
         self.writer.run(move |tables| tables.open_session(&session, &tokens, epoch)).await
+    }
+
+    async fn session(&self, id: SessionId, _now: Timestamp) -> Result<Option<Session>, StoreError> {
+        self.read(|tables| Ok(tables.session(id)?.map(|held| held.session)))
     }
 
     async fn presented(
@@ -185,7 +194,7 @@ impl TokenStore for EmbeddedStore {
     }
 
     async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        self.writer.run(move |tables| tables.consume(id, says, now)).await
+        self.writer.run(move |tables| tables.consume(id, &says, now)).await
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
@@ -207,19 +216,19 @@ impl TokenStore for EmbeddedStore {
 
     async fn revoke_user(
         &self,
-        user: UserId,
+        user: Subject,
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.writer.run(move |tables| tables.revoke_user(user, except, since)).await
+        self.writer.run(move |tables| tables.revoke_user(&user, except, since)).await
     }
 
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
-        self.writer.run(move |tables| tables.set_disabled(user, disabled, since)).await
+    async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
+        self.writer.run(move |tables| tables.set_disabled(&user, disabled, since)).await
     }
 
-    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        let held = self.read(|tables| tables.sessions(user))?;
+    async fn sessions(&self, user: Subject, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        let held = self.read(|tables| tables.sessions(&user))?;
         let live = |session: &Session| !session.revoked && session.expires_at() > now;
         let mut sessions: Vec<Session> = held.into_iter().map(|held| held.session).filter(live).collect();
         sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.session_id)));
@@ -248,6 +257,6 @@ impl TokenStore for EmbeddedStore {
     /// only when something is written.
     async fn ping(&self) -> Result<(), StoreError> {
         self.writer.ping()?;
-        self.read(|tables| tables.fence(UserId::from_uuid(uuid::Uuid::nil()))).map(drop)
+        self.read(|tables| tables.fence(&Subject::from(uuid::Uuid::nil()))).map(drop)
     }
 }

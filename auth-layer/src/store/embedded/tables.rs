@@ -7,12 +7,21 @@
 //! | `session_tokens` | session, token | |
 //! | `user_sessions` | user, session | |
 //! | `fences` | user | the user's fence, once there is one |
+//! | `text_user_sessions` | user, session | |
+//! | `text_fences` | user | the user's fence, once there is one |
 //! | `expiry` | time, kind of row, id | the session of the token, or the user of the session |
 //!
-//! `expiry` makes a purge cost what it removes: the rows due stand in front, and each says where else its record is named.
+//! A user that is a UUID is in `user_sessions` and `fences`, any other in the two tables whose names begin with `text_`. A file
+//! from before there were these two gets them with the first write.
+//!
+//! `expiry` makes a purge cost what it removes: the rows due stand in front, and each says where else its record is named. That
+//! of a session whose user is text says no more than that: the user is in the session's record.
+
+use std::borrow::Borrow;
 
 use redb::{
-    ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableHandle, WriteTransaction,
+    Key, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
+    TableHandle, Value, WriteTransaction,
 };
 use uuid::Uuid;
 
@@ -22,12 +31,13 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::{Id, SessionId, TokenId, UserId},
-    store::UserFence,
+    id::{Id, SessionId, Subject, TokenId, UserId},
+    store::{Session, UserFence},
 };
 
 pub(super) type IdKey = &'static [u8; 16];
 pub(super) type IndexKey = &'static [u8; 32];
+pub(super) type TextIndexKey = (&'static str, IdKey);
 pub(super) type ExpiryKey = &'static [u8; 25];
 type Bytes = &'static [u8];
 
@@ -36,8 +46,11 @@ const SESSIONS: TableDefinition<'_, IdKey, Bytes> = TableDefinition::new("sessio
 const SESSION_TOKENS: TableDefinition<'_, IndexKey, ()> = TableDefinition::new("session_tokens");
 const USER_SESSIONS: TableDefinition<'_, IndexKey, ()> = TableDefinition::new("user_sessions");
 const FENCES: TableDefinition<'_, IdKey, Bytes> = TableDefinition::new("fences");
+const TEXT_USER_SESSIONS: TableDefinition<'_, TextIndexKey, ()> = TableDefinition::new("text_user_sessions");
+const TEXT_FENCES: TableDefinition<'_, &str, Bytes> = TableDefinition::new("text_fences");
 const EXPIRY: TableDefinition<'_, ExpiryKey, IdKey> = TableDefinition::new("expiry");
 
+/// The tables that every file has.
 const NAMES: [&str; 6] = ["tokens", "sessions", "session_tokens", "user_sessions", "fences", "expiry"];
 
 /// All tables, in one write transaction.
@@ -47,6 +60,8 @@ pub(super) struct Tables<'t> {
     pub(super) session_tokens: Table<'t, IndexKey, ()>,
     pub(super) user_sessions: Table<'t, IndexKey, ()>,
     pub(super) fences: Table<'t, IdKey, Bytes>,
+    pub(super) text_user_sessions: Table<'t, TextIndexKey, ()>,
+    pub(super) text_fences: Table<'t, &'static str, Bytes>,
     pub(super) expiry: Table<'t, ExpiryKey, IdKey>,
 }
 
@@ -59,6 +74,8 @@ impl<'t> Tables<'t> {
             session_tokens: transaction.open_table(SESSION_TOKENS)?,
             user_sessions: transaction.open_table(USER_SESSIONS)?,
             fences: transaction.open_table(FENCES)?,
+            text_user_sessions: transaction.open_table(TEXT_USER_SESSIONS)?,
+            text_fences: transaction.open_table(TEXT_FENCES)?,
             expiry: transaction.open_table(EXPIRY)?,
         })
     }
@@ -68,7 +85,7 @@ impl<'t> Tables<'t> {
 pub(super) struct Snapshot<'t>(pub(super) &'t ReadTransaction);
 
 impl Snapshot<'_> {
-    /// Whether all tables are there.
+    /// Whether all tables are there that every file has.
     pub(super) fn is_complete(&self) -> Result<bool, Fault> {
         Ok(self.tables()? == NAMES.len())
     }
@@ -101,16 +118,39 @@ impl Snapshot<'_> {
         session(&self.0.open_table(SESSIONS)?, id)
     }
 
-    pub(super) fn fence(&self, user: UserId) -> Result<UserFence, Fault> {
-        fence(&self.0.open_table(FENCES)?, user)
+    pub(super) fn fence(&self, user: &Subject) -> Result<UserFence, Fault> {
+        match user.id() {
+            Some(id) => fence(&self.0.open_table(FENCES)?, id.as_bytes()),
+            None => match self.later_table(TEXT_FENCES)? {
+                Some(fences) => fence(&fences, &*user.to_text()),
+                None => Ok(UserFence::default()),
+            },
+        }
     }
 
     /// All sessions of a user, in the order of their ids.
-    pub(super) fn sessions(&self, user: UserId) -> Result<Vec<StoredSession>, Fault> {
-        let ids: Vec<SessionId> = members(&self.0.open_table(USER_SESSIONS)?, user)?;
+    pub(super) fn sessions(&self, user: &Subject) -> Result<Vec<StoredSession>, Fault> {
+        let ids: Vec<SessionId> = match user.id() {
+            Some(id) => members(&self.0.open_table(USER_SESSIONS)?, id)?,
+            None => match self.later_table(TEXT_USER_SESSIONS)? {
+                Some(index) => text_members(&index, &user.to_text())?,
+                None => Vec::new(),
+            },
+        };
         let table = self.0.open_table(SESSIONS)?;
         let sessions = ids.into_iter().map(|id| session(&table, id));
         sessions.filter_map(Result::transpose).collect()
+    }
+
+    /// A table that a file has which was written to since there is one; `None` where it was not.
+    fn later_table<K: Key + 'static, V: Value + 'static>(
+        &self,
+        definition: TableDefinition<'_, K, V>,
+    ) -> Result<Option<ReadOnlyTable<K, V>>, Fault> {
+        match self.0.open_table(definition) {
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            opened => Ok(Some(opened?)),
+        }
     }
 }
 
@@ -127,8 +167,12 @@ pub(super) fn session(
     StoredSession::decode(id, value.value()).map(Some).ok_or(Fault::Value("sessions"))
 }
 
-pub(super) fn fence(fences: &impl ReadableTable<IdKey, Bytes>, user: UserId) -> Result<UserFence, Fault> {
-    let Some(value) = fences.get(user.as_bytes())? else { return Ok(UserFence::default()) };
+/// The fence of the user with this key, in either table of fences.
+pub(super) fn fence<'k, K: Key + 'static>(
+    fences: &impl ReadableTable<K, Bytes>,
+    user: impl Borrow<K::SelfType<'k>>,
+) -> Result<UserFence, Fault> {
+    let Some(value) = fences.get(user)? else { return Ok(UserFence::default()) };
     decode_fence(value.value()).ok_or(Fault::Value("fences"))
 }
 
@@ -140,6 +184,17 @@ pub(super) fn members<K, M>(index: &impl ReadableTable<IndexKey, ()>, owner: Id<
     for row in index.range::<&[u8; 32]>(&first..=&last)? {
         let (key, ()) = row.map(|(key, value)| (key, value.value()))?;
         members.push(tail(key.value()));
+    }
+    Ok(members)
+}
+
+/// The sessions that the index names of a user that is text.
+pub(super) fn text_members(index: &impl ReadableTable<TextIndexKey, ()>, user: &str) -> Result<Vec<SessionId>, Fault> {
+    let (first, last) = ([0; 16], [u8::MAX; 16]);
+    let mut members = Vec::new();
+    for row in index.range((user, &first)..=(user, &last))? {
+        let (key, _) = row?;
+        members.push(tail(key.value().1));
     }
     Ok(members)
 }
@@ -162,18 +217,29 @@ fn tail<K>(key: &[u8]) -> Id<K> {
 pub(super) enum Due {
     Token(TokenId, SessionId),
     Session(SessionId, UserId),
+    /// Of a user that is text, and that the session's record names.
+    TextSession(SessionId),
 }
 
 /// The kinds of row in `expiry`, as its key has them.
 const TOKEN: u8 = 0;
 const SESSION: u8 = 1;
+const TEXT_SESSION: u8 = 2;
 
 impl Due {
+    pub(super) fn of_session(session: &Session) -> Self {
+        match session.user_id.id() {
+            Some(user) => Self::Session(session.session_id, user),
+            None => Self::TextSession(session.session_id),
+        }
+    }
+
     /// Its key, given when it is due, and its value.
     pub(super) fn row(self, at: Timestamp) -> ([u8; 25], [u8; 16]) {
         let (kind, id, owner) = match self {
             Self::Token(id, session) => (TOKEN, *id.as_bytes(), *session.as_bytes()),
             Self::Session(id, user) => (SESSION, *id.as_bytes(), *user.as_bytes()),
+            Self::TextSession(id) => (TEXT_SESSION, *id.as_bytes(), [0; 16]),
         };
         (expiry_key(at, kind, id), owner)
     }
@@ -183,6 +249,7 @@ impl Due {
         match key[8] {
             TOKEN => Ok(Self::Token(tail(key), owner.into())),
             SESSION => Ok(Self::Session(tail(key), owner.into())),
+            TEXT_SESSION => Ok(Self::TextSession(tail(key))),
             _ => Err(Fault::Value("expiry")),
         }
     }

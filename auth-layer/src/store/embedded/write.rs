@@ -6,11 +6,11 @@ use redb::ReadableTable;
 use super::{
     codec::{StoredSession, StoredToken, encode_fence},
     fault::Fault,
-    tables::{Due, Tables, due_from, fence, index_key, members, session, token},
+    tables::{Due, Tables, due_from, fence, index_key, members, session, text_members, token},
 };
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
     store::{
         ActiveToken, Admission, Consumed, Purged, Retired, Revoked, Rotated, Rotation, Session, TokenKind, TokenRecord,
         UserFence,
@@ -24,7 +24,7 @@ impl Tables<'_> {
         tokens: &[TokenRecord],
         epoch: u64,
     ) -> Result<Admission, Fault> {
-        let fence = fence(&self.fences, new.user_id)?;
+        let fence = self.fence(&new.user_id)?;
         if fence.disabled || fence.epoch != epoch {
             return Ok(Admission::Fenced);
         }
@@ -32,8 +32,10 @@ impl Tables<'_> {
             // Called again, after an answer that was lost. What has happened since stands.
             return Ok(if held.session.revoked { Admission::Fenced } else { Admission::Admitted });
         }
-        let owned = index_key(new.user_id, new.session_id);
-        self.user_sessions.insert(&owned, ())?;
+        match new.user_id.id() {
+            Some(user) => self.user_sessions.insert(&index_key(user, new.session_id), ())?,
+            None => self.text_user_sessions.insert((&*new.user_id.to_text(), new.session_id.as_bytes()), ())?,
+        };
         self.put_session(None, StoredSession { session: new.clone(), kept_until: new.expires_at() }, tokens)?;
         Ok(Admission::Admitted)
     }
@@ -74,9 +76,9 @@ impl Tables<'_> {
         }
     }
 
-    pub(super) fn consume(&mut self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, Fault> {
+    pub(super) fn consume(&mut self, id: TokenId, says: &ActiveToken, now: Timestamp) -> Result<Consumed, Fault> {
         match token(&self.tokens, id)? {
-            Some(held) if !held.revoked && says.is_usable((&held.record).into(), now) => {
+            Some(held) if !held.revoked && says.is_usable(&(&held.record).into(), now) => {
                 self.put_token(&StoredToken { revoked: true, ..held })?;
                 Ok(Consumed::Accepted)
             }
@@ -116,22 +118,22 @@ impl Tables<'_> {
 
     pub(super) fn revoke_user(
         &mut self,
-        user: UserId,
+        user: &Subject,
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, Fault> {
-        let fence = fence(&self.fences, user)?;
+        let fence = self.fence(user)?;
         self.raise(user, fence)?;
         self.end_all(user, except, since)
     }
 
-    pub(super) fn set_disabled(&mut self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, Fault> {
-        let fence = UserFence { disabled, ..fence(&self.fences, user)? };
+    pub(super) fn set_disabled(&mut self, user: &Subject, disabled: bool, since: Timestamp) -> Result<Revoked, Fault> {
+        let fence = UserFence { disabled, ..self.fence(user)? };
         if disabled {
             self.raise(user, fence)?;
             return self.end_all(user, None, since);
         }
-        self.fences.insert(user.as_bytes(), encode_fence(fence).as_slice())?;
+        self.put_fence(user, fence)?;
         Ok(Revoked::default())
     }
 
@@ -155,21 +157,46 @@ impl Tables<'_> {
                     self.user_sessions.remove(&index_key(user, id))?;
                     purged.sessions += 1;
                 }
+                Due::TextSession(id) => {
+                    if let Some(held) = session(&self.sessions, id)? {
+                        self.text_user_sessions.remove((&*held.session.user_id.to_text(), id.as_bytes()))?;
+                    }
+                    self.sessions.remove(id.as_bytes())?;
+                    purged.sessions += 1;
+                }
             }
             self.expiry.remove(&key)?;
         }
         Ok(purged)
     }
 
-    fn raise(&mut self, user: UserId, fence: UserFence) -> Result<(), Fault> {
-        let raised = UserFence { epoch: fence.epoch.saturating_add(1), ..fence };
-        self.fences.insert(user.as_bytes(), encode_fence(raised).as_slice())?;
+    fn fence(&self, user: &Subject) -> Result<UserFence, Fault> {
+        match user.id() {
+            Some(id) => fence(&self.fences, id.as_bytes()),
+            None => fence(&self.text_fences, &*user.to_text()),
+        }
+    }
+
+    fn put_fence(&mut self, user: &Subject, fence: UserFence) -> Result<(), Fault> {
+        let value = encode_fence(fence);
+        match user.id() {
+            Some(id) => self.fences.insert(id.as_bytes(), value.as_slice()).map(drop)?,
+            None => self.text_fences.insert(&*user.to_text(), value.as_slice()).map(drop)?,
+        }
         Ok(())
     }
 
-    fn end_all(&mut self, user: UserId, except: Option<SessionId>, since: Timestamp) -> Result<Revoked, Fault> {
+    fn raise(&mut self, user: &Subject, fence: UserFence) -> Result<(), Fault> {
+        self.put_fence(user, UserFence { epoch: fence.epoch.saturating_add(1), ..fence })
+    }
+
+    fn end_all(&mut self, user: &Subject, except: Option<SessionId>, since: Timestamp) -> Result<Revoked, Fault> {
         let mut revoked = Revoked::default();
-        for id in members(&self.user_sessions, user)? {
+        let sessions = match user.id() {
+            Some(user) => members(&self.user_sessions, user)?,
+            None => text_members(&self.text_user_sessions, &user.to_text())?,
+        };
+        for id in sessions {
             if Some(id) != except {
                 self.end(id, since, &mut revoked)?;
             }
@@ -218,7 +245,7 @@ impl Tables<'_> {
         let id = held.session.session_id;
         self.sessions.insert(id.as_bytes(), held.encode().as_slice())?;
         if due != Some(held.kept_until) {
-            let row = Due::Session(id, held.session.user_id);
+            let row = Due::of_session(&held.session);
             if let Some(due) = due {
                 self.expiry.remove(&row.row(due).0)?;
             }

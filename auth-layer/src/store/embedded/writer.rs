@@ -14,7 +14,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{fault::Fault, file::File, tables::Tables};
+use super::{
+    fault::Fault,
+    file::{File, Weight},
+    tables::Tables,
+};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How many operations may wait; further callers wait for a place.
@@ -111,15 +115,6 @@ impl Drop for Writer {
 
 fn gone() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "the embedded store's writer has ended")
-}
-
-/// What is promised of an operation that was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
-    /// That it is on the disk.
-    Durable,
-    /// That it is seen from then on, until the process ends or the file has to be opened again.
-    Light,
 }
 
 /// An operation in the queue.

@@ -19,7 +19,7 @@ use mongodb::{
 
 use super::{
     fault::{command_code, opening_fault},
-    schema::{not_made, present},
+    indexes::{not_made, present},
 };
 use crate::store::StoreError;
 

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use bson::{Bson, Uuid, doc, serialize_to_bson};
 
 use super::{
-    document::{IdDocument, PairDocument, SessionDocument, TokenDocument, date, uuid},
+    document::{IdDocument, PairDocument, SessionDocument, TokenDocument, date, user, uuid},
     fault::{duplicates, fault, is_duplicate_key},
     records::{Records, cheap_write_concern},
 };
@@ -31,8 +31,8 @@ impl Records {
     ) -> Result<Admission, StoreError> {
         // A fence that cannot be stored stands nowhere.
         let Ok(epoch) = i64::try_from(epoch) else { return Ok(Admission::Fenced) };
-        let (id, user, now) = (uuid(session.session_id), uuid(session.user_id), date(session.created_at));
-        let ours = match self.sessions.insert_one(SessionDocument::opening(session, epoch)).await {
+        let (id, user, now) = (uuid(session.session_id), user(&session.user_id), date(session.created_at));
+        let ours = match self.sessions.insert_one(SessionDocument::opening(session, epoch)?).await {
             Ok(_) => true,
             Err(error) if is_duplicate_key(&error) => false,
             Err(error) => return Err(fault("could not record a session")(error)),
@@ -54,7 +54,7 @@ impl Records {
     }
 
     /// Commits a sign-in: true when the user's fence stands at `epoch` and the user is not disabled.
-    async fn pass_fence(&self, user: Uuid, epoch: i64, now: bson::DateTime) -> Result<bool, StoreError> {
+    async fn pass_fence(&self, user: Bson, epoch: i64, now: bson::DateTime) -> Result<bool, StoreError> {
         // A user without a document, or whose document was made by hand without these fields, has the default fence.
         let absent = (epoch == 0).then_some(Bson::Null);
         let epochs: Vec<Bson> = [Bson::Int64(epoch)].into_iter().chain(absent).collect();
@@ -80,7 +80,7 @@ impl Records {
     pub(super) async fn rotate(self: Arc<Self>, rotation: Rotation) -> Result<Rotated, StoreError> {
         let Rotation { session_id, parent, child, tokens, now } = rotation;
         let child_id = uuid(child.refresh_id);
-        let replacement = serialize_to_bson(&PairDocument::from(child)).map_err(unwritable)?;
+        let replacement = serialize_to_bson(&PairDocument::try_from(child)?).map_err(unwritable)?;
 
         let recorded = self.record(&tokens).await?;
         let stands = doc! { "_id": uuid(session_id), "revoked": false, "current.refresh_id": uuid(parent) };
@@ -161,7 +161,7 @@ impl Records {
         }
         let usable = doc! {
             "_id": uuid(id),
-            "user_id": uuid(says.user_id),
+            "user_id": user(&says.user_id),
             "session_id": uuid(says.session_id),
             "kind": says.kind.as_str(),
             "expires_at": date(says.expires_at),

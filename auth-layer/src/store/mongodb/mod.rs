@@ -1,11 +1,12 @@
 //! Tokens in a MongoDB replica set.
 //!
 //! Every field is a plain BSON type, UUIDs as binary subtype 4 and times as Date, so that any tool can read and edit the records.
+//! A user (`user_id`, and `_id` in `subjects`) is a UUID where the subject is one in canonical form, and otherwise a string.
 //!
 //! | collection | `_id` | fields |
 //! | --- | --- | --- |
 //! | `tokens` | `jti` | `user_id`, `session_id`, `kind`, `issued_at`, `expires_at`, `revoked`; `jwt_token` where switched on; `consumed_at` once used; `unfinished` |
-//! | `sessions` | `sid` | `user_id`, `client_id`, `user_agent`, `created_at`, `last_used_at`, `ends_at`, `revoked`, `current`, `previous`; `epoch` it was opened under; `pending` while it is opened; `unfinished` |
+//! | `sessions` | `sid` | `user_id`, `client_id`, `user_agent`, `created_at`, `last_used_at`, `ends_at`, `revoked`, `current`, `previous`; `payload`, what else is kept; `epoch` it was opened under; `pending` while it is opened; `unfinished` |
 //! | `subjects` | `sub` | `epoch`, `disabled`, `sign_ins`, `last_sign_in_at`; `unfinished`, `settled` |
 //!
 //! `unfinished` marks a revocation that is recorded and may have something left to do: since when,
@@ -61,6 +62,7 @@ mod diagnose;
 mod document;
 mod expiry;
 mod fault;
+mod indexes;
 mod issue;
 mod lookup;
 mod options;
@@ -92,12 +94,12 @@ use self::{
 pub use options::MongoOptions;
 
 use super::{
-    ActiveToken, Admission, Consumed, Feed, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated,
-    Rotation, Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Feed, LocalCache, Purged, Resumed, Revocation, RevocationListener, Revoked,
+    Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
 };
 
 /// A [`TokenStore`] in a MongoDB replica set. Cloning it shares the connections.
@@ -108,6 +110,8 @@ pub struct MongoStore {
     feed: Arc<Feed>,
     retries: Retries,
     limit: Duration,
+    retention_margin: Duration,
+    local: LocalCache,
 }
 
 impl fmt::Debug for MongoStore {
@@ -164,7 +168,15 @@ impl MongoStore {
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
         let records = Arc::new(Records::new(&database, limit));
-        let store = Self { database, records, feed: Arc::new(Feed::new()), retries: Retries::new(), limit };
+        let store = Self {
+            database,
+            records,
+            feed: Arc::new(Feed::new()),
+            retries: Retries::new(),
+            limit,
+            retention_margin: options.retention_margin,
+            local: LocalCache::new(),
+        };
         store.run(schema::refuse_standalone(store.database.clone())).await?;
         within(
             schema::INDEX_LIMIT.max(limit),
@@ -229,11 +241,15 @@ async fn within<T: Send + 'static>(
 }
 
 impl TokenStore for MongoStore {
+    fn local_cache(&self) -> &LocalCache {
+        &self.local
+    }
+
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         self.records.token_status(id).await
     }
 
-    async fn user_fence(&self, user: UserId) -> Result<UserFence, StoreError> {
+    async fn user_fence(&self, user: Subject) -> Result<UserFence, StoreError> {
         self.run(self.records().user_fence(user)).await
     }
 
@@ -244,6 +260,10 @@ impl TokenStore for MongoStore {
         epoch: u64,
     ) -> Result<Admission, StoreError> {
         self.run(self.records().open_session(session, tokens, epoch)).await
+    }
+
+    async fn session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        self.run(self.records().session(id, now)).await
     }
 
     async fn presented(
@@ -304,18 +324,21 @@ impl TokenStore for MongoStore {
 
     async fn revoke_user(
         &self,
-        user: UserId,
+        user: Subject,
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let raise = Raise { user, id: bson::Uuid::new(), except, disables: false };
-        let first = self.run(self.records().revoke_user(raise, since)).await;
-        self.or_again(first, move |records| async move { records.raise_fence(raise).await.map(drop) })
+        let first = self.run(self.records().revoke_user(raise.clone(), since)).await;
+        self.or_again(first, move |records| {
+            let raise = raise.clone();
+            async move { records.raise_fence(&raise).await.map(drop) }
+        })
     }
 
     /// Not tried again in the background: an operator who disables a user may have enabled the user
     /// since.
-    async fn set_user_disabled(&self, user: UserId, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
+    async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         if disabled {
             let raise = Raise { user, id: bson::Uuid::new(), except: None, disables: true };
             self.run(self.records().revoke_user(raise, since)).await
@@ -337,13 +360,13 @@ impl TokenStore for MongoStore {
         true
     }
 
-    async fn sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+    async fn sessions(&self, user: Subject, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         self.run(self.records().sessions_of(user, now)).await
     }
 
     async fn surplus_sessions(
         &self,
-        user: UserId,
+        user: Subject,
         new: SessionId,
         keep: usize,
         now: Timestamp,
@@ -365,9 +388,9 @@ impl TokenStore for MongoStore {
         Some(self.limit)
     }
 
-    /// True: its TTL indexes do, [`MongoOptions::retention_margin`] after the expiry.
-    fn expires_by_itself(&self) -> bool {
-        true
+    /// That of its options: its TTL indexes go by it.
+    fn retention_margin(&self) -> Option<Duration> {
+        Some(self.retention_margin)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

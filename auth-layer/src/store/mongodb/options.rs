@@ -9,13 +9,28 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// How a [`MongoStore`](super::MongoStore) works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MongoOptions {
-    /// How long records are kept beyond their expiry: the leeway with which tokens are checked plus the most by which clocks
-    /// may differ. MongoDB counts it in whole seconds; fractions are rounded up. 330 s by default. The store that was started
+    /// How long records are kept beyond their expiry: at least the leeway with which tokens are checked plus the most by which
+    /// clocks may differ, or no authority is built. MongoDB counts it in whole seconds; fractions are rounded up. 330 s by default. The store that was started
     /// last sets it for all.
     pub retention_margin: Duration,
     /// After how long an operation fails with [`Unavailable`](StoreErrorKind::Unavailable). 2 s by default.
     pub operation_timeout: Duration,
+}
+
+impl MongoOptions {
+    /// The same with this [`retention_margin`](Self::retention_margin).
+    #[must_use]
+    pub const fn with_retention_margin(self, margin: Duration) -> Self {
+        Self { retention_margin: margin, ..self }
+    }
+
+    /// The same with this [`operation_timeout`](Self::operation_timeout).
+    #[must_use]
+    pub const fn with_operation_timeout(self, timeout: Duration) -> Self {
+        Self { operation_timeout: timeout, ..self }
+    }
 }
 
 impl Default for MongoOptions {

@@ -1,11 +1,11 @@
 //! Which documents are ours: nothing else is expired or purged, and a collection that holds others
 //! is refused.
 
-use bson::{Bson, Document, doc, spec::BinarySubtype};
+use bson::{Bson, Document, Uuid, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt;
-use mongodb::Collection;
+use mongodb::{Collection, options::Hint};
 
-use super::{fault::opening_fault, records::Records};
+use super::{document::is_user, fault::opening_fault, records::Records};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How many documents are looked at from each end of a collection.
@@ -26,25 +26,37 @@ pub(super) fn sessions() -> Document {
 /// Identifiers are the test that costs nothing: in the order of `_id` all UUIDs are neighbours, so
 /// that both ends being UUIDs says it of all documents. Of the rest a few are looked at from each
 /// end.
+///
+/// A user is a UUID or a string. All strings come before all UUIDs, so that both ends being users
+/// says the same of all documents but those that lie between the two. The first of those is looked
+/// for.
 pub(super) async fn refuse_others(records: &Records) -> Result<(), StoreError> {
+    let failed = opening_fault("could not read the collections");
     refuse(
         &records.tokens.clone_with_type(),
-        is_token,
+        |token| is_uuid(token.get("_id")) && is_token(token),
         "the MongoDB collection `tokens` holds documents that are not auth-layer's; give auth-layer a database of its own",
     )
     .await?;
     refuse(
         &records.sessions.clone_with_type(),
-        is_session,
+        |session| is_uuid(session.get("_id")) && is_session(session),
         "the MongoDB collection `sessions` holds documents that are not auth-layer's; give auth-layer a database of its own",
     )
     .await?;
-    refuse(
-        &records.subjects.clone_with_type(),
-        is_subject,
-        "the MongoDB collection `subjects` holds documents that are not auth-layer's; give auth-layer a database of its own",
-    )
-    .await
+    let subjects = records.subjects.clone_with_type();
+    let sentence = "the MongoDB collection `subjects` holds documents that are not auth-layer's; give auth-layer a database of its own";
+    refuse(&subjects, |subject| subject.get("_id").is_some_and(is_user) && is_subject(subject), sentence).await?;
+    let between = subjects
+        .find_one(doc! {})
+        .hint(Hint::Keys(doc! { "_id": 1 }))
+        // By the order of BSON, whatever the types: the least of what comes after strings, and the least UUID.
+        .min(doc! { "_id": {} })
+        .max(doc! { "_id": Uuid::from_bytes([0; 16]) });
+    match between.await.map_err(failed)? {
+        None => Ok(()),
+        Some(_) => Err(StoreError::new(StoreErrorKind::Unsupported, sentence)),
+    }
 }
 
 async fn refuse(
@@ -56,7 +68,7 @@ async fn refuse(
     for order in [1, -1] {
         let found = collection.find(doc! {}).sort(doc! { "_id": order }).limit(SAMPLE).await.map_err(&failed)?;
         let found: Vec<Document> = found.try_collect().await.map_err(&failed)?;
-        if !found.iter().all(|document| is_uuid(document.get("_id")) && is_ours(document)) {
+        if !found.iter().all(is_ours) {
             return Err(StoreError::new(StoreErrorKind::Unsupported, sentence));
         }
     }

@@ -7,13 +7,13 @@ use futures_util::{TryStreamExt, future::try_join};
 use mongodb::options::ReadConcern;
 
 use super::{
-    document::{IdDocument, SessionDocument, date, id, uuid},
+    document::{IdDocument, SessionDocument, date, id, user, uuid},
     fault::fault,
     records::Records,
 };
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
     store::{Session, StoreError, TokenStatus, UserFence, within},
 };
 
@@ -28,12 +28,16 @@ impl Records {
 
     /// As a majority has it: an epoch that is rolled back with a lost primary comes round a second time, and a sign-in that
     /// read it the first time must not pass for one that began the second. An epoch that is too old is merely fenced.
-    pub(super) async fn user_fence(self: Arc<Self>, user: UserId) -> Result<UserFence, StoreError> {
-        let found = self.subjects.find_one(doc! { "_id": uuid(user) }).read_concern(ReadConcern::majority());
+    pub(super) async fn user_fence(self: Arc<Self>, of: Subject) -> Result<UserFence, StoreError> {
+        let found = self.subjects.find_one(doc! { "_id": user(&of) }).read_concern(ReadConcern::majority());
         let found = found.max_time(self.limit).await;
         found
             .map_err(fault("could not read a user's fence"))?
             .map_or(Ok(UserFence::default()), |subject| subject.fence())
+    }
+
+    pub(super) async fn session(self: Arc<Self>, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        self.read_session(id, now).await
     }
 
     /// Neither read decides anything for good: a rotation is decided by its own commit.
@@ -43,26 +47,31 @@ impl Records {
         refresh: TokenId,
         now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        let (session, token) = try_join(self.session(session, now), self.lookups.status(refresh)).await?;
+        let (session, token) = try_join(self.read_session(session, now), self.lookups.status(refresh)).await?;
         Ok(session.map(|session| (session, token)))
     }
 
-    pub(super) async fn sessions_of(self: Arc<Self>, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+    pub(super) async fn sessions_of(
+        self: Arc<Self>,
+        user: Subject,
+        now: Timestamp,
+    ) -> Result<Vec<Session>, StoreError> {
         let what = "could not list sessions";
         let newest = doc! { "created_at": -1, "_id": -1 };
-        let found = self.sessions.find(live(user, now)).sort(newest).max_time(self.limit).await.map_err(fault(what))?;
-        found.map_err(fault(what)).and_then(|document| async { document.try_into() }).try_collect().await
+        let found =
+            self.sessions.find(live(&user, now)).sort(newest).max_time(self.limit).await.map_err(fault(what))?;
+        found.map_ok(Session::from).try_collect().await.map_err(fault(what))
     }
 
     pub(super) async fn surplus_sessions(
         self: Arc<Self>,
-        user: UserId,
+        user: Subject,
         new: SessionId,
         keep: usize,
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StoreError> {
         let what = "could not list the sessions that are too many";
-        let mut others = live(user, now);
+        let mut others = live(&user, now);
         others.insert("_id", doc! { "$ne": uuid(new) });
         let found = self
             .sessions
@@ -99,7 +108,7 @@ impl Records {
 
     /// The server says how long ago the previous refresh token was retired: it stamped that, too, so the clocks of the nodes
     /// do not matter.
-    async fn session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
+    async fn read_session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
         let what = "could not read a session";
         let pipeline = [
             doc! { "$match": { "_id": uuid(id) } },
@@ -107,14 +116,14 @@ impl Records {
         ];
         let found = self.sessions.aggregate(pipeline).with_type::<SessionDocument>().max_time(self.limit).await;
         let found = found.map_err(fault(what))?.try_next().await.map_err(fault(what))?;
-        found.map(|document| document.seen_at(now)).transpose()
+        Ok(found.map(|document| document.seen_at(now)))
     }
 }
 
 /// The user's sessions that are neither revoked nor expired.
-fn live(user: UserId, now: Timestamp) -> Document {
+fn live(of: &Subject, now: Timestamp) -> Document {
     doc! {
-        "user_id": uuid(user),
+        "user_id": user(of),
         "revoked": false,
         "pending": { "$ne": true },
         "current.refresh_expires_at": { "$gt": date(now) },

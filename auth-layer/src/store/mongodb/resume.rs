@@ -51,8 +51,9 @@ impl Records {
         for _ in 0..MOST {
             let Some(fence) = claim::<FenceDocument, _>(&self.subjects, &retry_all).await? else { break };
             for entry in &fence.unfinished {
-                let raise = Raise { user: id(fence.id), id: entry.id, except: entry.except.map(id), disables: false };
-                let revoked = self.revoke_before(raise, entry.epoch, since).await?;
+                let user = fence.user.0.clone();
+                let raise = Raise { user, id: entry.id, except: entry.except.map(id), disables: false };
+                let revoked = self.revoke_before(&raise, entry.epoch, since).await?;
                 resumed.push(Resumed { revoked, age: age_of(Some(&entry.mark())) });
             }
         }

@@ -13,13 +13,13 @@ use mongodb::{
 };
 
 use super::{
-    document::{EndedSession, FenceDocument, IdDocument, LiveToken, corrupt, date, record, uuid},
+    document::{EndedSession, FenceDocument, IdDocument, LiveToken, corrupt, date, record, user, uuid},
     fault::{fault, is_duplicate_key},
     records::{BACKGROUND, Records, cheap_write_concern},
 };
 use crate::{
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, Subject, TokenId},
     store::{ActiveToken, Revocation, Revoked, StoreError, StoreErrorKind, TokenKind},
 };
 
@@ -30,9 +30,9 @@ const BATCH: usize = 10_000;
 const SETTLED: i32 = 16;
 
 /// Why a user's fence rises.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Raise {
-    pub(super) user: UserId,
+    pub(super) user: Subject,
     /// Of this call and of all its retries, so that together they raise the fence once.
     pub(super) id: Uuid,
     pub(super) except: Option<SessionId>,
@@ -139,16 +139,16 @@ impl Records {
 
     /// Raises the fence, then revokes what stood before it.
     pub(super) async fn revoke_user(self: Arc<Self>, raise: Raise, since: Timestamp) -> Result<Revoked, StoreError> {
-        match self.raise_fence(raise).await? {
-            Some(epoch) => self.revoke_before(raise, epoch, since).await,
+        match self.raise_fence(&raise).await? {
+            Some(epoch) => self.revoke_before(&raise, epoch, since).await,
             None => Ok(Revoked::default()),
         }
     }
 
-    pub(super) async fn enable_user(self: Arc<Self>, user: UserId) -> Result<Revoked, StoreError> {
-        let (what, id) = ("could not enable a user", uuid(user));
+    pub(super) async fn enable_user(self: Arc<Self>, of: Subject) -> Result<Revoked, StoreError> {
+        let (what, id) = ("could not enable a user", user(&of));
         let enabled = doc! { "$set": { "disabled": false } };
-        let done = self.subjects.update_one(doc! { "_id": id }, enabled).await.map_err(fault(what))?;
+        let done = self.subjects.update_one(doc! { "_id": id.clone() }, enabled).await.map_err(fault(what))?;
         if done.matched_count == 0 {
             self.be_absent(&self.subjects, id, what).await?;
         }
@@ -163,12 +163,12 @@ impl Records {
     async fn be_absent<T: Send + Sync>(
         &self,
         collection: &Collection<T>,
-        id: Uuid,
+        id: impl Into<Bson>,
         what: &'static str,
     ) -> Result<(), StoreError> {
         let found = collection
-            .clone_with_type::<IdDocument>()
-            .find_one(doc! { "_id": id })
+            .clone_with_type::<RawDocumentBuf>()
+            .find_one(doc! { "_id": id.into() })
             .projection(doc! { "_id": 1 })
             .read_concern(ReadConcern::linearizable())
             .max_time(self.limit)
@@ -181,10 +181,10 @@ impl Records {
 
     /// Raises the user's fence, making the document where there is none, and answers the epoch that
     /// it led to. `None` where another node has finished this very revocation meanwhile.
-    pub(super) async fn raise_fence(&self, raise: Raise) -> Result<Option<i64>, StoreError> {
+    pub(super) async fn raise_fence(&self, raise: &Raise) -> Result<Option<i64>, StoreError> {
         let what = "could not raise a user's fence";
-        let Raise { user, id, except, disables } = raise;
-        let (user, except) = (uuid(user), except.map_or(Bson::Null, |except| uuid(except).into()));
+        let &Raise { user: ref of, id, except, disables } = raise;
+        let (user, except) = (user(of), except.map_or(Bson::Null, |except| uuid(except).into()));
         let epoch = doc! { "$add": [{ "$ifNull": ["$epoch", 0_i64] }, 1_i64] };
         let entry = doc! { "id": id, "epoch": epoch.clone(), "except": except, "since": "$$NOW", "tried": "$$NOW" };
         let entries = doc! { "$concatArrays": [{ "$ifNull": ["$unfinished", []] }, [entry]] };
@@ -196,7 +196,7 @@ impl Records {
         let raise = || {
             subjects
                 .find_one_and_update(
-                    doc! { "_id": user, "unfinished.id": { "$ne": id }, "settled": { "$ne": id } },
+                    doc! { "_id": user.clone(), "unfinished.id": { "$ne": id }, "settled": { "$ne": id } },
                     vec![doc! { "$set": step.clone() }],
                 )
                 .upsert(true)
@@ -212,7 +212,7 @@ impl Records {
         let raised = match raised {
             // It is recorded already: this is a retry.
             Err(error) if is_duplicate_key(&error) => {
-                subjects.find_one(doc! { "_id": user }).max_time(self.limit).await
+                subjects.find_one(doc! { "_id": user.clone() }).max_time(self.limit).await
             }
             raised => raised,
         };
@@ -223,12 +223,13 @@ impl Records {
     /// Revokes what was opened before `epoch`. A session opened under it began after the fence was raised and is spared.
     pub(super) async fn revoke_before(
         &self,
-        raise: Raise,
+        raise: &Raise,
         epoch: i64,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        let (user, except) = (uuid(raise.user), raise.except.map(uuid));
-        let mut older = doc! { "user_id": user, "epoch": { "$not": { "$gte": epoch } }, "revoked": { "$ne": true } };
+        let (user, except) = (user(&raise.user), raise.except.map(uuid));
+        let mut older =
+            doc! { "user_id": user.clone(), "epoch": { "$not": { "$gte": epoch } }, "revoked": { "$ne": true } };
         if let Some(except) = except {
             older.insert("_id", doc! { "$ne": except });
         }
@@ -238,13 +239,13 @@ impl Records {
 
         // From the tokens' side, so that a token whose session is gone is found as well. The tokens first and the spared
         // sessions second: a session is recorded before its tokens, so that a spared one with a token in the list is in the second, too.
-        let mut live = self.live_tokens(doc! { "user_id": user }, since).await?;
+        let mut live = self.live_tokens(doc! { "user_id": user.clone() }, since).await?;
         let opened_since = doc! { "user_id": user, "revoked": { "$ne": true }, "epoch": { "$gte": epoch } };
         let spared: HashSet<Uuid> = self.session_ids(opened_since).await?.into_iter().chain(except).collect();
         live.retain(|token| !spared.contains(&token.session_id));
         let refresh_tokens = self.refresh_tokens_of(&doomed).await?;
         self.revoke_tokens(unrevoked(&live).chain(refresh_tokens)).await?;
-        let unsettled = Some(Revocation::User(raise.user, raise.id.into()));
+        let unsettled = Some(Revocation::User(raise.user.clone(), raise.id.into()));
         Ok(Revoked { access_tokens: access_tokens(&live), sessions, unsettled })
     }
 
@@ -267,13 +268,13 @@ impl Records {
                     .comment(BACKGROUND)
                     .await
             }
-            Revocation::User(user, id) => {
+            Revocation::User(of, id) => {
                 let id = Uuid::from_bytes(id.into_bytes());
                 let settle = doc! {
                     "$pull": { "unfinished": { "id": id } },
                     "$push": { "settled": { "$each": [id], "$slice": -SETTLED } },
                 };
-                let of_user = doc! { "_id": uuid(user), "unfinished.id": id };
+                let of_user = doc! { "_id": user(&of), "unfinished.id": id };
                 self.subjects.update_one(of_user, settle).write_concern(concern).comment(BACKGROUND).await
             }
         };

@@ -57,7 +57,7 @@ fn fixture() -> Fixture {
     let users = EmbeddedUsers::open(&directory.path().join("users.redb")).unwrap();
     let users = WatchedUsers::new(users, Arc::clone(&store.asked));
     let state = AppState {
-        authority: Authority::builder("http://issuer", "demo-app", keys, store.clone()).build(),
+        authority: Authority::builder("http://issuer", store.clone()).audience("demo-app").keys(keys).build().unwrap(),
         users: Users::Watched(users.clone()),
         passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),

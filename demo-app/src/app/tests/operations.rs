@@ -190,6 +190,25 @@ fn request_id_is_in_each_line_of_the_request() {
 }
 
 #[test]
+fn request_of_a_user_names_user_and_session_in_its_other_lines() {
+    let mut names = String::new();
+    let lines = log_of(
+        async |demo| {
+            demo.register("ada").await;
+            let token = demo.log_in("ada").await.text("access_token");
+            let claims = demo.with_token("GET", "/me", &token, None).await.body["claims"].clone();
+            names = format!("sub={} sid={}", claims["sub"].as_str().unwrap(), claims["sid"].as_str().unwrap());
+            demo.store.half_done.store(true, Ordering::SeqCst);
+            let request = Request::post("/auth/logout").header(header::AUTHORIZATION, format!("Bearer {token}"));
+            request.header("x-request-id", "mine-1").body(Body::empty()).unwrap()
+        },
+        true,
+    );
+    let refused = lines.iter().find(|line| line.contains("WARN")).expect("it is logged");
+    assert!(refused.contains(&format!(r#"request{{request_id="mine-1" {names}}}"#)), "{refused}");
+}
+
+#[test]
 fn request_id_is_in_the_lines_of_what_outlives_its_client() {
     let lines = log_of(
         async |demo| {

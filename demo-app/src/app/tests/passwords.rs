@@ -220,7 +220,8 @@ impl Fixture {
         let sign_in = self.state.authority.begin_sign_in(user.user_id).await.unwrap();
         let grant = auth_layer::Grant::new("demo-app")
             .scope("profile".parse().unwrap())
-            .custom(Identity { username: name.to_owned() });
+            .custom(&Identity { username: name.to_owned() })
+            .unwrap();
         self.state.authority.sign_in(sign_in, grant).await.unwrap().access_token
     }
 }

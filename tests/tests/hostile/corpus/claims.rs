@@ -1,7 +1,7 @@
 //! Registered claims that are missing, of another type, or somebody else's. Each token is rightly signed and recorded.
 
 use auth_layer::{
-    TokenFault::{Audience, Claims, Issuer},
+    TokenFault::{Audience, Claim, Issuer},
     store::TokenKind,
 };
 use serde_json::{Value, json};
@@ -13,25 +13,25 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     let draft = &good.eddsa;
     let mut group = corpus.group("claim", draft);
     for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "sid"] {
-        group.refused(format!("{name} missing"), draft.clone().without_claim(name).token(), Claims);
+        group.refused(format!("{name} missing"), draft.clone().without_claim(name).token(), Claim(name));
         let wrong = if name == "exp" || name == "iat" { json!("1800000000") } else { json!(1_800_000_000) };
         let values = [Value::Null, wrong, json!(true), json!({}), json!([[]])];
         for value in values {
-            group.refused(format!("{name} {value}"), draft.clone().claim(name, value).token(), Claims);
+            group.refused(format!("{name} {value}"), draft.clone().claim(name, value).token(), Claim(name));
         }
     }
     for name in ["iss", "sub", "jti", "sid", "client_id"] {
         let array = json!([draft.text(name)]);
-        group.refused(format!("{name} in an array"), draft.clone().claim(name, array).token(), Claims);
+        group.refused(format!("{name} in an array"), draft.clone().claim(name, array).token(), Claim(name));
     }
     for name in ["sub", "jti", "sid"] {
-        group.refused(format!("{name} empty"), draft.clone().claim(name, "").token(), Claims);
+        group.refused(format!("{name} empty"), draft.clone().claim(name, "").token(), Claim(name));
     }
     for value in [Value::Null, json!(1), json!(true), json!({}), json!(["profile"])] {
-        group.refused(format!("scope {value}"), draft.clone().claim("scope", value).token(), Claims);
+        group.refused(format!("scope {value}"), draft.clone().claim("scope", value).token(), Claim("scope"));
     }
     for scope in [" ", "a  b", " a", "a ", "a\"b", "a\\b", "\u{e9}", "a\tb", "a\nb", "a\0b", "a\u{7f}", "a\u{a0}b"] {
-        group.refused(format!("scope {scope:?}"), draft.clone().claim("scope", scope).token(), Claims);
+        group.refused(format!("scope {scope:?}"), draft.clone().claim("scope", scope).token(), Claim("scope"));
     }
 
     let mut group = corpus.group("iss", draft);
@@ -69,7 +69,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         json!([{ "aud": AUDIENCE }]),
         json!({ "aud": AUDIENCE }),
     ] {
-        group.refused(mixed.to_string(), draft.clone().claim("aud", mixed).token(), Claims);
+        group.refused(mixed.to_string(), draft.clone().claim("aud", mixed).token(), Claim("aud"));
     }
 
     let other = &good.other;

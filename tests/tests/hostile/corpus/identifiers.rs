@@ -1,6 +1,7 @@
-//! `sub`, `sid` and `jti`: UUIDs in one spelling only, so that one record has one name.
+//! `sid` and `jti`: UUIDs in one spelling only, so that one record has one name. `sub` is any text: one that only looks like the
+//! user's is another user.
 
-use auth_layer::{TokenFault::Claims, store::TokenKind};
+use auth_layer::{TokenFault::Claim, store::TokenKind};
 use uuid::Uuid;
 
 use super::{Corpus, not_as_recorded, not_recorded};
@@ -32,7 +33,9 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         ];
         for (what, spelling) in spellings {
             assert_ne!(spelling, right, "{claim} {what}");
-            group.refused(format!("{claim} {what}"), draft.clone().claim(claim, spelling).token(), Claims);
+            let is_text = claim == "sub" && spelling.chars().count() <= 255;
+            let fault = if is_text { not_as_recorded(good.kind) } else { Claim(claim) };
+            group.refused(format!("{claim} {what}"), draft.clone().claim(claim, spelling).token(), fault);
         }
     }
 

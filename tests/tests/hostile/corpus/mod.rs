@@ -107,6 +107,7 @@ fn not_as_recorded(kind: TokenKind) -> TokenFault {
     match kind {
         TokenKind::Access | TokenKind::Refresh => TokenFault::Mismatch,
         TokenKind::SingleUse => TokenFault::Used,
+        other => panic!("{other} is new"),
     }
 }
 
@@ -115,5 +116,6 @@ fn not_recorded(kind: TokenKind) -> TokenFault {
     match kind {
         TokenKind::Access | TokenKind::Refresh => TokenFault::Unknown,
         TokenKind::SingleUse => TokenFault::Used,
+        other => panic!("{other} is new"),
     }
 }

@@ -1,6 +1,6 @@
 //! `exp`, `nbf` and `iat`: each a NumericDate (RFC 7519 §2), at, beyond and far beyond their limits.
 
-use auth_layer::TokenFault::{Claims, Expired, NotYetValid};
+use auth_layer::TokenFault::{Claim, Expired, NotYetValid};
 
 use super::Corpus;
 use crate::{
@@ -41,12 +41,12 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     for (what, claim) in [("exp", "exp"), ("iat", "iat"), ("nbf", "nbf")] {
         let mut group = corpus.group(what, draft);
         for json in NO_DATES {
-            group.refused(json, draft.clone().raw_claim(claim, json).token(), Claims);
+            group.refused(json, draft.clone().raw_claim(claim, json).token(), Claim(claim));
         }
     }
     let mut group = corpus.group("nbf", draft);
     for json in ["null", "true", "{}", "[]"] {
-        group.refused(json, draft.clone().raw_claim("nbf", json).token(), Claims);
+        group.refused(json, draft.clone().raw_claim("nbf", json).token(), Claim("nbf"));
     }
 
     let mut group = corpus.group("expired", draft);

@@ -75,12 +75,15 @@ pub(super) async fn connect() -> MongoStore {
 /// A session with a token of each kind, all of which expired so long ago.
 pub(super) async fn session_expired_for(store: &MongoStore, ago: Duration) -> SessionId {
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    let authority: Authority = Authority::builder("https://issuer", "api", keys, store.clone())
+    let authority: Authority = Authority::builder("https://issuer", store.clone())
+        .audience("api")
+        .keys(keys)
         .clock(ManualClock::starting_at(Utc::now() - LIFETIME - ago))
         .access_ttl(LIFETIME)
         .refresh_ttl(LIFETIME)
         .single_use_ttl(LIFETIME)
-        .build();
+        .build()
+        .unwrap();
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
     let pair = authority.sign_in(sign_in, Grant::new("web")).await.unwrap();
     // In a database where the server looks once a second this may meet it. What it records is as old as the rest.

@@ -133,7 +133,7 @@ async fn expiry_index_of_version_0_1_is_replaced_and_a_node_of_it_can_start_besi
     let (_held, database) = database().await;
     make_indexes_of_0_1(&database, 330).await.unwrap();
     let start = async |margin| {
-        let options = MongoOptions { retention_margin: Duration::from_secs(margin), ..MongoOptions::default() };
+        let options = MongoOptions::default().with_retention_margin(Duration::from_secs(margin));
         MongoStore::new(database.clone(), options).await.unwrap();
         for collection in ["tokens", "sessions"] {
             let removing = removing(&database, collection).await;

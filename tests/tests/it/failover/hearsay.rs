@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use auth_layer::{
-    Authority, Grant, IssuedPair, SessionId, TokenId, UserId,
+    Authority, Grant, IssuedPair, SessionId, Subject, TokenId, UserId,
     keys::{Keyring, SigningKey},
     store::{
         StoreError, StoreErrorKind, TokenStore,
@@ -27,9 +27,11 @@ async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
     mongodb.notice_after(NOTICES_AFTER).await;
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let patient = patient_store(&mongodb.uri(), "auth").await;
-    let authority = Authority::builder("https://issuer", "api", keys, patient).deadline(PATIENCE).build();
+    let authority =
+        Authority::builder("https://issuer", patient).audience("api").keys(keys).deadline(PATIENCE).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
-    let user = sign_in(&authority, UserId::generate()).await.user_id;
+    let user = UserId::generate();
+    sign_in(&authority, user).await;
 
     let store = MongoStore::connect(&mongodb.uri(), "auth", MongoOptions::default()).await.unwrap();
     let port = mongodb.primary().await.port();
@@ -45,20 +47,20 @@ async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
     let (token, session, enabled) = tokio::join!(
         store.revoke_token(TokenId::generate(), now),
         store.revoke_session(SessionId::generate(), now),
-        store.set_user_disabled(UserId::generate(), false, now),
+        store.set_user_disabled(Subject::generate(), false, now),
     );
     for (what, answer) in [("token", token), ("session", session), ("user", enabled)] {
         assert!(is_unavailable(&answer), "a {what} that it does not know: {answer:?}");
     }
     // It raises a fence that may be rolled back, and then be raised to the same height again.
-    let raised = async { store.revoke_user(user, None, Utc::now()).await };
+    let raised = async { store.revoke_user(user.into(), None, Utc::now()).await };
     let read = async {
         let raised = doc! { "_id": binary(user.as_uuid()), "epoch": 1_i64 };
         while alone.collection::<Document>("subjects").count_documents(raised.clone()).await.unwrap() == 0 {
             assert!(began.elapsed() < NOTICES_AFTER, "no fence was raised");
             sleep(Duration::from_millis(5)).await;
         }
-        store.user_fence(user).await
+        store.user_fence(user.into()).await
     };
     let (raised, read) = tokio::join!(raised, read);
     assert!(is_unavailable(&raised), "a fence that no majority has: {raised:?}");

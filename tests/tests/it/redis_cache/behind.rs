@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use auth_layer::{
-    Scope,
     cache::Cached,
-    store::{MemoryStore, Pair, Session, TokenRecord, TokenStatus, TokenStore},
+    store::{MemoryStore, Pair, Payload, Session, TokenRecord, TokenStatus, TokenStore},
 };
 
 use super::*;
@@ -16,9 +15,7 @@ async fn cached(server: &RedisServer) -> (Cached<MemoryStore, RedisCache>, Sessi
     let expires_at = now + Duration::from_mins(15);
     let session = Session {
         session_id: SessionId::generate(),
-        user_id: UserId::generate(),
-        client_id: "c".to_owned(),
-        user_agent: None,
+        user_id: Subject::generate(),
         created_at: now,
         last_used_at: now,
         ends_at: expires_at,
@@ -29,16 +26,14 @@ async fn cached(server: &RedisServer) -> (Cached<MemoryStore, RedisCache>, Sessi
             issued_at: now,
             access_expires_at: expires_at,
             refresh_expires_at: expires_at,
-            scope: Scope::default(),
-            custom: "{}".to_owned(),
-            kid: "k".to_owned(),
-            sealed_signatures: None,
+            payload: Payload::new(),
         },
         previous: None,
+        payload: Payload::new(),
     };
     let access = TokenRecord {
         token_id: session.current.access_id,
-        user_id: session.user_id,
+        user_id: session.user_id.clone(),
         session_id: session.session_id,
         kind: TokenKind::Access,
         issued_at: now,

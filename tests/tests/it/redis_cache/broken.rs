@@ -78,7 +78,7 @@ async fn an_active_entry_that_came_back_by_failing_over_and_back_is_not_believed
 #[tokio::test]
 async fn a_fill_that_lay_in_a_stalled_redis_until_its_end_is_dead_on_arrival() {
     let mut server = RedisServer::start(&[]).await;
-    let options = RedisOptions { active_ttl: Duration::from_millis(600), ..RedisOptions::default() };
+    let options = RedisOptions::default().with_active_ttl(Duration::from_millis(600));
     let cache = RedisCache::connect(&[server.url()], options).await.unwrap();
     let id = TokenId::generate();
     let read_before = miss(&cache, id).await;

@@ -233,7 +233,8 @@ async fn in_the_issue_and_the_use_of_a_single_use_token() {
         let uses = [spend(&stage.second(), &token).await, spend(&stage.first(), &token).await];
         assert_eq!(uses, [StatusCode::OK, StatusCode::UNAUTHORIZED], "{}", stage.when("the issue of another token"));
     }
-    let mut steps = Steps::at_least(1);
+    // The check leaves the token as it is; the handler uses it up.
+    let mut steps = Steps::at_least(2);
     while steps.go_on() {
         let subject = stage.subject().await;
         let token = single_use(&stage.first(), &subject.session.access).await;
@@ -244,11 +245,14 @@ async fn in_the_issue_and_the_use_of_a_single_use_token() {
         {
             continue;
         }
-        // It was recorded, and its answer is lost: at most once.
-        for node in [stage.second(), stage.first()] {
-            let when = stage.when("the use of a token");
-            assert_eq!(spend(&node, &token).await, StatusCode::UNAUTHORIZED, "{when}");
-        }
+        // Once recorded, with its answer lost, it is a use like any other: at most once.
+        let first = if stage.relay.seen().iter().any(|step| step == "update") {
+            StatusCode::UNAUTHORIZED
+        } else {
+            StatusCode::OK
+        };
+        let uses = [spend(&stage.second(), &token).await, spend(&stage.first(), &token).await];
+        assert_eq!(uses, [first, StatusCode::UNAUTHORIZED], "{}", stage.when("the use of a token"));
     }
 }
 

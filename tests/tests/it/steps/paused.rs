@@ -135,7 +135,7 @@ async fn a_punishment_meets_a_refresh_at_each_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_meets_a_refresh_and_a_check_at_each_step() {
     let stage = Stage::set().await;
-    for (end, least) in [(End::Logout, 7), (End::LogoutAll, 11), (End::Delete, 9), (End::Password, 14)] {
+    for (end, least) in [(End::Logout, 7), (End::LogoutAll, 11), (End::Delete, 8), (End::Password, 14)] {
         let mut steps = Steps::at_least(least);
         while steps.go_on() {
             let subject = stage.subject().await;
@@ -173,12 +173,16 @@ async fn a_purge_meets_a_refresh_at_each_step() {
     let purger = patient_store(&stage.relayed, "purge").await;
     let store = Arc::new(patient_store(&stage.servers.0.uri(), "purge").await);
     let (key, now) = (SigningKey::generate().unwrap(), Utc::now());
-    let authority = |lifetime| -> Authority {
-        Authority::builder("https://issuer", "api", Keyring::new(key.clone()), Arc::clone(&store))
+    let authority = |lifetime: Duration| -> Authority {
+        Authority::builder("https://issuer", Arc::clone(&store))
+            .audience("api")
+            .keys(Keyring::new(key.clone()))
             .clock(ManualClock::starting_at(now - 3 * MINUTE))
+            .access_ttl(lifetime.min(15 * MINUTE))
             .refresh_ttl(lifetime)
             .deadline(PATIENCE)
             .build()
+            .unwrap()
     };
     // What the first opens expires before the bound; what the second makes of it does not.
     let (opening, refreshing, bound) = (authority(MINUTE), authority(60 * MINUTE), now - MINUTE);

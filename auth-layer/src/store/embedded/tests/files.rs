@@ -3,9 +3,12 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use redb::ReadableTableMetadata;
 
-use super::{super::OpenError, EmbeddedStore, is_active, login, now, sign_in};
+use super::{
+    super::{OpenError, file::Weight},
+    EmbeddedStore, is_active, login, now, sign_in,
+};
 use crate::{
-    id::UserId,
+    id::Subject,
     store::{StoreError, StoreErrorKind, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence},
 };
 
@@ -14,15 +17,17 @@ async fn what_was_recorded_is_there_when_the_file_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
     let store = EmbeddedStore::open(&path).unwrap();
-    let user = UserId::generate();
-    let (session, mut tokens) = login(user);
+    let user = Subject::generate();
+    let (session, mut tokens) = login(user.clone());
     tokens[0].jwt_token = Some("a.b.c".to_owned());
     let _ = store.open_session(session.clone(), tokens.clone(), 0).await.unwrap();
     let (dead, access) = sign_in(&store).await.unwrap();
     let _ = store.revoke_session(dead, now()).await.unwrap();
-    let _ = store.set_user_disabled(UserId::from_uuid(*user.as_uuid()), false, now()).await.unwrap();
-    let fenced = UserId::generate();
-    let _ = store.set_user_disabled(fenced, true, now()).await.unwrap();
+    let _ = store.set_user_disabled(user.clone(), false, now()).await.unwrap();
+    let fenced = [Subject::generate(), Subject::from(7_u64)];
+    for user in &fenced {
+        let _ = store.set_user_disabled(user.clone(), true, now()).await.unwrap();
+    }
     drop(store);
 
     let store = EmbeddedStore::open(&path).unwrap();
@@ -33,7 +38,9 @@ async fn what_was_recorded_is_there_when_the_file_is_opened_again() {
         assert_eq!(held.record, *token);
     }
     assert_eq!(store.token_status(access).await.unwrap(), TokenStatus::Revoked);
-    assert_eq!(store.user_fence(fenced).await.unwrap(), UserFence { epoch: 1, disabled: true });
+    for user in fenced {
+        assert_eq!(store.user_fence(user).await.unwrap(), UserFence { epoch: 1, disabled: true });
+    }
 }
 
 #[tokio::test]
@@ -76,12 +83,13 @@ fn what_is_no_database_is_not_opened() {
 
 /// Rows by table.
 fn rows(store: &EmbeddedStore) -> BTreeMap<&'static str, u64> {
-    let count = store.file.write(super::super::writer::Weight::Durable, |tables| {
+    let count = store.file.write(Weight::Durable, |tables| {
         Ok(BTreeMap::from([
             ("tokens", tables.tokens.len()?),
             ("sessions", tables.sessions.len()?),
             ("session_tokens", tables.session_tokens.len()?),
             ("user_sessions", tables.user_sessions.len()?),
+            ("text_user_sessions", tables.text_user_sessions.len()?),
             ("expiry", tables.expiry.len()?),
         ]))
     });
@@ -92,11 +100,11 @@ fn rows(store: &EmbeddedStore) -> BTreeMap<&'static str, u64> {
 async fn a_purge_leaves_no_row_behind() {
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
-    for _ in 0..3 {
-        let (session, tokens) = login(UserId::generate());
+    for user in [Subject::generate(), Subject::generate(), "auth0|7".parse().unwrap()] {
+        let (session, tokens) = login(user);
         let id = session.session_id;
         let rotation = |parent, minutes| {
-            let (child, _) = login(session.user_id);
+            let (child, _) = login(session.user_id.clone());
             let mut child = child.current;
             child.refresh_expires_at = now() + TimeDelta::minutes(minutes);
             let record = |token_id, kind, expires_at| TokenRecord { token_id, kind, expires_at, ..tokens[0].clone() };
@@ -120,7 +128,14 @@ async fn a_purge_leaves_no_row_behind() {
         let _ = store.record_token(single).await.unwrap();
     }
     // Of the seven tokens of a session two are retired refresh tokens, which its end need not find.
-    let expected = [("tokens", 21), ("sessions", 3), ("session_tokens", 15), ("user_sessions", 3), ("expiry", 24)];
+    let expected = [
+        ("tokens", 21),
+        ("sessions", 3),
+        ("session_tokens", 15),
+        ("user_sessions", 2),
+        ("text_user_sessions", 1),
+        ("expiry", 24),
+    ];
     assert_eq!(rows(&store), expected.into());
 
     // Its newest refresh token expires after half an hour, but one it had before lives for an hour and a half.
@@ -135,7 +150,7 @@ async fn a_purge_leaves_no_row_behind() {
 async fn opening_a_session_again_revives_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
-    let (session, tokens) = login(UserId::generate());
+    let (session, tokens) = login(Subject::generate());
     for _ in 0..2 {
         let admission = store.open_session(session.clone(), tokens.clone(), 0).await;
         assert_eq!(admission.map_err(|error: StoreError| error.kind()), Ok(crate::store::Admission::Admitted));

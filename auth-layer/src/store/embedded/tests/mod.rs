@@ -7,6 +7,7 @@ mod files;
 mod groups;
 mod panics;
 mod values;
+mod version_1;
 
 use std::{sync::mpsc, time::Duration};
 
@@ -16,8 +17,8 @@ use super::{EmbeddedStore, fault::Fault, tables::Tables};
 use crate::{
     claims::Scope,
     clock::Timestamp,
-    id::{SessionId, TokenId, UserId},
-    store::{Admission, Pair, Session, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore},
+    id::{SessionId, Subject, TokenId},
+    store::{Admission, Pair, Payload, Session, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore},
 };
 
 fn now() -> Timestamp {
@@ -25,33 +26,30 @@ fn now() -> Timestamp {
 }
 
 /// A session that ends in an hour, and the records of its pair.
-fn login(user: UserId) -> (Session, Vec<TokenRecord>) {
+fn login(user: impl Into<Subject>) -> (Session, Vec<TokenRecord>) {
+    let user = user.into();
     let current = Pair {
         access_id: TokenId::generate(),
         refresh_id: TokenId::generate(),
         issued_at: now(),
         access_expires_at: now() + TimeDelta::minutes(1),
         refresh_expires_at: now() + TimeDelta::hours(1),
-        scope: Scope::empty(),
-        custom: "{}".to_owned(),
-        kid: "kid".to_owned(),
-        sealed_signatures: None,
+        payload: Payload::of_pair(&Scope::empty(), "{}".to_owned()).signed_with("kid"),
     };
     let session = Session {
         session_id: SessionId::generate(),
-        user_id: user,
-        client_id: "client".to_owned(),
-        user_agent: None,
+        user_id: user.clone(),
         created_at: now(),
         last_used_at: now(),
         ends_at: now() + TimeDelta::days(1),
         revoked: false,
         current,
         previous: None,
+        payload: Payload::of_session("client".to_owned(), None),
     };
     let record = |token_id, kind, expires_at| TokenRecord {
         token_id,
-        user_id: user,
+        user_id: user.clone(),
         session_id: session.session_id,
         kind,
         issued_at: now(),
@@ -67,7 +65,7 @@ fn login(user: UserId) -> (Session, Vec<TokenRecord>) {
 
 /// Opens a fresh session of a fresh user, and gives it with its access token's id.
 async fn sign_in(store: &EmbeddedStore) -> Result<(SessionId, TokenId), StoreError> {
-    let (session, tokens) = login(UserId::generate());
+    let (session, tokens) = login(Subject::generate());
     let ids = (session.session_id, tokens[0].token_id);
     let admission = store.open_session(session, tokens, 0).await?;
     assert_eq!(admission, Admission::Admitted);

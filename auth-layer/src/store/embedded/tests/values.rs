@@ -3,14 +3,14 @@ use chrono::{DateTime, Utc};
 use super::{
     super::{
         codec::{StoredSession, StoredToken, decode_fence, encode_fence},
+        file::Weight,
         tables::{Due, due_from},
-        writer::Weight,
     },
     EmbeddedStore, is_active, login, now, sign_in,
 };
 use crate::{
     clock::Timestamp,
-    id::{TokenId, UserId},
+    id::{Subject, TokenId},
     store::{Retired, StoreErrorKind, TokenStore, UserFence},
 };
 
@@ -25,7 +25,13 @@ fn damaged(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 #[test]
 fn values_come_back_whole_or_not_at_all() {
-    let (mut session, mut tokens) = login(UserId::generate());
+    for user in [Subject::generate(), "auth0|\u{e9}".parse().unwrap()] {
+        come_back_whole_or_not_at_all(user);
+    }
+}
+
+fn come_back_whole_or_not_at_all(user: Subject) {
+    let (mut session, mut tokens) = login(user);
     tokens[0].jwt_token = Some("a.b.c".to_owned());
     tokens[1].expires_at = DateTime::<Utc>::MAX_UTC.min(DateTime::from_timestamp_micros(i64::MAX).unwrap_or_default());
     for record in tokens {
@@ -36,8 +42,8 @@ fn values_come_back_whole_or_not_at_all() {
         assert!(damaged(&value).all(|value| StoredToken::decode(id, &value).is_none()));
     }
 
-    session.user_agent = Some("agent".to_owned());
-    session.current.sealed_signatures = Some(vec![0; 100]);
+    session.payload = [("client_id", "web"), ("later", ""), ("user_agent", "\u{0}")].into_iter().collect();
+    session.current.set_sealed_signatures(&[0; 100]);
     for delivered in [false, true] {
         session.previous = Some(Retired { refresh_id: TokenId::generate(), at: now(), delivered });
         let id = session.session_id;

@@ -5,12 +5,14 @@
 
 mod session;
 mod token;
+mod user;
 
 use bson::{DateTime, Uuid};
 use serde::Deserialize;
 
 pub(super) use session::{EndedSession, PairDocument, SessionDocument};
 pub(super) use token::{LiveToken, TokenDocument, Unreadable, identifier, record, status};
+pub(super) use user::{UserKey, is_user, user};
 
 use crate::{
     clock::Timestamp,
@@ -38,7 +40,7 @@ impl SubjectDocument {
 #[derive(Debug, Deserialize)]
 pub(super) struct FenceDocument {
     #[serde(rename = "_id")]
-    pub(super) id: Uuid,
+    pub(super) user: UserKey,
     #[serde(default)]
     pub(super) unfinished: Vec<UnfinishedDocument>,
 }
@@ -70,7 +72,7 @@ pub(super) struct Mark {
     pub(super) tried: DateTime,
 }
 
-/// Of any document its `_id`.
+/// Of a token or a session its `_id`.
 #[derive(Debug, Deserialize)]
 pub(super) struct IdDocument {
     #[serde(rename = "_id")]
@@ -104,8 +106,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        id::{SessionId, TokenId, UserId},
-        store::{ActiveToken, Pair, Retired, Session, TokenKind, TokenRecord, TokenStatus},
+        id::{SessionId, Subject, TokenId},
+        store::{ActiveToken, Pair, Payload, Retired, Session, TokenKind, TokenRecord, TokenStatus},
     };
 
     fn moment(seconds: i64) -> Timestamp {
@@ -115,7 +117,7 @@ mod tests {
     fn token(jwt_token: Option<&str>) -> TokenRecord {
         TokenRecord {
             token_id: TokenId::generate(),
-            user_id: UserId::generate(),
+            user_id: Subject::generate(),
             session_id: SessionId::generate(),
             kind: TokenKind::SingleUse,
             issued_at: moment(0),
@@ -124,12 +126,14 @@ mod tests {
         }
     }
 
+    fn payload(members: &[(&str, &str)]) -> Payload {
+        members.iter().copied().collect()
+    }
+
     fn session() -> Session {
         Session {
             session_id: SessionId::generate(),
-            user_id: UserId::generate(),
-            client_id: "demo-app".to_owned(),
-            user_agent: Some("curl/8".to_owned()),
+            user_id: Subject::generate(),
             created_at: moment(0),
             last_used_at: moment(1),
             ends_at: moment(9_000),
@@ -140,12 +144,15 @@ mod tests {
                 issued_at: moment(1),
                 access_expires_at: moment(900),
                 refresh_expires_at: moment(3_000),
-                scope: "profile admin".parse().unwrap(),
-                custom: r#"{"tenant":7}"#.to_owned(),
-                kid: "k1".to_owned(),
-                sealed_signatures: Some(vec![0, 255, 7]),
+                payload: payload(&[
+                    ("scope", "profile admin"),
+                    ("custom", r#"{"tenant":7}"#),
+                    ("kid", "k1"),
+                    ("sealed_signatures", "AP8H"),
+                ]),
             },
             previous: Some(Retired { refresh_id: TokenId::generate(), at: moment(1), delivered: false }),
+            payload: payload(&[("client_id", "demo-app"), ("user_agent", "curl/8")]),
         }
     }
 
@@ -167,7 +174,7 @@ mod tests {
         let fields: Vec<_> = document.keys().map(String::as_str).collect();
         assert_eq!(fields, ["_id", "user_id", "session_id", "kind", "issued_at", "expires_at", "revoked"]);
         assert_uuid(&document["_id"], record.token_id.as_bytes());
-        assert_uuid(&document["user_id"], record.user_id.as_bytes());
+        assert_uuid(&document["user_id"], record.user_id.as_uuid().unwrap().as_bytes());
         assert_uuid(&document["session_id"], record.session_id.as_bytes());
         assert_eq!(document["kind"], Bson::from("single_use"));
         assert_eq!(document["issued_at"], Bson::DateTime(DateTime::from_millis(1_800_000_000_000)));
@@ -179,9 +186,9 @@ mod tests {
     #[test]
     fn a_session_is_written_in_types_that_filters_and_ttl_indexes_find_and_comes_back_equal() {
         let session = session();
-        let document = stored(&SessionDocument::opening(session.clone(), 7));
+        let document = stored(&SessionDocument::opening(session.clone(), 7).unwrap());
         assert_uuid(&document["_id"], session.session_id.as_bytes());
-        assert_uuid(&document["user_id"], session.user_id.as_bytes());
+        assert_uuid(&document["user_id"], session.user_id.as_uuid().unwrap().as_bytes());
         assert_eq!(document["epoch"], Bson::Int64(7));
         assert_eq!(document["pending"], Bson::Boolean(true));
         for field in ["created_at", "last_used_at", "ends_at"] {
@@ -200,19 +207,75 @@ mod tests {
         assert_eq!(previous["delivered"], Bson::Boolean(false));
 
         let read: SessionDocument = deserialize_from_document(document.clone()).unwrap();
-        assert_eq!(Session::try_from(read).unwrap(), session);
+        assert_eq!(Session::from(read), session);
         let mut older = document;
         older.get_document_mut("previous").unwrap().remove("delivered");
         let read: SessionDocument = deserialize_from_document(older).unwrap();
-        assert!(Session::try_from(read).unwrap().previous.unwrap().delivered, "where nothing is noted");
+        assert!(Session::from(read).previous.unwrap().delivered, "where nothing is noted");
+    }
+
+    /// A session as the version before payloads wrote it, with every field that it knew.
+    fn written_before_payloads() -> Document {
+        let (id, at) = (Uuid::from_bytes([7; 16]), DateTime::from_millis(1_800_000_000_000));
+        doc! {
+            "_id": id, "user_id": id, "client_id": "demo-app", "user_agent": "curl/8",
+            "created_at": at, "last_used_at": at, "ends_at": at, "revoked": false,
+            "current": {
+                "access_id": id, "refresh_id": id, "issued_at": at, "access_expires_at": at, "refresh_expires_at": at,
+                "scope": "profile admin", "custom": r#"{"tenant":7}"#, "kid": "k1",
+                "sealed_signatures": bson::Binary { subtype: BinarySubtype::Generic, bytes: vec![0, 255, 7] },
+            },
+            "previous": { "refresh_id": id, "at": at, "delivered": true },
+            "epoch": 7_i64, "pending": true,
+        }
+    }
+
+    #[test]
+    fn mongodb_sessions_are_read_from_and_written_for_the_version_before_payloads() {
+        let before = written_before_payloads();
+        let read = Session::from(deserialize_from_document::<SessionDocument>(before.clone()).unwrap());
+        assert_eq!(read.payload, session().payload);
+        assert_eq!(read.current.payload, session().current.payload);
+        let written = stored(&SessionDocument::opening(read.clone(), 7).unwrap());
+        assert_eq!(written, before, "what that version reads is where it looks for it");
+
+        let mut minimal = before;
+        minimal.remove("user_agent");
+        minimal.get_document_mut("current").unwrap().remove("sealed_signatures");
+        let read = Session::from(deserialize_from_document::<SessionDocument>(minimal).unwrap());
+        assert_eq!((read.user_agent(), read.current.sealed_signatures()), (None, None));
+    }
+
+    #[test]
+    fn mongodb_sessions_keep_other_members_of_payloads_in_a_document_of_their_own() {
+        let mut session = session();
+        session.payload.set("later", Some("\u{0}$a.b".to_owned()));
+        session.current.payload.set("crit", Some("later".to_owned()));
+        let document = stored(&SessionDocument::opening(session.clone(), 7).unwrap());
+        assert_eq!(document.get_document("payload").unwrap(), &doc! { "later": "\u{0}$a.b" });
+        let current = document.get_document("current").unwrap();
+        assert_eq!(current.get_document("payload").unwrap(), &doc! { "crit": "later" });
+        let read: SessionDocument = deserialize_from_document(document).unwrap();
+        assert_eq!(Session::from(read), session);
+    }
+
+    #[test]
+    fn mongodb_sessions_without_what_every_document_has_are_not_written() {
+        for name in ["client_id", "scope", "custom", "kid"] {
+            let mut session = session();
+            session.payload.take(name);
+            session.current.payload.take(name);
+            let refused = SessionDocument::opening(session, 7).map(drop);
+            assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Corrupt, "without {name}");
+        }
     }
 
     #[test]
     fn an_update_writes_a_pair_in_the_same_types_as_an_insert() {
         let pair = session().current;
-        let updated = bson::serialize_to_bson(&PairDocument::from(pair.clone())).unwrap();
+        let updated = bson::serialize_to_bson(&PairDocument::try_from(pair.clone()).unwrap()).unwrap();
         assert_uuid(&updated.as_document().unwrap()["refresh_id"], pair.refresh_id.as_bytes());
-        let inserted = stored(&PairDocument::from(pair));
+        let inserted = stored(&PairDocument::try_from(pair).unwrap());
         assert_eq!(updated, Bson::Document(inserted));
     }
 
@@ -233,6 +296,8 @@ mod tests {
             ("revoked", Bson::Int32(0)),
             ("kind", Bson::from("Access")),
             ("user_id", Bson::from(record.user_id.to_string())),
+            ("user_id", Bson::from("")),
+            ("user_id", Bson::from(7)),
             (
                 "session_id",
                 Bson::from(bson::Binary {
@@ -249,6 +314,11 @@ mod tests {
             assert_eq!(status(&odd), Some(TokenStatus::Revoked), "{field}: {value}");
         }
         assert_eq!(status(&doc! { "_id": uuid(record.token_id), "revoked": true }), Some(TokenStatus::Revoked));
+
+        let record = TokenRecord { user_id: "auth0|7".parse().unwrap(), ..record };
+        let text = serialize_to_document(&TokenDocument::from(&record)).unwrap();
+        assert_eq!(text["user_id"], Bson::from("auth0|7"));
+        assert_eq!(status(&text), Some(TokenStatus::Active(ActiveToken::from(&record))));
     }
 
     #[test]

@@ -1,23 +1,28 @@
 //! The documents of `sessions`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bson::{Binary, DateTime, Uuid, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
 
-use super::{Mark, corrupt, date, id, uuid};
+use super::{Mark, UserKey, date, id, uuid};
 use crate::{
     clock::{Timestamp, earlier},
     id::SessionId,
-    store::{Pair, Retired, Session, StoreError},
+    store::{Pair, Payload, Retired, Session, StoreError, StoreErrorKind, member},
 };
 
 /// A session.
+///
+/// What was a field before there were payloads still is one, so that nodes of either version read each other's documents. All
+/// other members of a payload are in `payload`, which nodes from before leave alone here, and lose in `current` when they
+/// rotate.
 #[derive(Serialize, Deserialize)]
 pub(in crate::store::mongodb) struct SessionDocument {
     #[serde(rename = "_id")]
     session_id: Uuid,
-    user_id: Uuid,
+    user_id: UserKey,
     client_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
@@ -28,6 +33,8 @@ pub(in crate::store::mongodb) struct SessionDocument {
     current: PairDocument,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<RetiredDocument>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    payload: BTreeMap<String, String>,
     /// The user's epoch under which it was opened: a revocation of all spares the sessions of its own epoch, which were opened after it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<i64>,
@@ -92,6 +99,8 @@ pub(in crate::store::mongodb) struct PairDocument {
     kid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sealed_signatures: Option<Binary>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    payload: BTreeMap<String, String>,
 }
 
 /// The refresh token that the newest pair replaced.
@@ -110,89 +119,107 @@ fn delivered() -> bool {
 
 impl SessionDocument {
     /// A session before its sign-in is committed.
-    pub(in crate::store::mongodb) fn opening(session: Session, epoch: i64) -> Self {
-        Self {
+    ///
+    /// Fails where its payloads lack what every document has.
+    pub(in crate::store::mongodb) fn opening(session: Session, epoch: i64) -> Result<Self, StoreError> {
+        let mut payload = session.payload;
+        Ok(Self {
             session_id: uuid(session.session_id),
-            user_id: uuid(session.user_id),
-            client_id: session.client_id,
-            user_agent: session.user_agent,
+            user_id: UserKey(session.user_id),
+            client_id: payload.take(member::CLIENT_ID).ok_or_else(incomplete)?,
+            user_agent: payload.take(member::USER_AGENT),
             created_at: date(session.created_at),
             last_used_at: date(session.last_used_at),
             ends_at: date(session.ends_at),
             revoked: session.revoked,
-            current: session.current.into(),
+            current: session.current.try_into()?,
             previous: session.previous.map(RetiredDocument::from),
+            payload: payload.into_map(),
             epoch: Some(epoch),
             pending: Some(true),
             retired_for: None,
-        }
+        })
     }
 
     /// The session, its previous refresh token retired as long before `now` as the server says.
-    pub(in crate::store::mongodb) fn seen_at(self, now: Timestamp) -> Result<Session, StoreError> {
+    pub(in crate::store::mongodb) fn seen_at(self, now: Timestamp) -> Session {
         let age = self.retired_for.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
-        let mut session = Session::try_from(self)?;
+        let mut session = Session::from(self);
         if let (Some(previous), Some(age)) = (&mut session.previous, age) {
             previous.at = earlier(now, age);
         }
-        Ok(session)
+        session
     }
 }
 
-impl TryFrom<SessionDocument> for Session {
-    type Error = StoreError;
-
-    fn try_from(document: SessionDocument) -> Result<Self, StoreError> {
-        Ok(Self {
+impl From<SessionDocument> for Session {
+    fn from(document: SessionDocument) -> Self {
+        let mut payload = Payload::from(document.payload);
+        payload.set(member::CLIENT_ID, Some(document.client_id));
+        payload.set(member::USER_AGENT, document.user_agent);
+        Self {
             session_id: id(document.session_id),
-            user_id: id(document.user_id),
-            client_id: document.client_id,
-            user_agent: document.user_agent,
+            user_id: document.user_id.0,
             created_at: document.created_at.to_chrono(),
             last_used_at: document.last_used_at.to_chrono(),
             ends_at: document.ends_at.to_chrono(),
             revoked: document.revoked,
-            current: document.current.try_into()?,
+            current: document.current.into(),
             previous: document.previous.map(|previous| Retired {
                 refresh_id: id(previous.refresh_id),
                 at: previous.at.to_chrono(),
                 delivered: previous.delivered,
             }),
-        })
+            payload,
+        }
     }
 }
 
-impl From<Pair> for PairDocument {
-    fn from(pair: Pair) -> Self {
-        Self {
+impl TryFrom<Pair> for PairDocument {
+    type Error = StoreError;
+
+    fn try_from(pair: Pair) -> Result<Self, StoreError> {
+        let mut payload = pair.payload;
+        let sealed = match payload.take(member::SEALED_SIGNATURES) {
+            Some(sealed) => Some(URL_SAFE_NO_PAD.decode(sealed).map_err(|error| incomplete().with_source(error))?),
+            None => None,
+        };
+        Ok(Self {
             access_id: uuid(pair.access_id),
             refresh_id: uuid(pair.refresh_id),
             issued_at: date(pair.issued_at),
             access_expires_at: date(pair.access_expires_at),
             refresh_expires_at: date(pair.refresh_expires_at),
-            scope: pair.scope.to_string(),
-            custom: pair.custom,
-            kid: pair.kid,
-            sealed_signatures: pair.sealed_signatures.map(|bytes| Binary { subtype: BinarySubtype::Generic, bytes }),
-        }
+            scope: payload.take(member::SCOPE).ok_or_else(incomplete)?,
+            custom: payload.take(member::CUSTOM).ok_or_else(incomplete)?,
+            kid: payload.take(member::KID).ok_or_else(incomplete)?,
+            sealed_signatures: sealed.map(|bytes| Binary { subtype: BinarySubtype::Generic, bytes }),
+            payload: payload.into_map(),
+        })
     }
 }
 
-impl TryFrom<PairDocument> for Pair {
-    type Error = StoreError;
+/// A document without these is one that nodes of an earlier version cannot read.
+fn incomplete() -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "a payload lacks what this library writes into each")
+}
 
-    fn try_from(document: PairDocument) -> Result<Self, StoreError> {
-        Ok(Self {
+impl From<PairDocument> for Pair {
+    fn from(document: PairDocument) -> Self {
+        let mut payload = Payload::from(document.payload);
+        payload.set(member::SCOPE, Some(document.scope));
+        payload.set(member::CUSTOM, Some(document.custom));
+        payload.set(member::KID, Some(document.kid));
+        let sealed = document.sealed_signatures.map(|binary| URL_SAFE_NO_PAD.encode(binary.bytes));
+        payload.set(member::SEALED_SIGNATURES, sealed);
+        Self {
             access_id: id(document.access_id),
             refresh_id: id(document.refresh_id),
             issued_at: document.issued_at.to_chrono(),
             access_expires_at: document.access_expires_at.to_chrono(),
             refresh_expires_at: document.refresh_expires_at.to_chrono(),
-            scope: document.scope.parse().map_err(|error| corrupt().with_source(error))?,
-            custom: document.custom,
-            kid: document.kid,
-            sealed_signatures: document.sealed_signatures.map(|binary| binary.bytes),
-        })
+            payload,
+        }
     }
 }
 

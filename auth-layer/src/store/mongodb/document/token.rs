@@ -3,7 +3,7 @@
 use bson::{DateTime, RawDocument, Uuid, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
 
-use super::{Mark, corrupt, date, id, uuid};
+use super::{Mark, UserKey, corrupt, date, id, user, uuid};
 use crate::{
     clock::Timestamp,
     id::{Id, TokenId},
@@ -15,7 +15,7 @@ use crate::{
 pub(in crate::store::mongodb) struct TokenDocument {
     #[serde(rename = "_id")]
     token_id: Uuid,
-    user_id: Uuid,
+    user_id: UserKey,
     session_id: Uuid,
     kind: &'static str,
     issued_at: DateTime,
@@ -29,7 +29,7 @@ impl From<&TokenRecord> for TokenDocument {
     fn from(record: &TokenRecord) -> Self {
         Self {
             token_id: uuid(record.token_id),
-            user_id: uuid(record.user_id),
+            user_id: UserKey(record.user_id.clone()),
             session_id: uuid(record.session_id),
             kind: record.kind.as_str(),
             issued_at: date(record.issued_at),
@@ -44,6 +44,12 @@ impl From<&TokenRecord> for TokenDocument {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("`{0}` is missing, or is not what this store writes")]
 pub(in crate::store::mongodb) struct Unreadable(&'static str);
+
+impl Unreadable {
+    pub(super) const fn of(field: &'static str) -> Self {
+        Self(field)
+    }
+}
 
 impl From<Unreadable> for StoreError {
     fn from(unreadable: Unreadable) -> Self {
@@ -67,7 +73,7 @@ pub(in crate::store::mongodb) fn status(token: &RawDocument) -> Result<TokenStat
 pub(in crate::store::mongodb) fn record(token: &RawDocument) -> Result<ActiveToken, Unreadable> {
     let kind = token.get_str("kind").ok().and_then(TokenKind::from_name);
     Ok(ActiveToken {
-        user_id: identifier(token, "user_id")?,
+        user_id: user::read(token.get("user_id").ok().flatten()).ok_or(Unreadable("user_id"))?,
         session_id: identifier(token, "session_id")?,
         kind: kind.ok_or(Unreadable("kind"))?,
         expires_at: token.get_datetime("expires_at").map_err(|_| Unreadable("expires_at"))?.to_chrono(),

@@ -192,7 +192,7 @@ async fn travel<R: RoundTrip>(mut slot: Slot<R>) {
 /// What one caller is told of what its round trip has found.
 fn told(id: TokenId, found: &Outcome<Found>) -> Answer {
     let found = found.as_ref().map_err(|error| fault("could not read a token's record")(error.clone()))?;
-    Ok(found.get(&id).copied().transpose()?.unwrap_or(TokenStatus::Unknown))
+    Ok(found.get(&id).cloned().transpose()?.unwrap_or(TokenStatus::Unknown))
 }
 
 /// A caller's place in the queue, left when this is dropped; one who has been taken along has none to leave.

@@ -12,20 +12,17 @@ use std::{
 
 use tokio::{runtime::Handle, time::sleep};
 
-use super::{Authority, Inner};
-use crate::{
-    claims::CustomClaims,
-    store::{Revocation, StoreError},
-};
+use super::{Inner, Trust};
+use crate::store::{Revocation, StoreError};
 
 /// How often a node looks. A store leaves a revocation alone for its first seconds, so that this
 /// and the work itself stay within the 15 s that are promised.
 const EVERY: Duration = Duration::from_secs(3);
 
-impl<C: CustomClaims> Authority<C> {
+impl Trust {
     /// Begins to look, once. Does nothing outside a runtime, where nothing can be begun: it is
-    /// called again when the authority is used.
-    pub(super) fn resume_in_background(&self) {
+    /// called again when the trust is used.
+    pub(crate) fn resume_in_background(&self) {
         if self.inner.resuming.get().is_some() {
             return;
         }
@@ -41,10 +38,10 @@ impl<C: CustomClaims> Authority<C> {
     async fn resume_once(&self) -> Result<(), StoreError> {
         for resumed in self.inner.store.resume(self.accepted_since()).await? {
             let Some(revocation) = resumed.revoked.unsettled else { continue };
-            self.forget(match revocation {
-                Revocation::Token(id) => id.into(),
-                Revocation::Session(id) => id.into(),
-                Revocation::User(id, _) => id.into(),
+            self.forget(match &revocation {
+                Revocation::Token(id) => *id.as_uuid(),
+                Revocation::Session(id) => *id.as_uuid(),
+                Revocation::User(user, _) => user.tag(),
             });
             tracing::info!(?revocation, age = ?resumed.age, "a revocation that had broken off is finished");
             self.settle(Some(revocation));
@@ -53,12 +50,12 @@ impl<C: CustomClaims> Authority<C> {
     }
 }
 
-/// Looks until the authority is gone.
-async fn resume<C: CustomClaims>(inner: Weak<Inner<C>>) {
+/// Looks until the trust is gone.
+async fn resume(inner: Weak<Inner>) {
     loop {
         sleep(EVERY).await;
         let Some(inner) = inner.upgrade() else { return };
-        if let Err(error) = (Authority { inner }).resume_once().await {
+        if let Err(error) = (Trust { inner }).resume_once().await {
             // The calls that need the stores log that they are away.
             tracing::debug!(error = &error as &dyn Error, "revocations that broke off cannot be finished yet");
         }

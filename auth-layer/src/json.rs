@@ -38,6 +38,19 @@ impl<'t> Datum<'t> {
     }
 }
 
+/// The text of a JSON object with the members of two, in this order. Neither has a member of the other's.
+pub(crate) fn joined(mut first: String, second: &str) -> String {
+    if first == "{}" {
+        return second.to_owned();
+    }
+    if let Some(members) = second.strip_prefix('{').filter(|rest| *rest != "}") {
+        first.pop();
+        first.push(',');
+        first.push_str(members);
+    }
+    first
+}
+
 /// The members of an object that were asked for, each in the place of its name.
 pub(crate) struct Fields<'t, const N: usize> {
     pub(crate) values: [Option<Datum<'t>>; N],

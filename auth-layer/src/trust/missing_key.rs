@@ -15,9 +15,8 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{Authority, meter::Meter};
+use super::{Trust, check::expected_record, meter::Meter};
 use crate::{
-    claims::CustomClaims,
     jwt::{Expected, MissingKey},
     store::{Question, Standing, TokenStatus},
 };
@@ -32,7 +31,7 @@ const QUIET: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct MissingKeys {
     lookups: Meter,
-    /// In milliseconds of the authority's monotonic clock.
+    /// In milliseconds of the trust's monotonic clock.
     quiet_until: AtomicU64,
 }
 
@@ -56,18 +55,18 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl<C: CustomClaims> Authority<C> {
+impl Trust {
     /// Looks up, in the background, the record of a token whose key was not found. Waits for nothing.
     pub(super) fn note_missing_key(&self, token: &str, expected: &Expected<'_>) {
-        let now = self.inner.clock.monotonic();
+        let now = self.monotonic();
         let Ok(runtime) = Handle::try_current() else { return };
         if !self.inner.missing_keys.may_look_up(now) {
             return;
         }
-        let Some(missing) = MissingKey::read(token, &self.inner.keys.load(), expected) else { return };
-        let authority = self.clone();
+        let Some(missing) = MissingKey::read(token, &self.inner.issuer.keys().0, expected) else { return };
+        let trust = self.clone();
         runtime.spawn(async move {
-            if authority.is_live(&missing).await && authority.inner.missing_keys.may_warn(now) {
+            if trust.is_live(&missing).await && trust.inner.missing_keys.may_warn(now) {
                 tracing::warn!(
                     kid = missing.kid,
                     "a token of a live session is signed with a key that this node does not have: the nodes of a service need \
@@ -81,7 +80,7 @@ impl<C: CustomClaims> Authority<C> {
     async fn is_live(&self, MissingKey { claims, kind, .. }: &MissingKey) -> bool {
         let question = Question::Status(claims.jti);
         let answer = Arc::clone(&self.inner.store).ask(question, self.inner.settings.deadline).await;
-        matches!(answer, Ok(Standing::Status(TokenStatus::Active(record))) if record == claims.says(*kind))
+        matches!(answer, Ok(Standing::Status(TokenStatus::Active(record))) if record == expected_record(claims, *kind))
     }
 }
 

@@ -60,8 +60,8 @@ impl SignaturePool {
 }
 
 impl Drop for SignaturePool {
-    /// Queued work holds its authority, so nothing waits any more. The last authority may be dropped
-    /// on a thread that must not block, or on one of the pool.
+    /// Queued work holds its trust, so nothing waits any more. The last trust may be dropped on a
+    /// thread that must not block, or on one of the pool.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

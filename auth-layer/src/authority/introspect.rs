@@ -1,0 +1,98 @@
+//! Token introspection (RFC 7662).
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::Authority;
+use crate::{
+    claims::Claims,
+    fault::TokenFault,
+    kind::TokenKind,
+    store::{TokenStatus, Verdict},
+    trust::{AuthError, expected_record},
+};
+
+/// What is known of a token: whether it is active, and if so its claims. Serialises as the response of RFC 7662 §2.2.
+#[derive(Clone, Debug)]
+pub struct Introspection(Option<Claims>);
+
+impl Introspection {
+    /// Whether the token is active: issued here, current, recorded and not revoked.
+    pub fn is_active(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The claims of an active token.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.0.as_ref()
+    }
+
+    /// The kind of an active token.
+    pub fn kind(&self) -> Option<TokenKind> {
+        self.claims().map(Claims::kind)
+    }
+}
+
+impl Serialize for Introspection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Active<'a> {
+            active: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            token_type: Option<&'static str>,
+            #[serde(flatten)]
+            claims: &'a Claims,
+        }
+        let Some(claims) = &self.0 else {
+            let mut inactive = serializer.serialize_map(Some(1))?;
+            inactive.serialize_entry("active", &false)?;
+            return inactive.end();
+        };
+        let token_type = (claims.kind() != TokenKind::Refresh).then_some("Bearer");
+        Active { active: true, token_type, claims }.serialize(serializer)
+    }
+}
+
+impl Authority {
+    /// What is known of the token with this text, of any kind. One that is not of this authority, expired, revoked or used up
+    /// is inactive, and nothing more is said of it (RFC 7662 §2.2).
+    ///
+    /// A refresh token is active while a refresh would accept it.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Unavailable`] if its state cannot be learnt.
+    pub async fn introspect(&self, token: &str) -> Result<Introspection, AuthError> {
+        for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
+            let known = match kind {
+                TokenKind::Access => self.inner.trust.verify(token).await,
+                TokenKind::Refresh => self.introspect_refresh(token).await,
+                TokenKind::SingleUse => self.inner.trust.peek(token).await,
+            };
+            match known {
+                Ok(claims) => return Ok(Introspection(Some(claims))),
+                Err(AuthError::Unavailable(error)) => return Err(AuthError::Unavailable(error)),
+                // No kind is ever taken for another.
+                Err(AuthError::InvalidToken(TokenFault::Type)) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(Introspection(None))
+    }
+
+    async fn introspect_refresh(&self, token: &str) -> Result<Claims, AuthError> {
+        let trust = &self.inner.trust;
+        let (unverified, among) = trust.read(TokenKind::Refresh, &trust.issuer().audiences, token)?;
+        let (id, session) = (unverified.claims.jti, unverified.claims.sid);
+        let expected = expected_record(&unverified.claims, TokenKind::Refresh);
+        let claims = unverified.verify(among)?;
+        let now = self.now();
+        let presented = trust.bounded(self.store().presented(session, id, now)).await;
+        let Some((session, status)) = presented.map_err(AuthError::Unavailable)? else {
+            return Err(TokenFault::Unknown.into());
+        };
+        let is_good =
+            matches!(session.judge(id, self.inner.settings.refresh_grace, now), Verdict::Rotate | Verdict::Repeat)
+                && status == TokenStatus::Active(expected);
+        if is_good { Ok(claims) } else { Err(TokenFault::Revoked.into()) }
+    }
+}

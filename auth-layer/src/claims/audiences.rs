@@ -1,0 +1,55 @@
+//! The audiences that somebody takes tokens for.
+
+use std::{
+    ops::Deref,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Audiences of which a token must name one (RFC 7519 §4.1.3).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Audiences {
+    names: Vec<String>,
+    /// Two that have one number have the same names, so that a token that was read for one need not be compared with the other.
+    number: u64,
+}
+
+impl Audiences {
+    pub(crate) fn push(&mut self, name: String) {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        self.names.push(name);
+        self.number = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether one of these is among the audiences of a token.
+    pub(crate) fn include_one_of(&self, aud: &[String]) -> bool {
+        aud.iter().any(|aud| self.names.contains(aud))
+    }
+}
+
+impl Deref for Audiences {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audiences_of_one_number_have_the_same_names() {
+        let mut audiences = Audiences::default();
+        audiences.push("api".into());
+        let mut more = audiences.clone();
+        assert_eq!(more.number(), audiences.number());
+        more.push("billing".into());
+        assert_ne!(more.number(), audiences.number());
+        assert!(more.include_one_of(&["x".into(), "billing".into()]) && !audiences.include_one_of(&["billing".into()]));
+    }
+}

@@ -1,0 +1,200 @@
+//! The application's own claims.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::names::{READ, REGISTERED};
+use crate::json::members;
+
+/// A type of custom claims: anything that serde reads and writes as a JSON object. Implemented for every such type.
+pub trait CustomClaims: Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> CustomClaims for C {}
+
+/// Custom claims that cannot be put into a token.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CustomClaimsError {
+    /// They are not a JSON object.
+    #[error("custom claims must serialise to a JSON object")]
+    NotAnObject,
+    /// One of them has the name of a registered claim.
+    #[error("a custom claim is named {0:?}, which is a registered claim")]
+    Registered(&'static str),
+    /// They cannot be written as JSON.
+    #[error("custom claims cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// The text of the JSON object that these custom claims are. The same claims give the same text.
+pub(crate) fn custom_text(custom: &impl Serialize) -> Result<String, CustomClaimsError> {
+    let Value::Object(members) = serde_json::to_value(custom).map_err(CustomClaimsError::Json)? else {
+        return Err(CustomClaimsError::NotAnObject);
+    };
+    if let Some(name) = REGISTERED.iter().find(|name| members.contains_key(**name)) {
+        return Err(CustomClaimsError::Registered(name));
+    }
+    serde_json::to_string(&members).map_err(CustomClaimsError::Json)
+}
+
+/// The custom claims of one token: the payload that they stand in, and each type that they have been read as.
+pub(crate) struct Custom {
+    /// The decoded payload; none where it has no custom claims.
+    payload: Option<Box<[u8]>>,
+    read: Slot,
+    /// How much memory the read types take, in bytes, roughly.
+    read_bytes: AtomicU32,
+}
+
+/// One type that the claims have been read as, and the place for the next. Types are only ever added, so that readers need
+/// no lock.
+#[derive(Default)]
+struct Slot(OnceLock<Box<(Arc<dyn Any + Send + Sync>, Slot)>>);
+
+impl Custom {
+    pub(crate) fn new(payload: Option<Vec<u8>>) -> Self {
+        Self { payload: payload.map(Vec::into_boxed_slice), read: Slot::default(), read_bytes: AtomicU32::new(0) }
+    }
+
+    /// All members of the payload but the registered claims.
+    pub(crate) fn members(&self) -> Option<Map<String, Value>> {
+        let Some(payload) = &self.payload else { return Some(Map::new()) };
+        let mut members = members(payload)?;
+        members.retain(|name, _| !READ.contains(&name.as_str()));
+        Some(members)
+    }
+
+    /// The claims as a `T`; `None` where they are none. The first time they are parsed, later ones are found.
+    pub(crate) fn read<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let mut slot = &self.read;
+        let mut parsed: Option<Arc<T>> = None;
+        loop {
+            let (held, next) = match (slot.0.get(), &parsed) {
+                (Some(taken), _) => &**taken,
+                (None, None) => {
+                    parsed = Some(Arc::new(serde_json::from_value(Value::Object(self.members()?)).ok()?));
+                    continue;
+                }
+                (None, Some(value)) => {
+                    let mut added = false;
+                    let taken = slot.0.get_or_init(|| {
+                        added = true;
+                        Box::new((Arc::clone(value) as Arc<dyn Any + Send + Sync>, Slot::default()))
+                    });
+                    if added {
+                        // What a type keeps outside itself is taken for as much as its text.
+                        let bytes = SLOT + size_of::<T>() + self.text_bytes();
+                        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                        self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+                    }
+                    &**taken
+                }
+            };
+            if let Ok(found) = Arc::clone(held).downcast::<T>() {
+                return Some(found);
+            }
+            slot = next;
+        }
+    }
+
+    /// How much memory the payload takes, in bytes.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.payload.as_ref().map_or(0, |payload| payload.len())
+    }
+
+    /// How much memory the types take that it was read as, in bytes, roughly.
+    pub(super) fn read_bytes(&self) -> u32 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// What a slot takes beside the value: its box and the value's counters.
+const SLOT: usize = size_of::<(Arc<dyn Any + Send + Sync>, Slot)>() + 2 * size_of::<usize>();
+
+impl fmt::Debug for Custom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Custom").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq, Deserialize)]
+    struct Tenant {
+        tenant: u64,
+    }
+
+    #[derive(Debug, PartialEq, Eq, Deserialize)]
+    struct Roles {
+        roles: Vec<String>,
+    }
+
+    fn custom() -> Custom {
+        Custom::new(Some(br#"{"sub":"x","tenant":7,"roles":["admin"]}"#.to_vec()))
+    }
+
+    #[test]
+    fn custom_claims_are_parsed_once_for_each_type() {
+        let custom = custom();
+        let tenant = custom.read::<Tenant>().unwrap();
+        assert_eq!(*tenant, Tenant { tenant: 7 });
+        let bytes = custom.read_bytes();
+        assert_eq!(*custom.read::<Roles>().unwrap(), Roles { roles: vec!["admin".into()] });
+        assert!(custom.read_bytes() > bytes, "the second type is counted");
+        let bytes = custom.read_bytes();
+        assert!(Arc::ptr_eq(&tenant, &custom.read::<Tenant>().unwrap()), "the first type is found again");
+        assert_eq!(custom.read_bytes(), bytes);
+    }
+
+    #[test]
+    fn custom_claims_that_are_no_such_type_are_none_and_leave_the_others() {
+        #[derive(Deserialize)]
+        struct Other {
+            #[expect(dead_code, reason = "it is never there")]
+            other: u64,
+        }
+        let custom = custom();
+        assert!(custom.read::<Other>().is_none());
+        assert!(custom.read::<Tenant>().is_some());
+        assert!(Custom::new(None).read::<Tenant>().is_none());
+    }
+
+    #[test]
+    fn custom_claims_of_many_types_at_once_are_each_parsed_into_one_value() {
+        let custom = custom();
+        std::thread::scope(|scope| {
+            let reads: Vec<_> = (0..8)
+                .map(|number| {
+                    let custom = &custom;
+                    scope.spawn(move || {
+                        if number % 2 == 0 {
+                            drop(custom.read::<Roles>());
+                        }
+                        custom.read::<Tenant>().unwrap()
+                    })
+                })
+                .collect();
+            let read: Vec<_> = reads.into_iter().map(|read| read.join().unwrap()).collect();
+            assert!(read.iter().all(|tenant| Arc::ptr_eq(tenant, &read[0])));
+        });
+    }
+
+    #[test]
+    fn custom_members_are_all_but_the_registered_claims() {
+        let members = custom().members().unwrap();
+        assert_eq!(members.keys().map(String::as_str).collect::<Vec<_>>(), ["roles", "tenant"]);
+    }
+}

@@ -1,0 +1,164 @@
+//! Guards behind a layer: one that demands more of some routes than the layer around all of them.
+//!
+//! ```
+//! # use auth_layer::{AuthLayer, Authority, Claims, Demand, GuardLayer};
+//! # use axum::{Router, routing::{delete, get}};
+//! # fn app(authority: Authority) -> Router {
+//! let admin = Router::new()
+//!     .route("/users/{name}", delete(async || "deleted"))
+//!     .route_layer(GuardLayer::new(Demand::new().scope("admin")));
+//! Router::new()
+//!     .route("/me", get(async |claims: Claims| claims.sub.to_string()))
+//!     .merge(admin)
+//!     .route_layer(AuthLayer::new(authority))
+//! # }
+//! ```
+//!
+//! A guard refuses as the layer in front of it would: in its realm, and over gRPC in gRPC's terms.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    claims::Claims,
+    layer_context::Anonymous,
+    middleware::RefusalBody,
+    rejection::{Rejection, RejectionKind},
+    trust::{AuthError, Demand},
+};
+
+/// Lets only those requests pass whose claims meet a [`Demand`]. An [`AuthLayer`](crate::AuthLayer) stands in front of it.
+#[derive(Clone, Debug)]
+pub struct GuardLayer(Arc<Demand>);
+
+impl GuardLayer {
+    /// A layer with this demand.
+    pub fn new(demand: Demand) -> Self {
+        Self(Arc::new(demand))
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = GuardService<S>;
+
+    fn layer(&self, inner: S) -> GuardService<S> {
+        GuardService { inner, demand: Arc::clone(&self.0) }
+    }
+}
+
+/// The service that [`GuardLayer`] makes.
+#[derive(Clone)]
+pub struct GuardService<S> {
+    inner: S,
+    demand: Arc<Demand>,
+}
+
+impl<S, ReqB, ResB> Service<Request<ReqB>> for GuardService<S>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: RefusalBody,
+{
+    type Response = Response<ResB>;
+    type Error = S::Error;
+    type Future = GuardFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        let state = match self.check(&request) {
+            Ok(()) => State::Inner { future: self.inner.call(request) },
+            Err(rejection) => State::Refused { response: Some(rejection.into_response_to(&request)) },
+        };
+        GuardFuture { state }
+    }
+}
+
+impl<S> GuardService<S> {
+    fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
+        match Claims::from_extensions(request.extensions()) {
+            Ok(Some(claims)) => self.demand.check(&claims).map_err(|error| {
+                if let AuthError::Denied(denied) = &error {
+                    tracing::debug!(%denied, "a good token is not enough");
+                }
+                let rejection = Rejection::from(error);
+                match claims.layer() {
+                    Some(layer) => rejection.of_layer(layer),
+                    None => rejection,
+                }
+            }),
+            Ok(None) => {
+                let rejection = Rejection::missing_credentials();
+                Err(match request.extensions().get::<Anonymous>() {
+                    Some(Anonymous(layer)) => rejection.of_layer(layer),
+                    None => rejection,
+                })
+            }
+            Err(_) => Err(RejectionKind::Internal.into()),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for GuardService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardService").field("inner", &self.inner).field("demand", &self.demand).finish()
+    }
+}
+
+#[cfg(feature = "tonic")]
+impl<S: tonic::server::NamedService> tonic::server::NamedService for GuardService<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+pin_project! {
+    /// The response future of [`GuardService`].
+    pub struct GuardFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Inner { #[pin] future: F },
+        // The answer is taken once.
+        Refused { response: Option<Response<Bytes>> },
+    }
+}
+
+impl<F, ResB, E> Future for GuardFuture<F>
+where
+    F: Future<Output = Result<Response<ResB>, E>>,
+    ResB: RefusalBody,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Inner { future } => future.poll(cx),
+            StateProjection::Refused { response } => {
+                let response = response.take().expect("`GuardFuture` polled after it was done");
+                Poll::Ready(Ok(response.map(ResB::refusal)))
+            }
+        }
+    }
+}
+
+impl<F> fmt::Debug for GuardFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! The kinds of token.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The kinds of token. No kind is ever accepted as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TokenKind {
+    /// Opens protected routes; `typ` is `at+jwt` (RFC 9068 §2.1).
+    Access,
+    /// Buys the next pair, once; `typ` is `rt+jwt`.
+    Refresh,
+    /// Opens one request, once; `typ` is `su+jwt`.
+    SingleUse,
+}
+
+impl TokenKind {
+    /// The word that records use: `access`, `refresh` or `single_use`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Refresh => "refresh",
+            Self::SingleUse => "single_use",
+        }
+    }
+
+    /// The kind that a record's word names.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Access, Self::Refresh, Self::SingleUse].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl fmt::Display for TokenKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,148 @@
+//! What a layer leaves with the claims that it lets in, for those behind it.
+
+use std::{any::type_name, fmt, sync::Arc, time::Duration};
+
+use http::Extensions;
+
+use crate::clock::{Clock, Timestamp};
+
+/// How the layer that let a request in would have refused it, and by which time it judged. Guards behind the layer refuse
+/// likewise. Cloning it copies a pointer.
+#[derive(Clone)]
+pub(crate) struct LayerContext(Arc<Context>);
+
+struct Context {
+    realm: Realm,
+    resource_metadata: Option<ResourceMetadata>,
+    clock: Arc<dyn Clock>,
+    leeway: Duration,
+}
+
+impl LayerContext {
+    pub(crate) fn new(
+        realm: Realm,
+        resource_metadata: Option<ResourceMetadata>,
+        clock: Arc<dyn Clock>,
+        leeway: Duration,
+    ) -> Self {
+        Self(Arc::new(Context { realm, resource_metadata, clock, leeway }))
+    }
+
+    pub(crate) fn realm(&self) -> &Realm {
+        &self.0.realm
+    }
+
+    pub(crate) fn resource_metadata(&self) -> Option<&ResourceMetadata> {
+        self.0.resource_metadata.as_ref()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn leeway(&self) -> Duration {
+        self.0.leeway
+    }
+}
+
+impl fmt::Debug for LayerContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayerContext").field("realm", &self.0.realm).finish_non_exhaustive()
+    }
+}
+
+/// Marks a request that a layer has let pass without credentials.
+#[derive(Clone, Debug)]
+pub(crate) struct Anonymous(pub(crate) LayerContext);
+
+/// What a handler takes is left by no layer in front of it: a mistake in the program. For the log; a client is told no more
+/// than that the service is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no `AuthLayer` is in front of this route that leaves `{0}`: add `.layer(AuthLayer::new(authority))`")]
+pub struct MissingLayer(&'static str);
+
+impl MissingLayer {
+    /// What a layer has left of this type; none where it let the request pass without credentials.
+    pub(crate) fn or_left<T: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<T>, Self> {
+        if let Some(left) = extensions.get::<T>() {
+            return Ok(Some(left.clone()));
+        }
+        if extensions.get::<Anonymous>().is_some() {
+            return Ok(None);
+        }
+        let missing = Self(type_name::<T>());
+        tracing::error!(claims = missing.0, "no AuthLayer is in front of a route that takes claims");
+        Err(missing)
+    }
+}
+
+/// The URL of a protected resource's metadata (RFC 9728 §5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceMetadata(Arc<str>);
+
+impl ResourceMetadata {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text is no URL of protected resource metadata: it is not an absolute `https` URL, or one of `http` on a loopback
+/// address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the URL of resource metadata begins with https://, and has neither quotes nor spaces")]
+pub struct InvalidResourceMetadata;
+
+impl ResourceMetadata {
+    /// The metadata at this URL.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidResourceMetadata`] if it is not an absolute URL of `https` (or of `http`, for a server on this machine).
+    pub fn new(url: &str) -> Result<Self, InvalidResourceMetadata> {
+        let uri: http::Uri = url.parse().map_err(|_| InvalidResourceMetadata)?;
+        let local = matches!(uri.host(), Some("127.0.0.1" | "[::1]" | "localhost"));
+        let good = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => local,
+            _ => false,
+        };
+        let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+        if good && plain { Ok(Self(url.into())) } else { Err(InvalidResourceMetadata) }
+    }
+}
+
+/// The `realm` of a challenge (RFC 9110 §11.5): text that needs no escape in a quoted string.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Realm(Arc<str>);
+
+/// The text is no [`Realm`]: it has characters other than printable ASCII without `"` and `\`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a realm is printable ASCII without quotes and backslashes")]
+pub struct InvalidRealm;
+
+impl Realm {
+    /// The realm of this name.
+    pub fn new(name: &str) -> Result<Self, InvalidRealm> {
+        let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        if name.bytes().all(plain) { Ok(Self(name.into())) } else { Err(InvalidRealm) }
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Realm {
+    /// The realm `api`.
+    fn default() -> Self {
+        Self("api".into())
+    }
+}
+
+impl fmt::Debug for Realm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}

@@ -1,0 +1,174 @@
+//! Handing operations on, written once.
+
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use super::{
+    ActiveToken, Admission, Consumed, LocalCache, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated,
+    Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore, UserFence,
+};
+use crate::{
+    clock::Timestamp,
+    id::{SessionId, Subject, TokenId},
+};
+
+/// Gives the methods of [`TokenStore`] to another macro, with their arguments and answers: the one list of them. What hands
+/// operations on is made from it, and a test compares it with the trait.
+macro_rules! operations {
+    ($then:ident!) => {
+        $then! {
+            async {
+                token_status(id: TokenId) -> TokenStatus;
+                user_fence(user: Subject) -> UserFence;
+                open_session(session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Admission;
+                session(id: SessionId, now: Timestamp) -> Option<Session>;
+                presented(
+                    session: SessionId,
+                    refresh: TokenId,
+                    now: Timestamp,
+                ) -> Option<(Session, TokenStatus)>;
+                rotate(rotation: Rotation) -> Rotated;
+                confirm(session: SessionId, current: TokenId) -> Rotated;
+                note_delivered(session: SessionId, current: TokenId, now: Timestamp) -> ();
+                record_token(token: TokenRecord) -> Admission;
+                consume(id: TokenId, says: ActiveToken, now: Timestamp) -> Consumed;
+                revoke_token(id: TokenId, since: Timestamp) -> Revoked;
+                revoke_session(session: SessionId, since: Timestamp) -> Revoked;
+                punish(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
+                revoke_user(user: Subject, except: Option<SessionId>, since: Timestamp) -> Revoked;
+                set_user_disabled(user: Subject, disabled: bool, since: Timestamp) -> Revoked;
+                resume(since: Timestamp) -> Vec<Resumed>;
+                settle(revocation: Revocation) -> ();
+                sessions(user: Subject, now: Timestamp) -> Vec<Session>;
+                surplus_sessions(
+                    user: Subject,
+                    new: SessionId,
+                    keep: usize,
+                    now: Timestamp,
+                ) -> Vec<SessionId>;
+                purge_expired(before: Timestamp) -> Purged;
+                ping() -> ();
+            }
+            plain {
+                local_cache() -> &LocalCache;
+                revokes_in_steps() -> bool;
+                answers_within() -> Option<Duration>;
+                retention_margin() -> Option<Duration>;
+                subscribe(listener: Weak<dyn RevocationListener>) -> ();
+            }
+        }
+    };
+}
+
+pub(super) use operations;
+
+macro_rules! decorator {
+    (
+        async { $($name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;)+ }
+        plain { $($plain:ident($($plain_arg:ident: $plain_type:ty),*) -> $plain_answer:ty;)+ }
+    ) => {
+        /// A store that changes some operations of another one and hands on all others.
+        ///
+        /// Whatever implements this is a [`TokenStore`]: the methods have the same names, and each does by default what
+        /// [`inner`](Self::inner) does. Import only one of the two traits where you call methods of a decorator, or the
+        /// compiler cannot tell which one you mean.
+        ///
+        /// ```
+        /// use std::sync::atomic::{AtomicUsize, Ordering};
+        ///
+        /// use auth_layer::{
+        ///     TokenId,
+        ///     store::{MemoryStore, StoreDecorator, StoreError, TokenStatus, TokenStore},
+        /// };
+        ///
+        /// #[derive(Default)]
+        /// struct CountingStore {
+        ///     store: MemoryStore,
+        ///     checks: AtomicUsize,
+        /// }
+        ///
+        /// impl StoreDecorator for CountingStore {
+        ///     type Inner = MemoryStore;
+        ///
+        ///     fn inner(&self) -> &MemoryStore {
+        ///         &self.store
+        ///     }
+        ///
+        ///     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        ///         self.checks.fetch_add(1, Ordering::Relaxed);
+        ///         self.store.token_status(id).await
+        ///     }
+        /// }
+        /// ```
+        pub trait StoreDecorator: Send + Sync + 'static {
+            /// The type of the store that operations are handed to.
+            type Inner: TokenStore;
+
+            /// The store that operations are handed to.
+            fn inner(&self) -> &Self::Inner;
+
+            $(
+                #[doc = concat!("See [`TokenStore::", stringify!($name), "`].")]
+                fn $name(&self, $($arg: $type),*) -> impl Future<Output = Result<$answer, StoreError>> + Send {
+                    self.inner().$name($($arg),*)
+                }
+            )+
+
+            $(
+                #[doc = concat!("See [`TokenStore::", stringify!($plain), "`].")]
+                fn $plain(&self, $($plain_arg: $plain_type),*) -> $plain_answer {
+                    self.inner().$plain($($plain_arg),*)
+                }
+            )+
+        }
+
+        impl<D: StoreDecorator> TokenStore for D {
+            $(
+                fn $name(&self, $($arg: $type),*) -> impl Future<Output = Result<$answer, StoreError>> + Send {
+                    StoreDecorator::$name(self, $($arg),*)
+                }
+            )+
+
+            $(
+                fn $plain(&self, $($plain_arg: $plain_type),*) -> $plain_answer {
+                    StoreDecorator::$plain(self, $($plain_arg),*)
+                }
+            )+
+        }
+    };
+}
+
+operations!(decorator!);
+
+/// A shared store is a store.
+impl<S: TokenStore> StoreDecorator for Arc<S> {
+    type Inner = S;
+
+    fn inner(&self) -> &S {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    macro_rules! names {
+        (async { $($name:ident($($arguments:tt)*) -> $answer:ty;)+ } plain { $($plain:ident($($more:tt)*) -> $given:ty;)+ }) => {
+            BTreeSet::from([$(stringify!($name),)+ $(stringify!($plain)),+])
+        };
+    }
+
+    /// The compiler says so of a method without a default body, and nothing would of one that has it.
+    #[test]
+    fn decorators_hand_on_every_method_of_the_trait() {
+        let source = include_str!("token_store.rs");
+        let (_, body) = source.split_once("pub trait TokenStore").unwrap();
+        let methods =
+            body.lines().filter_map(|line| line.strip_prefix("    fn ")?.split_once('(')).map(|(name, _)| name);
+        assert_eq!(methods.collect::<BTreeSet<_>>(), operations!(names!));
+    }
+}

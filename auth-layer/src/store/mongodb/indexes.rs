@@ -1,0 +1,102 @@
+//! Indexes: those that there are, and those that are missing.
+
+use bson::{Bson, Document};
+use futures_util::TryStreamExt;
+use mongodb::{
+    Collection, IndexModel,
+    options::{CommitQuorum, IndexOptions},
+};
+
+use super::fault::{NAMESPACE_NOT_FOUND, UNAUTHORIZED, command_code, opening_fault};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Makes those that are missing of the indexes with these keys.
+pub(super) async fn index<T: Send + Sync>(
+    collection: &Collection<T>,
+    keys: impl IntoIterator<Item = Document>,
+    sparse: bool,
+) -> Result<(), StoreError> {
+    let present = present(collection).await?;
+    let options = IndexOptions::builder().sparse(sparse.then_some(true)).build();
+    let missing = keys.into_iter().filter(|keys| !present.iter().any(|index| is_such(index, keys, sparse)));
+    let models: Vec<IndexModel> =
+        missing.map(|keys| IndexModel::builder().keys(keys).options(options.clone()).build()).collect();
+    if models.is_empty() {
+        return Ok(());
+    }
+    // The default quorum is every voting member: one that is down would hold up the start of all nodes.
+    let made = collection.create_indexes(models).commit_quorum(CommitQuorum::Majority).await;
+    made.map(drop).map_err(not_made)
+}
+
+/// The indexes that there are: a user that may not make any can start where they exist. None where
+/// there is no collection yet, and where the user may not look, so that making them is tried.
+pub(super) async fn present<T: Send + Sync>(collection: &Collection<T>) -> Result<Vec<IndexModel>, StoreError> {
+    let listed = async { collection.list_indexes().await?.try_collect().await };
+    match listed.await {
+        Err(error) if matches!(command_code(&error), Some(NAMESPACE_NOT_FOUND | UNAUTHORIZED)) => Ok(Vec::new()),
+        listed => listed.map_err(opening_fault("could not list the indexes")),
+    }
+}
+
+pub(super) fn not_made(error: mongodb::error::Error) -> StoreError {
+    if command_code(&error) == Some(UNAUTHORIZED) {
+        return StoreError::new(
+            StoreErrorKind::Unsupported,
+            "an index is missing, and MongoDB does not let us make it: name a user and a password in the URI, and give that \
+             user the role readWrite",
+        );
+    }
+    opening_fault("could not make an index")(error)
+}
+
+/// Whether this index has these keys and leaves out no documents but those that a sparse one does.
+fn is_such(index: &IndexModel, keys: &Document, sparse: bool) -> bool {
+    let whole = match &index.options {
+        Some(options) => {
+            options.partial_filter_expression.is_none()
+                && options.collation.is_none()
+                && options.sparse.unwrap_or(false) == sparse
+        }
+        None => !sparse,
+    };
+    whole && has_keys(index, keys)
+}
+
+/// Some tools write the directions as another type of number.
+fn has_keys(index: &IndexModel, keys: &Document) -> bool {
+    let number = |value: &Bson| match value {
+        Bson::Int32(number) => Some(i64::from(*number)),
+        Bson::Int64(number) => Some(*number),
+        #[expect(clippy::cast_possible_truncation, reason = "it is 1 or -1")]
+        Bson::Double(number) => Some(*number as i64),
+        _ => None,
+    };
+    index.keys.len() == keys.len()
+        && index.keys.iter().zip(keys).all(|(here, there)| here.0 == there.0 && number(here.1) == number(there.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn mongodb_indexes_count_by_keys_and_order_and_only_where_they_hold_every_document() {
+        let keys = doc! { "user_id": 1, "session_id": 1 };
+        let index = |keys: Document| IndexModel::builder().keys(keys).build();
+        assert!(is_such(&index(keys.clone()), &keys, false));
+        assert!(is_such(&index(doc! { "user_id": 1.0, "session_id": 1_i64 }), &keys, false));
+        for other in
+            [doc! { "session_id": 1, "user_id": 1 }, doc! { "user_id": 1 }, doc! { "user_id": 1, "session_id": -1 }]
+        {
+            assert!(!is_such(&index(other.clone()), &keys, false), "{other}");
+        }
+        let sparse = IndexOptions::builder().sparse(true).build();
+        let sparse = IndexModel::builder().keys(keys.clone()).options(sparse).build();
+        assert!(!is_such(&sparse, &keys, false));
+        assert!(is_such(&sparse, &keys, true));
+        assert!(!is_such(&index(keys.clone()), &keys, true));
+    }
+}

@@ -1,0 +1,302 @@
+//! What a store keeps and decides nothing on.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    fmt,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Pair, Session, StoreError, StoreErrorKind};
+use crate::claims::Scope;
+
+/// Texts under names, which the library writes and a store only keeps.
+///
+/// A session has one for its whole life ([`Session::payload`]), and each pair has one of its own ([`Pair::payload`]). A store
+/// writes a payload as it is given, and reads the same names and texts, members that it does not know included. So a
+/// later version of the library can keep more without a change in any store.
+///
+/// A store may keep a payload as one text, a JSON object of strings. The same payload always gives the same text.
+///
+/// ```
+/// use auth_layer::store::Payload;
+///
+/// let payload: Payload = [("client_id", "web")].into_iter().collect();
+/// let text = serde_json::to_string(&payload)?;
+/// assert_eq!(text, r#"{"client_id":"web"}"#);
+/// assert_eq!(serde_json::from_str::<Payload>(&text)?, payload);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Versions that run side by side
+///
+/// A node carries members that it does not know through every operation, a refresh too: the next pair's payload starts from
+/// the present one's. A member `crit` names others, with blanks between them, that a reader must understand. A refresh in a
+/// session whose `crit` names one that the node does not know fails as a store that cannot be read would: 503, and nothing is
+/// written.
+///
+/// A node from before there were payloads replaces a pair in MongoDB as a whole: its refresh loses what it does not know of
+/// the pair, `crit` included. It leaves the session's own fields alone. What must survive such a node belongs on the session.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Payload(BTreeMap<String, String>);
+
+/// The members that this version knows.
+pub(crate) mod member {
+    /// Of a session: the OAuth client it was opened through.
+    pub(crate) const CLIENT_ID: &str = "client_id";
+    /// Of a session: the `User-Agent` it was opened with. Optional.
+    pub(crate) const USER_AGENT: &str = "user_agent";
+    /// Of a pair: the text of its scope.
+    pub(crate) const SCOPE: &str = "scope";
+    /// Of a pair: what its access token says of the sign-in, and its custom claims: the text of a JSON object.
+    pub(crate) const CUSTOM: &str = "custom";
+    /// Of a pair: the `kid` of the key that signed it.
+    pub(crate) const KID: &str = "kid";
+    /// Of a pair: both signatures, sealed, in base64url. Absent where the key's algorithm always signs alike.
+    pub(crate) const SEALED_SIGNATURES: &str = "sealed_signatures";
+    /// Of both: the audiences of the access token, a JSON array of texts; of a session those of the next pair's. Absent where
+    /// it is the issuer's first.
+    pub(crate) const AUDIENCE: &str = "audience";
+    /// Of both: the names of members that a reader must understand.
+    pub(crate) const CRIT: &str = "crit";
+}
+
+const OF_SESSIONS: [&str; 4] = [member::CLIENT_ID, member::USER_AGENT, member::AUDIENCE, member::CRIT];
+const OF_PAIRS: [&str; 6] =
+    [member::SCOPE, member::CUSTOM, member::KID, member::SEALED_SIGNATURES, member::AUDIENCE, member::CRIT];
+
+impl Payload {
+    /// An empty payload.
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Whether it has no members.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text of the member `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Its members, in the order of their names.
+    pub fn iter(&self) -> btree_map::Iter<'_, String, String> {
+        self.0.iter()
+    }
+
+    /// What is kept of a session that is opened.
+    pub(crate) fn of_session(client_id: String, user_agent: Option<String>) -> Self {
+        let mut payload = Self::new();
+        payload.set(member::CLIENT_ID, Some(client_id));
+        payload.set(member::USER_AGENT, user_agent);
+        payload
+    }
+
+    /// What is kept of a pair, and goes from each to the next.
+    pub(crate) fn of_pair(scope: &Scope, custom: String) -> Self {
+        let mut payload = Self::new();
+        payload.set(member::SCOPE, Some(scope.to_string()));
+        payload.set(member::CUSTOM, Some(custom));
+        payload
+    }
+
+    /// The same of a session that is opened for these audiences; with none for the issuer's first.
+    pub(crate) fn for_audiences(mut self, audiences: &[String]) -> Self {
+        self.set(member::AUDIENCE, (!audiences.is_empty()).then(|| Value::from(audiences).to_string()));
+        self
+    }
+
+    /// The same for an access token with the audiences that the session was opened for.
+    pub(crate) fn for_audiences_of(mut self, session: &Self) -> Self {
+        self.set(member::AUDIENCE, session.get(member::AUDIENCE).map(str::to_owned));
+        self
+    }
+
+    /// Its audiences; none for the issuer's first.
+    fn audiences(&self) -> Option<Vec<String>> {
+        self.get(member::AUDIENCE).and_then(|audiences| serde_json::from_str(audiences).ok())
+    }
+
+    /// The same with these claims beside those of the record, the text of a JSON object.
+    pub(crate) fn with_custom(mut self, custom: String) -> Self {
+        self.set(member::CUSTOM, Some(custom));
+        self
+    }
+
+    /// The same for a pair that this key signs, and that nobody has signed yet.
+    pub(crate) fn signed_with(mut self, kid: &str) -> Self {
+        self.set(member::KID, Some(kid.to_owned()));
+        self.set(member::SEALED_SIGNATURES, None);
+        self
+    }
+
+    /// Replaces a member, or removes it.
+    pub(crate) fn set(&mut self, name: &'static str, text: Option<String>) {
+        match text {
+            Some(text) => self.0.insert(name.to_owned(), text),
+            None => self.0.remove(name),
+        };
+    }
+
+    /// Takes a member out.
+    #[cfg(feature = "mongodb")]
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
+    }
+
+    #[cfg(feature = "mongodb")]
+    pub(crate) fn into_map(self) -> BTreeMap<String, String> {
+        self.0
+    }
+
+    /// Fails where a member must be understood that is not among these.
+    fn check_crit(&self, known: &[&str]) -> Result<(), StoreError> {
+        let crit = self.get(member::CRIT).unwrap_or_default();
+        if crit.split(' ').filter(|name| !name.is_empty()).all(|name| known.contains(&name)) {
+            return Ok(());
+        }
+        Err(corrupt(
+            "a newer version keeps something of this session that this one must not pass over: update this node",
+        ))
+    }
+}
+
+impl From<BTreeMap<String, String>> for Payload {
+    fn from(members: BTreeMap<String, String>) -> Self {
+        Self(members)
+    }
+}
+
+impl<N: Into<String>, T: Into<String>> FromIterator<(N, T)> for Payload {
+    fn from_iter<I: IntoIterator<Item = (N, T)>>(members: I) -> Self {
+        Self(members.into_iter().map(|(name, text)| (name.into(), text.into())).collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a Payload {
+    type Item = (&'a String, &'a String);
+    type IntoIter = btree_map::Iter<'a, String, String>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Payload {
+    /// The names alone: the texts are the application's and its users'.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+fn corrupt(what: &'static str) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, what)
+}
+
+impl Session {
+    /// The OAuth client that it was opened through.
+    pub fn client_id(&self) -> &str {
+        self.payload.get(member::CLIENT_ID).unwrap_or_default()
+    }
+
+    /// The `User-Agent` that it was opened with, as the application chose to record it.
+    pub fn user_agent(&self) -> Option<&str> {
+        self.payload.get(member::USER_AGENT)
+    }
+
+    /// The payload of its next pair.
+    pub(crate) fn next_payload(&self) -> Payload {
+        // A node that does not know of audiences may have signed the newest pair, for the issuer's first.
+        self.current.payload.clone().for_audiences_of(&self.payload)
+    }
+
+    /// The scope of its newest pair. It is empty where it cannot be read.
+    pub fn scope(&self) -> Scope {
+        self.current.scope()
+    }
+
+    /// Fails where its payloads are not what a version of this library writes, or say what this version does not
+    /// understand and must. Called before anything is issued in the session.
+    pub(crate) fn check_payloads(&self) -> Result<(), StoreError> {
+        self.payload.check_crit(&OF_SESSIONS)?;
+        let pair = &self.current.payload;
+        pair.check_crit(&OF_PAIRS)?;
+        let can_be_read = |payload: &Payload| payload.get(member::AUDIENCE).is_none() || payload.audiences().is_some();
+        let complete = self.payload.get(member::CLIENT_ID).is_some()
+            && [&self.payload, pair].into_iter().all(can_be_read)
+            && [member::CUSTOM, member::KID].iter().all(|name| pair.get(name).is_some())
+            && pair.get(member::SCOPE).is_some_and(|scope| scope.parse::<Scope>().is_ok())
+            && pair.get(member::SEALED_SIGNATURES).is_none_or(|sealed| URL_SAFE_NO_PAD.decode(sealed).is_ok());
+        if complete { Ok(()) } else { Err(corrupt("a session's payload is not what this library writes")) }
+    }
+}
+
+// Each gives the least where there is nothing, or nothing that can be read: see `Session::check_payloads`.
+impl Pair {
+    /// `scope` of both tokens.
+    pub(crate) fn scope(&self) -> Scope {
+        self.payload.get(member::SCOPE).and_then(|scope| scope.parse().ok()).unwrap_or_default()
+    }
+
+    /// The audiences of the access token; none where it is the issuer's first.
+    pub(crate) fn audiences(&self) -> Option<Vec<String>> {
+        self.payload.audiences()
+    }
+
+    /// The claims of the access token beside those of the record: the text of a JSON object.
+    pub(crate) fn custom(&self) -> &str {
+        self.payload.get(member::CUSTOM).unwrap_or("{}")
+    }
+
+    /// `kid` of the key that signed both.
+    pub(crate) fn kid(&self) -> &str {
+        self.payload.get(member::KID).unwrap_or_default()
+    }
+
+    /// Where that key's algorithm signs differently each time (ES256, PS256): both signatures, sealed under a secret derived
+    /// from the signing key.
+    pub(crate) fn sealed_signatures(&self) -> Option<Vec<u8>> {
+        self.payload.get(member::SEALED_SIGNATURES).and_then(|sealed| URL_SAFE_NO_PAD.decode(sealed).ok())
+    }
+
+    pub(crate) fn set_sealed_signatures(&mut self, sealed: &[u8]) {
+        self.payload.set(member::SEALED_SIGNATURES, Some(URL_SAFE_NO_PAD.encode(sealed)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_json_comes_back_whole_and_nothing_else_is_one() {
+        let payload: Payload = [("a", "\u{0}\"\\é\u{1f980}"), ("b.$c", ""), ("", "{}")].into_iter().collect();
+        let text = serde_json::to_string(&payload).unwrap();
+        assert_eq!(serde_json::from_str::<Payload>(&text).unwrap(), payload);
+        assert_eq!(serde_json::from_str::<Payload>("{}").unwrap(), Payload::new());
+        for text in ["", "null", "[]", "\"a\"", r#"{"a":1}"#, r#"{"a":null}"#, r#"{"a":"b"}x"#] {
+            assert!(serde_json::from_str::<Payload>(text).is_err_and(|error| !error.is_io()), "{text}");
+        }
+    }
+
+    #[test]
+    fn payload_debug_says_names_and_no_texts() {
+        let payload = Payload::of_session("web".to_owned(), Some("browser".to_owned()));
+        assert_eq!(format!("{payload:?}"), r#"{"client_id", "user_agent"}"#);
+    }
+
+    #[test]
+    fn payload_of_the_next_pair_keeps_what_is_not_known() {
+        let mut payload = Payload::of_pair(&"profile".parse().unwrap(), "{}".to_owned()).signed_with("k1");
+        payload.set(member::SEALED_SIGNATURES, Some("AAAA".to_owned()));
+        payload.set("later", Some("kept".to_owned()));
+        let next = payload.signed_with("k2");
+        let expected = [("custom", "{}"), ("kid", "k2"), ("later", "kept"), ("scope", "profile")];
+        assert_eq!(next, expected.into_iter().collect());
+    }
+}

@@ -1,0 +1,103 @@
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use super::{
+    BuildError, CheckOrder, CheckSettings, FORGED_SIGNATURES, Inner, Issuer, Trust, check_setters, meter::Meter,
+    missing_key::MissingKeys, signature_pool::SignaturePool,
+};
+use crate::{
+    clock::Clock,
+    layer_context::{LayerContext, Realm},
+    local::{Belief, Limits, VerifiedTokens},
+    store::{DynStore, ErasedStore, TokenStore},
+};
+
+/// Sets a [`Trust`] up. Made by [`Trust::builder`].
+#[must_use]
+pub struct TrustBuilder {
+    store: Arc<dyn ErasedStore>,
+    issuer: Option<Issuer>,
+    checks: CheckSettings,
+}
+
+impl Trust {
+    /// Begins a trust for a service that checks tokens and issues none. It asks `store` about each of them.
+    ///
+    /// ```
+    /// # fn trust(
+    /// #     keys: auth_layer::keys::VerifyingKeys,
+    /// #     store: impl auth_layer::store::TokenStore,
+    /// # ) -> Result<auth_layer::AuthLayer, Box<dyn std::error::Error>> {
+    /// use auth_layer::{
+    ///     AuthLayer,
+    ///     trust::{Issuer, Trust},
+    /// };
+    ///
+    /// let trust = Trust::builder(store).issuer(Issuer::recorded("https://auth.example", keys).audience("api")).build()?;
+    /// let layer = AuthLayer::new(trust);
+    /// # Ok(layer)
+    /// # }
+    /// ```
+    pub fn builder(store: impl TokenStore) -> TrustBuilder {
+        TrustBuilder { store: DynStore::new(store).into_inner(), issuer: None, checks: CheckSettings::default() }
+    }
+
+    /// A trust with settings that have been checked.
+    pub(crate) fn with(issuer: Issuer, store: Arc<dyn ErasedStore>, settings: CheckSettings) -> Self {
+        let cache = store.local_cache().clone();
+        let verified = cache.open(settings.limits, &settings.clock, settings.lease);
+        // Without a lease nothing is believed that news could end.
+        if !settings.lease.is_zero() && verified.is_some_and(VerifiedTokens::begin_to_listen) {
+            store.subscribe(cache.listener());
+        }
+        let context = LayerContext::new(Realm::default(), None, Arc::clone(&settings.clock), settings.leeway);
+        let inner = Inner {
+            issuer,
+            context,
+            local: cache,
+            belief: Belief::new(settings.lease, settings.leeway),
+            unverified_lookups: Meter::new(settings.forged_lookups),
+            forged_signatures: Meter::new(FORGED_SIGNATURES),
+            signature_pool: SignaturePool::new(),
+            missing_keys: MissingKeys::new(),
+            resuming: OnceLock::new(),
+            settings,
+            store,
+        };
+        let trust = Self { inner: Arc::new(inner) };
+        trust.resume_in_background();
+        trust
+    }
+}
+
+impl TrustBuilder {
+    /// The issuer whose tokens are good, for one of its audiences.
+    pub fn issuer(mut self, issuer: Issuer) -> Self {
+        self.issuer = Some(issuer);
+        self
+    }
+
+    check_setters!();
+
+    /// The trust.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] if there is no issuer, the issuer has no audience, or a setting cannot work.
+    pub fn build(self) -> Result<Trust, BuildError> {
+        let Self { store, issuer, checks } = self;
+        let issuer = issuer.ok_or(BuildError::Missing("issuer"))?;
+        issuer.check()?;
+        checks.check(&*store)?;
+        Ok(Trust::with(issuer, store, checks))
+    }
+}
+
+impl fmt::Debug for TrustBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrustBuilder").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,496 @@
+//! Is this token good?
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::Extensions;
+use tokio::{task::JoinHandle, time::timeout};
+use tracing::{Span, field::display, level_filters::LevelFilter};
+
+use super::{AuthError, CheckOrder, Inner, Policy, RequestHead, SingleUse, Trust};
+use crate::{
+    bearer::bearer_credentials,
+    claims::{Audiences, Claims, RegisteredClaims},
+    clock::{Timestamp, earlier, later},
+    fault::TokenFault,
+    id::TokenId,
+    jwt::{Expected, Unverified},
+    kind::TokenKind,
+    layer_context::{Anonymous, LayerContext},
+    local::{Finding, Key, Known},
+    store::{ActiveToken, Answer, Consumed, Question, Standing, StoreError, TokenStatus},
+};
+
+/// What a request was found to be.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Authenticated {
+    /// One with a good access token.
+    Claims(Claims),
+    /// One with a good single-use token, which has yet to be spent.
+    SingleUse(SingleUse),
+    /// One that needs no credentials: the policy is optional and the request has none, or the policy exempts it.
+    Anonymous,
+}
+
+/// How far a check comes at once.
+#[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
+pub(crate) enum Check {
+    /// To its end.
+    Done(Result<Authenticated, AuthError>),
+    /// To something that it has to wait for.
+    Pending(Pending),
+}
+
+/// A check that waits, and goes on from there to its end.
+pub(crate) struct Pending(Waiting);
+
+#[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
+enum Waiting {
+    /// For what a store says of a token, which is taken once.
+    Store { answer: Answer<'static, Standing>, asking: Option<Asking> },
+    /// For its signature, and then for the store.
+    Signature(Pin<Box<dyn Future<Output = Result<Claims, AuthError>> + Send>>),
+}
+
+/// A token whose record is being asked after.
+struct Asking {
+    trust: Trust,
+    token: Token,
+    expected: ActiveToken,
+    key: Option<Key>,
+    began: Duration,
+}
+
+/// What a store is asked of a token that is otherwise good.
+#[derive(Clone, Copy)]
+enum Ask {
+    /// Whether it is good.
+    Status,
+    /// The same, and to use it up.
+    Consume,
+}
+
+/// How far a token has been checked when its record is asked after.
+#[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
+enum Token {
+    /// Its keys are known by this number.
+    Unverified(Unverified, u64),
+    Verified(Claims),
+    /// Verified before, and kept in process.
+    Known(Claims),
+}
+
+/// What the record of a token of this kind with these claims says.
+pub(crate) fn expected_record(claims: &RegisteredClaims, kind: TokenKind) -> ActiveToken {
+    ActiveToken { user_id: claims.sub.clone(), session_id: claims.sid, kind, expires_at: claims.exp }
+}
+
+impl Trust {
+    /// Authenticates a request as a policy demands, and waits where the store has to be asked.
+    ///
+    /// This is the one entrance: [`AuthLayer`](crate::AuthLayer) goes through it on every request.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`], which converts into a [`Rejection`](crate::rejection::Rejection).
+    pub async fn authenticate(
+        &self,
+        policy: &Policy,
+        head: impl Into<RequestHead<'_>> + Send,
+    ) -> Result<Authenticated, AuthError> {
+        let check = self.check(policy, head.into());
+        let authenticated = match check {
+            Check::Done(result) => result?,
+            Check::Pending(pending) => self.conclude(policy, pending.await)?,
+        };
+        Ok(match authenticated {
+            Authenticated::Claims(claims) => Authenticated::Claims(claims.let_in_by(self.context(policy))),
+            Authenticated::SingleUse(token) => Authenticated::SingleUse(token.let_in_by(self.context(policy))),
+            Authenticated::Anonymous => Authenticated::Anonymous,
+        })
+    }
+
+    /// The claims of an access token that is good now: of the issuer, current, recorded, not revoked, rightly signed.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::InvalidToken`] if it is not, [`AuthError::Unavailable`] if that cannot be learnt.
+    pub async fn verify(&self, access_token: &str) -> Result<Claims, AuthError> {
+        self.check_text(TokenKind::Access, Ask::Status, access_token).await
+    }
+
+    /// Uses up a single-use token: of any number of calls with it, on any number of nodes, one gets its claims. If the answer
+    /// is lost on its way, the token is used up all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    pub async fn spend(&self, single_use_token: &str) -> Result<Claims, AuthError> {
+        self.check_text(TokenKind::SingleUse, Ask::Consume, single_use_token).await
+    }
+
+    /// The claims of a single-use token that is good now. It stays as good as it was.
+    pub(crate) async fn peek(&self, single_use_token: &str) -> Result<Claims, AuthError> {
+        self.check_text(TokenKind::SingleUse, Ask::Status, single_use_token).await
+    }
+
+    async fn check_text(&self, kind: TokenKind, ask: Ask, token: &str) -> Result<Claims, AuthError> {
+        let audiences = &self.inner.issuer.audiences;
+        let (began, key, known) = self.look_up(kind, audiences, token.as_bytes());
+        let check = match known {
+            Known::Good(claims) => TokenCheck::Done(Ok(claims)),
+            Known::Genuine(claims) => self.check_genuine(claims, key, began),
+            Known::Nothing => self.check_unknown(kind, ask, audiences, token, key, began),
+        };
+        let checked = match check {
+            TokenCheck::Done(result) => result,
+            TokenCheck::Pending(pending) => pending.await,
+        };
+        Ok(checked?.let_in_by(self.inner.context.clone()))
+    }
+
+    /// Authenticates a request as far as that goes without waiting.
+    pub(crate) fn check(&self, policy: &Policy, head: RequestHead<'_>) -> Check {
+        let rules = policy.rules();
+        if rules.exempts(&head) {
+            return Check::Done(Ok(Authenticated::Anonymous));
+        }
+        let credentials = match bearer_credentials(head.headers) {
+            Ok(Some(credentials)) => credentials,
+            Ok(None) if rules.optional => return Check::Done(Ok(Authenticated::Anonymous)),
+            Ok(None) => return Check::Done(Err(AuthError::MissingCredentials)),
+            Err(error) => return Check::Done(Err(error.into())),
+        };
+        let audiences = rules.demand.audiences().unwrap_or(&self.inner.issuer.audiences);
+        let (began, key, known) = self.look_up(rules.kind, audiences, credentials.as_bytes());
+        match known {
+            // By far the most frequent: apart, so that nothing large is moved.
+            Known::Good(claims) => Check::Done(self.admit(policy, claims)),
+            Known::Genuine(claims) => self.go_on(policy, self.check_genuine(claims, key, began)),
+            // One that was let in before needs no second look at its characters.
+            Known::Nothing => match credentials.token() {
+                Ok(token) => {
+                    self.go_on(policy, self.check_unknown(rules.kind, Ask::Status, audiences, token, key, began))
+                }
+                Err(error) => Check::Done(Err(error.into())),
+            },
+        }
+    }
+
+    #[inline(never)]
+    fn go_on(&self, policy: &Policy, check: TokenCheck) -> Check {
+        match check {
+            TokenCheck::Done(result) => Check::Done(self.conclude(policy, result)),
+            TokenCheck::Pending(pending) => Check::Pending(pending),
+        }
+    }
+
+    /// What a request is whose token was checked.
+    pub(crate) fn conclude(
+        &self,
+        policy: &Policy,
+        checked: Result<Claims, AuthError>,
+    ) -> Result<Authenticated, AuthError> {
+        self.admit(policy, checked?)
+    }
+
+    #[expect(clippy::inline_always, reason = "on the way of every request, and a call costs as much as what it does")]
+    #[inline(always)]
+    fn admit(&self, policy: &Policy, claims: Claims) -> Result<Authenticated, AuthError> {
+        let rules = policy.rules();
+        if rules.demands_more {
+            rules.demand.judge(&claims, || self.now(), self.settings().leeway)?;
+        }
+        Ok(match rules.kind {
+            TokenKind::SingleUse => Authenticated::SingleUse(SingleUse::new(self.clone(), claims)),
+            TokenKind::Access | TokenKind::Refresh => Authenticated::Claims(claims),
+        })
+    }
+
+    /// The time now, what this process knows of a token by its bytes, and where it keeps that. Nothing is known of a token that
+    /// this issuer or these audiences would not accept: another authority may have kept it.
+    #[inline]
+    fn look_up(&self, kind: TokenKind, audiences: &Audiences, bytes: &[u8]) -> (Duration, Option<Key>, Known) {
+        let Inner { settings, issuer, belief, .. } = &*self.inner;
+        let Some(verified) = self.verified() else { return (settings.clock.monotonic(), None, Known::Nothing) };
+        let now = verified.now();
+        // A token that is too large is not even worth a hash.
+        if kind != TokenKind::Access || bytes.len() > settings.max_token_bytes {
+            return (now, None, Known::Nothing);
+        }
+        let key = verified.key(bytes);
+        let known = verified.get(key, now, *belief);
+        let (Known::Good(claims) | Known::Genuine(claims)) = &known else { return (now, Some(key), known) };
+        let is_ours = issuer.has_verified(claims) && claims.is_for(audiences);
+        (now, Some(key), if is_ours { known } else { Known::Nothing })
+    }
+
+    /// Checks a token of which nothing is known, as far as that goes without waiting.
+    #[inline(never)]
+    fn check_unknown(
+        &self,
+        kind: TokenKind,
+        ask: Ask,
+        audiences: &Audiences,
+        token: &str,
+        key: Option<Key>,
+        began: Duration,
+    ) -> TokenCheck {
+        let inner = &*self.inner;
+        let (unverified, among) = match self.read(kind, audiences, token) {
+            Ok(read) => read,
+            Err(fault) => return TokenCheck::Done(Err(fault.into())),
+        };
+        let (id, record) = (unverified.claims.jti, expected_record(&unverified.claims, kind));
+        let signature_first = kind == TokenKind::SingleUse
+            || inner.settings.check_order == CheckOrder::SignatureFirst
+            || !inner.unverified_lookups.try_acquire(began);
+        if !signature_first {
+            return TokenCheck::Pending(self.ask(ask, id, Token::Unverified(unverified, among), record, key, began));
+        }
+        let verified = if inner.forged_signatures.is_exhausted(began) {
+            let (checker, bytes) = (self.clone(), unverified.bytes());
+            let verify = move || checker.verify_noting(unverified, among, began);
+            match inner.signature_pool.try_spawn(bytes, verify) {
+                Ok(verified) => return TokenCheck::Pending(self.ask_after(verified, ask, id, record, key, began)),
+                Err(given_back) => given_back(),
+            }
+        } else {
+            self.verify_noting(unverified, among, began)
+        };
+        match verified {
+            Ok(claims) => TokenCheck::Pending(self.ask(ask, id, Token::Verified(claims), record, key, began)),
+            Err(fault) => TokenCheck::Done(Err(fault.into())),
+        }
+    }
+
+    /// Checks a token whose signature this process has verified before.
+    #[inline(never)]
+    fn check_genuine(&self, claims: Claims, key: Option<Key>, began: Duration) -> TokenCheck {
+        // The process may have slept, and the clock that counts leases with it.
+        if self.now() >= later(claims.exp, self.settings().leeway) {
+            if let Some((verified, key)) = self.verified().zip(key) {
+                verified.remove(key);
+            }
+            return TokenCheck::Done(Err(TokenFault::Expired.into()));
+        }
+        let Some((id, record)) = record_of(&claims) else {
+            return TokenCheck::Done(Err(TokenFault::Unknown.into()));
+        };
+        TokenCheck::Pending(self.ask(Ask::Status, id, Token::Known(claims), record, key, began))
+    }
+
+    fn ask(
+        &self,
+        ask: Ask,
+        id: TokenId,
+        token: Token,
+        expected: ActiveToken,
+        key: Option<Key>,
+        began: Duration,
+    ) -> Pending {
+        self.resume_in_background();
+        let question = match ask {
+            Ask::Status => Question::Status(id),
+            Ask::Consume => self.consumption(id, expected.clone()),
+        };
+        let answer = Arc::clone(&self.inner.store).ask(question, self.settings().deadline);
+        Pending(Waiting::Store { answer, asking: Some(Asking { trust: self.clone(), token, expected, key, began }) })
+    }
+
+    /// The same for a token whose signature is being verified.
+    fn ask_after(
+        &self,
+        verified: JoinHandle<Result<Claims, TokenFault>>,
+        ask: Ask,
+        id: TokenId,
+        expected: ActiveToken,
+        key: Option<Key>,
+        began: Duration,
+    ) -> Pending {
+        let trust = self.clone();
+        let deadline = self.settings().deadline;
+        let check = async move {
+            let cut = |cut| AuthError::Unavailable(StoreError::unavailable("a signature could not be verified", cut));
+            let claims = verified.await.map_err(cut)??;
+            trust.ask(ask, id, Token::Verified(claims), expected, key, began).await
+        };
+        Pending(Waiting::Signature(Box::pin(async move {
+            timeout(deadline, check).await.unwrap_or_else(|late| {
+                Err(AuthError::Unavailable(StoreError::unavailable("a token was not checked in time", late)))
+            })
+        })))
+    }
+
+    /// Uses up a single-use token whose signature was verified.
+    pub(super) async fn consume(&self, claims: &Claims) -> Result<(), AuthError> {
+        let Some((id, record)) = record_of(claims) else { return Err(TokenFault::Unknown.into()) };
+        let question = self.consumption(id, record);
+        match Arc::clone(&self.inner.store).ask(question, self.settings().deadline).await {
+            Ok(Standing::Consumed(Consumed::Accepted)) => Ok(()),
+            Ok(_) => Err(TokenFault::Used.into()),
+            Err(error) => Err(AuthError::Unavailable(error)),
+        }
+    }
+
+    /// Reads a token of this kind, trusting nothing that it says. Its key was found among those of this number.
+    pub(crate) fn read(
+        &self,
+        kind: TokenKind,
+        audiences: &Audiences,
+        token: &str,
+    ) -> Result<(Unverified, u64), TokenFault> {
+        let (keys, among) = self.inner.issuer.keys();
+        let expected = self.expected(kind, audiences, self.now());
+        let unverified = Unverified::read(token, &keys, &expected).inspect_err(|fault| {
+            if *fault == TokenFault::Key {
+                self.note_missing_key(token, &expected);
+            }
+        })?;
+        Ok((unverified, among))
+    }
+
+    /// Whether a single-use token can be used up now. Within its leeway it is still accepted, so it can.
+    fn consumption(&self, id: TokenId, record: ActiveToken) -> Question {
+        Question::Consume(id, record, earlier(self.now(), self.settings().leeway))
+    }
+
+    /// What a token of this kind is read against.
+    pub(crate) fn expected<'a>(&'a self, kind: TokenKind, audiences: &'a Audiences, now: Timestamp) -> Expected<'a> {
+        let settings = self.settings();
+        Expected {
+            kind,
+            issuer: &self.inner.issuer.name,
+            audiences,
+            leeway: settings.leeway,
+            max_bytes: settings.max_token_bytes,
+            now,
+        }
+    }
+
+    /// The claims of a token whose signature is right; one that is not is counted.
+    fn verify_noting(&self, token: Unverified, among: u64, began: Duration) -> Result<Claims, TokenFault> {
+        token.verify(among).inspect_err(|fault| {
+            if *fault == TokenFault::Signature {
+                self.inner.forged_signatures.record(began);
+            }
+        })
+    }
+
+    /// The claims of a token whose record has been asked after.
+    fn verify_late(&self, token: Token, began: Duration) -> Result<Claims, TokenFault> {
+        match token {
+            Token::Unverified(token, among) => {
+                let claims = self.verify_noting(token, among, began)?;
+                self.inner.unverified_lookups.refund();
+                Ok(claims)
+            }
+            Token::Verified(claims) | Token::Known(claims) => Ok(claims),
+        }
+    }
+}
+
+/// How far the check of a token comes at once.
+#[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
+enum TokenCheck {
+    Done(Result<Claims, AuthError>),
+    Pending(Pending),
+}
+
+/// The id of a token of ours, and what its record says. None for another issuer's token.
+fn record_of(claims: &Claims) -> Option<(TokenId, ActiveToken)> {
+    let record = ActiveToken {
+        user_id: claims.sub.clone(),
+        session_id: claims.session_id()?,
+        kind: claims.kind(),
+        expires_at: claims.exp,
+    };
+    Some((claims.token_id()?, record))
+}
+
+/// Records who is calling in the current span, where that has fields of these names.
+fn record_in_span(claims: &Claims) {
+    let span = Span::current();
+    span.record("sub", display(&claims.sub));
+    if let Some(sid) = &claims.sid {
+        span.record("sid", display(sid));
+    }
+}
+
+impl Authenticated {
+    /// Leaves it in a request's extensions, for extractors and guards.
+    #[inline]
+    pub(crate) fn leave_in(self, extensions: &mut Extensions, layer: &LayerContext) {
+        match self {
+            Self::Claims(claims) => {
+                if LevelFilter::current() != LevelFilter::OFF {
+                    record_in_span(&claims);
+                }
+                extensions.insert(claims.let_in_by(layer.clone()));
+            }
+            Self::SingleUse(token) => {
+                extensions.insert(token.let_in_by(layer.clone()));
+            }
+            Self::Anonymous => {
+                extensions.insert(Anonymous(layer.clone()));
+            }
+        }
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Claims, AuthError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.get_mut().0 {
+            Waiting::Store { answer, asking } => {
+                let answer = ready!(answer.as_mut().poll(cx));
+                Poll::Ready(asking.take().expect("`Pending` polled after it was done").conclude(answer))
+            }
+            Waiting::Signature(end) => end.as_mut().poll(cx),
+        }
+    }
+}
+
+impl Asking {
+    /// Ends a check with what the store answered.
+    fn conclude(self, answer: Result<Standing, StoreError>) -> Result<Claims, AuthError> {
+        let Self { trust, token, expected, key, began } = self;
+        let was_known = matches!(token, Token::Known(_));
+        let fault = match answer {
+            Ok(Standing::Status(TokenStatus::Active(record))) if record == expected => None,
+            Ok(Standing::Status(TokenStatus::Active(_))) => Some(TokenFault::Mismatch),
+            Ok(Standing::Status(TokenStatus::Unknown)) => Some(TokenFault::Unknown),
+            Ok(Standing::Status(TokenStatus::Revoked)) if expected.kind != TokenKind::SingleUse => {
+                Some(TokenFault::Revoked)
+            }
+            Ok(Standing::Consumed(Consumed::Accepted)) => None,
+            Ok(Standing::Status(TokenStatus::Revoked) | Standing::Consumed(Consumed::Refused)) => {
+                Some(TokenFault::Used)
+            }
+            Err(error) => {
+                // Only of a token of ours is the state unknown: a forged one is the client's fault, store or no store.
+                trust.verify_late(token, began)?;
+                return Err(AuthError::Unavailable(error));
+            }
+        };
+        let kept = trust.verified().zip(key);
+        if let Some(fault) = fault {
+            if let Some((verified, key)) = kept {
+                verified.remove(key);
+            }
+            return Err(fault.into());
+        }
+        let claims = trust.verify_late(token, began)?;
+        if let Some((verified, key)) = kept {
+            verified.insert(key, &Finding { claims: &claims, began, now: trust.now() }, was_known);
+        }
+        Ok(claims)
+    }
+}

@@ -1,0 +1,197 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::AuthError;
+use crate::{
+    claims::{Audiences, Claims, Scope},
+    clock::{Timestamp, later},
+    fault::TokenFault,
+};
+
+/// What a route demands of a token that is good: scope, roles, audience, how long ago and how strongly the user signed in.
+///
+/// A layer judges it on every request, also for tokens that the in-process cache knows.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use auth_layer::Demand;
+///
+/// let demand = Demand::new().scope("orders:write").role("clerk").max_age(Duration::from_mins(5));
+/// ```
+#[derive(Clone, Default)]
+#[must_use]
+pub struct Demand {
+    audiences: Audiences,
+    scope: Scope,
+    roles: Vec<Arc<str>>,
+    max_age: Option<Duration>,
+    acr_values: Vec<String>,
+    custom: Option<CustomCheck>,
+}
+
+/// Fails for claims whose custom ones are not of one type.
+type CustomCheck = fn(&Claims) -> Result<(), TokenFault>;
+
+/// Why a good token is not enough.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Denied {
+    /// Its scope lacks some of this: `insufficient_scope` (RFC 6750 §3.1).
+    #[error("the token's scope does not cover `{0}`")]
+    Scope(Scope),
+    /// The user lacks this role: `insufficient_scope`.
+    #[error("the user lacks the role `{0}`")]
+    Role(Arc<str>),
+    /// The user signed in longer ago than this: `insufficient_user_authentication` (RFC 9470 §3).
+    #[error("the user signed in more than {} s ago", .0.as_secs())]
+    Age(Duration),
+    /// The user signed in by none of these means: `insufficient_user_authentication` (RFC 9470 §3).
+    #[error("the user did not sign in as strongly as {0:?}")]
+    Acr(Vec<String>),
+}
+
+/// The claim `roles` (RFC 9068 §2.2.3.1).
+#[derive(Deserialize)]
+struct Roles {
+    #[serde(default)]
+    roles: Vec<String>,
+}
+
+impl Demand {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All of these scope tokens, one or more with a space between them. Repeatable.
+    ///
+    /// # Panics
+    ///
+    /// If the text is no scope (RFC 6749 §3.3). A scope that is not known before the program runs goes to
+    /// [`covering`](Self::covering).
+    #[track_caller]
+    pub fn scope(self, scope: &str) -> Self {
+        match scope.parse() {
+            Ok(scope) => self.covering(&scope),
+            Err(error) => panic!("the demanded scope {scope:?} is {error}"),
+        }
+    }
+
+    /// All tokens of this scope. Repeatable.
+    pub fn covering(mut self, scope: &Scope) -> Self {
+        self.scope = self.scope.union(scope);
+        self
+    }
+
+    /// This role, among those in the token's claim `roles` (RFC 9068 §2.2.3.1). Repeatable: all of them.
+    pub fn role(mut self, role: impl Into<Arc<str>>) -> Self {
+        self.roles.push(role.into());
+        self
+    }
+
+    /// One of these audiences in place of the issuer's own. Repeatable.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// A sign-in no longer ago than this, by the token's claim `auth_time` (RFC 9470 §4). A token without it is refused.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// A sign-in of this authentication context class, by the token's claim `acr` (RFC 9470 §4). Repeatable: one of them.
+    pub fn acr(mut self, value: impl Into<String>) -> Self {
+        self.acr_values.push(value.into());
+        self
+    }
+
+    /// Custom claims that read as a `T`. A token whose claims do not is refused as `invalid_token`.
+    pub fn custom_claims<T: DeserializeOwned + Send + Sync + 'static>(mut self) -> Self {
+        self.custom = Some(|claims| claims.custom::<T>().map(drop));
+        self
+    }
+
+    /// Fails unless these claims are enough, the audience included. For handlers that demand more than their layer.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::Denied`], or [`AuthError::InvalidToken`] for another audience or custom claims of another type.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthError, Claims, Demand};
+    /// fn delete(claims: &Claims) -> Result<(), AuthError> {
+    ///     Demand::new().scope("orders:delete").check(claims)?;
+    ///     // …
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn check(&self, claims: &Claims) -> Result<(), AuthError> {
+        if self.audiences().is_some_and(|audiences| !claims.is_for(audiences)) {
+            return Err(TokenFault::Audience.into());
+        }
+        // Claims that leave this crate have come through a layer or a trust.
+        let (now, leeway) =
+            claims.layer().map_or((Timestamp::MAX_UTC, Duration::ZERO), |layer| (layer.now(), layer.leeway()));
+        self.judge(claims, || now, leeway)
+    }
+
+    /// Whether claims that a check accepts are enough, whatever they say.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { audiences: _, scope, roles, max_age, acr_values, custom } = self;
+        scope.is_empty() && roles.is_empty() && acr_values.is_empty() && max_age.is_none() && custom.is_none()
+    }
+
+    /// The audiences in place of the issuer's; none where those hold.
+    pub(crate) fn audiences(&self) -> Option<&Audiences> {
+        (!self.audiences.is_empty()).then_some(&self.audiences)
+    }
+
+    /// Fails unless these claims are enough at `now`. The audience is left to the check.
+    #[inline(never)]
+    pub(crate) fn judge(
+        &self,
+        claims: &Claims,
+        now: impl FnOnce() -> Timestamp,
+        leeway: Duration,
+    ) -> Result<(), AuthError> {
+        if let Some(custom) = self.custom {
+            custom(claims)?;
+        }
+        if !self.scope.is_empty() && !claims.scope.covers(&self.scope) {
+            return Err(Denied::Scope(self.scope.clone()).into());
+        }
+        if !self.roles.is_empty() {
+            let held = claims.custom::<Roles>().ok();
+            let has = |role: &str| held.as_ref().is_some_and(|held| held.roles.iter().any(|held| held == role));
+            if let Some(lacking) = self.roles.iter().find(|role| !has(role)) {
+                return Err(Denied::Role(Arc::clone(lacking)).into());
+            }
+        }
+        if !self.acr_values.is_empty() && !claims.acr.as_ref().is_some_and(|acr| self.acr_values.contains(acr)) {
+            return Err(Denied::Acr(self.acr_values.clone()).into());
+        }
+        if let Some(max_age) = self.max_age {
+            let end = claims.auth_time.map(|at| later(later(at, max_age), leeway));
+            if end.is_none_or(|end| now() > end) {
+                return Err(Denied::Age(max_age).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Demand")
+            .field("audiences", &self.audiences)
+            .field("scope", &self.scope)
+            .field("roles", &self.roles)
+            .field("max_age", &self.max_age)
+            .field("acr_values", &self.acr_values)
+            .finish_non_exhaustive()
+    }
+}

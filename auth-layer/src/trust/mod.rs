@@ -1,0 +1,204 @@
+//! Whom we believe, and what a route demands.
+//!
+//! A [`Trust`] knows whose tokens are good and asks the store about each of them. A [`Policy`] says what one layer demands
+//! of a request. [`Trust::authenticate`] is the one entrance: the layer calls it, and so can any other door.
+//!
+//! ```
+//! use auth_layer::{
+//!     Authority, AuthError, Grant, UserId,
+//!     keys::{Keyring, SigningKey},
+//!     store::MemoryStore,
+//!     trust::{Authenticated, Policy, Trust},
+//! };
+//! use http::Request;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Authority::builder("https://auth.example", MemoryStore::new())
+//!     .audience("api")
+//!     .keys(Keyring::new(SigningKey::generate()?))
+//!     .build()?;
+//! let sign_in = authority.begin_sign_in(UserId::generate()).await?;
+//! let pair = authority.sign_in(sign_in, Grant::new("web").scope("orders:read".parse()?)).await?;
+//!
+//! let trust = Trust::from(&authority);
+//! let request = Request::get("/orders").header("authorization", format!("Bearer {}", pair.access_token)).body(())?;
+//!
+//! let reading = Policy::builder().scope("orders:read").build();
+//! assert!(matches!(trust.authenticate(&reading, &request).await?, Authenticated::Claims(_)));
+//!
+//! let writing = Policy::builder().scope("orders:write").build();
+//! assert!(matches!(trust.authenticate(&writing, &request).await, Err(AuthError::Denied(_))));
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod check;
+mod demand;
+mod error;
+mod head;
+mod issuer;
+mod meter;
+mod missing_key;
+mod policy;
+mod resume;
+mod settings;
+mod signature_pool;
+mod single_use;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+pub use self::{
+    builder::TrustBuilder,
+    check::Authenticated,
+    demand::{Demand, Denied},
+    error::AuthError,
+    head::RequestHead,
+    issuer::Issuer,
+    policy::{Policy, PolicyBuilder},
+    settings::{BuildError, CheckOrder},
+    single_use::SingleUse,
+};
+pub(crate) use self::{
+    check::{Check, Pending, expected_record},
+    settings::{CheckSettings, check_duration, check_setters},
+};
+use self::{meter::Meter, missing_key::MissingKeys, signature_pool::SignaturePool};
+use crate::{
+    clock::{Timestamp, earlier, whole_millis},
+    layer_context::LayerContext,
+    local::{Belief, LocalCache, VerifiedTokens},
+    store::{ErasedStore, Revocation, StoreError, within},
+};
+
+/// How many wrong signatures a second are found inline, before a pool of threads verifies. So many
+/// take a twentieth of a processor.
+const FORGED_SIGNATURES: u32 = 1_000;
+
+/// Whose tokens are good. Cloning it copies one pointer.
+///
+/// An [`Authority`](crate::Authority) is a trust in its own tokens: `Trust::from(&authority)`. A service that checks tokens
+/// and issues none is built with [`Trust::builder`], and needs no signing key.
+#[derive(Clone)]
+pub struct Trust {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    issuer: Issuer,
+    store: Arc<dyn ErasedStore>,
+    /// The store's.
+    local: LocalCache,
+    /// How long it is believed.
+    belief: Belief,
+    /// Budget for lookups made before a signature is verified; refunded when it is right.
+    unverified_lookups: Meter,
+    /// Budget for wrong signatures found inline. When it is spent, the pool verifies.
+    forged_signatures: Meter,
+    signature_pool: SignaturePool,
+    missing_keys: MissingKeys,
+    /// Set once revocations that broke off are looked for.
+    resuming: OnceLock<()>,
+    settings: CheckSettings,
+    /// Of claims that were checked outside a layer.
+    context: LayerContext,
+}
+
+impl Trust {
+    /// The issuer whose tokens are good.
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.inner.issuer
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn ErasedStore> {
+        &self.inner.store
+    }
+
+    pub(crate) fn settings(&self) -> &CheckSettings {
+        &self.inner.settings
+    }
+
+    /// What this process has verified of the store's tokens.
+    fn verified(&self) -> Option<&VerifiedTokens> {
+        self.inner.local.get()
+    }
+
+    /// The time now, as precisely as every store can keep it.
+    pub(crate) fn now(&self) -> Timestamp {
+        whole_millis(self.inner.settings.clock.now())
+    }
+
+    /// What checks are dated by.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.verified().map_or_else(|| self.inner.settings.clock.monotonic(), VerifiedTokens::now)
+    }
+
+    /// What expired before this is accepted nowhere: not within the leeway, and by no clock that is wrong within the margin.
+    pub(crate) fn accepted_since(&self) -> Timestamp {
+        let settings = self.settings();
+        earlier(self.now(), settings.leeway.saturating_add(settings.clock_skew_margin))
+    }
+
+    /// Succeeds when the store of record can serve.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot, or does not answer within the deadline.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.bounded(self.inner.store.ping()).await
+    }
+
+    pub(crate) async fn bounded<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        within(self.settings().deadline, operation).await
+    }
+
+    /// Ends this process's belief in the token, session or user with this id or tag.
+    pub(crate) fn forget(&self, id: Uuid) {
+        if let Some(verified) = self.verified() {
+            verified.revoke(id);
+        }
+    }
+
+    /// Notes that a revocation is finished. Nobody waits for that: it may be lost.
+    pub(crate) fn settle(&self, revocation: Option<Revocation>) {
+        use tracing::Instrument;
+
+        let Some(revocation) = revocation else { return };
+        let (store, deadline) = (Arc::clone(&self.inner.store), self.settings().deadline);
+        let note = async move {
+            if let Err(error) = within(deadline, store.settle(revocation)).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "not noted that a revocation is finished");
+            }
+        };
+        tokio::spawn(note.in_current_span());
+    }
+
+    /// What a layer with this policy leaves with the claims that it lets in.
+    pub(crate) fn context(&self, policy: &Policy) -> LayerContext {
+        let (rules, settings) = (policy.rules(), self.settings());
+        let (realm, metadata) = (rules.realm.clone(), rules.resource_metadata.clone());
+        LayerContext::new(realm, metadata, Arc::clone(&settings.clock), settings.leeway)
+    }
+}
+
+impl From<&Self> for Trust {
+    fn from(trust: &Self) -> Self {
+        trust.clone()
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").field("issuer", &self.inner.issuer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,65 @@
+use std::fmt;
+
+use http::Extensions;
+
+use super::{AuthError, Trust};
+use crate::{
+    claims::Claims,
+    layer_context::{LayerContext, MissingLayer},
+};
+
+/// A single-use token that was checked and is not spent.
+///
+/// A layer with [`single_use`](super::PolicyBuilder::single_use) puts it into the request's extensions in place of
+/// [`Claims`], which only [`spend`](Self::spend) gives out. So a request that reaches no handler (404, 405, a body that is
+/// refused) uses nothing up, and a handler that forgets to spend has no claims.
+#[derive(Clone)]
+#[must_use = "the token is not used up until it is spent"]
+pub struct SingleUse {
+    trust: Trust,
+    claims: Claims,
+}
+
+impl SingleUse {
+    pub(super) fn new(trust: Trust, claims: Claims) -> Self {
+        Self { trust, claims }
+    }
+
+    /// The token that a layer has left in a request's extensions; none where it let the request pass without credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingLayer`] where no layer for single-use tokens was in front.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Option<Self>, MissingLayer> {
+        MissingLayer::or_left(extensions)
+    }
+
+    /// Uses the token up. Of any number of calls with one token, on any number of nodes, one gets its claims. If the answer
+    /// is lost on its way, the token is used up all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::InvalidToken`] if it was used before, or its session has been revoked since;
+    /// [`AuthError::Unavailable`] if that cannot be learnt.
+    pub async fn spend(self) -> Result<Claims, AuthError> {
+        self.trust.consume(&self.claims).await?;
+        Ok(self.claims)
+    }
+
+    /// The same, let in by this layer.
+    pub(super) fn let_in_by(self, layer: LayerContext) -> Self {
+        Self { claims: self.claims.let_in_by(layer), ..self }
+    }
+
+    /// The layer that let it in.
+    #[cfg(feature = "axum")]
+    pub(crate) fn layer(&self) -> Option<&LayerContext> {
+        self.claims.layer()
+    }
+}
+
+impl fmt::Debug for SingleUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SingleUse").field("claims", &self.claims).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! What is done with a token's text alone: revocation (RFC 7009) and introspection (RFC 7662).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use auth_layer::store::TokenKind;
+use serde_json::{Value, json};
+
+use super::*;
+
+async fn introspected(authority: &Authority, token: &str) -> Value {
+    serde_json::to_value(authority.introspect(token).await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn introspection_says_what_an_active_token_of_each_kind_is() {
+    let clock = clock();
+    let authority = builder(&clock).build().unwrap();
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    let grant = Grant::new("web").scope("profile".parse().unwrap()).custom(&json!({ "tenant": 7 })).unwrap();
+    let pair = authority.sign_in(sign_in, grant).await.unwrap();
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    let once = authority.issue_single_use(&claims).await.unwrap();
+
+    let access = introspected(&authority, &pair.access_token).await;
+    assert_eq!(access["active"], true);
+    assert_eq!(access["token_type"], "Bearer");
+    assert_eq!(access["sub"], pair.user_id.to_string());
+    assert_eq!(access["aud"], json!(["api"]));
+    assert_eq!(access["scope"], "profile");
+    assert_eq!(access["client_id"], "web");
+    assert_eq!(access["exp"], claims.exp.timestamp());
+    assert_eq!(access["tenant"], 7);
+    for (token, kind) in [
+        (&pair.access_token, TokenKind::Access),
+        (&pair.refresh_token, TokenKind::Refresh),
+        (&once.token, TokenKind::SingleUse),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(authority.introspect(token).await.unwrap().kind(), Some(kind), "and asking uses nothing up");
+        }
+    }
+    authority.spend(&once.token).await.unwrap();
+    assert_eq!(introspected(&authority, &once.token).await, json!({ "active": false }));
+    let next = authority.refresh(&pair.refresh_token).await.unwrap();
+    assert!(authority.introspect(&pair.refresh_token).await.unwrap().is_active(), "it still gets its pair once more");
+    // Until it is noted that the pair was handed out.
+    settle().await;
+    clock.advance(MINUTE);
+    assert!(!authority.introspect(&pair.refresh_token).await.unwrap().is_active(), "it is retired");
+    assert!(authority.refresh(&next.refresh_token).await.is_ok(), "that was no use of it");
+    authority.revoke_session(pair.session_id).await.unwrap();
+    for token in [&pair.access_token, &next.refresh_token, "a.b.c", ""] {
+        assert_eq!(introspected(&authority, token).await, json!({ "active": false }), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn revocation_by_text_ends_the_token_of_any_kind_and_nothing_on_the_word_of_a_forged_one() {
+    let authority = builder(&clock()).build().unwrap();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    let once = authority.issue_single_use(&claims).await.unwrap();
+    let forged = |token: &str| format!("{}AAAA", &token[..token.len() - 4]);
+    for token in [forged(&pair.access_token), forged(&pair.refresh_token), forged(&once.token), "a.b.c".into()] {
+        authority.revoke(&token).await.unwrap();
+    }
+    authority.verify(&pair.access_token).await.unwrap();
+    authority.revoke(&once.token).await.unwrap();
+    assert!(matches!(authority.spend(&once.token).await, Err(AuthError::InvalidToken(TokenFault::Used))));
+    authority.revoke(&pair.access_token).await.unwrap();
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+    let next = authority.refresh(&pair.refresh_token).await.unwrap();
+    authority.revoke(&next.refresh_token).await.unwrap();
+    assert_eq!(fault(&authority, &next.access_token).await, TokenFault::Revoked, "the session is over");
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the roles cannot be read")]
+struct NoRoles;
+
+#[tokio::test]
+async fn refresh_with_gives_the_next_pair_other_claims_and_a_retry_the_same_pair() {
+    let authority = builder(&clock()).build().unwrap();
+    let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+    let grant = Grant::new("web").custom(&json!({ "roles": ["clerk"] })).unwrap();
+    let pair = authority.sign_in(sign_in, grant).await.unwrap();
+    let asked = AtomicUsize::new(0);
+    let roles = |roles: Result<Value, NoRoles>| {
+        let asked = &asked;
+        move |_| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(roles.as_ref().map(|roles| json!({ "roles": roles })).map_err(|_| NoRoles))
+        }
+    };
+    let failed = authority.refresh_with(&pair.refresh_token, roles(Err(NoRoles))).await;
+    assert!(matches!(failed, Err(RefreshError::Claims(_))), "{failed:?}");
+    let named = authority.refresh_with(&pair.refresh_token, |_| async { Ok::<_, NoRoles>(json!({ "sub": 1 })) }).await;
+    assert!(matches!(named, Err(RefreshError::Claims(_))), "a registered claim: {named:?}");
+
+    let next = authority.refresh_with(&pair.refresh_token, roles(Ok(json!(["chief"])))).await.unwrap();
+    let claims = authority.verify(&next.access_token).await.unwrap();
+    assert_eq!(serde_json::to_value(&claims).unwrap()["roles"], json!(["chief"]));
+    let before = asked.load(Ordering::SeqCst);
+    let again = authority.refresh_with(&pair.refresh_token, roles(Ok(json!(["other"])))).await.unwrap();
+    assert_eq!(again, next, "a retry gets the pair that it got before");
+    assert_eq!(asked.load(Ordering::SeqCst), before, "and the application is not asked");
+    let kept = authority.refresh(&next.refresh_token).await.unwrap();
+    let claims = authority.verify(&kept.access_token).await.unwrap();
+    assert_eq!(serde_json::to_value(&claims).unwrap()["roles"], json!(["chief"]), "they stay until they are changed");
+}

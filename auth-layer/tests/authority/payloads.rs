@@ -1,0 +1,143 @@
+//! Sessions that a later version of the library has opened, which keeps more of them.
+
+use std::sync::Arc;
+
+use auth_layer::store::{
+    Admission, Payload, Session, StoreDecorator, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore,
+};
+
+use super::*;
+
+/// A store in which every session is opened with members that this version does not know.
+struct Later {
+    store: MemoryStore,
+    of_session: &'static [(&'static str, &'static str)],
+    of_pair: &'static [(&'static str, &'static str)],
+}
+
+fn with(payload: &Payload, members: &[(&str, &str)]) -> Payload {
+    let known = payload.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    known.chain(members.iter().copied()).collect()
+}
+
+impl StoreDecorator for Later {
+    type Inner = MemoryStore;
+
+    fn inner(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    async fn open_session(
+        &self,
+        mut session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+    ) -> Result<Admission, StoreError> {
+        session.payload = with(&session.payload, self.of_session);
+        session.current.payload = with(&session.current.payload, self.of_pair);
+        self.store.open_session(session, tokens, epoch).await
+    }
+}
+
+fn on(store: impl TokenStore, keys: Keyring) -> Authority {
+    Authority::builder("https://issuer", store).audience("api").keys(keys).clock(clock()).build().unwrap()
+}
+
+async fn opened(
+    of_session: &'static [(&'static str, &'static str)],
+    of_pair: &'static [(&'static str, &'static str)],
+) -> (Arc<Later>, Authority, IssuedPair) {
+    let store = Arc::new(Later { store: MemoryStore::new(), of_session, of_pair });
+    let keys = Keyring::new(SigningKey::generate_for(auth_layer::keys::Algorithm::Es256).unwrap());
+    let authority = on(Arc::clone(&store), keys);
+    let pair = sign_in(&authority, UserId::generate()).await;
+    (store, authority, pair)
+}
+
+#[tokio::test]
+async fn payload_members_of_a_later_version_survive_every_refresh() {
+    let (store, authority, mut pair) =
+        opened(&[("acr", "2"), ("crit", "client_id")], &[("cnf", "jkt"), ("crit", "kid scope")]).await;
+    for turn in 1..=3 {
+        let next = authority.refresh(&pair.refresh_token).await.unwrap();
+        assert_eq!(authority.refresh(&pair.refresh_token).await.unwrap(), next, "the same pair, byte for byte");
+        pair = next;
+        let session = authority.session(pair.session_id).await.unwrap().unwrap();
+        let of = |payload: &Payload, name: &str| payload.get(name).map(str::to_owned);
+        assert_eq!(
+            (of(&session.payload, "acr"), of(&session.payload, "crit")),
+            (Some("2".into()), Some("client_id".into()))
+        );
+        let current = &session.current.payload;
+        assert_eq!((of(current, "cnf"), of(current, "crit")), (Some("jkt".into()), Some("kid scope".into())), "{turn}");
+    }
+    drop(store);
+}
+
+#[tokio::test]
+async fn payload_that_must_be_understood_and_is_not_is_refused_as_a_store_that_cannot_be_read() {
+    for (of_session, of_pair) in [
+        (&[("crit", "cnf"), ("cnf", "jkt")][..], &[][..]),
+        (&[("crit", "client_id later")], &[]),
+        (&[], &[("crit", "cnf"), ("cnf", "jkt")]),
+    ] {
+        let (store, authority, pair) = opened(of_session, of_pair).await;
+        let claims = authority.verify(&pair.access_token).await.unwrap();
+        let before = store.store.session(pair.session_id, chrono::Utc::now()).await.unwrap();
+        for _ in 0..2 {
+            match authority.refresh(&pair.refresh_token).await {
+                Err(RefreshError::Unavailable(error)) => {
+                    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+                    assert!(error.to_string().contains("update this node"), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            store.store.session(pair.session_id, chrono::Utc::now()).await.unwrap(),
+            before,
+            "nothing was written"
+        );
+        assert!(matches!(store.store.token_status(claims.token_id().unwrap()).await.unwrap(), TokenStatus::Active(_)));
+        // To end it needs no understanding.
+        authority.revoke_session(pair.session_id).await.unwrap();
+        assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+    }
+}
+
+#[tokio::test]
+async fn payload_that_a_store_has_lost_is_refused_as_a_store_that_cannot_be_read() {
+    struct Loses(MemoryStore, &'static str);
+
+    impl StoreDecorator for Loses {
+        type Inner = MemoryStore;
+
+        fn inner(&self) -> &MemoryStore {
+            &self.0
+        }
+
+        async fn open_session(
+            &self,
+            mut session: Session,
+            tokens: Vec<TokenRecord>,
+            epoch: u64,
+        ) -> Result<Admission, StoreError> {
+            let keep = |payload: &Payload| {
+                let kept = payload.iter().filter(|(name, _)| *name != self.1);
+                kept.map(|(name, text)| (name.clone(), text.clone())).collect()
+            };
+            session.payload = keep(&session.payload);
+            session.current.payload = keep(&session.current.payload);
+            self.0.open_session(session, tokens, epoch).await
+        }
+    }
+
+    for name in ["client_id", "scope", "custom", "kid"] {
+        let keys = Keyring::new(SigningKey::generate().unwrap());
+        let store = Loses(MemoryStore::new(), name);
+        let authority = on(store, keys);
+        let pair = sign_in(&authority, UserId::generate()).await;
+        let refused = authority.refresh(&pair.refresh_token).await;
+        assert!(matches!(&refused, Err(RefreshError::Unavailable(_))), "without {name}: {refused:?}");
+    }
+}

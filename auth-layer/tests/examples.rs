@@ -1,0 +1,183 @@
+//! The examples, started and called as their users would. How long they may be is part of what they show.
+
+#![cfg(all(feature = "axum", feature = "tonic"))]
+
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/axum_service.rs"]
+mod axum_service;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/own_users.rs"]
+mod own_users;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/tonic_service.rs"]
+mod tonic_service;
+
+use std::net::SocketAddr;
+
+use auth_layer::{Grant, Subject};
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::AbortHandle};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{client::IntoClientRequest, http::header},
+};
+use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+/// An example that serves until this is dropped.
+struct Served {
+    address: SocketAddr,
+    client: Client,
+    task: AbortHandle,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Served {
+    async fn start<F: Future<Output: Send> + Send + 'static>(serve: impl FnOnce(TcpListener) -> F) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(serve(listener)).abort_handle();
+        Self { address, client: Client::builder().no_proxy().build().unwrap(), task }
+    }
+
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("http://{}{path}", self.address))
+    }
+
+    fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.client.post(format!("http://{}{path}", self.address)).json(body)
+    }
+}
+
+async fn text(request: RequestBuilder) -> (StatusCode, String) {
+    let response = request.send().await.unwrap();
+    (response.status(), response.text().await.unwrap())
+}
+
+/// The access token and the refresh token of a successful answer.
+async fn tokens(request: RequestBuilder) -> [String; 2] {
+    let response = request.send().await.unwrap();
+    assert_eq!(
+        (response.status(), &response.headers()["cache-control"]),
+        (StatusCode::OK, &"no-store".parse().unwrap())
+    );
+    let body: Value = response.json().await.unwrap();
+    ["access_token", "refresh_token"].map(|name| body[name].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn axum_service_signs_in_refreshes_guards_and_signs_out() {
+    let served = Served::start(axum_service::serve).await;
+    let login = |password| served.post("/login", &json!({ "username": "ada", "password": password }));
+    assert_eq!(text(login("wrong")).await.0, StatusCode::UNAUTHORIZED);
+    let [_, refresh] = tokens(login("correct horse")).await;
+    let [access, _] = tokens(served.post("/refresh", &json!({ "refresh_token": refresh }))).await;
+
+    assert_eq!(text(served.get("/orders").bearer_auth(&access)).await, (StatusCode::OK, "orders of 42 at shop".into()));
+    assert_eq!(text(served.get("/orders")).await.0, StatusCode::UNAUTHORIZED);
+    let delete = served.client.delete(format!("http://{}/orders/7", served.address)).bearer_auth(&access);
+    assert_eq!(text(delete).await.0, StatusCode::FORBIDDEN);
+
+    assert_eq!(text(served.get("/")).await, (StatusCode::OK, "hello, stranger".into()));
+    assert_eq!(text(served.get("/").bearer_auth(&access)).await, (StatusCode::OK, "hello, 42".into()));
+    assert_eq!(text(served.get("/").bearer_auth("a.b.c")).await.0, StatusCode::UNAUTHORIZED);
+
+    let out = served.client.post(format!("http://{}/logout", served.address));
+    assert_eq!(text(out.bearer_auth(&access)).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(text(served.get("/orders").bearer_auth(&access)).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn axum_service_answers_the_preflight_of_a_browser_and_tells_pages_of_its_refusals() {
+    let served = Served::start(axum_service::serve).await;
+    let preflight = served.client.request(reqwest::Method::OPTIONS, format!("http://{}/orders", served.address));
+    let preflight = preflight.header("origin", "https://page.example").header("access-control-request-method", "GET");
+    for (request, status) in [
+        (preflight.header("access-control-request-headers", "authorization"), StatusCode::OK),
+        (served.get("/orders").header("origin", "https://page.example"), StatusCode::UNAUTHORIZED),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(
+            (response.status(), &response.headers()["access-control-allow-origin"]),
+            (status, &"*".parse().unwrap())
+        );
+    }
+}
+
+#[tokio::test]
+async fn axum_service_opens_a_web_socket_to_whom_a_token_names_and_to_nobody_else() {
+    use futures_util::StreamExt;
+
+    let served = Served::start(axum_service::serve).await;
+    let login = served.post("/login", &json!({ "username": "ada", "password": "correct horse" }));
+    let [access, _] = tokens(login).await;
+    let url = format!("ws://{}/socket", served.address);
+    let mut request = url.as_str().into_client_request().unwrap();
+    request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {access}").parse().unwrap());
+    let (mut socket, _) = connect_async(request).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap().as_str(), "hello, 42");
+    match connect_async(url).await {
+        Err(tokio_tungstenite::tungstenite::Error::Http(response)) => assert_eq!(response.status(), 401),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn own_users_sign_in_by_their_name_and_are_known_by_their_id() {
+    let served = Served::start(own_users::serve).await;
+    let login = |name, password| served.post("/login", &json!({ "username": name, "password": password }));
+    for (name, password) in [("ada", "wrong"), ("ada", ""), ("bob", "correct horse")] {
+        assert_eq!(text(login(name, password)).await.0, StatusCode::UNAUTHORIZED, "{name} {password}");
+    }
+    let [access, _] = tokens(login("ada", "correct horse")).await;
+    assert_eq!(text(served.get("/me").bearer_auth(&access)).await, (StatusCode::OK, "42".into()));
+    assert_eq!(text(served.get("/me")).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn tonic_service_has_a_rule_for_each_method() {
+    let authority = tonic_service::authority().unwrap();
+    let issuer = authority.clone();
+    let served = Served::start(async move |listener| tonic_service::serve(listener, &authority).await).await;
+    let token = async |scope: &str| {
+        let sign_in = issuer.begin_sign_in("ada".parse::<Subject>().unwrap()).await.unwrap();
+        issuer.sign_in(sign_in, Grant::new("cli").scope(scope.parse().unwrap())).await.unwrap().access_token
+    };
+    let request = |token: Option<&str>| {
+        let mut request = Request::new(HealthCheckRequest::default());
+        if let Some(token) = token {
+            let credentials = MetadataValue::try_from(format!("Bearer {token}")).unwrap();
+            request.metadata_mut().insert("authorization", credentials);
+        }
+        request
+    };
+    let channel = Endpoint::try_from(format!("http://{}", served.address)).unwrap().connect_lazy();
+    let mut client = HealthClient::new(channel);
+    client.check(request(None)).await.unwrap();
+    for (token, code) in [
+        (None, Code::Unauthenticated),
+        (Some("a.b.c".to_owned()), Code::Unauthenticated),
+        (Some(token("profile").await), Code::PermissionDenied),
+        (Some(token("health:watch").await), Code::Ok),
+    ] {
+        let answered = client.watch(request(token.as_deref())).await;
+        assert_eq!(answered.map_or_else(|status| status.code(), |_| Code::Ok), code);
+    }
+}
+
+#[test]
+fn examples_are_as_short_as_they_are_promised() {
+    for (name, text, most) in [
+        ("axum_service", include_str!("../examples/axum_service.rs"), 110),
+        ("tonic_service", include_str!("../examples/tonic_service.rs"), 70),
+        ("own_users", include_str!("../examples/own_users.rs"), 60),
+    ] {
+        assert!(text.lines().count() < most, "{name}");
+    }
+}

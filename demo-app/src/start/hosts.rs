@@ -1,0 +1,28 @@
+//! What may be said of a MongoDB URI.
+
+use mongodb::options::{ConnectionString, HostInfo};
+
+/// The servers that a URI names, and the set.
+pub(super) fn hosts(uri: &str) -> String {
+    let Ok(uri) = ConnectionString::parse(uri) else { return "at an unreadable URI".to_owned() };
+    let hosts = match &uri.host_info {
+        HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        HostInfo::DnsRecord(name) => name.clone(),
+        _ => "elsewhere".to_owned(),
+    };
+    match &uri.replica_set {
+        Some(name) => format!("{name}/{hosts}"),
+        None => hosts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_line_has_the_hosts_of_a_mongodb_uri_and_neither_user_nor_password() {
+        assert_eq!(hosts("mongodb://ada:s3cret@a:1,b/?replicaSet=rs0&authSource=admin"), "rs0/a:1,b:27017");
+        assert_eq!(hosts("mongodb://h"), "h:27017");
+    }
+}
