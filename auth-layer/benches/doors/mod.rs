@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use auth_layer::{Authority, Grant, SessionId, UserId, authority::CheckOrder, keys::Algorithm, store::MemoryStore};
+use auth_layer::{Authority, Grant, SessionId, UserId, keys::Algorithm, store::MemoryStore, trust::CheckOrder};
 use axum::{
     Router,
     body::Body,
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tower::Service;
 
 use crate::peers::{
-    self,
+    self, Tenant,
     key::{AUDIENCE, ISSUER, Key},
 };
 
@@ -27,6 +27,10 @@ pub(crate) enum Way {
     EmptyLayer,
     /// This crate; the token was checked within the lease.
     Known,
+    /// The same, and the handler takes custom claims of its own type.
+    KnownTyped,
+    /// The same through two layers of one authority, whose policies differ.
+    KnownTwice,
     /// This crate without a lease; the token was verified before, and the store is asked each time, here one in memory.
     Asked,
     /// This crate with no in-process cache: decoded, looked up and verified each time.
@@ -38,13 +42,23 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::EmptyLayer, Self::Known, Self::Asked, Self::Anew, Self::ByHand, Self::AxumJwtAuth];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::EmptyLayer,
+        Self::Known,
+        Self::KnownTyped,
+        Self::KnownTwice,
+        Self::Asked,
+        Self::Anew,
+        Self::ByHand,
+        Self::AxumJwtAuth,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::EmptyLayer => "a layer that does nothing",
             Self::Known => "auth-layer, within the lease",
+            Self::KnownTyped => "auth-layer, within the lease, typed claims",
+            Self::KnownTwice => "auth-layer, within the lease, two policies",
             Self::Asked => "auth-layer, store asked",
             Self::Anew => "auth-layer, nothing cached",
             Self::ByHand => "jsonwebtoken by hand",
@@ -60,23 +74,28 @@ impl Way {
             Self::Anew => (Duration::ZERO, 0),
             _ => (LEASE, 1_000),
         };
-        let authority: Authority = Authority::builder(ISSUER, AUDIENCE, key.ring(), MemoryStore::new())
+        let authority: Authority = Authority::builder(ISSUER, MemoryStore::new())
+            .audience(AUDIENCE)
+            .keys(key.ring())
             .access_ttl(Duration::from_hours(12))
             .local_cache(lease)
             .local_cache_limits(entries, 64 << 20)
             .check_order(CheckOrder::RecordFirst)
-            .build();
+            .build()
+            .unwrap();
         let router = match self {
             Self::EmptyLayer => {
                 peers::bare().layer(tower::util::MapRequestLayer::new(|request: Request<Body>| request))
             }
             Self::Known | Self::Asked | Self::Anew => peers::layered(&authority),
+            Self::KnownTyped => peers::typed(&authority),
+            Self::KnownTwice => peers::layered_twice(&authority),
             Self::ByHand => peers::hand_written(key),
             Self::AxumJwtAuth => peers::axum_jwt_auth(key),
         };
         // Some revocation there always was.
         runtime.block_on(authority.revoke_session(SessionId::generate())).expect("the store is in memory");
-        let token = runtime.block_on(token(&authority));
+        let token = runtime.block_on(token(&authority, self == Self::KnownTyped));
         let credentials = HeaderValue::try_from(format!("Bearer {token}")).expect("tokens are ASCII");
         let mut door = Door { router, credentials };
         // The first time is not what is measured.
@@ -112,8 +131,9 @@ impl Door {
 }
 
 /// A good access token.
-async fn token(authority: &Authority) -> String {
+async fn token(authority: &Authority, typed: bool) -> String {
     let sign_in = authority.begin_sign_in(UserId::generate()).await.expect("the store is in memory");
     let grant = Grant::new("demo-app").scope("profile".parse().expect("a scope"));
+    let grant = if typed { grant.custom(&Tenant { tenant: 7 }).expect("a JSON object") } else { grant };
     authority.sign_in(sign_in, grant).await.expect("the store is in memory").access_token
 }

@@ -7,7 +7,7 @@ pub(crate) mod key;
 
 use std::sync::Arc;
 
-use auth_layer::{AuthLayer, Authority};
+use auth_layer::{AuthLayer, Authority, extract::Custom};
 use axum::{
     Router,
     extract::{Request, State},
@@ -18,6 +18,7 @@ use axum::{
 };
 use axum_jwt_auth::{Decoder, LocalDecoder};
 use jsonwebtoken::{DecodingKey, Validation};
+use serde::{Deserialize, Serialize};
 
 use self::key::{AUDIENCE, ISSUER, Key, PeerClaims, SECRET};
 
@@ -33,6 +34,26 @@ pub(crate) fn bare() -> Router {
 /// This crate.
 pub(crate) fn layered(authority: &Authority) -> Router {
     bare().layer(AuthLayer::new(authority.clone()))
+}
+
+/// The custom claims of [`typed`].
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Tenant {
+    pub(crate) tenant: u64,
+}
+
+/// This crate, with a handler that takes custom claims.
+#[allow(dead_code, reason = "not every benchmark has all of them")]
+pub(crate) fn typed(authority: &Authority) -> Router {
+    let me = async |Custom(tenant): Custom<Tenant>| if tenant.tenant == 7 { "ok" } else { "another's" };
+    Router::new().route("/me", get(me)).with_state(()).layer(AuthLayer::new(authority))
+}
+
+/// This crate, with a policy around the router and another around the route.
+#[allow(dead_code, reason = "not every benchmark has all of them")]
+pub(crate) fn layered_twice(authority: &Authority) -> Router {
+    let inner = bare().layer(AuthLayer::builder(authority).scope("profile").build());
+    inner.layer(AuthLayer::new(authority))
 }
 
 /// The middleware that a careful engineer writes with jsonwebtoken.
