@@ -55,6 +55,24 @@ pub fn demand<T>(request: &Request<T>, demand: &Demand) -> Result<Claims, Status
 ///
 /// `UNAUTHENTICATED` without credentials or if the token was used before, `UNAVAILABLE` if that cannot be learnt, `INTERNAL`
 /// where no layer for single-use tokens is in front.
+///
+/// ```
+/// # use auth_layer::{AuthLayer, Authority, grpc};
+/// # use tonic::{Request, Response, Status, service::{LayerExt, Routes}};
+/// # struct Order;
+/// // In a method of the service:
+/// async fn order(request: Request<Order>) -> Result<Response<String>, Status> {
+///     let claims = grpc::spend(&request).await?;
+///     Ok(Response::new(format!("{} gets it", claims.sub)))
+/// }
+///
+/// // This service takes single-use tokens, the other one on the server takes access tokens.
+/// fn routes(authority: &Authority) -> Routes {
+///     # let ((_, orders), (_, others)) = (tonic_health::server::health_reporter(), tonic_health::server::health_reporter());
+///     let once = AuthLayer::builder(authority).single_use().build();
+///     Routes::new(once.named_layer(orders)).add_service(AuthLayer::new(authority).named_layer(others))
+/// }
+/// ```
 pub fn spend<T>(request: &Request<T>) -> impl Future<Output = Result<Claims, Status>> + Send + use<T> {
     // Taken out here, so that the request is not held while the store is asked.
     let token = SingleUse::from_extensions(request.extensions());

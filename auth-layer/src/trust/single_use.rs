@@ -13,6 +13,24 @@ use crate::{
 /// A layer with [`single_use`](super::PolicyBuilder::single_use) puts it into the request's extensions in place of
 /// [`Claims`], which only [`spend`](Self::spend) gives out. So a request that reaches no handler (404, 405, a body that is
 /// refused) uses nothing up, and a handler that forgets to spend has no claims.
+///
+/// In axum the extractor [`Spend`](crate::extract::Spend) reads the body first and spends the token then; tonic has
+/// [`grpc::spend`](crate::grpc::spend).
+///
+/// ```
+/// # use auth_layer::{AuthLayer, Authority, Claims, extract::Spend};
+/// # use axum::{Router, routing::{get, post}};
+/// async fn order(Spend(claims, item): Spend<String>) -> String {
+///     format!("{} gets {item}", claims.sub)
+/// }
+///
+/// fn app(authority: &Authority) -> Router {
+///     let once = AuthLayer::builder(authority).single_use().build();
+///     Router::new()
+///         .route("/me", get(async |claims: Claims| claims.sub.to_string()).layer(AuthLayer::new(authority)))
+///         .route("/orders", post(order).layer(once))
+/// }
+/// ```
 #[derive(Clone)]
 #[must_use = "the token is not used up until it is spent"]
 pub struct SingleUse {
