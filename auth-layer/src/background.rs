@@ -1,4 +1,4 @@
-//! Tasks that run beside everything else.
+//! Background tasks.
 
 use std::{
     future::{Future, poll_fn},
@@ -10,11 +10,10 @@ use std::{
 
 use tokio::time::sleep;
 
-/// The pause after a panic: one that comes again at once is no load.
+/// The pause after a panic: a task that panics again at once must not cause load.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs a task to its end, and begins it anew when it panics. Otherwise nobody would notice that it
-/// is gone.
+/// Runs a task to its end, and starts it again when it panics. Otherwise nobody would notice.
 pub(crate) async fn again_after_panics<F: Future<Output = ()>>(name: &'static str, mut begin: impl FnMut() -> F) {
     while panics(begin()).await {
         tracing::error!(task = name, "a background task panicked; it begins anew");
@@ -22,7 +21,7 @@ pub(crate) async fn again_after_panics<F: Future<Output = ()>>(name: &'static st
     }
 }
 
-/// Whether a future ends by a panic.
+/// Runs a future and returns whether it panicked.
 async fn panics(future: impl Future<Output = ()>) -> bool {
     let mut future = pin!(future);
     // It is not polled again after a panic.

@@ -2,29 +2,29 @@
 
 use http::{HeaderMap, header::AUTHORIZATION};
 
-/// The credentials cannot be read: RFC 6750 §3.1 `invalid_request`.
+/// The credentials cannot be read: `invalid_request` (RFC 6750 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BearerError {
-    /// More than one `Authorization` header.
+    /// The request has more than one `Authorization` header.
     #[error("more than one credential")]
     Several,
-    /// No token behind `Bearer`, or one with characters outside RFC 6750's `b64token`.
+    /// No token follows `Bearer`, or it has characters outside RFC 6750's `b64token`.
     #[error("not a bearer token")]
     Syntax,
 }
 
-/// What stands behind `Bearer`. Whether that is a token has yet to be seen.
+/// The text after `Bearer`. Its characters are not checked yet.
 #[derive(Clone, Copy)]
 pub(crate) struct Credentials<'a>(&'a [u8]);
 
 impl<'a> Credentials<'a> {
-    /// As they came.
+    /// Returns the bytes as they came.
     pub(crate) fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
-    /// The token that they are: the `b64token` of RFC 6750 §2.1.
+    /// Returns the token, if it is a `b64token` (RFC 6750 §2.1).
     pub(crate) fn token(self) -> Result<&'a str, BearerError> {
         if !is_b64token(self.0) {
             return Err(BearerError::Syntax);
@@ -33,18 +33,20 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// The bearer credentials of a request: `None` where there are no credentials, or credentials of another scheme.
+/// Returns the bearer credentials of a request; `None` without credentials or for another scheme.
 ///
-/// The scheme is matched without regard to case (RFC 9110 §11.1). Tokens in query strings or bodies are never looked for.
+/// The scheme is compared without regard to case (RFC 9110 §11.1). Tokens in query strings and
+/// bodies are never read.
 pub(crate) fn bearer_credentials(headers: &HeaderMap) -> Result<Option<Credentials<'_>>, BearerError> {
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
-    // Looked for only where some header comes twice, which costs two numbers.
+    // A second header is looked for only if some header comes twice: comparing two numbers is
+    // cheap.
     let some_twice = headers.len() != headers.keys_len();
     if some_twice && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(BearerError::Several);
     }
     let Some((scheme, rest)) = value.as_bytes().split_at_checked(b"bearer".len()) else { return Ok(None) };
-    // What nearly every client sends is told apart by two comparisons.
+    // The usual form is recognised by two comparisons.
     let is_usual = scheme == b"Bearer" && rest.first() == Some(&b' ');
     if !is_usual && (!scheme.eq_ignore_ascii_case(b"bearer") || rest.first().copied().is_some_and(is_tchar)) {
         return Ok(None);
@@ -63,7 +65,7 @@ fn is_tchar(byte: u8) -> bool {
 
 fn is_b64token(token: &[u8]) -> bool {
     let body_end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
-    // To the end, whatever is found: with no branch per byte the compiler looks at many bytes at once.
+    // No early exit: without a branch per byte the compiler vectorises the loop.
     body_end > 0 && token[..body_end].iter().fold(true, |good, byte| good & is_b64token_char(*byte))
 }
 

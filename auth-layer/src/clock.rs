@@ -13,21 +13,32 @@ use chrono::{DateTime, SubsecRound, Utc};
 /// A moment, in UTC.
 pub type Timestamp = DateTime<Utc>;
 
-/// Where the time comes from. Everything that depends on time takes it from here or as an argument, so that tests turn
-/// the clock instead of waiting.
+/// Tells the time. Everything that depends on time takes a clock or a moment, so tests need not
+/// wait.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use auth_layer::clock::{Clock, ManualClock, Timestamp};
+///
+/// let clock = ManualClock::starting_at(Timestamp::UNIX_EPOCH);
+/// clock.advance(Duration::from_secs(5));
+/// assert_eq!(clock.now().timestamp(), 5);
+/// ```
 pub trait Clock: Send + Sync + 'static {
-    /// The time of day now, which tokens are stamped with and judged by.
+    /// Returns the time of day. Tokens are stamped and judged by it.
     fn now(&self) -> Timestamp;
 
-    /// The time since a moment of the clock's choice, which never goes back: what leases are counted in. It should count on
-    /// while the machine sleeps.
+    /// Returns the time since a fixed moment of the clock's choice. It never goes back.
+    ///
+    /// Leases are measured by it. It should continue while the machine sleeps.
     fn monotonic(&self) -> Duration;
 }
 
 /// The operating system's clock.
 ///
-/// Elsewhere than on Linux its [`monotonic`](Clock::monotonic) is [`Instant`](std::time::Instant), which may stand still while the machine
-/// sleeps: a lease then lasts longer by that sleep.
+/// On Linux its [`monotonic`](Clock::monotonic) continues while the machine sleeps. Elsewhere it is
+/// [`Instant`](std::time::Instant), which may stop then: a lease then lasts longer by the sleep.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     #[cfg(not(target_os = "linux"))]
@@ -35,7 +46,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// The operating system's clock.
+    /// Creates a clock.
     pub fn new() -> Self {
         Self {
             #[cfg(not(target_os = "linux"))]
@@ -55,8 +66,8 @@ impl Clock for SystemClock {
         Utc::now()
     }
 
-    /// With Linux that is the time since it started, sleep included, which `Instant` leaves out: a lease that ended while the
-    /// machine slept is over when it wakes.
+    /// Uses `CLOCK_BOOTTIME`, which includes sleep; `Instant` does not. A lease that ended during
+    /// sleep is over on waking.
     #[cfg(target_os = "linux")]
     fn monotonic(&self) -> Duration {
         // Never negative.
@@ -69,7 +80,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is turned. Its clones are the same clock.
+/// A clock that moves only when it is advanced. Its clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     start: Timestamp,
@@ -77,12 +88,12 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `start`.
+    /// Creates a clock that shows `start`.
     pub fn starting_at(start: Timestamp) -> Self {
         Self { start, elapsed: Arc::default() }
     }
 
-    /// Turns the clock on, by whole milliseconds.
+    /// Advances the clock, by whole milliseconds.
     pub fn advance(&self, by: Duration) {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.elapsed.fetch_add(millis, Ordering::SeqCst);
@@ -109,7 +120,7 @@ impl<T: Clock> Clock for Arc<T> {
     }
 }
 
-/// `moment + duration`, held at the end of representable time.
+/// Returns `moment + duration`, at most the end of representable time.
 pub(crate) fn later(moment: Timestamp, duration: Duration) -> Timestamp {
     chrono::TimeDelta::from_std(duration)
         .ok()
@@ -117,7 +128,7 @@ pub(crate) fn later(moment: Timestamp, duration: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX_UTC)
 }
 
-/// `moment - duration`, held at the beginning of representable time.
+/// Returns `moment - duration`, at least the beginning of representable time.
 pub(crate) fn earlier(moment: Timestamp, duration: Duration) -> Timestamp {
     chrono::TimeDelta::from_std(duration)
         .ok()
@@ -125,12 +136,12 @@ pub(crate) fn earlier(moment: Timestamp, duration: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MIN_UTC)
 }
 
-/// The moment without its fraction of a second: what a NumericDate (RFC 7519 §2) of ours can say.
+/// Drops the fraction of a second, for a NumericDate (RFC 7519 §2).
 pub(crate) fn whole_seconds(moment: Timestamp) -> Timestamp {
     moment.trunc_subsecs(0)
 }
 
-/// The moment without what is finer than a millisecond: what every store can keep.
+/// Drops what is finer than a millisecond: every store can keep the rest.
 pub(crate) fn whole_millis(moment: Timestamp) -> Timestamp {
     moment.trunc_subsecs(3)
 }

@@ -1,14 +1,15 @@
-//! Handing the claims to axum's handlers.
+//! Claims in axum's handlers.
 //!
 //! | extractor | gives |
 //! | --- | --- |
-//! | [`Claims`] | the claims of the token; 401 without credentials |
-//! | `Option<Claims>` | the same; `None` without credentials, where the layer is optional |
+//! | [`Claims`] | the claims; 401 without credentials |
+//! | `Option<Claims>` | the claims; `None` without credentials behind an optional layer |
 //! | [`Custom<T>`](Custom) | the application's own claims |
-//! | [`Spend<T>`](Spend) | the claims of a single-use token, which is used up once the body has been read as a `T` |
+//! | [`Guarded<R>`](Guarded) | the claims, if they meet a demand |
+//! | [`Spend<T>`](Spend) | a single-use token's claims, spent after the body is read as a `T` |
 //! | [`SingleUse`] | a single-use token that the handler spends |
 //!
-//! Where no layer is in front, each answers 500 and logs what is missing: a mistake in the program never opens a door.
+//! Without a layer in front, each answers 500 and logs what is missing. It never lets a request in.
 
 use std::{marker::PhantomData, ops::Deref, sync::Arc};
 
@@ -27,17 +28,17 @@ use crate::{
     trust::{Demand, SingleUse},
 };
 
-/// Why a handler did not get what it asked for.
+/// Why an extractor failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimsRejection {
     /// The request is refused, as the layer in front would refuse it.
     Refused(Box<Refused>),
-    /// No layer that leaves this is in front of the handler: a mistake in the program, answered 500.
+    /// No layer in front of the handler provides this: a mistake in the program, answered 500.
     MissingLayer(MissingLayer),
 }
 
-/// A refusal, and whether it is of a gRPC request.
+/// A refusal, and whether the request is gRPC's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     rejection: Rejection,
@@ -45,7 +46,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// What is refused.
+    /// Returns the refusal.
     pub fn rejection(&self) -> &Rejection {
         &self.rejection
     }
@@ -67,7 +68,7 @@ impl From<MissingLayer> for ClaimsRejection {
     }
 }
 
-/// The refusal of a request, in its own terms.
+/// Builds a refusal in the form that the request needs.
 fn refused(parts: &Parts, rejection: impl Into<Rejection>, layer: Option<&LayerContext>) -> ClaimsRejection {
     let rejection = rejection.into();
     let rejection = match layer {
@@ -78,12 +79,12 @@ fn refused(parts: &Parts, rejection: impl Into<Rejection>, layer: Option<&LayerC
     ClaimsRejection::Refused(Box::new(Refused { rejection, is_grpc }))
 }
 
-/// The claims of a request, or its refusal.
+/// Returns the claims of a request, or its refusal.
 fn claims(parts: &Parts) -> Result<Claims, ClaimsRejection> {
     Claims::from_extensions(&parts.extensions)?.ok_or_else(|| no_credentials(parts))
 }
 
-/// The refusal of a request that an optional layer let pass.
+/// Builds the refusal of a request without credentials that an optional layer let pass.
 fn no_credentials(parts: &Parts) -> ClaimsRejection {
     let layer = parts.extensions.get::<Anonymous>().map(|anonymous| &anonymous.0);
     refused(parts, Rejection::missing_credentials(), layer)
@@ -105,7 +106,9 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Claims {
     }
 }
 
-/// The application's own claims, read as a `T`. Claims that do not read as one are refused as `invalid_token`.
+/// The application's own claims, read as a `T`.
+///
+/// Claims that do not read as a `T` are refused as `invalid_token`.
 ///
 /// ```
 /// # use auth_layer::extract::Custom;
@@ -139,13 +142,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + Sync + 'static> FromRequestPar
     }
 }
 
-/// What a handler demands that takes a [`Guarded`].
+/// Names a demand for [`Guarded`].
 pub trait Requirement: Send + Sync + 'static {
-    /// The demand.
+    /// Returns the demand.
     fn demand() -> Demand;
 }
 
-/// The claims of a token that meets a demand.
+/// The claims of a token that meets a demand. Other requests are refused.
 ///
 /// ```
 /// use auth_layer::{
@@ -172,7 +175,7 @@ pub struct Guarded<R> {
 }
 
 impl<R> Guarded<R> {
-    /// The claims.
+    /// Returns the claims.
     pub fn into_claims(self) -> Claims {
         self.claims
     }
@@ -217,9 +220,10 @@ impl<S: Send + Sync> FromRequestParts<S> for SingleUse {
     }
 }
 
-/// The claims of a single-use token that this request has used up, and the body that was read before.
+/// The claims of a single-use token, and the body.
 ///
-/// The token is spent last: a body that is refused uses nothing up. A handler that reads no body takes a [`SingleUse`].
+/// The token is spent last, so a refused body uses nothing up. A handler that reads no body takes a
+/// [`SingleUse`].
 ///
 /// ```
 /// # use auth_layer::extract::Spend;

@@ -1,55 +1,57 @@
-//! What can be wrong with a token.
+//! Reasons to refuse a token.
 
-/// Why a token is not accepted. For logs and metrics: a client is told `invalid_token` and no more.
+/// Why a token is refused. For logs and metrics: the client gets `invalid_token` only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenFault {
-    /// It is larger than tokens may be.
+    /// The token is larger than allowed.
     #[error("the token is too large")]
     Oversized,
-    /// It is not three parts of canonical base64url, or header or payload is not a JSON object without duplicate members.
+    /// The token is not three parts of canonical base64url, or header or payload is not a JSON
+    /// object without duplicate members.
     #[error("the token is malformed")]
     Malformed,
-    /// Its header asks for what we do not do: `crit`, or a key that it brings along (`jwk`, `jku`, `x5c`, `x5u`).
+    /// The header asks for something unsupported: `crit`, or a key that it brings along (`jwk`,
+    /// `jku`, `x5c`, `x5u`).
     #[error("the token's header asks for what is not supported")]
     Header,
-    /// Its `typ` is not the one of the kind wanted.
+    /// The `typ` is that of another kind of token.
     #[error("the token is of another type")]
     Type,
-    /// It names no key or one that we do not have, or another algorithm than that key's.
+    /// The token names no key, an unknown key, or another algorithm than the key's.
     #[error("the token names no key of ours")]
     Key,
-    /// This registered claim is missing or not of its type.
+    /// This registered claim is missing or has the wrong type.
     #[error("the token's claim `{0}` is missing or not of its type")]
     Claim(&'static str),
     /// The custom claims do not read as the type that the application expects.
     #[error("the token's custom claims are not what the application expects")]
     CustomClaims,
-    /// Another issuer's.
+    /// The token is another issuer's.
     #[error("the token is another issuer's")]
     Issuer,
-    /// For another audience.
+    /// The token is for another audience.
     #[error("the token is for another audience")]
     Audience,
-    /// Expired.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// Its `nbf` or `iat` is in the future.
+    /// The `nbf` or `iat` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// There is no record of it.
+    /// The store has no record of the token.
     #[error("the token is unknown")]
     Unknown,
-    /// It was revoked or used up.
+    /// The token is revoked.
     #[error("the token is revoked")]
     Revoked,
-    /// It is used up, or was revoked, or is no single-use token.
+    /// The single-use token was used before or is revoked.
     #[error("the token was used before")]
     Used,
-    /// It does not say what its record says.
+    /// The token differs from its record.
     #[error("the token differs from its record")]
     Mismatch,
-    /// Its signature is not its key's.
+    /// The signature is wrong.
     #[error("the token's signature is wrong")]
     Signature,
 }

@@ -1,4 +1,4 @@
-//! Handing the claims to tonic's services.
+//! Claims in tonic's services.
 //!
 //! ```
 //! # use auth_layer::{Demand, grpc};
@@ -20,41 +20,44 @@ use crate::{
     trust::{Demand, SingleUse},
 };
 
-/// The claims of the request's token.
+/// Returns the claims of the request's token.
 ///
 /// # Errors
 ///
-/// `UNAUTHENTICATED` without credentials, `INTERNAL` where no layer is in front.
+/// `UNAUTHENTICATED` without credentials, `INTERNAL` without a layer in front.
 pub fn claims<T>(request: &Request<T>) -> Result<Claims, Status> {
     optional_claims(request)?.ok_or_else(|| Rejection::missing_credentials().into())
 }
 
-/// The claims of the request's token; none without credentials, where the layer is optional.
+/// Returns the claims of the request's token; `None` without credentials behind an optional layer.
 ///
 /// # Errors
 ///
-/// `INTERNAL` where no layer is in front.
+/// `INTERNAL` without a layer in front.
 pub fn optional_claims<T>(request: &Request<T>) -> Result<Option<Claims>, Status> {
     Ok(Claims::from_extensions(request.extensions())?)
 }
 
-/// Fails unless the request's claims meet a demand. Returns them.
+/// Fails unless the request's claims meet a demand, and returns them.
 ///
 /// # Errors
 ///
-/// As [`claims`], and `PERMISSION_DENIED` or `UNAUTHENTICATED` as the demand says.
+/// As [`claims`], and `PERMISSION_DENIED` or `UNAUTHENTICATED` if the demand is not met.
 pub fn demand<T>(request: &Request<T>, demand: &Demand) -> Result<Claims, Status> {
     let claims = claims(request)?;
     demand.check(&claims).map_err(Rejection::from)?;
     Ok(claims)
 }
 
-/// Uses up the request's single-use token and returns its claims. Call this last: until then nothing is used up.
+/// Uses up the request's single-use token and returns its claims.
+///
+/// Call it last: until then nothing is used up.
 ///
 /// # Errors
 ///
-/// `UNAUTHENTICATED` without credentials or if the token was used before, `UNAVAILABLE` if that cannot be learnt, `INTERNAL`
-/// where no layer for single-use tokens is in front.
+/// - `UNAUTHENTICATED` without credentials, or if the token was used before.
+/// - `UNAVAILABLE` if that cannot be learnt.
+/// - `INTERNAL` without a layer for single-use tokens in front.
 ///
 /// ```
 /// # use auth_layer::{AuthLayer, Authority, grpc};
@@ -68,13 +71,15 @@ pub fn demand<T>(request: &Request<T>, demand: &Demand) -> Result<Claims, Status
 ///
 /// // This service takes single-use tokens, the other one on the server takes access tokens.
 /// fn routes(authority: &Authority) -> Routes {
-///     # let ((_, orders), (_, others)) = (tonic_health::server::health_reporter(), tonic_health::server::health_reporter());
+///     # let (_, orders) = tonic_health::server::health_reporter();
+///     # let (_, others) = tonic_health::server::health_reporter();
 ///     let once = AuthLayer::builder(authority).single_use().build();
-///     Routes::new(once.named_layer(orders)).add_service(AuthLayer::new(authority).named_layer(others))
+///     let others = AuthLayer::new(authority).named_layer(others);
+///     Routes::new(once.named_layer(orders)).add_service(others)
 /// }
 /// ```
 pub fn spend<T>(request: &Request<T>) -> impl Future<Output = Result<Claims, Status>> + Send + use<T> {
-    // Taken out here, so that the request is not held while the store is asked.
+    // Taken here, so that the future does not borrow the request.
     let token = SingleUse::from_extensions(request.extensions());
     async move {
         let token = token?.ok_or_else(|| Status::from(Rejection::missing_credentials()))?;

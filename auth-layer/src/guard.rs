@@ -1,4 +1,4 @@
-//! Guards behind a layer: one that demands more of some routes than the layer around all of them.
+//! Guards: they demand more of some routes than the layer around all routes does.
 //!
 //! ```
 //! # use auth_layer::{AuthLayer, Authority, Claims, Demand, GuardLayer};
@@ -14,7 +14,7 @@
 //! # }
 //! ```
 //!
-//! A guard refuses as the layer in front of it would: in its realm, and over gRPC in gRPC's terms.
+//! A guard refuses as its layer does: with the same realm, and over gRPC with gRPC statuses.
 
 use std::{
     fmt,
@@ -38,12 +38,13 @@ use crate::{
     trust::{AuthError, Demand},
 };
 
-/// Lets only those requests pass whose claims meet a [`Demand`]. An [`AuthLayer`](crate::AuthLayer) stands in front of it.
+/// Refuses requests whose claims do not meet a [`Demand`]. Place it inside an
+/// [`AuthLayer`](crate::AuthLayer).
 #[derive(Clone, Debug)]
 pub struct GuardLayer(Arc<Demand>);
 
 impl GuardLayer {
-    /// A layer with this demand.
+    /// Creates a guard with this demand.
     pub fn new(demand: Demand) -> Self {
         Self(Arc::new(demand))
     }
@@ -134,7 +135,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F> {
         Inner { #[pin] future: F },
-        // The answer is taken once.
+        // The response is taken once.
         Refused { response: Option<Response<Bytes>> },
     }
 }

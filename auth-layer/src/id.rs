@@ -1,4 +1,4 @@
-//! Identifiers that cannot be mixed up: our own, which are UUIDs, and anybody's, which are text.
+//! Identifiers that cannot be mixed up: UUIDs of this crate, and text of any application.
 
 mod text;
 
@@ -11,62 +11,63 @@ pub use text::{InvalidTextId, TextId};
 
 /// A UUID that identifies a `K`.
 ///
-/// Its text form is the canonical one of RFC 9562 §4, lower case with hyphens; no other spelling is accepted, so that
-/// two texts are equal exactly when the identifiers are.
+/// Its text is the canonical form of RFC 9562 §4: lower case with hyphens. No other spelling is
+/// accepted, so two texts are equal exactly when the identifiers are.
 pub struct Id<K> {
     uuid: Uuid,
     of: PhantomData<fn() -> K>,
 }
 
-/// Names what a [`TokenId`] identifies.
+/// Marks a [`TokenId`].
 #[derive(Debug)]
 pub enum Token {}
 
-/// Names what a [`UserId`] identifies.
+/// Marks a [`UserId`] or a [`Subject`].
 #[derive(Debug)]
 pub enum User {}
 
-/// Names what a [`SessionId`] identifies.
+/// Marks a [`SessionId`].
 #[derive(Debug)]
 pub enum Login {}
 
 /// Identifies a token: its `jti` (RFC 7519 §4.1.7) and the `_id` of its record.
 pub type TokenId = Id<Token>;
 
-/// Identifies a user of an application whose users have UUIDs. Other applications use [`Subject`] alone.
+/// Identifies a user, in applications whose users have UUIDs. Others use [`Subject`] alone.
 pub type UserId = Id<User>;
 
 /// Identifies a user: the `sub` of a token (RFC 7519 §4.1.2). Any text of 1 to 255 characters.
 pub type Subject = TextId<User>;
 
-/// Identifies a session, the login that tokens descend from: their `sid`.
+/// Identifies a session: the `sid` of its tokens.
 pub type SessionId = Id<Login>;
 
 impl<K> Id<K> {
-    /// A fresh identifier: a version 7 UUID, 74 bits of which are random. It sorts by time of creation, which keeps new
-    /// records together in an index.
+    /// Generates an identifier: a UUID of version 7 with 74 random bits.
+    ///
+    /// It sorts by time of creation, which keeps new records together in an index.
     #[must_use]
     pub fn generate() -> Self {
         Self::from_uuid(Uuid::now_v7())
     }
 
-    /// The identifier with this UUID.
+    /// Creates an identifier from a UUID.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self { uuid, of: PhantomData }
     }
 
-    /// This identifier's UUID.
+    /// Returns the UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.uuid
     }
 
-    /// This identifier's sixteen bytes.
+    /// Returns the UUID's sixteen bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.uuid.as_bytes()
     }
 }
 
-/// The text is not a UUID in its canonical form.
+/// The text is not a UUID in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a UUID in lower case with hyphens")]
 pub struct ParseIdError;
@@ -97,7 +98,7 @@ impl<K> From<Id<K>> for Uuid {
     }
 }
 
-// By hand: a derive would ask the same of `K`.
+// Not derived: a derive would require the same traits of `K`.
 
 impl<K> Clone for Id<K> {
     fn clone(&self) -> Self {

@@ -1,10 +1,10 @@
-//! JSON read strictly: an object that names a member twice is no object.
+//! Reads JSON strictly: an object with duplicate members is refused, at every depth.
 //!
 //! RFC 7519 §4 lets a parser reject duplicate members or take the last one. Two parsers that differ
-//! see two different tokens, so we reject, at every depth.
+//! see two different tokens.
 //!
-//! One pass over the text finds duplicates and picks out the members that are asked for. It builds
-//! nothing else, so that a token that nobody vouches for costs memory only for what is kept of it.
+//! One pass finds duplicates and picks out the requested members. It builds nothing else, so an
+//! unverified token takes memory only for what is kept of it.
 
 use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData};
 
@@ -14,22 +14,22 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// How many strings of an array are kept. No claim of a token needs more.
+/// How many strings of an array are kept. No claim needs more.
 const MOST_TEXTS: usize = 64;
 
-/// The value of a member, as far as claims and headers have a use for it.
+/// The value of a member, as far as claims and headers use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Datum<'t> {
     Text(Cow<'t, str>),
     Integer(i64),
     /// An array of at most [`MOST_TEXTS`] strings.
     Texts(Vec<Cow<'t, str>>),
-    /// Anything else.
+    /// Any other value.
     Other,
 }
 
 impl<'t> Datum<'t> {
-    /// The text that it is.
+    /// Returns the text, if it is one.
     pub(crate) fn text(self) -> Option<Cow<'t, str>> {
         match self {
             Self::Text(text) => Some(text),
@@ -38,7 +38,7 @@ impl<'t> Datum<'t> {
     }
 }
 
-/// The text of a JSON object with the members of two, in this order. Neither has a member of the other's.
+/// Joins the texts of two JSON objects that have no member in common.
 pub(crate) fn joined(mut first: String, second: &str) -> String {
     if first == "{}" {
         return second.to_owned();
@@ -51,14 +51,14 @@ pub(crate) fn joined(mut first: String, second: &str) -> String {
     first
 }
 
-/// The members of an object that were asked for, each in the place of its name.
+/// The requested members of an object, in the order of the names.
 pub(crate) struct Fields<'t, const N: usize> {
     pub(crate) values: [Option<Datum<'t>>; N],
-    /// Whether the object has members besides these.
+    /// Whether the object has further members.
     pub(crate) has_others: bool,
 }
 
-/// The members named `names` of the JSON object in `text`, or `None` where it is anything else.
+/// Reads the members `names` of the JSON object in `text`; `None` if it is not one.
 ///
 /// The work is linear in the length of `text`.
 pub(crate) fn fields<'t, const N: usize>(text: &'t [u8], names: &[&str; N]) -> Option<Fields<'t, N>> {
@@ -68,7 +68,7 @@ pub(crate) fn fields<'t, const N: usize>(text: &'t [u8], names: &[&str; N]) -> O
     Some(fields)
 }
 
-/// All members of the JSON object in `text`, or `None` where it is anything else.
+/// Reads all members of the JSON object in `text`; `None` if it is not one.
 pub(crate) fn members(text: &[u8]) -> Option<Map<String, Value>> {
     fields(text, &[])?;
     serde_json::from_slice(text).ok()
@@ -110,7 +110,7 @@ struct Names<'t> {
 }
 
 impl<'t> Names<'t> {
-    /// How many names are compared one by one. Beyond that a set finds them.
+    /// How many names are compared one by one. Further ones go into a set.
     const FEW: usize = 16;
 
     fn add<E: Error>(&mut self, name: Cow<'t, str>) -> Result<(), E> {
@@ -187,12 +187,12 @@ trait Kept<'t>: Deserialize<'t> {
         Self::other()
     }
 
-    /// Of an array; `None` for an item that is no string.
+    /// Keeps an array; an item that is not a string is `None`.
     fn texts(_: Vec<Option<Cow<'t, str>>>) -> Self {
         Self::other()
     }
 
-    /// How many items of an array are looked at to be kept.
+    /// How many items of an array may be kept.
     const ITEMS: usize = 0;
 }
 
@@ -273,8 +273,8 @@ impl<'t, T: Kept<'t>> Visitor<'t> for ValueVisitor<T> {
         Ok(T::texts(items))
     }
 
-    /// Also called for a number with a fraction, where another crate switched on `serde_json`'s
-    /// `arbitrary_precision`. Such a number is nothing that is kept, like an object.
+    /// Also called for numbers with a fraction if another crate enables `arbitrary_precision` of
+    /// `serde_json`. Such a number is not kept, like an object.
     fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<T, A::Error> {
         let mut names = Names::default();
         while let Some(name) = map.next_key_seed(Text)? {

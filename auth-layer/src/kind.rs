@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 pub enum TokenKind {
     /// Opens protected routes; `typ` is `at+jwt` (RFC 9068 §2.1).
     Access,
-    /// Buys the next pair, once; `typ` is `rt+jwt`.
+    /// Is exchanged for the next pair, once; `typ` is `rt+jwt`.
     Refresh,
     /// Opens one request, once; `typ` is `su+jwt`.
     SingleUse,
 }
 
 impl TokenKind {
-    /// The word that records use: `access`, `refresh` or `single_use`.
+    /// Returns the word for records: `access`, `refresh` or `single_use`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Access => "access",
@@ -27,7 +27,7 @@ impl TokenKind {
         }
     }
 
-    /// The kind that a record's word names.
+    /// Returns the kind for a record's word.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Access, Self::Refresh, Self::SingleUse].into_iter().find(|kind| kind.as_str() == name)
     }

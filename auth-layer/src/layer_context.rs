@@ -1,4 +1,4 @@
-//! What a layer leaves with the claims that it lets in, for those behind it.
+//! What a layer attaches to the requests that it lets in.
 
 use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
@@ -6,8 +6,9 @@ use http::Extensions;
 
 use crate::clock::{Clock, Timestamp};
 
-/// How the layer that let a request in would have refused it, and by which time it judged. Guards behind the layer refuse
-/// likewise. Cloning it copies a pointer.
+/// How a layer refuses, and its clock. Guards and extractors behind the layer use the same.
+///
+/// Cloning it copies a pointer.
 #[derive(Clone)]
 pub(crate) struct LayerContext(Arc<Context>);
 
@@ -51,18 +52,20 @@ impl fmt::Debug for LayerContext {
     }
 }
 
-/// Marks a request that a layer has let pass without credentials.
+/// Marks a request that a layer let pass without credentials.
 #[derive(Clone, Debug)]
 pub(crate) struct Anonymous(pub(crate) LayerContext);
 
-/// What a handler takes is left by no layer in front of it: a mistake in the program. For the log; a client is told no more
-/// than that the service is at fault.
+/// No layer in front of a handler provides what it takes: a mistake in the program.
+///
+/// For the log. The client gets a plain 500.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no `AuthLayer` is in front of this route that leaves `{0}`: add `.layer(AuthLayer::new(authority))`")]
 pub struct MissingLayer(&'static str);
 
 impl MissingLayer {
-    /// What a layer has left of this type; none where it let the request pass without credentials.
+    /// Returns what a layer left of this type; `None` if it let the request pass without
+    /// credentials.
     pub(crate) fn or_left<T: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<T>, Self> {
         if let Some(left) = extensions.get::<T>() {
             return Ok(Some(left.clone()));
@@ -81,24 +84,26 @@ impl MissingLayer {
 pub struct ResourceMetadata(Arc<str>);
 
 impl ResourceMetadata {
-    /// The URL.
+    /// Returns the URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The text is no URL of protected resource metadata: it is not an absolute `https` URL, or one of `http` on a loopback
-/// address.
+/// The text is not a URL for resource metadata.
+///
+/// It must be an absolute `https` URL, or `http` on a loopback host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the URL of resource metadata begins with https://, and has neither quotes nor spaces")]
 pub struct InvalidResourceMetadata;
 
 impl ResourceMetadata {
-    /// The metadata at this URL.
+    /// Creates the parameter from a URL.
     ///
     /// # Errors
     ///
-    /// [`InvalidResourceMetadata`] if it is not an absolute URL of `https` (or of `http`, for a server on this machine).
+    /// [`InvalidResourceMetadata`] unless it is an absolute `https` URL, or `http` on a loopback
+    /// host.
     pub fn new(url: &str) -> Result<Self, InvalidResourceMetadata> {
         let uri: http::Uri = url.parse().map_err(|_| InvalidResourceMetadata)?;
         let local = matches!(uri.host(), Some("127.0.0.1" | "[::1]" | "localhost"));
@@ -116,26 +121,26 @@ impl ResourceMetadata {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Realm(Arc<str>);
 
-/// The text is no [`Realm`]: it has characters other than printable ASCII without `"` and `\`.
+/// The text is not a [`Realm`]: it has `"`, `\` or characters other than printable ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a realm is printable ASCII without quotes and backslashes")]
 pub struct InvalidRealm;
 
 impl Realm {
-    /// The realm of this name.
+    /// Creates a realm with this name.
     pub fn new(name: &str) -> Result<Self, InvalidRealm> {
         let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
         if name.bytes().all(plain) { Ok(Self(name.into())) } else { Err(InvalidRealm) }
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Default for Realm {
-    /// The realm `api`.
+    /// Returns the realm `api`.
     fn default() -> Self {
         Self("api".into())
     }

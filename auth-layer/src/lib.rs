@@ -1,20 +1,22 @@
-//! JWT authentication for tower services that can be revoked.
+//! Authenticates requests with JWTs that can be revoked, for tower services.
 //!
-//! A JWT proves who is calling, but a plain JWT cannot be taken back: after logout or theft it stays good until it expires. Here
-//! every token has an id (`jti`) and a record, and that record is asked on every request, through caches that make it cost
-//! almost nothing.
+//! A plain JWT cannot be revoked: after logout or theft it stays valid until it expires. Here every
+//! token has an id (`jti`) and a record. Each request checks the record, through caches that make
+//! the check cheap.
 //!
-//! - [`Authority`] issues tokens and knows which of them are good: sign in, check, refresh, revoke, clean up.
-//! - [`Trust`] knows whose tokens are good. An authority is a trust in its own tokens; a service that only checks them has a
-//!   trust alone.
-//! - [`AuthLayer`] is the tower layer that asks a trust on every request and puts [`Claims`] into the request's extensions.
-//!   [`Demand`] says what more a route needs: scope, roles, a recent sign-in.
-//! - [`store`] has the trait that records are kept behind, its laws, and the backends: in memory, embedded (one file, no server),
-//!   MongoDB.
-//! - [`cache`] has the shared cache that spares the store its reads: Redis.
-//! - [`keys`] has the keyring: one key that signs, any number that verify, each bound to one algorithm.
+//! - [`Authority`] issues tokens and knows which are good: sign in, check, refresh, revoke, clean
+//!   up.
+//! - [`Trust`] checks tokens. An authority has a trust in its own tokens; a service that only
+//!   checks tokens needs a trust alone.
+//! - [`AuthLayer`] is the tower layer: it asks a trust on every request and puts [`Claims`] into
+//!   the request's extensions. A [`Demand`] says what else a route needs: scope, roles, a recent
+//!   sign-in.
+//! - [`store`] has the trait for the store of records, its laws, and the backends: in memory,
+//!   embedded (one file, no server) and MongoDB.
+//! - [`cache`] has the shared cache that saves store reads: Redis.
+//! - [`keys`] has the keyring: one key that signs, any number that verify, each with one algorithm.
 //!
-//! A request with a good token is let in, one whose token has been revoked is not:
+//! A request with a good token passes. Once the session is revoked, it does not:
 //!
 //! ```
 //! use auth_layer::{
@@ -28,8 +30,10 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let keys = Keyring::new(SigningKey::generate()?);
-//! let authority =
-//!     Authority::builder("https://auth.example", MemoryStore::new()).audience("api").keys(keys).build()?;
+//! let authority = Authority::builder("https://auth.example", MemoryStore::new())
+//!     .audience("api")
+//!     .keys(keys)
+//!     .build()?;
 //!
 //! let app = Router::new()
 //!     .route("/me", get(async |claims: Claims| claims.sub.to_string()))
@@ -53,15 +57,16 @@
 //!
 //! | feature | gives |
 //! | --- | --- |
-//! | `axum` (default) | [`AuthLayer`] in front of axum's routes, and [`Claims`] as an extractor of its handlers |
+//! | `axum` (default) | [`AuthLayer`] for axum's routes, [`Claims`] as an extractor |
 //! | `embedded` (default) | the embedded store |
 //! | `mongodb` | the MongoDB store |
 //! | `redis` | the Redis cache |
-//! | `tonic` | [`AuthLayer`] in front of tonic's services; behind axum they are served without it as well |
-//! | `metrics` | counters in the [`metrics`](https://docs.rs/metrics) facade: `auth_refresh_reuse_total` counts retired refresh tokens that were presented once more |
-//! | `conformance` | the suite that a store must pass |
+//! | `tonic` | [`AuthLayer`] for tonic's server; behind axum, tonic works without it |
+//! | `metrics` | counters for the [`metrics`](https://docs.rs/metrics) facade |
+//! | `conformance` | the test suite for stores |
 //!
-//! Each only adds, and each builds alone.
+//! Each feature only adds, and each builds alone. The one counter is `auth_refresh_reuse_total`:
+//! how often a retired refresh token was reused.
 
 pub mod authority;
 mod background;

@@ -1,5 +1,4 @@
-//! What is answered when a request is not let in (RFC 6750 §3, RFC 9110 §11.6.1; for gRPC its HTTP/2 protocol's
-//! "Trailers-Only").
+//! Responses to refused requests (RFC 6750 §3, RFC 9110 §11.6.1; "Trailers-Only" in gRPC).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -19,13 +18,20 @@ use crate::{
     trust::{AuthError, Denied},
 };
 
-/// After how long a client should try again whose token's state could not be learnt.
+/// The `Retry-After` of a 503.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A refusal, ready to be answered over HTTP or gRPC. It says which case it is and nothing of the cause.
+/// A refusal, ready to be sent over HTTP or gRPC. It names the case and hides the cause.
 ///
-/// Every error of this crate that a request can meet converts into one. A layer leaves the `Rejection` in the extensions of
-/// its response, so that an application can count it, log it or answer in its own form.
+/// Every error of this crate that a request can meet converts into one. A layer puts it into the
+/// extensions of its response. There an application can count it, log it or answer in its own form.
+///
+/// ```
+/// use auth_layer::rejection::{Rejection, RejectionKind};
+///
+/// let rejection = Rejection::new(RejectionKind::InvalidToken);
+/// assert_eq!((rejection.status().as_u16(), rejection.error()), (401, "invalid_token"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     kind: RejectionKind,
@@ -47,80 +53,83 @@ pub enum RejectionKind {
     InsufficientScope(Scope),
     /// The user lacks this role: 403 `insufficient_scope`, gRPC `PERMISSION_DENIED`.
     InsufficientRole(Arc<str>),
-    /// The user signed in longer ago than this: 401 `insufficient_user_authentication` with `max_age` (RFC 9470 §3), gRPC
-    /// `UNAUTHENTICATED`.
+    /// The user signed in longer ago than this: 401 `insufficient_user_authentication` with
+    /// `max_age` (RFC 9470 §3), gRPC `UNAUTHENTICATED`.
     SignInTooOld(Duration),
-    /// The user signed in by none of these means: 401 `insufficient_user_authentication` with `acr_values` (RFC 9470 §3),
-    /// gRPC `UNAUTHENTICATED`.
+    /// The token's `acr` is none of these: 401 `insufficient_user_authentication` with `acr_values`
+    /// (RFC 9470 §3), gRPC `UNAUTHENTICATED`.
     SignInTooWeak(Vec<String>),
-    /// Unknown user or wrong password, which an application has found: 401 `invalid_credentials`, gRPC `UNAUTHENTICATED`.
+    /// The application found an unknown user or a wrong password: 401 `invalid_credentials`, gRPC
+    /// `UNAUTHENTICATED`.
     InvalidCredentials,
-    /// A refresh token, or a sign-in, is not good: 400 `invalid_grant` (RFC 6749 §5.2), gRPC `UNAUTHENTICATED`.
+    /// A refresh token or a sign-in is not good: 400 `invalid_grant` (RFC 6749 §5.2), gRPC
+    /// `UNAUTHENTICATED`.
     InvalidGrant,
-    /// The audience that was asked for is none of the issuer's: 400 `invalid_target` (RFC 8707 §2), gRPC
+    /// The requested audience is not the issuer's: 400 `invalid_target` (RFC 8707 §2), gRPC
     /// `INVALID_ARGUMENT`.
     InvalidTarget,
-    /// The state of a token cannot be learnt, or a revocation could not be promised: 503 with `Retry-After`, gRPC
-    /// `UNAVAILABLE`.
+    /// A token's state cannot be learnt, or a revocation cannot be promised: 503 with
+    /// `Retry-After`, gRPC `UNAVAILABLE`.
     Unavailable,
     /// The service is at fault: 500, gRPC `INTERNAL`.
     Internal,
 }
 
 impl Rejection {
-    /// The refusal of this case, in the realm `api`.
+    /// Creates the refusal for this case, in the realm `api`.
     pub fn new(kind: RejectionKind) -> Self {
         Self { kind, realm: Realm::default(), resource_metadata: None }
     }
 
-    /// The refusal of a request that has no credentials where some are needed.
+    /// Creates the refusal of a request without credentials.
     pub fn missing_credentials() -> Self {
         Self::new(RejectionKind::MissingCredentials)
     }
 
-    /// The refusal of a token that is not good.
+    /// Creates the refusal of a token that is not good.
     pub fn invalid_token() -> Self {
         Self::new(RejectionKind::InvalidToken)
     }
 
-    /// The refusal of a good token whose scope does not cover `required`.
+    /// Creates the refusal of a good token whose scope does not cover `required`.
     pub fn insufficient_scope(required: Scope) -> Self {
         Self::new(RejectionKind::InsufficientScope(required))
     }
 
-    /// The refusal of a sign-in: unknown user or wrong password, one answer for both.
+    /// Creates the refusal of a sign-in, the same for an unknown user and a wrong password.
     pub fn invalid_credentials() -> Self {
         Self::new(RejectionKind::InvalidCredentials)
     }
 
-    /// The answer where the service is at fault.
+    /// Creates the response to a fault of the service.
     pub fn internal() -> Self {
         Self::new(RejectionKind::Internal)
     }
 
-    /// The answer where the state of a token cannot be learnt, or a revocation could not be promised.
+    /// Creates the response for an outage: a token's state cannot be learnt, or a revocation not
+    /// promised.
     pub fn unavailable() -> Self {
         Self::new(RejectionKind::Unavailable)
     }
 
-    /// The same in this realm.
+    /// Replaces the realm.
     #[must_use]
     pub fn with_realm(self, realm: Realm) -> Self {
         Self { realm, ..self }
     }
 
-    /// The same as this layer would answer.
+    /// Takes realm and metadata from a layer.
     #[must_use]
     pub(crate) fn of_layer(self, layer: &LayerContext) -> Self {
         Self { realm: layer.realm().clone(), resource_metadata: layer.resource_metadata().cloned(), ..self }
     }
 
-    /// The case.
+    /// Returns the case.
     pub fn kind(&self) -> &RejectionKind {
         &self.kind
     }
 
-    /// Its HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         match self.kind {
             RejectionKind::MissingCredentials
@@ -137,7 +146,7 @@ impl Rejection {
         }
     }
 
-    /// Its gRPC status code.
+    /// Returns the gRPC status code.
     pub fn grpc_code(&self) -> u8 {
         match self.kind {
             RejectionKind::MissingCredentials
@@ -154,12 +163,12 @@ impl Rejection {
         }
     }
 
-    /// The `error` of its JSON body, and of its challenge if that names one.
+    /// Returns the `error` of the JSON body. The challenge names the same error, if any.
     pub fn error(&self) -> &'static str {
         self.code_and_description().0
     }
 
-    /// The `error_description` of its JSON body.
+    /// Returns the `error_description` of the JSON body.
     pub fn description(&self) -> &'static str {
         self.code_and_description().1
     }
@@ -187,7 +196,7 @@ impl Rejection {
         }
     }
 
-    /// The value of `WWW-Authenticate`, if it has one: every 401, and what RFC 6750 §3.1 names.
+    /// Returns the value of `WWW-Authenticate`: for every 401, and as RFC 6750 §3.1 demands.
     fn challenge(&self) -> Option<HeaderValue> {
         let realm = self.realm.as_str();
         let mut challenge = format!(r#"Bearer realm="{realm}""#);
@@ -196,7 +205,7 @@ impl Rejection {
         }
         let error = self.error();
         let parameters = match &self.kind {
-            // RFC 6750 §3: no error code where no token was shown.
+            // Without a token there is no error code (RFC 6750 §3).
             RejectionKind::MissingCredentials | RejectionKind::InvalidCredentials => String::new(),
             RejectionKind::InvalidRequest | RejectionKind::InvalidToken | RejectionKind::InsufficientRole(_) => {
                 format!(r#", error="{error}""#)
@@ -216,7 +225,7 @@ impl Rejection {
         HeaderValue::try_from(challenge).ok()
     }
 
-    /// The answer to this request: of gRPC where the request is gRPC's, of HTTP otherwise.
+    /// Builds the response to this request, over gRPC or HTTP.
     pub fn into_response_to<B: From<Bytes>, R>(self, request: &Request<R>) -> Response<B> {
         if is_grpc(request.method(), request.version(), request.headers()) {
             self.into_grpc()
@@ -225,7 +234,7 @@ impl Rejection {
         }
     }
 
-    /// The answer over HTTP.
+    /// Builds the response over HTTP.
     pub fn into_http<B: From<Bytes>>(self) -> Response<B> {
         let (error, description) = self.code_and_description();
         let body = format!(r#"{{"error":"{error}","error_description":"{description}"}}"#);
@@ -244,7 +253,7 @@ impl Rejection {
         response
     }
 
-    /// The answer over gRPC: HTTP 200 whose headers are the trailers, with an empty body.
+    /// Builds the response over gRPC: HTTP 200, trailers-only, with an empty body.
     pub fn into_grpc<B: From<Bytes>>(self) -> Response<B> {
         let mut response = Response::new(B::from(Bytes::new()));
         let headers = response.headers_mut();
@@ -258,9 +267,10 @@ impl Rejection {
     }
 }
 
-/// True for a request of gRPC: a POST over HTTP/2 whose content type is `application/grpc`, alone
-/// or with `+` or parameters behind it ("Requests" of gRPC over HTTP/2). Any other client reads the
-/// HTTP status, and must not find 200 there.
+/// Whether a request is gRPC's ("Requests" of gRPC over HTTP/2).
+///
+/// It is a POST over HTTP/2 whose content type is `application/grpc`, alone or followed by `+` or
+/// parameters. Other clients read the HTTP status, and must not find 200 there.
 pub(crate) fn is_grpc(method: &Method, version: Version, headers: &HeaderMap) -> bool {
     let name = b"application/grpc";
     *method == Method::POST
@@ -272,7 +282,7 @@ pub(crate) fn is_grpc(method: &Method, version: Version, headers: &HeaderMap) ->
         })
 }
 
-/// `Percent-Encoded` of gRPC over HTTP/2: all but printable ASCII, and `%`.
+/// `Percent-Encoded` of gRPC over HTTP/2: encodes `%` and everything but printable ASCII.
 fn grpc_message(text: &str) -> String {
     const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -344,7 +354,7 @@ impl From<RefreshError> for Rejection {
 }
 
 impl From<StoreError> for Rejection {
-    /// A store that cannot be asked or told is an outage for whoever depends on it.
+    /// A store that cannot be reached is an outage for everything that depends on it.
     fn from(_: StoreError) -> Self {
         Self::unavailable()
     }

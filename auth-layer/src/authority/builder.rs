@@ -1,4 +1,4 @@
-//! Setting an [`Authority`] up.
+//! Configures an [`Authority`].
 
 use std::{fmt, num::NonZero, sync::Arc, time::Duration};
 
@@ -16,10 +16,25 @@ use crate::{
     trust::{BuildError, CheckOrder, CheckSettings, Issuer, Trust, check_duration, check_setters},
 };
 
-/// How many sessions are remembered of which nothing is left to revoke.
+/// How many fully revoked sessions are remembered.
 const FINISHED: usize = 4_096;
 
-/// Sets an [`Authority`] up. Made by [`Authority::builder`].
+/// Configures an [`Authority`]. Made by [`Authority::builder`].
+///
+/// ```
+/// # use auth_layer::{Authority, keys::Keyring, store::MemoryStore, trust::BuildError};
+/// # fn authority(keys: Keyring) -> Result<Authority, BuildError> {
+/// use std::time::Duration;
+///
+/// let authority = Authority::builder("https://auth.example", MemoryStore::new())
+///     .audience("api")
+///     .keys(keys)
+///     .access_ttl(Duration::from_mins(5))
+///     .local_cache(Duration::from_secs(1))
+///     .build()?;
+/// # Ok(authority)
+/// # }
+/// ```
 #[must_use]
 pub struct AuthorityBuilder {
     issuer: String,
@@ -54,79 +69,94 @@ impl AuthorityBuilder {
         }
     }
 
-    /// The keys: one that signs, and those that verify. Needed.
+    /// Sets the keys: one that signs, and all that verify. Required.
     pub fn keys(mut self, keys: Keyring) -> Self {
         self.keys = Some(keys);
         self
     }
 
-    /// An audience of its tokens (their `aud`). One is needed. Of several the first is the default, and a
-    /// [grant](super::Grant::audience) names another.
+    /// Adds an audience of the tokens (`aud`). At least one is required.
+    ///
+    /// The first is the default; a [grant](super::Grant::audience) can name another.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// What the custom claims of issued access and single-use tokens must read as. A sign-in or a refresh whose claims do not
-    /// fails before anything is recorded. Default: anything.
+    /// Sets the type that custom claims of access and single-use tokens must read as. Default: any.
+    ///
+    /// A sign-in or refresh with other claims fails before anything is recorded.
     pub fn custom_claims<T: CustomClaims>(mut self) -> Self {
         self.check_custom = Some(Unverified::check_custom::<T>);
         self
     }
 
-    /// How long an access token is good. Default: 15 minutes.
+    /// Sets how long an access token is valid. Default: 15 minutes.
     pub fn access_ttl(mut self, ttl: Duration) -> Self {
         self.settings.access_ttl = ttl;
         self
     }
 
-    /// How long a refresh token is good, and so how long a session may stay idle. Default: 30 days.
+    /// Sets how long a refresh token is valid. Default: 30 days.
+    ///
+    /// A session that is idle for longer ends.
     pub fn refresh_ttl(mut self, ttl: Duration) -> Self {
         self.settings.refresh_ttl = ttl;
         self
     }
 
-    /// How long a session lasts at the most, however often it is refreshed. Default: 90 days.
+    /// Sets the longest life of a session, however often it is refreshed. Default: 90 days.
     pub fn session_ttl(mut self, ttl: Duration) -> Self {
         self.settings.session_ttl = ttl;
         self
     }
 
-    /// How many sessions a user may have at a time. A sign-in beyond that ends the session that
-    /// signed in or refreshed longest ago, and does not fail for it. Default: no limit.
+    /// Sets how many sessions a user may have at a time. Default: no limit.
     ///
-    /// Without a limit anybody who can sign in can make ending all of a user's sessions slow.
+    /// A sign-in beyond the limit succeeds and ends the session that signed in or refreshed longest
+    /// ago. Without a limit, anyone who can sign in as a user can open so many sessions that ending
+    /// them all is slow.
     pub fn max_sessions(mut self, sessions: NonZero<usize>) -> Self {
         self.settings.max_sessions = Some(sessions);
         self
     }
 
-    /// How long a single-use token is good. Default: 60 seconds.
+    /// Sets how long a single-use token is valid. Default: 60 seconds.
     pub fn single_use_ttl(mut self, ttl: Duration) -> Self {
         self.settings.single_use_ttl = ttl;
         self
     }
 
-    /// For how long a retired refresh token is answered with the pair that replaced it, while that pair's refresh token has
-    /// not been used: what a client needs whose answer was lost, and what an attacker with a copy has at most. It closes on a
-    /// pair that was handed out; a pair that never was (a store failed between the commit and the answer) can be asked for until
-    /// it has been, or the retired token expires. Zero: never, in any case. Default: 10 seconds.
+    /// Sets the grace window of a retired refresh token. Default: 10 seconds.
+    ///
+    /// A client that lost the answer to a refresh may retry within the window. It gets the same
+    /// pair, unless that pair's refresh token has been used. A stolen copy works for no longer than
+    /// that.
+    ///
+    /// The window starts when the pair is first handed out. If a store failed between commit and
+    /// answer, the pair can be asked for until it is handed out or the retired token expires. With
+    /// zero, every second use of a refresh token is reuse.
     pub fn refresh_grace(mut self, window: Duration) -> Self {
         self.settings.refresh_grace = window;
         self
     }
 
-    /// Whether each token itself is stored with its record, in the clear: whoever reads the store can then use it, and each lookup in
-    /// MongoDB reads it along. Default: no.
+    /// Stores each token with its record, in the clear. Default: no.
+    ///
+    /// Anyone who can read the store can then use the tokens, and each lookup in MongoDB also reads
+    /// them.
     pub fn record_tokens(mut self, record: bool) -> Self {
         self.settings.record_tokens = record;
         self
     }
 
-    /// How often what has expired is removed ([`Authority::purge_expired`]): when a token is issued and the last time was longer
-    /// ago, in the background, one at a time, and first when the first token is issued. A store that [does it by
-    /// itself](crate::store::TokenStore::retention_margin) is not asked to. Zero: never, so that records stay until something else
-    /// removes them. Default: 10 minutes.
+    /// Sets how often expired records are removed, see [`Authority::purge_expired`]. Default: 10
+    /// minutes.
+    ///
+    /// Issuing a token starts a removal in the background if the last one began at least `interval`
+    /// ago. The first token that a process issues starts the first one, and only one runs at a
+    /// time. Zero switches it off; expired records then stay until something else removes them. A
+    /// store that [removes them itself](crate::store::TokenStore::retention_margin) is not asked.
     pub fn purge_every(mut self, interval: Duration) -> Self {
         self.purge_every = interval;
         self
@@ -134,12 +164,13 @@ impl AuthorityBuilder {
 
     check_setters!();
 
-    /// The authority.
+    /// Builds the authority.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] if there are no keys or no audience, or a setting cannot work: an empty name, a lifetime of zero or of
-    /// more than ten years, a refresh token that does not live as long as an access token.
+    /// [`BuildError`] if there are no keys or no audience, or if a setting cannot work: an empty
+    /// name, a lifetime of zero or of more than ten years, a refresh token that expires before an
+    /// access token.
     pub fn build(self) -> Result<Authority, BuildError> {
         let Self { issuer, audiences, keys, store, check_custom, purge_every, settings, checks } = self;
         let keys = keys.ok_or(BuildError::Missing("key"))?;

@@ -1,19 +1,20 @@
-//! What goes wrong, by who can mend it.
+//! Errors of sign-in and refresh.
 
 use crate::{claims::CustomClaimsError, fault::TokenFault, keys::KeyError, store::StoreError};
 
-/// A sign-in, or another issue of a token, did not happen.
+/// Why a sign-in failed, or no token was issued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignInError {
-    /// Everything the user had was revoked since the sign-in began, or the session that a token was to belong to. A sign-in
-    /// begins again, credentials included.
+    /// A revocation came first: of all that the user has, or of the token's session.
+    ///
+    /// Begin the sign-in again, credentials included.
     #[error("a revocation came first")]
     Fenced,
     /// The user is disabled.
     #[error("the user is disabled")]
     Disabled,
-    /// The audience that was asked for is none of the issuer's: `invalid_target` (RFC 8707 §2).
+    /// The requested audience is not the issuer's: `invalid_target` (RFC 8707 §2).
     #[error("the audience is none of the issuer's")]
     Target,
     /// The custom claims cannot be put into a token.
@@ -22,53 +23,56 @@ pub enum SignInError {
     /// The token cannot be signed.
     #[error("the token cannot be signed")]
     Key(#[from] KeyError),
-    /// A check would refuse the token: it is too large, or its claims cannot be read back. Nothing
-    /// was recorded.
+    /// A check would refuse the token: it is too large, or its claims cannot be read back.
+    ///
+    /// Nothing was recorded.
     #[error("the token would not be accepted")]
     Unacceptable(#[source] TokenFault),
-    /// The store cannot be asked now.
+    /// The store cannot be reached now.
     #[error("the store of record cannot be asked")]
     Unavailable(#[source] StoreError),
 }
 
-/// A refresh did not happen.
+/// Why a refresh failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefreshError {
     /// The refresh token is not good: `invalid_grant` (RFC 6749 §5.2).
     #[error("the refresh token is not accepted")]
     InvalidGrant(#[source] GrantFault),
-    /// The custom claims of the next pair could not be had, or cannot be put into a token. Nothing was recorded, and the
-    /// refresh token stays as good as it was.
+    /// The custom claims of the next pair could not be obtained, or cannot be put into a token.
+    ///
+    /// Nothing was recorded, and the refresh token is still good.
     #[error("the custom claims of the next pair cannot be had")]
     Claims(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The pair cannot be signed.
     #[error("the pair cannot be signed")]
     Key(#[from] KeyError),
-    /// A check would refuse a token of the pair: it is too large, or the custom claims that the
-    /// session was opened with are no longer what the application expects. Nothing was recorded,
-    /// and the refresh token stays as good as it was.
+    /// A check would refuse a token of the pair.
+    ///
+    /// The token is too large, or the session's custom claims are no longer of the type that the
+    /// application expects. Nothing was recorded, and the refresh token is still good.
     #[error("the pair would not be accepted")]
     Unacceptable(#[source] TokenFault),
-    /// Whether the token is good cannot be learnt now. Nothing is known against it.
+    /// The state of the refresh token cannot be learnt now. The token may be good.
     #[error("the state of the refresh token cannot be learnt")]
     Unavailable(#[source] StoreError),
 }
 
-/// Why a refresh token is not accepted. For logs: a client is told `invalid_grant` and no more.
+/// Why a refresh token was refused. For logs: the client gets `invalid_grant` only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrantFault {
     /// The token itself is not good.
     #[error(transparent)]
     Token(#[from] TokenFault),
-    /// Its session is revoked or over.
+    /// The session is revoked or over.
     #[error("the session is over")]
     SessionOver,
-    /// It had been retired: somebody holds a copy. The session is revoked with this answer (RFC 9700 §4.14.2).
+    /// The token was retired, so somebody holds a copy. The session is revoked (RFC 9700 §4.14.2).
     #[error("the refresh token was used before")]
     Reused,
-    /// It asks again for a pair whose signing key is gone from the ring.
+    /// The token asks again for a pair whose signing key has left the ring.
     #[error("the key of the pair to repeat is gone")]
     KeyGone,
 }

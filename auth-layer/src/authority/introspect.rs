@@ -11,7 +11,7 @@ use crate::{
     trust::{AuthError, expected_record},
 };
 
-/// What is known of a token: whether it is active, and if so its claims. Serialises as the response of RFC 7662 §2.2.
+/// The answer to an introspection. Serialises as the response of RFC 7662 §2.2.
 #[derive(Clone, Debug)]
 pub struct Introspection(Option<Claims>);
 
@@ -21,12 +21,12 @@ impl Introspection {
         self.0.is_some()
     }
 
-    /// The claims of an active token.
+    /// Returns the claims of an active token.
     pub fn claims(&self) -> Option<&Claims> {
         self.0.as_ref()
     }
 
-    /// The kind of an active token.
+    /// Returns the kind of an active token.
     pub fn kind(&self) -> Option<TokenKind> {
         self.claims().map(Claims::kind)
     }
@@ -53,14 +53,14 @@ impl Serialize for Introspection {
 }
 
 impl Authority {
-    /// What is known of the token with this text, of any kind. One that is not of this authority, expired, revoked or used up
-    /// is inactive, and nothing more is said of it (RFC 7662 §2.2).
+    /// Introspects a token of any kind (RFC 7662 §2.2).
     ///
-    /// A refresh token is active while a refresh would accept it.
+    /// A token of another issuer, or one that is expired, revoked or used up, is inactive; nothing
+    /// more is reported. A refresh token is active while a refresh would accept it.
     ///
     /// # Errors
     ///
-    /// [`AuthError::Unavailable`] if its state cannot be learnt.
+    /// [`AuthError::Unavailable`] if the token's state cannot be learnt.
     pub async fn introspect(&self, token: &str) -> Result<Introspection, AuthError> {
         for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
             let known = match kind {
@@ -71,7 +71,7 @@ impl Authority {
             match known {
                 Ok(claims) => return Ok(Introspection(Some(claims))),
                 Err(AuthError::Unavailable(error)) => return Err(AuthError::Unavailable(error)),
-                // No kind is ever taken for another.
+                // The token is of another kind: try the next.
                 Err(AuthError::InvalidToken(TokenFault::Type)) => {}
                 Err(_) => break,
             }

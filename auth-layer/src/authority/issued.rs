@@ -1,4 +1,4 @@
-//! What is handed out.
+//! Tokens as they are returned to a client.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     id::{SessionId, Subject},
 };
 
-/// An access token and the refresh token that came with it.
+/// An access token with its refresh token.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IssuedPair {
@@ -17,13 +17,13 @@ pub struct IssuedPair {
     pub access_token: String,
     /// The refresh token.
     pub refresh_token: String,
-    /// For how long the access token is good from now, in whole seconds.
+    /// How long the access token is valid from now, in whole seconds.
     pub expires_in: Duration,
-    /// What the access token may be used for.
+    /// The scope of the access token.
     pub scope: Scope,
-    /// The session that both belong to.
+    /// The session of both tokens.
     pub session_id: SessionId,
-    /// Whose they are.
+    /// The user of both tokens.
     pub user_id: Subject,
 }
 
@@ -89,14 +89,14 @@ mod response {
     use super::{IssuedPair, IssuedToken};
     use crate::rejection::{Rejection, RejectionKind};
 
-    /// 200 with the response of RFC 6749 §5.1, which no cache may keep.
+    /// Responds 200 with the body of RFC 6749 §5.1 and `Cache-Control: no-store`.
     impl IntoResponse for IssuedPair {
         fn into_response(self) -> Response {
             respond(&self)
         }
     }
 
-    /// 200 with the response of RFC 6749 §5.1, which no cache may keep.
+    /// Responds 200 with the body of RFC 6749 §5.1 and `Cache-Control: no-store`.
     impl IntoResponse for IssuedToken {
         fn into_response(self) -> Response {
             respond(&self)
@@ -122,9 +122,9 @@ mod response {
 pub struct IssuedToken {
     /// The token.
     pub token: String,
-    /// For how long it is good from now, in whole seconds.
+    /// How long the token is valid from now, in whole seconds.
     pub expires_in: Duration,
-    /// What it may be used for.
+    /// The scope of the token.
     pub scope: Scope,
 }
 

@@ -1,15 +1,18 @@
-//! The use cases: sign in, check, refresh, revoke, clean up.
+//! Issues tokens: sign in, refresh, revoke, introspect, clean up.
 //!
-//! An [`Authority`] issues tokens in one issuer's name, and knows of each whether it is still good. A layer in front of the
-//! service's routes is built on it, and it works as well outside HTTP:
+//! An [`Authority`] issues tokens in one issuer's name and knows which of them are good. A layer in
+//! front of the routes is built on it. It also works outside HTTP:
 //!
 //! ```
-//! # use auth_layer::{Authority, AuthError, Grant, UserId, keys::{Keyring, SigningKey}, store::MemoryStore};
+//! # use auth_layer::{Authority, AuthError, Grant, UserId};
+//! # use auth_layer::{keys::{Keyring, SigningKey}, store::MemoryStore};
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let keys = Keyring::new(SigningKey::generate()?);
-//! let authority =
-//!     Authority::builder("https://auth.example", MemoryStore::new()).audience("api").keys(keys).build()?;
+//! let authority = Authority::builder("https://auth.example", MemoryStore::new())
+//!     .audience("api")
+//!     .keys(keys)
+//!     .build()?;
 //!
 //! let user = UserId::generate();
 //! let sign_in = authority.begin_sign_in(user).await?;
@@ -67,18 +70,19 @@ pub struct Authority {
 struct Inner {
     trust: Trust,
     keys: ArcSwap<Keyring>,
-    /// Fails for issued custom claims that are not what the application expects.
+    /// Fails if issued custom claims are not what the application expects.
     check_custom: Option<CustomCheck>,
     sweeps: Arc<Sweeps>,
-    /// Revoked sessions of which nothing is left to revoke, the latest: their tokens may come again, and then cost no write.
+    /// The last sessions that are fully revoked. Another refresh in one of them then costs no
+    /// write.
     finished: Cache<SessionId, ()>,
     settings: Settings,
 }
 
-/// Fails for a token whose custom claims are not of one type.
+/// Fails if a token's custom claims do not read as one type.
 type CustomCheck = fn(&Unverified) -> Result<(), TokenFault>;
 
-/// See the builder's methods of the same names.
+/// The settings, named as the builder's methods.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     access_ttl: Duration,
@@ -91,13 +95,14 @@ struct Settings {
 }
 
 impl Authority {
-    /// Begins an authority that issues as `issuer` (the `iss` of its tokens) and records in `store`. It needs
-    /// [keys](AuthorityBuilder::keys) and an [audience](AuthorityBuilder::audience).
+    /// Begins an authority that issues as `issuer` (`iss`) and records tokens in `store`.
+    ///
+    /// [Keys](AuthorityBuilder::keys) and an [audience](AuthorityBuilder::audience) are required.
     pub fn builder(issuer: impl Into<String>, store: impl TokenStore) -> AuthorityBuilder {
         AuthorityBuilder::new(issuer.into(), DynStore::new(store).into_inner())
     }
 
-    /// The trust in this authority's tokens.
+    /// Returns the trust in this authority's tokens.
     pub fn trust(&self) -> &Trust {
         &self.inner.trust
     }
@@ -110,62 +115,78 @@ impl Authority {
         self.inner.trust.now()
     }
 
-    /// The keys in use.
+    /// Returns the keys in use.
     pub fn keys(&self) -> Keyring {
         Keyring::clone(&self.inner.keys.load())
     }
 
-    /// Replaces the keys from the next token on, issued or checked.
+    /// Replaces the keys, for every token issued or checked from now on.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, keys::{KeyError, Keyring, SigningKey}};
+    /// # fn rotate(authority: &Authority, old: SigningKey, new: SigningKey)
+    /// # -> Result<(), KeyError> {
+    /// // First, on every node: the new key verifies.
+    /// authority.set_keys(Keyring::new(old.clone()).with_retired(new.clone())?);
+    /// // Once all nodes have it: the new key signs.
+    /// authority.set_keys(Keyring::new(new).with_retired(old)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_keys(&self, keys: Keyring) {
-        // First those that verify: what is issued is accepted.
+        // Replace the verifying keys first: issued tokens must be accepted.
         self.inner.trust.issuer().set_keys(keys.verifying().clone());
         self.inner.keys.store(Arc::new(keys));
     }
 
-    /// See [`Trust::verify`].
+    /// Checks an access token, see [`Trust::verify`].
     ///
     /// # Errors
     ///
-    /// As that.
+    /// [`AuthError::InvalidToken`] if the token is not good, [`AuthError::Unavailable`] if its
+    /// state cannot be learnt.
     pub async fn verify(&self, access_token: &str) -> Result<Claims, AuthError> {
         self.inner.trust.verify(access_token).await
     }
 
-    /// See [`Trust::spend`].
+    /// Uses up a single-use token, see [`Trust::spend`].
     ///
     /// # Errors
     ///
-    /// As that.
+    /// [`AuthError::InvalidToken`] if the token is not good, [`AuthError::Unavailable`] if its
+    /// state cannot be learnt.
     pub async fn spend(&self, single_use_token: &str) -> Result<Claims, AuthError> {
         self.inner.trust.spend(single_use_token).await
     }
 
-    /// The user's sessions that are neither revoked nor expired, the newest first.
+    /// Lists the user's sessions that are neither revoked nor expired, newest first.
     pub async fn sessions(&self, user: impl Into<Subject>) -> Result<Vec<Session>, StoreError> {
         self.inner.trust.bounded(self.store().sessions(user.into(), self.now())).await
     }
 
-    /// The session of this id, alive or revoked; `None` where there is none or it has expired. Whether it is good is not decided
-    /// here: this tells whose it is, for instance for a revocation that is tried once more.
+    /// Returns the session with this id, revoked or not; `None` if it is unknown or has expired.
+    ///
+    /// This tells whose session it is, for example to retry a revocation. It does not check the
+    /// session.
     ///
     /// # Errors
     ///
-    /// Where the store of record cannot be asked.
+    /// Fails if the store of record is unavailable.
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         let now = self.now();
         let session = self.inner.trust.bounded(self.store().session(id, now)).await?;
         Ok(session.filter(|session| session.expires_at() > now))
     }
 
-    /// Removes what expired longer ago than the leeway and the clock-skew margin. This also happens [by
-    /// itself](AuthorityBuilder::purge_every); with MongoDB its TTL indexes do it.
+    /// Removes what expired longer ago than the leeway and the clock-skew margin.
     ///
-    /// This may take as long as there is to remove: no deadline ends it.
+    /// This also happens [automatically](AuthorityBuilder::purge_every), and in MongoDB by TTL
+    /// indexes. The call has no deadline: it takes as long as there is something to remove.
     pub async fn purge_expired(&self) -> Result<Purged, StoreError> {
         self.store().purge_expired(self.inner.trust.accepted_since()).await
     }
 
-    /// Succeeds when the store of record can serve.
+    /// Checks that the store of record can serve.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.inner.trust.ping().await
     }

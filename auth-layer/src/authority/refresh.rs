@@ -21,39 +21,53 @@ use crate::{
     trust::expected_record,
 };
 
-/// How often a lost race is looked at again. Each loss means that somebody else's refresh succeeded, or that what was read was out
-/// of date.
+/// How often a refresh starts again after a lost race.
+///
+/// Each loss means that another refresh succeeded, or that what was read was out of date.
 const ATTEMPTS: usize = 8;
 
 impl Authority {
-    /// Exchanges a refresh token for the next pair of its session.
+    /// Exchanges a refresh token for the next pair of its session, and retires the token.
     ///
-    /// The token is retired by that. Presented again inside [the grace
-    /// window](super::AuthorityBuilder::refresh_grace), while the new refresh token has not been presented, it gets the same
-    /// pair once more, byte for byte and on any node. Presented again otherwise it has been stolen, or its owner's answer
-    /// has: the whole session is revoked, access tokens included. The window begins when the pair is first handed out: where this
-    /// call failed, or its future was dropped, the token gets its pair later as well, however long a store was away.
+    /// A retired token gets the same pair again, byte for byte and on any node, while two things
+    /// hold: the [grace window](super::AuthorityBuilder::refresh_grace) is open, and the new
+    /// refresh token has not been used. Any other use of a retired token means that the token or
+    /// the answer was stolen. It revokes the whole session, access tokens included.
+    ///
+    /// The window starts when the pair is first handed out. If this call failed, or its future was
+    /// dropped, the retired token still gets its pair later, however long a store was away.
     ///
     /// # Errors
     ///
-    /// [`RefreshError::InvalidGrant`] where the token is not good, [`RefreshError::Unacceptable`]
-    /// where the pair would not be accepted, [`RefreshError::Unavailable`] where it cannot be
-    /// learnt whether the token is good; nothing is ever held against a token because a store
-    /// failed.
+    /// - [`RefreshError::InvalidGrant`] if the token is not good.
+    /// - [`RefreshError::Unacceptable`] if a check would refuse the new pair.
+    /// - [`RefreshError::Unavailable`] if the token's state cannot be learnt. A failed store never
+    ///   counts as reuse.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, IssuedPair, Rejection};
+    /// # use axum::extract::State;
+    /// async fn refresh(
+    ///     State(authority): State<Authority>,
+    ///     refresh_token: String,
+    /// ) -> Result<IssuedPair, Rejection> {
+    ///     Ok(authority.refresh(&refresh_token).await?)
+    /// }
+    /// ```
     pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedPair, RefreshError> {
         self.refresh_by(refresh_token, async |_| Ok(None)).await
     }
 
-    /// Exchanges a refresh token as [`refresh`](Self::refresh) does, and gives the next pair other custom claims: for roles
-    /// that have changed since the sign-in.
+    /// Exchanges a refresh token and gives the next pair new custom claims.
     ///
-    /// `claims` is called with the session before anything is written, and again if another refresh was faster. It is not
-    /// called for a retry, which gets the pair that it got before.
+    /// It works as [`refresh`](Self::refresh). Use it for roles that may have changed since the
+    /// sign-in. `claims` is called with the session before anything is written, and again after a
+    /// lost race. It is not called for a retry, which gets the same pair as before.
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Self::refresh), and [`RefreshError::Claims`] if `claims` fails or what it returns cannot be put into a
-    /// token. Nothing is written then, and the refresh token stays as good as it was.
+    /// As [`refresh`](Self::refresh), and [`RefreshError::Claims`] if `claims` fails or its result
+    /// cannot be put into a token. Nothing is written then, and the refresh token is still good.
     ///
     /// ```
     /// # use auth_layer::{Authority, IssuedPair, RefreshError};
@@ -91,14 +105,15 @@ impl Authority {
         refresh_token: &str,
         custom: impl AsyncFn(&Session) -> Result<Option<String>, RefreshError>,
     ) -> Result<IssuedPair, RefreshError> {
-        // The signature comes first: nothing is asked, and nothing written, on the word of a forged token.
+        // Verify the signature first: a forged token causes no lookup and no write.
         let claims = self.genuine(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
         let refresh = Box::pin(async { Ok(self.refresh_verified(&claims, custom).await) });
         self.inner.trust.bounded(refresh).await.map_err(RefreshError::Unavailable)?
     }
 
-    /// The claims of a token of this kind that this authority has signed and that has not expired. Whether it is revoked is
-    /// not asked.
+    /// Returns the claims of a token that this authority signed and that has not expired.
+    ///
+    /// It does not ask whether the token is revoked.
     pub(super) fn genuine(&self, kind: TokenKind, token: &str) -> Result<RegisteredClaims, TokenFault> {
         let trust = &self.inner.trust;
         trust.read(kind, &trust.issuer().audiences, token)?.0.verify_registered()
@@ -165,7 +180,7 @@ impl Authority {
         Err(RefreshError::Unavailable(StoreError::new(StoreErrorKind::Unavailable, what)))
     }
 
-    /// Replaces the session's pair. `None` where the session had moved on.
+    /// Replaces the session's pair. Returns `None` if the session has changed.
     async fn rotate(
         &self,
         mut session: Session,
@@ -200,8 +215,10 @@ impl Authority {
         }
     }
 
-    /// A session's current pair, which leaves now: nothing may be waited for between this and the answer. The store is told, and
-    /// neither is that waited for: should it fail, this pair can be asked for somewhat longer.
+    /// Returns the session's current pair. No `await` may follow before the answer.
+    ///
+    /// Background: marks the pair as delivered, which starts the grace window. If that fails, the
+    /// retired token gets this pair for longer.
     fn hand_out(&self, session: &Session, signed: SignedPair, now: Timestamp) -> IssuedPair {
         if session.previous.is_some_and(|previous| !previous.delivered) {
             let (store, deadline) = (Arc::clone(self.store()), self.inner.trust.settings().deadline);
@@ -220,10 +237,11 @@ impl Authority {
         issued(session, signed, now)
     }
 
-    /// Repeats the revocation of a session that is revoked, or whose refresh token is (RFC 7009 §2.1: the one dies with the other).
-    /// Whoever began it may have died with the session still to be marked, or the access tokens to be swept, and nobody asks a
-    /// second time for the punishment of a reuse; and whoever marks a record by hand may know of no session. Nothing is issued in a
-    /// session that is revoked, so that once this has succeeded there is nothing left to finish.
+    /// Repeats the revocation of a session that is revoked, or whose refresh token is.
+    ///
+    /// The first attempt may have died before it revoked the access tokens, and a record that was
+    /// revoked by hand names no session. RFC 7009 §2.1 ends the session with its refresh token. A
+    /// revoked session issues nothing, so after one success nothing is left to do.
     async fn finish_revocation(&self, session: &Session) {
         if session.revoked && self.inner.finished.get(&session.session_id).is_some() {
             return;
@@ -239,18 +257,20 @@ impl Authority {
         }
     }
 
-    /// Ends the session of a refresh token that was used twice, if it is what it was when that was judged. `None` where it has
-    /// moved on, or was read from a primary that had been deposed.
+    /// Revokes the session after a reuse, if it is still as it was judged.
+    ///
+    /// Returns `None` if the session has changed, or was read from a stale primary.
     async fn punish(&self, session: &Session) -> Option<RefreshError> {
         let (since, id, current) = (self.inner.trust.accepted_since(), session.session_id, session.current.refresh_id);
         let reuse = Reuse { session: id, user: session.user_id.clone(), client: session.client_id().to_owned() };
-        // To its end, with what is said of it: whoever presented the token may go away at once.
+        // Detached, log included: the client may hang up.
         let punished = self.to_the_end(move |authority| async move {
             let punished = authority.store().punish(id, current, since).await;
             match punished {
                 Ok(None) => {}
                 Ok(Some(_)) => reuse.report("a retired refresh token was presented: its session has ended"),
-                // The record may have been made all the same, and then nobody judges it a second time.
+                // The write may have succeeded, and then the reuse is not judged again. Report it
+                // here.
                 Err(_) => {
                     reuse.report("a retired refresh token was presented: whether its session has ended is not known");
                 }
@@ -271,7 +291,7 @@ impl Authority {
     }
 }
 
-/// What is told of a refresh token that was used twice.
+/// What is reported about a reused refresh token.
 struct Reuse {
     session: SessionId,
     user: Subject,
@@ -279,7 +299,7 @@ struct Reuse {
 }
 
 impl Reuse {
-    /// Once at least: a reuse that could not be recorded is told of again when the token comes again.
+    /// Reports at least once: a reuse that could not be recorded is reported again next time.
     fn report(&self, outcome: &str) {
         tracing::warn!(
             target: "auth_layer::security",

@@ -1,4 +1,4 @@
-//! Taking tokens back.
+//! Revokes tokens, sessions and users.
 
 use std::sync::Arc;
 
@@ -13,24 +13,28 @@ use crate::{
     store::{ErasedStore, Revoked, StoreError},
 };
 
-/// Revocation. Once one of these returned success no node accepts what it covers: at once with the in-process caches off,
-/// within their lease with them on, and at once on this node.
+/// Revocation.
+///
+/// After success no node accepts what was revoked: at once on this node and with in-process caches
+/// off, otherwise within their lease.
 ///
 /// # Errors
 ///
-/// Where that cannot be promised, since the store of record or the shared cache could not be told,
-/// they fail. What was recorded stays recorded, and calling again is safe. One that has begun goes
-/// on to its end though its caller goes away or the deadline passes. What was recorded is finished
-/// within 15 s of the stores' return, on another node if this one has died.
+/// A call fails if it cannot promise that, because the store of record or the shared cache cannot
+/// be reached. What was recorded stays recorded, and a retry is safe. A revocation that has begun
+/// continues when its caller goes away or the deadline passes. What was recorded is finished within
+/// 15 s of the stores' return, by another node if this one has died.
 impl Authority {
-    /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is no error (§2.2).
+    /// Revokes one token. A refresh token takes its whole session with it (RFC 7009 §2.1).
+    ///
+    /// An unknown token is no error (§2.2).
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
         self.to_the_end(move |authority| async move {
             let revoked = authority.store().revoke_token(id, since).await;
             authority.inner.trust.forget(id.into());
             let revoked = revoked?;
-            // With a refresh token die access tokens that were never named here.
+            // Revoking a refresh token also revokes access tokens that were not named here.
             for (id, _) in &revoked.access_tokens {
                 authority.inner.trust.forget((*id).into());
             }
@@ -40,7 +44,9 @@ impl Authority {
         .await
     }
 
-    /// Revokes the session of these claims and all its tokens: a sign-out. Claims of another issuer's token have none.
+    /// Signs out: revokes the session of these claims and all its tokens.
+    ///
+    /// Does nothing for claims of another issuer's token, which have no session here.
     pub async fn sign_out(&self, claims: &Claims) -> Result<(), StoreError> {
         match claims.session_id() {
             Some(session) => self.revoke_session(session).await,
@@ -48,8 +54,10 @@ impl Authority {
         }
     }
 
-    /// Revokes the token with this text (RFC 7009 §2.1), and with a refresh token its session. A token that is not of this
-    /// issuer, or of no kind of its tokens, is no error (§2.2): there is nothing to revoke.
+    /// Revokes a token, given as text (RFC 7009 §2.1). A refresh token takes its session with it.
+    ///
+    /// Any other text than a valid token of this issuer is no error (§2.2): it has nothing to
+    /// revoke.
     pub async fn revoke(&self, token: &str) -> Result<(), StoreError> {
         for kind in [TokenKind::Refresh, TokenKind::Access, TokenKind::SingleUse] {
             if let Ok(claims) = self.genuine(kind, token) {
@@ -65,21 +73,25 @@ impl Authority {
         self.revoke_by(session.into(), move |store| async move { store.revoke_session(session, since).await }).await
     }
 
-    /// Revokes all that the user has, but for the session `except`, and refuses every sign-in that has begun and not ended.
+    /// Revokes everything the user has, except the session `except`.
+    ///
+    /// Sign-ins that have begun and not finished are refused.
     pub async fn revoke_user(&self, user: impl Into<Subject>, except: Option<SessionId>) -> Result<(), StoreError> {
         let (user, since) = (user.into(), self.inner.trust.accepted_since());
         self.revoke_by(user.tag(), move |store| async move { store.revoke_user(user, except, since).await }).await
     }
 
-    /// Disables a user, which revokes all that the user has and refuses every sign-in until the user is enabled again.
-    /// Enabling brings nothing back.
+    /// Disables or enables a user.
+    ///
+    /// Disabling revokes everything the user has, and refuses sign-ins until the user is enabled
+    /// again. Enabling restores no token.
     pub async fn set_user_disabled(&self, user: impl Into<Subject>, disabled: bool) -> Result<(), StoreError> {
         let (user, since) = (user.into(), self.inner.trust.accepted_since());
         self.revoke_by(user.tag(), move |store| async move { store.set_user_disabled(user, disabled, since).await })
             .await
     }
 
-    /// Has the store revoke what this identifies, and ends this node's trust in it when that is done or has failed.
+    /// Runs a revocation in the store, and drops cached liveness whether it succeeds or fails.
     async fn revoke_by<F>(&self, id: Uuid, operation: impl FnOnce(Arc<dyn ErasedStore>) -> F) -> Result<(), StoreError>
     where
         F: Future<Output = Result<Revoked, StoreError>> + Send + 'static,
@@ -94,7 +106,7 @@ impl Authority {
         .await
     }
 
-    /// Waits for an operation no longer than the deadline, and never breaks it off.
+    /// Runs an operation detached. Waits no longer than the deadline, and never cancels it.
     pub(super) async fn to_the_end<T, F>(&self, operation: impl FnOnce(Self) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! Opening a session, and issuing within one.
+//! Opens sessions and issues tokens in them.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     store::{Admission, Pair, Payload, Session, StoreError, TokenKind, TokenRecord, UserFence, within},
 };
 
-/// A sign-in that has begun: it names the user and the fence that must still stand when it ends.
+/// A sign-in that has begun: the user, and the fence that must still hold at the end.
 #[derive(Debug)]
 #[must_use]
 pub struct SignIn {
@@ -25,13 +25,22 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// Whether the user is disabled, so that the sign-in will be refused.
+    /// Whether the user is disabled. The sign-in will then be refused.
     pub fn is_disabled(&self) -> bool {
         self.fence.disabled
     }
 }
 
 /// What a session is opened with.
+///
+/// ```
+/// use auth_layer::Grant;
+///
+/// # fn grant() -> Result<Grant, Box<dyn std::error::Error>> {
+/// let grant = Grant::new("web").scope("orders:read".parse()?).acr("mfa").user_agent("Firefox");
+/// # Ok(grant)
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Grant {
@@ -45,7 +54,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// A grant through this OAuth client, of an empty scope and with no custom claims.
+    /// Creates a grant for this OAuth client, with an empty scope and no custom claims.
     pub fn new(client_id: impl Into<String>) -> Self {
         Self {
             client_id: client_id.into(),
@@ -57,14 +66,16 @@ impl Grant {
         }
     }
 
-    /// What the tokens may be used for. A refresh never widens it.
+    /// Sets what the tokens may be used for. Default: an empty scope. A refresh never widens it.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 
-    /// An audience of the access tokens, one of [the authority's](super::AuthorityBuilder::audience): what a client asks for as
-    /// `resource` (RFC 8707 §2). It may be called again. Default: the authority's first.
+    /// Adds an audience of the access tokens. Default: the authority's first.
+    ///
+    /// It must be one of [the authority's](super::AuthorityBuilder::audience). Clients request it
+    /// as `resource` (RFC 8707 §2).
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         let audience = audience.into();
         if !self.audiences.contains(&audience) {
@@ -73,56 +84,74 @@ impl Grant {
         self
     }
 
-    /// When the user was authenticated, where that was before the sign-in: with a login page of another service, say. It is
-    /// the access tokens' `auth_time`, which a refresh does not change, and which
-    /// [`max_age`](crate::trust::PolicyBuilder::max_age) goes by. Default: when the session is opened.
+    /// Sets when the user was authenticated. Default: when the session is opened.
+    ///
+    /// For a user who was authenticated earlier, for example by another service's login page. This
+    /// is the `auth_time` of the access tokens. A refresh does not change it, and
+    /// [`max_age`](crate::trust::PolicyBuilder::max_age) is measured from it.
     pub fn authenticated_at(mut self, at: Timestamp) -> Self {
         self.authentication.auth_time = Some(at.timestamp());
         self
     }
 
-    /// How strongly the user was authenticated: the access tokens' `acr` (RFC 9068 §2.2.1). Default: none.
+    /// Sets how strongly the user was authenticated: `acr` (RFC 9068 §2.2.1). Default: none.
     pub fn acr(mut self, acr: impl Into<String>) -> Self {
         self.authentication.acr = Some(acr.into());
         self
     }
 
-    /// By which means the user was authenticated: the access tokens' `amr`, such as `pwd` and `otp` (RFC 8176 §2).
-    /// Default: none.
+    /// Sets how the user was authenticated: `amr`, such as `pwd` and `otp` (RFC 8176 §2). Default:
+    /// none.
     pub fn amr<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
         self.authentication.amr = methods.into_iter().map(Into::into).collect();
         self
     }
 
-    /// What the session is listed with, so that users recognise their devices.
+    /// Sets the text by which users recognise the device in their list of sessions. Default: none.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
         self
     }
 
-    /// The application's own claims, which every access token of the session carries.
+    /// Sets the application's own claims, which every access token of the session carries.
     ///
     /// # Errors
     ///
-    /// [`CustomClaimsError`] if they are not a JSON object, or one of them has the name of a registered claim.
+    /// [`CustomClaimsError`] if they are not a JSON object, or one has the name of a registered
+    /// claim.
+    ///
+    /// ```
+    /// # use auth_layer::{Grant, claims::CustomClaimsError};
+    /// #[derive(serde::Serialize)]
+    /// struct Tenant {
+    ///     tenant: u64,
+    /// }
+    ///
+    /// # fn grant() -> Result<Grant, CustomClaimsError> {
+    /// let grant = Grant::new("web").custom(&Tenant { tenant: 7 })?;
+    /// # Ok(grant)
+    /// # }
+    /// ```
     pub fn custom(self, custom: &impl Serialize) -> Result<Self, CustomClaimsError> {
         Ok(Self { custom: custom_text(custom)?, ..self })
     }
 }
 
-/// How long a sign-in waits for the end of sessions that are too many.
+/// How long a sign-in waits until surplus sessions have ended.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Two signed tokens: the access token and the refresh token of a pair.
+/// The signed access token and refresh token of a pair.
 pub(super) type SignedPair = (String, String);
 
 impl Authority {
-    /// Begins a sign-in: call this **before** the user's credentials are read and checked. When everything of the user's is
-    /// revoked in between (a password change does that), the sign-in is refused at its end.
+    /// Begins a sign-in. Call this **before** the user's credentials are read and checked.
+    ///
+    /// If everything of the user's is revoked in between, for example by a password change, the
+    /// sign-in is refused at its end.
     ///
     /// # Errors
     ///
-    /// [`SignInError::Unavailable`].
+    /// [`SignInError::Unavailable`] if the store cannot be reached.
     pub async fn begin_sign_in(&self, user: impl Into<Subject>) -> Result<SignIn, SignInError> {
         let (user, trust) = (user.into(), &self.inner.trust);
         trust.resume_in_background();
@@ -130,13 +159,16 @@ impl Authority {
         Ok(SignIn { user, fence })
     }
 
-    /// Opens a session for a user whose credentials were checked after the sign-in began, and issues its first pair.
+    /// Opens a session for a user whose credentials were checked, and issues its first pair.
     ///
     /// # Errors
     ///
-    /// [`SignInError::Fenced`] where a revocation of all that the user has came in between: begin
-    /// again, credentials included. [`SignInError::Unacceptable`] when a token would be refused by
-    /// [`verify`](Self::verify): nothing is recorded then.
+    /// - [`SignInError::Fenced`] if everything of the user's was revoked meanwhile. Begin again,
+    ///   credentials included.
+    /// - [`SignInError::Unacceptable`] if [`verify`](Self::verify) would refuse a token. Nothing is
+    ///   recorded then.
+    /// - [`SignInError::Disabled`] if the user is disabled.
+    /// - [`SignInError::Target`] if an audience is not the authority's.
     pub async fn sign_in(&self, sign_in: SignIn, grant: Grant) -> Result<IssuedPair, SignInError> {
         if sign_in.is_disabled() {
             return Err(SignInError::Disabled);
@@ -178,9 +210,10 @@ impl Authority {
         }
     }
 
-    /// Ends the sessions that are too many beside this new one. It goes on though its caller goes
-    /// away, and its caller does not wait for long: the sign-in is done, and the next one ends what
-    /// is left.
+    /// Ends the sessions beyond the limit, except this new one.
+    ///
+    /// The work is detached, and the caller waits only briefly: the sign-in is done, and the next
+    /// one ends what is left.
     async fn end_surplus_sessions(&self, new: &IssuedPair, now: Timestamp) {
         let Some(most) = self.inner.settings.max_sessions else { return };
         let (authority, user, new) = (self.clone(), new.user_id.clone(), new.session_id);
@@ -203,19 +236,21 @@ impl Authority {
         }
     }
 
-    /// Issues a single-use token within the session of these claims, with their scope and custom claims. It does not outlive the
-    /// session.
+    /// Issues a single-use token in the session of these claims, with their scope and custom
+    /// claims.
+    ///
+    /// The token does not outlive the session.
     ///
     /// # Errors
     ///
-    /// [`SignInError::Fenced`] where the session is revoked or over.
+    /// [`SignInError::Fenced`] if the session is revoked or over.
     pub async fn issue_single_use(&self, claims: &Claims) -> Result<IssuedToken, SignInError> {
         let issue = async { Ok(self.issue_single_use_within(claims).await) };
         self.inner.trust.bounded(issue).await.map_err(SignInError::Unavailable)?
     }
 
     async fn issue_single_use_within(&self, claims: &Claims) -> Result<IssuedToken, SignInError> {
-        // Another issuer's tokens have no session here.
+        // Tokens of another issuer have no session here.
         let Some(session_id) = claims.session_id() else { return Err(SignInError::Fenced) };
         let now = self.now();
         let issued_at = whole_seconds(now);
@@ -250,8 +285,10 @@ impl Authority {
         }
     }
 
-    /// When a single-use token expires that would at `end`, if its session lasts that long. An access token does not outlive its
-    /// session either, so that only about its end there is something to ask.
+    /// Returns when a single-use token expires: at `end`, or when its session ends.
+    ///
+    /// An access token never outlives its session. So the session is read only if `end` is later
+    /// than the access token's expiry.
     async fn single_use_end(
         &self,
         claims: &Claims,
@@ -271,8 +308,7 @@ impl Authority {
         }
     }
 
-    /// A pair that is issued now, not signed yet, with what is kept of the pair before it. Neither of its tokens outlives the
-    /// session.
+    /// Creates a new pair, not signed yet. Neither token outlives the session.
     pub(super) fn new_pair(&self, payload: Payload, keys: &Keyring, now: Timestamp, ends_at: Timestamp) -> Pair {
         let issued_at = whole_seconds(now);
         let end = |ttl: Duration| whole_seconds(later(issued_at, ttl).min(ends_at));
@@ -286,8 +322,10 @@ impl Authority {
         }
     }
 
-    /// Signs a new pair. Where the key's algorithm signs differently each time, the pair comes back with what it takes to
-    /// answer with the same two tokens again.
+    /// Signs a new pair.
+    ///
+    /// If the algorithm signs differently each time, the pair also gets its sealed signatures. They
+    /// allow the same two tokens to be returned again.
     pub(super) fn sign_new(
         &self,
         session: &Session,
@@ -299,14 +337,15 @@ impl Authority {
         let access = key.sign(inputs.0.as_bytes())?;
         let refresh = key.sign(inputs.1.as_bytes())?;
         if !key.algorithm().is_deterministic() {
-            // Both are of one length: the same key made them.
+            // The same key made both signatures, so they have one length.
             pair.set_sealed_signatures(&key.seal(&seal_context(&pair), &[&access[..], &refresh[..]].concat())?);
         }
         Ok((pair, (assemble(inputs.0, &access), assemble(inputs.1, &refresh))))
     }
 
-    /// Signs a session's current pair once more: the same bytes as before. `None` where its key is gone or its sealed
-    /// signatures are not that key's.
+    /// Signs the session's current pair again, to the same bytes as before.
+    ///
+    /// Returns `None` if its key is gone, or did not seal the signatures.
     pub(super) fn sign_again(&self, session: &Session, keys: &Keyring) -> Option<SignedPair> {
         let pair = &session.current;
         let key = keys.signer(pair.kid())?;
@@ -322,7 +361,7 @@ impl Authority {
         Some((assemble(inputs.0, &access), assemble(inputs.1, &refresh)))
     }
 
-    /// The records of a pair's tokens, if a check would accept both tokens.
+    /// Returns the records of a pair's tokens. Fails if a check would refuse either token.
     pub(super) fn pair_records(
         &self,
         session: &Session,
@@ -337,8 +376,9 @@ impl Authority {
         Ok(vec![of(access_record(session, pair), &signed.0)?, of(refresh_record(session, pair), &signed.1)?])
     }
 
-    /// Fails if a check would refuse this token of ours for what it says or how long it is. Called
-    /// before anything is written: a token that nobody accepts is not issued.
+    /// Fails if a check would refuse this new token for its content or its size.
+    ///
+    /// Called before anything is written: a token that no node accepts is not issued.
     fn check_issued(&self, record: &TokenRecord, token: &str, keys: &Keyring) -> Result<(), TokenFault> {
         let trust = &self.inner.trust;
         let expected = trust.expected(record.kind, &trust.issuer().audiences, record.issued_at);
@@ -380,7 +420,7 @@ impl Authority {
     }
 }
 
-/// What a client is told of a session's current pair.
+/// Returns the session's current pair as the client gets it.
 pub(super) fn issued(session: &Session, (access_token, refresh_token): SignedPair, now: Timestamp) -> IssuedPair {
     IssuedPair {
         access_token,
@@ -424,7 +464,7 @@ fn sign(key: &SigningKey, content: &Content<'_>) -> Result<String, KeyError> {
     Ok(assemble(input, &signature))
 }
 
-/// The whole seconds from `now`'s second to `end`.
+/// Returns the whole seconds between `now`, rounded down, and `end`.
 fn seconds_between(now: Timestamp, end: Timestamp) -> Duration {
     (end - whole_seconds(now)).to_std().unwrap_or_default()
 }

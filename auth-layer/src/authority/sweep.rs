@@ -1,7 +1,7 @@
-//! Removing what has expired, where the store does not see to that by itself.
+//! Removes what has expired, for stores that do not do it themselves.
 //!
-//! Records are made where tokens are issued, so whoever issues one looks whether a sweep is due, and starts it beside the answer.
-//! That needs no task that would have to be ended with the authority, and where nobody issues anything nothing grows.
+//! Records grow only where tokens are issued. So issuing a token checks whether a sweep is due, and
+//! starts it in the background. No task has to be stopped with the authority.
 
 use std::{
     error::Error,
@@ -14,18 +14,19 @@ use std::{
 
 use super::Authority;
 
-/// When the next sweep is due, in milliseconds of the authority's monotonic clock: the first at once, for a process may not live
-/// until a second.
+/// When the next sweep is due, in milliseconds of the authority's monotonic clock.
+///
+/// The first is due at once: a process may not live until a second.
 #[derive(Debug)]
 pub(super) struct Sweeps {
     every: Duration,
     due: AtomicU64,
 }
 
-/// Stands for a sweep that is under way.
+/// Means that a sweep is running, or that sweeps are off.
 const RUNNING: u64 = u64::MAX;
 
-/// A sweep under way: its end, whatever that is, lets the next one be due.
+/// A running sweep. Its drop schedules the next one, whether it succeeded or not.
 struct Turn {
     sweeps: Arc<Sweeps>,
     next: u64,
@@ -38,7 +39,7 @@ impl Drop for Turn {
 }
 
 impl Sweeps {
-    /// One each `every`; none where that is zero.
+    /// Creates a schedule of one sweep per `every`; none if that is zero.
     pub(super) fn new(every: Duration) -> Arc<Self> {
         Arc::new(Self { every, due: AtomicU64::new(if every.is_zero() { RUNNING } else { 0 }) })
     }
@@ -53,25 +54,25 @@ impl Sweeps {
     }
 }
 
-/// Below [`RUNNING`].
+/// Always below [`RUNNING`].
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(RUNNING).min(RUNNING - 1)
 }
 
 impl Authority {
-    /// To be called when something was recorded. Starts a sweep if one is due, and waits for nothing.
+    /// Starts a sweep in the background if one is due. Call it after something was recorded.
     pub(super) fn sweep_when_due(&self) {
         let Some(turn) = self.inner.sweeps.begin(self.inner.trust.monotonic()) else { return };
         let (store, before) = (Arc::downgrade(self.store()), self.inner.trust.accepted_since());
         tokio::spawn(async move {
             let _turn = turn;
-            // Where everybody is gone by now, it is not for this to keep a file open.
+            // A sweep must not keep the store open once all its users are gone.
             let Some(store) = store.upgrade() else { return };
             match store.purge_expired(before).await {
                 Ok(purged) => {
                     tracing::debug!(tokens = purged.tokens, sessions = purged.sessions, "removed what had expired");
                 }
-                // What is left is removed the next time.
+                // The next sweep removes what is left.
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn Error, "what has expired cannot be removed");
                 }

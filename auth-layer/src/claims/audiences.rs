@@ -1,15 +1,15 @@
-//! The audiences that somebody takes tokens for.
+//! The audiences for which tokens are accepted.
 
 use std::{
     ops::Deref,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Audiences of which a token must name one (RFC 7519 §4.1.3).
+/// The accepted audiences. A token must name at least one (RFC 7519 §4.1.3).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Audiences {
     names: Vec<String>,
-    /// Two that have one number have the same names, so that a token that was read for one need not be compared with the other.
+    /// Equal numbers mean equal names, so a cached verdict is found without comparing texts.
     number: u64,
 }
 
@@ -24,7 +24,7 @@ impl Audiences {
         self.number
     }
 
-    /// Whether one of these is among the audiences of a token.
+    /// Whether a token for `aud` is for one of these.
     pub(crate) fn include_one_of(&self, aud: &[String]) -> bool {
         aud.iter().any(|aud| self.names.contains(aud))
     }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::set::ClaimSet;
 use crate::json::joined;
 
-/// The claims of an access token that say how its user signed in (RFC 9068 §2.2.1).
+/// The claims of an access token that say how the user signed in (RFC 9068 §2.2.1).
 ///
-/// They are kept and signed together with the custom claims, as one JSON object. So a node of a version that does not know
-/// them hands them on.
+/// They are stored and signed with the custom claims, as one JSON object. So a node of an older
+/// version keeps them without knowing them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Authentication {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,12 +20,14 @@ pub(crate) struct Authentication {
 }
 
 impl Authentication {
-    /// Those among the members of this JSON object.
+    /// Reads them from the members of a JSON object.
     pub(crate) fn of(members: &str) -> Self {
         serde_json::from_str(members).unwrap_or_default()
     }
 
-    /// The text of a JSON object with these and the members of `custom`, the text of another that has none of them.
+    /// Returns the text of a JSON object with these and the members of `custom`.
+    ///
+    /// `custom` is a JSON object without them.
     pub(crate) fn with(&self, custom: &str) -> String {
         joined(serde_json::to_string(self).expect("texts and numbers in a struct always serialise"), custom)
     }

@@ -15,12 +15,26 @@ use serde_json::{Map, Value};
 use super::names::{READ, REGISTERED};
 use crate::json::members;
 
-/// A type of custom claims: anything that serde reads and writes as a JSON object. Implemented for every such type.
+/// A type of custom claims: anything that serde reads and writes as a JSON object.
+///
+/// Implemented for every such type.
+///
+/// ```
+/// use auth_layer::CustomClaims;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Tenant {
+///     tenant: u64,
+/// }
+///
+/// fn is_custom_claims<T: CustomClaims>() {}
+/// is_custom_claims::<Tenant>();
+/// ```
 pub trait CustomClaims: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> CustomClaims for C {}
 
-/// Custom claims that cannot be put into a token.
+/// Why custom claims cannot be put into a token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CustomClaimsError {
@@ -35,7 +49,7 @@ pub enum CustomClaimsError {
     Json(#[source] serde_json::Error),
 }
 
-/// The text of the JSON object that these custom claims are. The same claims give the same text.
+/// Writes custom claims as the text of a JSON object. The same claims give the same text.
 pub(crate) fn custom_text(custom: &impl Serialize) -> Result<String, CustomClaimsError> {
     let Value::Object(members) = serde_json::to_value(custom).map_err(CustomClaimsError::Json)? else {
         return Err(CustomClaimsError::NotAnObject);
@@ -46,17 +60,16 @@ pub(crate) fn custom_text(custom: &impl Serialize) -> Result<String, CustomClaim
     serde_json::to_string(&members).map_err(CustomClaimsError::Json)
 }
 
-/// The custom claims of one token: the payload that they stand in, and each type that they have been read as.
+/// The custom claims of one token: the payload, and each type that they were parsed as.
 pub(crate) struct Custom {
-    /// The decoded payload; none where it has no custom claims.
+    /// The decoded payload; `None` without custom claims.
     payload: Option<Box<[u8]>>,
     read: Slot,
-    /// How much memory the read types take, in bytes, roughly.
+    /// The memory of the parsed types, in bytes, roughly.
     read_bytes: AtomicU32,
 }
 
-/// One type that the claims have been read as, and the place for the next. Types are only ever added, so that readers need
-/// no lock.
+/// One parsed type, and the place for the next. Types are only ever added, so readers need no lock.
 #[derive(Default)]
 struct Slot(OnceLock<Box<(Arc<dyn Any + Send + Sync>, Slot)>>);
 
@@ -65,7 +78,7 @@ impl Custom {
         Self { payload: payload.map(Vec::into_boxed_slice), read: Slot::default(), read_bytes: AtomicU32::new(0) }
     }
 
-    /// All members of the payload but the registered claims.
+    /// Returns all members of the payload except the registered claims.
     pub(crate) fn members(&self) -> Option<Map<String, Value>> {
         let Some(payload) = &self.payload else { return Some(Map::new()) };
         let mut members = members(payload)?;
@@ -73,7 +86,7 @@ impl Custom {
         Some(members)
     }
 
-    /// The claims as a `T`; `None` where they are none. The first time they are parsed, later ones are found.
+    /// Returns the claims as a `T`; `None` if they do not read as one. Each type is parsed once.
     pub(crate) fn read<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut slot = &self.read;
         let mut parsed: Option<Arc<T>> = None;
@@ -91,7 +104,7 @@ impl Custom {
                         Box::new((Arc::clone(value) as Arc<dyn Any + Send + Sync>, Slot::default()))
                     });
                     if added {
-                        // What a type keeps outside itself is taken for as much as its text.
+                        // What a type keeps on the heap is estimated by the length of its text.
                         let bytes = SLOT + size_of::<T>() + self.text_bytes();
                         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
                         self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -106,18 +119,18 @@ impl Custom {
         }
     }
 
-    /// How much memory the payload takes, in bytes.
+    /// Returns the memory of the payload, in bytes.
     pub(super) fn text_bytes(&self) -> usize {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
-    /// How much memory the types take that it was read as, in bytes, roughly.
+    /// Returns the memory of the parsed types, in bytes, roughly.
     pub(super) fn read_bytes(&self) -> u32 {
         self.read_bytes.load(Ordering::Relaxed)
     }
 }
 
-/// What a slot takes beside the value: its box and the value's counters.
+/// What a slot takes besides the value: its box and the value's counters.
 const SLOT: usize = size_of::<(Arc<dyn Any + Send + Sync>, Slot)>() + 2 * size_of::<usize>();
 
 impl fmt::Debug for Custom {

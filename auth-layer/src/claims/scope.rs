@@ -4,42 +4,51 @@ use std::{collections::HashSet, fmt, hash::Hash, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A set of scope tokens, in the order in which they were first named, each once.
+/// A set of scope tokens, in the order in which they were first named.
 ///
 /// It takes as much memory as its text.
+///
+/// ```
+/// use auth_layer::Scope;
+///
+/// let scope: Scope = "orders:read orders:write".parse()?;
+/// assert!(scope.contains("orders:read") && !scope.contains("orders"));
+/// # Ok::<(), auth_layer::claims::ParseScopeError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope(String);
 
-/// The text is not a scope of RFC 6749 §3.3: tokens of `%x21 / %x23-5B / %x5D-7E`, one space between them.
+/// The text is not a scope (RFC 6749 §3.3): tokens of `%x21 / %x23-5B / %x5D-7E`, each separated by
+/// one space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a list of scope tokens separated by single spaces")]
 pub struct ParseScopeError;
 
-/// Up to how many tokens are compared one by one. Beyond that a set finds them.
+/// How many tokens are compared one by one. Further ones go into a set.
 const FEW: usize = 16;
 
 impl Scope {
-    /// The scope with no tokens.
+    /// Creates a scope without tokens.
     pub const fn empty() -> Self {
         Self(String::new())
     }
 
-    /// True when there are no tokens.
+    /// Whether the scope has no tokens.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The length of its text, in bytes.
+    /// Returns the length of its text, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.0.len()
     }
 
-    /// True when `token` is one of the tokens. Scope tokens are case-sensitive.
+    /// Whether `token` is in the scope. Scope tokens are case-sensitive.
     pub fn contains(&self, token: &str) -> bool {
         self.iter().any(|held| held == token)
     }
 
-    /// True when every token of `other` is one of ours.
+    /// Whether every token of `other` is in this scope.
     pub fn covers(&self, other: &Self) -> bool {
         if other.iter().nth(FEW).is_none() {
             return other.iter().all(|token| self.contains(token));
@@ -48,13 +57,13 @@ impl Scope {
         other.iter().all(|token| held.contains(token))
     }
 
-    /// The tokens of both.
+    /// Returns a scope with the tokens of both.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         Self::of(self.iter().chain(other.iter()), self.0.len() + other.0.len() + 1)
     }
 
-    /// Tokens, each once, in a text of at most this length.
+    /// Joins tokens, each once, to a text of at most this length.
     fn of<'t>(tokens: impl Iterator<Item = &'t str>, length: usize) -> Self {
         let mut scope = String::with_capacity(length);
         for token in each_once(tokens) {
@@ -66,9 +75,9 @@ impl Scope {
         Self(scope)
     }
 
-    /// The tokens, in order.
+    /// Returns the tokens, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        // The empty text would be one empty token.
+        // Splitting the empty text would give one empty token.
         self.0.split(' ').filter(|token| !token.is_empty())
     }
 }
@@ -76,7 +85,7 @@ impl Scope {
 impl FromStr for Scope {
     type Err = ParseScopeError;
 
-    /// Reads tokens with one space between them. The empty text is the empty scope.
+    /// Reads tokens separated by single spaces. The empty text is the empty scope.
     fn from_str(text: &str) -> Result<Self, ParseScopeError> {
         if text.is_empty() {
             return Ok(Self::empty());
@@ -90,7 +99,7 @@ impl FromStr for Scope {
     }
 }
 
-/// The items, without those that came before. The work is linear in their number.
+/// Drops items that came before. The work is linear in their number.
 fn each_once<T: Copy + Eq + Hash>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     let (mut few, mut many) = (Vec::new(), HashSet::new());
     items.filter(move |item| {
@@ -164,7 +173,7 @@ mod tests {
         static COMPARED: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// A token that counts how often it is compared.
+    /// A token that counts comparisons.
     #[derive(Clone, Copy)]
     struct Counted(usize);
 
@@ -183,13 +192,13 @@ mod tests {
         }
     }
 
-    /// A forged token can name thousands of scope tokens, and nobody has checked its signature yet.
+    /// A forged token can name thousands of scope tokens, and its signature is not verified yet.
     #[test]
     fn scope_parsing_is_linear_in_the_number_of_tokens() {
         for many in [100, 1_000, 4_000] {
             COMPARED.set(0);
             assert_eq!(each_once((0..many).map(Counted)).count(), many);
-            // With each of the few, and now and then with one of the same hash bits.
+            // With each of the few, and sometimes with one of the same hash bits.
             assert!(COMPARED.get() <= (FEW + 4) * many, "{} comparisons of {many}", COMPARED.get());
         }
     }

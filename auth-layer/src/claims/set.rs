@@ -17,43 +17,54 @@ use crate::{
     layer_context::{LayerContext, MissingLayer},
 };
 
-/// The largest NumericDate that we take: the end of the year 9999.
+/// The largest accepted NumericDate: the end of the year 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// The claims of a token whose signature and record have been checked.
 ///
-/// Only a check makes one, so that to hold it is to know that the token was good. Cloning it copies two pointers.
+/// Only a check creates them, so holding them proves that the token was good. Cloning copies two
+/// pointers.
+///
+/// ```
+/// use auth_layer::Claims;
+///
+/// async fn me(claims: Claims) -> String {
+///     format!("{} until {}", claims.sub, claims.exp)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Claims {
     checked: Arc<Checked>,
-    /// The layer that let the request in; none outside one.
+    /// The layer that let the request in; `None` outside a layer.
     context: Option<LayerContext>,
 }
 
-/// What one check has found out.
+/// The result of one check.
 struct Checked {
     set: ClaimSet,
     kind: TokenKind,
     custom: Custom,
     signature: Signature,
-    /// The number of the [`Audiences`] that it was read for.
+    /// The number of the [`Audiences`] that the token was read for.
     audiences: u64,
     /// The later one of `nbf` and `iat`.
     valid_from: Option<Timestamp>,
-    /// How much memory all this takes, in bytes, roughly; without the types that the custom claims are read as.
+    /// The memory of all this, in bytes, roughly. Types parsed from custom claims are not included.
     bytes: usize,
 }
 
-/// That a signature is right.
+/// The verdict that a signature is right.
 pub(crate) struct Signature {
     /// The key that verified it.
     pub(crate) key: VerifyingKey,
-    /// The keys among which it was, a number that stands for one state of them.
+    /// The number of the key set in which that key was found.
     pub(crate) among: u64,
 }
 
-/// What [`Claims`] hold. Each claim that another issuer's token may lack is optional; the tokens of an
-/// [`Authority`](crate::Authority) have them all but `acr` and `amr`.
+/// The registered claims of [`Claims`].
+///
+/// Claims that another issuer's token may lack are optional. Tokens of an
+/// [`Authority`](crate::Authority) have all of them except `acr` and `amr`.
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct ClaimSet {
@@ -61,7 +72,7 @@ pub struct ClaimSet {
     pub iss: String,
     /// The user (RFC 7519 §4.1.2).
     pub sub: Subject,
-    /// For whom the token is meant (RFC 7519 §4.1.3).
+    /// The audiences of the token (RFC 7519 §4.1.3).
     pub aud: Vec<String>,
     /// When the token expires (RFC 7519 §4.1.4).
     #[serde(with = "chrono::serde::ts_seconds")]
@@ -75,7 +86,7 @@ pub struct ClaimSet {
     /// The OAuth client that the token was issued to (RFC 8693 §4.3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// The session that the token belongs to (OpenID Connect Front-Channel Logout §3).
+    /// The session of the token (OpenID Connect Front-Channel Logout §3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<TextId<Login>>,
     /// What the token may be used for (RFC 8693 §4.2).
@@ -86,37 +97,41 @@ pub struct ClaimSet {
     /// How strongly the user was authenticated (OpenID Connect Core §2).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
-    /// By which methods the user was authenticated (RFC 8176).
+    /// The methods by which the user was authenticated (RFC 8176).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub amr: Vec<String>,
 }
 
 impl Claims {
-    /// The claims that a layer has left in a request's extensions; none where it let the request pass without credentials.
+    /// Returns the claims that a layer left in a request's extensions.
+    ///
+    /// `None` if the layer let the request pass without credentials.
     ///
     /// # Errors
     ///
-    /// [`MissingLayer`] where no layer was in front.
+    /// [`MissingLayer`] if no layer is in front.
     pub fn from_extensions(extensions: &Extensions) -> Result<Option<Self>, MissingLayer> {
         MissingLayer::or_left(extensions)
     }
 
-    /// The session of a token of ours, as [`Authority::revoke_session`](crate::Authority::revoke_session) takes it. None
-    /// for another issuer's token.
+    /// Returns the session, for [`Authority::revoke_session`](crate::Authority::revoke_session).
+    ///
+    /// `None` for another issuer's token.
     pub fn session_id(&self) -> Option<SessionId> {
         self.sid.as_ref().and_then(TextId::id)
     }
 
-    /// The id of a token of ours, as [`Authority::revoke_token`](crate::Authority::revoke_token) takes it. None for
-    /// another issuer's token.
+    /// Returns the token id, for [`Authority::revoke_token`](crate::Authority::revoke_token).
+    ///
+    /// `None` for another issuer's token.
     pub fn token_id(&self) -> Option<TokenId> {
         self.jti.as_ref().and_then(TextId::id)
     }
 
-    /// The application's own claims, read as a `T`.
+    /// Returns the application's own claims, read as a `T`.
     ///
-    /// The first call for a type parses them. Later calls, also in later requests with the same token while the in-process
-    /// cache holds it, find them.
+    /// The first call for a type parses them. Later calls reuse the result, also in later requests
+    /// while the in-process cache holds the token.
     ///
     /// # Errors
     ///
@@ -137,48 +152,48 @@ impl Claims {
         self.checked.custom.read().ok_or(TokenFault::CustomClaims)
     }
 
-    /// The application's own claims as the text of a JSON object.
+    /// Returns the custom claims as the text of a JSON object.
     pub(crate) fn custom_text(&self) -> String {
         let members = self.checked.custom.members();
         members.and_then(|members| serde_json::to_string(&members).ok()).unwrap_or_else(|| "{}".into())
     }
 
-    /// The kind of the token.
+    /// Returns the kind of the token.
     pub(crate) fn kind(&self) -> TokenKind {
         self.checked.kind
     }
 
-    /// When the token begins to be valid; none where it does not say.
+    /// Returns when the token becomes valid, if it says so.
     pub(crate) fn valid_from(&self) -> Option<Timestamp> {
         self.checked.valid_from
     }
 
-    /// Whether the token is for one of these.
+    /// Whether the token is for one of these audiences.
     pub(crate) fn is_for(&self, audiences: &Audiences) -> bool {
         self.checked.audiences == audiences.number() || audiences.include_one_of(&self.aud)
     }
 
-    /// The verdict on its signature.
+    /// Returns the verdict on the signature.
     pub(crate) fn signature(&self) -> &Signature {
         &self.checked.signature
     }
 
-    /// The same, let in by this layer.
+    /// Replaces the layer that let the request in.
     pub(crate) fn let_in_by(self, layer: LayerContext) -> Self {
         Self { context: Some(layer), ..self }
     }
 
-    /// The layer that let them in.
+    /// Returns the layer that let the request in.
     pub(crate) fn layer(&self) -> Option<&LayerContext> {
         self.context.as_ref()
     }
 
-    /// How much memory they take, in bytes, roughly.
+    /// Returns the memory of the claims, in bytes, roughly.
     pub(crate) fn bytes(&self) -> usize {
         self.checked.bytes + self.read_bytes() as usize
     }
 
-    /// How much of that the types take that the custom claims were read as.
+    /// Returns the part of that memory that parsed custom claims take.
     pub(crate) fn read_bytes(&self) -> u32 {
         self.checked.custom.read_bytes()
     }
@@ -212,7 +227,7 @@ impl Serialize for Claims {
     }
 }
 
-/// The registered claims of a token of ours, as read from a payload that nobody vouches for yet.
+/// The registered claims of a recorded token, read and not verified yet.
 #[derive(Debug)]
 pub(crate) struct RegisteredClaims {
     pub(crate) iss: String,
@@ -231,12 +246,12 @@ pub(crate) struct RegisteredClaims {
 }
 
 impl RegisteredClaims {
-    /// Reads the registered claims of a payload, and whether it has custom ones.
+    /// Reads the registered claims of a payload. Also returns whether it has custom claims.
     ///
     /// # Errors
     ///
-    /// [`TokenFault::Malformed`] if it is not a JSON object without duplicate members, [`TokenFault::Claim`] if a claim
-    /// is missing or of the wrong type.
+    /// [`TokenFault::Malformed`] if the payload is not a JSON object without duplicate members,
+    /// [`TokenFault::Claim`] if a claim is missing or of the wrong type.
     pub(crate) fn read(payload: &[u8]) -> Result<(Self, bool), TokenFault> {
         let Fields { values, has_others } = fields(payload, &READ).ok_or(TokenFault::Malformed)?;
         let [iss, sub, aud, exp, nbf, iat, jti, client_id, sid, scope, auth_time, acr, amr] = values;
@@ -258,14 +273,14 @@ impl RegisteredClaims {
         Ok((claims, has_others))
     }
 
-    /// How much memory they take beside their own size, in bytes, roughly.
+    /// Returns their memory on the heap, in bytes, roughly.
     pub(crate) fn bytes(&self) -> usize {
         let texts: usize = self.aud.iter().chain(&self.amr).map(|text| size_of::<String>() + text.len()).sum();
         let rest = self.scope.bytes() + self.acr.as_ref().map_or(0, String::len);
         self.iss.len() + self.sub.bytes() + texts + self.client_id.len() + rest
     }
 
-    /// The claims of a token whose signature has been verified. Only `jwt` calls this.
+    /// Turns them into checked claims. Only `jwt` calls this, after verifying the signature.
     pub(crate) fn into_claims(self, kind: TokenKind, custom: Custom, signature: Signature, audiences: u64) -> Claims {
         let bytes = size_of::<Checked>() + self.bytes() + custom.text_bytes();
         let valid_from = Some(self.iat).max(self.nbf);
@@ -321,7 +336,7 @@ fn many(value: Datum<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// RFC 7519 §4.1.3: one text stands for an array of one.
+/// One text stands for an array of one (RFC 7519 §4.1.3).
 fn one_or_more(value: Datum<'_>) -> Option<Vec<String>> {
     match value {
         Datum::Text(one) => Some(vec![one.into_owned()]),
@@ -329,7 +344,7 @@ fn one_or_more(value: Datum<'_>) -> Option<Vec<String>> {
     }
 }
 
-/// A NumericDate. RFC 7519 §2 allows fractions; we issue none and take none.
+/// Reads a NumericDate. RFC 7519 §2 allows fractions; they are refused here.
 #[expect(clippy::needless_pass_by_value, reason = "like the other readers")]
 fn moment(value: Datum<'_>) -> Option<Timestamp> {
     match value {

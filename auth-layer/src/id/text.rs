@@ -11,8 +11,8 @@ const LONGEST: usize = 255;
 
 /// Text of 1 to 255 characters that identifies a `K`.
 ///
-/// Two identifiers are equal exactly when their texts are. A UUID in canonical form is kept as its
-/// sixteen bytes, other text as text. Cloning copies no text.
+/// Two identifiers are equal exactly when their texts are. A UUID in canonical form is stored as
+/// its sixteen bytes, other text as text. Cloning copies no text.
 ///
 /// ```
 /// use auth_layer::Subject;
@@ -41,13 +41,13 @@ enum Form {
 pub struct InvalidTextId;
 
 impl<K> TextId<K> {
-    /// A fresh identifier: a version 7 UUID, 74 bits of which are random.
+    /// Generates an identifier: a UUID of version 7 with 74 random bits.
     #[must_use]
     pub fn generate() -> Self {
         Id::generate().into()
     }
 
-    /// The UUID of which this is the canonical text (RFC 9562 §4), if it is one.
+    /// Returns the UUID, if the text is a UUID in canonical form (RFC 9562 §4).
     pub const fn as_uuid(&self) -> Option<&Uuid> {
         match &self.form {
             Form::Uuid(uuid) => Some(uuid),
@@ -55,12 +55,12 @@ impl<K> TextId<K> {
         }
     }
 
-    /// The same as an identifier of ours, if it is a UUID in canonical form.
+    /// Returns it as an [`Id`], if the text is a UUID in canonical form.
     pub fn id(&self) -> Option<Id<K>> {
         self.as_uuid().copied().map(Id::from_uuid)
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn to_text(&self) -> Cow<'_, str> {
         match &self.form {
             Form::Uuid(uuid) => Cow::Owned(uuid.to_string()),
@@ -68,8 +68,8 @@ impl<K> TextId<K> {
         }
     }
 
-    /// 128 bits that stand for this identifier where a UUID does for others: the UUID that it is, or
-    /// else the beginning of its text's SHA-256 digest.
+    /// Returns 128 bits that stand for this identifier: its UUID, or the start of its text's
+    /// SHA-256.
     pub fn tag(&self) -> Uuid {
         match &self.form {
             Form::Uuid(uuid) => *uuid,
@@ -80,7 +80,7 @@ impl<K> TextId<K> {
         }
     }
 
-    /// How much memory it takes beside its own size, in bytes.
+    /// Returns its memory on the heap, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match &self.form {
             Form::Uuid(_) => 0,
@@ -100,7 +100,7 @@ impl<K> FromStr for TextId<K> {
         if let Ok(id) = text.parse::<Id<K>>() {
             return Ok(id.into());
         }
-        // Counted only as far as it matters.
+        // `nth` counts no further than needed.
         if text.is_empty() || text.chars().nth(LONGEST).is_some() {
             return Err(InvalidTextId);
         }
@@ -144,7 +144,7 @@ impl<K> From<&Self> for TextId<K> {
 
 macro_rules! from_numbers {
     ($($number:ty)*) => {$(
-        /// The number in decimal.
+        /// Uses the number in decimal.
         impl<K> From<$number> for TextId<K> {
             fn from(number: $number) -> Self {
                 Self::of(Form::Text(number.to_string().into()))
@@ -155,7 +155,7 @@ macro_rules! from_numbers {
 
 from_numbers!(u32 u64 i32 i64);
 
-// By hand: a derive would ask the same of `K`.
+// Not derived: a derive would require the same traits of `K`.
 
 impl<K> Clone for TextId<K> {
     fn clone(&self) -> Self {

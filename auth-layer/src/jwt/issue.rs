@@ -1,4 +1,4 @@
-//! Writing.
+//! Writes tokens.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::{
     kind::TokenKind,
 };
 
-/// What a token of ours says. The same content always makes the same text.
+/// The content of a token to issue. The same content always gives the same text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Content<'a> {
     pub(crate) kind: TokenKind,
@@ -51,7 +51,7 @@ struct Payload<'a> {
     scope: &'a Scope,
 }
 
-/// RFC 7519 §4.1.3: one audience may be written as a text.
+/// One audience may be written as a string (RFC 7519 §4.1.3).
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Audience<'a> {
@@ -68,7 +68,7 @@ impl<'a> From<&'a [String]> for Audience<'a> {
     }
 }
 
-/// The JWS signing input (RFC 7515 §5.1) of a token with this content under this key.
+/// Builds the JWS signing input (RFC 7515 §5.1) for this content and key.
 pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
     let header = Header { alg: key.algorithm().as_str(), typ: typ(content.kind), kid: key.kid() };
     let payload = Payload {
@@ -89,7 +89,7 @@ pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
     input
 }
 
-/// The compact serialisation (RFC 7515 §7.1) of a signing input and its signature.
+/// Builds the compact serialisation (RFC 7515 §7.1) from a signing input and its signature.
 pub(crate) fn assemble(mut signing_input: String, signature: &[u8]) -> String {
     signing_input.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut signing_input);

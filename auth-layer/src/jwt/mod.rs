@@ -1,7 +1,7 @@
-//! Compact JWTs (RFC 7515 §3.1, RFC 7519): reading one that nobody vouches for, verifying it, writing one.
+//! Compact JWTs (RFC 7515 §3.1, RFC 7519): reads untrusted tokens, verifies and writes tokens.
 //!
-//! The three are apart on purpose. [`Unverified::read`] looks at everything that costs nothing, so that rubbish costs
-//! nothing further; only [`Unverified::verify`] turns what it read into claims.
+//! Reading and verifying are separate. [`Unverified::read`] checks everything that is cheap, so
+//! that garbage costs nothing further. Only [`Unverified::verify`] turns the result into claims.
 
 mod issue;
 mod read;
@@ -11,7 +11,8 @@ pub(crate) use read::{Expected, MissingKey, Unverified};
 
 use crate::kind::TokenKind;
 
-/// The `typ` of each kind: RFC 9068 §2.1 for access tokens, our own for the others (RFC 8725 §3.11).
+/// Returns the `typ` of a kind: RFC 9068 §2.1 for access tokens, our own otherwise (RFC 8725
+/// §3.11).
 pub(crate) const fn typ(kind: TokenKind) -> &'static str {
     match kind {
         TokenKind::Access => "at+jwt",

@@ -1,4 +1,4 @@
-//! Reading and verifying.
+//! Reads and verifies tokens.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -14,8 +14,10 @@ use crate::{
     kind::TokenKind,
 };
 
-/// The header members that matter: three that we read, then those that would have us fetch or trust
-/// a key of the sender's, or do what we cannot (RFC 7515 §4.1.11).
+/// The header members that matter: three that are read, and those that are refused.
+///
+/// The refused ones would have us use a key of the sender's or do what we cannot (RFC 7515
+/// §4.1.11).
 const HEADER: [&str; 11] = ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x5u", "b64", "enc", "zip"];
 
 /// What a token is read against.
@@ -23,20 +25,22 @@ const HEADER: [&str; 11] = ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x
 pub(crate) struct Expected<'a> {
     pub(crate) kind: TokenKind,
     pub(crate) issuer: &'a str,
-    /// One of these must be among the token's.
+    /// The token must name one of these.
     pub(crate) audiences: &'a Audiences,
     pub(crate) leeway: Duration,
     pub(crate) max_bytes: usize,
     pub(crate) now: Timestamp,
 }
 
-/// A token that has been read and that nobody vouches for yet: it may say anything. It has no `Debug`, since it is the whole token.
+/// A token that was read and not verified: it may say anything.
+///
+/// No `Debug`, because it holds the whole token.
 pub(crate) struct Unverified {
     pub(crate) claims: RegisteredClaims,
     kind: TokenKind,
     audiences: u64,
-    /// The decoded payload, where it has custom claims. They are parsed once the signature is
-    /// verified: until then they take no more memory than their text.
+    /// The decoded payload, if it has custom claims. They are parsed after the signature: until
+    /// then they take no more memory than their text.
     payload: Option<Vec<u8>>,
     key: VerifyingKey,
     signing_input: Box<str>,
@@ -44,7 +48,7 @@ pub(crate) struct Unverified {
 }
 
 impl Unverified {
-    /// Reads a token and checks all that can be checked without its record and its signature.
+    /// Reads a token and checks everything that needs neither its record nor its signature.
     pub(crate) fn read(token: &str, keys: &VerifyingKeys, expected: &Expected<'_>) -> Result<Self, TokenFault> {
         if token.len() > expected.max_bytes {
             return Err(TokenFault::Oversized);
@@ -72,26 +76,28 @@ impl Unverified {
         })
     }
 
-    /// How much memory it takes, in bytes, roughly.
+    /// Returns its size in memory, in bytes, roughly.
     pub(crate) fn bytes(&self) -> usize {
         let payload = self.payload.as_ref().map_or(0, Vec::len);
         size_of::<Self>() + self.signing_input.len() + self.signature.len() + payload + self.claims.bytes()
     }
 
-    /// The claims of a token whose signature is right: with the key that it named, and that key's one algorithm. That key was
-    /// found `among` these.
+    /// Verifies the signature with the named key and that key's one algorithm, and returns the
+    /// claims.
+    ///
+    /// `among` is the number of the key set in which the key was found.
     pub(crate) fn verify(self, among: u64) -> Result<Claims, TokenFault> {
         self.check_signature()?;
         let signature = Signature { key: self.key, among };
         Ok(self.claims.into_claims(self.kind, Custom::new(self.payload), signature, self.audiences))
     }
 
-    /// Fails unless the custom claims are a `C`. Vouches for nothing.
+    /// Fails unless the custom claims read as a `C`. Does not verify the signature.
     pub(crate) fn check_custom<C: CustomClaims>(&self) -> Result<(), TokenFault> {
         Custom::new(self.payload.clone()).read::<C>().map(drop).ok_or(TokenFault::CustomClaims)
     }
 
-    /// The same, of a token in which the application has no claims of its own.
+    /// Verifies the signature of a token without custom claims, and returns the claims.
     pub(crate) fn verify_registered(self) -> Result<RegisteredClaims, TokenFault> {
         self.check_signature()?;
         Ok(self.claims)
@@ -103,13 +109,13 @@ impl Unverified {
     }
 }
 
-/// This engine refuses padding and trailing bits: each value has one text.
+/// This engine refuses padding and trailing bits, so each value has exactly one text.
 fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 
-/// A token that is well formed, current and meant for us, but names a key that the ring does not
-/// have. Nobody vouches for it.
+/// An unverified token that is well formed, current and meant for us, but names a key that is not
+/// in the ring.
 pub(crate) struct MissingKey {
     pub(crate) kind: TokenKind,
     pub(crate) kid: String,
@@ -141,20 +147,20 @@ fn read_header<'k>(header: &[u8], keys: &'k VerifyingKeys, kind: TokenKind) -> R
     if alg.as_deref() == Some(key.algorithm().as_str()) { Ok(key) } else { Err(TokenFault::Key) }
 }
 
-/// The key that a header names, and how it is to be used.
+/// The key and the algorithm that a header names.
 struct NamedKey<'t> {
     kid: Cow<'t, str>,
     alg: Option<Cow<'t, str>>,
 }
 
-/// What the header of a token of this kind names.
+/// Reads the header of a token of this kind.
 fn named_key(header: &[u8], kind: TokenKind) -> Result<NamedKey<'_>, TokenFault> {
     let header = fields(header, &HEADER).ok_or(TokenFault::Malformed)?;
     let [typ_value, kid_value, alg_value, refused @ ..] = header.values;
     if refused.iter().any(Option::is_some) {
         return Err(TokenFault::Header);
     }
-    // RFC 7515 §4.1.9: a media type, its `application/` left out or not.
+    // A media type, with or without `application/` (RFC 7515 §4.1.9).
     let found = typ_value.and_then(Datum::text).ok_or(TokenFault::Type)?;
     let short = match found.split_at_checked("application/".len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,

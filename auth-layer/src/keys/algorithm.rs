@@ -4,7 +4,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// Ed25519. The default: fast to sign, small, and the same signature each time.
+    /// Ed25519. The default: signs fast, keys are small, and a signature is the same each time.
     EdDsa,
     /// ECDSA on P-256 with SHA-256.
     Es256,
@@ -12,12 +12,12 @@ pub enum Algorithm {
     Rs256,
     /// RSA PSS with SHA-256; 2048 to 8192 bits.
     Ps256,
-    /// HMAC with SHA-256; secrets of 32 bytes and more. Whoever can verify can also sign.
+    /// HMAC with SHA-256; secrets of 32 bytes or more. Anyone who can verify can also sign.
     Hs256,
 }
 
 impl Algorithm {
-    /// Its name in `alg`.
+    /// Returns the name for `alg`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EdDsa => "EdDSA",
@@ -28,12 +28,12 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of this name. Names are case-sensitive (RFC 7515 §4.1.1).
+    /// Returns the algorithm with this name. Names are case-sensitive (RFC 7515 §4.1.1).
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::EdDsa, Self::Es256, Self::Rs256, Self::Ps256, Self::Hs256].into_iter().find(|one| one.as_str() == name)
     }
 
-    /// Whether the same key gives the same message the same signature each time.
+    /// Whether a key signs the same message to the same bytes each time.
     pub(crate) const fn is_deterministic(self) -> bool {
         match self {
             Self::EdDsa | Self::Rs256 | Self::Hs256 => true,

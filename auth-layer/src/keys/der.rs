@@ -1,5 +1,7 @@
-//! As much of DER as it takes to name a key. aws-lc reads the key itself, but of one that it refuses
-//! it tells neither the algorithm nor the size, and `rustls-pki-types` does not look inside DER.
+//! Reads as much DER as it takes to name a key.
+//!
+//! aws-lc reads the key itself, but if it refuses one it tells neither algorithm nor size.
+//! `rustls-pki-types` does not look inside DER.
 
 use rustls_pki_types::{AlgorithmIdentifier, alg_id};
 
@@ -16,11 +18,11 @@ pub(super) enum Kind {
     Ed25519,
     P256,
     Rsa,
-    /// One that serves none of our algorithms, as a sentence goes on after "holds".
+    /// A key for none of our algorithms. The text continues a sentence after "holds".
     Other(&'static str),
 }
 
-/// What an algorithm identifier begins with, and the kind that it stands for. The first match counts.
+/// The start of an algorithm identifier and the kind it stands for. The first match counts.
 const KINDS: [(AlgorithmIdentifier, Kind); 12] = [
     (alg_id::ED25519, Kind::Ed25519),
     (alg_id::ECDSA_P256, Kind::P256),
@@ -58,8 +60,7 @@ impl Kind {
     }
 }
 
-/// The kind of the key in a PKCS #8 document, and the key itself: of RSA it is in PKCS #1 form
-/// (RFC 5958 §2).
+/// Returns kind and key of a PKCS #8 document (RFC 5958 §2). An RSA key is in PKCS #1 form.
 pub(super) fn private_key_info(pkcs8: &[u8]) -> Option<(Kind, &[u8])> {
     let (info, _) = value(pkcs8, SEQUENCE)?;
     let (_, rest) = value(info, INTEGER)?;
@@ -68,24 +69,24 @@ pub(super) fn private_key_info(pkcs8: &[u8]) -> Option<(Kind, &[u8])> {
     Some((Kind::of(algorithm), key))
 }
 
-/// The kind of the key in a SubjectPublicKeyInfo, and what its BIT STRING holds (RFC 5280 §4.1).
+/// Returns the kind of a SubjectPublicKeyInfo and its BIT STRING (RFC 5280 §4.1).
 pub(super) fn public_key_info(spki: &[u8]) -> Option<(Kind, &[u8])> {
     let (info, _) = value(spki, SEQUENCE)?;
     let (algorithm, rest) = value(info, SEQUENCE)?;
     let (key, _) = value(rest, BIT_STRING)?;
-    // Keys are whole bytes: no bit of the last one is unused.
+    // Keys are whole bytes: the last one has no unused bits.
     let key = key.strip_prefix(&[0])?;
     Some((Kind::of(algorithm), key))
 }
 
-/// The modulus of a PKCS #1 `RSAPrivateKey`, after the version (RFC 8017 §A.1.2).
+/// Returns the modulus of a PKCS #1 `RSAPrivateKey`, which follows the version (RFC 8017 §A.1.2).
 pub(super) fn rsa_modulus(pkcs1: &[u8]) -> Option<&[u8]> {
     let (key, _) = value(pkcs1, SEQUENCE)?;
     let (_, rest) = value(key, INTEGER)?;
     value(rest, INTEGER).map(|(modulus, _)| modulus)
 }
 
-/// The contents of the value that comes first, which must have this tag, and what follows it.
+/// Returns the contents of the first value, if it has this tag, and the bytes after it.
 fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let [first, length, rest @ ..] = der else { return None };
     let (length, rest) = match *length {

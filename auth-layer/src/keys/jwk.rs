@@ -1,4 +1,4 @@
-//! Reading a JWK (RFC 7517 §4), strictly.
+//! Reads a JWK (RFC 7517 §4), strictly.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ pub(super) struct Jwk {
     members: Map<String, Value>,
 }
 
-/// What the key is to do.
+/// What the key is needed for.
 #[derive(Clone, Copy)]
 pub(super) enum Need {
     Sign,
@@ -41,27 +41,29 @@ impl Jwk {
         Ok(jwk)
     }
 
-    /// Whether it has a private half.
+    /// Whether the JWK has a private half.
     pub(super) fn is_private(&self) -> bool {
         self.members.contains_key("d")
     }
 
-    /// Its public half.
+    /// Returns the public half.
     pub(super) fn public(&self) -> Result<Public, KeyError> {
         let bytes = |name| self.bytes(name).map(|bytes| bytes.to_vec());
         Ok(match self.algorithm {
             Algorithm::EdDsa => match bytes("x")? {
-                // RFC 8032 §5.1.5. aws-lc also takes a SubjectPublicKeyInfo.
+                // Exactly 32 bytes (RFC 8032 §5.1.5): aws-lc would also take a
+                // SubjectPublicKeyInfo.
                 x if x.len() == 32 => Public::Ed25519 { x },
                 _ => return Err(KeyError::Jwk("x is 32 bytes")),
             },
             Algorithm::Es256 => match (bytes("x")?, bytes("y")?) {
-                // RFC 7518 §6.2.1.2: as long as the curve's field elements, leading zeros and all.
+                // As long as the curve's field elements, leading zeros included (RFC 7518
+                // §6.2.1.2).
                 (x, y) if x.len() == 32 && y.len() == 32 => Public::P256 { x, y },
                 _ => return Err(KeyError::Jwk("x and y are 32 bytes each")),
             },
             Algorithm::Rs256 | Algorithm::Ps256 => match (bytes("n")?, bytes("e")?) {
-                // RFC 7518 §6.3.1.1: no leading zeros.
+                // No leading zeros (RFC 7518 §6.3.1.1).
                 (n, e) if n.first() != Some(&0) && e.first() != Some(&0) => Public::Rsa { n, e },
                 _ => return Err(KeyError::Jwk("n and e have no leading zeros")),
             },
@@ -69,7 +71,7 @@ impl Jwk {
         })
     }
 
-    /// The bytes of a member in base64url.
+    /// Decodes a member from base64url.
     pub(super) fn bytes(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let text = text(&self.members, name)?.ok_or(KeyError::Jwk("a member of the key is missing"))?;
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Jwk("a member of the key is not base64url"))?;
@@ -77,7 +79,7 @@ impl Jwk {
     }
 }
 
-/// The algorithm that the key type and curve serve, which `alg` must agree with. RSA serves two: there `alg` must say which.
+/// Returns the algorithm for key type and curve. `alg` must agree; for RSA it is required.
 fn algorithm(members: &Map<String, Value>) -> Result<Algorithm, KeyError> {
     let curve = text(members, "crv")?;
     let served: &[Algorithm] = match (text(members, "kty")?, curve) {
@@ -91,7 +93,7 @@ fn algorithm(members: &Map<String, Value>) -> Result<Algorithm, KeyError> {
     match (text(members, "alg")?, served) {
         (None, [only]) => Ok(*only),
         (None, _) => Err(KeyError::Jwk("an RSA key must name its alg, RS256 or PS256")),
-        // RFC 9864 §2.2: the fully specified name of the same.
+        // The fully specified name of the same algorithm (RFC 9864 §2.2).
         (Some("Ed25519"), [Algorithm::EdDsa]) => Ok(Algorithm::EdDsa),
         (Some(name), _) => {
             Algorithm::from_name(name).filter(|algorithm| served.contains(algorithm)).ok_or(KeyError::AlgorithmMismatch)

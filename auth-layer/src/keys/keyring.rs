@@ -2,7 +2,18 @@ use std::{fmt, sync::Arc};
 
 use super::{KeyError, SigningKey, VerifyingKey};
 
-/// One key that signs and any number that verify, no two with one `kid`. Cloning it copies two pointers.
+/// One key that signs and any number that verify, each with its own `kid`. Cloning copies two
+/// pointers.
+///
+/// ```
+/// use auth_layer::keys::{Keyring, SigningKey};
+///
+/// // Rotation: the new key signs, the old one still verifies.
+/// let old = SigningKey::generate()?;
+/// let ring = Keyring::new(SigningKey::generate()?).with_retired(old)?;
+/// assert_eq!(ring.verifying_keys().count(), 2);
+/// # Ok::<(), auth_layer::keys::KeyError>(())
+/// ```
 #[derive(Clone)]
 pub struct Keyring {
     signing: Arc<SigningKeys>,
@@ -15,25 +26,27 @@ struct SigningKeys {
     retired: Vec<SigningKey>,
 }
 
-/// Keys that verify, no two with one `kid`: what a service needs that issues nothing. Cloning it copies one pointer.
+/// Keys that verify, for a service that issues nothing. Each has its own `kid`.
+///
+/// Cloning copies one pointer.
 #[derive(Clone, Default)]
 pub struct VerifyingKeys(Arc<Vec<VerifyingKey>>);
 
 impl VerifyingKeys {
-    /// These keys.
+    /// Creates a set of these keys.
     ///
     /// # Errors
     ///
-    /// [`KeyError::DuplicateKid`] if two have one `kid`.
+    /// [`KeyError::DuplicateKid`] if two have the same `kid`.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, KeyError> {
         keys.into_iter().try_fold(Self::default(), Self::with)
     }
 
-    /// With one key more.
+    /// Adds a key.
     ///
     /// # Errors
     ///
-    /// [`KeyError::DuplicateKid`] if there is one of its `kid`.
+    /// [`KeyError::DuplicateKid`] if a key with this `kid` is there already.
     pub fn with(mut self, key: VerifyingKey) -> Result<Self, KeyError> {
         if self.get(key.kid()).is_some() {
             return Err(KeyError::DuplicateKid);
@@ -42,22 +55,22 @@ impl VerifyingKeys {
         Ok(self)
     }
 
-    /// The keys, in the order in which they were added.
+    /// Returns the keys, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.0.iter()
     }
 
-    /// The key of this `kid`. There are few: no index is worth its upkeep.
+    /// Returns the key with this `kid`. There are few keys, so no index is needed.
     pub(crate) fn get(&self, kid: &str) -> Option<&VerifyingKey> {
         self.iter().find(|key| key.kid() == kid)
     }
 
-    /// Whether this very key is one of them.
+    /// Whether this key is in the set, by `kid` and thumbprint.
     pub(crate) fn has(&self, key: &VerifyingKey) -> bool {
         self.get(key.kid()).is_some_and(|here| here.thumbprint() == key.thumbprint())
     }
 
-    /// Whether every key of `other` is one of them.
+    /// Whether every key of `other` is in the set.
     pub(crate) fn has_all_of(&self, other: &Self) -> bool {
         other.iter().all(|key| self.has(key))
     }
@@ -76,41 +89,51 @@ impl From<VerifyingKey> for VerifyingKeys {
 }
 
 impl Keyring {
-    /// A ring whose only key signs and verifies.
+    /// Creates a ring whose only key signs and verifies.
     pub fn new(signing: SigningKey) -> Self {
         let verifying = signing.verifying_key().into();
         Self { signing: Arc::new(SigningKeys { current: signing, retired: Vec::new() }), verifying }
     }
 
-    /// With a key that verifies.
+    /// Adds a key that verifies.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::DuplicateKid`] if a key with this `kid` is there already.
     pub fn with_verifying(self, key: VerifyingKey) -> Result<Self, KeyError> {
         Ok(Self { verifying: self.verifying.with(key)?, ..self })
     }
 
-    /// With a key that verifies and signs nothing new: one that no longer signs, and is kept so that a retried refresh gets
-    /// the very bytes that it signed, or one that is published ahead of its first signature.
+    /// Adds a signing key that signs nothing new but still verifies.
+    ///
+    /// Add a retired key: with it a retried refresh gets the same bytes again. Or add a key that is
+    /// published before it signs.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::DuplicateKid`] if a key with this `kid` is there already.
     pub fn with_retired(self, key: SigningKey) -> Result<Self, KeyError> {
         let mut ring = self.with_verifying(key.verifying_key())?;
         Arc::make_mut(&mut ring.signing).retired.push(key);
         Ok(ring)
     }
 
-    /// All keys that verify, the signing one first: what a JWK set publishes.
+    /// Returns all keys that verify, the signing one first, as a JWK set publishes them.
     pub fn verifying_keys(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.verifying.iter()
     }
 
-    /// The same, for a service that issues nothing.
+    /// Returns the verifying keys, for a service that issues nothing.
     pub fn verifying(&self) -> &VerifyingKeys {
         &self.verifying
     }
 
-    /// The key that signs.
+    /// Returns the key that signs.
     pub(crate) fn signing(&self) -> &SigningKey {
         &self.signing.current
     }
 
-    /// The key that signed as `kid`.
+    /// Returns the signing key with this `kid`, current or retired.
     pub(crate) fn signer(&self, kid: &str) -> Option<&SigningKey> {
         std::iter::once(&self.signing.current).chain(&self.signing.retired).find(|key| key.kid() == kid)
     }

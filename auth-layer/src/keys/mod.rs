@@ -1,10 +1,11 @@
-//! Keys: one that signs, any number that verify, each bound to one algorithm and one `kid`.
+//! Keys: one that signs, any number that verify, each with one algorithm and one `kid`.
 //!
-//! A token's header never chooses anything. Its `kid` finds a key, and that key has one algorithm, with which its owner loaded it
-//! (RFC 8725 §3.1). What is weak, mismatched or meant for another use is refused when it is loaded, with an error that says why.
+//! A token's header chooses nothing. Its `kid` finds a key, and the key's owner gave it one
+//! algorithm when loading it (RFC 8725 §3.1). A weak, mismatched or misused key is refused when it
+//! is loaded, with an error that says why.
 //!
-//! aws-lc signs and verifies, with keys that are parsed once, when they are loaded.
-//! `rustls-pki-types` reads PEM. No setting of the process decides which library does it.
+//! aws-lc signs and verifies with keys that are parsed once. `rustls-pki-types` reads PEM. No
+//! setting of the process changes that.
 
 mod algorithm;
 mod der;

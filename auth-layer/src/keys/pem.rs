@@ -1,7 +1,7 @@
-//! What a PEM text holds (RFC 7468), so that a key that cannot be used is named.
+//! Reads PEM (RFC 7468) and names a key that cannot be used.
 //!
-//! `rustls-pki-types` reads the sections. It passes over those that it does not know, and cannot
-//! name them; so the labels are read here.
+//! `rustls-pki-types` reads the sections. It skips unknown ones and cannot name them, so the labels
+//! are read here.
 
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ use super::{
     der::{self, Kind},
 };
 
-/// The private key of a PEM text that holds one.
+/// The one private key of a PEM text.
 pub(super) struct PrivatePem {
     pub(super) kind: Kind,
     /// In the form `PRIVATE KEY` (RFC 5958) or `RSA PRIVATE KEY` (RFC 8017 §A.1.2).
@@ -19,12 +19,12 @@ pub(super) struct PrivatePem {
 }
 
 impl PrivatePem {
-    /// Reads the one private key of `pem`. Other sections, such as its certificate, do not matter.
+    /// Reads the one private key of `pem`. Other sections, such as a certificate, are ignored.
     ///
     /// # Errors
     ///
-    /// [`KeyError::PublicKey`] where there is only a public key, [`KeyError::PemHolds`] for
-    /// everything else.
+    /// [`KeyError::PublicKey`] if there is only a public key, [`KeyError::PemHolds`] for everything
+    /// else.
     pub(super) fn read(pem: &[u8]) -> Result<Self, KeyError> {
         let labels = labels(pem);
         let private: Vec<&[u8]> = labels.iter().copied().filter(|label| label.ends_with(b"PRIVATE KEY")).collect();
@@ -34,7 +34,7 @@ impl PrivatePem {
             [other] => return Err(KeyError::PemHolds(unusable(other))),
             _ => return Err(KeyError::PemHolds("more than one private key, and each file has one")),
         }
-        // The older form of encryption (RFC 1421 §4.6.1.1) has the label of a key in the clear.
+        // The older form of encryption (RFC 1421 §4.6.1.1) keeps the key's label in the clear.
         if contains(pem, b"Proc-Type: 4,ENCRYPTED") {
             return Err(KeyError::PemHolds(ENCRYPTED));
         }
@@ -47,7 +47,7 @@ impl PrivatePem {
         Ok(Self { kind: kind.ok_or(KeyError::PemHolds(DAMAGED))?, der })
     }
 
-    /// The PKCS #1 form of an RSA key.
+    /// Returns the PKCS #1 form of an RSA key.
     pub(super) fn pkcs1(&self) -> Option<&[u8]> {
         match &*self.der {
             PrivateKeyDer::Pkcs8(key) => der::private_key_info(key.secret_pkcs8_der()).map(|(_, key)| key),
@@ -56,12 +56,13 @@ impl PrivatePem {
     }
 }
 
-/// The key in the first `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY` of `pem`, as a BIT STRING
-/// holds it. `None` where it cannot be read or does not serve `algorithm`.
+/// Returns the first `PUBLIC KEY` (RFC 7468 §13) or `RSA PUBLIC KEY` of `pem`, as in a BIT STRING.
+///
+/// `None` if it cannot be read or does not serve `algorithm`.
 pub(super) fn public_key(algorithm: Algorithm, pem: &[u8]) -> Option<Vec<u8>> {
     let label = labels(pem).into_iter().find(|label| label.ends_with(b"PUBLIC KEY"))?;
     if label == b"RSA PUBLIC KEY" {
-        // `rustls-pki-types` does not know this label: its section is read under the other one.
+        // `rustls-pki-types` does not know this label, so the section is read under the other one.
         let pem = String::from_utf8_lossy(pem).replace(" RSA PUBLIC KEY-----", " PUBLIC KEY-----");
         let pkcs1 = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).ok()?;
         return Kind::Rsa.serves(algorithm).then(|| pkcs1.to_vec());
@@ -71,7 +72,7 @@ pub(super) fn public_key(algorithm: Algorithm, pem: &[u8]) -> Option<Vec<u8>> {
     kind.serves(algorithm).then(|| key.to_vec())
 }
 
-/// Whether there is a private key of any form.
+/// Whether the text holds a private key of any form.
 pub(super) fn is_private(pem: &[u8]) -> bool {
     contains(pem, b"PRIVATE KEY-----")
 }
@@ -103,7 +104,7 @@ fn without_private_key(labels: &[&[u8]]) -> KeyError {
     }
 }
 
-/// The labels of all sections, known or not.
+/// Returns the labels of all sections, known or not.
 fn labels(pem: &[u8]) -> Vec<&[u8]> {
     let lines = pem.split(|byte| matches!(byte, b'\n' | b'\r'));
     lines

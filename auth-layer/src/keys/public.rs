@@ -20,8 +20,8 @@ pub(super) enum Public {
 }
 
 impl Public {
-    /// Reads what the BIT STRING of a SubjectPublicKeyInfo holds: the key itself, of P-256 its
-    /// point, of RSA its PKCS #1 form.
+    /// Reads the BIT STRING of a SubjectPublicKeyInfo: an Ed25519 key, a P-256 point or PKCS #1 for
+    /// RSA.
     pub(super) fn from_bit_string(algorithm: Algorithm, key: &[u8]) -> Result<Self, KeyError> {
         match algorithm {
             Algorithm::EdDsa => Ok(Self::Ed25519 { x: key.to_vec() }),
@@ -45,7 +45,7 @@ impl Public {
         }
     }
 
-    /// Parses it for verifying with `algorithm`.
+    /// Parses the key for verifying with `algorithm`.
     pub(super) fn parse(&self, algorithm: Algorithm) -> Result<ParsedPublicKey, KeyError> {
         let inconsistent = |_| KeyError::Inconsistent;
         match (self, algorithm) {
@@ -66,7 +66,7 @@ impl Public {
         }
     }
 
-    /// The required members of its JWK (RFC 7638 §3.2), in lexicographic order.
+    /// Returns the required members of the JWK (RFC 7638 §3.2), in lexicographic order.
     pub(super) fn members(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match self {
@@ -76,9 +76,9 @@ impl Public {
         }
     }
 
-    /// Its RFC 7638 thumbprint with SHA-256: the `kid` of a key that brings none.
+    /// Returns the RFC 7638 thumbprint with SHA-256, the default `kid`.
     pub(super) fn default_kid(&self) -> String {
-        // `serde_json` writes no white space, as RFC 7638 §3.3 wants it.
+        // `serde_json` writes no white space, as RFC 7638 §3.3 requires.
         let hash = digest(&SHA256, self.members().to_string().as_bytes());
         URL_SAFE_NO_PAD.encode(hash)
     }
@@ -91,8 +91,9 @@ impl From<&RsaPublicKey> for Public {
     }
 }
 
-/// Checks the size of an RSA modulus, its most significant byte first (RFC 7518 §3.3). aws-lc
-/// refuses weak keys too, but does not say how large they are.
+/// Checks the size of a big-endian RSA modulus (RFC 7518 §3.3).
+///
+/// aws-lc refuses weak keys too, but does not say how large they are.
 pub(super) fn check_rsa_bits(modulus: &[u8]) -> Result<(), KeyError> {
     let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
     let modulus = &modulus[zeros..];

@@ -1,4 +1,4 @@
-//! Sealing what only holders of a signing key may read.
+//! Seals data for holders of a signing key.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::KeyError;
 
-/// An AEAD key derived from a signing key: every node that can sign can open what another sealed, and nobody else.
+/// An AEAD key derived from a signing key. Only nodes that have that key can open what it sealed.
 pub(super) struct Sealer(RandomizedNonceKey);
 
 struct KeyLength;
@@ -31,14 +31,14 @@ impl Sealer {
         RandomizedNonceKey::new(&AES_256_GCM, &*key).map(Self).map_err(|_| KeyError::Crypto)
     }
 
-    /// Nonce, ciphertext, tag. `context` must be the same to open it.
+    /// Returns nonce, ciphertext and tag. Opening needs the same `context`.
     pub(super) fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
         let mut text = plain.to_vec();
         let nonce = self.0.seal_in_place_append_tag(Aad::from(context), &mut text).map_err(|_| KeyError::Crypto)?;
         Ok([nonce.as_ref(), &text[..]].concat())
     }
 
-    /// What was sealed, or `None` where it was not sealed so.
+    /// Opens sealed data. `None` for another key, another context or changed bytes.
     pub(super) fn unseal(&self, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

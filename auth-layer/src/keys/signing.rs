@@ -41,12 +41,16 @@ enum Signer {
 }
 
 impl SigningKey {
-    /// A new Ed25519 key.
+    /// Generates an Ed25519 key.
     pub fn generate() -> Result<Self, KeyError> {
         Self::generate_for(Algorithm::EdDsa)
     }
 
-    /// A new key for this algorithm: RSA of 3072 bits; not HS256, whose secrets are the operator's to make and to share.
+    /// Generates a key for this algorithm. RSA keys have 3072 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Form`] for HS256: its secrets are made and shared by the operator.
     pub fn generate_for(algorithm: Algorithm) -> Result<Self, KeyError> {
         let failed = |_| KeyError::Crypto;
         let signer = match algorithm {
@@ -58,13 +62,19 @@ impl SigningKey {
         Self::from_pair(algorithm, signer)
     }
 
-    /// A private key from PEM: `PRIVATE KEY` (PKCS #8), or for RSA `RSA PRIVATE KEY` (PKCS #1). Its `kid` is its RFC 7638
-    /// thumbprint.
+    /// Reads a private key from PEM.
+    ///
+    /// The label is `PRIVATE KEY` (PKCS #8) or, for RSA, `RSA PRIVATE KEY` (PKCS #1). The `kid` is
+    /// the key's RFC 7638 thumbprint.
     ///
     /// # Errors
     ///
-    /// [`KeyError::Pem`] for a key of another of our algorithms, [`KeyError::PemHolds`] for what is
-    /// no such key or more than one.
+    /// - [`KeyError::Pem`] if the text is not a PEM, or the key is damaged or serves another
+    ///   algorithm.
+    /// - [`KeyError::PemHolds`] if the text does not hold exactly one usable key.
+    /// - [`KeyError::PublicKey`] if it holds only a public key.
+    /// - [`KeyError::RsaBits`] if an RSA key has a size that is not accepted.
+    /// - [`KeyError::Form`] for HS256.
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
         if algorithm == Algorithm::Hs256 {
             return Err(KeyError::Form(algorithm));
@@ -81,8 +91,11 @@ impl SigningKey {
         }
     }
 
-    /// A private key from a PKCS #8 PEM (`PRIVATE KEY`), for the algorithm that its kind serves:
-    /// Ed25519 for `EdDSA`, P-256 for ES256, RSA for RS256. Its `kid` is its RFC 7638 thumbprint.
+    /// Reads a private key from a PKCS #8 PEM (`PRIVATE KEY`). The kind of key decides the
+    /// algorithm.
+    ///
+    /// Ed25519 gives `EdDSA`, P-256 gives ES256, RSA gives RS256. The `kid` is the key's RFC 7638
+    /// thumbprint.
     ///
     /// ```
     /// # use auth_layer::keys::{Algorithm, KeyError, SigningKey};
@@ -97,7 +110,10 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// [`KeyError::PemHolds`], which says what the text holds instead of one such key.
+    /// - [`KeyError::PemHolds`] says what the text holds instead of one such key.
+    /// - [`KeyError::Pem`] if the key cannot be parsed.
+    /// - [`KeyError::PublicKey`] if it holds only a public key.
+    /// - [`KeyError::RsaBits`] if an RSA key has a size that is not accepted.
     pub fn from_pkcs8_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let key = PrivatePem::read(pem)?;
         if let PrivateKeyDer::Pkcs1(_) = *key.der {
@@ -112,7 +128,7 @@ impl SigningKey {
         Self::from_private_pem(algorithm, &key)
     }
 
-    /// From a key that is known to serve `algorithm`.
+    /// Builds a key from PEM that is known to serve `algorithm`.
     fn from_private_pem(algorithm: Algorithm, pem: &PrivatePem) -> Result<Self, KeyError> {
         let der = pem.der.secret_der();
         let signer = match algorithm {
@@ -129,8 +145,9 @@ impl SigningKey {
         Self::from_pair(algorithm, signer.map_err(|_| KeyError::Pem(algorithm))?)
     }
 
-    /// A private key, or a secret, from the text of a JWK (RFC 7517 §4). Its `kid` is the JWK's, else its RFC 7638
-    /// thumbprint; a secret must bring one.
+    /// Reads a private key or a secret from the text of a JWK (RFC 7517 §4).
+    ///
+    /// The `kid` is the JWK's, or else the key's RFC 7638 thumbprint. A secret must have one.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
         let jwk = Jwk::parse(json, Need::Sign)?;
         let key = match jwk.algorithm {
@@ -144,7 +161,7 @@ impl SigningKey {
         }
     }
 
-    /// An HS256 secret of 32 bytes or more.
+    /// Creates an HS256 key from a secret of 32 bytes or more.
     pub fn from_secret(kid: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
         Ok(Self {
             signer: Arc::new(Signer::Secret(hmac_key(secret)?)),
@@ -153,15 +170,16 @@ impl SigningKey {
         })
     }
 
-    /// The same key under another `kid`.
+    /// Replaces the `kid`.
     pub fn with_kid(self, kid: impl Into<String>) -> Result<Self, KeyError> {
         Ok(Self { verifying: self.verifying.with_kid(kid)?, ..self })
     }
 
-    /// The private key as PKCS #8 PEM, wiped from memory when dropped. `None` for a secret, which has no such form.
+    /// Returns the private key as PKCS #8 PEM, wiped from memory when dropped. `None` for a secret.
     pub fn to_pkcs8_pem(&self) -> Option<Zeroizing<String>> {
         let der = self.signer.pkcs8()?;
-        // By hand: `rustls-pki-types` writes no PEM, and other crates leave the text in memory.
+        // Written here: `rustls-pki-types` writes no PEM, and other crates leave the text in
+        // memory.
         let text = Zeroizing::new(STANDARD.encode(&*der));
         let mut pem = Zeroizing::new(String::with_capacity(text.len() + 128));
         pem.push_str("-----BEGIN PRIVATE KEY-----\n");
@@ -173,17 +191,17 @@ impl SigningKey {
         Some(pem)
     }
 
-    /// Its `kid`.
+    /// Returns the `kid`.
     pub fn kid(&self) -> &str {
         self.verifying.kid()
     }
 
-    /// Its one algorithm.
+    /// Returns the key's one algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.verifying.algorithm()
     }
 
-    /// The key that verifies what this one signs.
+    /// Returns the key that verifies what this one signs.
     pub fn verifying_key(&self) -> VerifyingKey {
         self.verifying.clone()
     }
@@ -207,12 +225,12 @@ impl SigningKey {
         }
     }
 
-    /// Seals `plain` so that whoever holds this signing key can open it, under the same `context`, and nobody else.
+    /// Seals `plain`. Only holders of this signing key can open it, with the same `context`.
     pub(crate) fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.sealer.seal(context, plain)
     }
 
-    /// What [`seal`](Self::seal) sealed; `None` where this key did not seal it, or not under this context.
+    /// Opens what [`seal`](Self::seal) sealed. `None` for another key or another context.
     pub(crate) fn unseal(&self, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         self.sealer.unseal(context, sealed)
     }
@@ -241,7 +259,7 @@ impl Signer {
         Some(Zeroizing::new(der))
     }
 
-    /// Bytes that only a holder of the key has, the same in whichever form it was loaded.
+    /// Returns bytes that only a holder of the key has, the same for every form it was loaded from.
     fn secret_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let failed = |_| KeyError::Crypto;
         match self {

@@ -224,7 +224,7 @@ fn weak_keys_are_refused() {
 fn a_weak_private_rsa_key_is_refused_for_its_size_in_whichever_form_it_comes() {
     let pkcs8 = aws_lc_rs::rsa::KeyPair::from_pkcs8(&pem_body(WEAK_RSA)).unwrap_err();
     assert!(pkcs8.to_string().contains("Small"), "{pkcs8}: the key is good but for its size");
-    // PKCS #1 is what PKCS #8 has at its end.
+    // PKCS #8 ends with the PKCS #1 form.
     let pkcs1 = format!(
         "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n",
         base64::engine::general_purpose::STANDARD.encode(&pem_body(WEAK_RSA)[26..])

@@ -14,7 +14,7 @@ use super::{
     public::Public,
 };
 
-/// A key that verifies, bound to one algorithm and a `kid`. Cloning it copies a pointer or two.
+/// A key that verifies, with one algorithm and a `kid`. Cloning it copies two pointers.
 #[derive(Clone)]
 pub struct VerifyingKey {
     kid: Arc<str>,
@@ -34,8 +34,10 @@ enum Verifier {
 }
 
 impl VerifyingKey {
-    /// A public key from PEM: `PUBLIC KEY` (SubjectPublicKeyInfo), or for RSA `RSA PUBLIC KEY` (PKCS #1). Its `kid` is its
-    /// RFC 7638 thumbprint.
+    /// Reads a public key from PEM.
+    ///
+    /// The label is `PUBLIC KEY` (SubjectPublicKeyInfo) or, for RSA, `RSA PUBLIC KEY` (PKCS #1).
+    /// The `kid` is the key's RFC 7638 thumbprint.
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyError> {
         if pem::is_private(pem) {
             return Err(KeyError::PrivateKey);
@@ -47,8 +49,9 @@ impl VerifyingKey {
         Self::from_public(algorithm, Public::from_bit_string(algorithm, &key)?)
     }
 
-    /// A public key, or a secret, from the text of a JWK (RFC 7517 §4). Its `kid` is the JWK's, else its RFC 7638 thumbprint;
-    /// a secret must bring one.
+    /// Reads a public key or a secret from the text of a JWK (RFC 7517 §4).
+    ///
+    /// The `kid` is the JWK's, or else the key's RFC 7638 thumbprint. A secret must have one.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
         let jwk = Jwk::parse(json, Need::Verify)?;
         let key = match jwk.algorithm {
@@ -62,38 +65,38 @@ impl VerifyingKey {
         }
     }
 
-    /// An HS256 secret of 32 bytes or more.
+    /// Creates an HS256 key from a secret of 32 bytes or more.
     pub fn from_secret(kid: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
         let algorithm = Algorithm::Hs256;
         let material = Material::new(Verifier::Secret(hmac_key(secret)?), algorithm, secret);
         Self { kid: "".into(), algorithm, material: Arc::new(material) }.with_kid(kid)
     }
 
-    /// The same key under another `kid`.
+    /// Replaces the `kid`.
     pub fn with_kid(self, kid: impl Into<String>) -> Result<Self, KeyError> {
         let kid = kid.into();
         if is_kid(&kid) { Ok(Self { kid: kid.into(), ..self }) } else { Err(KeyError::Kid) }
     }
 
-    /// Its `kid`.
+    /// Returns the `kid`.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// Its one algorithm.
+    /// Returns the key's one algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// What tells keys apart: equal for two keys exactly when key material and algorithm are. The
-    /// `kid` does not count. It is not the RFC 7638 thumbprint, which RS256 and PS256 share.
+    /// Returns a hash by which keys are compared: equal if key material and algorithm are equal.
     ///
-    /// A secret's must not be shown: a guess of the secret can be tried on it.
+    /// The `kid` does not count. It is not the RFC 7638 thumbprint, which RS256 and PS256 share. A
+    /// secret's thumbprint must not be shown: guesses of the secret can be tested on it.
     pub(crate) fn thumbprint(&self) -> &[u8; 32] {
         &self.material.thumbprint
     }
 
-    /// The public JWK of this key, for a JWK set. `None` for a secret, which is never published.
+    /// Returns the public JWK, for a JWK set. `None` for a secret, which is never published.
     pub fn to_jwk(&self) -> Option<Value> {
         let Verifier::Public(_, public) = &self.material.verifier else { return None };
         let mut jwk = public.members();
@@ -103,7 +106,7 @@ impl VerifyingKey {
         Some(jwk)
     }
 
-    /// True when `signature` is this key's over `message`.
+    /// Whether `signature` is this key's signature of `message`.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.material.verifier {
             Verifier::Public(key, _) => key.verify_sig(message, signature).is_ok(),
@@ -120,8 +123,8 @@ impl VerifyingKey {
 }
 
 impl Material {
-    /// The thumbprint is SHA-256 over a label, `alg`, and the secret, or for public keys the text
-    /// that RFC 7638 hashes.
+    /// Computes the thumbprint: SHA-256 over a label, `alg`, and the secret or public JWK members
+    /// (RFC 7638).
     fn new(verifier: Verifier, algorithm: Algorithm, bytes: &[u8]) -> Self {
         let mut hash = Context::new(&SHA256);
         for part in [b"auth-layer key thumbprint\0".as_slice(), algorithm.as_str().as_bytes(), b"\0", bytes] {
@@ -133,7 +136,7 @@ impl Material {
     }
 }
 
-/// Whether this may be a `kid`.
+/// Whether the text can be a `kid`.
 pub(crate) fn is_kid(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -1,17 +1,19 @@
-//! Who wants to hear of revocations.
+//! News of revocations made by other processes.
 
 use uuid::Uuid;
 
-/// Hears of revocations that other processes made, as soon as a store knows of them. See
+/// Receives revocations that other processes made, see
 /// [`TokenStore::subscribe`](crate::store::TokenStore::subscribe).
 ///
-/// The methods are called from a task of the store's, one call at a time: they must neither block nor take long.
+/// The store calls these methods from a task, one call at a time. They must not block or take long.
 pub trait RevocationListener: Send + Sync + 'static {
-    /// The token, the session or the user with this id was revoked, and whoever asks the store from now on is told so. A user
-    /// that has no UUID goes by its [`tag`](crate::id::TextId::tag). The news may come more than once, be this process's own,
-    /// or be of something that nobody here has ever seen.
+    /// Called when a token, session or user was revoked: from now on the store reports it as
+    /// revoked.
+    ///
+    /// A user without a UUID is named by its [`tag`](crate::id::TextId::tag). The same id may come
+    /// more than once, and may be unknown here or revoked by this process itself.
     fn revoked(&self, id: Uuid);
 
-    /// Anything may have been missed until now.
+    /// Called when revocations may have been missed until now.
     fn gap(&self);
 }

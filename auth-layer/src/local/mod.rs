@@ -1,33 +1,35 @@
-//! What a process has verified of a store's tokens.
+//! The in-process cache: what a process has verified of a store's tokens.
 //!
-//! A store's handle has one [`LocalCache`], its clones and wrappers the same. So all authorities and layers of a process that
-//! share a handle share what they have verified, and a revocation through any of them ends it for all.
+//! A store handle has one [`LocalCache`], shared by its clones and wrappers. All authorities and
+//! layers on the handle use it, so a revocation through one of them takes effect in all.
 //!
-//! Two parts of an entry last differently long:
+//! The two parts of an entry have different lifetimes:
 //!
-//! - **Claims and the signature's verdict** cannot change. They are kept until the token expires or its place is needed. A
-//!   check believes the verdict if its own keys include the key that verified the signature.
-//! - **Liveness**, that the token was not revoked, is believed for one lease from the beginning of the check that found it.
-//!   With a lease of zero it is never believed, and the store is asked each time.
+//! - **Claims and signature verdict** cannot change. They are kept until the token expires or is
+//!   evicted. A check uses the verdict only if the key that verified the signature is one of its
+//!   own.
+//! - **Liveness** (not revoked) is believed for one lease, counted from the start of the check that
+//!   found it. With a lease of zero the store is asked each time.
 //!
-//! What a layer demands (issuer, audience, scope, age) is no part of an entry. It is judged on every request.
+//! What a layer demands (issuer, audience, scope, age) is not part of an entry. It is judged on
+//! every request.
 //!
-//! A revocation on this node ends the belief at once, and no insertion can undo that: an entry is dated from before its check
-//! began, and one that is not younger than the revocation is not believed.
+//! A revocation on this node takes effect at once, and no insertion can undo it. An entry is dated
+//! from before its check began, and one that is not younger than the revocation is not believed.
 //!
-//! # By the whole token, without keeping it
+//! # Keyed by a hash of the token
 //!
-//! An entry's key is `HighwayHash` of the whole token, 128 bits wide, under a secret of this cache. That is a keyed hash made
-//! to withstand inputs chosen by an attacker: without the secret nobody can find a token that is taken for another one. So the
-//! tokens themselves need not be kept, which more than halves an entry, and cannot be printed.
+//! The key is a 128-bit `HighwayHash` of the whole token under a secret of this cache. Without the
+//! secret nobody can construct a token that collides with another. So tokens are not stored: an
+//! entry takes less than half the space, and no token can be printed.
 //!
-//! # What gets in, and what goes
+//! # Insertion and eviction
 //!
-//! Only a token that passed every check is kept, so that a flood of forged ones changes nothing here. Of the kept ones those
-//! go first that were asked for once: many tokens that come one time each do not push out those that come again. What has
-//! expired is removed once a minute, by the first check that comes then and off its thread.
+//! Only tokens that passed every check are inserted, so a flood of forged tokens changes nothing.
+//! Entries that were used once are evicted first: many one-time tokens do not displace frequent
+//! ones. Expired entries are removed at most once a minute, by a task that a check starts.
 //!
-//! The bytes are an estimate, from what the claims take.
+//! The size in bytes is an estimate, from the size of the claims.
 
 mod listener;
 mod revoked;
@@ -55,34 +57,38 @@ use crate::{
     clock::{Clock, Timestamp},
 };
 
-/// How often what has expired is removed, at the most.
+/// The shortest time between two removals of expired entries.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
-/// What an entry costs beyond its claims: its key, itself, its place in the cache's tables, and what the allocator rounds up.
+/// What an entry costs beyond its claims: key, entry, table space and allocator rounding, in bytes.
 const OVERHEAD: usize = 176;
 
-/// How large the cache may become.
+/// The largest size of the cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) entries: usize,
     pub(crate) bytes: usize,
 }
 
-/// What this process has verified of a store's tokens: a part of the store's handle, see
-/// [`TokenStore::local_cache`](crate::store::TokenStore::local_cache). Cloning it copies one pointer.
+/// The in-process cache of a store handle, see
+/// [`TokenStore::local_cache`](crate::store::TokenStore::local_cache). Cloning it copies one
+/// pointer.
 ///
-/// It is empty, and keeps nothing, until an [`Authority`](crate::Authority) or a [`Trust`](crate::Trust) is built on the store.
+/// It is empty until an [`Authority`](crate::Authority) or a [`Trust`](crate::Trust) is built on
+/// the store.
 #[derive(Clone, Default)]
 pub struct LocalCache(Arc<OnceLock<Option<VerifiedTokens>>>);
 
 impl LocalCache {
-    /// An empty cache.
+    /// Creates an empty cache.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The cache, for one more that believes what it holds for `lease`. The first that asks decides its size and its clock.
-    /// None where it is to hold nothing, or where there is no randomness to be had for its secret.
+    /// Opens the cache for an authority or trust with this `lease`.
+    ///
+    /// The first caller decides size and clock. Returns `None` if a limit is zero, or if there is
+    /// no randomness for the secret.
     pub(crate) fn open(&self, limits: Limits, clock: &Arc<dyn Clock>, lease: Duration) -> Option<&VerifiedTokens> {
         let mut is_new = false;
         let open = || {
@@ -94,7 +100,7 @@ impl LocalCache {
         Some(verified)
     }
 
-    /// The cache, where it is open.
+    /// Returns the cache, if it is open.
     pub(crate) fn get(&self) -> Option<&VerifiedTokens> {
         self.0.get()?.as_ref()
     }
@@ -106,8 +112,8 @@ impl fmt::Debug for LocalCache {
     }
 }
 
-/// What is heard of other nodes. A check that began before it was heard leaves nothing to believe, and one that begins after it
-/// sees the revocation in the store.
+/// A check that began before the news leaves nothing to believe. A later one sees the revocation in
+/// the store.
 impl RevocationListener for OnceLock<Option<VerifiedTokens>> {
     fn revoked(&self, id: Uuid) {
         if let Some(Some(verified)) = self.get() {
@@ -123,22 +129,22 @@ impl RevocationListener for OnceLock<Option<VerifiedTokens>> {
 }
 
 impl LocalCache {
-    /// Who is to be told of revocations.
+    /// Returns the listener for revocations made by other processes.
     pub(crate) fn listener(&self) -> std::sync::Weak<dyn RevocationListener> {
         let listener: std::sync::Weak<OnceLock<Option<VerifiedTokens>>> = Arc::downgrade(&self.0);
         listener
     }
 }
 
-/// Verified tokens. Times are those of its own clock's [`monotonic`](Clock::monotonic).
+/// Verified tokens. Times are those of its clock's [`monotonic`](Clock::monotonic).
 pub(crate) struct VerifiedTokens {
     clock: Arc<dyn Clock>,
-    /// The longest lease of those that believe what is held here, in nanoseconds. Zero where nobody believes anything
-    /// without asking the store.
+    /// The longest lease of all authorities and trusts on this cache, in nanoseconds. Zero: none
+    /// believes liveness.
     lease: AtomicU64,
     secret: highway::Key,
     entries: Arc<Entries>,
-    /// What the lightest entry weighs, so that there are never more of them than the limit.
+    /// The smallest weight of an entry, which bounds their number.
     lightest: usize,
     next_sweep: AtomicU64,
     revoked: RecentlyRevoked,
@@ -147,21 +153,21 @@ pub(crate) struct VerifiedTokens {
 
 type Entries = Cache<Key, Entry, ByBytes, foldhash::fast::RandomState>;
 
-/// What stands for a token. In words, for with the alignment of an `u128` an entry would take a quarter more room.
+/// Stands for a token. Two words: the alignment of a `u128` would make an entry a quarter larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key([u64; 2]);
 
-/// What is known of a token.
+/// What the cache knows of a token.
 pub(crate) enum Known {
-    /// That it is good now.
+    /// The token is good now.
     Good(Claims),
-    /// That it is what it says; not whether it was revoked.
+    /// The signature is right. Whether the token was revoked is not known.
     Genuine(Claims),
-    /// Nothing.
+    /// The token is not cached.
     Nothing,
 }
 
-/// How long somebody believes what is kept here.
+/// How long an authority or trust believes the cache's entries.
 #[derive(Clone, Copy)]
 pub(crate) struct Belief {
     lease: u64,
@@ -169,30 +175,31 @@ pub(crate) struct Belief {
 }
 
 impl Belief {
-    /// That a token is alive, for `lease` after it was found so; and that it is what it says, until `leeway` after its expiry.
+    /// Believes liveness for `lease` after it was found, and claims until `leeway` after the
+    /// expiry.
     pub(crate) fn new(lease: Duration, leeway: Duration) -> Self {
         Self { lease: nanos_or_zero(lease), leeway: nanos_or_zero(leeway) }
     }
 }
 
-/// What a check has found out.
+/// The result of a successful check.
 pub(crate) struct Finding<'a> {
     pub(crate) claims: &'a Claims,
     /// When the check began.
     pub(crate) began: Duration,
-    /// The time of day then, or later.
+    /// The time of day when the check began, or later.
     pub(crate) now: Timestamp,
 }
 
 #[derive(Clone)]
 struct Entry {
     claims: Claims,
-    /// When the check began that found it alive, in nanoseconds, as everything here.
+    /// When the check that found it alive began. All times are in nanoseconds.
     checked_at: u64,
     valid_from: u64,
     expires_at: u64,
     weight: u32,
-    /// What the types took that the custom claims had been read as when it was weighed.
+    /// The bytes of custom claims that had been parsed as types when the entry was weighed.
     read_bytes: u32,
 }
 
@@ -213,7 +220,7 @@ impl VerifiedTokens {
         }
         let (words, _) = secret.as_chunks();
         let secret = std::array::from_fn(|word| u64::from_ne_bytes(words[word]));
-        // So that what the lightest entry weighs fits into its place.
+        // Keeps the smallest weight within a `u32`.
         let bytes = limits.bytes.min(limits.entries.saturating_mul(u32::MAX as usize));
         let lightest = bytes.div_ceil(limits.entries).max(OVERHEAD);
         let entries = Cache::with(
@@ -235,37 +242,37 @@ impl VerifiedTokens {
         })
     }
 
-    /// The time now, as entries are dated by.
+    /// Returns the time by which entries are dated.
     pub(crate) fn now(&self) -> Duration {
         self.clock.monotonic()
     }
 
-    /// True the first time: from then on the store tells it of revocations.
+    /// Returns true the first time only. The caller then subscribes to the store's revocations.
     pub(crate) fn begin_to_listen(&self) -> bool {
         !self.listens.swap(true, Ordering::AcqRel)
     }
 
-    /// Remembers revocations for this long from now on, if that is longer than before.
+    /// Remembers revocations for at least `lease` from now on.
     fn extend_lease(&self, lease: Duration, is_new: bool) {
         let lease = nanos_or_zero(lease);
         let before = self.lease.fetch_max(lease, Ordering::AcqRel);
         if before < lease && !is_new {
-            // What was checked before may have been revoked since, and no longer be remembered.
+            // Revocations since the last checks may already be forgotten.
             self.revoke_all();
         }
     }
 
-    /// What stands for this token here.
+    /// Returns the key of a token.
     pub(crate) fn key(&self, token: &[u8]) -> Key {
         Key(HighwayHasher::new(self.secret).hash128(token))
     }
 
-    /// What is known at `now` of a token.
+    /// Returns what is known of a token at `now`.
     pub(crate) fn get(&self, key: Key, now: Duration, belief: Belief) -> Known {
         let (now, Belief { lease, leeway }) = (nanos(now), belief);
         self.sweep_if_due(now);
         match self.entries.get(&key) {
-            // One with a longer leeway may have kept it.
+            // Another authority with a longer leeway may have inserted it.
             Some(entry) if now.saturating_add(leeway) < entry.valid_from => Known::Nothing,
             Some(entry) if now < entry.expires_at.saturating_add(leeway) => {
                 if entry.claims.read_bytes() != entry.read_bytes {
@@ -285,7 +292,7 @@ impl VerifiedTokens {
         }
     }
 
-    /// Keeps what a check found out. Of a token that was known already that is news only where there is a lease.
+    /// Inserts the result of a check. For a known token only liveness is new, which needs a lease.
     pub(crate) fn insert(&self, key: Key, finding: &Finding<'_>, was_known: bool) {
         if was_known && self.lease.load(Ordering::Acquire) == 0 {
             return;
@@ -308,20 +315,20 @@ impl VerifiedTokens {
         u32::try_from((OVERHEAD + claims.bytes()).max(self.lightest)).unwrap_or(u32::MAX)
     }
 
-    /// Counts what an entry has come to weigh since its custom claims were read as a type.
+    /// Updates the weight of an entry after its custom claims were parsed as a type.
     #[cold]
     fn weigh_again(&self, key: Key, entry: &Entry) {
         let (weight, read_bytes) = (self.weight(&entry.claims), entry.claims.read_bytes());
         self.entries.replace(key, Entry { weight, read_bytes, ..entry.clone() }, true).ok();
     }
 
-    /// Forgets a token.
+    /// Removes a token.
     #[cold]
     pub(crate) fn remove(&self, key: Key) {
         self.entries.remove(&key);
     }
 
-    /// Ends the trust in every token that this is the id of, or of its session, or its user's tag.
+    /// Ends belief in the liveness of all tokens with this token id, session id or user tag.
     pub(crate) fn revoke(&self, id: Uuid) {
         let lease = self.lease.load(Ordering::Acquire);
         if lease > 0 {
@@ -329,12 +336,12 @@ impl VerifiedTokens {
         }
     }
 
-    /// Ends the trust in everything that was checked until now.
+    /// Ends belief in all liveness that was checked until now.
     pub(crate) fn revoke_all(&self) {
         self.revoked.add_all(nanos(self.now()));
     }
 
-    /// Removes what has expired, off the threads that serve where there are others.
+    /// Removes expired entries when that is due, on a blocking thread if there is a runtime.
     fn sweep_if_due(&self, now: u64) {
         let due = self.next_sweep.load(Ordering::Relaxed);
         if now >= due {
@@ -357,7 +364,9 @@ impl VerifiedTokens {
     }
 }
 
-/// A time of day on the clock of the cache, which showed `then` at `now`. None for what was before that clock began.
+/// Converts a time of day to the cache's clock, which showed `then` at `now`.
+///
+/// Returns `None` for a time before that clock began.
 fn moment(at: Timestamp, now: Timestamp, then: Duration) -> Option<u64> {
     match (at - now).to_std() {
         Ok(later) => Some(nanos(then.saturating_add(later))),
@@ -365,7 +374,7 @@ fn moment(at: Timestamp, now: Timestamp, then: Duration) -> Option<u64> {
     }
 }
 
-/// At least one: zero is no time.
+/// Returns at least one: zero means "never".
 fn nanos(time: Duration) -> u64 {
     nanos_or_zero(time).max(1)
 }

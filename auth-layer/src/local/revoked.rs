@@ -1,4 +1,4 @@
-//! What was revoked a moment ago.
+//! Recent revocations.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,13 +13,15 @@ use uuid::Uuid;
 use super::Entry;
 use crate::id::TextId;
 
-/// What was revoked within the last lease, and when. Older entries need no reminder: they are past their lease.
+/// The revocations of the last lease. Older ones are not needed: entries from before have no lease
+/// left.
 pub(super) struct RecentlyRevoked {
-    /// So many reminders are kept. Where more come, everything is asked about once.
+    /// How many are kept. On overflow, all cached liveness is dropped.
     most: usize,
-    /// When the last one was made, so that a check need not take the lock for what was checked since. Zero for never.
+    /// When the last revocation was made. Checks that began later need no lock. Zero: never.
     newest: AtomicU64,
-    /// What was checked until then is not believed: everything was revoked then, or reminders of it are gone. Zero for never.
+    /// Liveness checked until then is not believed, on a revocation of everything or an overflow.
+    /// Zero: never.
     all_at: AtomicU64,
     pub(super) notes: RwLock<Notes>,
 }
@@ -27,7 +29,7 @@ pub(super) struct RecentlyRevoked {
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) at: HashMap<Uuid, u64, foldhash::fast::RandomState>,
-    /// The same in the order in which they were made.
+    /// The same revocations in the order of insertion.
     pub(super) order: VecDeque<(u64, Uuid)>,
 }
 
@@ -38,13 +40,14 @@ impl RecentlyRevoked {
 
     pub(super) fn add(&self, id: Uuid, now: u64, lease: u64) {
         let mut notes = self.notes.write().unwrap_or_else(PoisonError::into_inner);
-        // A check may have read the clock long ago, if its thread was put aside since: by its time the lease still runs.
+        // A check's thread may be suspended after it read the clock. To that check an old lease
+        // still runs.
         self.add_all(now.saturating_sub(lease));
         while let Some((at, old)) = notes.order.front().copied()
             && now.saturating_sub(at) > lease
         {
             notes.order.pop_front();
-            // Unless it was revoked again since.
+            // Keep it if it was revoked again since.
             if notes.at.get(&old) == Some(&at) {
                 notes.at.remove(&old);
             }
@@ -66,7 +69,7 @@ impl RecentlyRevoked {
     }
 
     pub(super) fn covers(&self, entry: &Entry) -> bool {
-        // In this order: whoever removes a reminder has said before that nothing of its time is to be believed.
+        // Read the notes first: `all_at` is raised before a note is removed.
         self.notes_cover(entry) || entry.checked_at <= self.all_at.load(Ordering::Acquire)
     }
 

@@ -11,7 +11,7 @@ const LEASE: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_hours(1);
 const ROOMY: Limits = Limits { entries: 1_000, bytes: 1 << 20 };
 
-/// A cache, and the lease of one who asks it.
+/// A cache, and the lease of an authority that uses it.
 struct Bench {
     local: LocalCache,
     clock: ManualClock,
@@ -42,7 +42,7 @@ impl Bench {
         self.tokens().get(self.tokens().key(token.as_bytes()), now, Belief::new(self.lease, Duration::ZERO))
     }
 
-    /// Turns the clock on to `to`.
+    /// Advances the clock to `to`.
     fn turn(&self, to: Duration) {
         self.clock.advance(to.saturating_sub(self.clock.monotonic()));
     }
@@ -94,14 +94,15 @@ fn session_of(claims: &Claims) -> Uuid {
     claims.session_id().unwrap().into()
 }
 
-/// What a check has found that began then, by a clock whose time of day begins with the epoch.
+/// Inserts the result of a check that began at `began`. The clock's time of day starts at the
+/// epoch.
 fn found(cache: &Bench, token: &str, claims: &Claims, began: Duration) {
     let now = crate::clock::later(epoch(), began);
     let was_known = !matches!(cache.known(token, began), Known::Nothing);
     cache.tokens().insert(cache.tokens().key(token.as_bytes()), &Finding { claims, began, now }, was_known);
 }
 
-/// Claims that expire so long after the epoch.
+/// Claims that expire this long after the epoch.
 fn ending(at: Duration) -> Claims {
     claims_until(crate::clock::later(epoch(), at))
 }
@@ -147,7 +148,7 @@ fn without_a_lease_a_token_is_genuine_and_never_good() {
     assert!(is_genuine(&cache, "token", at(101)));
 }
 
-/// Another authority with a longer leeway may have kept it.
+/// Another authority with a longer leeway may have inserted it.
 #[test]
 fn local_cache_judges_expiry_by_the_leeway_of_whoever_asks() {
     let cache = cache(LEASE);
@@ -173,7 +174,7 @@ fn local_cache_that_gets_a_longer_lease_believes_nothing_from_before() {
     let cache = cache(Duration::ZERO);
     let claims = claims();
     found(&cache, "token", &claims, at(100));
-    // Nobody believes anything, so nothing is remembered.
+    // No authority has a lease, so no revocation is remembered.
     cache.revoke(session_of(&claims), at(200));
     cache.turn(at(300));
     let clock: Arc<dyn Clock> = Arc::new(cache.clock.clone());
@@ -216,7 +217,7 @@ fn a_revocation_is_remembered_for_as_long_as_an_older_entry_could_be_believed() 
     let cache = cache(LEASE);
     found(&cache, "token", &claims, at(200));
     cache.revoke(session_of(&claims), at(200));
-    // Others come and have the old ones dropped.
+    // Later revocations drop the old ones.
     for millis in (250..=1_199).step_by(50) {
         cache.revoke(Uuid::now_v7(), at(millis));
         assert!(is_genuine(&cache, "token", at(millis)));
@@ -227,7 +228,7 @@ fn a_revocation_is_remembered_for_as_long_as_an_older_entry_could_be_believed() 
     assert_eq!((notes.at.len(), notes.order.len()), (1, 1), "the old ones are dropped");
 }
 
-/// Between its look at the clock and its look here a check's thread may be put aside for any time.
+/// A check's thread may be suspended for any time between reading the clock and reading the cache.
 #[test]
 fn a_check_that_has_read_the_clock_long_ago_believes_nothing_whose_reminder_is_gone() {
     let claims = claims();

@@ -7,18 +7,20 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-/// A response body that can hold a refusal: what the service inside an [`AuthLayer`](super::AuthLayer) answers with, so that its
-/// answers pass as they are.
+/// A response body that can hold a refusal.
 ///
-/// axum's and tonic's bodies are such (features `axum` and `tonic`). Any other one becomes one inside an [`AuthBody`].
+/// The service inside an [`AuthLayer`](super::AuthLayer) must respond with such a body. axum's and
+/// tonic's bodies are (features `axum` and `tonic`); an [`AuthBody`] wraps any other.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the refusals of an `AuthLayer`",
     note = "axum's and tonic's bodies can, with the features `axum` and `tonic`",
     note = "another body can inside an `AuthBody`: `.layer(auth_layer).layer(MapResponseBodyLayer::new(AuthBody::new))`"
 )]
 pub trait RefusalBody {
-    /// A body of this text. Where there is none the body's end is known at once: a refusal over gRPC is headers alone, and they must
-    /// end the stream.
+    /// Creates a body with this text.
+    ///
+    /// An empty body must know its end at once: a gRPC refusal is headers alone, which end the
+    /// stream.
     fn refusal(text: Bytes) -> Self;
 }
 
@@ -43,11 +45,12 @@ impl<B: Body<Data: From<Bytes>>> RefusalBody for AuthBody<B> {
 }
 
 pin_project! {
-    /// Any service's body, or a refusal. Its error type stays that of the body.
+    /// The body of any service, or a refusal. The error type is the body's.
     ///
-    /// For services that answer with neither axum's nor tonic's bodies:
+    /// For services whose bodies are neither axum's nor tonic's:
     ///
     /// ```
+    /// # use std::convert::Infallible;
     /// # use auth_layer::{AuthLayer, Authority, middleware::AuthBody};
     /// # use bytes::Bytes;
     /// # use http::{Request, Response};
@@ -57,7 +60,7 @@ pin_project! {
     /// ServiceBuilder::new()
     ///     .layer(AuthLayer::new(authority))
     ///     .map_response(|response: Response<Full<Bytes>>| response.map(AuthBody::new))
-    ///     .service_fn(async |_: Request<Full<Bytes>>| Ok::<_, std::convert::Infallible>(Response::default()))
+    ///     .service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::default()))
     /// # }
     /// ```
     #[derive(Debug)]
@@ -72,13 +75,13 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B> {
         Inner { #[pin] body: B },
-        // None once it has been sent, and from the start where it is empty.
+        // `None` once it was sent, or if it is empty.
         Refusal { text: Option<Bytes> },
     }
 }
 
 impl<B> AuthBody<B> {
-    /// This body.
+    /// Wraps a body.
     pub fn new(body: B) -> Self {
         Self { kind: Kind::Inner { body } }
     }
@@ -98,7 +101,7 @@ impl<B: Body<Data: From<Bytes>>> Body for AuthBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            // For gRPC's sake: a refusal there is its headers alone, and they must end the stream.
+            // A gRPC refusal is headers alone, which must end the stream.
             Kind::Refusal { text } => text.is_none(),
         }
     }

@@ -28,7 +28,7 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, ReqB, F> {
-        // The token is being checked; what goes on afterwards waits, to be taken once.
+        // The token is being checked. `waiting` is taken when the check is done.
         Checking { check: Pending, waiting: Option<Waiting<S, ReqB>> },
         // The request was let in.
         Inner { #[pin] future: F },
@@ -52,7 +52,7 @@ impl<S: Service<Request<ReqB>>, ReqB> ResponseFuture<S, ReqB> {
         Self { state: State::Refused { response: Some(response) } }
     }
 
-    /// `service` has been polled ready.
+    /// `service` must have been polled ready.
     pub(super) fn checking(check: Pending, shared: Arc<Shared>, request: Request<ReqB>, service: S) -> Self {
         Self { state: State::Checking { check, waiting: Some(Waiting { shared, request, service }) } }
     }

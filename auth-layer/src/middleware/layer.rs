@@ -5,11 +5,11 @@ use tower_layer::Layer;
 use super::{AuthService, Shared, outage::Outage};
 use crate::trust::{Policy, PolicyBuilder, Trust};
 
-/// Lets only those requests pass whose bearer token a [`Trust`] says is good, and puts its
-/// [`Claims`](crate::Claims) into their extensions.
+/// Checks the bearer token of each request with a [`Trust`] and adds its [`Claims`](crate::Claims).
 ///
-/// One layer serves axum (`Router::layer`), tonic (`Server::builder().layer`) and any other tower stack: gRPC requests are
-/// told by their content type and refused in gRPC's terms.
+/// Requests without a good token are refused. One layer serves axum (`Router::layer`), tonic
+/// (`Server::builder().layer`) and any other tower stack. gRPC requests are recognised by method,
+/// HTTP version and content type, and get gRPC statuses.
 ///
 /// ```
 /// # use auth_layer::{AuthLayer, Authority, Claims};
@@ -17,7 +17,10 @@ use crate::trust::{Policy, PolicyBuilder, Trust};
 /// # fn app(authority: Authority) -> Router {
 /// use std::time::Duration;
 ///
-/// let writing = AuthLayer::builder(&authority).scope("orders:write").max_age(Duration::from_mins(5)).build();
+/// let writing = AuthLayer::builder(&authority)
+///     .scope("orders:write")
+///     .max_age(Duration::from_mins(5))
+///     .build();
 /// Router::new()
 ///     .route("/orders", post(async |claims: Claims| format!("{} has ordered", claims.sub)))
 ///     .route_layer(writing)
@@ -28,21 +31,21 @@ pub struct AuthLayer {
     shared: Arc<Shared>,
 }
 
-/// Sets an [`AuthLayer`] up. Made by [`AuthLayer::builder`].
+/// Configures an [`AuthLayer`]. Made by [`AuthLayer::builder`].
 pub type AuthLayerBuilder = PolicyBuilder<Trust>;
 
 impl AuthLayer {
-    /// A layer that asks for an access token on every request, in the realm `api`.
+    /// Creates a layer that requires an access token on every request, in the realm `api`.
     pub fn new(trust: impl Into<Trust>) -> Self {
         Self::builder(trust).build()
     }
 
-    /// Begins a layer that demands more, or less, than [`new`](Self::new)'s.
+    /// Begins a layer that demands more or less than [`new`](Self::new).
     pub fn builder(trust: impl Into<Trust>) -> AuthLayerBuilder {
         PolicyBuilder::new(trust.into())
     }
 
-    /// A layer with a policy that was set up elsewhere.
+    /// Creates a layer with an existing policy.
     pub fn with_policy(trust: impl Into<Trust>, policy: Policy) -> Self {
         let trust = trust.into();
         let context = trust.context(&policy);
@@ -51,7 +54,7 @@ impl AuthLayer {
 }
 
 impl AuthLayerBuilder {
-    /// The layer.
+    /// Builds the layer.
     #[must_use]
     pub fn build(self) -> AuthLayer {
         let trust = self.for_whom.clone();

@@ -1,25 +1,24 @@
 //! The tower layer.
 //!
-//! # Why it is built as it is
+//! # Why it is built this way
 //!
-//! A request whose token the in-process cache knows, or whose token is refused at sight, is answered without a boxed future:
-//! the response future is an enum that is the inner future itself or the finished refusal. Only a question to a store is
-//! boxed, once.
+//! A request is answered without a boxed future if its token is cached or refused at sight. The
+//! response future is an enum: the inner future itself, or the finished refusal. Only a request to
+//! the store is boxed, once.
 //!
-//! A service must be called on the clone that was polled ready. Where the answer is at hand that is the one we hold; where a
-//! store must be asked the inner service is called later, so the ready one is taken along and a clone, not yet ready, left
-//! in its place.
+//! tower requires that a service is called on the clone that was polled ready. If the store must be
+//! asked, the inner service is called later. So the future takes the ready service along and leaves
+//! an unready clone in its place.
 //!
 //! # Where to put it
 //!
-//! With axum's [`Router::layer`] it also runs for requests that match no route; use
+//! With axum's [`Router::layer`] it also runs for requests that match no route. Use
 //! `Router::route_layer` to answer 404 for unknown paths without credentials. Put it inside layers
-//! that log, trace or limit, so that refusals pass through them. It does not read the request's
-//! body.
+//! that log, trace or limit, so that they see refusals. It does not read the request's body.
 //!
-//! **`CorsLayer` goes outside**, also where the layer stands around the whole router. A browser
-//! sends a preflight without credentials, so the layer would refuse it. In axum the layer that is
-//! added last is the outermost:
+//! **`CorsLayer` goes outside**, also when the layer wraps the whole router. A browser sends a
+//! preflight without credentials, so the layer would refuse it. In axum, the layer added last is
+//! the outermost:
 //!
 //! ```
 //! # use auth_layer::{AuthLayer, Authority, Claims};
@@ -38,16 +37,18 @@
 //! # }
 //! ```
 //!
-//! Where every route needs a token it may stand around the whole router, which spares a request what axum does for a layer inside
-//! one, a copy of the routes' service and a boxed future:
+//! If every route needs a token, wrap the whole router. That saves what axum does for a layer
+//! inside a router: a copy of the routes' service and a boxed future per request.
 //!
 //! ```
 //! # use auth_layer::{AuthLayer, Authority, Claims};
 //! use axum::{Router, ServiceExt, extract::Request, routing::get};
 //! use tower::Layer;
 //!
-//! # async fn serve(authority: Authority, listener: tokio::net::TcpListener) -> std::io::Result<()> {
-//! let app: Router = Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string())).with_state(());
+//! # use tokio::net::TcpListener;
+//! # async fn serve(authority: Authority, listener: TcpListener) -> std::io::Result<()> {
+//! let me = get(async |claims: Claims| claims.sub.to_string());
+//! let app: Router = Router::new().route("/me", me).with_state(());
 //! let app = AuthLayer::new(authority).layer(app);
 //! axum::serve(listener, ServiceExt::<Request>::into_make_service(app)).await
 //! # }
@@ -72,7 +73,7 @@ use crate::{
     trust::{Policy, Trust},
 };
 
-/// What one layer's services share.
+/// What the services of one layer share.
 struct Shared {
     trust: Trust,
     policy: Policy,

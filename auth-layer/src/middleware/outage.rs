@@ -1,7 +1,7 @@
-//! What is logged while the state of tokens cannot be learnt.
+//! Logs outages of the stores.
 //!
-//! An outage refuses each request. It has one line when it begins, one that counts the refusals
-//! every [`WINDOW`], and one when it is over.
+//! An outage refuses every request that needs a store. It is logged when it begins, every
+//! [`WINDOW`] with a count of refusals, and when it is over.
 
 use std::{
     error::Error,
@@ -14,15 +14,14 @@ use std::{
 
 use crate::store::StoreError;
 
-/// How long refusals are counted before they are told of, and how long there must be none for an
-/// outage to be over.
+/// How often refusals are logged, and how long none must come until an outage is over.
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// The outages that one layer meets.
+/// The outages of one layer.
 #[derive(Debug)]
 pub(super) struct Outage {
     started: Instant,
-    /// Read with each token that a store was asked about; the rest is for outages only.
+    /// Read after every check that asked a store. The rest is used in outages only.
     is_on: AtomicBool,
     refusals: Mutex<Refusals>,
 }
@@ -41,7 +40,7 @@ impl Outage {
         Self { started: Instant::now(), is_on: AtomicBool::new(false), refusals: Mutex::default() }
     }
 
-    /// Logs that a request was refused, unless there was a line a moment ago.
+    /// Logs a refusal, as a warning unless one was logged a moment ago.
     pub(super) fn refused(&self, error: &StoreError) {
         self.is_on.store(true, Ordering::Relaxed);
         match self.refusals().count(self.started.elapsed()) {
@@ -53,8 +52,10 @@ impl Outage {
         }
     }
 
-    /// The state of a token was learnt. Caches may know some tokens all the while: an outage is
-    /// over when no request was refused for a while.
+    /// Records that a token's state was learnt.
+    ///
+    /// Caches may know some tokens during an outage. So an outage is over only when no request was
+    /// refused for a while.
     pub(super) fn learnt(&self) {
         if self.is_on.load(Ordering::Relaxed)
             && let Some(refusals) = self.refusals().over(self.started.elapsed())
@@ -65,13 +66,13 @@ impl Outage {
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
-        // Nothing panics while it is held.
+        // No code panics while it is locked.
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Refusals {
-    /// Counts one at `now`. Returns how many there were since the last line where one is due.
+    /// Counts a refusal at `now`. If a line is due, returns the count since the last one.
     fn count(&mut self, now: Duration) -> Option<u64> {
         self.last = now;
         self.untold += 1;
@@ -83,8 +84,7 @@ impl Refusals {
         Some(std::mem::take(&mut self.untold))
     }
 
-    /// How many there were in the outage that is over at `now`; none where it goes on, or another
-    /// has said so.
+    /// Returns the count of refusals if an outage is over at `now` and nobody has logged that.
     fn over(&mut self, now: Duration) -> Option<u64> {
         if self.in_all == 0 || now < self.last + WINDOW {
             return None;

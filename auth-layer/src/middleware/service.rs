@@ -48,7 +48,7 @@ where
             }
             Check::Done(Err(error)) => ResponseFuture::refused(shared.refuse(error, &request)),
             Check::Pending(pending) => {
-                // The service that was polled ready goes along; the clone that stays has yet to be polled.
+                // The service that was polled ready goes along; an unready clone stays.
                 let unready = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, unready);
                 ResponseFuture::checking(pending, Arc::clone(shared), request, ready)
@@ -58,7 +58,7 @@ where
 }
 
 impl Shared {
-    /// The answer to a request that is not let in.
+    /// Builds the response to a refused request, and logs the cause.
     pub(super) fn refuse<B>(&self, error: AuthError, request: &Request<B>) -> Response<Bytes> {
         match &error {
             AuthError::Unavailable(cause) => self.outage.refused(cause),

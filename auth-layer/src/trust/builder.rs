@@ -15,7 +15,7 @@ use crate::{
     store::{DynStore, ErasedStore, TokenStore},
 };
 
-/// Sets a [`Trust`] up. Made by [`Trust::builder`].
+/// Configures a [`Trust`]. Made by [`Trust::builder`].
 #[must_use]
 pub struct TrustBuilder {
     store: Arc<dyn ErasedStore>,
@@ -24,8 +24,7 @@ pub struct TrustBuilder {
 }
 
 impl Trust {
-    /// Begins a trust for a service that checks tokens and issues none. It asks `store` about each of them.
-    ///
+    /// Begins a trust for a service that checks tokens and issues none. Each check asks `store`.
     /// ```
     /// # fn trust(
     /// #     keys: auth_layer::keys::VerifyingKeys,
@@ -36,7 +35,8 @@ impl Trust {
     ///     trust::{Issuer, Trust},
     /// };
     ///
-    /// let trust = Trust::builder(store).issuer(Issuer::recorded("https://auth.example", keys).audience("api")).build()?;
+    /// let issuer = Issuer::recorded("https://auth.example", keys).audience("api");
+    /// let trust = Trust::builder(store).issuer(issuer).build()?;
     /// let layer = AuthLayer::new(trust);
     /// # Ok(layer)
     /// # }
@@ -45,11 +45,11 @@ impl Trust {
         TrustBuilder { store: DynStore::new(store).into_inner(), issuer: None, checks: CheckSettings::default() }
     }
 
-    /// A trust with settings that have been checked.
+    /// Builds a trust from settings that have been checked.
     pub(crate) fn with(issuer: Issuer, store: Arc<dyn ErasedStore>, settings: CheckSettings) -> Self {
         let cache = store.local_cache().clone();
         let verified = cache.open(settings.limits, &settings.clock, settings.lease);
-        // Without a lease nothing is believed that news could end.
+        // Without a lease this node caches no liveness, so it needs no news of revocations.
         if !settings.lease.is_zero() && verified.is_some_and(VerifiedTokens::begin_to_listen) {
             store.subscribe(cache.listener());
         }
@@ -74,7 +74,7 @@ impl Trust {
 }
 
 impl TrustBuilder {
-    /// The issuer whose tokens are good, for one of its audiences.
+    /// Sets the issuer whose tokens are accepted. Required.
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuer = Some(issuer);
         self
@@ -82,11 +82,7 @@ impl TrustBuilder {
 
     check_setters!();
 
-    /// The trust.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError`] if there is no issuer, the issuer has no audience, or a setting cannot work.
+    /// Builds the trust.
     pub fn build(self) -> Result<Trust, BuildError> {
         let Self { store, issuer, checks } = self;
         let issuer = issuer.ok_or(BuildError::Missing("issuer"))?;

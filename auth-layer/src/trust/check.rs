@@ -1,4 +1,4 @@
-//! Is this token good?
+//! Checks tokens and requests.
 
 use std::{
     future::Future,
@@ -26,39 +26,40 @@ use crate::{
     store::{ActiveToken, Answer, Consumed, Question, Standing, StoreError, TokenStatus},
 };
 
-/// What a request was found to be.
+/// What [`Trust::authenticate`] found in a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Authenticated {
-    /// One with a good access token.
+    /// A good access token.
     Claims(Claims),
-    /// One with a good single-use token, which has yet to be spent.
+    /// A good single-use token, which is not spent yet.
     SingleUse(SingleUse),
-    /// One that needs no credentials: the policy is optional and the request has none, or the policy exempts it.
+    /// No credentials are needed: the policy exempts the request, or is optional and none were
+    /// sent.
     Anonymous,
 }
 
-/// How far a check comes at once.
+/// A check of a request, done or waiting.
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 pub(crate) enum Check {
-    /// To its end.
+    /// The check is done.
     Done(Result<Authenticated, AuthError>),
-    /// To something that it has to wait for.
+    /// The check waits for a signature or for the store.
     Pending(Pending),
 }
 
-/// A check that waits, and goes on from there to its end.
+/// A check that waits for a signature or for the store, and then finishes.
 pub(crate) struct Pending(Waiting);
 
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 enum Waiting {
-    /// For what a store says of a token, which is taken once.
+    /// Waits for the store's answer. `asking` is taken when the answer arrives.
     Store { answer: Answer<'static, Standing>, asking: Option<Asking> },
-    /// For its signature, and then for the store.
+    /// Waits for the signature, then for the store.
     Signature(Pin<Box<dyn Future<Output = Result<Claims, AuthError>> + Send>>),
 }
 
-/// A token whose record is being asked after.
+/// The state of a check that waits for a token's record.
 struct Asking {
     trust: Trust,
     token: Token,
@@ -67,34 +68,34 @@ struct Asking {
     began: Duration,
 }
 
-/// What a store is asked of a token that is otherwise good.
+/// What the store is asked about a token.
 #[derive(Clone, Copy)]
 enum Ask {
-    /// Whether it is good.
+    /// Reads the token's status.
     Status,
-    /// The same, and to use it up.
+    /// Reads the status and uses the token up.
     Consume,
 }
 
-/// How far a token has been checked when its record is asked after.
+/// How far a token has been checked when its record is requested.
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 enum Token {
-    /// Its keys are known by this number.
+    /// The number is that of the key set in which the token's key was found.
     Unverified(Unverified, u64),
     Verified(Claims),
-    /// Verified before, and kept in process.
+    /// The signature was verified earlier; the claims come from the in-process cache.
     Known(Claims),
 }
 
-/// What the record of a token of this kind with these claims says.
+/// Returns the record that the store must have for a token with these claims.
 pub(crate) fn expected_record(claims: &RegisteredClaims, kind: TokenKind) -> ActiveToken {
     ActiveToken { user_id: claims.sub.clone(), session_id: claims.sid, kind, expires_at: claims.exp }
 }
 
 impl Trust {
-    /// Authenticates a request as a policy demands, and waits where the store has to be asked.
+    /// Authenticates a request as the policy demands.
     ///
-    /// This is the one entrance: [`AuthLayer`](crate::AuthLayer) goes through it on every request.
+    /// This is the single entry point: [`AuthLayer`](crate::AuthLayer) uses it for every request.
     ///
     /// # Errors
     ///
@@ -116,17 +117,22 @@ impl Trust {
         })
     }
 
-    /// The claims of an access token that is good now: of the issuer, current, recorded, not revoked, rightly signed.
+    /// Checks an access token and returns its claims.
+    ///
+    /// The token must be of this issuer, current, recorded, not revoked and correctly signed.
     ///
     /// # Errors
     ///
-    /// [`AuthError::InvalidToken`] if it is not, [`AuthError::Unavailable`] if that cannot be learnt.
+    /// [`AuthError::InvalidToken`] if the token is not good, [`AuthError::Unavailable`] if its
+    /// state cannot be learnt.
     pub async fn verify(&self, access_token: &str) -> Result<Claims, AuthError> {
         self.check_text(TokenKind::Access, Ask::Status, access_token).await
     }
 
-    /// Uses up a single-use token: of any number of calls with it, on any number of nodes, one gets its claims. If the answer
-    /// is lost on its way, the token is used up all the same.
+    /// Uses up a single-use token and returns its claims.
+    ///
+    /// Among any number of calls with one token, on any number of nodes, one succeeds. A token
+    /// whose answer is lost on the way is used up all the same.
     ///
     /// # Errors
     ///
@@ -135,7 +141,7 @@ impl Trust {
         self.check_text(TokenKind::SingleUse, Ask::Consume, single_use_token).await
     }
 
-    /// The claims of a single-use token that is good now. It stays as good as it was.
+    /// Checks a single-use token without using it up.
     pub(crate) async fn peek(&self, single_use_token: &str) -> Result<Claims, AuthError> {
         self.check_text(TokenKind::SingleUse, Ask::Status, single_use_token).await
     }
@@ -155,7 +161,7 @@ impl Trust {
         Ok(checked?.let_in_by(self.inner.context.clone()))
     }
 
-    /// Authenticates a request as far as that goes without waiting.
+    /// Checks a request as far as possible without waiting.
     pub(crate) fn check(&self, policy: &Policy, head: RequestHead<'_>) -> Check {
         let rules = policy.rules();
         if rules.exempts(&head) {
@@ -170,10 +176,10 @@ impl Trust {
         let audiences = rules.demand.audiences().unwrap_or(&self.inner.issuer.audiences);
         let (began, key, known) = self.look_up(rules.kind, audiences, credentials.as_bytes());
         match known {
-            // By far the most frequent: apart, so that nothing large is moved.
+            // By far the most frequent case. Kept separate, so that nothing large is moved.
             Known::Good(claims) => Check::Done(self.admit(policy, claims)),
             Known::Genuine(claims) => self.go_on(policy, self.check_genuine(claims, key, began)),
-            // One that was let in before needs no second look at its characters.
+            // Characters are checked here only: a cached token passed this check before.
             Known::Nothing => match credentials.token() {
                 Ok(token) => {
                     self.go_on(policy, self.check_unknown(rules.kind, Ask::Status, audiences, token, key, began))
@@ -191,7 +197,7 @@ impl Trust {
         }
     }
 
-    /// What a request is whose token was checked.
+    /// Applies the policy to a token that was checked.
     pub(crate) fn conclude(
         &self,
         policy: &Policy,
@@ -213,14 +219,16 @@ impl Trust {
         })
     }
 
-    /// The time now, what this process knows of a token by its bytes, and where it keeps that. Nothing is known of a token that
-    /// this issuer or these audiences would not accept: another authority may have kept it.
+    /// Returns the time, the token's cache key and what the cache knows of the token.
+    ///
+    /// The cache is shared by all authorities on the store. An entry of another issuer or for
+    /// another audience counts as unknown.
     #[inline]
     fn look_up(&self, kind: TokenKind, audiences: &Audiences, bytes: &[u8]) -> (Duration, Option<Key>, Known) {
         let Inner { settings, issuer, belief, .. } = &*self.inner;
         let Some(verified) = self.verified() else { return (settings.clock.monotonic(), None, Known::Nothing) };
         let now = verified.now();
-        // A token that is too large is not even worth a hash.
+        // Tokens beyond the size limit are not hashed.
         if kind != TokenKind::Access || bytes.len() > settings.max_token_bytes {
             return (now, None, Known::Nothing);
         }
@@ -231,7 +239,7 @@ impl Trust {
         (now, Some(key), if is_ours { known } else { Known::Nothing })
     }
 
-    /// Checks a token of which nothing is known, as far as that goes without waiting.
+    /// Checks a token that is not cached, as far as possible without waiting.
     #[inline(never)]
     fn check_unknown(
         &self,
@@ -273,7 +281,8 @@ impl Trust {
     /// Checks a token whose signature this process has verified before.
     #[inline(never)]
     fn check_genuine(&self, claims: Claims, key: Option<Key>, began: Duration) -> TokenCheck {
-        // The process may have slept, and the clock that counts leases with it.
+        // The monotonic clock may have stopped while the machine slept, so compare wall-clock time
+        // too.
         if self.now() >= later(claims.exp, self.settings().leeway) {
             if let Some((verified, key)) = self.verified().zip(key) {
                 verified.remove(key);
@@ -304,7 +313,7 @@ impl Trust {
         Pending(Waiting::Store { answer, asking: Some(Asking { trust: self.clone(), token, expected, key, began }) })
     }
 
-    /// The same for a token whose signature is being verified.
+    /// Asks the store once the signature has been verified.
     fn ask_after(
         &self,
         verified: JoinHandle<Result<Claims, TokenFault>>,
@@ -339,7 +348,7 @@ impl Trust {
         }
     }
 
-    /// Reads a token of this kind, trusting nothing that it says. Its key was found among those of this number.
+    /// Reads a token of this kind without trusting it. Also returns the number of the key set used.
     pub(crate) fn read(
         &self,
         kind: TokenKind,
@@ -356,12 +365,12 @@ impl Trust {
         Ok((unverified, among))
     }
 
-    /// Whether a single-use token can be used up now. Within its leeway it is still accepted, so it can.
+    /// Builds the request that uses up a single-use token. The leeway applies to its expiry.
     fn consumption(&self, id: TokenId, record: ActiveToken) -> Question {
         Question::Consume(id, record, earlier(self.now(), self.settings().leeway))
     }
 
-    /// What a token of this kind is read against.
+    /// Returns what a token of this kind is read against.
     pub(crate) fn expected<'a>(&'a self, kind: TokenKind, audiences: &'a Audiences, now: Timestamp) -> Expected<'a> {
         let settings = self.settings();
         Expected {
@@ -374,7 +383,7 @@ impl Trust {
         }
     }
 
-    /// The claims of a token whose signature is right; one that is not is counted.
+    /// Verifies a signature. A wrong one is counted in the budget of forged signatures.
     fn verify_noting(&self, token: Unverified, among: u64, began: Duration) -> Result<Claims, TokenFault> {
         token.verify(among).inspect_err(|fault| {
             if *fault == TokenFault::Signature {
@@ -383,7 +392,7 @@ impl Trust {
         })
     }
 
-    /// The claims of a token whose record has been asked after.
+    /// Returns the claims once the store has answered, and verifies the signature if that is due.
     fn verify_late(&self, token: Token, began: Duration) -> Result<Claims, TokenFault> {
         match token {
             Token::Unverified(token, among) => {
@@ -396,14 +405,14 @@ impl Trust {
     }
 }
 
-/// How far the check of a token comes at once.
+/// A check of a token, done or waiting.
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 enum TokenCheck {
     Done(Result<Claims, AuthError>),
     Pending(Pending),
 }
 
-/// The id of a token of ours, and what its record says. None for another issuer's token.
+/// Returns the id and expected record of a recorded token; `None` for another issuer's token.
 fn record_of(claims: &Claims) -> Option<(TokenId, ActiveToken)> {
     let record = ActiveToken {
         user_id: claims.sub.clone(),
@@ -414,7 +423,7 @@ fn record_of(claims: &Claims) -> Option<(TokenId, ActiveToken)> {
     Some((claims.token_id()?, record))
 }
 
-/// Records who is calling in the current span, where that has fields of these names.
+/// Records `sub` and `sid` in the current span, if it has fields of these names.
 fn record_in_span(claims: &Claims) {
     let span = Span::current();
     span.record("sub", display(&claims.sub));
@@ -424,7 +433,7 @@ fn record_in_span(claims: &Claims) {
 }
 
 impl Authenticated {
-    /// Leaves it in a request's extensions, for extractors and guards.
+    /// Stores the result in a request's extensions, for extractors and guards.
     #[inline]
     pub(crate) fn leave_in(self, extensions: &mut Extensions, layer: &LayerContext) {
         match self {
@@ -459,7 +468,7 @@ impl Future for Pending {
 }
 
 impl Asking {
-    /// Ends a check with what the store answered.
+    /// Finishes the check with the store's answer.
     fn conclude(self, answer: Result<Standing, StoreError>) -> Result<Claims, AuthError> {
         let Self { trust, token, expected, key, began } = self;
         let was_known = matches!(token, Token::Known(_));
@@ -475,7 +484,8 @@ impl Asking {
                 Some(TokenFault::Used)
             }
             Err(error) => {
-                // Only of a token of ours is the state unknown: a forged one is the client's fault, store or no store.
+                // 503 is for genuine tokens only. A forged token gets 401 even while the store is
+                // down.
                 trust.verify_late(token, began)?;
                 return Err(AuthError::Unavailable(error));
             }

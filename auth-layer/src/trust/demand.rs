@@ -9,9 +9,9 @@ use crate::{
     fault::TokenFault,
 };
 
-/// What a route demands of a token that is good: scope, roles, audience, how long ago and how strongly the user signed in.
+/// What a route demands of a good token: scope, roles, audience, age and strength of the sign-in.
 ///
-/// A layer judges it on every request, also for tokens that the in-process cache knows.
+/// A layer judges the demand on every request, for cached tokens too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,23 +31,23 @@ pub struct Demand {
     custom: Option<CustomCheck>,
 }
 
-/// Fails for claims whose custom ones are not of one type.
+/// Fails if the custom claims do not read as one type.
 type CustomCheck = fn(&Claims) -> Result<(), TokenFault>;
 
-/// Why a good token is not enough.
+/// Why a good token is not enough for a route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {
-    /// Its scope lacks some of this: `insufficient_scope` (RFC 6750 §3.1).
+    /// The token's scope lacks this: `insufficient_scope` (RFC 6750 §3.1).
     #[error("the token's scope does not cover `{0}`")]
     Scope(Scope),
-    /// The user lacks this role: `insufficient_scope`.
+    /// The user lacks this role: `insufficient_scope` (RFC 6750 §3.1).
     #[error("the user lacks the role `{0}`")]
     Role(Arc<str>),
     /// The user signed in longer ago than this: `insufficient_user_authentication` (RFC 9470 §3).
     #[error("the user signed in more than {} s ago", .0.as_secs())]
     Age(Duration),
-    /// The user signed in by none of these means: `insufficient_user_authentication` (RFC 9470 §3).
+    /// The token's `acr` is none of these: `insufficient_user_authentication` (RFC 9470 §3).
     #[error("the user did not sign in as strongly as {0:?}")]
     Acr(Vec<String>),
 }
@@ -60,17 +60,17 @@ struct Roles {
 }
 
 impl Demand {
-    /// Nothing.
+    /// Creates an empty demand.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// All of these scope tokens, one or more with a space between them. Repeatable.
+    /// Demands all of these scope tokens, separated by spaces. Calls add up.
     ///
     /// # Panics
     ///
-    /// If the text is no scope (RFC 6749 §3.3). A scope that is not known before the program runs goes to
-    /// [`covering`](Self::covering).
+    /// Panics if the text is not a scope (RFC 6749 §3.3). Use [`covering`](Self::covering) for a
+    /// scope that is known only at run time.
     #[track_caller]
     pub fn scope(self, scope: &str) -> Self {
         match scope.parse() {
@@ -79,47 +79,55 @@ impl Demand {
         }
     }
 
-    /// All tokens of this scope. Repeatable.
+    /// Demands all tokens of this scope. Calls add up.
     pub fn covering(mut self, scope: &Scope) -> Self {
         self.scope = self.scope.union(scope);
         self
     }
 
-    /// This role, among those in the token's claim `roles` (RFC 9068 §2.2.3.1). Repeatable: all of them.
+    /// Demands this role in the token's claim `roles` (RFC 9068 §2.2.3.1). Calls add up: all are
+    /// needed.
     pub fn role(mut self, role: impl Into<Arc<str>>) -> Self {
         self.roles.push(role.into());
         self
     }
 
-    /// One of these audiences in place of the issuer's own. Repeatable.
+    /// Demands this audience instead of the issuer's own. After several calls, any one is enough.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// A sign-in no longer ago than this, by the token's claim `auth_time` (RFC 9470 §4). A token without it is refused.
+    /// Demands a sign-in no longer ago than `age`, by the claim `auth_time` (RFC 9470 §4).
+    ///
+    /// A token without `auth_time` is refused.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// A sign-in of this authentication context class, by the token's claim `acr` (RFC 9470 §4). Repeatable: one of them.
+    /// Demands this authentication context class in the claim `acr` (RFC 9470 §4).
+    ///
+    /// After several calls, any one is enough.
     pub fn acr(mut self, value: impl Into<String>) -> Self {
         self.acr_values.push(value.into());
         self
     }
 
-    /// Custom claims that read as a `T`. A token whose claims do not is refused as `invalid_token`.
+    /// Demands custom claims that read as a `T`. Other tokens are refused as `invalid_token`.
     pub fn custom_claims<T: DeserializeOwned + Send + Sync + 'static>(mut self) -> Self {
         self.custom = Some(|claims| claims.custom::<T>().map(drop));
         self
     }
 
-    /// Fails unless these claims are enough, the audience included. For handlers that demand more than their layer.
+    /// Fails unless the claims meet this demand, audience included.
+    ///
+    /// For handlers that demand more than their layer.
     ///
     /// # Errors
     ///
-    /// [`AuthError::Denied`], or [`AuthError::InvalidToken`] for another audience or custom claims of another type.
+    /// [`AuthError::Denied`], or [`AuthError::InvalidToken`] for another audience or custom claims
+    /// of another type.
     ///
     /// ```
     /// # use auth_layer::{AuthError, Claims, Demand};
@@ -133,24 +141,25 @@ impl Demand {
         if self.audiences().is_some_and(|audiences| !claims.is_for(audiences)) {
             return Err(TokenFault::Audience.into());
         }
-        // Claims that leave this crate have come through a layer or a trust.
+        // Claims from the public API always have a layer. Without one, `max_age` denies.
         let (now, leeway) =
             claims.layer().map_or((Timestamp::MAX_UTC, Duration::ZERO), |layer| (layer.now(), layer.leeway()));
         self.judge(claims, || now, leeway)
     }
 
-    /// Whether claims that a check accepts are enough, whatever they say.
+    /// Whether every checked token meets this demand. Audiences are part of the check itself.
     pub(crate) fn is_empty(&self) -> bool {
         let Self { audiences: _, scope, roles, max_age, acr_values, custom } = self;
         scope.is_empty() && roles.is_empty() && acr_values.is_empty() && max_age.is_none() && custom.is_none()
     }
 
-    /// The audiences in place of the issuer's; none where those hold.
+    /// Returns the audiences that replace the issuer's, if any are set.
     pub(crate) fn audiences(&self) -> Option<&Audiences> {
         (!self.audiences.is_empty()).then_some(&self.audiences)
     }
 
-    /// Fails unless these claims are enough at `now`. The audience is left to the check.
+    /// Fails unless the claims meet this demand at `now`. The check has judged the audience
+    /// already.
     #[inline(never)]
     pub(crate) fn judge(
         &self,

@@ -6,7 +6,7 @@ use http::{
     request::Parts,
 };
 
-/// A request without its body: what a check looks at.
+/// A request without its body, as a check sees it.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct RequestHead<'a> {
@@ -21,12 +21,12 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// The head of a request whose parts are held apart.
+    /// Builds a head from its parts.
     pub fn new(method: &'a Method, uri: &'a Uri, version: Version, headers: &'a HeaderMap) -> Self {
         Self { method, uri, version, headers }
     }
 
-    /// Whether this is the question of a browser before a request across origins (Fetch §4.8). It never carries credentials.
+    /// Whether the request is a CORS preflight (Fetch §4.8). A preflight never carries credentials.
     pub fn is_preflight(&self) -> bool {
         *self.method == Method::OPTIONS
             && self.headers.contains_key(ORIGIN)
@@ -47,7 +47,7 @@ impl<'a> From<&'a Parts> for RequestHead<'a> {
 }
 
 impl fmt::Debug for RequestHead<'_> {
-    /// Without headers and query, which may hold credentials.
+    /// Omits headers and query, which may hold credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
             .field("method", self.method)

@@ -11,7 +11,7 @@ use crate::{
     keys::VerifyingKeys,
 };
 
-/// An issuer whose tokens have records in the store: its name, its audiences and its keys.
+/// An issuer whose tokens have records in the store: a name, audiences and keys.
 ///
 /// ```
 /// # fn example(keys: auth_layer::keys::VerifyingKeys) {
@@ -26,12 +26,14 @@ pub struct Issuer {
     pub(crate) name: String,
     pub(crate) audiences: Audiences,
     keys: ArcSwap<VerifyingKeys>,
-    /// A number for the keys as they are: every key that was there under this number is there now.
+    /// The number of the current key set. It changes when a key is removed, not when one is added.
     among: AtomicU64,
 }
 
 impl Issuer {
-    /// The issuer of this name (the `iss` of its tokens), which signs with these keys and records each token that it issues.
+    /// Creates an issuer that records each token it issues.
+    ///
+    /// `name` is the `iss` of its tokens; `keys` verify their signatures.
     pub fn recorded(name: impl Into<String>, keys: impl Into<VerifyingKeys>) -> Self {
         Self {
             name: name.into(),
@@ -41,14 +43,16 @@ impl Issuer {
         }
     }
 
-    /// With an audience. A token for any of these is accepted, unless a layer [demands](crate::Demand::audience)
+    /// Adds an audience. At least one is required.
+    ///
+    /// A token for any of them is accepted, unless a layer [demands](crate::Demand::audience)
     /// another.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// Fails if it has no name or no audience.
+    /// Fails if the issuer has no name or no audience, or an empty audience.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         if self.name.is_empty() {
             return Err(BuildError::Empty("issuer's name"));
@@ -59,9 +63,9 @@ impl Issuer {
         if self.audiences.iter().any(String::is_empty) { Err(BuildError::Empty("audience")) } else { Ok(()) }
     }
 
-    /// The keys as they are, and their number.
+    /// Returns the current keys and their number.
     pub(crate) fn keys(&self) -> (Guard<Arc<VerifyingKeys>>, u64) {
-        // Read before the keys: verdicts of keys that are removed meanwhile have the old number.
+        // Read before the keys: if a key is removed in between, the verdict keeps the old number.
         let among = self.among.load(Ordering::Acquire);
         (self.keys.load(), among)
     }
@@ -75,10 +79,10 @@ impl Issuer {
         }
     }
 
-    /// Whether these are claims of a token of this issuer, whose signature was verified by a key that is its own now.
+    /// Whether a current key of this issuer verified the signature of these claims.
     #[inline]
     pub(crate) fn has_verified(&self, claims: &Claims) -> bool {
-        // This number is nobody else's.
+        // Numbers are unique in the process, so an equal number means this issuer.
         claims.signature().among == self.among.load(Ordering::Acquire) || self.has_key_of(claims)
     }
 
@@ -88,7 +92,7 @@ impl Issuer {
     }
 }
 
-/// No two issuers of a process have one number.
+/// Numbers are unique over all issuers of the process.
 fn next_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -1,20 +1,19 @@
-//! Bounds how often something is done in a second.
+//! Bounds how often something is done per second.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// How far ahead of time may be paid before the budget is spent, in nanoseconds.
+/// How far ahead may be paid before the budget is spent, in nanoseconds.
 const CREDIT: u64 = 1_000_000_000;
 
-/// A budget of so many a second, with a burst of one second's worth.
+/// A budget per second, with a burst of one second's worth.
 ///
 /// The generic cell rate algorithm (GCRA): each acquisition pays for `interval`, and the budget is
-/// spent when more than a second is paid ahead. One number holds that, so nothing is locked.
+/// spent when more than a second is paid ahead. The state is one number, so no lock is needed.
 ///
-/// Ours and not `governor`, which cannot refund, cannot be asked without acquiring, and takes the
-/// time from a clock of its own, not from its caller.
+/// Not `governor`: it cannot refund, cannot be read without acquiring, and uses its own clock.
 #[derive(Debug)]
 pub(super) struct Meter {
     /// What one acquisition pays for, in nanoseconds.
@@ -23,7 +22,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// A budget of `per_second`: 0 is always spent, `u32::MAX` never.
+    /// Creates a budget of `per_second`: 0 is always spent, `u32::MAX` never.
     pub(super) fn new(per_second: u32) -> Self {
         let interval = match per_second {
             0 => CREDIT,
@@ -34,14 +33,14 @@ impl Meter {
         Self { interval, paid_until }
     }
 
-    /// Takes one from the budget. False when it is spent.
+    /// Takes one from the budget. Returns false when it is spent.
     pub(super) fn try_acquire(&self, now: Duration) -> bool {
         let now = nanos(now);
         let pay = |paid: u64| (paid <= now.saturating_add(CREDIT)).then(|| paid.max(now).saturating_add(self.interval));
         self.paid_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()
     }
 
-    /// Puts one back that was acquired and not needed.
+    /// Returns one acquisition that was not needed.
     pub(super) fn refund(&self) {
         let _ =
             self.paid_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |paid| paid.checked_sub(self.interval));
@@ -52,7 +51,7 @@ impl Meter {
         self.try_acquire(now);
     }
 
-    /// Whether the budget is spent. Takes nothing.
+    /// Whether the budget is spent. Acquires nothing.
     pub(super) fn is_exhausted(&self, now: Duration) -> bool {
         self.paid_until.load(Ordering::Relaxed) > nanos(now).saturating_add(CREDIT)
     }
@@ -66,7 +65,7 @@ fn nanos(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// How many of `asked_per_second`, evenly spaced over ten seconds, are acquired.
+    /// Counts how many of `asked_per_second`, evenly spaced over ten seconds, are acquired.
     fn acquired(per_second: u32, asked_per_second: u32) -> usize {
         let meter = Meter::new(per_second);
         let moment = |number| Duration::from_secs(1_000) + Duration::from_secs(1) * number / asked_per_second;

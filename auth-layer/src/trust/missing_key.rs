@@ -1,9 +1,8 @@
 //! Warns when another node signs with a key that this node lacks.
 //!
-//! For the client such a token is one of an unknown key: 401. For the operator it shows that the
-//! nodes' keys differ. The store tells the two apart: it has a live record of a token of ours, and
-//! none of a forged one. So a few such tokens a second are looked up beside the answer, and the
-//! warning is logged only when the record is live: forged tokens fill no log.
+//! The client gets 401, as for any unknown key. The operator has to know that the nodes' keys
+//! differ. So a few such tokens a second are looked up in the background. The warning is logged
+//! only when the store has a live record: forged tokens have none, so they cannot fill the log.
 
 use std::{
     sync::{
@@ -24,10 +23,10 @@ use crate::{
 /// How many of these tokens are looked up per second at most.
 const LOOKUPS: u32 = 5;
 
-/// How long no second warning follows.
+/// The shortest time between two warnings.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// What bounds the lookups and the log.
+/// Bounds the lookups and the log.
 #[derive(Debug)]
 pub(super) struct MissingKeys {
     lookups: Meter,
@@ -44,7 +43,7 @@ impl MissingKeys {
         millis(now) >= self.quiet_until.load(Ordering::Relaxed) && self.lookups.try_acquire(now)
     }
 
-    /// True when a warning is due. The next one then is not, for a minute.
+    /// Whether a warning is due. Silences further ones for a minute.
     fn may_warn(&self, now: Duration) -> bool {
         let quiet = |until: u64| (millis(now) >= until).then(|| millis(now.saturating_add(QUIET)));
         self.quiet_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, quiet).is_ok()
@@ -56,7 +55,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Trust {
-    /// Looks up, in the background, the record of a token whose key was not found. Waits for nothing.
+    /// Looks up the record of a token whose key was not found, in the background.
     pub(super) fn note_missing_key(&self, token: &str, expected: &Expected<'_>) {
         let now = self.monotonic();
         let Ok(runtime) = Handle::try_current() else { return };

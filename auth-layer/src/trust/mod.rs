@@ -1,7 +1,8 @@
-//! Whom we believe, and what a route demands.
+//! Checks tokens and requests against an issuer and a policy.
 //!
-//! A [`Trust`] knows whose tokens are good and asks the store about each of them. A [`Policy`] says what one layer demands
-//! of a request. [`Trust::authenticate`] is the one entrance: the layer calls it, and so can any other door.
+//! A [`Trust`] knows whose tokens are good and asks the store about each token. A [`Policy`] says
+//! what one layer demands of a request. [`Trust::authenticate`] is the single entry point. The
+//! layer calls it, and other code can too.
 //!
 //! ```
 //! use auth_layer::{
@@ -22,7 +23,8 @@
 //! let pair = authority.sign_in(sign_in, Grant::new("web").scope("orders:read".parse()?)).await?;
 //!
 //! let trust = Trust::from(&authority);
-//! let request = Request::get("/orders").header("authorization", format!("Bearer {}", pair.access_token)).body(())?;
+//! let bearer = format!("Bearer {}", pair.access_token);
+//! let request = Request::get("/orders").header("authorization", bearer).body(())?;
 //!
 //! let reading = Policy::builder().scope("orders:read").build();
 //! assert!(matches!(trust.authenticate(&reading, &request).await?, Authenticated::Claims(_)));
@@ -78,14 +80,15 @@ use crate::{
     store::{ErasedStore, Revocation, StoreError, within},
 };
 
-/// How many wrong signatures a second are found inline, before a pool of threads verifies. So many
-/// take a twentieth of a processor.
+/// How many wrong signatures per second are found inline before the pool verifies.
+///
+/// At this rate they take a twentieth of a processor.
 const FORGED_SIGNATURES: u32 = 1_000;
 
-/// Whose tokens are good. Cloning it copies one pointer.
+/// Knows whose tokens are good, and checks tokens. Cloning it copies one pointer.
 ///
-/// An [`Authority`](crate::Authority) is a trust in its own tokens: `Trust::from(&authority)`. A service that checks tokens
-/// and issues none is built with [`Trust::builder`], and needs no signing key.
+/// An [`Authority`](crate::Authority) has a trust in its own tokens: `Trust::from(&authority)`. A
+/// service that only checks tokens uses [`Trust::builder`], and needs no signing key.
 #[derive(Clone)]
 pub struct Trust {
     inner: Arc<Inner>,
@@ -94,25 +97,26 @@ pub struct Trust {
 struct Inner {
     issuer: Issuer,
     store: Arc<dyn ErasedStore>,
-    /// The store's.
+    /// The store's in-process cache.
     local: LocalCache,
-    /// How long it is believed.
+    /// How long entries of that cache are believed.
     belief: Belief,
-    /// Budget for lookups made before a signature is verified; refunded when it is right.
+    /// Budget for lookups made before a signature is verified. Refunded when the signature is
+    /// right.
     unverified_lookups: Meter,
     /// Budget for wrong signatures found inline. When it is spent, the pool verifies.
     forged_signatures: Meter,
     signature_pool: SignaturePool,
     missing_keys: MissingKeys,
-    /// Set once revocations that broke off are looked for.
+    /// Set once the task that finishes interrupted revocations has started.
     resuming: OnceLock<()>,
     settings: CheckSettings,
-    /// Of claims that were checked outside a layer.
+    /// The context of claims that were checked outside a layer.
     context: LayerContext,
 }
 
 impl Trust {
-    /// The issuer whose tokens are good.
+    /// Returns the issuer whose tokens are accepted.
     pub(crate) fn issuer(&self) -> &Issuer {
         &self.inner.issuer
     }
@@ -125,32 +129,34 @@ impl Trust {
         &self.inner.settings
     }
 
-    /// What this process has verified of the store's tokens.
+    /// Returns the in-process cache, if it is open.
     fn verified(&self) -> Option<&VerifiedTokens> {
         self.inner.local.get()
     }
 
-    /// The time now, as precisely as every store can keep it.
+    /// Returns the time, in whole milliseconds: every store can keep that.
     pub(crate) fn now(&self) -> Timestamp {
         whole_millis(self.inner.settings.clock.now())
     }
 
-    /// What checks are dated by.
+    /// Returns the monotonic time by which checks are dated.
     pub(crate) fn monotonic(&self) -> Duration {
         self.verified().map_or_else(|| self.inner.settings.clock.monotonic(), VerifiedTokens::now)
     }
 
-    /// What expired before this is accepted nowhere: not within the leeway, and by no clock that is wrong within the margin.
+    /// Returns the time before which expired tokens are accepted nowhere.
+    ///
+    /// That is leeway and clock-skew margin ago.
     pub(crate) fn accepted_since(&self) -> Timestamp {
         let settings = self.settings();
         earlier(self.now(), settings.leeway.saturating_add(settings.clock_skew_margin))
     }
 
-    /// Succeeds when the store of record can serve.
+    /// Checks that the store of record can serve.
     ///
     /// # Errors
     ///
-    /// When it cannot, or does not answer within the deadline.
+    /// Fails when the store cannot serve, or does not answer within the deadline.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.bounded(self.inner.store.ping()).await
     }
@@ -162,14 +168,14 @@ impl Trust {
         within(self.settings().deadline, operation).await
     }
 
-    /// Ends this process's belief in the token, session or user with this id or tag.
+    /// Drops cached liveness of the token, session or user with this id or tag.
     pub(crate) fn forget(&self, id: Uuid) {
         if let Some(verified) = self.verified() {
             verified.revoke(id);
         }
     }
 
-    /// Notes that a revocation is finished. Nobody waits for that: it may be lost.
+    /// Records in the background that a revocation is finished. This record may be lost.
     pub(crate) fn settle(&self, revocation: Option<Revocation>) {
         use tracing::Instrument;
 
@@ -183,7 +189,7 @@ impl Trust {
         tokio::spawn(note.in_current_span());
     }
 
-    /// What a layer with this policy leaves with the claims that it lets in.
+    /// Returns the context that a layer with this policy attaches to claims.
     pub(crate) fn context(&self, policy: &Policy) -> LayerContext {
         let (rules, settings) = (policy.rules(), self.settings());
         let (realm, metadata) = (rules.realm.clone(), rules.resource_metadata.clone());

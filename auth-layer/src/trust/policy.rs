@@ -9,17 +9,23 @@ use crate::{
     layer_context::{Realm, ResourceMetadata},
 };
 
-/// How requests are authenticated: which tokens are taken, what is demanded of them, which requests need none. It is built
-/// once and shared. Cloning it copies a pointer.
+/// How requests are authenticated: which tokens are accepted, what they must meet, what is exempt.
 ///
-/// A policy judges and keeps no verdicts: layers with different policies share what a process has verified.
+/// Cloning a policy copies a pointer. A policy keeps no verdicts, so layers with different policies
+/// share the in-process cache.
+///
+/// ```
+/// use auth_layer::trust::Policy;
+///
+/// let policy = Policy::builder().scope("orders:read").build();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Policy(Arc<Rules>);
 
 pub(super) struct Rules {
     pub(super) kind: TokenKind,
     pub(super) demand: Demand,
-    /// Whether that is more than a check demands.
+    /// Whether the demand asks for more than the check itself.
     pub(super) demands_more: bool,
     pub(super) optional: bool,
     pub(super) preflight: bool,
@@ -30,8 +36,10 @@ pub(super) struct Rules {
 
 type Exception = Box<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 
-/// Sets a [`Policy`] up, or a layer with one. Made by [`Policy::builder`] and
-/// [`AuthLayer::builder`](crate::AuthLayer::builder), with the same methods.
+/// Configures a [`Policy`], or a layer with one.
+///
+/// Made by [`Policy::builder`] and [`AuthLayer::builder`](crate::AuthLayer::builder), with the same
+/// methods.
 #[must_use]
 pub struct PolicyBuilder<For = ()> {
     pub(crate) for_whom: For,
@@ -39,7 +47,7 @@ pub struct PolicyBuilder<For = ()> {
 }
 
 impl Policy {
-    /// Begins the policy that takes access tokens, and demands nothing more of them than that they are good.
+    /// Begins a policy that accepts every good access token.
     pub fn builder() -> PolicyBuilder {
         PolicyBuilder::new(())
     }
@@ -50,7 +58,7 @@ impl Policy {
 }
 
 impl Rules {
-    /// Whether a request is let pass unchecked.
+    /// Whether a request passes unchecked.
     pub(super) fn exempts(&self, head: &RequestHead<'_>) -> bool {
         (self.preflight && head.is_preflight()) || self.exceptions.iter().any(|exempts| exempts(head))
     }
@@ -63,7 +71,7 @@ impl Default for Policy {
 }
 
 impl PolicyBuilder {
-    /// The policy.
+    /// Builds the policy.
     #[must_use]
     pub fn build(self) -> Policy {
         self.policy()
@@ -90,7 +98,7 @@ impl<For> PolicyBuilder<For> {
         Policy(Arc::new(Rules { demands_more, ..self.rules }))
     }
 
-    /// What is demanded of a token, in place of what was demanded so far.
+    /// Replaces the whole demand.
     pub fn demand(mut self, demand: Demand) -> Self {
         self.rules.demand = demand;
         self
@@ -101,61 +109,80 @@ impl<For> PolicyBuilder<For> {
         self
     }
 
-    /// See [`Demand::scope`].
+    /// Adds a scope, see [`Demand::scope`].
     ///
     /// # Panics
     ///
-    /// As that.
+    /// Panics if the text is not a scope.
     #[track_caller]
     pub fn scope(mut self, scope: &str) -> Self {
         self.rules.demand = self.rules.demand.scope(scope);
         self
     }
 
-    /// See [`Demand::covering`].
+    /// Adds a scope, see [`Demand::covering`].
     pub fn covering(self, scope: &Scope) -> Self {
         self.demanding(|demand| demand.covering(scope))
     }
 
-    /// See [`Demand::role`].
+    /// Adds a role, see [`Demand::role`].
     pub fn role(self, role: impl Into<Arc<str>>) -> Self {
         self.demanding(|demand| demand.role(role))
     }
 
-    /// See [`Demand::audience`].
+    /// Adds an audience, see [`Demand::audience`].
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.demanding(|demand| demand.audience(audience))
     }
 
-    /// See [`Demand::max_age`].
+    /// Sets the longest age of the sign-in, see [`Demand::max_age`].
     pub fn max_age(self, age: Duration) -> Self {
         self.demanding(|demand| demand.max_age(age))
     }
 
-    /// See [`Demand::acr`].
+    /// Adds an authentication context class, see [`Demand::acr`].
     pub fn acr(self, value: impl Into<String>) -> Self {
         self.demanding(|demand| demand.acr(value))
     }
 
-    /// See [`Demand::custom_claims`].
+    /// Sets the type of the custom claims, see [`Demand::custom_claims`].
     pub fn custom_claims<T: DeserializeOwned + Send + Sync + 'static>(self) -> Self {
         self.demanding(Demand::custom_claims::<T>)
     }
 
-    /// Takes single-use tokens in place of access tokens. The layer checks them and leaves them unspent: the handler spends
-    /// them, see [`SingleUse`](super::SingleUse).
+    /// Accepts single-use tokens instead of access tokens.
+    ///
+    /// The layer checks a token and leaves it unspent. The handler spends it, see
+    /// [`SingleUse`](super::SingleUse).
     pub fn single_use(mut self) -> Self {
         self.rules.kind = TokenKind::SingleUse;
         self
     }
 
-    /// Lets requests with no credentials pass, with no claims. Bad credentials are refused all the same. Default: false.
+    /// Lets requests without credentials pass, with no claims. Default: false.
+    ///
+    /// Bad credentials are still refused.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Authority, Claims};
+    /// # use axum::{Router, routing::get};
+    /// # fn app(authority: Authority) -> Router {
+    /// async fn greet(claims: Option<Claims>) -> String {
+    ///     claims.map_or("hello, guest".into(), |claims| format!("hello, {}", claims.sub))
+    /// }
+    ///
+    /// let layer = AuthLayer::builder(authority).optional(true).build();
+    /// Router::new().route("/", get(greet)).layer(layer)
+    /// # }
+    /// ```
     pub fn optional(mut self, optional: bool) -> Self {
         self.rules.optional = optional;
         self
     }
 
-    /// Lets requests pass unchecked, and with no claims, for which this is true. Repeatable: any of them.
+    /// Exempts requests for which `exempts` returns true. They pass unchecked, with no claims.
+    ///
+    /// After several calls, any one is enough.
     ///
     /// ```
     /// # use auth_layer::trust::Policy;
@@ -166,20 +193,22 @@ impl<For> PolicyBuilder<For> {
         self
     }
 
-    /// Lets the preflight requests of browsers pass (Fetch §4.8), which never carry credentials. That is needed only where
-    /// a layer that answers them stands behind this one. Default: they are refused like other requests without credentials.
+    /// Lets CORS preflight requests pass, which never carry credentials (Fetch §4.8).
+    ///
+    /// Needed only if the layer that answers them is inside this one. Default: a preflight is
+    /// refused like any request without credentials.
     pub fn preflight(mut self) -> Self {
         self.rules.preflight = true;
         self
     }
 
-    /// The realm that challenges name (RFC 9110 §11.5). Default: `api`.
+    /// Sets the realm that challenges name (RFC 9110 §11.5). Default: `api`.
     pub fn realm(mut self, realm: Realm) -> Self {
         self.rules.realm = realm;
         self
     }
 
-    /// The `resource_metadata` that challenges name (RFC 9728 §5.1). Default: none.
+    /// Sets the `resource_metadata` that challenges name (RFC 9728 §5.1). Default: none.
     pub fn resource_metadata(mut self, url: ResourceMetadata) -> Self {
         self.rules.resource_metadata = Some(url);
         self

@@ -1,7 +1,7 @@
-//! Finishing revocations that broke off.
+//! Finishes interrupted revocations.
 //!
-//! A store that revokes in steps may lose its node, or its server, between two of them: the session
-//! is marked, its access tokens are not, and the client may never ask again. Every node looks for
+//! A store may revoke in several steps. If its node or server dies in between, the session is
+//! marked revoked, its access tokens are not, and the client may never retry. Every node looks for
 //! such revocations every few seconds and finishes them, its own and those of other nodes.
 
 use std::{
@@ -15,13 +15,14 @@ use tokio::{runtime::Handle, time::sleep};
 use super::{Inner, Trust};
 use crate::store::{Revocation, StoreError};
 
-/// How often a node looks. A store leaves a revocation alone for its first seconds, so that this
-/// and the work itself stay within the 15 s that are promised.
+/// How often a node looks.
+///
+/// A store skips revocations that are only seconds old. With this interval all is done within the
+/// promised 15 s.
 const EVERY: Duration = Duration::from_secs(3);
 
 impl Trust {
-    /// Begins to look, once. Does nothing outside a runtime, where nothing can be begun: it is
-    /// called again when the trust is used.
+    /// Starts the task, once. Outside a runtime it does nothing and is tried again on the next use.
     pub(crate) fn resume_in_background(&self) {
         if self.inner.resuming.get().is_some() {
             return;
@@ -34,7 +35,7 @@ impl Trust {
         });
     }
 
-    /// Finishes what has broken off. Fails where the stores are still away.
+    /// Finishes interrupted revocations. Fails while the stores are unreachable.
     async fn resume_once(&self) -> Result<(), StoreError> {
         for resumed in self.inner.store.resume(self.accepted_since()).await? {
             let Some(revocation) = resumed.revoked.unsettled else { continue };
@@ -50,13 +51,13 @@ impl Trust {
     }
 }
 
-/// Looks until the trust is gone.
+/// Looks in a loop until the trust is dropped.
 async fn resume(inner: Weak<Inner>) {
     loop {
         sleep(EVERY).await;
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = (Trust { inner }).resume_once().await {
-            // The calls that need the stores log that they are away.
+            // Calls that need the stores log the outage.
             tracing::debug!(error = &error as &dyn Error, "revocations that broke off cannot be finished yet");
         }
     }

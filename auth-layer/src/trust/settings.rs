@@ -1,4 +1,4 @@
-//! What an authority and a trust are set up with alike.
+//! Settings that an authority and a trust have in common.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,20 +8,24 @@ use crate::{
     store::ErasedStore,
 };
 
-/// What is looked at first: a token's record or its signature.
+/// What is checked first: a token's record or its signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckOrder {
-    /// The record, then the signature: a revoked token costs no signature. A forged token costs a lookup in the cache or the
-    /// store, up to a number a second (`forged_lookups`); beyond that signatures come first.
+    /// The record, then the signature. A revoked token costs no signature check.
+    ///
+    /// A forged token costs a lookup in the cache or the store, within a budget per second
+    /// (`forged_lookups`). When it is spent, signatures are verified first.
     #[default]
     RecordFirst,
-    /// The signature, then the record: a forged token costs a signature check (tens of microseconds of one core, see the
-    /// documentation's table) and never reaches a store.
+    /// The signature, then the record. A forged token never reaches a store.
+    ///
+    /// It costs a signature check: tens of microseconds of one core, see the table in the
+    /// documentation.
     SignatureFirst,
 }
 
-/// How tokens are checked, whatever a layer demands of them.
+/// How tokens are checked, independent of any layer.
 #[derive(Clone)]
 pub(crate) struct CheckSettings {
     pub(crate) leeway: Duration,
@@ -51,30 +55,30 @@ impl Default for CheckSettings {
     }
 }
 
-/// Settings that cannot work.
+/// A setting is missing or cannot work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A name that tokens carry is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
-    /// Something without which nothing can be built was not given.
+    /// A required setting is missing.
     #[error("no {0} was given")]
     Missing(&'static str),
-    /// This is zero, or longer than ten years.
+    /// A duration is zero or longer than ten years.
     #[error("`{0}` is zero or longer than ten years")]
     Duration(&'static str),
-    /// The first is shorter than the second, or longer, where it must not be.
+    /// Two settings are in the wrong order.
     #[error("`{longer}` is shorter than `{shorter}`")]
     Order {
-        /// What must be as long at least.
+        /// The setting that must be at least as long.
         longer: &'static str,
-        /// As this.
+        /// The setting that must not be longer.
         shorter: &'static str,
     },
 }
 
-/// The longest duration that any setting may have.
+/// The longest duration that any setting may have: ten years.
 const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Fails if a duration is zero or longer than ten years.
@@ -92,7 +96,7 @@ impl CheckSettings {
                 return Err(BuildError::Duration(name));
             }
         }
-        // A revocation by hand, or one that is retried, must find the record for as long as the token is accepted.
+        // A revocation, retried or by hand, must find the record while the token is still accepted.
         let accepted = self.leeway + self.clock_skew_margin;
         if store.retention_margin().is_some_and(|margin| margin < accepted) {
             return Err(BuildError::Order { longer: "retention_margin", shorter: "leeway + clock_skew_margin" });
@@ -101,70 +105,82 @@ impl CheckSettings {
     }
 }
 
-/// The methods that set [`CheckSettings`], for a builder that has them in its field `checks`.
+/// The methods that set [`CheckSettings`], for a builder with a field `checks`.
 macro_rules! check_setters {
     () => {
-        /// By how much `exp`, `nbf` and `iat` may be missed, for clocks that differ. Default: 30 seconds.
+        /// Sets the leeway for `exp`, `nbf` and `iat`, for clocks that differ. Default: 30 seconds.
         pub fn leeway(mut self, leeway: Duration) -> Self {
             self.checks.leeway = leeway;
             self
         }
 
-        /// By how much the clocks of nodes may differ. Expired records are kept for this and the leeway longer, and a
-        /// revocation covers them. Default: 5 minutes.
+        /// Sets how far the clocks of nodes may differ. Default: 5 minutes.
+        ///
+        /// Expired records are kept, and revocations cover them, for the leeway and this margin.
         pub fn clock_skew_margin(mut self, margin: Duration) -> Self {
             self.checks.clock_skew_margin = margin;
             self
         }
 
-        /// How long any one use case may wait for its stores; past that its answer is "unavailable". Default: 2.5 seconds.
+        /// Sets how long one call may wait for the stores. Default: 2.5 seconds.
+        ///
+        /// A call that takes longer fails as "unavailable".
         pub fn deadline(mut self, deadline: Duration) -> Self {
             self.checks.deadline = deadline;
             self
         }
 
-        /// How long a token may be, in bytes. Default: 8 KiB.
+        /// Sets the largest size of a token, in bytes. Default: 8 KiB.
         pub fn max_token_bytes(mut self, bytes: usize) -> Self {
             self.checks.max_token_bytes = bytes;
             self
         }
 
-        /// What is looked at first. Default: the record. Single-use tokens have their signature checked first, always.
+        /// Sets what is checked first. Default: the record.
+        ///
+        /// For single-use tokens the signature always comes first.
         pub fn check_order(mut self, order: CheckOrder) -> Self {
             self.checks.check_order = order;
             self
         }
 
-        /// The lease of the in-process cache: an upper bound on how long this node accepts a token that another node has
-        /// revoked. With Redis or a change stream it is usually milliseconds. Revocations made in this process, on the same
-        /// store handle, take effect at once. Zero, the default, asks the store for each request.
+        /// Sets the lease of the in-process cache. Default: zero, which asks the store on every
+        /// request.
+        ///
+        /// The lease is an upper bound on how long this node accepts a token that another node
+        /// revoked. With Redis or a change stream it is usually milliseconds. Revocations on the
+        /// same store handle take effect at once.
         pub fn local_cache(mut self, lease: Duration) -> Self {
             self.checks.lease = lease;
             self
         }
 
-        /// How large the in-process cache may become: in entries, 100,000 by default, and in bytes, estimated, 64 MiB by
-        /// default. It keeps the claims of tokens that were verified, so that these are neither decoded nor verified again
-        /// until they expire or their place is needed. It belongs to the store's handle: the first that is built on a handle
-        /// decides. Zero of either is no cache at all.
+        /// Sets the size of the in-process cache. Default: 100,000 entries and 64 MiB (estimated).
+        ///
+        /// The cache keeps the claims of verified tokens until they expire or are evicted, which
+        /// saves decoding and verifying them again. It belongs to the store's handle: the first
+        /// authority or trust that is built on a handle sets the size. Zero entries or zero bytes
+        /// switch the cache off.
         pub fn local_cache_limits(mut self, entries: usize, bytes: usize) -> Self {
             self.checks.limits = Limits { entries, bytes };
             self
         }
 
-        /// Budget for store lookups made before a signature is verified, per second, in the order
-        /// [`RecordFirst`](crate::trust::CheckOrder::RecordFirst). When it is spent, signatures are verified first.
-        /// Genuine tokens use nothing up: their lookups are refunded. A burst may use one second's worth.
-        /// Default: 100 a second. `u32::MAX` is no limit.
+        /// Sets the budget for store lookups made before a signature is verified, per second.
+        /// Default: 100.
         ///
-        /// When many signatures are wrong, in either order, a pool of half the processors verifies them.
-        /// Known tokens then do not wait for them.
+        /// It applies to the order [`RecordFirst`](crate::trust::CheckOrder::RecordFirst). When it
+        /// is spent, signatures are verified first. Lookups of genuine tokens are refunded. A burst
+        /// may use one second's worth. `u32::MAX` is no limit.
+        ///
+        /// When many signatures are wrong, in either order, a pool of half the processors verifies
+        /// them. Known tokens then do not wait for them.
         pub fn forged_lookups(mut self, per_second: u32) -> Self {
             self.checks.forged_lookups = per_second;
             self
         }
 
-        /// Where the time comes from. Default: [`SystemClock`](crate::clock::SystemClock).
+        /// Sets the clock. Default: [`SystemClock`](crate::clock::SystemClock).
         pub fn clock(mut self, clock: impl Clock) -> Self {
             self.checks.clock = std::sync::Arc::new(clock);
             self

@@ -1,11 +1,11 @@
-//! Verifies signatures beside the serving threads while a flood of forged tokens lasts.
+//! Verifies signatures on separate threads during a flood of forged tokens.
 //!
-//! A signature costs several times what the rest of a request does, and in a flood most are wrong.
-//! Verified inline they would take the time of the good requests. So a pool of half the processors
-//! verifies them, in the order of their arrival. The other half serves the tokens that are known.
+//! A signature costs several times the rest of a request. Verified inline, the wrong signatures of
+//! a flood would take the time of good requests. So a pool of half the processors verifies them in
+//! order of arrival, and the other half serves known tokens.
 //!
 //! The queue holds one or two tenths of a second of work. When it is full, signatures are verified
-//! inline: no token stays unanswered for lack of time, and the queue takes little memory.
+//! inline: every token gets an answer, and the queue takes little memory.
 
 use std::{num::NonZero, sync::Arc, thread::available_parallelism};
 
@@ -15,31 +15,31 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How many signatures may wait for each thread: one or two tenths of a second of work.
+/// How many signatures may wait per thread: one or two tenths of a second of work.
 const QUEUE: usize = 4_096;
 
-/// How many bytes the tokens that wait for each thread may take.
+/// How many bytes of tokens may wait per thread.
 const QUEUE_BYTES: usize = 8 << 20;
 
-/// A few threads that do nothing but verify.
+/// A few threads that only verify signatures.
 pub(super) struct SignaturePool {
-    /// Only its blocking threads are used. tokio bounds their number per runtime, and the runtime
-    /// that serves has other uses for its own. `None` once it is dropped.
+    /// Only its blocking threads are used. The serving runtime needs its own for other work, and
+    /// tokio bounds them per runtime. `None` once it is dropped.
     runtime: Option<Runtime>,
-    /// The room that is left in the queue, in bytes.
+    /// The free space of the queue, in bytes.
     room: Arc<Semaphore>,
 }
 
 impl SignaturePool {
     pub(super) fn new() -> Self {
         let threads = (available_parallelism().map_or(1, NonZero::get) / 2).max(1);
-        // Starts no thread yet. If it fails, all is verified inline.
+        // Starts no thread yet. If it fails, all signatures are verified inline.
         let runtime =
             Builder::new_current_thread().max_blocking_threads(threads).thread_name("signatures").build().ok();
         Self { runtime, room: Arc::new(Semaphore::new(QUEUE_BYTES * threads)) }
     }
 
-    /// Queues `work`, which holds `bytes` of memory. Gives it back when the queue is full.
+    /// Queues `work`, which holds `bytes` of memory. Returns it when the queue is full.
     ///
     /// The handle fails when the work panics.
     pub(super) fn try_spawn<T, W>(&self, bytes: usize, work: W) -> Result<JoinHandle<T>, W>
@@ -52,7 +52,7 @@ impl SignaturePool {
         let room = Arc::clone(&self.room).try_acquire_many_owned(bytes);
         let (Some(runtime), Ok(room)) = (&self.runtime, room) else { return Err(work) };
         Ok(runtime.spawn_blocking(move || {
-            // It waits no more.
+            // The work has left the queue.
             drop(room);
             work()
         }))
@@ -60,8 +60,8 @@ impl SignaturePool {
 }
 
 impl Drop for SignaturePool {
-    /// Queued work holds its trust, so nothing waits any more. The last trust may be dropped on a
-    /// thread that must not block, or on one of the pool.
+    /// Shuts down without waiting: the last trust may be dropped on a thread that must not block,
+    /// or on one of the pool. Queued work holds its trust, so nothing is queued any more.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -96,7 +96,7 @@ mod tests {
             let (running, most) = (Arc::clone(&running), Arc::clone(&most));
             move || {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                // Others may begin, if they can.
+                // Let others begin, if they can.
                 thread::yield_now();
                 running.fetch_sub(1, Ordering::SeqCst);
                 thread::current().id()
@@ -143,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn signature_pool_queue_is_bounded_in_bytes() {
         let pool = SignaturePool::new();
-        // What runs does not wait any more.
+        // Running work takes no queue space.
         let (running, release) = occupied(&pool, QUEUE_BYTES);
         let large = QUEUE_BYTES / 4;
         let waiting: Vec<_> = std::iter::from_fn(|| pool.try_spawn(large, || ()).ok()).collect();

@@ -8,14 +8,15 @@ use crate::{
     layer_context::{LayerContext, MissingLayer},
 };
 
-/// A single-use token that was checked and is not spent.
+/// A single-use token that was checked and is not spent yet.
 ///
-/// A layer with [`single_use`](super::PolicyBuilder::single_use) puts it into the request's extensions in place of
-/// [`Claims`], which only [`spend`](Self::spend) gives out. So a request that reaches no handler (404, 405, a body that is
-/// refused) uses nothing up, and a handler that forgets to spend has no claims.
+/// A layer with [`single_use`](super::PolicyBuilder::single_use) puts it into the request's
+/// extensions instead of [`Claims`]. Only [`spend`](Self::spend) returns the claims. So a request
+/// that reaches no handler (404, 405, a refused body) uses nothing up, and a handler that forgets
+/// to spend has no claims.
 ///
-/// In axum the extractor [`Spend`](crate::extract::Spend) reads the body first and spends the token then; tonic has
-/// [`grpc::spend`](crate::grpc::spend).
+/// In axum, the extractor [`Spend`](crate::extract::Spend) reads the body first and then spends the
+/// token. For tonic there is [`grpc::spend`](crate::grpc::spend).
 ///
 /// ```
 /// # use auth_layer::{AuthLayer, Authority, Claims, extract::Spend};
@@ -26,8 +27,9 @@ use crate::{
 ///
 /// fn app(authority: &Authority) -> Router {
 ///     let once = AuthLayer::builder(authority).single_use().build();
+///     let me = get(async |claims: Claims| claims.sub.to_string());
 ///     Router::new()
-///         .route("/me", get(async |claims: Claims| claims.sub.to_string()).layer(AuthLayer::new(authority)))
+///         .route("/me", me.layer(AuthLayer::new(authority)))
 ///         .route("/orders", post(order).layer(once))
 /// }
 /// ```
@@ -43,33 +45,37 @@ impl SingleUse {
         Self { trust, claims }
     }
 
-    /// The token that a layer has left in a request's extensions; none where it let the request pass without credentials.
+    /// Returns the token that a layer left in a request's extensions.
+    ///
+    /// `None` if the layer let the request pass without credentials.
     ///
     /// # Errors
     ///
-    /// [`MissingLayer`] where no layer for single-use tokens was in front.
+    /// [`MissingLayer`] if no layer for single-use tokens is in front.
     pub fn from_extensions(extensions: &Extensions) -> Result<Option<Self>, MissingLayer> {
         MissingLayer::or_left(extensions)
     }
 
-    /// Uses the token up. Of any number of calls with one token, on any number of nodes, one gets its claims. If the answer
-    /// is lost on its way, the token is used up all the same.
+    /// Uses up the token and returns its claims.
+    ///
+    /// Among any number of calls with one token, on any number of nodes, one succeeds. A token
+    /// whose answer is lost on the way is used up all the same.
     ///
     /// # Errors
     ///
-    /// [`AuthError::InvalidToken`] if it was used before, or its session has been revoked since;
+    /// [`AuthError::InvalidToken`] if the token was used before, or its session was revoked since;
     /// [`AuthError::Unavailable`] if that cannot be learnt.
     pub async fn spend(self) -> Result<Claims, AuthError> {
         self.trust.consume(&self.claims).await?;
         Ok(self.claims)
     }
 
-    /// The same, let in by this layer.
+    /// Replaces the layer that let the token in.
     pub(super) fn let_in_by(self, layer: LayerContext) -> Self {
         Self { claims: self.claims.let_in_by(layer), ..self }
     }
 
-    /// The layer that let it in.
+    /// Returns the layer that let the token in.
     #[cfg(feature = "axum")]
     pub(crate) fn layer(&self) -> Option<&LayerContext> {
         self.claims.layer()

@@ -233,7 +233,7 @@ fn pem_of_a_public_key_is_read_for_its_own_algorithms_only() {
         (RSA_PUBLIC, &[Rs256, Ps256]),
         (PKCS1_PUBLIC, &[Rs256, Ps256]),
         (P384_PUBLIC, &[]),
-        // Its dates would go unread.
+        // A certificate's dates would not be checked.
         (CERTIFICATE, &[]),
         ("rubbish", &[]),
     ];
