@@ -1,4 +1,4 @@
-//! Handing operations on, written once.
+//! Forwards store operations to another store.
 
 use std::{
     future::Future,
@@ -15,8 +15,10 @@ use crate::{
     id::{SessionId, Subject, TokenId},
 };
 
-/// Gives the methods of [`TokenStore`] to another macro, with their arguments and answers: the one list of them. What hands
-/// operations on is made from it, and a test compares it with the trait.
+/// Passes the list of [`TokenStore`]'s methods to another macro.
+///
+/// This is the only copy of the list. Everything that forwards operations is generated from it, and
+/// a test compares it with the trait.
 macro_rules! operations {
     ($then:ident!) => {
         $then! {
@@ -70,11 +72,11 @@ macro_rules! decorator {
         async { $($name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;)+ }
         plain { $($plain:ident($($plain_arg:ident: $plain_type:ty),*) -> $plain_answer:ty;)+ }
     ) => {
-        /// A store that changes some operations of another one and hands on all others.
+        /// Changes some operations of another store and forwards all others.
         ///
-        /// Whatever implements this is a [`TokenStore`]: the methods have the same names, and each does by default what
-        /// [`inner`](Self::inner) does. Import only one of the two traits where you call methods of a decorator, or the
-        /// compiler cannot tell which one you mean.
+        /// Each implementation is also a [`TokenStore`]. The methods have the same names, and by
+        /// default each calls [`inner`](Self::inner). Where you call methods of a decorator, import
+        /// only one of the two traits, or the compiler cannot tell which one you mean.
         ///
         /// ```
         /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -104,10 +106,10 @@ macro_rules! decorator {
         /// }
         /// ```
         pub trait StoreDecorator: Send + Sync + 'static {
-            /// The type of the store that operations are handed to.
+            /// The type of the wrapped store.
             type Inner: TokenStore;
 
-            /// The store that operations are handed to.
+            /// Returns the wrapped store.
             fn inner(&self) -> &Self::Inner;
 
             $(
@@ -143,7 +145,7 @@ macro_rules! decorator {
 
 operations!(decorator!);
 
-/// A shared store is a store.
+/// Makes a shared store a store.
 impl<S: TokenStore> StoreDecorator for Arc<S> {
     type Inner = S;
 
@@ -162,7 +164,8 @@ mod tests {
         };
     }
 
-    /// The compiler says so of a method without a default body, and nothing would of one that has it.
+    /// The compiler reports a missing method only if it has no default body. This test finds the
+    /// others.
     #[test]
     fn decorators_hand_on_every_method_of_the_trait() {
         let source = include_str!("token_store.rs");

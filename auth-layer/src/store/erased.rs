@@ -1,4 +1,4 @@
-//! A [`TokenStore`] behind a pointer, so that its type need not be named.
+//! A [`TokenStore`] behind a pointer, whose type is chosen at run time.
 
 use std::{
     any::Any,
@@ -21,16 +21,16 @@ use crate::{
 
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// What the layer asks of a store about one token.
+/// A layer's request to a store about one token.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
-    /// Is it good?
+    /// Looks the token up.
     Status(TokenId),
-    /// Is it good, and use it up with that: a single-use token that says this of itself, at this time.
+    /// Uses up a single-use token with these claims, at this time.
     Consume(TokenId, ActiveToken, Timestamp),
 }
 
-/// What the store answers.
+/// The store's answer to a [`Question`].
 #[derive(Clone, Debug)]
 pub(crate) enum Standing {
     Status(TokenStatus),
@@ -56,7 +56,7 @@ pub(crate) enum Standing {
 pub struct DynStore(Arc<dyn ErasedStore>);
 
 impl DynStore {
-    /// A handle of `store`. A handle of a handle is that same handle.
+    /// Wraps `store`. Wrapping a `DynStore` returns the same handle.
     pub fn new(store: impl TokenStore) -> Self {
         match (&store as &dyn Any).downcast_ref::<Self>() {
             Some(handle) => handle.clone(),
@@ -64,7 +64,7 @@ impl DynStore {
         }
     }
 
-    /// What an [`Authority`](crate::Authority) asks.
+    /// Returns the pointer that an [`Authority`](crate::Authority) uses.
     pub(crate) fn into_inner(self) -> Arc<dyn ErasedStore> {
         self.0
     }
@@ -81,7 +81,7 @@ macro_rules! erased {
         async { $($name:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty;)+ }
         plain { $($plain:ident($($plain_arg:ident: $plain_type:ty),*) -> $plain_answer:ty;)+ }
     ) => {
-        /// One boxed future per operation; for the layer's question, too, with its time limit in that same box.
+        /// Boxes one future per operation. For `ask`, the time limit is in the same box.
         pub(crate) trait ErasedStore: Send + Sync {
             fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing>;
             $(fn $name(&self, $($arg: $type),*) -> Answer<'_, $answer>;)+
@@ -125,9 +125,9 @@ macro_rules! erased {
 operations!(erased!);
 
 fn ask<S: TokenStore>(store: Arc<S>, question: Question, limit: Duration) -> Answer<'static, Standing> {
-    // A box each, so that the question that every request asks has the smallest.
+    // A separate box for each arm: every request asks for a status, and its future is the smallest.
     match question {
-        // One timer less for each request.
+        // The store enforces its own limit, which saves a timer for each request.
         Question::Status(id) if TokenStore::answers_within(&*store).is_some_and(|bound| bound <= limit) => {
             Box::pin(async move { TokenStore::token_status(&*store, id).await.map(Standing::Status) })
         }
@@ -140,7 +140,7 @@ fn ask<S: TokenStore>(store: Arc<S>, question: Question, limit: Duration) -> Ans
     }
 }
 
-/// What `operation` answers, or an error when `limit` has passed.
+/// Runs `operation`, and fails when `limit` has passed.
 pub(crate) async fn within<T>(
     limit: Duration,
     operation: impl Future<Output = Result<T, StoreError>>,

@@ -1,10 +1,18 @@
-//! What a store reports when it could not answer.
+//! The error of a store that could not answer.
 
 use std::error::Error;
 
-/// A store could not do what it was asked: nothing is known of the answer.
+/// Reports that a store could not do what was asked. Nothing is known about the answer.
 ///
-/// The source is for operators' logs; it never reaches a client.
+/// The source is for operators' logs and never reaches a client.
+///
+/// ```
+/// use auth_layer::store::{StoreError, StoreErrorKind};
+///
+/// let cause = std::io::Error::other("connection reset");
+/// let error = StoreError::unavailable("could not read a session", cause);
+/// assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct StoreError {
@@ -18,33 +26,34 @@ pub struct StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// It cannot be reached, answered too late or refused to serve now. Calling again later may succeed.
+    /// The store cannot be reached, answered too late or refused to serve now. Calling again later
+    /// may succeed.
     Unavailable,
-    /// What it holds cannot be understood.
+    /// The store's data cannot be understood.
     Corrupt,
-    /// It can never serve as it is set up, for example a MongoDB that is no replica set.
+    /// The store can never serve as it is set up, for example a MongoDB that is not a replica set.
     Unsupported,
 }
 
 impl StoreError {
-    /// An error of this kind; `what` says in one phrase what could not be done.
+    /// Creates an error of this kind. `what` says in one phrase what could not be done.
     pub fn new(kind: StoreErrorKind, what: &'static str) -> Self {
         Self { kind, what, source: None }
     }
 
-    /// The same with its cause.
+    /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Short for an error of the kind [`Unavailable`](StoreErrorKind::Unavailable) with its cause.
+    /// Creates an error of the kind [`Unavailable`](StoreErrorKind::Unavailable) with its cause.
     pub fn unavailable(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StoreErrorKind::Unavailable, what).with_source(source)
     }
 
-    /// Which kind of error this is.
+    /// Returns the kind of this error.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }

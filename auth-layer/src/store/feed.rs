@@ -1,4 +1,4 @@
-//! Those who listen to one store, and the task that tells them.
+//! The revocation listeners of one store, and the task that calls them.
 
 use std::{
     fmt,
@@ -12,11 +12,11 @@ use uuid::Uuid;
 use super::RevocationListener;
 use crate::background::again_after_panics;
 
-/// Listeners and their task, which begins with the first of them and ends with the store that holds this.
+/// Listeners and their task. The first listener starts the task, and dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Feed {
     listeners: Arc<Listeners>,
-    /// The one in which the store was made: whoever subscribes may be in none.
+    /// The runtime in which the store was made. A subscriber may be outside any runtime.
     runtime: Handle,
     task: OnceLock<JoinHandle<()>>,
 }
@@ -27,8 +27,9 @@ impl Feed {
         Self { listeners: Arc::default(), runtime: Handle::current(), task: OnceLock::new() }
     }
 
-    /// Adds a listener; the first one begins the task. One that panics begins anew: it tells then
-    /// that something may have been missed, as at its first beginning.
+    /// Adds a listener. The first one starts the task.
+    ///
+    /// A task that panics is started again. As at its first start, it then reports a gap.
     pub(crate) fn subscribe<F>(
         &self,
         listener: Weak<dyn RevocationListener>,
@@ -53,7 +54,7 @@ impl Drop for Feed {
     }
 }
 
-/// Those who listen. One that is gone is forgotten.
+/// The listeners. Dropped ones are removed.
 #[derive(Default)]
 pub(crate) struct Listeners(Mutex<Vec<Weak<dyn RevocationListener>>>);
 
@@ -62,7 +63,7 @@ impl Listeners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
-    /// Tells all of these ids.
+    /// Reports these ids to all listeners.
     pub(crate) fn revoked(&self, ids: &[Uuid]) {
         for listener in self.alive() {
             for id in ids {
@@ -71,14 +72,15 @@ impl Listeners {
         }
     }
 
-    /// Tells all that anything may have been missed.
+    /// Reports to all listeners that revocations may have been missed.
     pub(crate) fn gap(&self) {
         for listener in self.alive() {
             listener.gap();
         }
     }
 
-    /// What is told, is told with the lock released: a listener may do anything, and its end may be the store's.
+    /// Returns the live listeners, for calls without the lock: a listener may do anything, and
+    /// dropping it may drop the store.
     fn alive(&self) -> Vec<Arc<dyn RevocationListener>> {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|listener| listener.strong_count() > 0);
@@ -174,7 +176,7 @@ mod tests {
                 pending::<()>().await;
             }
         });
-        // Time passes where nothing else is to be done.
+        // Paused time advances only when no task can run.
         let told = async {
             while heard.0.lock().unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(100)).await;

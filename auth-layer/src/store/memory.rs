@@ -1,4 +1,5 @@
-//! Tokens in this process's memory, for tests and for trying things out: they are gone with the process.
+//! Keeps tokens in this process's memory, for tests and first steps. They are lost when the process
+//! ends.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,8 +16,17 @@ use crate::{
     id::{SessionId, Subject, TokenId},
 };
 
-/// A [`TokenStore`] in memory. One lock makes every operation atomic, which makes this the shortest statement of what each
+/// A [`TokenStore`] in memory.
+///
+/// One lock makes every operation atomic. That makes this the shortest statement of what each
 /// operation means.
+///
+/// ```
+/// use auth_layer::{Authority, store::MemoryStore};
+///
+/// let builder = Authority::builder("https://auth.example", MemoryStore::new());
+/// # let _ = builder;
+/// ```
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
@@ -43,13 +53,13 @@ impl Token {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No operation leaves the state half-changed where it could panic.
+        // Recovering from a poisoned lock is safe: no operation can panic between two changes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,7 +67,7 @@ impl MemoryStore {
 impl State {
     fn record(&mut self, tokens: &[TokenRecord]) {
         for token in tokens {
-            // A record that is there is left as it is: it may be revoked.
+            // An existing record may be revoked: keep it.
             self.tokens.entry(token.token_id).or_insert(Token { record: token.into(), revoked: false });
         }
     }
@@ -104,7 +114,7 @@ impl TokenStore for MemoryStore {
             return Ok(Admission::Fenced);
         }
         if let Some(held) = state.sessions.get(&session.session_id) {
-            // Called again, after an answer that was lost. What has happened since stands.
+            // A retry after a lost answer. What has happened since stands.
             return Ok(if held.revoked { Admission::Fenced } else { Admission::Admitted });
         }
         state.record(&tokens);
@@ -239,13 +249,13 @@ impl TokenStore for MemoryStore {
         let mut state = self.state();
         let held = (state.tokens.len(), state.sessions.len());
         state.tokens.retain(|_, token| token.record.expires_at >= before);
-        // A session is kept for as long as any token of it, so that revoking it or its user finds them all.
+        // A session stays while it has tokens, so that revoking it or its user finds them all.
         let kept: HashSet<SessionId> = state.tokens.values().map(|token| token.record.session_id).collect();
         state.sessions.retain(|id, session| session.expires_at() >= before || kept.contains(id));
         Ok(Purged { tokens: (held.0 - state.tokens.len()) as u64, sessions: (held.1 - state.sessions.len()) as u64 })
     }
 
-    /// Nothing waits.
+    /// Nothing waits, so the bound is zero.
     fn answers_within(&self) -> Option<Duration> {
         Some(Duration::ZERO)
     }

@@ -1,100 +1,138 @@
-//! Where tokens are recorded, and the laws a store keeps.
+//! Records tokens and sessions. Defines the store trait and the laws that each store keeps.
 //!
-//! A [`TokenStore`] is asked for whole operations, not for rows: it opens a session, rotates its pair, revokes, consumes.
-//! Each backend decides an operation by its own best means. An implementation keeps these laws:
+//! A [`TokenStore`] offers whole operations, not rows: it opens a session, rotates its pair,
+//! revokes, consumes. Each backend decides an operation in the way that suits it best. An
+//! implementation keeps these laws:
 //!
-//! 1. **Durable.** An operation that returned success survives the crash of any process, and with a replicated backend the
-//!    loss of a minority of its members. [`note_delivered`](TokenStore::note_delivered) alone need not.
-//! 2. **Linear.** Each operation takes effect at one moment between its call and its return. In particular
-//!    [`token_status`](TokenStore::token_status), called after a revocation returned, sees it.
-//! 3. **One winner.** Of any number of concurrent [`rotate`](TokenStore::rotate) calls for one parent one is
-//!    [`Rotated::Committed`]; of any number of [`consume`](TokenStore::consume) calls for one token one is
+//! 1. **Durable.** An operation that returned success survives the crash of any process. With a
+//!    replicated backend it also survives the loss of a minority of the members. The one exception
+//!    is [`note_delivered`].
+//! 2. **Linear.** Each operation takes effect at one moment between its call and its return. In
+//!    particular, a [`token_status`] that is called after a revocation returned sees the
+//!    revocation.
+//! 3. **One winner.** Of all concurrent [`rotate`] calls for one parent, one is
+//!    [`Rotated::Committed`]. Of all [`consume`] calls for one token, one is
 //!    [`Consumed::Accepted`].
-//! 4. **Fence.** [`open_session`](TokenStore::open_session) under an epoch that has passed, or for a disabled user, is
-//!    [`Admission::Fenced`]. What was admitted before a revocation is found by it, whatever ran beside it.
-//! 5. **No revival.** `revoked` flips once. Nothing sets it back, and nothing removes a record before the moment that
-//!    [`purge_expired`](TokenStore::purge_expired) is given.
-//! 6. **Absence is not failure.** "There is no such record" is an `Ok`; a store that could not look is a [`StoreError`].
-//! 7. **All or nothing, or harmless.** An operation that fails half-way leaves either no trace or
-//!    records of tokens that nobody holds, and calling it again is safe. A revocation that is
-//!    recorded and breaks off is answered by [`resume`](TokenStore::resume), on any node.
-//! 8. **The session decides.** A refresh token dies with its session: of those that a rotation
-//!    retired the records need not be marked, so that ending a session costs what its live tokens
-//!    cost.
-//! 9. **One text, one user.** Two [`Subject`](crate::Subject)s are one user exactly when their texts
-//!    are equal, code point by code point.
+//! 4. **Fence.** [`open_session`] is [`Admission::Fenced`] under an epoch that has passed, or for a
+//!    disabled user. A revocation finds everything that was admitted before it.
+//! 5. **No revival.** `revoked` flips once and never back. No record is removed before the time
+//!    that [`purge_expired`] is given.
+//! 6. **Absence is not failure.** "There is no such record" is an `Ok`. A store that could not look
+//!    returns a [`StoreError`].
+//! 7. **All or nothing, or harmless.** An operation that fails half-way leaves no trace, or only
+//!    records of tokens that nobody holds. Calling it again is safe. A revocation that was recorded
+//!    and then broke off is returned by [`resume`], on any node.
+//! 8. **The session decides.** A refresh token ends with its session. The records of retired
+//!    refresh tokens need not be marked, so the cost of ending a session depends on its live tokens
+//!    only.
+//! 9. **One text, one user.** Two [`Subject`](crate::Subject)s are the same user exactly when their
+//!    texts are equal, code point by code point.
 //!
-//! `store::conformance` (feature `conformance`) holds them as plain functions to run on a store of your own.
+//! `store::conformance` (feature `conformance`) has these laws as plain functions. Run them on a
+//! store of your own.
 //!
 //! # Writing a store
 //!
-//! `examples/sqlite_store.rs` is a whole store in SQLite, written to be read. Of the [`TokenStore`]'s methods those without a
-//! default body are to be written. Where the backend has transactions, run each as one transaction that excludes other
-//! writers of the same session and of the same user; then the laws hold by themselves. Without transactions, decide each
-//! operation by one conditional write, as the MongoDB store does.
+//! `examples/sqlite_store.rs` is a complete store in SQLite, written as a model. Implement the
+//! methods of [`TokenStore`] that have no default body.
 //!
-//! **What a store decides on, and what it only keeps.** A store decides on identifiers, times, `revoked`, `current`,
-//! `previous` and the fence. It reads nothing else: a [`Payload`] is written and given back as it is. A store that reads a
-//! record before it writes can ask [`Session::is_current`], [`Session::note_delivered`] and [`ActiveToken::is_usable`].
+//! - If the backend has transactions, run each operation as one transaction that excludes other
+//!   writers of the same session and of the same user. The laws then hold by themselves.
+//! - If it has none, decide each operation by one conditional write, as the MongoDB store does.
 //!
-//! **Records as text.** A [`Session`] and a [`TokenRecord`] can each be kept as one JSON text (serde), beside the columns
-//! that the store looks up or decides by. Members have the names of the fields; identifiers are their texts, kinds their
-//! words; times are whole milliseconds since 1970. Later versions read what this one wrote. Use a column of plain text:
-//! types that parse JSON may refuse some texts (PostgreSQL's `jsonb` refuses U+0000). Keep the parser's errors out of logs,
-//! since they may quote the text.
+//! **What a store decides on, and what it only keeps.** A store decides on identifiers, times,
+//! `revoked`, `current`, `previous` and the fence. It reads nothing else: it writes a [`Payload`]
+//! and returns it unchanged. A store that reads a record before it writes can use
+//! [`Session::is_current`], [`Session::note_delivered`] and [`ActiveToken::is_usable`].
 //!
-//! **Users.** A [`Subject`](crate::Subject) is text of 1 to 255 characters. Compare it by its bytes: no collation that
-//! ignores case, accents, Unicode normal forms or blanks at the end, and no text that ends at U+0000. Where the backend has
-//! a type for UUIDs, a canonical UUID ([`as_uuid`](crate::id::TextId::as_uuid)) may be kept as one; then no other text may
-//! be read back as that UUID.
+//! **Records as text.** A [`Session`] and a [`TokenRecord`] can each be kept as one JSON text
+//! (serde). Beside it, keep the columns that the store looks up or decides by.
 //!
-//! **Times.** A [`Timestamp`](crate::clock::Timestamp) is kept to the millisecond at least. What is finer is cut off, not
-//! rounded: a stored expiry is never later than the one that was given. An [`Authority`](crate::Authority) gives whole
-//! milliseconds.
+//! - Members have the names of the fields. Identifiers and kinds are strings, times are whole
+//!   milliseconds since 1970. Later versions read what this version wrote.
+//! - Use a column of plain text. Types that parse JSON may refuse some texts: PostgreSQL's `jsonb`
+//!   refuses U+0000.
+//! - Keep the parser's errors out of logs, because they may quote the text.
 //!
-//! **What is kept, and for how long.**
+//! **Users.** A [`Subject`](crate::Subject) is text of 1 to 255 characters. Compare it by its
+//! bytes. Use no collation that ignores case, accents, Unicode normal forms or trailing blanks, and
+//! no string type that ends at U+0000. A backend with a UUID type may keep a canonical UUID
+//! ([`as_uuid`](crate::id::TextId::as_uuid)) in it. No other text may then be read back as that
+//! UUID.
 //!
-//! | record | until |
+//! **Times.** Keep a [`Timestamp`](crate::clock::Timestamp) to the millisecond at least. Truncate
+//! what is finer, do not round it: a stored expiry is never later than the one that was given. An
+//! [`Authority`](crate::Authority) gives whole milliseconds.
+//!
+//! **How long a record is kept.**
+//!
+//! | record | kept until |
 //! | --- | --- |
-//! | a token, revoked, used or retired too | [`purge_expired`](TokenStore::purge_expired) is given a time after its `expires_at` |
-//! | a session, revoked too | the same for its `current.refresh_expires_at`, and no token that a revocation must find through it is left |
-//! | a user's fence | for ever: a fence that is forgotten admits sign-ins from before a revocation |
+//! | a token, also revoked, used or retired | [`purge_expired`] gets a time past its `expires_at` |
+//! | a session, also revoked | the same for `current.refresh_expires_at`, and no token needs it |
+//! | a user's fence | forever |
 //!
-//! **What a repeated call answers.** Any operation may come again, since its answer may have been lost on the way.
+//! A session stays while a revocation must still find a token through it. A fence that was removed
+//! would admit sign-ins from before a revocation.
+//!
+//! **What a repeated call returns.** Any operation may be called again, because its answer may have
+//! been lost on the network.
 //!
 //! | operation | called again with the same arguments |
 //! | --- | --- |
-//! | [`open_session`](TokenStore::open_session) | `Admitted` while the session lives and its fence stands; changes nothing |
-//! | [`rotate`](TokenStore::rotate) | `Lost`: the parent is not current any more. The child stays current and its tokens active |
-//! | [`confirm`](TokenStore::confirm) | the same answer, until the session moves on |
-//! | [`note_delivered`](TokenStore::note_delivered) | success; [`Retired::at`] stays as the first call left it |
-//! | [`record_token`](TokenStore::record_token) | `Admitted` while the session lives; a record that is there stays as it is |
-//! | [`consume`](TokenStore::consume) | `Refused` |
-//! | [`revoke_token`](TokenStore::revoke_token), [`revoke_session`](TokenStore::revoke_session), [`punish`](TokenStore::punish) | names the same access tokens, and counts 0 sessions |
-//! | [`revoke_user`](TokenStore::revoke_user), [`set_user_disabled`](TokenStore::set_user_disabled) to true | the same, and raises the fence once more |
-//! | [`set_user_disabled`](TokenStore::set_user_disabled) to false, [`settle`](TokenStore::settle), [`purge_expired`](TokenStore::purge_expired) | success; nothing is left to do |
+//! | [`open_session`] | `Admitted` while the session lives and its fence stands; no change |
+//! | [`rotate`] | `Lost`; the child stays current and its tokens stay active |
+//! | [`confirm`] | the same answer, until the session moves on |
+//! | [`note_delivered`] | success; [`Retired::at`] stays as the first call set it |
+//! | [`record_token`] | `Admitted` while the session lives; an existing record stays as it is |
+//! | [`consume`] | `Refused` |
+//! | [`revoke_token`], [`revoke_session`], [`punish`] | the same access tokens, 0 sessions |
+//! | [`revoke_user`] | the same, and the fence rises once more |
+//! | [`set_user_disabled`] to true | the same, and the fence rises once more |
+//! | [`set_user_disabled`] to false | success, no change |
+//! | [`settle`], [`purge_expired`] | success, no change |
 //!
-//! **What races.** These pairs run at once, on one node and on several, and each must be decided in one place.
+//! **Races.** These pairs run at the same time, on one node and on several. Decide each in one
+//! place.
 //!
 //! | calls | what must hold |
 //! | --- | --- |
 //! | `rotate`, `rotate` of one parent | one commits |
 //! | `rotate`, any revocation | the rotation is `Lost`, or the revocation finds the child |
-//! | `rotate`, `note_delivered` | the note is never of the next pair |
+//! | `rotate`, `note_delivered` | the note never applies to the next pair |
 //! | `rotate`, `punish` | one of the two does nothing |
-//! | `rotate`, `purge_expired` | a session that went on stays |
-//! | `open_session`, `revoke_user` or `set_user_disabled` | the sign-in is `Fenced`, or the revocation finds it |
-//! | `revoke_user`, `revoke_user` of one user | the fence rises twice: a sign-in that began between the two is `Fenced` |
+//! | `rotate`, `purge_expired` | a session that was refreshed stays |
+//! | `open_session`, `revoke_user` | the sign-in is `Fenced`, or the revocation finds it |
+//! | `open_session`, `set_user_disabled` | the same |
+//! | `revoke_user`, `revoke_user` of one user | the fence rises twice |
 //! | `record_token`, any revocation | the token is `Fenced`, or the revocation finds it |
 //! | `consume`, `consume` of one token | one is accepted |
-//! | `token_status`, any revocation | once the revocation has returned, no check answers `Active` |
+//! | `token_status`, any revocation | no `Active` once the revocation has returned |
 //!
-//! **Ties.** Where two sessions have the same time, the one with the greater `session_id` counts as the later one.
+//! **Ties.** If two sessions have the same time, the one with the greater `session_id` is the later
+//! one.
 //!
 //! # Stores that wrap a store
 //!
-//! A [`StoreDecorator`] changes some operations of another store, and hands on all others: [`Cached`](crate::cache::Cached)
-//! is one, and so is a test double. A [`DynStore`] is a store whose type is chosen at run time.
+//! A [`StoreDecorator`] changes some operations of another store and forwards all others.
+//! [`Cached`](crate::cache::Cached) is one, and so is a test double. A [`DynStore`] is a store
+//! whose type is chosen at run time.
+//!
+//! [`confirm`]: TokenStore::confirm
+//! [`consume`]: TokenStore::consume
+//! [`note_delivered`]: TokenStore::note_delivered
+//! [`open_session`]: TokenStore::open_session
+//! [`punish`]: TokenStore::punish
+//! [`purge_expired`]: TokenStore::purge_expired
+//! [`record_token`]: TokenStore::record_token
+//! [`resume`]: TokenStore::resume
+//! [`revoke_session`]: TokenStore::revoke_session
+//! [`revoke_token`]: TokenStore::revoke_token
+//! [`revoke_user`]: TokenStore::revoke_user
+//! [`rotate`]: TokenStore::rotate
+//! [`set_user_disabled`]: TokenStore::set_user_disabled
+//! [`settle`]: TokenStore::settle
+//! [`token_status`]: TokenStore::token_status
 
 mod delegate;
 mod erased;

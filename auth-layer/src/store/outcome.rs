@@ -1,4 +1,4 @@
-//! What operations are given and what they answer.
+//! Arguments and results of store operations.
 
 use std::time::Duration;
 
@@ -12,22 +12,24 @@ use crate::{
     id::{SessionId, Subject, TokenId},
 };
 
-/// What a sign-in must pass: read before the credentials are checked, presented when the session is opened.
+/// A user's fence, which a sign-in must pass.
+///
+/// It is read before the credentials are checked, and compared when the session is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserFence {
     /// How often all of the user's sessions were revoked.
     pub epoch: u64,
-    /// Whether the user is refused sign-in.
+    /// Whether sign-in is refused for this user.
     pub disabled: bool,
 }
 
-/// Whether something was let in.
+/// The result of recording a session or a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Admission {
     /// It was recorded.
     Admitted,
-    /// A revocation came first: nothing that anyone holds was recorded.
+    /// A revocation came first. Nothing was recorded that anyone holds.
     Fenced,
 }
 
@@ -36,33 +38,33 @@ pub enum Admission {
 pub struct Rotation {
     /// The session.
     pub session_id: SessionId,
-    /// The refresh token that was presented; it must be the session's current one.
+    /// The refresh token that was presented. It must be the session's current one.
     pub parent: TokenId,
-    /// What replaces the session's pair as a whole. [`Session::payload`] stays as it is.
+    /// The pair that replaces the session's pair as a whole. [`Session::payload`] stays as it is.
     pub child: Pair,
     /// The records of the child's tokens.
     pub tokens: Vec<TokenRecord>,
-    /// The time now: when the parent is retired, and when the session was last used.
+    /// The current time: when the parent is retired, and when the session was last used.
     pub now: Timestamp,
 }
 
-/// How a rotation, or the confirmation of one, ended.
+/// The result of a rotation, or of the confirmation of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Rotated {
     /// The child is the session's current pair.
     Committed,
-    /// The session has moved on, is revoked or is gone; look at it again.
+    /// The session was refreshed, revoked or removed meanwhile. Look at it again.
     Lost,
 }
 
-/// How the use of a single-use token ended.
+/// The result of using a single-use token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Consumed {
     /// This call used it up.
     Accepted,
-    /// It is unknown, of another kind, not what it says, revoked, expired or was used before.
+    /// It is unknown, of another kind, not what it claims to be, revoked, expired or already used.
     Refused,
 }
 
@@ -70,29 +72,33 @@ pub enum Consumed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Revoked {
-    /// The access tokens that it covers and that may still be accepted, with their expiry: what a cache may hold as active. It
-    /// names those that an earlier call revoked, too, so that a retry repeats all that the first try may have left undone.
+    /// The access tokens covered that may still be accepted, with their expiry. A cache may hold
+    /// these as active.
+    ///
+    /// Includes those that an earlier call revoked, so that a retry repeats what the first call may
+    /// have left undone.
     pub access_tokens: Vec<(TokenId, Timestamp)>,
     /// How many sessions this call turned from active to revoked.
     pub sessions: u64,
-    /// Set by a store that [revokes in steps](TokenStore::revokes_in_steps): what to
-    /// [settle](TokenStore::settle) once the shared cache knows of the tokens.
+    /// The revocation to [settle](TokenStore::settle) once the shared cache knows of the tokens.
+    ///
+    /// Set by a store that [revokes in steps](TokenStore::revokes_in_steps).
     pub unsettled: Option<Revocation>,
 }
 
 /// A revocation that a store has recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Revocation {
-    /// Of a token alone.
+    /// Of one token.
     Token(TokenId),
     /// Of a session.
     Session(SessionId),
-    /// Of all that a user has. A user may be revoked again while this goes on, so each has an
-    /// identifier of its own.
+    /// Of all sessions of a user. Each has its own identifier, because the user may be revoked
+    /// again while this one runs.
     User(Subject, Uuid),
 }
 
-/// A revocation that broke off and was taken up again.
+/// A revocation that broke off and was resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumed {
     /// What it covers.

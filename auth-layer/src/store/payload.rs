@@ -1,4 +1,4 @@
-//! What a store keeps and decides nothing on.
+//! What a store keeps but does not decide on.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -12,13 +12,14 @@ use serde_json::Value;
 use super::{Pair, Session, StoreError, StoreErrorKind};
 use crate::claims::Scope;
 
-/// Texts under names, which the library writes and a store only keeps.
+/// Named texts that the library writes and a store only keeps.
 ///
-/// A session has one for its whole life ([`Session::payload`]), and each pair has one of its own ([`Pair::payload`]). A store
-/// writes a payload as it is given, and reads the same names and texts, members that it does not know included. So a
-/// later version of the library can keep more without a change in any store.
+/// A session has one for its whole life ([`Session::payload`]), and each pair has one of its own
+/// ([`Pair::payload`]). A store returns the names and texts that it was given, unknown members
+/// included. A later version of the library can therefore keep more without a change in any store.
 ///
-/// A store may keep a payload as one text, a JSON object of strings. The same payload always gives the same text.
+/// A store may keep a payload as one text, a JSON object of strings. The same payload always gives
+/// the same text.
 ///
 /// ```
 /// use auth_layer::store::Payload;
@@ -32,35 +33,36 @@ use crate::claims::Scope;
 ///
 /// # Versions that run side by side
 ///
-/// A node carries members that it does not know through every operation, a refresh too: the next pair's payload starts from
-/// the present one's. A member `crit` names others, with blanks between them, that a reader must understand. A refresh in a
-/// session whose `crit` names one that the node does not know fails as a store that cannot be read would: 503, and nothing is
-/// written.
+/// A node carries unknown members through every operation. In a refresh, the next pair's payload
+/// starts from the current one. The member `crit` names other members, separated by blanks, that a
+/// reader must understand. If it names one that the node does not know, a refresh fails with 503
+/// and writes nothing.
 ///
-/// A node from before there were payloads replaces a pair in MongoDB as a whole: its refresh loses what it does not know of
-/// the pair, `crit` included. It leaves the session's own fields alone. What must survive such a node belongs on the session.
+/// A node from before payloads existed replaces a pair in MongoDB as a whole. Its refresh loses the
+/// pair's unknown members, `crit` included, but leaves the session's own fields alone. A member
+/// that must survive such a node belongs to the session.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Payload(BTreeMap<String, String>);
 
 /// The members that this version knows.
 pub(crate) mod member {
-    /// Of a session: the OAuth client it was opened through.
+    /// Session: the OAuth client that opened it.
     pub(crate) const CLIENT_ID: &str = "client_id";
-    /// Of a session: the `User-Agent` it was opened with. Optional.
+    /// Session: the `User-Agent` at sign-in. Optional.
     pub(crate) const USER_AGENT: &str = "user_agent";
-    /// Of a pair: the text of its scope.
+    /// Pair: the text of its scope.
     pub(crate) const SCOPE: &str = "scope";
-    /// Of a pair: what its access token says of the sign-in, and its custom claims: the text of a JSON object.
+    /// Pair: the access token's claims about the sign-in and its custom claims, as a JSON object.
     pub(crate) const CUSTOM: &str = "custom";
-    /// Of a pair: the `kid` of the key that signed it.
+    /// Pair: the `kid` of the key that signed it.
     pub(crate) const KID: &str = "kid";
-    /// Of a pair: both signatures, sealed, in base64url. Absent where the key's algorithm always signs alike.
+    /// Pair: both signatures, sealed, in base64url. Absent if the algorithm is deterministic.
     pub(crate) const SEALED_SIGNATURES: &str = "sealed_signatures";
-    /// Of both: the audiences of the access token, a JSON array of texts; of a session those of the next pair's. Absent where
-    /// it is the issuer's first.
+    /// Both: the audiences of the access token, a JSON array of texts. On a session, those of the
+    /// next pair. Absent for the issuer's first audience.
     pub(crate) const AUDIENCE: &str = "audience";
-    /// Of both: the names of members that a reader must understand.
+    /// Both: the names of members that a reader must understand.
     pub(crate) const CRIT: &str = "crit";
 }
 
@@ -69,27 +71,27 @@ const OF_PAIRS: [&str; 6] =
     [member::SCOPE, member::CUSTOM, member::KID, member::SEALED_SIGNATURES, member::AUDIENCE, member::CRIT];
 
 impl Payload {
-    /// An empty payload.
+    /// Creates an empty payload.
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// Whether it has no members.
+    /// Returns whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text of the member `name`.
+    /// Returns the text of the member `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Its members, in the order of their names.
+    /// Iterates over the members in the order of their names.
     pub fn iter(&self) -> btree_map::Iter<'_, String, String> {
         self.0.iter()
     }
 
-    /// What is kept of a session that is opened.
+    /// Creates the payload of a new session.
     pub(crate) fn of_session(client_id: String, user_agent: Option<String>) -> Self {
         let mut payload = Self::new();
         payload.set(member::CLIENT_ID, Some(client_id));
@@ -97,7 +99,7 @@ impl Payload {
         payload
     }
 
-    /// What is kept of a pair, and goes from each to the next.
+    /// Creates the payload of a pair, which each refresh copies to the next pair.
     pub(crate) fn of_pair(scope: &Scope, custom: String) -> Self {
         let mut payload = Self::new();
         payload.set(member::SCOPE, Some(scope.to_string()));
@@ -105,30 +107,30 @@ impl Payload {
         payload
     }
 
-    /// The same of a session that is opened for these audiences; with none for the issuer's first.
+    /// Sets the audiences that the session is opened for. Empty means the issuer's first.
     pub(crate) fn for_audiences(mut self, audiences: &[String]) -> Self {
         self.set(member::AUDIENCE, (!audiences.is_empty()).then(|| Value::from(audiences).to_string()));
         self
     }
 
-    /// The same for an access token with the audiences that the session was opened for.
+    /// Copies the audiences of `session`.
     pub(crate) fn for_audiences_of(mut self, session: &Self) -> Self {
         self.set(member::AUDIENCE, session.get(member::AUDIENCE).map(str::to_owned));
         self
     }
 
-    /// Its audiences; none for the issuer's first.
+    /// Returns the audiences. `None` means the issuer's first.
     fn audiences(&self) -> Option<Vec<String>> {
         self.get(member::AUDIENCE).and_then(|audiences| serde_json::from_str(audiences).ok())
     }
 
-    /// The same with these claims beside those of the record, the text of a JSON object.
+    /// Sets the claims beside those of the record, the text of a JSON object.
     pub(crate) fn with_custom(mut self, custom: String) -> Self {
         self.set(member::CUSTOM, Some(custom));
         self
     }
 
-    /// The same for a pair that this key signs, and that nobody has signed yet.
+    /// Sets the key that will sign the pair, and removes the previous pair's signatures.
     pub(crate) fn signed_with(mut self, kid: &str) -> Self {
         self.set(member::KID, Some(kid.to_owned()));
         self.set(member::SEALED_SIGNATURES, None);
@@ -143,7 +145,7 @@ impl Payload {
         };
     }
 
-    /// Takes a member out.
+    /// Removes a member and returns its text.
     #[cfg(feature = "mongodb")]
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
@@ -154,7 +156,7 @@ impl Payload {
         self.0
     }
 
-    /// Fails where a member must be understood that is not among these.
+    /// Fails if `crit` names a member that is not in `known`.
     fn check_crit(&self, known: &[&str]) -> Result<(), StoreError> {
         let crit = self.get(member::CRIT).unwrap_or_default();
         if crit.split(' ').filter(|name| !name.is_empty()).all(|name| known.contains(&name)) {
@@ -188,7 +190,7 @@ impl<'a> IntoIterator for &'a Payload {
 }
 
 impl fmt::Debug for Payload {
-    /// The names alone: the texts are the application's and its users'.
+    /// Prints the names only: the texts belong to the application and its users.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
@@ -199,29 +201,31 @@ fn corrupt(what: &'static str) -> StoreError {
 }
 
 impl Session {
-    /// The OAuth client that it was opened through.
+    /// Returns the OAuth client that opened the session.
     pub fn client_id(&self) -> &str {
         self.payload.get(member::CLIENT_ID).unwrap_or_default()
     }
 
-    /// The `User-Agent` that it was opened with, as the application chose to record it.
+    /// Returns the `User-Agent` at sign-in, as the application chose to record it.
     pub fn user_agent(&self) -> Option<&str> {
         self.payload.get(member::USER_AGENT)
     }
 
-    /// The payload of its next pair.
+    /// Returns the payload of the session's next pair.
     pub(crate) fn next_payload(&self) -> Payload {
-        // A node that does not know of audiences may have signed the newest pair, for the issuer's first.
+        // An older node may have signed the newest pair for the issuer's first audience.
         self.current.payload.clone().for_audiences_of(&self.payload)
     }
 
-    /// The scope of its newest pair. It is empty where it cannot be read.
+    /// Returns the scope of its newest pair. Empty if the scope cannot be read.
     pub fn scope(&self) -> Scope {
         self.current.scope()
     }
 
-    /// Fails where its payloads are not what a version of this library writes, or say what this version does not
-    /// understand and must. Called before anything is issued in the session.
+    /// Fails if a payload is malformed, or if `crit` names a member that this version does not
+    /// know.
+    ///
+    /// Called before anything is issued in the session.
     pub(crate) fn check_payloads(&self) -> Result<(), StoreError> {
         self.payload.check_crit(&OF_SESSIONS)?;
         let pair = &self.current.payload;
@@ -236,30 +240,31 @@ impl Session {
     }
 }
 
-// Each gives the least where there is nothing, or nothing that can be read: see `Session::check_payloads`.
+// A missing or unreadable member grants the least here: `Session::check_payloads` reports it.
 impl Pair {
-    /// `scope` of both tokens.
+    /// Returns the `scope` of both tokens.
     pub(crate) fn scope(&self) -> Scope {
         self.payload.get(member::SCOPE).and_then(|scope| scope.parse().ok()).unwrap_or_default()
     }
 
-    /// The audiences of the access token; none where it is the issuer's first.
+    /// Returns the audiences of the access token. `None` means the issuer's first.
     pub(crate) fn audiences(&self) -> Option<Vec<String>> {
         self.payload.audiences()
     }
 
-    /// The claims of the access token beside those of the record: the text of a JSON object.
+    /// Returns the access token's claims beside those of the record, the text of a JSON object.
     pub(crate) fn custom(&self) -> &str {
         self.payload.get(member::CUSTOM).unwrap_or("{}")
     }
 
-    /// `kid` of the key that signed both.
+    /// Returns the `kid` of the key that signed both tokens.
     pub(crate) fn kid(&self) -> &str {
         self.payload.get(member::KID).unwrap_or_default()
     }
 
-    /// Where that key's algorithm signs differently each time (ES256, PS256): both signatures, sealed under a secret derived
-    /// from the signing key.
+    /// Returns both signatures, sealed under a secret derived from the signing key.
+    ///
+    /// Stored only if the key's algorithm signs differently each time (ES256, PS256).
     pub(crate) fn sealed_signatures(&self) -> Option<Vec<u8>> {
         self.payload.get(member::SEALED_SIGNATURES).and_then(|sealed| URL_SAFE_NO_PAD.decode(sealed).ok())
     }

@@ -1,4 +1,4 @@
-//! What is recorded of each token.
+//! The record of a token.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ use crate::{
 pub struct TokenRecord {
     /// The token's `jti`.
     pub token_id: TokenId,
-    /// To whom it is issued.
+    /// The user it is issued to.
     pub user_id: Subject,
-    /// The session that it belongs to.
+    /// The session it belongs to.
     pub session_id: SessionId,
     /// Its kind.
     pub kind: TokenKind,
@@ -28,7 +28,7 @@ pub struct TokenRecord {
     /// Its `exp`.
     #[serde(with = "ts_milliseconds")]
     pub expires_at: Timestamp,
-    /// The token itself, only where the operator switched that on.
+    /// The token itself, only if the operator switched that on.
     pub jwt_token: Option<String>,
 }
 
@@ -46,23 +46,23 @@ impl fmt::Debug for TokenRecord {
     }
 }
 
-/// What a store knows of a token.
+/// A store's record of a token, as a check sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenStatus {
     /// There is no record of it.
     Unknown,
     /// It was revoked or used up.
     Revoked,
-    /// It is recorded and was neither revoked nor used. Whether it has expired is the reader's to say.
+    /// It is recorded, and neither revoked nor used. The reader checks whether it has expired.
     Active(ActiveToken),
 }
 
-/// What a check needs to know of a token's record.
+/// The part of a token's record that a check needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveToken {
-    /// To whom it was issued.
+    /// The user it was issued to.
     pub user_id: Subject,
-    /// The session that it belongs to.
+    /// The session it belongs to.
     pub session_id: SessionId,
     /// Its kind.
     pub kind: TokenKind,
@@ -71,8 +71,10 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
-    /// Whether a single-use token that says this may be used at `now`, where its record is `record` and neither revoked nor
-    /// used: what [`TokenStore::consume`](super::TokenStore::consume) asks for.
+    /// Returns whether a single-use token with these claims may be used at `now`. `record` is its
+    /// record, neither revoked nor used.
+    ///
+    /// This is the condition of [`TokenStore::consume`](super::TokenStore::consume).
     pub fn is_usable(&self, record: &Self, now: Timestamp) -> bool {
         self == record && self.kind == TokenKind::SingleUse && self.expires_at > now
     }

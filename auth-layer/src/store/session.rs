@@ -11,12 +11,12 @@ use crate::{
     id::{SessionId, Subject, TokenId},
 };
 
-/// One login.
+/// One login, with its newest pair of tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Its identifier, the `sid` of its tokens.
     pub session_id: SessionId,
-    /// Whose it is.
+    /// The user who signed in.
     pub user_id: Subject,
     /// When it was opened.
     #[serde(with = "ts_milliseconds")]
@@ -27,18 +27,19 @@ pub struct Session {
     /// When it ends at the latest, however often it is refreshed.
     #[serde(with = "ts_milliseconds")]
     pub ends_at: Timestamp,
-    /// Flips once, never back.
+    /// Whether it is revoked. Flips once, never back.
     pub revoked: bool,
     /// The newest pair.
     pub current: Pair,
-    /// The refresh token that `current` replaced; none before the first refresh.
+    /// The refresh token that `current` replaced. `None` before the first refresh.
     pub previous: Option<Retired>,
-    /// What else is kept of it: the client and the user agent that it was opened with. No operation changes it.
+    /// What else is kept: the client and the user agent of the sign-in. No operation changes it.
     pub payload: Payload,
 }
 
-/// An access token and the refresh token issued with it: what is needed to sign the two again, byte for byte, and nothing
-/// that opens a door.
+/// An access token and the refresh token issued with it.
+///
+/// Holds what is needed to sign both again, byte for byte, but no usable token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     /// The access token's `jti`.
@@ -51,10 +52,10 @@ pub struct Pair {
     /// `exp` of the access token.
     #[serde(with = "ts_milliseconds")]
     pub access_expires_at: Timestamp,
-    /// `exp` of the refresh token. The session is idle beyond it.
+    /// `exp` of the refresh token. The session is over after it unless it is refreshed.
     #[serde(with = "ts_milliseconds")]
     pub refresh_expires_at: Timestamp,
-    /// What else is kept of it: scope, custom claims, and what it takes to sign both again.
+    /// What else is kept: scope, custom claims, and what is needed to sign both tokens again.
     pub payload: Payload,
 }
 
@@ -63,20 +64,22 @@ pub struct Pair {
 pub struct Retired {
     /// Its `jti`.
     pub refresh_id: TokenId,
-    /// When it was retired; once its pair is known to have been handed out, when that first was.
+    /// When it was retired. Once the new pair is recorded as delivered, the time of its first
+    /// delivery.
     #[serde(with = "ts_milliseconds")]
     pub at: Timestamp,
-    /// Whether the pair that replaced it is known to have been handed out. A rotation leaves this false; it becomes true by
+    /// Whether the pair that replaced it is recorded as delivered. False after a rotation, set by
     /// [`note_delivered`](super::TokenStore::note_delivered).
     pub delivered: bool,
 }
 
 impl Retired {
-    /// Whether it is answered once more. Where there is no window it never is, whatever the clocks say: `now` may have been read
-    /// before the rotation that retired it, or a clock may have been turned back.
+    /// Returns whether the token gets the current pair again.
     ///
-    /// The window is for answers that were lost on their way, and begins with the first of them. Where none was given, its caller was
-    /// told of a failure or of nothing, and may need longer than the window to come back: a failover alone may take longer.
+    /// Never with a window of zero, even if the clocks disagree: `now` may have been read before
+    /// the rotation, or a clock may have been set back. The window is for answers lost on the
+    /// network, so it starts at the first delivery. If there was none, the client saw a failure,
+    /// and a failover alone may outlast the window.
     fn repeats(&self, grace: Duration, now: Timestamp) -> bool {
         !grace.is_zero() && (!self.delivered || now < later(self.at, grace))
     }
@@ -88,21 +91,20 @@ impl Retired {
 pub enum Verdict {
     /// It is the current one: rotate.
     Rotate,
-    /// Its child has not been used, and it was retired a moment ago, or longer ago and its child was never handed out: answer with
-    /// the current pair once more.
+    /// Inside the grace window, or the replacement was never delivered: return the same pair.
     Repeat,
-    /// It was retired and comes again: somebody holds a copy (RFC 9700 §4.14.2).
+    /// A retired token was presented again: somebody holds a copy (RFC 9700 §4.14.2).
     Reuse,
     /// The session is revoked.
     Revoked,
 }
 
 impl Session {
-    /// Judges a refresh token whose signature has been verified and which names this session.
+    /// Judges a refresh token that names this session and whose signature has been verified.
     ///
-    /// No list of retired tokens is needed: whatever was validly signed for this session and is neither the current refresh
-    /// token nor the one before is a retired one. That the child is unused need not be asked either: its use would have
-    /// made it the previous one.
+    /// No list of retired tokens is needed. A token signed for this session that is neither current
+    /// nor previous is a retired one. Whether the child was used need not be asked: its use would
+    /// have made it the previous one.
     pub fn judge(&self, refresh: TokenId, grace: Duration, now: Timestamp) -> Verdict {
         if self.revoked {
             Verdict::Revoked
@@ -115,9 +117,12 @@ impl Session {
         }
     }
 
-    /// Does what [`TokenStore::note_delivered`](super::TokenStore::note_delivered) asks for, in a session that was read for it.
-    /// Returns false, and changes nothing, where the pair with this refresh token is not the current one, replaced none, or is
-    /// noted already: then nothing is to be written.
+    /// Applies [`TokenStore::note_delivered`](super::TokenStore::note_delivered) to a session that
+    /// was read for it.
+    ///
+    /// Returns false and changes nothing when `refresh` is not the current refresh token, when its
+    /// pair replaced none, or when its delivery is already recorded. Nothing needs to be written
+    /// then.
     pub fn note_delivered(&mut self, refresh: TokenId, now: Timestamp) -> bool {
         match &mut self.previous {
             Some(previous) if self.current.refresh_id == refresh && !previous.delivered => {
@@ -128,12 +133,14 @@ impl Session {
         }
     }
 
-    /// Whether it is not revoked, and this is its current refresh token: what a store asks before it rotates or confirms.
+    /// Returns whether the session is not revoked and `refresh` is its current refresh token. A
+    /// store asks this before it rotates or confirms.
     pub fn is_current(&self, refresh: TokenId) -> bool {
         !self.revoked && self.current.refresh_id == refresh
     }
 
-    /// When the newest refresh token expires: the session is over then, unless it is refreshed.
+    /// Returns when the newest refresh token expires. The session is then over, unless it is
+    /// refreshed.
     pub fn expires_at(&self) -> Timestamp {
         self.current.refresh_expires_at
     }
@@ -152,7 +159,7 @@ mod tests {
         Timestamp::UNIX_EPOCH
     }
 
-    /// A session whose pair replaced another just now.
+    /// Returns a session whose pair replaced another just now.
     fn session() -> Session {
         Session {
             session_id: SessionId::generate(),
@@ -215,7 +222,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json);
         let kept = Session { last_used_at: whole_millis(session.last_used_at), ..session };
         assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), kept);
-        // Names that a later version may write do no harm.
+        // Unknown members from a later version are ignored.
         let later = text.replacen('{', r#"{"later":[],"#, 1);
         assert_eq!(serde_json::from_str::<Session>(&later).unwrap(), kept);
 
@@ -235,7 +242,7 @@ mod tests {
         assert_eq!(session.judge(retired, SECOND, earlier(now(), SECOND)), Verdict::Repeat);
     }
 
-    /// After an outage that was longer than the window, two retries at once are no more than one.
+    /// After an outage longer than the window, two retries at the same time count as one.
     #[test]
     fn the_window_begins_with_the_first_answer() {
         let mut session = session();

@@ -1,4 +1,4 @@
-//! The trait.
+//! Defines [`TokenStore`].
 
 use std::{future::Future, sync::Weak, time::Duration};
 
@@ -13,23 +13,28 @@ use crate::{
     id::{SessionId, Subject, TokenId},
 };
 
-/// Records tokens and sessions. The [module's documentation](super) has the laws, and what an author of a store must know.
+/// Records tokens and sessions. The [module's documentation](super) has the laws, and what an
+/// author of a store must know.
 ///
-/// Times are arguments: an implementation reads no clock, but for one that all its nodes share.
+/// Times are arguments. An implementation reads no clock, except one that all its nodes share.
 pub trait TokenStore: Send + Sync + 'static {
-    /// What this process has verified of this store's tokens: a field of the implementation, made with [`LocalCache::new`].
-    /// Clones of a handle, and stores that wrap another, return the same one. That is what makes a revocation end at once
-    /// all trust within the process.
+    /// Returns what this process has verified of this store's tokens.
+    ///
+    /// The cache is a field of the implementation, made with [`LocalCache::new`]. Clones of a
+    /// handle and stores that wrap another return the same one, so a revocation takes effect at
+    /// once in the whole process.
     fn local_cache(&self) -> &LocalCache;
 
-    /// What is recorded of a token.
+    /// Returns what is recorded of a token.
     fn token_status(&self, id: TokenId) -> impl Future<Output = Result<TokenStatus, StoreError>> + Send;
 
-    /// The user's fence. A user nobody has fenced yet has [`UserFence::default`].
+    /// Returns the user's fence: [`UserFence::default`] for a user without a record.
     fn user_fence(&self, user: Subject) -> impl Future<Output = Result<UserFence, StoreError>> + Send;
 
-    /// Records a session with the tokens of its first pair, if the user's fence still stands at `epoch` and the user is not
-    /// disabled. A session or a token that is recorded already is left as it is.
+    /// Records a session with the tokens of its first pair, if the user's fence is still at `epoch`
+    /// and the user is not disabled.
+    ///
+    /// A session or a token that is already recorded stays as it is.
     fn open_session(
         &self,
         session: Session,
@@ -37,21 +42,24 @@ pub trait TokenStore: Send + Sync + 'static {
         epoch: u64,
     ) -> impl Future<Output = Result<Admission, StoreError>> + Send;
 
-    /// A session as it is recorded, revoked or expired too; `None` where there is none.
+    /// Returns a session as it is recorded, also when it is revoked or expired. `None` when there
+    /// is no such session.
     ///
-    /// This only reads: nothing is decided by the answer. `now` is the caller's time, for [`Session::previous`] as with
-    /// [`presented`](Self::presented).
+    /// This only reads, and nothing is decided by the answer. `now` is the caller's time, used for
+    /// [`Session::previous`] as in [`presented`](Self::presented).
     fn session(
         &self,
         id: SessionId,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Session>, StoreError>> + Send;
 
-    /// The session that a refresh token names, with what is recorded of that token, both read from the store of record
-    /// itself; `None` where there is no such session.
+    /// Returns the session that a refresh token names, with the status of that token. `None` when
+    /// there is no such session.
     ///
-    /// `now` is the caller's time. How long ago [`Session::previous`] was retired should not depend on whose clock was asked:
-    /// a backend with a clock that all nodes share measures by that, and gives the moment by the caller's clock.
+    /// Both are read from the store of record. `now` is the caller's time. The age of
+    /// [`Session::previous`] should not depend on which node's clock is asked. A backend with a
+    /// clock that all nodes share measures the age by that clock, and returns the moment converted
+    /// to the caller's clock.
     fn presented(
         &self,
         session: SessionId,
@@ -59,28 +67,34 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<(Session, TokenStatus)>, StoreError>> + Send;
 
-    /// Makes `rotation.child` the session's current pair, which has not been [delivered](Retired::delivered), and records its
-    /// tokens, if the session is not revoked and its current refresh token is `rotation.parent`; otherwise changes nothing.
+    /// Makes `rotation.child` the session's current pair and records its tokens, if the session is
+    /// not revoked and its current refresh token is `rotation.parent`.
     ///
-    /// The child replaces the pair as a whole, [payload](Session::payload) included; the session's own payload stays. The
-    /// records of the parent's tokens stay as they are.
+    /// Otherwise changes nothing. The new pair is not yet [delivered](Retired::delivered). The
+    /// child replaces the pair as a whole, [payload](Session::payload) included. The session's own
+    /// payload and the records of the parent's tokens stay as they are.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
-    /// Makes sure that `current` is the refresh token of the session's current pair, and that a failover will not change that:
-    /// what [`presented`](Self::presented) has read may still be lost with a primary, and then this pair must not have been
-    /// handed out once more.
+    /// Confirms that `current` is the refresh token of the session's current pair, and that no
+    /// failover will change that.
+    ///
+    /// What [`presented`](Self::presented) read may still be lost with a primary. That pair must
+    /// then not be handed out a second time.
     fn confirm(&self, session: SessionId, current: TokenId)
     -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
-    /// Notes that the pair whose refresh token is `current` was handed out, where that is the session's current pair, replaced
-    /// another, and nothing is noted of it yet: [`Retired::delivered`] is true from then on, and [`Retired::at`] is `now`, by the
-    /// clock that [`rotate`](Self::rotate) went by, but never earlier than it was. Otherwise changes nothing; in no case anything
-    /// else. In particular a second note leaves [`Retired::at`] alone, or each retry would hold the grace window open.
+    /// Records that the pair with refresh token `current` was handed out: sets
+    /// [`Retired::delivered`], and sets [`Retired::at`] to `now`.
     ///
-    /// It is called once the answer of a [`rotate`](Self::rotate) or a [`confirm`](Self::confirm) is decided, and nobody waits for
-    /// it. So it may be done cheaply: it need not survive the crash of anything, since a note that is lost only means that the
-    /// retired token is answered with this one pair for longer. But it must not come to stand for another pair, or before this
-    /// call: then a retry would be taken for theft of what nobody was given.
+    /// Changes nothing unless that pair is the session's current one, replaced another pair, and is
+    /// not yet recorded as delivered. A second call leaves [`Retired::at`] alone, or each retry
+    /// would keep the grace window open. `now` is by the clock that [`rotate`](Self::rotate) uses,
+    /// and [`Retired::at`] never moves back.
+    ///
+    /// Called once the answer of a [`rotate`](Self::rotate) or a [`confirm`](Self::confirm) is
+    /// decided, and nobody waits for it. It need not be durable: if it is lost, the retired token
+    /// gets this one pair for longer. It must never apply to another pair, or before this call. A
+    /// retry would then be taken for theft although nobody received the pair.
     fn note_delivered(
         &self,
         session: SessionId,
@@ -88,12 +102,14 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Records one more token of a session (a single-use token), if the session is there and not revoked. A record that is there
-    /// is left as it is.
+    /// Records one more token of a session (a single-use token), if the session exists and is not
+    /// revoked.
+    ///
+    /// An existing record stays as it is.
     fn record_token(&self, token: TokenRecord) -> impl Future<Output = Result<Admission, StoreError>> + Send;
 
-    /// Uses up a single-use token: accepts it if it is recorded as what it says, not revoked, not used before and not
-    /// expired at `now`.
+    /// Uses up a single-use token. Accepts it if its record matches `says` and it is not revoked,
+    /// not used and not expired at `now`.
     fn consume(
         &self,
         id: TokenId,
@@ -101,28 +117,34 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Consumed, StoreError>> + Send;
 
-    /// Revokes one token. With a refresh token dies its whole session (RFC 7009 §2.1). An unknown token is a success that
-    /// revokes nothing.
+    /// Revokes one token. Revoking a refresh token revokes its whole session (RFC 7009 §2.1).
     ///
-    /// Here and in the other revocations: what is unknown must be unknown for good. A server whose data may be out of date (a primary that was
-    /// deposed, a secondary) is not to be believed that there is nothing to revoke.
+    /// An unknown token is a success that revokes nothing. For this and the other revocations:
     ///
-    /// Here and in the other revocations: access tokens that expired before `since` need not be named in the answer, since
-    /// nobody accepts them. The caller has taken leeway and margin off.
+    /// - Unknown means that no server has the record. The word of a server whose data may be out of
+    ///   date (a deposed primary, a secondary) is not enough.
+    /// - The answer need not name access tokens that expired before `since`, because nobody accepts
+    ///   them. The caller has subtracted leeway and margin.
     fn revoke_token(&self, id: TokenId, since: Timestamp) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Revokes a session and every token of it. An unknown session is a success that revokes nothing.
+    /// Revokes a session and every token of it. An unknown session is a success that revokes
+    /// nothing.
     fn revoke_session(
         &self,
         session: SessionId,
         since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Revokes a session as [`revoke_session`](Self::revoke_session) does, also one that is revoked already, if `current` is the
-    /// refresh token of its current pair in the store of record; otherwise changes nothing and answers `None`.
+    /// Revokes a session for the reuse of a refresh token, if its current refresh token in the
+    /// store of record is still `current`.
     ///
-    /// This is how a reuse is punished: what [`presented`](Self::presented) read may have been out of date, and a session that
-    /// went on meanwhile must be looked at again before it is ended. The condition belongs to the write that revokes.
+    /// Otherwise changes nothing and returns `None`. It revokes as
+    /// [`revoke_session`](Self::revoke_session) does, and also answers for a session that is
+    /// already revoked.
+    ///
+    /// What [`presented`](Self::presented) read may have been out of date. A session that was
+    /// refreshed meanwhile must be looked at again before it is ended. The condition is therefore
+    /// part of the write that revokes.
     fn punish(
         &self,
         session: SessionId,
@@ -130,10 +152,11 @@ pub trait TokenStore: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<Option<Revoked>, StoreError>> + Send;
 
-    /// Raises the user's fence and revokes every session of the user, but for `except`, with every token of them.
+    /// Raises the user's fence, and revokes every session of the user except `except`, with every
+    /// token of them.
     ///
-    /// Each call raises the fence by one, also of two that run at once: read and write it in one step. Two calls that raise it
-    /// once would let in a sign-in that began between them.
+    /// Each call raises the fence by one, also when two run at the same time: read and write it in
+    /// one step. If two calls raised it once, a sign-in that began between them would be admitted.
     fn revoke_user(
         &self,
         user: Subject,
@@ -141,8 +164,10 @@ pub trait TokenStore: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Disables the user, which revokes as [`revoke_user`](Self::revoke_user) does and fences every sign-in, until enabled
-    /// again. Enabling brings nothing back.
+    /// Disables or enables the user. Disabling revokes as [`revoke_user`](Self::revoke_user) does,
+    /// and fences every sign-in until the user is enabled.
+    ///
+    /// Enabling brings nothing back.
     fn set_user_disabled(
         &self,
         user: Subject,
@@ -150,46 +175,48 @@ pub trait TokenStore: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
-    /// Goes on with revocations that were recorded and broke off: their node died, or the store
-    /// went away. Answers what they cover, as the revocations themselves would have. It leaves
-    /// those alone that may still be under way, and answers a bounded number at a time.
+    /// Continues revocations that were recorded and then broke off, because the node died or the
+    /// store was unreachable.
     ///
-    /// An [`Authority`](crate::Authority) calls this every few seconds where a revocation [takes
-    /// several writes](Self::revokes_in_steps). What is answered comes again later, until
-    /// [`settle`](Self::settle) is called.
+    /// Returns what they cover, as the revocations themselves would have. Leaves out those that may
+    /// still be running. Returns a bounded number at a time.
     ///
-    /// The default answers none. That is right where each revocation is one transaction.
+    /// An [`Authority`](crate::Authority) calls this every few seconds if a revocation [takes
+    /// several writes](Self::revokes_in_steps). A revocation is returned again later, until
+    /// [`settle`](Self::settle) is called for it.
+    ///
+    /// The default returns none. That is right when each revocation is one transaction.
     fn resume(&self, since: Timestamp) -> impl Future<Output = Result<Vec<Resumed>, StoreError>> + Send {
         let _ = since;
         async { Ok(Vec::new()) }
     }
 
-    /// Notes that nothing is left to do for a revocation: its tokens are revoked and the shared
-    /// cache knows. This may be lost, since [`resume`](Self::resume) may answer a revocation that
-    /// is finished.
+    /// Records that a revocation is complete: its tokens are revoked and the shared cache knows.
     ///
-    /// The default does nothing. It is called for [`Revoked::unsettled`] alone.
+    /// Called for [`Revoked::unsettled`] only. The record may be lost, since
+    /// [`resume`](Self::resume) may return a revocation that is complete. The default does nothing.
     fn settle(&self, revocation: Revocation) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = revocation;
         async { Ok(()) }
     }
 
-    /// Whether a revocation takes more than one write, so that it can break off half-way. A store
-    /// that says so implements [`resume`](Self::resume) and [`settle`](Self::settle). Default:
-    /// false.
+    /// Returns whether a revocation takes more than one write, so that it can break off half-way.
+    ///
+    /// A store that returns true implements [`resume`](Self::resume) and [`settle`](Self::settle).
+    /// Default: false.
     fn revokes_in_steps(&self) -> bool {
         false
     }
 
-    /// The user's sessions that are neither revoked nor expired at `now`: the newest first, by `created_at` and then by
-    /// `session_id`.
+    /// Returns the user's sessions that are neither revoked nor expired at `now`, newest first, by
+    /// `created_at` and then by `session_id`.
     fn sessions(&self, user: Subject, now: Timestamp) -> impl Future<Output = Result<Vec<Session>, StoreError>> + Send;
 
-    /// The user's live sessions beside `new`, without the `keep` that were used last: those that a
-    /// limit of sessions ends. The answer may be cut off; those used longest ago come first, by `last_used_at` and then by
-    /// `session_id`.
+    /// Returns the sessions that a limit of `keep` sessions ends: the user's live sessions without
+    /// `new` and without the `keep` that were used last.
     ///
-    /// The default looks through [`sessions`](Self::sessions).
+    /// Those used longest ago come first, by `last_used_at` and then by `session_id`. The answer
+    /// may be cut off. The default filters [`sessions`](Self::sessions).
     fn surplus_sessions(
         &self,
         user: Subject,
@@ -206,23 +233,28 @@ pub trait TokenStore: Send + Sync + 'static {
         }
     }
 
-    /// Removes the tokens and sessions that expired before `before`. The caller has taken leeway and margin off. A token that
-    /// outlives its session is still found by a revocation of the session or of its user.
+    /// Removes the tokens and sessions that expired before `before`. The caller has subtracted
+    /// leeway and margin.
     ///
-    /// A session that is refreshed while this runs expires later, and stays. Fences are never removed.
+    /// A revocation of a session or of its user still finds a token that outlives its session. A
+    /// session that is refreshed while this runs expires later, and stays. Fences are never
+    /// removed.
     fn purge_expired(&self, before: Timestamp) -> impl Future<Output = Result<Purged, StoreError>> + Send;
 
-    /// Within what time [`token_status`](Self::token_status) answers, with an error if need be, because the store itself sees to
-    /// that. With the default, none, whoever asks sets a limit of its own, which costs a timer for each request.
+    /// Returns the time within which [`token_status`](Self::token_status) answers or fails, if the
+    /// store itself enforces one.
+    ///
+    /// Default: none. The caller then sets its own limit, which costs a timer for each request.
     fn answers_within(&self) -> Option<Duration> {
         None
     }
 
-    /// How long after its expiry a record is removed without [`purge_expired`](Self::purge_expired), as MongoDB's TTL indexes do
-    /// it. Then an [`Authority`](crate::Authority) leaves that to the store, and is not built where this is shorter than its
-    /// leeway and margin (law 5).
+    /// Returns how long after its expiry a record is removed without
+    /// [`purge_expired`](Self::purge_expired), for example by MongoDB's TTL indexes.
     ///
-    /// With the default, none, the authority purges now and then, and nothing grows for ever.
+    /// An [`Authority`](crate::Authority) then never purges. Building it fails when this is shorter
+    /// than its leeway and margin (law 5). Default: none. The authority then purges from time to
+    /// time.
     fn retention_margin(&self) -> Option<Duration> {
         None
     }
@@ -230,16 +262,18 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Succeeds when the store of record can serve.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Tells `listener` from now on, until it is gone, of what other processes revoke, or that something may have been missed.
+    /// Reports to `listener` what other processes revoke, and that something may have been missed,
+    /// until the listener is dropped.
     ///
-    /// No law rests on this. Whoever keeps what a store said believes it for a bounded time only
-    /// ([`local_cache`](crate::authority::AuthorityBuilder::local_cache)'s lease), and that bound holds where nothing is ever
-    /// told. To be told makes it short. So the default tells nothing, which is also right where no other process has access.
+    /// No law depends on this. A cached answer is believed for a bounded time only
+    /// ([`local_cache`](crate::authority::AuthorityBuilder::local_cache)'s lease), and that bound
+    /// holds without any report. Reports make the time short. The default reports nothing. That is
+    /// also right when no other process has access.
     ///
-    /// What is told must be seen: a [`token_status`](Self::token_status) that begins after [`RevocationListener::revoked`] was
-    /// called finds the revocation.
+    /// A reported revocation must be visible: a [`token_status`](Self::token_status) that begins
+    /// after the call of [`RevocationListener::revoked`] sees it.
     ///
-    /// A store that wraps another is a [`StoreDecorator`], which hands this on.
+    /// A store that wraps another is a [`StoreDecorator`], which forwards this.
     fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
         drop(listener);
     }

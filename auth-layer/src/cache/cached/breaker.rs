@@ -1,4 +1,4 @@
-//! Leaves a failing cache in peace.
+//! A circuit breaker for a failing cache.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,12 +7,12 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Closed until something fails, then open for a pause, then one caller at a time may try.
+/// Closed until a failure, then open for a pause. After the pause, one caller at a time may try.
 #[derive(Debug)]
 pub(super) struct Breaker {
     start: Instant,
     pause: Duration,
-    /// Zero while closed, else microseconds after `start` at which the next try may be made.
+    /// Zero while closed, else the time of the next try, in microseconds after `start`.
     retry_at: AtomicU64,
 }
 
@@ -21,7 +21,8 @@ impl Breaker {
         Self { start: Instant::now(), pause, retry_at: AtomicU64::new(0) }
     }
 
-    /// True when the caller may try. While open, the one caller that is let through moves the next try a pause on.
+    /// Returns whether the caller may try. While open, the one caller that may try delays the next
+    /// try by a pause.
     pub(super) fn allows(&self) -> bool {
         let retry_at = self.retry_at.load(Ordering::Relaxed);
         if retry_at == 0 {
@@ -35,14 +36,14 @@ impl Breaker {
                 .is_ok()
     }
 
-    /// Opens. True when it was closed.
+    /// Opens. Returns true if it was closed.
     pub(super) fn trip(&self) -> bool {
         self.retry_at.swap(self.micros() + self.pause_micros(), Ordering::Relaxed) == 0
     }
 
     /// Closes.
     pub(super) fn reset(&self) {
-        // Read first: the word is shared by every request, and nearly always zero already.
+        // Read first: all requests share this word, and it is nearly always zero already.
         if self.retry_at.load(Ordering::Relaxed) != 0 {
             self.retry_at.store(0, Ordering::Relaxed);
             tracing::info!("the shared cache serves again");

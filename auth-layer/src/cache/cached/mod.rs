@@ -20,25 +20,42 @@ use crate::{
     store::{Resumed, RevocationListener, Revoked, StoreError, TokenKind, TokenStatus, TokenStore},
 };
 
-/// A [`TokenStore`] whose status checks are answered by a [`StatusCache`] where it can.
+/// A [`TokenStore`] with a [`StatusCache`] in front of its status checks.
 ///
-/// - A check asks the cache; on a miss it reads the store and fills. Where the cache fails, the store answers alone, and the
-///   cache is left in peace for a moment, so that not every request waits for it.
-/// - Only access tokens are cached: a revocation buries no others ([`Revoked::access_tokens`]), and refresh and single use are
-///   the store's to decide.
-/// - A revocation is recorded in the store first and then buried in the cache. Where the cache cannot be told, the caller gets an
-///   error although the record is made: other nodes may still be told "active" by the cache, for [`StatusCache::bound`] at
-///   most. Calling again is safe, and the tombstones are tried again in the background until that time has passed.
-/// - Whether the store of record can serve is all that [`ping`](TokenStore::ping) asks; the cache can be done without.
-/// - A revocation whose future is dropped may be recorded and not buried: whoever may be cut off runs it in a task, as
-///   [`Authority`](crate::Authority) does.
+/// ```no_run
+/// # #[cfg(all(feature = "mongodb", feature = "redis"))]
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use auth_layer::cache::{Cached, redis::{RedisCache, RedisOptions}};
+/// use auth_layer::store::mongodb::{MongoOptions, MongoStore};
+///
+/// let uri = "mongodb://127.0.0.1/?replicaSet=rs0";
+/// let store = MongoStore::connect(uri, "auth", MongoOptions::default()).await?;
+/// let urls = ["redis://127.0.0.1".to_owned()];
+/// let cache = RedisCache::connect(&urls, RedisOptions::default()).await?;
+/// let store = Cached::new(store, cache); // a store for `Authority::builder`
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// - A check asks the cache. On a miss it reads the store and fills the cache. If the cache fails,
+///   the store answers alone, and one request per second tries the cache again.
+/// - Only access tokens are cached, so a revocation writes tombstones for no others
+///   ([`Revoked::access_tokens`]). The store decides refresh and single use.
+/// - A revocation is recorded in the store first. Its tombstones are then written to the cache. If
+///   that fails, the caller gets an error although the revocation is recorded: the cache may tell
+///   other nodes "active" for at most [`StatusCache::bound`]. Calling again is safe. The tombstones
+///   are retried in the background until that time has passed.
+/// - [`ping`](TokenStore::ping) asks the store of record only, because the cache is optional.
+/// - If a revocation's future is dropped, it may be recorded without tombstones. Run it in a task,
+///   as [`Authority`](crate::Authority) does.
 ///
 /// # Why no check accepts a token after its revocation returned
 ///
-/// An entry that says "active" was filled by a check that had read the store. Either it read after the revocation was
-/// recorded: then it read "revoked" and filled nothing. Or it read before: then its fill came to the cache before the
-/// tombstone, which overwrote it, or after, and was refused. The revocation returned success only with the tombstone in
-/// place.
+/// A check that had read the store filled each "active" entry. If it read after the revocation was
+/// recorded, it read "revoked" and filled nothing. If it read before, its fill reached the cache
+/// before the tombstone, which overwrote it, or after, and was refused. The revocation returned
+/// success only with the tombstone in place.
 #[derive(Debug)]
 pub struct Cached<S, C> {
     store: S,
@@ -47,7 +64,7 @@ pub struct Cached<S, C> {
     pending: Pending,
 }
 
-/// How long the cache is left in peace after it failed.
+/// How long a failed cache is not asked.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl<S: TokenStore, C: StatusCache> Cached<S, C> {
@@ -56,12 +73,12 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         Self { store, cache: Arc::new(cache), breaker: Breaker::new(PAUSE), pending: Pending::default() }
     }
 
-    /// The cache, to ask after its health.
+    /// Returns the cache, for example to check its health.
     pub fn cache(&self) -> &C {
         &self.cache
     }
 
-    /// Records a revocation, then buries what it covers.
+    /// Records a revocation, then writes its tombstones.
     async fn revoke(
         &self,
         record: impl Future<Output = Result<Revoked, StoreError>>,
@@ -70,7 +87,7 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         self.bury(record.await?, since).await
     }
 
-    /// Buries what a revocation that is recorded covers.
+    /// Writes the tombstones of a recorded revocation.
     async fn bury(&self, revoked: Revoked, since: Timestamp) -> Result<Revoked, StoreError> {
         if revoked.access_tokens.is_empty() {
             return Ok(revoked);
@@ -84,7 +101,7 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         }
     }
 
-    /// Reads the store, where the cache's answer leaves no other way, and fills the cache where it had nothing.
+    /// Reads the store when the cache could not answer. Fills the cache after a miss.
     async fn read(
         &self,
         id: TokenId,
@@ -92,7 +109,7 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
     ) -> Result<TokenStatus, StoreError> {
         let miss = match answer {
             Ok(CacheAnswer::Miss(miss)) => miss,
-            // Not written by a node of ours, and no tombstone would replace it.
+            // No node of ours wrote this entry, and no tombstone would replace it.
             Ok(_) => return self.store.token_status(id).await,
             Err(error) => {
                 self.cache_failed(&error);
@@ -102,7 +119,8 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         let status = self.store.token_status(id).await?;
         match &status {
             TokenStatus::Active(token) if token.kind == TokenKind::Access => {
-                // A cache that answers and takes nothing (it is full, or became a replica) has failed too.
+                // A cache that answers but takes no entry (it is full, or a replica now) has failed
+                // too.
                 match self.cache.fill(miss, id, token.clone()).await {
                     Ok(()) => self.breaker.reset(),
                     Err(error) => self.cache_failed(&error),
@@ -120,7 +138,7 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
     }
 }
 
-// By its path: with both traits in scope a call on a `Cached` would name neither.
+// Not imported: with both traits in scope, a method call on a `Cached` would be ambiguous.
 impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C> {
     type Inner = S;
 
@@ -141,7 +159,7 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
                 self.breaker.reset();
                 Ok(TokenStatus::Revoked)
             }
-            // A box, so that the way of nearly all checks has no large future to carry.
+            // Boxed, so that nearly all checks have a small future.
             other => Box::pin(self.read(id, other)).await,
         }
     }
@@ -181,10 +199,9 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
         let mut known = Vec::new();
         let mut failed = None;
         for resumed in self.store.resume(since).await? {
-            // Beyond its bound no entry of the cache says "active", so there is nothing to tell it.
+            // Older than the bound: no entry says "active" any more, so no tombstone is needed.
             if resumed.age <= self.cache.bound() {
-                // One failure is enough to see that the cache is away. What it was not told comes
-                // again.
+                // The cache has failed once, so skip it. Skipped revocations are resumed again.
                 if failed.is_some() {
                     continue;
                 }
@@ -201,13 +218,13 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
         }
     }
 
-    /// The cache is asked, then the store, then the cache is filled.
+    /// The sum for a check that asks the cache, reads the store and fills the cache.
     fn answers_within(&self) -> Option<Duration> {
         Some(self.cache.answers_within()?.saturating_mul(2).saturating_add(self.store.answers_within()?))
     }
 
-    /// Only the cache is listened to: until it has a token's tombstone, a check may still be told "active" by it, so that what
-    /// the store knows earlier would be told too early.
+    /// Listens to the cache only. The store's reports may come before the tombstone, and until then
+    /// the cache may still say "active".
     fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
         self.cache.subscribe(listener);
     }

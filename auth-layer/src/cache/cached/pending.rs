@@ -10,14 +10,16 @@ use tokio::time::{Instant, sleep};
 
 use crate::{background::again_after_panics, cache::StatusCache, clock::Timestamp, id::TokenId};
 
-/// How often the tombstones are tried again.
+/// How often writing is retried.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// How many are written in one call, so that a slow cache gets through a long list bit by bit.
+/// How many are written in one call, so that even a slow cache works off a long list.
 const BATCH: usize = 256;
 
-/// Tombstones to write as soon as the cache can be reached, tried by one task at a time. Each is dropped when the cache's
-/// bound has passed since its revocation: by then no entry says "active" any more.
+/// Tombstones to write once the cache can be reached. One task at a time retries them.
+///
+/// Each is dropped when the cache's bound has passed since its revocation: no entry then says
+/// "active" any more.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending(Arc<Mutex<State>>);
 
@@ -34,7 +36,7 @@ struct Tombstone {
 }
 
 impl Pending {
-    /// Takes the tombstones over. Must be called within a Tokio runtime.
+    /// Adds tombstones, and starts the task if none runs. Must be called within a Tokio runtime.
     pub(super) fn add<C: StatusCache>(&self, cache: &Arc<C>, tokens: &[(TokenId, Timestamp)], since: Timestamp) {
         let added = Instant::now();
         let mut state = self.state();
@@ -61,14 +63,15 @@ impl Pending {
             };
             for batch in due.chunks(BATCH) {
                 let tokens: Vec<_> = batch.iter().map(|&(id, tombstone)| (id, tombstone.expires_at)).collect();
-                // With a `since` that has grown old a tombstone only lives the longer.
+                // With an old `since` a tombstone only lives longer.
                 if cache.bury(&tokens, since).await.is_err() {
                     break;
                 }
                 tracing::info!(count = batch.len(), "tombstones written that had been due");
                 let mut state = self.state();
                 for (id, written) in batch {
-                    // One that was added since is younger than what was written, and may have been forgotten with it.
+                    // Keep a newer tombstone of the same token: the cache may have lost the one
+                    // just written.
                     if state.due.get(id) == Some(written) {
                         state.due.remove(id);
                     }
@@ -78,7 +81,7 @@ impl Pending {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is a whole one where it could panic.
+        // Recovering from a poisoned lock is safe: no change of the state can panic half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

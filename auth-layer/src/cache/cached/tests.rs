@@ -24,12 +24,12 @@ use crate::{
 const BOUND: Duration = Duration::from_mins(1);
 const LIFE: Duration = Duration::from_mins(15);
 
-/// A cache that keeps its laws, counts what it is asked and can be made to fail or to wait.
+/// A cache that keeps its laws, counts its calls and can be made to fail or to wait.
 #[derive(Debug, Default)]
 struct Scripted {
     entries: Mutex<HashMap<TokenId, Held>>,
     asked: AtomicUsize,
-    /// Failing: everything, writing tombstones, filling.
+    /// What fails: everything, writing tombstones, filling.
     down: AtomicBool,
     deaf: AtomicBool,
     full: AtomicBool,
@@ -44,7 +44,8 @@ enum Held {
     Dead,
 }
 
-/// Lets everybody pass until shut; then each waits to be let through, and can be waited for.
+/// Lets all callers pass until it is shut. Then each waits to be released, and the test can wait
+/// for each.
 #[derive(Debug)]
 struct Gate {
     shut: AtomicBool,
@@ -136,7 +137,7 @@ impl StatusCache for Scripted {
 
 type Subject = Arc<Cached<MemoryStore, Scripted>>;
 
-/// A store with one session in it, and the cache in front.
+/// Returns a store with one session in it, and a cache in front.
 async fn subject() -> (Subject, Session) {
     let now = chrono::Utc::now();
     let pair = Pair {
@@ -196,7 +197,7 @@ async fn a_second_check_is_answered_by_the_cache() {
     let id = session.current.access_id;
     let first = cached.token_status(id).await.unwrap();
     assert!(is_active(&first));
-    // Behind the cache's back, as an operator does it by hand.
+    // Past the cache, as an operator does it by hand.
     let _ = cached.store.revoke_token(id, chrono::Utc::now()).await.unwrap();
     assert_eq!(cached.token_status(id).await.unwrap(), first);
 }
@@ -250,7 +251,7 @@ async fn no_order_of_the_steps_of_a_check_and_a_revocation_leaves_the_token_acti
     }
 }
 
-/// Every order that keeps the order within each of the two.
+/// Returns every merge of the two that keeps the order within each.
 fn interleavings(left: &str, right: &str) -> Vec<String> {
     let (Some(l), Some(r)) = (left.chars().next(), right.chars().next()) else {
         return vec![format!("{left}{right}")];
@@ -322,7 +323,7 @@ async fn a_revocation_the_cache_was_not_told_of_fails_is_recorded_and_is_buried_
     let error = cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert_eq!(cached.store.token_status(id).await.unwrap(), TokenStatus::Revoked);
-    // A retry fails as long as the cache cannot be told, although there is nothing left to record.
+    // A retry fails while the cache cannot be told, although nothing is left to record.
     cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
 
     cached.cache().deaf.store(false, Ordering::SeqCst);
@@ -346,7 +347,7 @@ async fn a_due_tombstone_is_tried_until_the_bound_has_passed_and_no_longer() {
     cached.cache().deaf.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(cached.cache().held(id), None);
-    // And the next one is taken up again.
+    // The next one is retried as well.
     cached.cache().deaf.store(true, Ordering::SeqCst);
     cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
     cached.cache().deaf.store(false, Ordering::SeqCst);
@@ -372,7 +373,8 @@ async fn a_revocation_is_finished_though_its_caller_has_gone() {
     }
 }
 
-/// A token is accepted until its leeway is over, and longer on a node whose clock is behind: so until then it is buried.
+/// A token is accepted until its leeway is over, and longer by a node whose clock is behind. It has
+/// a tombstone until then.
 #[tokio::test]
 async fn a_revocation_buries_tokens_within_their_leeway() {
     let clock = ManualClock::starting_at(chrono::Utc::now());

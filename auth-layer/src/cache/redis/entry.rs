@@ -1,4 +1,4 @@
-//! How a token's status is written.
+//! Encodes a token's status as a Redis value.
 
 use chrono::DateTime;
 use uuid::Uuid;
@@ -9,12 +9,13 @@ use crate::{
     store::{ActiveToken, TokenKind},
 };
 
-/// What stands under a token's key.
+/// The value under a token's key.
 ///
-/// A tombstone is the one byte `x`. An active entry is the byte `1`, the version of the form, and then: kind (`a`, `r` or
-/// `s`), user, session, expiry in milliseconds since 1970 and the server that took it, numbers with the highest byte first.
-/// Where the user is no UUID the form is `2`: the same without the user, and then the user's text to the end. A node from before
-/// there was this form does not understand it, and asks the store.
+/// - Tombstone: the one byte `x`.
+/// - Active: the byte `1`, the version, then kind (`a`, `r` or `s`), user, session, expiry in
+///   milliseconds since 1970, and the server that took it. Numbers are big-endian.
+/// - Active, for a user that is not a UUID: the byte `2`, then the same without the user, then the
+///   user's text to the end. Older nodes do not understand this form, and ask the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
     /// Active, as the store of record had it when the entry was made.
@@ -51,7 +52,7 @@ impl Entry {
         }
     }
 
-    /// None where the value is not understood.
+    /// Returns `None` if the value is not understood.
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         if value == [DEAD] {
             return Some(Self::Dead);
@@ -69,7 +70,7 @@ impl Entry {
         let user_id = match (form, user) {
             (ACTIVE, Some(user)) if rest.is_empty() => user,
             (ACTIVE_TEXT, None) => {
-                // What would be a UUID is written as one.
+                // The text of a UUID is invalid here: it would have been written as a UUID.
                 std::str::from_utf8(rest).ok()?.parse().ok().filter(|user: &Subject| user.as_uuid().is_none())?
             }
             _ => return None,
@@ -122,7 +123,7 @@ mod tests {
         }
     }
 
-    /// Nodes from before there was text read and write the first of the two.
+    /// Older nodes, for which a user is always a UUID, read and write the first of the two.
     #[test]
     fn redis_entry_of_a_uuid_and_of_a_text_in_bytes() {
         let token = |user_id| ActiveToken {

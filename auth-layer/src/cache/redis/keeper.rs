@@ -1,4 +1,4 @@
-//! Keeps connections: one task each.
+//! Health checks: one task keeps each connection.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -11,13 +11,13 @@ use super::{
     source::{Opened, Source},
 };
 
-/// How often a connection is checked that nobody complains of.
+/// How often a connection is checked if no call on it fails.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long after a check that was asked for another may be made: complaints must not add up to a load of their own.
+/// The pause after a check that a failed call asked for, so that failures do not add up to a load.
 const AT_MOST_EVERY: Duration = Duration::from_millis(50);
 
-/// The pause before connecting is tried again doubles from the first to the last.
+/// The pause before the next try to connect: first and longest. It doubles each time.
 pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 /// The connections in use. A slot is empty while its connection is being replaced.
@@ -40,7 +40,8 @@ impl Slots {
         self.0[slot].store(Some(Arc::clone(line)));
     }
 
-    /// The connection of this number, modulo their count, or the next one after it that there is.
+    /// Returns the connection in the slot `number` modulo their count, or in the next slot that is
+    /// filled.
     pub(super) fn pick(&self, number: usize) -> Option<Arc<Line>> {
         let start = number % self.0.len();
         let (before, after) = self.0.split_at(start);
@@ -48,7 +49,7 @@ impl Slots {
     }
 }
 
-/// Keeps one slot filled with a connection that works, for ever.
+/// Keeps one slot filled with a working connection, without end.
 pub(super) async fn keep(slots: Arc<Slots>, slot: usize, source: Arc<Source>, first: Option<Opened>) {
     let (shortest, longest) = PAUSES;
     let mut opened = first;
@@ -78,7 +79,7 @@ pub(super) async fn keep(slots: Arc<Slots>, slot: usize, source: Arc<Source>, fi
     }
 }
 
-/// Says once that a connection was lost or could not be made, and why where the settings are wrong.
+/// Logs that a connection was lost. If the settings are wrong, says so once.
 pub(super) fn lost(error: &RedisError, source: &Source) {
     source.report().failed(error);
     tracing::warn!(error = error as &dyn Error, "no use of a connection to Redis; connecting anew");

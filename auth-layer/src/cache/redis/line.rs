@@ -1,4 +1,4 @@
-//! One connection, and what is known of the server at its other end.
+//! One connection, and what is known of its server.
 
 use std::{
     collections::HashMap,
@@ -28,17 +28,17 @@ use super::{
     report::{EvictionPolicy, Report},
 };
 
-/// Tells one history of the data from another: of the server process (`run_id`) and of what it replicates (`master_replid`) the
-/// first 64 bits each, both random, combined; or zero for a cluster.
+/// Identifies a server process and its replication history.
 ///
-/// The process alone would not do. One that was deposed, followed another and is promoted again has that other's data under its
-/// own old name; but each promotion begins a new history.
+/// Combines the first 64 bits of `run_id` and of `master_replid`, both random. Zero for a cluster.
+/// The process alone is not enough: a primary that was deposed, followed another and was promoted
+/// again has the other's data under its own `run_id`. But each promotion begins a new history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ServerId(pub(super) u64);
 
 /// A connection that many callers share.
 pub(super) enum Conn {
-    /// It bounds each call by itself.
+    /// Has its own time limit for each call.
     Single(MultiplexedConnection),
     Cluster {
         connection: ClusterConnection,
@@ -53,13 +53,14 @@ pub(super) struct Line {
     report: Arc<Report>,
     server: ServerId,
     opened: Instant,
-    /// The server's time at `opened`, in milliseconds since 1970; rather too early than too late.
+    /// The server's time at `opened`, in milliseconds since 1970. Too early, if anything.
     server_at_opened: AtomicU64,
     doubts: Notify,
 }
 
 impl Line {
-    /// Learns who is at the other end. `probe` is the key of the small write that a check makes.
+    /// Asks the server for its identity and clock. `probe` is the key of the small write in each
+    /// check.
     pub(super) async fn new(
         conn: Conn,
         probe: String,
@@ -88,14 +89,15 @@ impl Line {
         self.server
     }
 
-    /// What the server's clock showed at `moment`, in milliseconds since 1970.
+    /// Returns the server's time at `moment`, in milliseconds since 1970.
     pub(super) fn server_millis(&self, moment: Instant) -> u64 {
         self.server_at_opened
             .load(Ordering::Relaxed)
             .saturating_add(millis(moment.saturating_duration_since(self.opened)))
     }
 
-    /// Reads the clock anew and makes sure that the same server is still there and takes writes.
+    /// Reads the clock again. Checks that the same server answers and accepts writes or, in a
+    /// cluster, that every primary answers.
     pub(super) async fn check(&self) -> Result<(), RedisError> {
         let Inspected { server, time, eviction } = self.conn.inspect(&self.probe).await?;
         self.report.found(eviction);
@@ -106,7 +108,7 @@ impl Line {
         Ok(())
     }
 
-    /// Makes sure that the server, or each primary of the cluster, answers. Writes nothing.
+    /// Checks that the server, or each primary of the cluster, answers. Writes nothing.
     pub(super) async fn ping(&self) -> Result<(), RedisError> {
         match &self.conn {
             Conn::Single(_) => self.ask::<Value>(&redis::cmd("PING")).await.map(drop),
@@ -114,12 +116,13 @@ impl Line {
         }
     }
 
-    /// The server's time was read before now, so that what is derived from it is rather too early.
+    /// Sets the clock from a time that was read before now, so the result is too early, if
+    /// anything.
     fn set_clock(&self, time: u64) {
         self.server_at_opened.store(time.saturating_sub(millis(self.opened.elapsed())), Ordering::Relaxed);
     }
 
-    /// Asks for a check now: a call has failed.
+    /// Asks for a check now, because a call has failed.
     pub(super) fn doubt(&self) {
         self.doubts.notify_one();
     }
@@ -128,7 +131,7 @@ impl Line {
         self.doubts.notified().await;
     }
 
-    /// One command, one round trip.
+    /// Sends one command in one round trip.
     pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         match &self.conn {
             Conn::Single(connection) => command.query_async(&mut connection.clone()).await,
@@ -136,7 +139,8 @@ impl Line {
         }
     }
 
-    /// Several writes, each of which must be answered with OK, and then one command that may be refused.
+    /// Sends several writes, each of which must succeed, and then a command that the server may
+    /// refuse.
     pub(super) async fn run_all(&self, writes: &[Cmd], then: &Cmd) -> Result<(), RedisError> {
         match &self.conn {
             Conn::Single(connection) => {
@@ -153,7 +157,7 @@ impl Line {
                 try_join_all(writes.iter().map(|write| self.ask::<()>(write))).await?;
                 match self.ask::<Value>(then).await {
                     Ok(_) => Ok(()),
-                    // An answer, if a bad one.
+                    // The server answered with an error: it refused the command.
                     Err(error) if error.code().is_some() => Ok(()),
                     Err(error) => Err(error),
                 }
@@ -162,7 +166,7 @@ impl Line {
     }
 }
 
-/// What a server says of itself.
+/// A server's answers to a check.
 struct Inspected {
     server: ServerId,
     /// In milliseconds since 1970.
@@ -171,13 +175,14 @@ struct Inspected {
 }
 
 impl Conn {
-    /// Asks who answers. Fails where the server does not take `write`.
+    /// Asks for the server's identity and clock. Fails if a single server does not accept `write`.
+    /// A cluster gets no write.
     async fn inspect(&self, write: &Cmd) -> Result<Inspected, RedisError> {
         match self {
             Self::Single(connection) => {
                 let mut pipeline = redis::pipe();
                 pipeline.cmd("TIME").add_command(write.clone());
-                // One section each: more in one command is Redis 7.
+                // One section each: several in one command need Redis 7.
                 pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication").cmd("INFO").arg("memory");
                 let (time, (), server, replication, memory): ((u64, u64), (), InfoDict, InfoDict, InfoDict) =
                     pipeline.query_async(&mut connection.clone()).await?;
@@ -201,7 +206,7 @@ impl Conn {
                 .await?;
                 let times: HashMap<String, (u64, u64)> = from_redis_value(times)?;
                 let memories: HashMap<String, InfoDict> = from_redis_value(memories)?;
-                // The clock that is most behind: entries end early on the others.
+                // The slowest clock of all: entries end early on the other nodes.
                 let time = times.into_values().map(server_millis).min();
                 Ok(Inspected {
                     server: ServerId(0),
@@ -213,14 +218,14 @@ impl Conn {
     }
 }
 
-/// The first 64 bits of an identifier in hexadecimal digits.
+/// Returns the first 64 bits of a hexadecimal identifier.
 fn identity(info: &InfoDict, name: &str) -> Result<u64, RedisError> {
     let id: Option<String> = info.get(name);
     let id = id.and_then(|id| u64::from_str_radix(id.get(..16)?, 16).ok());
     id.ok_or_else(|| io::Error::other("INFO does not say who the server is").into())
 }
 
-/// From the answer to `TIME`: seconds and microseconds.
+/// Converts the answer to `TIME`: seconds and microseconds.
 fn server_millis((seconds, micros): (u64, u64)) -> u64 {
     seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }

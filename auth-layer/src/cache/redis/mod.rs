@@ -1,57 +1,69 @@
-//! Token status in Redis, shared by all nodes.
+//! Token statuses in Redis, shared by all nodes.
 //!
-//! Under `<prefix><token id>` stands either an *active* entry, put there by a [`fill`](StatusCache::fill), or a *tombstone*,
-//! put there by a [`bury`](StatusCache::bury). Redis runs one command after the other, so everything follows from what may
-//! replace what: a fill is `SET … NX`, which replaces nothing; a bury is a plain `SET`, which replaces everything.
+//! The key `<prefix><token id>` holds an *active* entry, written by [`fill`](StatusCache::fill), or
+//! a *tombstone*, written by [`bury`](StatusCache::bury). Redis runs one command at a time, so
+//! everything follows from what may replace what. A fill is `SET … NX`, which replaces nothing. A
+//! tombstone is a plain `SET`, which replaces everything.
 //!
-//! # Why a lost tombstone brings nothing back
+//! # Why a lost tombstone revives no token
 //!
-//! Redis may lose what it was told: it is restarted empty or from an old snapshot, or a replica takes over that had not
-//! heard yet. A tombstone that is gone must then not leave an active entry behind it, and not let one in.
+//! Redis may lose writes: it restarts empty or from an old snapshot, or a replica takes over that
+//! had not received them. A lost tombstone must not leave an active entry behind, and must not let
+//! one in.
 //!
-//! - **In flight.** A fill goes out on the very connection that answered the miss. A server that has been replaced or
-//!   restarted since can never be handed a status that was read before the revocation it has forgotten.
-//! - **At rest.** An active entry names the server that took it (process and replication history: `run_id` and `master_replid`),
-//!   and is believed only when read from that. What came back from a snapshot, stands in a replica that took over, or in one
-//!   that was a primary before and is one again, is a miss.
-//! - **Late.** A fill carries the moment of its end (`PXAT`), by the server's own clock and counted from the miss. One that
-//!   lay in the socket of a server that was stalled meanwhile is dead on arrival.
+//! - **In flight.** A fill uses the connection that answered the miss. If that server was replaced
+//!   or restarted since, the fill cannot reach its successor, which may have lost the tombstone.
+//! - **At rest.** An active entry names the server that took it (process and replication history:
+//!   `run_id` and `master_replid`), and is believed only when read from that server. An entry from
+//!   a snapshot or a promoted replica is a miss. So is one in a primary that was deposed and
+//!   promoted again.
+//! - **Late.** A fill carries the moment of its end (`PXAT`), by the server's own clock and counted
+//!   from the miss. If it waited in the socket of a stalled server, it has expired on arrival.
 //!
-//! What is left is bounded by [`RedisOptions::active_ttl`], for active entries end on their own. A node whose connection still
-//! leads to a primary that was deposed may be told "active" until [the next check](#health) finds that it cannot be written to,
-//! or, where it was promoted again meanwhile, that it is another.
-//! One that is cut off from its replicas together with some nodes is not deposed as far as it knows (split brain): it takes
-//! writes, serves those nodes, and hears of no tombstone written at its successor. With `min-replicas-to-write 1` it stops
-//! taking writes within `min-replicas-max-lag` (10 s), and with that being asked. `FLUSHALL` and `FLUSHDB` drop tombstones, and a
-//! fill under way at that moment may then stand until its end. So does a full Redis under a `maxmemory-policy` other than
-//! `noeviction`; use that, under which it takes no more entries and the store of record answers.
+//! # What remains
 //!
-//! **In a cluster** the client moves between nodes by itself, so that an entry is bound to no process and a fill to no
-//! connection: after a failover that lost a tombstone an active entry may stand until its end, `active_ttl` at most. The
-//! clocks of its nodes should agree.
+//! [`RedisOptions::active_ttl`] bounds these cases, because active entries end by themselves.
+//!
+//! - **Deposed primary.** A node still connected to it may be told "active" until [the next
+//!   check](#health). The check finds that the primary takes no writes or, if it was promoted
+//!   again, that it is another.
+//! - **Split brain.** A primary that is cut off from its replicas together with some nodes does not
+//!   know that it was deposed. It takes writes and serves those nodes, and gets no tombstone from
+//!   its successor. With `min-replicas-to-write 1` it stops taking writes within
+//!   `min-replicas-max-lag` (10 s), and is then no longer asked.
+//! - **`FLUSHALL` and `FLUSHDB`** drop tombstones. A fill in progress at that moment may stand
+//!   until its end.
+//! - **Eviction** does the same in a full Redis, unless its `maxmemory-policy` is `noeviction`. Use
+//!   that policy: Redis then accepts no more entries, and the store of record answers.
+//! - **Cluster.** The client moves between nodes by itself, so an entry is bound to no process and
+//!   a fill to no connection. After a failover that lost a tombstone, an active entry may stand for
+//!   at most `active_ttl`. The clocks of the nodes should agree.
 //!
 //! # Health
 //!
-//! Connections are made, validated and replaced by a small deadpool pool, but never checked out per request: that would
-//! cost a second round trip. One task per connection keeps it, and asks once a second, and as soon as a call has failed,
-//! for the server's clock, who it is and one small write. A connection that cannot is withdrawn and replaced; until
-//! then calls fail at once, and the store of record answers alone.
+//! A small deadpool pool makes, validates and replaces connections. They are not checked out per
+//! request, which would cost a second round trip. One task per connection checks it once a second,
+//! and as soon as a call has failed. It asks for the server's clock and identity, and makes one
+//! small write (none in a cluster). A connection that fails is withdrawn and replaced. Until then
+//! calls fail at once, and the store of record answers alone.
 //!
 //! # News
 //!
-//! Nodes that keep tokens in process [subscribe](StatusCache::subscribe), and hear of each tombstone by a message that is
-//! published with it; see `news.rs`. A Redis that does not let us publish or subscribe (its ACL names channels) costs them that
-//! and nothing else. Channels belong to a server and not to one of its databases: services that share it need prefixes of
-//! their own, else they hear each other's news, which harms neither.
+//! Nodes that keep tokens in process [subscribe](StatusCache::subscribe). They receive a message
+//! about each tombstone, published together with it: see `news.rs`. If Redis does not let us
+//! publish or subscribe (its ACL names channels), nodes lose these messages and nothing else.
+//! Channels belong to a server, not to one of its databases. Services that share a server need
+//! different prefixes, or they receive each other's messages, which does no harm.
 //!
-//! Redis 6.2 or later; the commands used are `GET`, `SET`, `TIME`, `INFO`, `PING`, `UNWATCH`, `PUBLISH`, `SUBSCRIBE` and, on
-//! connecting, `AUTH`, `SELECT` and `CLIENT SETINFO`. [`RedisCache::probe`] tries them all.
+//! Needs Redis 6.2 or later. The commands used are `GET`, `SET`, `TIME`, `INFO`, `PING`, `UNWATCH`,
+//! `PUBLISH` and `SUBSCRIBE`, and on connecting `AUTH`, `SELECT` and `CLIENT SETINFO`.
+//! [`RedisCache::probe`] tries them all.
 //!
 //! # TLS
 //!
-//! `rediss://` URLs speak TLS. The authorities that are trusted are the system's, or those in the
-//! PEM file that the variable `SSL_CERT_FILE` names. Where the process has no rustls crypto
-//! provider yet, aws-lc's is installed.
+//! `rediss://` URLs use TLS. The trusted certificate authorities are the system's, or those in the
+//! PEM file that the variable `SSL_CERT_FILE` names. If the process has no rustls crypto provider
+//! yet, aws-lc's is installed.
 
 mod entry;
 mod keeper;
@@ -91,38 +103,39 @@ use crate::{
     store::{ActiveToken, Feed, RevocationListener},
 };
 
-/// How many tombstones one round trip carries, so that a large revocation does not hold up the checks beside it.
+/// How many tombstones one round trip carries, so that a large revocation does not delay checks.
 const BATCH: usize = 256;
 
-/// A [`StatusCache`] in Redis. The module's documentation says what it promises when Redis fails.
+/// A [`StatusCache`] in Redis. The [module's documentation](self) says what holds when Redis fails.
 pub struct RedisCache {
     slots: Arc<Slots>,
     source: Arc<Source>,
     options: RedisOptions,
     feed: Feed,
-    /// Ends the tasks with the cache.
+    /// Ends the tasks when the cache is dropped.
     _keepers: JoinSet<()>,
 }
 
-/// What a miss leaves for its fill.
+/// What a miss passes to its fill.
 pub struct Miss {
     line: Arc<Line>,
     at: Instant,
 }
 
 impl RedisCache {
-    /// A cache in the Redis at `urls`, `redis://[user:password@]host[:port][/db]` each: one for a single server, several for
-    /// the seeds of a cluster.
+    /// Connects to the Redis at `urls`, `redis://[user:password@]host[:port][/db]` each. One URL
+    /// means a single server, several mean the seeds of a cluster.
     ///
-    /// Waits for the first connection, for [`connect_timeout`](RedisOptions::connect_timeout) and
-    /// [`response_timeout`](RedisOptions::response_timeout) together at most, and goes on without it: a cache that is away
-    /// is an error on each call until it is back. [`probe`](Self::probe) tells one that is away
-    /// from one that is set up wrongly. Must be called within a Tokio runtime with time and I/O
-    /// enabled.
+    /// Waits for the first connection, for at most
+    /// [`connect_timeout`](RedisOptions::connect_timeout) plus
+    /// [`response_timeout`](RedisOptions::response_timeout). Then it continues without one: each
+    /// call is an error until Redis can be reached. [`probe`](Self::probe) tells a Redis that is
+    /// unreachable from one that is set up wrongly. Must be called within a Tokio runtime with time
+    /// and I/O enabled.
     ///
     /// # Errors
     ///
-    /// If there is no URL, or one is not understood.
+    /// If there is no URL, or if one is not understood.
     pub async fn connect(urls: &[String], options: RedisOptions) -> Result<Self, CacheError> {
         let source = Arc::new(Source::new(urls, &options)?);
         let slots = Arc::new(Slots::new(options.connections.max(1)));
@@ -140,16 +153,17 @@ impl RedisCache {
         Ok(Self { slots, source, options, feed: Feed::new(), _keepers: keepers })
     }
 
-    /// Tries what a cache with these URLs and options would ask of its servers: that they let it
-    /// in, each of its commands, keys and channels, and that they are what the URLs say (one
-    /// primary, or the members of a cluster). Leaves nothing behind.
+    /// Tries everything that a cache with these URLs and options needs, and leaves nothing behind.
+    ///
+    /// Checks that the servers let it in and allow each of its commands, keys and channels. Also
+    /// checks that they are what the URLs say: one primary, or the members of a cluster.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](CacheErrorKind::Unsupported) where waiting will not help: a server answered
-    /// with an error that lies in the settings. The error's text says in one sentence what to
-    /// change. [`Unavailable`](CacheErrorKind::Unavailable) where no server answered, within
-    /// [`connect_timeout`](RedisOptions::connect_timeout) and three times
+    /// [`Unsupported`](CacheErrorKind::Unsupported) if waiting will not help: a server's error is
+    /// due to the settings. The error's text says in one sentence what to change.
+    /// [`Unavailable`](CacheErrorKind::Unavailable) if no server answered within
+    /// [`connect_timeout`](RedisOptions::connect_timeout) plus three times
     /// [`response_timeout`](RedisOptions::response_timeout).
     ///
     /// ```no_run
@@ -171,13 +185,15 @@ impl RedisCache {
         probe::probe(&source::clients(urls)?, options).await
     }
 
-    /// Where its servers are, `HOST:PORT` each, without user and password.
+    /// Returns the servers' addresses, `HOST:PORT` each, without user and password.
     pub fn addresses(&self) -> Vec<String> {
         self.source.servers().iter().map(|server| server.get_connection_info().addr().to_string()).collect()
     }
 
-    /// What its servers do when their memory is full, as of the last health check; `None` before
-    /// the first connection. In a cluster, of the member that evicts if one does.
+    /// Returns what the servers do when their memory is full, as of the last health check.
+    ///
+    /// `None` before the first connection. In a cluster, the policy of a member that evicts, if any
+    /// does.
     pub fn eviction_policy(&self) -> Option<EvictionPolicy> {
         self.source.report().eviction()
     }
@@ -188,13 +204,13 @@ impl RedisCache {
         [self.options.key_prefix.as_str(), id].concat()
     }
 
-    /// A connection; the same one for the same token as long as it works.
+    /// Picks a connection: the same one for the same token while it works.
     fn line(&self, id: TokenId) -> Result<Arc<Line>, CacheError> {
         // The last byte of a version 4 or 7 UUID is random.
         self.slots.pick(usize::from(id.as_bytes()[15])).ok_or_else(|| CacheError::new("no connection to Redis"))
     }
 
-    /// Writes the tombstones on a connection at hand, or else on one made for it, and tells the other nodes.
+    /// Writes tombstones and publishes them, on a connection in use or else on a new one.
     async fn write(&self, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
         if let Some(line) = self.slots.pick(0) {
             match self.write_all(&line, tombstones).await {
@@ -252,7 +268,7 @@ impl StatusCache for RedisCache {
             .arg("NX")
             .arg("PXAT")
             .arg(line.server_millis(at).saturating_add(millis(self.options.active_ttl)));
-        // Refused by `NX` is as good as done.
+        // Refused by `NX` counts as success.
         line.ask::<Value>(&set).await.map(drop).map_err(|error| {
             line.doubt();
             CacheError::new("Redis did not take an entry").with_source(error)
@@ -286,8 +302,8 @@ impl StatusCache for RedisCache {
         Some(self.options.response_timeout)
     }
 
-    /// Writes nothing: that Redis takes writes is checked once a second, and a connection whose
-    /// check failed is not among the slots.
+    /// Writes nothing. The health check of a single server tests writing once a second, and a
+    /// connection that failed it is not in the slots.
     async fn ping(&self) -> Result<(), CacheError> {
         let line = self.slots.pick(0).ok_or_else(|| CacheError::new("no connection to Redis"))?;
         line.ping().await.map_err(|error| {

@@ -1,23 +1,29 @@
-//! News of revocations, from node to node.
+//! Messages about revocations between nodes.
 //!
-//! Whoever buries tokens then publishes their ids on `<prefix>revoked`, 16 bytes each: in the same round trip, after the
-//! tombstones, so that whoever hears of one and looks finds it. Each node listens on a connection of its own. A message that
-//! comes back to its sender does no harm.
+//! A node that writes tombstones publishes their ids on `<prefix>revoked`, 16 bytes each. It does
+//! so in the same round trip, after the tombstones, so a check after the message sees them. Each
+//! node listens on its own connection. A message that comes back to its sender does no harm.
 //!
-//! Nothing is kept for those who are away. So a node also listens to itself: each second it publishes on a channel of its own,
-//! by the connections that its revocations use. What does not come back within the next second shows that this way is broken, be
-//! it that a connection is half dead or that the two have come to lead to different servers. Then the node says that
-//! something may have been missed, connects anew, and says so again once it hears itself: what came in between is lost.
+//! Redis keeps no messages for absent nodes, so each node also listens to itself. Each second it
+//! publishes on its own channel, by the connections that its revocations use. If the message does
+//! not come back within the next second, the path is broken: a connection is half dead, or the two
+//! lead to different servers. The node then reports a gap and connects again. It reports another
+//! gap once it receives its own message, because the messages in between are lost.
 //!
-//! In a cluster every node is given every message, so that one connection to any of them suffices.
+//! In a cluster every server forwards every message, so one connection to any server is enough.
 //!
 //! # Why not `CLIENT TRACKING`
 //!
-//! Redis can itself say which keys change (`CLIENT TRACKING ON BCAST PREFIX <prefix>`). But it names a key and not what became of
-//! it: each fill, each end of an active entry and each eviction would look like a revocation, and have every node
-//! drop a good token. A message per fill and node is also a load that grows with the checks, where this one grows with the
-//! revocations. Without `BCAST` it tells only of keys that were read on that connection, and a token that is answered in process is
-//! not read. And it is bound to the connection as a subscription is: lost with it, it leaves the same gap.
+//! Redis can report which keys change (`CLIENT TRACKING ON BCAST PREFIX <prefix>`).
+//!
+//! - It names a key, not its new value. Each fill, each end of an active entry and each eviction
+//!   would look like a revocation, and make every node drop a good token.
+//! - Its load grows with the checks: one message per fill and node. The load here grows with the
+//!   revocations.
+//! - Without `BCAST` it reports only keys that were read on that connection. A token that is
+//!   answered in process is not read.
+//! - It is bound to a connection as a subscription is. When the connection is lost, it leaves the
+//!   same gap.
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
@@ -32,23 +38,23 @@ use super::{
 };
 use crate::store::Listeners;
 
-/// How often a node publishes to itself, and how long that may take.
+/// How often a node publishes to itself, and how long the message may take.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// The bytes of an id.
+/// The length of an id in bytes.
 const ID: usize = 16;
 
-/// What it takes to listen.
+/// Listens for messages.
 #[derive(Clone)]
 pub(super) struct News {
-    /// Any of them will do.
+    /// Any of these servers will do.
     pub(super) servers: Arc<[Client]>,
     pub(super) slots: Arc<Slots>,
     pub(super) key_prefix: String,
     pub(super) open_timeout: Duration,
 }
 
-/// The message that these tokens were buried.
+/// Creates the message that these tokens have tombstones.
 pub(super) fn message(key_prefix: &str, ids: &[Uuid]) -> Cmd {
     let ids: Vec<u8> = ids.iter().copied().flat_map(Uuid::into_bytes).collect();
     let mut publish = redis::cmd("PUBLISH");
@@ -56,19 +62,19 @@ pub(super) fn message(key_prefix: &str, ids: &[Uuid]) -> Cmd {
     publish
 }
 
-/// Where a tombstone is told of.
+/// Returns the channel for tombstones.
 pub(super) fn channel(key_prefix: &str) -> String {
     format!("{key_prefix}revoked")
 }
 
-/// The ids in a message; none where it is not one of ours.
+/// Reads the ids in a message. `None` if it is not one of ours.
 fn ids(message: &[u8]) -> Option<Vec<Uuid>> {
     let (ids, rest) = message.as_chunks::<ID>();
     (rest.is_empty() && !ids.is_empty()).then(|| ids.iter().copied().map(Uuid::from_bytes).collect())
 }
 
 impl News {
-    /// Tells the listeners, for ever.
+    /// Reports revocations to the listeners, without end.
     pub(super) async fn follow(self, listeners: Arc<Listeners>) {
         let (shortest, longest) = PAUSES;
         let mut pause = shortest;
@@ -94,7 +100,7 @@ impl News {
         }
     }
 
-    /// Listens at this server. Says by `heard` whether that worked at all.
+    /// Listens to this server until that fails. Sets `heard` if it worked at all.
     async fn follow_until_lost(&self, server: &Client, listeners: &Listeners, heard: &mut bool) -> RedisError {
         let own = format!("{}news:{}", self.key_prefix, Uuid::new_v4());
         let subscription = timeout(self.open_timeout, self.subscribe(server, &own)).await;
@@ -108,7 +114,7 @@ impl News {
         let mut awaited = false;
         loop {
             tokio::select! {
-                // Those that wait come before what may fail.
+                // Deliver waiting messages before the beat, which may fail.
                 biased;
                 message = messages.next() => match message {
                     None => return io::Error::from(io::ErrorKind::ConnectionAborted).into(),

@@ -1,23 +1,38 @@
-//! What can be set.
+//! Options of the cache.
 
 use std::time::Duration;
 
-/// How a [`RedisCache`](super::RedisCache) behaves. Nodes that share a Redis must have the same `active_ttl` and
-/// `key_prefix`.
+/// Options of a [`RedisCache`](super::RedisCache).
+///
+/// Nodes that share a Redis need the same `active_ttl` and `key_prefix`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use auth_layer::cache::redis::RedisOptions;
+///
+/// let options = RedisOptions::default()
+///     .with_active_ttl(Duration::from_secs(30))
+///     .with_key_prefix("shop:");
+/// # let _ = options;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisOptions {
-    /// How long Redis may call a token active, counted from the moment that it was looked up in the store of record. The
-    /// bound within which a revocation holds that Redis could not be told of. 60 s by default.
+    /// How long Redis may call a token active, counted from the lookup in the store of record.
+    /// Default: 60 s.
+    ///
+    /// A revocation that could not be written to Redis holds after this time at the latest.
     pub active_ttl: Duration,
-    /// How long one call waits for an answer. A revocation, which may have to connect anew, waits for four times as long.
-    /// 250 ms by default.
+    /// How long one call waits for an answer. Default: 250 ms.
+    ///
+    /// A revocation waits four times as long, because it may have to connect.
     pub response_timeout: Duration,
-    /// How long connecting may take. 500 ms by default.
+    /// How long connecting may take. Default: 500 ms.
     pub connect_timeout: Duration,
-    /// How many connections are held open and shared by all calls, one at least. 2 by default.
+    /// How many connections all calls share, at least one. Default: 2.
     pub connections: usize,
-    /// What every key begins with: `auth:` by default.
+    /// The prefix of every key and channel. Default: `auth:`.
     pub key_prefix: String,
 }
 
@@ -34,31 +49,31 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// The same with this [`active_ttl`](Self::active_ttl).
+    /// Sets [`active_ttl`](Self::active_ttl).
     #[must_use]
     pub fn with_active_ttl(self, ttl: Duration) -> Self {
         Self { active_ttl: ttl, ..self }
     }
 
-    /// The same with this [`response_timeout`](Self::response_timeout).
+    /// Sets [`response_timeout`](Self::response_timeout).
     #[must_use]
     pub fn with_response_timeout(self, timeout: Duration) -> Self {
         Self { response_timeout: timeout, ..self }
     }
 
-    /// The same with this [`connect_timeout`](Self::connect_timeout).
+    /// Sets [`connect_timeout`](Self::connect_timeout).
     #[must_use]
     pub fn with_connect_timeout(self, timeout: Duration) -> Self {
         Self { connect_timeout: timeout, ..self }
     }
 
-    /// The same with so many [`connections`](Self::connections).
+    /// Sets [`connections`](Self::connections).
     #[must_use]
     pub fn with_connections(self, connections: usize) -> Self {
         Self { connections, ..self }
     }
 
-    /// The same with this [`key_prefix`](Self::key_prefix).
+    /// Sets [`key_prefix`](Self::key_prefix).
     #[must_use]
     pub fn with_key_prefix(self, prefix: impl Into<String>) -> Self {
         Self { key_prefix: prefix.into(), ..self }
@@ -68,7 +83,7 @@ impl RedisOptions {
         self.response_timeout.saturating_mul(4)
     }
 
-    /// How long making a connection and checking it may take.
+    /// Returns how long connecting and the first check may take together.
     pub(super) fn open_timeout(&self) -> Duration {
         self.connect_timeout.saturating_add(self.response_timeout)
     }

@@ -1,4 +1,4 @@
-//! Tries at the start what will be asked later.
+//! Tries at startup everything that the cache will need.
 
 use deadpool_redis::redis::{
     self, AsyncConnectionConfig, Client, Cmd, ErrorKind, InfoDict, RedisError, ServerErrorKind, Value, from_redis_value,
@@ -24,9 +24,9 @@ enum Named {
 
 /// Why a server did not pass.
 enum Failed {
-    /// The settings are wrong, in a sentence that begins after "Redis at ADDRESS".
+    /// The settings are wrong. The sentence begins after "Redis at ADDRESS".
     Refused(String),
-    /// It is away.
+    /// The server cannot be reached.
     Away(RedisError),
 }
 
@@ -36,7 +36,7 @@ impl From<RedisError> for Failed {
     }
 }
 
-/// Asks each server. A cluster passes when one member does and none refuses.
+/// Asks each server. A cluster passes if one member passes and none is set up wrongly.
 pub(super) async fn probe(servers: &[Client], options: &RedisOptions) -> Result<(), CacheError> {
     let named = if servers.len() > 1 { Named::Members } else { Named::One };
     let asked = servers.iter().map(|server| async move {
@@ -75,7 +75,8 @@ async fn ask(server: &Client, options: &RedisOptions, named: Named) -> Result<()
     for answer in answers {
         match answer {
             Ok(answer) => infos.extend(from_redis_value::<InfoDict>(answer).ok()),
-            // What another member keeps; the ACL comes before that.
+            // Another member has this key. The server checks its ACL before that, so the command is
+            // allowed.
             Err(error) if named == Named::Members && is_elsewhere(&error) => {}
             Err(error) => return Err(role(&infos, named).map_or_else(|| error.into(), Failed::Refused)),
         }
@@ -88,8 +89,8 @@ async fn ask(server: &Client, options: &RedisOptions, named: Named) -> Result<()
     Ok(subscription.subscribe(&channels).await?)
 }
 
-/// Every command that the cache sends. The entries end at once, and the message is heard of by
-/// nobody.
+/// Returns every command that the cache sends. The entries expire at once, and nobody receives the
+/// message.
 fn commands(key_prefix: &str) -> Vec<Cmd> {
     let key = format!("{key_prefix}{}", Uuid::new_v4());
     let command = |words: &[&str]| {
@@ -113,12 +114,12 @@ fn commands(key_prefix: &str) -> Vec<Cmd> {
     ]
 }
 
-/// The name of a channel of one node.
+/// Returns the name of one node's own channel.
 fn own_channel(key_prefix: &str) -> String {
     format!("{key_prefix}news:{}", Uuid::new_v4())
 }
 
-/// What a server is that cannot serve.
+/// Returns why a server of this role cannot serve, or `None` if it can.
 fn role(infos: &[InfoDict], named: Named) -> Option<String> {
     let says = |name: &str| infos.iter().find_map(|info| info.get::<String>(name));
     let cluster = says("cluster_enabled");

@@ -1,17 +1,17 @@
-//! What a server's error says about the settings.
+//! Tells from a server's error what is wrong with the settings.
 
 use std::{error::Error, io, sync::Arc};
 
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// The codes of errors that pass by themselves: it loads, is full, elects a primary, has lost its
-/// replicas or its disk.
+/// Codes of errors that pass by themselves: the server is busy or loading, is full, elects a
+/// primary, or has lost its replicas or its disk.
 const PASSING: [&str; 8] = ["BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN"];
 
-/// What is set up wrongly, in one sentence that begins after "Redis at ADDRESS". `None` where
+/// Returns what is set up wrongly, in one sentence that begins after "Redis at ADDRESS". `None` if
 /// waiting may help.
 pub(super) fn refusal(error: &RedisError) -> Option<String> {
-    // Of several commands that were sent together, the first that failed.
+    // In a pipeline, the first command that failed counts.
     let of_first = error.clone().into_server_errors().and_then(|errors| Some(errors.first()?.1.clone().into()));
     let error = of_first.as_ref().unwrap_or(error);
     let detail = error.detail().unwrap_or_default();
@@ -31,17 +31,17 @@ pub(super) fn refusal(error: &RedisError) -> Option<String> {
     Some(sentence.to_owned())
 }
 
-/// One that takes no writes.
+/// The error text for a server that accepts no writes.
 pub(super) const REPLICA: &str = "is a replica, which takes no writes: name its primary";
 
-/// One that keeps some keys only.
+/// The error text for a server that holds only some keys.
 pub(super) const MEMBER: &str =
     "is a member of a cluster: name several members (or this one twice), separated by commas";
 
-/// One that is in no cluster although several were named.
+/// The error text for a server outside a cluster when several were named.
 pub(super) const NO_MEMBER: &str = "is in no cluster: several URLs mean the members of one; name one server only";
 
-/// An answer with another code.
+/// Returns the sentence for an answer with another code.
 fn answered(error: &RedisError, detail: &str) -> Option<String> {
     let code = error.code().unwrap_or("ERR");
     let has = |part: &str| detail.contains(part);
@@ -63,9 +63,9 @@ fn answered(error: &RedisError, detail: &str) -> Option<String> {
     Some(sentence.to_owned())
 }
 
-/// Of the failures of a connection only those of TLS are the settings'.
+/// Of the failures of a connection, only those of TLS are due to the settings.
 fn tls(error: &RedisError) -> Option<String> {
-    // So the driver keeps its causes.
+    // The driver wraps the cause in an `Arc`.
     let cause = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
     let Some(failed) = cause.downcast_ref::<io::Error>() else {
         return Some(format!("cannot be reached by TLS ({cause}): check the URL's host and SSL_CERT_FILE"));

@@ -1,4 +1,4 @@
-//! What an operator should hear of the servers: once, and again when it changes.
+//! Logs what an operator should know of the servers: once, and again when it changes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,17 +10,17 @@ use super::refusal::refusal;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EvictionPolicy {
-    /// `noeviction`: it refuses what is new, and the store of record answers.
+    /// `noeviction`: Redis refuses new entries, and the store of record answers.
     NoEviction,
-    /// The policy of this name drops entries, tombstones among them: a fill under way at that
-    /// moment may then stand for [`active_ttl`](super::RedisOptions::active_ttl).
+    /// This policy drops entries, tombstones included. A fill in progress at that moment may then
+    /// stand for [`active_ttl`](super::RedisOptions::active_ttl).
     Evicts(String),
-    /// The server does not say.
+    /// The server does not report its policy.
     Unknown,
 }
 
 impl EvictionPolicy {
-    /// From `INFO memory` of each server.
+    /// Combines the policies in `INFO memory` of each server.
     pub(super) fn of<'a>(servers: impl IntoIterator<Item = &'a InfoDict>) -> Self {
         let mut found = Self::Unknown;
         for server in servers {
@@ -38,7 +38,7 @@ impl EvictionPolicy {
     }
 }
 
-/// What was said last.
+/// What was last logged.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     eviction: Mutex<Option<EvictionPolicy>>,
@@ -46,12 +46,12 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// As it was found last; `None` before the first connection.
+    /// Returns the last policy found, or `None` before the first connection.
     pub(super) fn eviction(&self) -> Option<EvictionPolicy> {
         held(&self.eviction).clone()
     }
 
-    /// Says what was found, if it is not what was found before.
+    /// Logs the policy if it has changed.
     pub(super) fn found(&self, policy: EvictionPolicy) {
         let mut last = held(&self.eviction);
         if last.as_ref() == Some(&policy) {
@@ -70,8 +70,7 @@ impl Report {
         *last = Some(policy);
     }
 
-    /// Says what a server answered, if waiting will not mend it and it was not said since the last
-    /// connection.
+    /// Logs an error that waiting will not mend, unless it was logged since the last connection.
     pub(super) fn failed(&self, error: &RedisError) {
         let Some(sentence) = refusal(error) else { return };
         let mut last = held(&self.refusal);
@@ -81,7 +80,7 @@ impl Report {
         }
     }
 
-    /// A connection serves.
+    /// Forgets the last error, because a connection works.
     pub(super) fn serves(&self) {
         *held(&self.refusal) = None;
     }

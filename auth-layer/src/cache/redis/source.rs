@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! Opens connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,13 +15,15 @@ use super::{
 };
 use crate::cache::CacheError;
 
-/// How many connections there may be beyond those that are held: for revocations whose connection has failed.
+/// How many connections the pool may have beyond those in use, for revocations whose connection
+/// failed.
 const SPARE: usize = 4;
 
 /// How many calls may wait to be written on one connection.
 const QUEUE: usize = 256;
 
-/// Makes connections that have passed a check. A new way to find Redis (Sentinel, say) is a new variant of [`Pool`].
+/// Opens connections that have passed a check. Another way to find Redis (for example Sentinel)
+/// becomes a new variant of [`Pool`].
 pub(super) struct Source {
     pool: Pool,
     options: RedisOptions,
@@ -40,14 +42,15 @@ pub(super) struct Opened {
     pub(super) held: Held,
 }
 
-/// A place in the pool. Dropped, the connection goes back to the pool for others.
+/// A place in the pool. Dropping it returns the connection to the pool.
 pub(super) enum Held {
     Single(deadpool_redis::Connection),
     Cluster(cluster::Connection),
 }
 
 impl Held {
-    /// Closes the connection: a server that was deposed still answers the pool's `PING`.
+    /// Closes the connection, instead of returning it: a deposed server still answers the pool's
+    /// `PING`.
     pub(super) fn discard(self) {
         match self {
             Self::Single(connection) => drop(deadpool_redis::Connection::take(connection)),
@@ -59,7 +62,7 @@ impl Held {
 impl Source {
     pub(super) fn new(urls: &[String], options: &RedisOptions) -> Result<Self, CacheError> {
         let size = options.connections.max(1) + SPARE;
-        // Each checked by itself: the manager of a cluster takes what it is given.
+        // Parse each URL here: a cluster's manager accepts any.
         let servers = clients(urls)?.into();
         let pool = match urls {
             [] => return Err(CacheError::unsupported("no Redis URL is given")),
@@ -81,17 +84,17 @@ impl Source {
         Ok(Self { pool, options: options.clone(), servers, report: Arc::default() })
     }
 
-    /// The servers that the URLs name, for connections that are not pooled.
+    /// Returns the servers in the URLs, for connections outside the pool.
     pub(super) fn servers(&self) -> Arc<[Client]> {
         Arc::clone(&self.servers)
     }
 
-    /// What an operator has been told.
+    /// Returns what has been logged.
     pub(super) fn report(&self) -> &Report {
         &self.report
     }
 
-    /// A connection that has passed a check.
+    /// Opens a connection that has passed a check.
     pub(super) async fn open(&self) -> Result<Opened, RedisError> {
         timeout(self.options.open_timeout(), self.open_unbounded()).await.unwrap_or_else(|_| Err(timed_out()))
     }
@@ -128,12 +131,12 @@ fn bad(error: RedisError) -> CacheError {
     CacheError::unsupported("a Redis URL is not understood").with_source(error)
 }
 
-/// One for each URL. Nothing is connected yet.
+/// Creates a client for each URL. Connects to nothing yet.
 pub(super) fn clients(urls: &[String]) -> Result<Vec<Client>, CacheError> {
     let clients: Vec<Client> =
         urls.iter().map(|url| Client::open(url.as_str())).collect::<Result<_, _>>().map_err(bad)?;
     if clients.iter().any(|client| matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })) {
-        // The driver panics without one. An error says that the process has one already.
+        // The driver panics without a provider. An error means that the process has one already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
     Ok(clients)

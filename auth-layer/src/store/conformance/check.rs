@@ -14,7 +14,8 @@ use crate::{
     store::{ActiveToken, Consumed, Retired, Revoked, Session, TokenStatus, TokenStore, UserFence},
 };
 
-/// Absence is not failure: whatever was never recorded is answered with "nothing", and revoking it is a success.
+/// Absence is not failure: reading something that was never recorded returns nothing, and revoking
+/// it is a success.
 pub async fn absence_is_an_answer(store: &impl TokenStore, users: Users) {
     let (token, session, user) = (TokenId::generate(), SessionId::generate(), users.new_user());
     answer(store.ping().await);
@@ -30,7 +31,7 @@ pub async fn absence_is_an_answer(store: &impl TokenStore, users: Users) {
     assert_eq!(status, TokenStatus::Unknown, "an unknown token that names a session");
 }
 
-/// The tokens of an admitted session are active, as what they were recorded.
+/// The tokens of an admitted session are active, with the fields that were recorded.
 pub async fn issued_tokens_are_active(store: &impl TokenStore, users: Users) {
     let login = Login::opened(store, &users.new_user()).await;
     expect_active(store, &login.tokens, "after the sign-in").await;
@@ -40,8 +41,10 @@ pub async fn issued_tokens_are_active(store: &impl TokenStore, users: Users) {
     assert_eq!(status, TokenStatus::Active((&login.tokens[1]).into()), "the refresh token that was presented");
 }
 
-/// Every field of a session comes back byte for byte, times to the millisecond, after the sign-in and after a rotation: a pair
-/// is signed again from what is stored, and must come out the same.
+/// Every field of a session comes back byte for byte, times to the millisecond, after the sign-in
+/// and after a rotation.
+///
+/// A pair is signed again from what is stored, and must come out the same.
 pub async fn every_field_survives(store: &impl TokenStore, users: Users) {
     let mut login = Login::new(&users.new_user(), now());
     let odd = "n\u{e4}her \"am\" \\ {\"a.b\": '\u{1f980}'}\t\r\n";
@@ -70,7 +73,8 @@ pub async fn every_field_survives(store: &impl TokenStore, users: Users) {
     assert_eq!(session.payload, login.session.payload, "what a rotation does not touch");
 }
 
-/// A session is read as it is: before and after a rotation, and when it is revoked. One that nobody opened is none.
+/// A session is read as it is: before and after a rotation, and when it is revoked. An unknown one
+/// is `None`.
 pub async fn a_session_is_read_as_it_is(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let read = async |login: &Login| {
@@ -90,8 +94,8 @@ pub async fn a_session_is_read_as_it_is(store: &impl TokenStore, users: Users) {
     assert_eq!(answer(store.session(SessionId::generate(), now()).await), None, "a session nobody opened");
 }
 
-/// Subjects are told apart by each of their characters: in another case, with a blank at the end, in another normal form of
-/// Unicode, or as another spelling of one UUID they are different users.
+/// Subjects that differ in any character are different users: in case, in a trailing blank, in
+/// Unicode normal form, or in the spelling of a UUID.
 pub async fn look_alikes_are_different_users(store: &impl TokenStore) {
     let uuid = Subject::generate().to_string();
     let name = format!("alice-{uuid}");
@@ -138,8 +142,10 @@ pub async fn look_alikes_are_different_users(store: &impl TokenStore) {
     }
 }
 
-/// However many checks run beside a revocation, of a token that was checked before or of one that was not: one that begins when the
-/// revocation has returned finds the token revoked.
+/// A check that begins after a revocation has returned finds the token revoked, however many checks
+/// run beside it.
+///
+/// This holds for tokens that were checked before and for others.
 pub async fn no_check_outlives_a_revocation<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| check_beside_a_revocation(Arc::clone(store), users, round)).await;
 }
@@ -155,7 +161,8 @@ async fn check_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users, r
     for _ in 0..4 {
         let checker = Arc::clone(&store);
         tasks.push(Box::pin(async move {
-            // Either answer is right here. What it leaves behind in a cache must not be believed later.
+            // Either answer is right here, but what it leaves in a cache must not be believed
+            // later.
             let _ = answer(checker.token_status(access).await);
         }));
     }

@@ -1,4 +1,4 @@
-//! What the laws work on.
+//! Users, sessions and tokens that the laws work on.
 
 use std::{
     future::Future,
@@ -27,18 +27,18 @@ pub(super) const DAY: Duration = Duration::from_hours(24);
 pub(super) const ACCESS_LIFE: Duration = Duration::from_mins(15);
 pub(super) const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
 
-/// How often a race is run: often enough that the tasks meet at every point of an operation.
+/// How often a race is run: often enough for the tasks to meet at every point of an operation.
 const ROUNDS: usize = 96;
 
-/// How many of these rounds run at once, so that they also delay each other.
+/// How many of these rounds run at the same time, so that they also delay each other.
 const ABREAST: usize = 16;
 
-/// Which users a law is tried on.
+/// The kind of users that a law is tried on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Users {
-    /// Those whose subject is a UUID.
+    /// Users whose subject is a UUID.
     Uuids,
-    /// Those whose subject is another text: any characters, and as many as there may be.
+    /// Users whose subject is another text, with any characters and of the maximum length.
     Texts,
 }
 
@@ -46,7 +46,7 @@ impl Users {
     /// Both kinds.
     pub const ALL: [Self; 2] = [Self::Uuids, Self::Texts];
 
-    /// A user that nobody has heard of.
+    /// Returns a user that no store knows.
     pub(super) fn new_user(self) -> Subject {
         match self {
             Self::Uuids => Subject::generate(),
@@ -59,12 +59,12 @@ impl Users {
     }
 }
 
-/// The time of day, as fine as every store keeps it.
+/// Returns the current time in whole milliseconds, which every store keeps.
 pub(super) fn now() -> Timestamp {
     whole_millis(Utc::now())
 }
 
-/// The answer of a store that is expected to answer.
+/// Unwraps the answer of a store, and panics on an error.
 #[track_caller]
 pub(super) fn answer<T>(result: Result<T, StoreError>) -> T {
     match result {
@@ -73,10 +73,10 @@ pub(super) fn answer<T>(result: Result<T, StoreError>) -> T {
     }
 }
 
-/// What [`at_once`] takes where the tasks differ.
+/// A task for [`at_once`] when the tasks differ.
 pub(super) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Runs the tasks from one starting line and gives their results in order.
+/// Starts the tasks at the same moment, and returns their results in order.
 pub(super) async fn at_once<T, F>(tasks: impl IntoIterator<Item = F>) -> Vec<T>
 where
     T: Send + 'static,
@@ -88,7 +88,8 @@ where
         let missing = Arc::clone(&missing);
         tokio::spawn(async move {
             missing.fetch_sub(1, Ordering::AcqRel);
-            // Not a barrier: whom it wakes the runtime would run one after the other, on the thread of the one who woke them.
+            // Not a barrier: the runtime would run the tasks that it wakes one after the other, on
+            // one thread.
             while missing.load(Ordering::Acquire) > 0 {
                 tokio::task::yield_now().await;
             }
@@ -103,10 +104,11 @@ where
     results
 }
 
-/// How often a sign-in is tried that a sweep may disturb: sweeps of many races at once may disturb many tries in a row.
+/// How often a sign-in is tried that a sweep may disturb. The sweeps of many concurrent races may
+/// disturb many tries in a row.
 const TRIES: usize = 100;
 
-/// Runs the race `round` many times over, each with its number.
+/// Runs the race `round` many times, each with its number.
 pub(super) async fn rounds<F: Future<Output = ()> + Send + 'static>(round: impl Fn(usize) -> F) {
     for first in (0..ROUNDS).step_by(ABREAST) {
         at_once((first..first + ABREAST).map(&round)).await;
@@ -121,7 +123,7 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// A login that no store has heard of.
+    /// Creates a login that no store knows.
     pub(super) fn new(user: &Subject, at: Timestamp) -> Self {
         let current = pair(at);
         let session = Session {
@@ -139,15 +141,17 @@ impl Login {
         Self { session, tokens }
     }
 
-    /// Records it under the user's present fence.
+    /// Records it under the user's current fence.
     pub(super) async fn admit(self, store: &impl TokenStore) -> Self {
         let admission = self.offer(store).await;
         assert_eq!(admission, Admission::Admitted, "a sign-in under the fence that stands must be admitted");
         self
     }
 
-    /// The same for one that has expired by the server's clock: a store that sweeps by itself may take its records before they
-    /// are all written, and says that it was fenced. Then it is recorded again.
+    /// Records a login that has expired by the server's clock.
+    ///
+    /// A store that sweeps by itself may remove its records before all are written, and then
+    /// answers `Fenced`. It is then recorded again.
     pub(super) async fn admit_expired(self, store: &impl TokenStore) -> Self {
         for _ in 0..TRIES {
             if self.offer(store).await == Admission::Admitted {
@@ -157,13 +161,13 @@ impl Login {
         panic!("a sign-in under the fence that stands must be admitted; it was not in {TRIES} tries");
     }
 
-    /// Records it, or records it again, under the user's present fence.
+    /// Records it, or records it again, under the user's current fence.
     pub(super) async fn offer(&self, store: &impl TokenStore) -> Admission {
         let fence = answer(store.user_fence(self.session.user_id.clone()).await);
         answer(store.open_session(self.session.clone(), self.tokens.clone(), fence.epoch).await)
     }
 
-    /// A login of this user, recorded just now.
+    /// Creates and records a login of this user.
     pub(super) async fn opened(store: &impl TokenStore, user: &Subject) -> Self {
         Self::new(user, now()).admit(store).await
     }
@@ -180,12 +184,12 @@ impl Login {
         self.session.current.refresh_id
     }
 
-    /// Its access token as a revocation reports it.
+    /// Returns its access token as a revocation reports it.
     pub(super) fn reported(&self) -> (TokenId, Timestamp) {
         (self.access(), self.session.current.access_expires_at)
     }
 
-    /// A request to replace its pair by a fresh one.
+    /// Returns a request to replace its pair by a new one.
     pub(super) fn rotation(&self, at: Timestamp) -> Rotation {
         let child = pair(at);
         Rotation {
@@ -209,7 +213,7 @@ impl Login {
         self.tokens = rotation.tokens;
     }
 
-    /// A single-use token of this session that no store has heard of.
+    /// Returns a single-use token of this session that no store knows.
     pub(super) fn single_use(&self, at: Timestamp) -> TokenRecord {
         record(&self.session, TokenId::generate(), TokenKind::SingleUse, at, later(at, MINUTE))
     }
@@ -230,7 +234,7 @@ pub(super) fn payload(members: &[(&str, &str)]) -> Payload {
     members.iter().copied().collect()
 }
 
-/// The records of a pair's two tokens.
+/// Returns the records of a pair's two tokens.
 pub(super) fn records(session: &Session, pair: &Pair) -> Vec<TokenRecord> {
     vec![
         record(session, pair.access_id, TokenKind::Access, pair.issued_at, pair.access_expires_at),
@@ -250,8 +254,10 @@ fn record(session: &Session, id: TokenId, kind: TokenKind, from: Timestamp, to: 
     }
 }
 
-/// The session as the store of record has it, but for the moment at which its previous refresh token was retired, which a
-/// store may take from a clock of its own: that is always [`SOME_TIME`], and [`retired_at`] asks for it.
+/// Returns the session as the store of record has it, with [`SOME_TIME`] in place of
+/// [`Retired::at`](crate::store::Retired::at).
+///
+/// A store may take that moment from a clock of its own. [`retired_at`] returns it.
 pub(super) async fn held(store: &impl TokenStore, login: &Login) -> Session {
     let mut session = presented(store, login).await;
     if let Some(previous) = &mut session.previous {
@@ -262,7 +268,7 @@ pub(super) async fn held(store: &impl TokenStore, login: &Login) -> Session {
 
 pub(super) const SOME_TIME: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// When the previous refresh token of a session was retired, by the caller's clock.
+/// Returns when the session's previous refresh token was retired, by the caller's clock.
 pub(super) async fn retired_at(store: &impl TokenStore, login: &Login) -> Timestamp {
     presented(store, login).await.previous.expect("a session that was refreshed has a previous refresh token").at
 }
@@ -279,7 +285,7 @@ pub(super) async fn expect_active(store: &impl TokenStore, tokens: &[TokenRecord
     }
 }
 
-/// Asks after the access tokens as whoever checks them does, so that a cache in front of the store, if there is one, holds them when
+/// Checks the access tokens as a layer does, so that a cache in front of the store holds them when
 /// they are revoked.
 pub(super) async fn warm<'a>(store: &impl TokenStore, logins: impl IntoIterator<Item = &'a Login>) {
     for login in logins {
@@ -296,7 +302,7 @@ pub(super) async fn expect_revoked(store: &impl TokenStore, tokens: &[TokenRecor
     }
 }
 
-/// For tokens that were refused: a store may have left a dead record of them or none.
+/// Expects refused tokens not to be active. A store may have left a revoked record of them or none.
 pub(super) async fn expect_not_active(store: &impl TokenStore, tokens: &[TokenRecord], when: &str) {
     for token in tokens {
         let status = answer(store.token_status(token.token_id).await);
@@ -304,7 +310,7 @@ pub(super) async fn expect_not_active(store: &impl TokenStore, tokens: &[TokenRe
     }
 }
 
-/// A revocation covered these sessions and reports these access tokens, in any order.
+/// Expects a revocation to cover this number of sessions and these access tokens, in any order.
 #[track_caller]
 pub(super) fn expect_covered(
     mut revoked: Revoked,

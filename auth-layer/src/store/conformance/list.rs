@@ -1,4 +1,4 @@
-//! A user's sessions.
+//! The list of a user's sessions.
 
 use super::fixture::{Login, MILLISECOND, MINUTE, Users, answer, held, now};
 use crate::{
@@ -7,7 +7,8 @@ use crate::{
     store::TokenStore,
 };
 
-/// A user's sessions are listed newest first, whole, as long as they are neither revoked nor expired; a refresh puts the end off.
+/// A user's sessions are listed newest first, complete, until they are revoked or expire. A refresh
+/// extends a session.
 pub async fn sessions_are_listed_while_they_live(store: &impl TokenStore, users: Users) {
     let (user, start) = (users.new_user(), now());
     let stranger = Login::opened(store, &users.new_user()).await;
@@ -41,8 +42,8 @@ pub async fn sessions_are_listed_while_they_live(store: &impl TokenStore, users:
     );
 }
 
-/// Beside a new session those are too many that were used longest ago, among the user's sessions
-/// that live. A refresh is a use.
+/// With a new session, the live sessions that were used longest ago are surplus. A refresh is a
+/// use.
 pub async fn sessions_used_longest_ago_are_surplus(store: &impl TokenStore, users: Users) {
     let (user, start) = (users.new_user(), now());
     Login::opened(store, &users.new_user()).await;
@@ -66,14 +67,15 @@ pub async fn sessions_used_longest_ago_are_surplus(store: &impl TokenStore, user
     assert_eq!(surplus(0, end).await, [third, fourth, refreshed], "one that has expired is no session any more");
 }
 
-/// Of sessions with the same times the one with the greater identifier is the newer one, and was used later.
+/// Of sessions with the same times, the one with the greater identifier is newer and was used
+/// later.
 pub async fn sessions_of_one_time_are_in_the_order_of_their_ids(store: &impl TokenStore, users: Users) {
     let (user, at) = (users.new_user(), now());
     let mut logins = Vec::new();
     for _ in 0..4 {
         logins.push(Login::new(&user, at));
     }
-    // Not in the order in which they were made.
+    // Not in the order of creation.
     logins.reverse();
     for login in &logins {
         assert_eq!(
@@ -97,7 +99,7 @@ pub async fn sessions_of_one_time_are_in_the_order_of_their_ids(store: &impl Tok
     assert_eq!(listed.into_iter().map(|session| session.session_id).collect::<Vec<_>>(), expected, "the newest first");
 }
 
-/// Which of these logins are listed, in the order in which they are.
+/// Returns the positions of the listed logins, in the order of the list.
 async fn listed(store: &impl TokenStore, logins: &[Login], at: crate::clock::Timestamp) -> Vec<usize> {
     let place = |id: SessionId| logins.iter().position(|login| login.id() == id);
     let sessions = answer(store.sessions(logins[0].session.user_id.clone(), at).await);

@@ -1,4 +1,4 @@
-//! The laws of a [`TokenStore`], as plain functions to run on a store of your own.
+//! Tests the laws of a [`TokenStore`], in functions to run on a store of your own.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -10,15 +10,18 @@
 //! # }
 //! ```
 //!
-//! [`all`] runs everything; each function stands alone, too, and is told which kind of [`Users`] to take. One that finds a law
-//! broken panics and says which. The functions make identifiers of their own, so that they can share a store with each other and
-//! with anything else. Those that race tasks need tokio's runtime, and find more on its multi-threaded one.
+//! [`all`] runs everything. Each function can also be called alone, with the kind of [`Users`] to
+//! try. A function that finds a broken law panics and says which one. The functions create their
+//! own identifiers, so they can share a store with each other and with anything else. Those that
+//! race tasks need tokio's runtime, and find more on its multi-threaded one.
 //!
-//! They work at the time of day, in whole milliseconds, because a store may remove by the server's clock what has expired. What
-//! [`purge`] removes is dated decades back, so that it takes nothing from whoever shares the store.
+//! The functions use the current time, in whole milliseconds, because a store may remove expired
+//! records by the server's clock. Records that [`purge`] removes are dated decades back, so that no
+//! other user of the store loses any.
 //!
-//! A store behind a [`Cached`](crate::cache::Cached) must pass as well: access tokens are asked for before they are revoked, so
-//! that a cache that is not told of the revocation is found out. Others are not, since nobody caches those.
+//! A store behind a [`Cached`](crate::cache::Cached) must pass as well. Access tokens are checked
+//! before they are revoked, so a cache that is not told of the revocation fails. Other tokens are
+//! not, because they are never cached.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how each function reports, and the text above says so")]
 
 pub mod check;

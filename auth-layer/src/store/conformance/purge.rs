@@ -1,8 +1,8 @@
-//! What has expired goes, and nothing else.
+//! A purge removes what has expired, and nothing else.
 //!
-//! What is purged here is dated on a random day decades ago. By the server's clock it has expired, so a store that sweeps by
-//! itself, or someone else's purge, may take it at any moment. A law that says what is kept is therefore tried on several days:
-//! a store that breaks it breaks it on each.
+//! Records here are dated on a random day decades ago. By the server's clock they have expired, so
+//! a store that sweeps by itself, or another purge, may remove them at any moment. A law about what
+//! is kept is therefore tried on several days: a store that breaks the law does so on each.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::{
     store::{Admission, Consumed, Purged, Rotated, TokenStatus, TokenStore},
 };
 
-/// On how many days a law is tried that somebody else's purge may disturb.
+/// On how many days a law is tried that another purge may disturb.
 const DAYS: usize = 5;
 
-/// A moment of its own for each call, in whole milliseconds, between 1990 and 2009.
+/// Returns a different moment at each call, in whole milliseconds, between 1990 and 2009.
 fn long_ago() -> Timestamp {
     const YEARS: i64 = 631_152_000_000;
     let random = uuid::Uuid::new_v4().as_u64_pair().1 >> 2;
@@ -41,8 +41,8 @@ async fn on_some_day(mut broken: impl AsyncFnMut(Timestamp) -> Option<String>) {
     panic!("{}, on each of {DAYS} days", last.unwrap_or_default());
 }
 
-/// A purge removes what expired before the bound, tokens and sessions, and keeps what expires at it or after it; it counts what it
-/// removed.
+/// A purge removes tokens and sessions that expired before the bound, keeps those that expire at or
+/// after it, and counts what it removed.
 pub async fn the_bound_is_sharp(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
         let user = users.new_user();
@@ -78,8 +78,8 @@ pub async fn the_bound_is_sharp(store: &impl TokenStore, users: Users) {
     .await;
 }
 
-/// Nothing purged comes back: it cannot be rotated, used, listed or given tokens, at whatever time one asks, and revoking it is a
-/// success.
+/// Nothing purged comes back. It cannot be rotated, used, listed or given tokens at any time, and
+/// revoking it is a success.
 pub async fn nothing_purged_comes_back(store: &impl TokenStore, users: Users) {
     let bound = long_ago();
     let login = Login::new(&users.new_user(), earlier(bound, 2 * REFRESH_LIFE)).admit_expired(store).await;
@@ -108,7 +108,7 @@ pub async fn nothing_purged_comes_back(store: &impl TokenStore, users: Users) {
     expect_unknown(store, &login).await;
 }
 
-/// More is purged than fits any batch.
+/// A purge removes more than fits a batch.
 pub async fn many_are_purged_at_once(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
         let mut login = Login::new(&users.new_user(), earlier(bound, 2 * REFRESH_LIFE));
@@ -124,8 +124,10 @@ pub async fn many_are_purged_at_once(store: &impl TokenStore, users: Users) {
     .await;
 }
 
-/// A session is kept for as long as its newest refresh token, although tokens of it have expired and are gone. What is gone is
-/// missed by nobody: the session goes on to refresh, and its revocation finds what is left.
+/// A session is kept as long as its newest refresh token, although other tokens of it have expired
+/// and are gone.
+///
+/// The session can still be refreshed, and its revocation finds the tokens that are left.
 pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore, users: Users) {
     let bound = long_ago();
     let mut login = Login::new(&users.new_user(), earlier(bound, ACCESS_LIFE + MILLISECOND));
@@ -146,8 +148,8 @@ pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore, user
     assert!(held(store, &login).await.revoked, "the session decides about the refresh token that was retired");
 }
 
-/// An access token that outlives its refresh token outlives what the session is kept for: a purge in between keeps no revocation
-/// from finding it.
+/// A revocation finds an access token that outlives its refresh token, even after a purge in
+/// between.
 pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &impl TokenStore, users: Users) {
     for whole_user in [false, true] {
         let bound = long_ago();
@@ -169,8 +171,8 @@ pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &
     }
 }
 
-/// A purge beside a rotation: where the rotation commits, the session and its new pair are there whatever the purge found
-/// expired before; where it does not, nothing of them is left.
+/// A purge beside a rotation: if the rotation commits, the session and its new pair stay. If it
+/// does not, nothing of them is left.
 pub async fn a_purge_takes_no_session_that_goes_on<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| purge_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
@@ -179,7 +181,7 @@ async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, rou
     let bound = long_ago();
     let mut login =
         Login::new(&users.new_user(), earlier(bound, REFRESH_LIFE + MILLISECOND)).admit_expired(&*store).await;
-    // Its child lives today, so that only the purge of its parent can be meant by what goes.
+    // The child lives today, so only the purge of its parent can remove the session.
     let rotation = login.rotation(now());
     let (rotator, child) = (Arc::clone(&store), rotation.clone());
     let purger = Arc::clone(&store);
@@ -207,8 +209,8 @@ async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, rou
     }
 }
 
-/// A single-use token is kept until the bound like any other: whoever still accepts it finds it, used or not, when everything
-/// that may go has gone.
+/// A single-use token is kept until the bound like any other. Until then a use finds its record,
+/// used or not.
 pub async fn a_single_use_token_is_kept_as_long_as_it_could_be_used(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
         let mut login = Login::new(&users.new_user(), bound);
@@ -219,7 +221,7 @@ pub async fn a_single_use_token_is_kept_as_long_as_it_could_be_used(store: &impl
         for token in [&fresh, &used] {
             let _ = answer(store.record_token(token.clone()).await);
         }
-        // Expired, and within a leeway: the caller has taken that off, here as of the purge.
+        // Expired, but within a leeway: the caller has subtracted it, here as of the purge.
         let leeway = earlier(fresh.expires_at, MILLISECOND);
         if answer(store.consume(used.token_id, (&used).into(), leeway).await) != Consumed::Accepted {
             return Some("a single-use token within its leeway was refused before any purge".to_owned());

@@ -16,8 +16,10 @@ use crate::{
 /// How many calls race for one parent.
 const RACERS: usize = 64;
 
-/// A rotation makes the child the current pair and the parent the previous refresh token, and moves nothing else.
-/// [`Session::judge`] reads the right verdicts off the result.
+/// A rotation makes the child the current pair and the parent the previous refresh token, and
+/// changes nothing else.
+///
+/// [`Session::judge`] gives the right verdicts on the result.
 pub async fn rotation_replaces_the_pair(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let mut expected = login.session.clone();
@@ -53,7 +55,7 @@ pub async fn rotation_replaces_the_pair(store: &impl TokenStore, users: Users) {
     }
 }
 
-/// A rotation of anything but a session's current refresh token is lost and changes nothing.
+/// A rotation of any token but the session's current refresh token is lost and changes nothing.
 pub async fn only_the_current_token_rotates(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let late = login.rotation(now());
@@ -71,8 +73,8 @@ pub async fn only_the_current_token_rotates(store: &impl TokenStore, users: User
     }
 }
 
-/// Of many rotations of one parent that run at once, each with a child of its own, one commits; the tokens of the others are not
-/// active.
+/// Of many concurrent rotations of one parent, each with its own child, one commits. The tokens of
+/// the others are not active.
 pub async fn one_parent_has_one_child<S: TokenStore>(store: &Arc<S>, users: Users) {
     let login = Login::opened(&**store, &users.new_user()).await;
     let rotations: Vec<Rotation> = (0..RACERS).map(|_| login.rotation(now())).collect();
@@ -89,8 +91,8 @@ pub async fn one_parent_has_one_child<S: TokenStore>(store: &Arc<S>, users: User
     }
 }
 
-/// The same where all bring the same child, as nodes do that derive it from the parent: the losers leave the winner's tokens
-/// alone.
+/// The same when all bring the same child, as nodes that derive it from the parent do. The losers
+/// leave the winner's tokens alone.
 pub async fn twins_leave_the_child_alive<S: TokenStore>(store: &Arc<S>, users: Users) {
     let login = Login::opened(&**store, &users.new_user()).await;
     let rotation = login.rotation(now());
@@ -100,7 +102,8 @@ pub async fn twins_leave_the_child_alive<S: TokenStore>(store: &Arc<S>, users: U
     expect_active(&**store, &rotation.tokens, "the child that all brought").await;
 }
 
-/// A session's current pair can be confirmed as long as it is that and the session lives, and is the same afterwards.
+/// A session's current pair can be confirmed while it is current and the session lives. Confirming
+/// changes nothing.
 pub async fn the_current_pair_is_confirmed(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let parent = login.refresh();
@@ -119,8 +122,8 @@ pub async fn the_current_pair_is_confirmed(store: &impl TokenStore, users: Users
     assert_eq!(confirm(login.refresh()).await, Rotated::Lost, "a pair of a revoked session");
 }
 
-/// A confirmation beside a rotation that replaces the pair is either made before it or lost; the rotation is not disturbed, and
-/// afterwards only its child can be confirmed.
+/// A confirmation beside a rotation is made before it or lost. It does not disturb the rotation,
+/// and afterwards only the child can be confirmed.
 pub async fn a_confirmation_disturbs_no_rotation<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| confirm_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
@@ -148,8 +151,10 @@ async fn confirm_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, r
     expect_active(&*store, &rotation.tokens, "the next pair after a rotation beside a confirmation").await;
 }
 
-/// That a pair was handed out is noted of the current pair, once it has replaced another, and is gone with the next rotation. A
-/// note of any other pair changes nothing, nor does a note change anything else.
+/// A delivery is recorded for the current pair once it has replaced another, and is gone with the
+/// next rotation.
+///
+/// A note about any other pair changes nothing, and no note changes anything else.
 pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let stranger = Login::new(&login.session.user_id, now());
@@ -182,7 +187,7 @@ pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore, us
     assert_eq!(held(store, &login).await, revoked, "a revoked session after a note");
 }
 
-/// The grace window begins when a pair is first noted as handed out, not with the rotation: what took so long was no answer.
+/// The grace window starts with the first recorded delivery, not with the rotation.
 pub async fn the_window_begins_with_the_first_answer(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let (parent, rotated) = (login.refresh(), now());
@@ -194,8 +199,7 @@ pub async fn the_window_begins_with_the_first_answer(store: &impl TokenStore, us
     assert_eq!(session.judge(parent, MINUTE, later(answered, 2 * MINUTE)), Verdict::Reuse, "long after it");
 }
 
-/// A pair that was handed out once more is noted once more. The window goes on from the first note: a second one moves it
-/// neither on nor back.
+/// A second delivery of a pair leaves the grace window where the first one set it.
 pub async fn a_second_note_leaves_the_window_alone(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let (parent, rotated) = (login.refresh(), now());
@@ -207,7 +211,7 @@ pub async fn a_second_note_leaves_the_window_alone(store: &impl TokenStore, user
         answer(store.note_delivered(login.id(), login.refresh(), again).await);
         let session = held(store, &login).await;
         assert!(session.previous.is_some_and(|previous| previous.delivered), "a pair noted again");
-        // A store that measures by a clock of its own says it by ours, and is off by some milliseconds.
+        // A store with its own clock converts the moment to ours, and may be some milliseconds off.
         let moved = (retired_at(store, &login).await - first).abs();
         assert!(moved < TimeDelta::seconds(10), "a second note moved the window by {moved}");
     }
@@ -216,7 +220,7 @@ pub async fn a_second_note_leaves_the_window_alone(store: &impl TokenStore, user
     assert_eq!(session.judge(parent, MINUTE, end), Verdict::Reuse, "when the window of the first note is over");
 }
 
-/// A note that comes late, beside the rotation that replaces its pair, does not come to stand for the pair that follows.
+/// A late note, beside the rotation that replaces its pair, does not apply to the next pair.
 pub async fn a_late_note_is_not_of_the_next_pair<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| note_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
@@ -255,10 +259,11 @@ pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore, users: User
     assert_eq!(status, TokenStatus::Revoked, "the refresh token of a revoked session");
 }
 
-/// A refresh that runs beside a revocation (of the refresh token that it presents, of its session,
-/// of its user, also by disabling the user) is lost or found by it: when both have returned, the
-/// session is revoked, neither access token is active nor the refresh token that is current, and a
-/// repeated revocation names the access tokens of both.
+/// A refresh beside a revocation is lost or found by it.
+///
+/// The revocation is of the presented refresh token, of its session, of its user, or by disabling
+/// the user. When both have returned, the session is revoked, and neither access token nor the
+/// current refresh token is active. A repeated revocation names the access tokens of both pairs.
 pub async fn revoking_finds_every_refresh<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| refresh_beside_a_revocation(Arc::clone(store), users, round)).await;
 }

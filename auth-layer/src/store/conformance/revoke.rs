@@ -1,8 +1,7 @@
-//! What a revocation covers, and that it may be repeated.
+//! What a revocation covers, and that it can be repeated.
 //!
-//! Of a session that is revoked the access tokens, the single-use tokens and the newest refresh
-//! token are. The records of refresh tokens that a rotation retired may stay as they are: their
-//! session decides.
+//! Revoking a session revokes its access tokens, its single-use tokens and its newest refresh
+//! token. The records of retired refresh tokens may stay as they are: their session decides.
 
 use std::sync::Arc;
 
@@ -15,8 +14,9 @@ use crate::{
     store::{Admission, Consumed, Revocation, Rotated, Session, TokenStore},
 };
 
-/// A revoked access token is dead, and nothing else is: the session lives and can be refreshed. Revoking it again answers the
-/// same; once it has expired there is nothing left to name.
+/// Revoking an access token revokes nothing else: its session lives and can be refreshed.
+///
+/// A repeated call returns the same. Once the token has expired, none is named.
 pub async fn an_access_token_dies_alone(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let dead = login.clone();
@@ -35,7 +35,8 @@ pub async fn an_access_token_dies_alone(store: &impl TokenStore, users: Users) {
     expect_revoked(store, &dead.tokens[..1], "a revoked access token after a refresh").await;
 }
 
-/// With a refresh token, the current one or a retired one, dies its whole session (RFC 7009 §2.1).
+/// Revoking a refresh token, the current one or a retired one, revokes its whole session (RFC 7009
+/// §2.1).
 pub async fn a_refresh_token_takes_its_session_along(store: &impl TokenStore, users: Users) {
     for retired in [false, true] {
         let mut login = Login::opened(store, &users.new_user()).await;
@@ -72,8 +73,11 @@ pub async fn a_single_use_token_dies_alone(store: &impl TokenStore, users: Users
     assert_eq!(held(store, &login).await, login.session, "the session of a revoked single-use token");
 }
 
-/// A revoked session is marked, and every token of it is dead: each pair, old and new, and what else was recorded. What is
-/// reported are its access tokens that have not expired, on a repeated call as well, also those revoked one by one before.
+/// Revoking a session marks it and revokes every token of it: each pair, old and new, and what else
+/// was recorded.
+///
+/// The answer names its access tokens that have not expired, also in a repeated call, and also
+/// those revoked one by one before.
 pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore, users: Users) {
     let user = users.new_user();
     let bystander = Login::opened(store, &user).await;
@@ -107,8 +111,8 @@ pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore, users
     expect_active(store, &bystander.tokens, "in another session of the same user").await;
 }
 
-/// Revoking a user revokes all sessions but the one excepted, which goes on to refresh; other users are not touched. The fence
-/// rises each time.
+/// Revoking a user revokes all sessions except the one named, which can still be refreshed. Other
+/// users are not touched. The fence rises each time.
 pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore, users: Users) {
     let user = users.new_user();
     let stranger = Login::opened(store, &users.new_user()).await;
@@ -141,8 +145,10 @@ pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore, us
     assert_eq!(held(store, &stranger).await, stranger.session, "another user's session");
 }
 
-/// A reuse is punished where the session is as it was read: with this current refresh token. Otherwise nothing happens to it. What
-/// is punished is covered as by a revocation, and again when it is repeated.
+/// A session is revoked for a reuse only if its current refresh token is the one that was read.
+/// Otherwise nothing happens.
+///
+/// It covers what a revocation covers, and again when it is repeated.
 pub async fn only_what_was_judged_is_punished(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let first = login.clone();
@@ -168,7 +174,8 @@ pub async fn only_what_was_judged_is_punished(store: &impl TokenStore, users: Us
     }
 }
 
-/// A punishment beside a rotation either comes first, and the rotation is lost; or it comes second, and does nothing.
+/// A revocation for reuse beside a rotation comes first, and the rotation is lost, or comes second,
+/// and does nothing.
 pub async fn a_session_that_moves_on_is_not_punished<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| punish_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
@@ -178,7 +185,7 @@ async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, ro
     let (session, current, rotation) = (login.id(), login.refresh(), login.rotation(now()));
     let (rotator, child) = (Arc::clone(&store), rotation.clone());
     let punisher = Arc::clone(&store);
-    // True where it did what it was asked for.
+    // True if the call did what it was asked to do.
     let mut tasks: [Task<(&str, bool)>; 2] = [
         Box::pin(async move { ("rotated", answer(rotator.rotate(child).await) == Rotated::Committed) }),
         Box::pin(async move { ("punished", answer(punisher.punish(session, current, now()).await).is_some()) }),
@@ -195,8 +202,10 @@ async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, ro
     }
 }
 
-/// A store that revokes in steps names what is to be settled, also when it is called again, and
-/// takes the same settlement twice. Any other names nothing, and has nothing to go on with.
+/// A store that revokes in steps names what is to be settled, also in a repeated call, and accepts
+/// the same settlement twice.
+///
+/// Any other store names nothing, and has nothing to resume.
 pub async fn unsettled_revocations_are_named_and_settled(store: &impl TokenStore, users: Users) {
     let login = Login::opened(store, &users.new_user()).await;
     let (user, access, refresh) = (login.session.user_id.clone(), login.access(), login.refresh());
@@ -230,7 +239,8 @@ pub async fn unsettled_revocations_are_named_and_settled(store: &impl TokenStore
     expect_revoked(store, &login.tokens, "after their revocation was settled").await;
 }
 
-/// Of revocations of one user that run at once each raises the fence: a sign-in that began between two of them is fenced.
+/// Each of several concurrent revocations of one user raises the fence. A sign-in that began
+/// between two of them is fenced.
 pub async fn each_revocation_of_a_user_raises_the_fence<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| revoke_a_user_twice(Arc::clone(store), users, round)).await;
 }
@@ -256,7 +266,8 @@ async fn revoke_a_user_twice<S: TokenStore>(store: Arc<S>, users: Users, round: 
     assert!(after >= before + 2, "two revocations of a user raise the fence twice: from {before} to {after}");
 }
 
-/// Of many revocations of one session that run at once each names its access tokens, and one is told that it turned it.
+/// Each of many concurrent revocations of one session names its access tokens, and one of them
+/// counts the session.
 pub async fn concurrent_revocations_agree<S: TokenStore>(store: &Arc<S>, users: Users) {
     let login = Login::opened(&**store, &users.new_user()).await;
     let revocations = at_once((0..16).map(|_| {

@@ -1,4 +1,4 @@
-//! The fence: what a sign-in must pass, and what it cannot slip past.
+//! The fence that a sign-in must pass.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use super::fixture::{
 };
 use crate::store::{Admission, TokenStore, UserFence};
 
-/// A sign-in that began before all of the user's sessions were revoked is fenced, and leaves nothing; so is one under an epoch
-/// that never was.
+/// A sign-in that began before the user was revoked is fenced and leaves nothing. So is one under
+/// an epoch that never was.
 pub async fn a_passed_epoch_is_fenced(store: &impl TokenStore, users: Users) {
     let user = users.new_user();
     let before = answer(store.user_fence(user.clone()).await);
@@ -30,8 +30,8 @@ pub async fn a_passed_epoch_is_fenced(store: &impl TokenStore, users: Users) {
     expect_active(store, &login.tokens, "after a sign-in under the new epoch").await;
 }
 
-/// A sign-in that is called again, after an answer that was lost, changes nothing: what has happened to the session and to its
-/// tokens since stands.
+/// A repeated sign-in, after a lost answer, changes nothing. What has happened to the session and
+/// its tokens since stands.
 pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore, users: Users) {
     let mut login = Login::new(&users.new_user(), now()).admit(store).await;
     let first = login.clone();
@@ -53,7 +53,8 @@ pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore, use
     assert_eq!(answer(store.sessions(login.session.user_id.clone(), now()).await), [], "revoked sessions");
 }
 
-/// Disabling a user revokes and fences every sign-in; enabling lets new ones in and brings nothing back.
+/// Disabling a user revokes and fences every sign-in. Enabling admits new ones and brings nothing
+/// back.
 pub async fn a_disabled_user_is_fenced(store: &impl TokenStore, users: Users) {
     let user = users.new_user();
     let old = Login::opened(store, &user).await;
@@ -81,8 +82,8 @@ pub async fn a_disabled_user_is_fenced(store: &impl TokenStore, users: Users) {
     expect_active(store, &new.tokens, "after an enabled user's sign-in").await;
 }
 
-/// Sign-ins that run beside a revocation of the user are fenced or found by it: when both have returned, nothing issued under
-/// the old epoch is active.
+/// Sign-ins beside a revocation of the user are fenced or found by it. When both have returned,
+/// nothing issued under the old epoch is active.
 pub async fn revoking_a_user_finds_every_sign_in<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| sign_in_beside_a_revocation(Arc::clone(store), users, round)).await;
 }

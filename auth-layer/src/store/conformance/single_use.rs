@@ -1,4 +1,4 @@
-//! Used once.
+//! A single-use token is used once.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::{
     store::{ActiveToken, Admission, Consumed, TokenKind, TokenStore},
 };
 
-/// Of many uses of a single-use token that run at once one is accepted; afterwards it is dead for good.
+/// Of many concurrent uses of a single-use token, one is accepted. Afterwards the token is never
+/// accepted again.
 pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>, users: Users) {
     let login = Login::opened(&**store, &users.new_user()).await;
     let token = login.single_use(now());
@@ -28,8 +29,8 @@ pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>, users: Users) {
     expect_active(&**store, &login.tokens, "the pair of a session whose single-use token was used").await;
 }
 
-/// A token that is unknown, of another kind, expired or of a revoked session is refused, and using what may not be used does it
-/// no harm.
+/// A token that is unknown, of another kind, expired or of a revoked session is refused, and the
+/// attempt does not change it.
 pub async fn whatever_else_is_refused(store: &impl TokenStore, users: Users) {
     let login = Login::opened(store, &users.new_user()).await;
     let unknown = login.single_use(now());
@@ -70,7 +71,7 @@ pub async fn whatever_else_is_refused(store: &impl TokenStore, users: Users) {
     );
 }
 
-/// A token that is recorded again, after an answer that was lost, is used up or revoked as it was.
+/// A token that is recorded again, after a lost answer, stays used or revoked.
 pub async fn a_token_recorded_again_is_not_revived(store: &impl TokenStore, users: Users) {
     let login = Login::opened(store, &users.new_user()).await;
     let (used, revoked) = (login.single_use(now()), login.single_use(now()));
@@ -106,8 +107,8 @@ pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore, users: Users) 
     }
 }
 
-/// A token recorded beside the revocation of its session is fenced or found by it: when both have returned it is not active and
-/// not accepted.
+/// A token recorded beside the revocation of its session is fenced or found by it. When both have
+/// returned, it is neither active nor accepted.
 pub async fn revoking_a_session_finds_every_token<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| record_beside_a_revocation(Arc::clone(store), users, round)).await;
 }

@@ -1,13 +1,18 @@
-//! How records are written as bytes.
+//! Encodes records as bytes.
 //!
-//! A value is a version byte and then the fields in order: identifiers as their sixteen bytes, times as microseconds since 1970,
-//! texts and bytes with their length in front, whatever may be absent behind a byte that says so. Whole numbers are big-endian.
-//! A value with another version, an end too early or too late, or anything out of range is not understood, rather than half
-//! understood.
+//! A value is a version byte and then the fields in order.
 //!
-//! Tokens and sessions are written in version 2: a user is a UUID or another text, behind a byte that says which, and what a
-//! store only keeps is a list of names and texts. In version 1, which is still read, each user was a UUID, and client, user
-//! agent, scope, custom claims, key and signatures were fields. Fences are what they were: version 1.
+//! - Identifiers are their sixteen bytes, times are microseconds since 1970, whole numbers are
+//!   big-endian.
+//! - Texts and bytes have their length in front. An optional field has a byte in front that says
+//!   whether it is present.
+//! - A value of another version, of the wrong length or with anything out of range is not
+//!   understood as a whole.
+//!
+//! Tokens and sessions are written in version 2. A user is a UUID or another text, behind a byte
+//! that says which. A payload is a list of names and texts. Version 1 is still read: there each
+//! user was a UUID, and client, user agent, scope, custom claims, key and signatures were fields.
+//! Fences have not changed since version 1.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
@@ -25,17 +30,18 @@ const FIRST: u8 = 1;
 /// The version in which tokens and sessions are written.
 const VERSION: u8 = 2;
 
-/// What stands before a user.
+/// The byte in front of a user.
 const UUID: u8 = 0;
 const TEXT: u8 = 1;
 
-/// What stands before a session's previous refresh token. Where nothing was noted of its child's delivery (before there was a
-/// third value), that counts as delivered.
+/// The byte in front of a session's previous refresh token.
+///
+/// Values from before [`NOT_DELIVERED`] existed count as delivered.
 const NO_PREVIOUS: u8 = 0;
 const DELIVERED: u8 = 1;
 const NOT_DELIVERED: u8 = 2;
 
-/// A token as it is stored; its id is the key.
+/// A token as it is stored. Its id is the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredToken {
     pub(super) record: TokenRecord,
@@ -82,11 +88,11 @@ impl StoredToken {
     }
 }
 
-/// A session as it is stored; its id is the key.
+/// A session as it is stored. Its id is the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredSession {
     pub(super) session: Session,
-    /// When the session and every token of it has expired. It never moves back.
+    /// When the session and all its tokens have expired. Never moves back.
     pub(super) kept_until: Timestamp,
 }
 
@@ -235,7 +241,7 @@ impl<'a> Decoder<'a> {
         versions.contains(&version).then_some(Self { version, rest })
     }
 
-    /// What was read, if it was all there is.
+    /// Returns `read` if no bytes are left.
     fn end<T>(self, read: T) -> Option<T> {
         self.rest.is_empty().then_some(read)
     }
@@ -266,7 +272,7 @@ impl<'a> Decoder<'a> {
         let kind = if self.version == FIRST { UUID } else { self.byte()? };
         match kind {
             UUID => self.id().map(|user: UserId| user.into()),
-            // What would be a UUID is written as one.
+            // The text of a UUID is invalid here: it would have been written as a UUID.
             TEXT => self.text()?.parse().ok().filter(|subject: &Subject| subject.as_uuid().is_none()),
             _ => None,
         }
@@ -287,7 +293,7 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
     }
 
-    /// Names come in order, each once.
+    /// Reads a payload. Names come in order, each once.
     fn payload(&mut self) -> Option<Payload> {
         let members = u64::from_be_bytes(self.array()?);
         let mut read: Vec<(String, String)> = Vec::new();
@@ -301,7 +307,7 @@ impl<'a> Decoder<'a> {
         Some(read.into_iter().collect())
     }
 
-    /// The outer `None` is a value that cannot be understood, the inner one a field that is absent.
+    /// The outer `None` is a value that cannot be understood, the inner one an absent field.
     #[expect(clippy::option_option, reason = "the two levels say different things")]
     fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         if self.flag()? { read(self).map(Some) } else { Some(None) }
@@ -321,7 +327,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// The fields that version 1 had in place of a pair's payload.
+    /// Reads the fields that version 1 had instead of a pair's payload.
     fn pair_fields(&mut self) -> Option<Payload> {
         let mut payload = Payload::of_pair(&self.text()?.parse().ok()?, self.text()?).signed_with(&self.text()?);
         let sealed = self.option(|from| from.bytes().map(|sealed| URL_SAFE_NO_PAD.encode(sealed)))?;

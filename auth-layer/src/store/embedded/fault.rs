@@ -1,19 +1,19 @@
-//! What can go wrong with the file.
+//! Failures of the file.
 
 use std::{io, path::Path, sync::Arc};
 
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Why an operation failed. Cheap to clone, since a whole group of operations fails with one cause.
+/// Why an operation failed. Cheap to clone, because a whole group fails with one cause.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// The database failed, or was found closed after it had failed.
+    /// The database failed, or is closed after a failure.
     #[error("{0}")]
     Database(Arc<redb::Error>),
-    /// A value that this version does not understand, in the table of this name.
+    /// A value in the table of this name that this version does not understand.
     #[error("a value in the table {0:?} cannot be understood")]
     Value(&'static str),
-    /// The file was emptied, or never was this store's.
+    /// The file was emptied, or belongs to another program.
     #[error(
         "{} is empty or holds nothing of this store: it was truncated or is another program's; restore it from a backup, or \
          remove it if it never held anything",
@@ -42,12 +42,13 @@ impl Fault {
         }
     }
 
-    /// Whether opening the file again may help. Until then redb refuses all work after a failed access.
+    /// Returns whether reopening the file may help. After a failed access redb refuses all work
+    /// until then.
     pub(super) fn calls_for_reopening(&self) -> bool {
         self.kind() == StoreErrorKind::Unavailable
     }
 
-    /// The error for the caller.
+    /// Converts to the caller's error.
     pub(super) fn into_error(self, what: &'static str) -> StoreError {
         StoreError::new(self.kind(), what).with_source(self)
     }

@@ -1,4 +1,4 @@
-//! The file: opened with care, and opened again after a failure.
+//! Opens the file safely, and reopens it after a failure.
 
 use std::{
     ffi::OsString,
@@ -14,33 +14,33 @@ use super::{
     tables::{Snapshot, Tables},
 };
 
-/// How many bytes of the file redb keeps in memory at most; the operating system's cache holds more.
+/// How many bytes of the file redb caches at most. The operating system caches more.
 const CACHE: usize = 128 << 20;
 
-/// Opens the database; where there is none, makes one only if it is told to.
+/// Opens the database. If there is none, creates one only when told to.
 pub(super) type Opener = Box<dyn Fn(IfAbsent) -> Result<Database, Fault> + Send + Sync>;
 
-/// What is promised of an operation that was answered.
+/// What success promises about a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weight {
-    /// That it is on the disk.
+    /// It is on the disk.
     Durable,
-    /// That it is seen from then on, until the process ends or the file has to be opened again.
+    /// It is visible until the process ends or the file is reopened.
     Light,
 }
 
-/// What to do where there is no file.
+/// What to do when there is no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IfAbsent {
     Create,
-    /// A store that was open and finds its file gone must not go on with an empty one, which has forgotten who is disabled.
+    /// For an open store whose file is gone: an empty file would not know who is disabled.
     Fail,
 }
 
 /// The open file.
 ///
-/// After one failed access (a full disk, say) redb refuses all others until the file is opened again. Operations therefore share
-/// a lock that is held alone only to put another opening in the place of one.
+/// After one failed access (for example a full disk) redb refuses all others until the file is
+/// reopened. Operations share a lock, and reopening takes it exclusively.
 pub(super) struct File {
     opener: Opener,
     database: RwLock<Option<Database>>,
@@ -52,15 +52,17 @@ impl File {
         Ok(Self { opener, database: RwLock::new(Some(database)) })
     }
 
-    /// Reads as of the last commit, and waits for none.
+    /// Reads as of the last commit. Does not wait for writers.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let transaction = database.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_read()?;
         read(&Snapshot(&transaction))
     }
 
-    /// Writes in one transaction: committed when this returns `Ok`, and durable unless it is light; aborted where `write` fails.
-    /// Where the commit fails it is not known which.
+    /// Writes in one transaction, which is aborted if `write` fails.
+    ///
+    /// `Ok` means committed, and durable unless `weight` is light. If the commit itself fails, the
+    /// outcome is unknown.
     pub(super) fn write<T>(
         &self,
         weight: Weight,
@@ -76,10 +78,12 @@ impl File {
         Ok(written)
     }
 
-    /// Closes the database and opens it, which repairs what a failed commit left behind. Until that is done, and if it fails, all
-    /// operations fail at once. For the writer's thread alone to call.
+    /// Closes and opens the database, which repairs what a failed commit left behind.
+    ///
+    /// Until that is done, and if it fails, all operations fail at once. Only the writer's thread
+    /// may call this.
     pub(super) fn reopen(&self) -> Result<(), Fault> {
-        // Closed before it is opened: it locks out itself as it does others.
+        // Close first: the file's lock also excludes this process.
         self.replace(None);
         self.replace(Some(open(&self.opener, IfAbsent::Fail)?));
         Ok(())
@@ -90,8 +94,9 @@ impl File {
     }
 }
 
-/// Opens the database and sees to it that it has all tables, so that reading need not handle their absence. Where it has them,
-/// nothing is written: a full disk can still be read.
+/// Opens the database and creates missing tables, so that reads find them all.
+///
+/// Writes nothing if they exist: a full disk can still be read.
 fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
     let database = opener(if_absent)?;
     if !Snapshot(&database.begin_read()?).is_complete()? {
@@ -100,17 +105,17 @@ fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
     Ok(database)
 }
 
-/// Makes the tables that are missing.
+/// Creates the missing tables.
 fn complete(database: &Database) -> Result<(), Fault> {
     let transaction = database.begin_write()?;
     drop(Tables::open(&transaction)?);
     Ok(transaction.commit()?)
 }
 
-/// Opens the database at `path`. One that it creates is its owner's alone to read and write.
+/// Returns an opener for the database at `path`. A file that it creates is readable and writable by
+/// its owner only.
 ///
-/// A file that is there is never initialised: one that was emptied has forgotten who is revoked and
-/// who is disabled.
+/// An existing file is never initialised: an emptied one has forgotten who is revoked and disabled.
 pub(super) fn at(path: &Path) -> Opener {
     let path: Arc<Path> = path.into();
     Box::new(move |if_absent| {
@@ -125,18 +130,19 @@ pub(super) fn at(path: &Path) -> Opener {
         if !Snapshot(&database.begin_read()?).is_ours()? {
             return Err(Fault::NotOurs(Arc::clone(&path)));
         }
-        // By now nobody else can be at it.
+        // With the file in place and locked, temporary files beside it are leftovers.
         remove_unfinished(&path)?;
         Ok(database)
     })
 }
 
-/// Makes a database with all its tables, and gives it its name when it is whole and on the disk: a
-/// process that is killed leaves a file of another name and no half-made database. Where another
+/// Creates a database with all its tables, and names it `path` once it is complete and on the disk.
+///
+/// A process that is killed leaves a file of another name, never a half-made database. If another
 /// process was first, its file stays.
 pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), Fault> {
     let parent = parent(path);
-    // Made with mode 0600.
+    // Created with mode 0600.
     let file = tempfile::Builder::new().prefix(&prefix(path)).suffix(UNFINISHED).tempfile_in(parent)?;
     let database = builder().create_with_backend(on(FileBackend::new(file.reopen()?)?))?;
     complete(&database)?;
@@ -146,23 +152,23 @@ pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error.into()),
         _ => {}
     }
-    // A power loss must not take the file's name with it.
+    // Sync the directory, so that a power loss keeps the file's name.
     #[cfg(unix)]
     fs::File::open(parent)?.sync_all()?;
     Ok(())
 }
 
-/// What the name of a file ends in that is being made.
+/// The suffix of a file that is being created.
 const UNFINISHED: &str = ".new";
 
-/// What the names of such files begin with.
+/// Returns the prefix of such files.
 fn prefix(path: &Path) -> OsString {
     let mut prefix = path.file_name().unwrap_or_default().to_owned();
     prefix.push(".");
     prefix
 }
 
-/// Removes what processes have left that were killed while they made this file.
+/// Removes the files of processes that were killed while they created this database.
 fn remove_unfinished(path: &Path) -> io::Result<()> {
     let prefix = prefix(path);
     for entry in fs::read_dir(parent(path))? {

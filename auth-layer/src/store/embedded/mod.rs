@@ -1,18 +1,22 @@
-//! Tokens in one file of this process's own, with no server: an [`EmbeddedStore`].
+//! Keeps tokens in one file of this process, without a server: [`EmbeddedStore`].
 //!
-//! - **Durable.** An operation that was acknowledged is on the disk: neither `kill -9` nor a loss of power takes it back, as far
-//!   as the disk keeps what it has confirmed. [`note_delivered`](TokenStore::note_delivered) alone waits for no disk.
-//! - **One process.** The file is locked while it is open; whoever else opens it gets [`OpenError::InUse`].
-//! - **Writes** are queued for one thread, which commits them in groups. Each operation is decided and done in one transaction,
-//!   so the laws hold by themselves: operations happen one after the other.
-//! - **Reads** see the last commit and are done where they are called, also on an asynchronous runtime's thread: one is a few
-//!   microseconds out of memory, less than to hand it to another thread and back. Where the file is larger than the memory, a
-//!   read may wait for the disk once or twice.
-//! - **Failures** of the disk, and panics, fail the operations that meet them, with
-//!   [`StoreErrorKind::Unavailable`]; nothing of them is acknowledged. The file is then opened
-//!   again, and again whenever it is used, until it serves. With a full disk it can still be read.
-//! - **Dropping** the store works through what is queued, which may take some milliseconds, and frees the file. An
-//!   [`Authority`](crate::Authority) that is dropped frees it when what it does in the background has ended: a note, or a purge.
+//! - **Durable.** An acknowledged operation is on the disk. It survives `kill -9` and a power loss,
+//!   if the disk keeps what it has confirmed. Only [`note_delivered`](TokenStore::note_delivered)
+//!   does not wait for the disk.
+//! - **One process.** The file is locked while it is open. A second opener gets
+//!   [`OpenError::InUse`].
+//! - **Writes** are queued for one thread, which commits them in groups. Each operation is decided
+//!   and written in one transaction. Operations happen one after the other, so the laws hold by
+//!   themselves.
+//! - **Reads** see the last commit and run on the calling thread, even in an asynchronous runtime.
+//!   A read from memory takes a few microseconds, less than passing it to another thread and back.
+//!   If the file is larger than the memory, a read may wait for the disk once or twice.
+//! - **Failures** of the disk, and panics, fail the operations that meet them with
+//!   [`StoreErrorKind::Unavailable`]. None of these is acknowledged. The file is then reopened,
+//!   again at each use, until that works. With a full disk it can still be read.
+//! - **Dropping** the store completes what is queued, which may take some milliseconds, and frees
+//!   the file. A dropped [`Authority`](crate::Authority) frees it once its background work has
+//!   ended: a note, or a purge.
 //!
 //! [`StoreErrorKind::Unavailable`]: super::StoreErrorKind::Unavailable
 
@@ -49,12 +53,21 @@ use crate::{
     id::{SessionId, Subject, TokenId},
 };
 
-/// How many records a purge removes in one transaction: some milliseconds' worth, since every other writer waits for it.
+/// How many records a purge removes in one transaction. It takes some milliseconds, and blocks all
+/// other writers.
 const PURGE_BATCH: usize = 256;
 
-/// A [`TokenStore`] in one file. The module's documentation says how it behaves.
+/// A [`TokenStore`] in one file. The [module's documentation](self) says how it behaves.
+///
+/// ```no_run
+/// use auth_layer::store::embedded::EmbeddedStore;
+///
+/// let store = EmbeddedStore::open("tokens.redb")?;
+/// # let _ = store;
+/// # Ok::<(), auth_layer::store::embedded::OpenError>(())
+/// ```
 pub struct EmbeddedStore {
-    // First, because fields are dropped in order: the file is closed when nothing writes to it any more.
+    // First, because fields drop in order: all writes must end before the file is closed.
     writer: Writer,
     file: Arc<File>,
     local: LocalCache,
@@ -64,35 +77,39 @@ pub struct EmbeddedStore {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process, or another store of this one, has it open.
+    /// It is already open, in another process or in another store of this process.
     #[error("the database is in use by another process")]
     InUse,
-    /// It could not be created, read or repaired. The error says whether it holds something else than a database
-    /// ([`StoreErrorKind::Corrupt`](super::StoreErrorKind::Corrupt)) or could not be reached.
+    /// It could not be created, read or repaired.
+    ///
+    /// The error's kind is [`Corrupt`](super::StoreErrorKind::Corrupt) if the file holds something
+    /// else than a database of this store.
     #[error("the database could not be opened")]
     Failed(#[source] StoreError),
 }
 
 impl EmbeddedStore {
-    /// Opens the file at `path`, and creates it where there is none, readable and writable by its owner alone. Its directory must
-    /// be there.
+    /// Opens the file at `path`. Creates it if there is none, readable and writable by its owner
+    /// only. The directory must exist.
     ///
-    /// A file that is there and was emptied, or is not this store's, is refused: it would have
+    /// Refuses an existing file that was emptied or is not this store's: an emptied file has
     /// forgotten what is revoked. A process that is killed while it creates the file leaves no half
-    /// of one; the next to open it removes what it left.
+    /// of it. The next open removes what is left.
     ///
-    /// This waits for the disk, and after a crash for a repair, which reads the whole file once.
+    /// This waits for the disk. After a crash it also waits for a repair, which reads the whole
+    /// file once.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::with(file::at(path.as_ref()))
     }
 
-    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that
-    /// finds no signing key makes one only for an empty store, since the tokens in another were
-    /// signed with a key that was lost.
+    /// Returns whether the store holds nothing: no session, no token and no user.
+    ///
+    /// A service that finds no signing key creates one only for an empty store. The tokens in any
+    /// other store were signed with a key that was lost.
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     #[expect(clippy::unused_async, reason = "as with every other store")]
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime")]
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
@@ -235,7 +252,7 @@ impl TokenStore for EmbeddedStore {
         Ok(sessions)
     }
 
-    /// Works in batches, between which other writers have their turn.
+    /// Removes in batches, so that other writers get their turn in between.
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         let mut purged = Purged::default();
         loop {
@@ -248,13 +265,13 @@ impl TokenStore for EmbeddedStore {
         }
     }
 
-    /// It reads where it is called, and no timer could end that.
+    /// Zero: a read runs on the calling thread, and no timer could interrupt it.
     fn answers_within(&self) -> Option<Duration> {
         Some(Duration::ZERO)
     }
 
-    /// Reads, as every check does, and sees whether there is a writer. Whether writing works shows
-    /// only when something is written.
+    /// Reads, as every check does, and sees whether the writer runs. A failing write shows only in
+    /// a write.
     async fn ping(&self) -> Result<(), StoreError> {
         self.writer.ping()?;
         self.read(|tables| tables.fence(&Subject::from(uuid::Uuid::nil()))).map(drop)

@@ -11,11 +11,12 @@
 //! | `text_fences` | user | the user's fence, once there is one |
 //! | `expiry` | time, kind of row, id | the session of the token, or the user of the session |
 //!
-//! A user that is a UUID is in `user_sessions` and `fences`, any other in the two tables whose names begin with `text_`. A file
-//! from before there were these two gets them with the first write.
+//! A user that is a UUID is in `user_sessions` and `fences`, any other in the two tables whose
+//! names begin with `text_`. An older file gets these two with its first write.
 //!
-//! `expiry` makes a purge cost what it removes: the rows due stand in front, and each says where else its record is named. That
-//! of a session whose user is text says no more than that: the user is in the session's record.
+//! `expiry` makes a purge cost what it removes. The rows that are due come first, and each names
+//! the owner under which its record is indexed. The row of a session whose user is text has no
+//! owner: the user is in the session's record.
 
 use std::borrow::Borrow;
 
@@ -66,7 +67,7 @@ pub(super) struct Tables<'t> {
 }
 
 impl<'t> Tables<'t> {
-    /// Opens the tables, and makes those that are not there yet.
+    /// Opens the tables, and creates missing ones.
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
         Ok(Self {
             tokens: transaction.open_table(TOKENS)?,
@@ -81,26 +82,27 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// The tables as one read transaction sees them, each opened when it is asked for.
+/// The tables in one read transaction, each opened on use.
 pub(super) struct Snapshot<'t>(pub(super) &'t ReadTransaction);
 
 impl Snapshot<'_> {
-    /// Whether all tables are there that every file has.
+    /// Returns whether all tables of [`NAMES`] exist.
     pub(super) fn is_complete(&self) -> Result<bool, Fault> {
         Ok(self.tables()? == NAMES.len())
     }
 
-    /// Whether any table is there: a file that this store has made has some from the start.
+    /// Returns whether any of our tables exists. A file that this store created has some from the
+    /// start.
     pub(super) fn is_ours(&self) -> Result<bool, Fault> {
         Ok(self.tables()? > 0)
     }
 
-    /// How many of our tables are there.
+    /// Counts our tables.
     fn tables(&self) -> Result<usize, Fault> {
         Ok(self.0.list_tables()?.filter(|table| NAMES.contains(&table.name())).count())
     }
 
-    /// Whether no table has a row.
+    /// Returns whether no table has a row.
     pub(super) fn is_empty(&self) -> Result<bool, Fault> {
         for table in self.0.list_tables()? {
             if !self.0.open_untyped_table(table)?.is_empty()? {
@@ -128,7 +130,7 @@ impl Snapshot<'_> {
         }
     }
 
-    /// All sessions of a user, in the order of their ids.
+    /// Returns all sessions of a user, in the order of their ids.
     pub(super) fn sessions(&self, user: &Subject) -> Result<Vec<StoredSession>, Fault> {
         let ids: Vec<SessionId> = match user.id() {
             Some(id) => members(&self.0.open_table(USER_SESSIONS)?, id)?,
@@ -142,7 +144,7 @@ impl Snapshot<'_> {
         sessions.filter_map(Result::transpose).collect()
     }
 
-    /// A table that a file has which was written to since there is one; `None` where it was not.
+    /// Opens a table that an older file lacks until its first write. `None` if it is missing.
     fn later_table<K: Key + 'static, V: Value + 'static>(
         &self,
         definition: TableDefinition<'_, K, V>,
@@ -167,7 +169,7 @@ pub(super) fn session(
     StoredSession::decode(id, value.value()).map(Some).ok_or(Fault::Value("sessions"))
 }
 
-/// The fence of the user with this key, in either table of fences.
+/// Reads a user's fence from either table of fences.
 pub(super) fn fence<'k, K: Key + 'static>(
     fences: &impl ReadableTable<K, Bytes>,
     user: impl Borrow<K::SelfType<'k>>,
@@ -176,7 +178,7 @@ pub(super) fn fence<'k, K: Key + 'static>(
     decode_fence(value.value()).ok_or(Fault::Value("fences"))
 }
 
-/// The members that an index names of an owner.
+/// Lists the members of an owner in an index.
 pub(super) fn members<K, M>(index: &impl ReadableTable<IndexKey, ()>, owner: Id<K>) -> Result<Vec<Id<M>>, Fault> {
     let first = index_key(owner, Id::<M>::from_uuid(Uuid::nil()));
     let last = index_key(owner, Id::<M>::from_uuid(Uuid::max()));
@@ -188,7 +190,7 @@ pub(super) fn members<K, M>(index: &impl ReadableTable<IndexKey, ()>, owner: Id<
     Ok(members)
 }
 
-/// The sessions that the index names of a user that is text.
+/// Lists the sessions of a user that is text.
 pub(super) fn text_members(index: &impl ReadableTable<TextIndexKey, ()>, user: &str) -> Result<Vec<SessionId>, Fault> {
     let (first, last) = ([0; 16], [u8::MAX; 16]);
     let mut members = Vec::new();
@@ -206,7 +208,7 @@ pub(super) fn index_key<K, M>(owner: Id<K>, member: Id<M>) -> [u8; 32] {
     key
 }
 
-/// The identifier at the end of a key.
+/// Returns the identifier at the end of a key.
 fn tail<K>(key: &[u8]) -> Id<K> {
     let bytes = key.last_chunk().copied().unwrap_or_default();
     Id::from_uuid(Uuid::from_bytes(bytes))
@@ -217,11 +219,11 @@ fn tail<K>(key: &[u8]) -> Id<K> {
 pub(super) enum Due {
     Token(TokenId, SessionId),
     Session(SessionId, UserId),
-    /// Of a user that is text, and that the session's record names.
+    /// A session whose user is text. Its record names the user.
     TextSession(SessionId),
 }
 
-/// The kinds of row in `expiry`, as its key has them.
+/// The kinds of row in a key of `expiry`.
 const TOKEN: u8 = 0;
 const SESSION: u8 = 1;
 const TEXT_SESSION: u8 = 2;
@@ -234,7 +236,7 @@ impl Due {
         }
     }
 
-    /// Its key, given when it is due, and its value.
+    /// Returns the row's key, for the time when it is due, and its value.
     pub(super) fn row(self, at: Timestamp) -> ([u8; 25], [u8; 16]) {
         let (kind, id, owner) = match self {
             Self::Token(id, session) => (TOKEN, *id.as_bytes(), *session.as_bytes()),
@@ -255,14 +257,14 @@ impl Due {
     }
 }
 
-/// The first key of what is due at `at`: all keys below are due before.
+/// Returns the first key that is due at `at`. All smaller keys are due earlier.
 pub(super) fn due_from(at: Timestamp) -> [u8; 25] {
     expiry_key(at, 0, [0; 16])
 }
 
 fn expiry_key(at: Timestamp, kind: u8, id: [u8; 16]) -> [u8; 25] {
     let mut key = [0; 25];
-    // With the sign bit turned, bytes sort as the numbers do.
+    // With the sign bit flipped, the bytes sort as the numbers do.
     key[..8].copy_from_slice(&(at.timestamp_micros() ^ i64::MIN).to_be_bytes());
     key[8] = kind;
     key[9..].copy_from_slice(&id);

@@ -1,5 +1,7 @@
-//! What each operation does to the tables. An operation decides first and writes then, so that one that is refused writes
-//! nothing; one that fails leaves it to its transaction to be aborted.
+//! The writes of each operation.
+//!
+//! An operation decides first and writes then, so a refused one writes nothing. If one fails, its
+//! transaction is aborted.
 
 use redb::ReadableTable;
 
@@ -29,7 +31,7 @@ impl Tables<'_> {
             return Ok(Admission::Fenced);
         }
         if let Some(held) = session(&self.sessions, new.session_id)? {
-            // Called again, after an answer that was lost. What has happened since stands.
+            // A retry after a lost answer. What has happened since stands.
             return Ok(if held.session.revoked { Admission::Fenced } else { Admission::Admitted });
         }
         match new.user_id.id() {
@@ -51,8 +53,8 @@ impl Tables<'_> {
         session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
         session.last_used_at = rotation.now;
         self.put_session(Some(kept_until), StoredSession { session, kept_until }, &rotation.tokens)?;
-        // From now on the session decides about the parent. Ending the session need not look for
-        // it.
+        // The session decides about a retired token, so ending the session need not find its
+        // record.
         self.session_tokens.remove(&index_key(rotation.session_id, rotation.parent))?;
         Ok(Rotated::Committed)
     }
@@ -204,7 +206,7 @@ impl Tables<'_> {
         Ok(revoked)
     }
 
-    /// Revokes a session and its tokens, also those of one that is revoked already.
+    /// Revokes a session and its tokens, even if the session is already revoked.
     fn end(&mut self, id: SessionId, since: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
         if let Some(mut held) = session(&self.sessions, id)?
             && !held.session.revoked
@@ -232,8 +234,11 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Writes a session and records tokens of it. `due` is when the session is due for removal so far. It is kept for as long as
-    /// the longest-lived of its tokens, so that revoking it or its user always finds them all.
+    /// Writes a session and records tokens of it. `due` is when the session was to be removed so
+    /// far.
+    ///
+    /// The session is kept as long as its longest-lived token, so that revoking it or its user
+    /// finds all of them.
     fn put_session(
         &mut self,
         due: Option<Timestamp>,
@@ -252,7 +257,7 @@ impl Tables<'_> {
             self.put_due(row, held.kept_until)?;
         }
         for record in tokens {
-            // A record that is there is left as it is: it may be revoked.
+            // An existing record may be revoked: keep it.
             if token(&self.tokens, record.token_id)?.is_none() {
                 self.put_token(&StoredToken { record: record.clone(), revoked: false })?;
                 self.session_tokens.insert(&index_key(id, record.token_id), ())?;

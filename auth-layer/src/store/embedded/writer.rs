@@ -1,8 +1,9 @@
-//! One thread writes, and commits for many callers at once.
+//! Writes in one thread, and commits for many callers at once.
 //!
-//! A commit waits for the disk, some hundred microseconds at best, and while it does others queue up behind it. The thread takes
-//! whatever is queued, runs it operation by operation in one transaction, commits once and only then answers. So each caller
-//! waits for at most two commits, and the throughput grows with the number of callers.
+//! A commit waits for the disk, some hundred microseconds at best, and other operations queue
+//! meanwhile. The thread takes up to 256 of them, runs each in one transaction, commits once and
+//! then answers. With no more callers than that, each waits for at most two commits, and the
+//! throughput grows with their number.
 
 use std::{
     io,
@@ -21,19 +22,20 @@ use super::{
 };
 use crate::store::{StoreError, StoreErrorKind};
 
-/// How many operations may wait; further callers wait for a place.
+/// The length of the queue. When it is full, callers wait for a place.
 const QUEUE: usize = 1_024;
 
 /// How many operations share a commit at most.
 const GROUP: usize = 256;
 
-/// How long the thread rests after a failure: so long, readers are served again, if the file can be opened, and the log is spared.
+/// How long the thread pauses after a failure. Meanwhile reads work if the file could be opened,
+/// and the log stays short.
 const REST: Duration = Duration::from_millis(100);
 
-/// What a caller reads whose operation failed.
+/// The error text of a failed operation.
 const WHAT: &str = "the embedded store could not write";
 
-/// The thread that writes, ended by dropping this: it works through the queue, then the drop returns.
+/// The thread that writes. Dropping this completes the queue and ends the thread.
 pub(super) struct Writer {
     /// `Some` until the drop.
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
@@ -47,8 +49,10 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Runs `operation` in a transaction of the thread's and answers when that is durable. Where the caller does not wait for it,
-    /// it is run all the same once it is queued. It may be run more than once, in transactions of which one is committed.
+    /// Runs `operation` in a transaction of the thread, and answers when that is durable.
+    ///
+    /// Once queued, it runs even if the caller goes away. It may run in several transactions, but
+    /// at most one of them is committed.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         operation: impl FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send + 'static,
@@ -56,7 +60,8 @@ impl Writer {
         self.queue_up(operation, Weight::Durable).await
     }
 
-    /// The same for what may be lost in a crash: it waits for no disk unless it shares a transaction with something that does.
+    /// Runs an operation that may be lost in a crash. It waits for the disk only if it shares a
+    /// transaction with one of [`run`](Self::run).
     pub(super) async fn run_lightly<T: Send + 'static>(
         &self,
         operation: impl FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send + 'static,
@@ -78,7 +83,7 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Fails if the thread has ended, so that nothing can be written any more.
+    /// Fails if the thread has ended and nothing can be written.
     pub(super) fn ping(&self) -> Result<(), StoreError> {
         match &self.queue {
             Some(queue) if !queue.is_closed() => Ok(()),
@@ -86,17 +91,17 @@ impl Writer {
         }
     }
 
-    /// How many operations wait.
+    /// Returns how many operations wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| QUEUE - queue.capacity())
     }
 
-    /// Has the thread find out, as soon as it comes to it, whether the file must be opened again.
+    /// Makes the thread find out whether the file must be reopened.
     pub(super) fn probe(&self) {
         let (caller, _) = oneshot::channel();
         if let Some(queue) = &self.queue {
-            // A full queue will find out as well.
+            // If the queue is full, its operations will find out.
             let operation = |_: &mut Tables<'_>| Ok(());
             let _ = queue.try_send(Box::new(Task { operation, answer: None, caller, weight: Weight::Durable }));
         }
@@ -107,7 +112,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // An error says that the thread panicked, which has been reported on its way.
+            // An error means that the thread panicked, which the panic hook has reported.
             let _ = thread.join();
         }
     }
@@ -121,10 +126,10 @@ fn gone() -> StoreError {
 trait Job: Send {
     fn weight(&self) -> Weight;
 
-    /// Runs it, and keeps its answer until it is durable.
+    /// Runs it, and keeps its answer until the commit.
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Fault>;
 
-    /// Gives the caller the answer that was kept, or what failed.
+    /// Sends the caller the kept answer, or the failure.
     fn settle(self: Box<Self>, outcome: Result<(), Fault>);
 }
 
@@ -158,7 +163,7 @@ impl<T: Send, F: FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send> Job for Task
 fn work(file: &File, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     let mut group = Vec::with_capacity(GROUP);
     while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
-        // A panic fails those who share the transaction, and nobody after them.
+        // A panic fails only the operations in its transaction.
         if catch_unwind(AssertUnwindSafe(|| commit(file, &mut group))).is_err() {
             tracing::error!("the embedded store's writer panicked; nothing of that transaction is acknowledged");
             group.drain(..).for_each(|job| job.settle(Err(Fault::Panicked)));
@@ -181,7 +186,7 @@ fn commit(file: &File, group: &mut Vec<Box<dyn Job>>) {
             Ok(())
         });
         match outcome {
-            // One that met a value which cannot be understood fails alone: the others have nothing to do with it.
+            // An operation that met an unreadable value fails alone. The others run again.
             Err(fault @ Fault::Value(_)) if reached < group.len() => group.remove(reached).settle(Err(fault)),
             Ok(()) => group.drain(..).for_each(|job| job.settle(Ok(()))),
             Err(fault) => {
@@ -197,7 +202,7 @@ fn commit(file: &File, group: &mut Vec<Box<dyn Job>>) {
 }
 
 fn reopen(file: &File) {
-    // If this panics the file stays closed, and the next call that finds it closed opens it again.
+    // If this panics, the file stays closed, and the next call that needs it opens it.
     let opened = catch_unwind(AssertUnwindSafe(|| file.reopen())).unwrap_or(Err(Fault::Panicked));
     if let Err(fault) = opened {
         tracing::error!(error = &fault as &dyn std::error::Error, "the embedded store could not be opened again");

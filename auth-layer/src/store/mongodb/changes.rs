@@ -1,12 +1,13 @@
-//! Hears of revocations from MongoDB itself.
+//! Reports revocations from a MongoDB change stream.
 //!
-//! A change stream on `tokens` tells of every record whose `revoked` becomes true, by whatever program, once the change is held
-//! by a majority: whoever looks then finds it. After a failover the stream goes on where it had come to. Where that is
-//! impossible (the server no longer knows the place, the collection was dropped) it begins anew, and says that something may
-//! have been missed.
+//! A change stream on `tokens` reports every record whose `revoked` becomes true, by any program.
+//! It does so once a majority has the change, so a lookup after the report sees it. After a
+//! failover the stream resumes where it stopped. If it cannot (the server no longer knows the
+//! place, or the collection was dropped), it starts anew and reports a gap.
 //!
-//! The driver waits for an answer of the server's for ever, also on a connection that is half dead. So the server is asked to
-//! answer often, with nothing if need be, and a stream from which nothing comes is left behind.
+//! The driver waits without a limit for the server's answer, even on a half-dead connection. The
+//! server is therefore asked to answer often, with nothing if need be. A stream that stays silent
+//! is dropped.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -25,13 +26,13 @@ use uuid::Uuid;
 
 use crate::store::Listeners;
 
-/// After how long the server answers although nothing has happened.
+/// How often the server answers when nothing has happened.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// How much longer than that an answer may take. It is also how long a stream may take to open.
+/// How much longer than [`HEARTBEAT`] an answer may take, and how long a stream may take to open.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// The pause before the next try doubles from the first to the last.
+/// The pause before the next try: first and longest. It doubles each time.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 type Changes = ChangeStream<ChangeStreamEvent<Document>>;
@@ -48,10 +49,10 @@ enum Ended {
 }
 
 impl Ended {
-    /// Whether it is worth trying to go on from where the stream had come to.
+    /// Returns whether resuming the stream is worth a try.
     fn is_resumable(&self) -> bool {
         match self {
-            // An answer: the server is there, and will not say more the next time.
+            // The server refused the command, and would refuse it again.
             Self::Failed(error) => !matches!(*error.kind, ErrorKind::Command(_)),
             Self::Silent(_) => true,
             Self::Invalidated => false,
@@ -59,7 +60,7 @@ impl Ended {
     }
 }
 
-/// Tells the listeners, for ever.
+/// Reports revocations to the listeners, without end.
 pub(super) async fn follow(database: Database, listeners: Arc<Listeners>) {
     let tokens = database.collection_with_options("tokens", options());
     let (shortest, longest) = PAUSES;
@@ -89,7 +90,8 @@ pub(super) async fn follow(database: Database, listeners: Arc<Listeners>) {
     }
 }
 
-/// Says by `heard` whether the stream worked at all, and keeps `place` where it has come to.
+/// Reports revocations until the stream ends. Sets `heard` if it worked at all, and keeps the
+/// resume token in `place`.
 async fn follow_until_ended(
     tokens: &Collection<Document>,
     place: &mut Option<ResumeToken>,
@@ -104,7 +106,7 @@ async fn follow_until_ended(
         listeners.gap();
     }
     loop {
-        // Before the first answer too: the stream began at the place that it was opened at.
+        // A stream has a resume token even before its first answer.
         if let Some(reached) = changes.resume_token() {
             *place = Some(reached);
         }
@@ -134,8 +136,8 @@ async fn open(tokens: &Collection<Document>, place: Option<ResumeToken>) -> Resu
     Ok(timeout(PATIENCE, watch).await??)
 }
 
-/// Only what the stream needs and the identifier are sent. A single-use token that is used up is of no interest: no cache holds
-/// it.
+/// Makes the server send only the identifier and what the stream needs. A used single-use token is
+/// left out, because no cache holds it.
 fn pipeline() -> [Document; 2] {
     let set = doc! {
         "operationType": "update",
@@ -150,7 +152,7 @@ fn pipeline() -> [Document; 2] {
     ]
 }
 
-/// Change streams tell of what a majority holds, and take no other read concern.
+/// Change streams report what a majority holds, and accept no other read concern.
 fn options() -> CollectionOptions {
     CollectionOptions::builder()
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))

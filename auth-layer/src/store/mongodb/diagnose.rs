@@ -1,7 +1,7 @@
-//! Why there is no primary.
+//! Finds out why there is no primary.
 //!
-//! The driver leaves out of its view whatever does not fit the URI, and says only that nothing was
-//! found. So each server that the URI names is asked by itself what it is.
+//! The driver ignores servers that do not match the URI, and then reports only that it found none.
+//! So this module asks each server that the URI names what it is.
 
 use std::time::Duration;
 
@@ -16,14 +16,13 @@ use tokio::time::sleep;
 use super::schema;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// How long one server may take.
+/// How long one server may take to answer.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// A member that is just starting says for a moment that it is in no set; after this time it no
-/// longer does.
+/// How long a starting member may say that it is in no set.
 const STARTING: Duration = Duration::from_secs(1);
 
-/// What is set up wrongly, or `None` where nothing is that the servers at hand can tell of.
+/// Returns what is set up wrongly, or `None` if the reachable servers show no such fault.
 pub(super) async fn why_no_primary(options: &ClientOptions) -> Option<StoreError> {
     let error = ask(options).await?;
     sleep(STARTING).await;
@@ -34,18 +33,18 @@ async fn ask(options: &ClientOptions) -> Option<StoreError> {
     let answers = join_all(options.hosts.iter().map(|host| hello(options, host))).await;
     let faults: Vec<Option<StoreError>> =
         answers.iter().flatten().map(|hello| fault_of(hello, options.repl_set_name.as_deref())).collect();
-    // One member that fits may be all that is up.
+    // If one member fits, the others may just be down.
     if faults.iter().any(Option::is_none) { None } else { faults.into_iter().flatten().next() }
 }
 
-/// `None` where it is away.
+/// Asks one server. `None` if it cannot be reached.
 async fn hello(options: &ClientOptions, host: &ServerAddress) -> Option<Document> {
     let mut alone = options.clone();
     alone.hosts = vec![host.clone()];
     alone.direct_connection = Some(true);
     alone.repl_set_name = None;
     alone.load_balanced = None;
-    // What it is, it says to everybody.
+    // `hello` needs no credentials.
     alone.credential = None;
     alone.server_selection_timeout = Some(LIMIT);
     let client = Client::with_options(alone).ok()?;

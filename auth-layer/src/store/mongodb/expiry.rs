@@ -1,13 +1,14 @@
-//! The indexes by which the server removes what has expired.
+//! Creates the TTL indexes that remove expired documents.
 //!
-//! They are partial: they hold our documents and no others, so that the server removes no others.
+//! The indexes are partial: they hold only our documents, so the server removes no others.
 //!
-//! Earlier versions made them of all documents, under the name that MongoDB gives by default
-//! (`expires_at_1`). MongoDB cannot add a filter to an index, but keeps two with the same key side
-//! by side if their filters differ. So the new one is made under a name of its own, and then the
-//! old one is dropped. A node of an earlier version that starts later makes the old one again and
-//! works; the next start of this version drops it. One with another retention margin cannot start
-//! while both are there.
+//! Earlier versions created them over all documents, with MongoDB's default name (`expires_at_1`).
+//! MongoDB cannot add a filter to an index, but keeps two indexes with the same key if their
+//! filters differ. So the new index is created under its own name, and then the old one is dropped.
+//!
+//! A node of an earlier version that starts later creates the old index again and works. The next
+//! start of this version drops it. While both exist, an old node with another retention margin
+//! cannot start.
 
 use std::time::Duration;
 
@@ -23,11 +24,11 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// The server's code for an index that is not there.
+/// The server's code for an index that does not exist.
 const INDEX_NOT_FOUND: i32 = 27;
 
-/// Lets the server remove those documents of a collection that match `ours` when `retention` has
-/// passed since their `field`.
+/// Makes the server remove the documents that match `ours` when `retention` has passed since their
+/// `field`.
 pub(super) async fn ensure<T: Send + Sync>(
     database: &Database,
     collection: &Collection<T>,
@@ -55,7 +56,7 @@ pub(super) async fn ensure<T: Send + Sync>(
     Ok(())
 }
 
-/// One that removes documents of anybody's.
+/// Returns whether an index removes documents of any owner.
 fn is_of_an_earlier_version(index: &IndexModel, field: &str) -> bool {
     let options = index.options.as_ref();
     index.keys == doc! { field: 1 }
@@ -97,7 +98,7 @@ fn after(seconds: i32) -> Duration {
     Duration::from_secs(seconds.unsigned_abs().into())
 }
 
-/// Rounded up, for a record that goes too early is a law broken; and held to what the server takes.
+/// Rounds up, because removing a record too early breaks a law. Limited to what the server accepts.
 fn whole_seconds(retention: Duration) -> i32 {
     let rounded = retention.as_secs().saturating_add(u64::from(retention.subsec_nanos() > 0));
     i32::try_from(rounded).unwrap_or(i32::MAX)

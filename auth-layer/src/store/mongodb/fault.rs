@@ -1,13 +1,13 @@
-//! The driver's errors as ours.
+//! Converts the driver's errors.
 
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::store::{StoreError, StoreErrorKind};
 
-/// The server's code for a key that a unique index already holds.
+/// The server's code for a duplicate key in a unique index.
 const DUPLICATE_KEY: i32 = 11_000;
 
-/// Turns the driver's error into ours; `what` says in one phrase what could not be done.
+/// Converts the driver's error. `what` says in one phrase what could not be done.
 pub(super) fn fault(what: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| {
         let kind = match *error.kind {
@@ -20,15 +20,16 @@ pub(super) fn fault(what: &'static str) -> impl Fn(Error) -> StoreError {
     }
 }
 
-/// The server's codes for what a user may not do, and for a name that no database can have.
+/// The server's codes for a missing permission, and for an invalid database name.
 pub(super) const UNAUTHORIZED: i32 = 13;
 const AUTHENTICATION_FAILED: i32 = 18;
-/// The server's code for a collection that is not there.
+/// The server's code for a collection that does not exist.
 pub(super) const NAMESPACE_NOT_FOUND: i32 = 26;
 const INVALID_NAMESPACE: i32 = 73;
 const DIFFERS_IN_CASE: i32 = 13_297;
 
-/// The same while the store is opened, where what waiting will not mend is told from an outage.
+/// Converts an error while the store is opened. Tells an outage from a fault that waiting will not
+/// mend.
 pub(super) fn opening_fault(what: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| {
         let refusal = match &*error.kind {
@@ -46,14 +47,15 @@ pub(super) fn opening_fault(what: &'static str) -> impl Fn(Error) -> StoreError 
                 _ => None,
             },
         };
-        // The driver's own words hold the server's whole answer, bytes and all.
+        // The driver's error is not a source here: it holds the server's whole answer, bytes and
+        // all.
         refusal.map_or_else(|| fault(what)(error), |refusal| StoreError::new(StoreErrorKind::Unsupported, refusal))
     }
 }
 
 const SIGN_IN: &str = "MongoDB refuses the sign-in: check user, password and authSource in the URI";
 
-/// True when a write failed for this reason, which is an answer and not a failure.
+/// Returns whether a write failed on a duplicate key, which is an answer and not a failure.
 pub(super) fn is_duplicate_key(error: &Error) -> bool {
     match &*error.kind {
         ErrorKind::Write(WriteFailure::WriteError(write)) => write.code == DUPLICATE_KEY,
@@ -61,7 +63,8 @@ pub(super) fn is_duplicate_key(error: &Error) -> bool {
     }
 }
 
-/// Which documents of an insert were there already, by position; the error itself where anything else went wrong.
+/// Returns the positions of the documents that existed before an insert, or the error if anything
+/// else went wrong.
 pub(super) fn duplicates(error: Error) -> Result<Vec<usize>, Error> {
     match &*error.kind {
         ErrorKind::InsertMany(insert) if insert.write_concern_error.is_none() => {
@@ -75,7 +78,7 @@ pub(super) fn duplicates(error: Error) -> Result<Vec<usize>, Error> {
     }
 }
 
-/// The code with which a server refused a command.
+/// Returns the code with which the server refused a command.
 pub(super) fn command_code(error: &Error) -> Option<i32> {
     match &*error.kind {
         ErrorKind::Command(command) => Some(command.code),

@@ -1,4 +1,4 @@
-//! Indexes: those that there are, and those that are missing.
+//! Lists indexes and creates missing ones.
 
 use bson::{Bson, Document};
 use futures_util::TryStreamExt;
@@ -10,7 +10,7 @@ use mongodb::{
 use super::fault::{NAMESPACE_NOT_FOUND, UNAUTHORIZED, command_code, opening_fault};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Makes those that are missing of the indexes with these keys.
+/// Creates the indexes with these keys that are missing.
 pub(super) async fn index<T: Send + Sync>(
     collection: &Collection<T>,
     keys: impl IntoIterator<Item = Document>,
@@ -24,13 +24,15 @@ pub(super) async fn index<T: Send + Sync>(
     if models.is_empty() {
         return Ok(());
     }
-    // The default quorum is every voting member: one that is down would hold up the start of all nodes.
+    // The default quorum is every voting member, so one that is down would block each node's start.
     let made = collection.create_indexes(models).commit_quorum(CommitQuorum::Majority).await;
     made.map(drop).map_err(not_made)
 }
 
-/// The indexes that there are: a user that may not make any can start where they exist. None where
-/// there is no collection yet, and where the user may not look, so that making them is tried.
+/// Lists the indexes, so that a user without the right to create any can start if they exist.
+///
+/// Returns none if the collection does not exist or the user may not list indexes. Creating them is
+/// then tried.
 pub(super) async fn present<T: Send + Sync>(collection: &Collection<T>) -> Result<Vec<IndexModel>, StoreError> {
     let listed = async { collection.list_indexes().await?.try_collect().await };
     match listed.await {
@@ -50,7 +52,8 @@ pub(super) fn not_made(error: mongodb::error::Error) -> StoreError {
     opening_fault("could not make an index")(error)
 }
 
-/// Whether this index has these keys and leaves out no documents but those that a sparse one does.
+/// Returns whether an index has these keys and covers all documents (a sparse one: all that have
+/// the keys).
 fn is_such(index: &IndexModel, keys: &Document, sparse: bool) -> bool {
     let whole = match &index.options {
         Some(options) => {
@@ -63,7 +66,7 @@ fn is_such(index: &IndexModel, keys: &Document, sparse: bool) -> bool {
     whole && has_keys(index, keys)
 }
 
-/// Some tools write the directions as another type of number.
+/// Compares keys by value, because some tools write the directions as another type of number.
 fn has_keys(index: &IndexModel, keys: &Document) -> bool {
     let number = |value: &Bson| match value {
         Bson::Int32(number) => Some(i64::from(*number)),

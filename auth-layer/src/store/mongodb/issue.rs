@@ -1,4 +1,4 @@
-//! What issues: records first, then the commit on one document.
+//! Operations that issue tokens: they write records first, then commit on one document.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -19,17 +19,18 @@ use crate::{
 };
 
 impl Records {
-    /// Session, then tokens, then the commit on the user's document, then the mark off.
+    /// Inserts the session, then its tokens, commits on the user's document, then removes
+    /// `pending`.
     ///
-    /// The session is there before its tokens so that [`revoke_user`](Self::revoke_user) can tell a new session's tokens from
-    /// those of a session that is gone.
+    /// The session comes before its tokens. [`revoke_user`](Self::revoke_user) can then tell a new
+    /// session's tokens from those of a session that is gone.
     pub(super) async fn open_session(
         self: Arc<Self>,
         session: Session,
         tokens: Vec<TokenRecord>,
         epoch: u64,
     ) -> Result<Admission, StoreError> {
-        // A fence that cannot be stored stands nowhere.
+        // No fence has an epoch that cannot be stored.
         let Ok(epoch) = i64::try_from(epoch) else { return Ok(Admission::Fenced) };
         let (id, user, now) = (uuid(session.session_id), user(&session.user_id), date(session.created_at));
         let ours = match self.sessions.insert_one(SessionDocument::opening(session, epoch)?).await {
@@ -40,7 +41,7 @@ impl Records {
         let recorded = self.record(&tokens).await?;
         if self.pass_fence(user, epoch, now).await? {
             let mark = doc! { "$unset": { "pending": "" } };
-            // Not matched: a revocation of all that came between has revoked this session too.
+            // No match: a `revoke_user` that came between has revoked this session too.
             let opened = self.sessions.update_one(doc! { "_id": id, "revoked": false }, mark).await;
             if opened.map_err(fault("could not open a session"))?.matched_count == 1 {
                 return Ok(Admission::Admitted);
@@ -53,9 +54,10 @@ impl Records {
         Ok(Admission::Fenced)
     }
 
-    /// Commits a sign-in: true when the user's fence stands at `epoch` and the user is not disabled.
+    /// Commits a sign-in. True if the user's fence is at `epoch` and the user is not disabled.
     async fn pass_fence(&self, user: Bson, epoch: i64, now: bson::DateTime) -> Result<bool, StoreError> {
-        // A user without a document, or whose document was made by hand without these fields, has the default fence.
+        // Without a document, or with one made by hand without these fields, the fence is the
+        // default.
         let absent = (epoch == 0).then_some(Bson::Null);
         let epochs: Vec<Bson> = [Bson::Int64(epoch)].into_iter().chain(absent).collect();
         let fence = doc! { "_id": user, "epoch": { "$in": epochs }, "disabled": { "$in": [false, Bson::Null] } };
@@ -67,7 +69,7 @@ impl Records {
         if epoch == 0 {
             match self.subjects.update_one(fence.clone(), stamp.clone()).upsert(true).await {
                 Ok(_) => return Ok(true),
-                // Either the fence has moved, or another first sign-in made the document a moment ago: look again.
+                // The fence has moved, or another first sign-in just made the document: look again.
                 Err(error) if is_duplicate_key(&error) => {}
                 Err(error) => return Err(fault("could not commit a sign-in")(error)),
             }
@@ -76,7 +78,7 @@ impl Records {
         Ok(passed.matched_count == 1)
     }
 
-    /// The child's tokens, then the commit on the session.
+    /// Inserts the child's tokens, then commits on the session.
     pub(super) async fn rotate(self: Arc<Self>, rotation: Rotation) -> Result<Rotated, StoreError> {
         let Rotation { session_id, parent, child, tokens, now } = rotation;
         let child_id = uuid(child.refresh_id);
@@ -84,7 +86,7 @@ impl Records {
 
         let recorded = self.record(&tokens).await?;
         let stands = doc! { "_id": uuid(session_id), "revoked": false, "current.refresh_id": uuid(parent) };
-        // By the server's clock, which all nodes share, begins the grace window.
+        // The grace window is measured by the server's clock, which all nodes share.
         let retired = doc! { "$mergeObjects": [{ "refresh_id": uuid(parent), "delivered": false }, { "at": "$$NOW" }] };
         let step = doc! { "current": { "$literal": replacement }, "previous": retired, "last_used_at": date(now) };
         let committed = self
@@ -95,8 +97,9 @@ impl Records {
         if committed.matched_count == 1 {
             return Ok(Rotated::Committed);
         }
-        // The answer is definite: this parent is not current, nor will it ever be again. So no one can still commit this child. But a twin of
-        // this call may have done so, and then the records are in use, even if it was this call that wrote them.
+        // The parent will never be current again, so nobody can still commit this child. But
+        // another call with the same child may have committed it, and then these records are in
+        // use.
         let in_use = doc! {
             "_id": uuid(session_id),
             "$or": [{ "current.refresh_id": child_id }, { "previous.refresh_id": child_id }],
@@ -115,7 +118,8 @@ impl Records {
         Ok(Rotated::Lost)
     }
 
-    /// A write of the majority that matches what was read. It counts, so that it is no mere read.
+    /// Matches what was read, by a write. The write counts something, so that it waits for a
+    /// majority.
     pub(super) async fn confirm(self: Arc<Self>, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
         let stands = doc! { "_id": uuid(session), "revoked": false, "current.refresh_id": uuid(current) };
         let confirmed = self.sessions.update_one(stands, doc! { "$inc": { "repeats": 1_i64 } }).await;
@@ -123,21 +127,21 @@ impl Records {
         Ok(if confirmed.matched_count == 1 { Rotated::Committed } else { Rotated::Lost })
     }
 
-    /// Held by the primary alone: what is lost with it was a convenience.
+    /// Writes to the primary only: losing this note is harmless.
     pub(super) async fn note_delivered(
         self: Arc<Self>,
         session: SessionId,
         current: TokenId,
     ) -> Result<(), StoreError> {
         let pair = doc! { "_id": uuid(session), "current.refresh_id": uuid(current), "previous.delivered": false };
-        // By the clock that the rotation was stamped by; another primary's may be behind that.
+        // The rotation was stamped by a server's clock; a new primary's clock may be behind it.
         let at = doc! { "$max": ["$previous.at", "$$NOW"] };
         let delivered = vec![doc! { "$set": { "previous.delivered": true, "previous.at": at } }];
         let noted = self.sessions.update_one(pair, delivered).write_concern(cheap_write_concern(self.limit)).await;
         noted.map(drop).map_err(fault("could not note that a pair was handed out"))
     }
 
-    /// The token, then the commit on its session, which counts it.
+    /// Inserts the token, then commits on its session by counting it.
     pub(super) async fn record_token(self: Arc<Self>, token: TokenRecord) -> Result<Admission, StoreError> {
         let stands = doc! { "_id": uuid(token.session_id), "revoked": false };
         let recorded = self.record(&[token]).await?;
@@ -149,7 +153,7 @@ impl Records {
         Ok(Admission::Fenced)
     }
 
-    /// One conditional update has one winner. An answer that is lost on the way leaves the token used up.
+    /// One conditional update has one winner. If its answer is lost, the token stays used up.
     pub(super) async fn consume(
         self: Arc<Self>,
         id: TokenId,
@@ -172,7 +176,8 @@ impl Records {
         Ok(if consumed.matched_count == 1 { Consumed::Accepted } else { Consumed::Refused })
     }
 
-    /// Records tokens and answers which ones this call wrote. A record that is there is left as it is: it may be revoked.
+    /// Inserts tokens and returns those that this call wrote. An existing record may be revoked:
+    /// keep it.
     async fn record(&self, tokens: &[TokenRecord]) -> Result<Vec<Uuid>, StoreError> {
         if tokens.is_empty() {
             return Ok(Vec::new());
@@ -186,7 +191,7 @@ impl Records {
         Ok(ids.enumerate().filter(|(at, _)| !present.contains(at)).map(|(_, id)| id).collect())
     }
 
-    /// Removes records of tokens that were never handed out. Should it fail, they expire.
+    /// Removes records of tokens that were never handed out. If this fails, they expire.
     async fn forget(&self, recorded: Vec<Uuid>) {
         if let Err(error) = self.tokens.delete_many(doc! { "_id": { "$in": recorded } }).await {
             tracing::debug!(

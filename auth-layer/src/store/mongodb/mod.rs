@@ -1,61 +1,77 @@
-//! Tokens in a MongoDB replica set.
+//! Keeps tokens in a MongoDB replica set.
 //!
-//! Every field is a plain BSON type, UUIDs as binary subtype 4 and times as Date, so that any tool can read and edit the records.
-//! A user (`user_id`, and `_id` in `subjects`) is a UUID where the subject is one in canonical form, and otherwise a string.
+//! Every field is a plain BSON type, so that any tool can read and edit the records. UUIDs are
+//! binary subtype 4, times are Date. A user (`user_id`, and `_id` in `subjects`) is a UUID if the
+//! subject is one in canonical form, and otherwise a string.
 //!
-//! | collection | `_id` | fields |
-//! | --- | --- | --- |
-//! | `tokens` | `jti` | `user_id`, `session_id`, `kind`, `issued_at`, `expires_at`, `revoked`; `jwt_token` where switched on; `consumed_at` once used; `unfinished` |
-//! | `sessions` | `sid` | `user_id`, `client_id`, `user_agent`, `created_at`, `last_used_at`, `ends_at`, `revoked`, `current`, `previous`; `payload`, what else is kept; `epoch` it was opened under; `pending` while it is opened; `unfinished` |
-//! | `subjects` | `sub` | `epoch`, `disabled`, `sign_ins`, `last_sign_in_at`; `unfinished`, `settled` |
+//! - `tokens`, `_id` is the `jti`: `user_id`, `session_id`, `kind`, `issued_at`, `expires_at`,
+//!   `revoked`. `jwt_token` if switched on, `consumed_at` once used, `unfinished`.
+//! - `sessions`, `_id` is the `sid`: `user_id`, `client_id`, `user_agent`, `created_at`,
+//!   `last_used_at`, `ends_at`, `revoked`, `current`, `previous`. `payload` holds what else is
+//!   kept, `epoch` the user's epoch at sign-in. `pending` while it is opened, `unfinished`.
+//! - `subjects`, `_id` is the `sub`: `epoch`, `disabled`, `sign_ins`, `last_sign_in_at`.
+//!   `unfinished`, `settled`.
 //!
-//! `unfinished` marks a revocation that is recorded and may have something left to do: since when,
-//! and when a node last went on with it. It is taken away at the end. A node that died, or a server
-//! that went away, leaves it behind, and any node goes on from there.
+//! `unfinished` marks a revocation that is recorded and may have something left to do. It says
+//! since when, and when a node last worked on it. It is removed at the end. If a node dies or the
+//! server goes away, the mark stays, and any node continues from there.
 //!
 //! # One document decides
 //!
-//! No multi-document transaction is used, so that nothing blocks and nothing is retried as a whole. Instead
+//! The store uses no multi-document transaction, so nothing blocks and nothing is retried as a
+//! whole.
 //!
-//! - what **issues** writes the records first, then commits by a conditional update of one document: the user's in `subjects`
-//!   for a sign-in, the session's for a rotation and for a single-use token. Only after that are the tokens handed out;
-//! - what **revokes** updates that same document first and sweeps the records after.
+//! - An operation that **issues** writes the records first. It then commits by a conditional update
+//!   of one document: the user's in `subjects` for a sign-in, the session's for a rotation and for
+//!   a single-use token. The tokens are handed out after that.
+//! - An operation that **revokes** updates that same document first and sweeps the records after.
 //!
-//! MongoDB puts two updates of one document in an order. A commit that came first had its records written before, so the
-//! sweep finds them; one that comes second does not match. A commit always changes its document (it counts or stamps): an update
-//! that changes nothing would be a mere read, and could be lost with a primary without anyone noticing.
+//! MongoDB orders two updates of one document. If the commit came first, its records were written
+//! before, and the sweep finds them. If it came second, it does not match. A commit always changes
+//! its document (it counts or stamps). An update without a change would be a mere read, and could
+//! be lost with a primary unnoticed.
 //!
-//! An operation that dies half-way leaves records of tokens that were never handed out. They expire. A session that was never
-//! committed keeps its `pending` mark and is not listed. Only the list asks for the mark: whoever presents a token of a
-//! session was handed it after the commit, and a revocation must find the session either way.
+//! An operation that dies half-way leaves records of tokens that were never handed out. They
+//! expire. A session that was never committed keeps its `pending` mark and is not listed. Only the
+//! list looks at the mark: a client has a session's token only after the commit, and a revocation
+//! must find the session either way.
 //!
-//! # Whose clock
+//! # Clocks
 //!
-//! Times come from the node that calls, but for one: a refresh token is retired by the server's clock (`$$NOW`), and the server
-//! says how long ago that was. So a retry finds the grace window open on any node, however wrong that node's clock is.
+//! Times come from the calling node, with one exception. A refresh token is retired by the server's
+//! clock (`$$NOW`), and the server says how long ago that was. A retry therefore finds the grace
+//! window open on any node, even one with a wrong clock.
 //!
-//! # What is waited for
+//! # Write and read concerns
 //!
-//! Writes are acknowledged by a majority, journaled, but for the note that a pair was handed out, which may be lost. That holds for a write
-//! that matched nothing as well: the server then waits until all that it saw is held by a majority, so that "lost" and "refused" are never
-//! read from a state that may vanish. From one that is out of date they may be, and that does no harm. "Nothing to revoke" would: it is success.
-//! So a revocation that finds nothing asks again, by a linearizable read, which only a primary that still is one can answer.
+//! Writes are acknowledged by a majority and journaled. Exceptions are the note that a pair was
+//! delivered and the end of a revocation's mark, which may be lost.
 //!
-//! Reads go to the primary with read concern `local`, whatever the URI says. `majority` would be the weaker choice here: a new
-//! primary has every acknowledged write at once, but its majority snapshot may trail behind until its first commit.
+//! A write that matched nothing also waits until a majority holds all that the server saw. So
+//! "lost" and "refused" never come from a state that is rolled back. They may come from a stale
+//! state, which does no harm. "Nothing to revoke" would do harm, because it is a success. If a
+//! revocation matched nothing, its absence is confirmed with a linearizable read, which a stale
+//! primary cannot answer.
 //!
-//! **Bound.** A primary that was cut off from the others, and does not know yet that it was replaced, answers reads from its
-//! past. A node of the service that can reach this one alone may miss revocations until the old primary steps down: after
-//! `electionTimeoutMillis` of the replica set, 10 s by default. What writes is not affected: the old primary cannot get a change
-//! acknowledged, so that sign-in, refresh, single use and revocation fail there. Operators for whom that is too long lower the setting.
+//! Reads go to the primary with read concern `local`. The URI's read concern and preference are not
+//! used. `majority` would be weaker here: a new primary has every acknowledged write at once, but
+//! its majority snapshot may trail until its first commit. The user's fence is the exception: it is
+//! read with `majority`, because an epoch that is rolled back would come a second time.
+//!
+//! **Bound.** A primary that was cut off and does not know that it was replaced answers reads from
+//! its past. A node that reaches only this primary may miss revocations until it steps down: after
+//! the replica set's `electionTimeoutMillis`, 10 s by default. Lower the setting if that is too
+//! long. Writes are not affected: the old primary cannot get a change acknowledged, so sign-in,
+//! refresh, single use and revocation fail there.
 //!
 //! # Time limits
 //!
-//! The driver has no time limit for an operation as a whole and does not want its futures dropped. Each operation runs as
-//! a task of its own and the caller waits for it no longer than [`MongoOptions::operation_timeout`]; nor does a caller who goes away
-//! cost a pooled connection. A revocation that timed out goes on, and calling it again is safe.
+//! The driver has no time limit for an operation as a whole, and its futures should not be dropped.
+//! Each operation therefore runs as its own task, and the caller waits for at most
+//! [`MongoOptions::operation_timeout`]. A caller that goes away costs no pooled connection. A
+//! revocation that timed out continues, and calling it again is safe.
 //!
-//! Lookups of single tokens share their tasks as they share their round trips: see `lookup`, in this folder.
+//! Lookups of single tokens share tasks and queries: see the module `lookup`.
 
 mod changes;
 mod diagnose;
@@ -102,7 +118,18 @@ use crate::{
     id::{SessionId, Subject, TokenId},
 };
 
-/// A [`TokenStore`] in a MongoDB replica set. Cloning it shares the connections.
+/// A [`TokenStore`] in a MongoDB replica set. Clones share the connections.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), auth_layer::store::StoreError> {
+/// use auth_layer::store::mongodb::{MongoOptions, MongoStore};
+///
+/// let uri = "mongodb://127.0.0.1/?replicaSet=rs0";
+/// let store = MongoStore::connect(uri, "auth", MongoOptions::default()).await?;
+/// # let _ = store;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MongoStore {
     database: Database,
@@ -115,23 +142,25 @@ pub struct MongoStore {
 }
 
 impl fmt::Debug for MongoStore {
-    /// Names the database only: what the driver holds includes its credentials.
+    /// Prints the database's name only: the driver's types hold its credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MongoStore").field("database", &self.database.name()).finish_non_exhaustive()
     }
 }
 
 impl MongoStore {
-    /// Connects, then does as [`new`](Self::new).
+    /// Connects, then does what [`new`](Self::new) does.
     ///
-    /// Where the URI does not say otherwise, a server is looked for during 1 s, connections open within 1 s, servers are
-    /// watched every 500 ms and a pool holds 100 connections.
+    /// Defaults, unless the URI says otherwise: server selection 1 s, connecting 1 s, a heartbeat
+    /// every 500 ms, 100 pooled connections.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) for a URI that
-    /// cannot be read, that says `directConnection=true` of one of several members, or whose
-    /// servers are no initiated replica set of the name that it says.
+    /// Those of [`new`](Self::new), and [`Unsupported`](StoreErrorKind::Unsupported) if
+    ///
+    /// - the URI cannot be read,
+    /// - it says `directConnection=true` and names one of several members,
+    /// - its servers are not an initiated replica set of the name that it gives.
     pub async fn connect(uri: &str, database: &str, options: MongoOptions) -> Result<Self, StoreError> {
         let wanted = options::client_options(uri).await?;
         let direct = wanted.direct_connection == Some(true);
@@ -153,18 +182,22 @@ impl MongoStore {
         Self::new(database, options).await
     }
 
-    /// Keeps its records in `database`, making the indexes that are missing. Concerns and read preference of the client are
-    /// not used; its time-outs and pool are. It must not be connected directly to one of several members: the driver would let that
-    /// one answer as a secondary, too.
+    /// Keeps records in `database`, and creates missing indexes.
+    ///
+    /// Uses the client's time-outs and pool, but not its concerns and read preference. The client
+    /// must not be connected directly to one of several members: the driver would read from that
+    /// member as a secondary, too.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](StoreErrorKind::Unsupported) for a server that is no replica set: it can
-    /// neither acknowledge by majority nor retry a write; where one of the collections holds
-    /// documents that are not this store's, of which none is touched; and where waiting will not
-    /// help: user or password are wrong, the user may not do what is needed, the database's name is
-    /// none. Indexes that exist need not be allowed to be made.
-    /// [`Unavailable`](StoreErrorKind::Unavailable) where no primary can be reached.
+    /// [`Unavailable`](StoreErrorKind::Unavailable) if no primary can be reached.
+    /// [`Unsupported`](StoreErrorKind::Unsupported) if
+    ///
+    /// - the server is not a replica set: it can neither acknowledge by majority nor retry a write,
+    /// - one of the collections holds documents of another program (none is touched),
+    /// - the user or the password is wrong, or the user lacks a permission that is needed. Existing
+    ///   indexes need no permission to create them,
+    /// - the database's name is invalid.
     pub async fn new(database: Database, options: MongoOptions) -> Result<Self, StoreError> {
         let limit = options.operation_timeout;
         let records = Arc::new(Records::new(&database, limit));
@@ -186,18 +219,19 @@ impl MongoStore {
         Ok(store)
     }
 
-    /// The database, for collections of the application's own.
+    /// Returns the database, for the application's own collections.
     pub fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Whether it holds nothing: no session, no token, and nothing of any user. A service that
-    /// finds no signing key makes one only for an empty store, since the tokens in another were
-    /// signed with a key that was lost.
+    /// Returns whether the store holds nothing: no session, no token and no user.
+    ///
+    /// A service that finds no signing key creates one only for an empty store. The tokens in any
+    /// other store were signed with a key that was lost.
     ///
     /// # Errors
     ///
-    /// Where MongoDB cannot be asked.
+    /// If MongoDB cannot be reached.
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
         self.run(self.records().is_empty()).await
     }
@@ -213,8 +247,7 @@ impl MongoStore {
         within(self.limit, operation).await
     }
 
-    /// What a revocation came to. One that failed is recorded in the background, as soon as that is
-    /// possible.
+    /// Returns the result of a revocation. If it failed, its commit is retried in the background.
     fn or_again<T, F>(
         &self,
         first: Result<T, StoreError>,
@@ -227,7 +260,7 @@ impl MongoStore {
     }
 }
 
-/// Runs `operation` to its end and waits for it no longer than `limit`.
+/// Runs `operation` to its end, and waits for it for at most `limit`.
 async fn within<T: Send + 'static>(
     limit: Duration,
     operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -336,8 +369,7 @@ impl TokenStore for MongoStore {
         })
     }
 
-    /// Not tried again in the background: an operator who disables a user may have enabled the user
-    /// since.
+    /// Not retried in the background: the operator may have enabled the user meanwhile.
     async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         if disabled {
             let raise = Raise { user, id: bson::Uuid::new(), except: None, disables: true };
@@ -347,7 +379,7 @@ impl TokenStore for MongoStore {
         }
     }
 
-    /// Takes as long as there is to do: no limit ends it but the server's for each read.
+    /// Has no time limit as a whole, only the server's limit for each read.
     async fn resume(&self, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
         self.records().resume(since).await
     }
@@ -374,7 +406,7 @@ impl TokenStore for MongoStore {
         self.run(self.records().surplus_sessions(user, new, keep, now)).await
     }
 
-    /// Works through what has expired in batches. The time limit holds for each batch, not for the whole.
+    /// Removes expired documents in batches. The time limit applies to each batch.
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         let mut purged = Purged::default();
         while let Some(batch) = self.run(self.records().purge_batch(before)).await? {
@@ -388,7 +420,7 @@ impl TokenStore for MongoStore {
         Some(self.limit)
     }
 
-    /// That of its options: its TTL indexes go by it.
+    /// Returns the margin of the options, which the TTL indexes use.
     fn retention_margin(&self) -> Option<Duration> {
         Some(self.retention_margin)
     }

@@ -1,4 +1,4 @@
-//! How the store is set up, and what is made of a URI.
+//! Options of the store, and defaults for a URI.
 
 use std::time::Duration;
 
@@ -7,26 +7,38 @@ use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
 use super::records;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// How a [`MongoStore`](super::MongoStore) works.
+/// Options of a [`MongoStore`](super::MongoStore).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use auth_layer::store::mongodb::MongoOptions;
+///
+/// let options = MongoOptions::default().with_operation_timeout(Duration::from_secs(1));
+/// assert_eq!(options.retention_margin, Duration::from_secs(330));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MongoOptions {
-    /// How long records are kept beyond their expiry: at least the leeway with which tokens are checked plus the most by which
-    /// clocks may differ, or no authority is built. MongoDB counts it in whole seconds; fractions are rounded up. 330 s by default. The store that was started
-    /// last sets it for all.
+    /// How long records are kept beyond their expiry. Default: 330 s.
+    ///
+    /// Building an authority fails if this is shorter than the leeway plus the largest clock
+    /// difference. MongoDB counts whole seconds, so fractions are rounded up. The store that
+    /// started last sets it for all nodes.
     pub retention_margin: Duration,
-    /// After how long an operation fails with [`Unavailable`](StoreErrorKind::Unavailable). 2 s by default.
+    /// Time limit of an operation, which then fails with
+    /// [`Unavailable`](StoreErrorKind::Unavailable). Default: 2 s.
     pub operation_timeout: Duration,
 }
 
 impl MongoOptions {
-    /// The same with this [`retention_margin`](Self::retention_margin).
+    /// Sets [`retention_margin`](Self::retention_margin).
     #[must_use]
     pub const fn with_retention_margin(self, margin: Duration) -> Self {
         Self { retention_margin: margin, ..self }
     }
 
-    /// The same with this [`operation_timeout`](Self::operation_timeout).
+    /// Sets [`operation_timeout`](Self::operation_timeout).
     #[must_use]
     pub const fn with_operation_timeout(self, timeout: Duration) -> Self {
         Self { operation_timeout: timeout, ..self }
@@ -39,9 +51,9 @@ impl Default for MongoOptions {
     }
 }
 
-/// The driver's options for `uri`, with our defaults for what it leaves open.
+/// Parses `uri`, with our defaults for what it leaves open.
 ///
-/// The driver's word on a bad URI is not passed on: it may quote the part that it stumbled over, which can be the password.
+/// The driver's error for a bad URI is not passed on, because it may quote the password.
 pub(super) async fn client_options(uri: &str) -> Result<ClientOptions, StoreError> {
     let mut options = ClientOptions::parse(uri)
         .await

@@ -1,5 +1,5 @@
-//! Which documents are ours: nothing else is expired or purged, and a collection that holds others
-//! is refused.
+//! Recognises our documents. Nothing else is expired or purged, and a collection that holds other
+//! documents is refused.
 
 use bson::{Bson, Document, Uuid, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt;
@@ -8,28 +8,27 @@ use mongodb::{Collection, options::Hint};
 use super::{document::is_user, fault::opening_fault, records::Records};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// How many documents are looked at from each end of a collection.
+/// How many documents are checked at each end of a collection.
 const SAMPLE: i64 = 20;
 
-/// What every token of ours has. Also the filter of the index by which the server removes them.
+/// Matches our tokens. Also the filter of their TTL index.
 pub(super) fn tokens() -> Document {
     doc! { "kind": { "$type": "string" }, "session_id": { "$type": "binData" } }
 }
 
-/// What every session of ours has.
+/// Matches our sessions. Also the filter of their TTL index.
 pub(super) fn sessions() -> Document {
     doc! { "client_id": { "$type": "string" }, "current.access_id": { "$type": "binData" } }
 }
 
-/// Fails if one of the three collections holds somebody else's documents. Writes nothing.
+/// Fails if one of the three collections holds another program's documents. Writes nothing.
 ///
-/// Identifiers are the test that costs nothing: in the order of `_id` all UUIDs are neighbours, so
-/// that both ends being UUIDs says it of all documents. Of the rest a few are looked at from each
-/// end.
+/// Checking identifiers is cheap. In the order of `_id` all UUIDs are neighbours, so if both ends
+/// are UUIDs, all documents between have one. The other fields are checked on a few documents at
+/// each end.
 ///
-/// A user is a UUID or a string. All strings come before all UUIDs, so that both ends being users
-/// says the same of all documents but those that lie between the two. The first of those is looked
-/// for.
+/// A user is a UUID or a string, and all strings sort before all UUIDs. If both ends are users,
+/// only a document between the two groups can be another's. A query looks for one.
 pub(super) async fn refuse_others(records: &Records) -> Result<(), StoreError> {
     let failed = opening_fault("could not read the collections");
     refuse(
@@ -50,7 +49,8 @@ pub(super) async fn refuse_others(records: &Records) -> Result<(), StoreError> {
     let between = subjects
         .find_one(doc! {})
         .hint(Hint::Keys(doc! { "_id": 1 }))
-        // By the order of BSON, whatever the types: the least of what comes after strings, and the least UUID.
+        // BSON's order over all types: an empty document sorts right after strings, and this is the
+        // least UUID.
         .min(doc! { "_id": {} })
         .max(doc! { "_id": Uuid::from_bytes([0; 16]) });
     match between.await.map_err(failed)? {
@@ -75,7 +75,7 @@ async fn refuse(
     Ok(())
 }
 
-/// One that says no more than that it is revoked was made by hand.
+/// A document with nothing but `revoked` was made by hand.
 fn is_token(document: &Document) -> bool {
     (is_text(document.get("kind")) && is_uuid(document.get("session_id"))) || document.get_bool("revoked").is_ok()
 }
@@ -84,7 +84,7 @@ fn is_session(document: &Document) -> bool {
     document.get_document("current").is_ok_and(|pair| is_uuid(pair.get("access_id")))
 }
 
-/// One made by hand may have any of these fields.
+/// A document made by hand may have any one of these fields.
 fn is_subject(document: &Document) -> bool {
     ["epoch", "disabled", "sign_ins", "last_sign_in_at"].iter().any(|field| document.contains_key(field))
 }

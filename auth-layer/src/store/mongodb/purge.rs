@@ -1,4 +1,5 @@
-//! Removes what has expired. The TTL indexes do the same with the server's clock; this is for those who will not wait for it.
+//! Removes expired documents on request, by the caller's time. The TTL indexes do the same by the
+//! server's clock.
 
 use std::sync::Arc;
 
@@ -18,17 +19,17 @@ use crate::{
     store::{Purged, StoreError},
 };
 
-/// How many documents go at a time: few enough for one operation's time limit.
+/// How many documents one batch removes: few enough for one operation's time limit.
 const BATCH: i64 = 1_000;
 
 impl Records {
-    /// Removes up to a batch of each kind; `None` when nothing had expired.
+    /// Removes up to a batch of each kind. `None` when nothing had expired.
     pub(super) async fn purge_batch(
         self: Arc<Self>,
         before: Timestamp,
     ) -> std::result::Result<Option<Purged>, StoreError> {
         let what = "could not purge";
-        // With the filter of the index that serves it.
+        // With the filter of the TTL index, so that the index serves this query.
         let due = |expiry: &str, mut ours: Document| {
             ours.insert(expiry, doc! { "$lt": date(before) });
             ours
@@ -39,7 +40,7 @@ impl Records {
         if tokens.is_empty() && sessions.is_empty() {
             return Ok(None);
         }
-        // What was found may have gone on since: a session that is refreshed expires later.
+        // A session found here may have been refreshed since, and then expires later.
         let still = |ids: Vec<Uuid>, mut due: Document| {
             due.insert("_id", doc! { "$in": ids });
             due

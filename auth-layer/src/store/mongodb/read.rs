@@ -1,4 +1,4 @@
-//! What only reads.
+//! Operations that only read.
 
 use std::sync::Arc;
 
@@ -17,17 +17,20 @@ use crate::{
     store::{Session, StoreError, TokenStatus, UserFence, within},
 };
 
-/// How many sessions are named at a time that are too many. Each sign-in ends some of them.
+/// How many surplus sessions are returned at a time. Each sign-in ends some of them.
 const SURPLUS: i64 = 256;
 
 impl Records {
-    /// Needs no task of its own, unlike the others: the round trip that it shares is one. It has its own time limit.
+    /// Needs no task of its own, unlike the others: the shared query is one. It has its own time
+    /// limit.
     pub(super) async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         within(self.limit, self.lookups.status(id)).await
     }
 
-    /// As a majority has it: an epoch that is rolled back with a lost primary comes round a second time, and a sign-in that
-    /// read it the first time must not pass for one that began the second. An epoch that is too old is merely fenced.
+    /// Reads with concern `majority`: an epoch that is rolled back comes a second time.
+    ///
+    /// A sign-in that read the epoch the first time must not pass after the second. An epoch that
+    /// is too old only fences the sign-in.
     pub(super) async fn user_fence(self: Arc<Self>, of: Subject) -> Result<UserFence, StoreError> {
         let found = self.subjects.find_one(doc! { "_id": user(&of) }).read_concern(ReadConcern::majority());
         let found = found.max_time(self.limit).await;
@@ -40,7 +43,7 @@ impl Records {
         self.read_session(id, now).await
     }
 
-    /// Neither read decides anything for good: a rotation is decided by its own commit.
+    /// Neither read is final: a rotation is decided by its own commit.
     pub(super) async fn presented(
         self: Arc<Self>,
         session: SessionId,
@@ -98,7 +101,7 @@ impl Records {
             self.subjects.clone_with_type(),
         ] {
             let first = collection.find(doc! {}).projection(doc! { "_id": 1 }).limit(1).max_time(self.limit).await;
-            // A document that cannot be read is a document.
+            // A document that cannot be read counts too.
             if first.map_err(fault(what))?.advance().await.map_err(fault(what))? {
                 return Ok(false);
             }
@@ -106,8 +109,8 @@ impl Records {
         Ok(true)
     }
 
-    /// The server says how long ago the previous refresh token was retired: it stamped that, too, so the clocks of the nodes
-    /// do not matter.
+    /// Reads a session. The server also computes how long ago the previous token was retired. It
+    /// stamped that moment, so the nodes' clocks do not matter.
     async fn read_session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
         let what = "could not read a session";
         let pipeline = [
@@ -120,7 +123,7 @@ impl Records {
     }
 }
 
-/// The user's sessions that are neither revoked nor expired.
+/// Matches the user's sessions that are neither pending, revoked nor expired.
 fn live(of: &Subject, now: Timestamp) -> Document {
     doc! {
         "user_id": user(of),

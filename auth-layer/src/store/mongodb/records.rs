@@ -1,4 +1,4 @@
-//! The three collections, with the concerns that all operations on them share.
+//! The three collections, with the read and write concerns of all operations.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use super::{
     lookup::{FindTokens, Lookups},
 };
 
-/// The collections. Each operation is a method on a shared pointer to this, so that it can run on as a task.
+/// The collections. Operations are methods on an `Arc` of this, so that each can run as a task.
 pub(super) struct Records {
     pub(super) tokens: Collection<TokenDocument>,
     pub(super) sessions: Collection<SessionDocument>,
     pub(super) subjects: Collection<SubjectDocument>,
-    /// Reads single tokens, many at a time.
+    /// Reads single tokens, many in one query.
     pub(super) lookups: Lookups<FindTokens>,
-    /// How long the server may take over one read.
+    /// The server's time limit for one read.
     pub(super) limit: Duration,
 }
 
@@ -41,20 +41,21 @@ impl Records {
     }
 }
 
-/// The newest that the primary has. The module's documentation says why not `majority`.
+/// Reads the primary's newest data. The documentation of `mongodb` says why not `majority`.
 pub(super) fn read_concern() -> ReadConcern {
     ReadConcern::local()
 }
 
-/// Held by the primary, in memory: for what may be lost.
+/// Acknowledged by the primary, in memory: for writes that may be lost.
 pub(super) fn cheap_write_concern(limit: Duration) -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Nodes(1)).w_timeout(limit).journal(false).build()
 }
 
-/// Held by a majority, on disk. With a limit the server stops waiting for the majority after it and reports that as an error.
+/// Acknowledged by a majority, on disk. After `limit` the server stops waiting and reports an
+/// error.
 pub(super) fn write_concern(limit: Option<Duration>) -> WriteConcern {
     WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(limit).journal(true).build()
 }
 
-/// How a server's log and profile name the commands that no caller waits for.
+/// The comment on commands that no caller waits for, seen in the server's log and profile.
 pub(super) const BACKGROUND: &str = "auth-layer: background";

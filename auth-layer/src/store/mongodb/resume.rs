@@ -1,4 +1,4 @@
-//! Revocations that broke off, on whichever node: found by their mark, and gone on with.
+//! Continues revocations that broke off on any node. Their mark finds them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,14 +20,14 @@ use crate::{
     store::{Resumed, StoreError, TokenKind},
 };
 
-/// For how long a revocation is left to the node that began it or took it up last.
+/// How long a revocation is left to the node that last worked on it.
 const UNDISTURBED_MS: i64 = 5_000;
 
-/// How many are taken up at a time, of each kind.
+/// How many of each kind one call continues.
 const MOST: usize = 64;
 
 impl Records {
-    /// Takes up what has broken off, and goes on with it to its end.
+    /// Claims revocations that broke off, and completes them.
     pub(super) async fn resume(self: Arc<Self>, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
         let mut resumed = Vec::new();
         let retry = vec![doc! { "$set": { "unfinished.tried": "$$NOW" } }];
@@ -61,31 +61,30 @@ impl Records {
     }
 }
 
-/// Takes one document up whose mark is old, so that no other node does for a while; `None` where
-/// there is none.
+/// Claims one document with an old mark, so that no other node does for a while. `None` if there is
+/// none.
 ///
-/// By the server's clock: a node whose own is ahead would disturb what is under way.
+/// Uses the server's clock: a node whose clock is ahead would disturb a revocation in progress.
 async fn claim<D, T>(collection: &Collection<T>, step: &[Document]) -> Result<Option<D>, StoreError>
 where
     D: for<'de> Deserialize<'de> + Send + Sync,
     T: Send + Sync,
 {
-    // Of several marks the oldest counts.
+    // A user's document may have several marks. The oldest counts.
     let oldest = doc! { "$min": "$unfinished.tried" };
     let due = doc! { "$lt": [oldest, { "$subtract": ["$$NOW", UNDISTURBED_MS] }] };
     let claimed = collection
         .clone_with_type::<D>()
         .find_one_and_update(doc! { "unfinished.tried": { "$exists": true }, "$expr": due }, step.to_vec())
         .return_document(ReturnDocument::After)
-        // Where the index is missing this fails, in place of reading the whole collection every few
-        // seconds.
+        // Without the index this fails, instead of scanning the collection every few seconds.
         .hint(Hint::Keys(doc! { "unfinished.tried": 1 }))
         .comment(BACKGROUND)
         .await;
     claimed.map_err(fault("could not look for revocations that broke off"))
 }
 
-/// How old a revocation was when it was taken up. One whose mark cannot be read is as good as new.
+/// Returns how old a revocation was when it was claimed. Zero if its mark cannot be read.
 fn age_of(mark: Option<&Mark>) -> Duration {
     let millis = mark.map_or(0, |mark| mark.tried.timestamp_millis() - mark.since.timestamp_millis());
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
@@ -131,7 +130,7 @@ mod tests {
         assert_eq!(age_of(Some(&entry.mark())), Duration::from_secs(1));
     }
 
-    /// As the driver reads: from the bytes of a document.
+    /// Reads from the bytes of a document, as the driver does.
     fn read<D: for<'de> Deserialize<'de>>(document: &Document) -> D {
         bson::deserialize_from_slice(&document.to_vec().unwrap()).unwrap()
     }

@@ -1,9 +1,9 @@
-//! The commits of revocations that failed, tried again until the server has taken them.
+//! Retries the commits of failed revocations until the server has accepted them.
 //!
-//! A caller is told at once that a revocation failed. But a client that went away does not ask
-//! again, nobody asks twice for the punishment of a reuse, and a changed password cannot be changed
-//! from the old one a second time. Once a commit is recorded any node goes on with it: see
-//! `resume`.
+//! The caller is told at once that a revocation failed, but cannot always repeat it. A client that
+//! went away does not ask again. Nobody asks twice for the revocation after a reuse. A changed
+//! password cannot be changed from the old one a second time. Once a commit is recorded, any node
+//! continues it: see `resume`.
 
 use std::{
     error::Error,
@@ -20,13 +20,13 @@ use tracing::Instrument;
 use super::records::Records;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// How many commits are tried again at a time. Each takes about a kilobyte.
+/// How many commits are retried at a time. Each takes about a kilobyte.
 const MOST: usize = 4_096;
 
-/// The pause before the next try doubles from the first to the last.
+/// The pause before the next try: first and longest. It doubles each time.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
-/// Tries commits again in the background.
+/// Retries commits in the background.
 #[derive(Clone, Debug)]
 pub(super) struct Retries(Arc<Semaphore>);
 
@@ -35,8 +35,8 @@ impl Retries {
         Self(Arc::new(Semaphore::new(MOST)))
     }
 
-    /// Tries `commit` again until it is done, if it failed for a reason that may pass. Must be
-    /// called within a Tokio runtime.
+    /// Retries `commit` until it succeeds, if `failed` is a failure that may pass. Must be called
+    /// within a Tokio runtime.
     pub(super) fn again<F>(
         &self,
         failed: &StoreError,
@@ -60,7 +60,7 @@ impl Retries {
     }
 }
 
-/// Ends with the store, too.
+/// Ends on success, on a lasting failure, and when the store is dropped.
 async fn until_done<F>(records: Weak<Records>, commit: impl Fn(Arc<Records>) -> F + Send, _permit: OwnedSemaphorePermit)
 where
     F: Future<Output = Result<(), StoreError>> + Send,

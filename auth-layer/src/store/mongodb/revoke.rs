@@ -1,7 +1,8 @@
-//! What revokes: the committing document first, then the sweep. Each step can be repeated, and a retry repeats all of them.
+//! Operations that revoke: they update the committing document first, then sweep. A retry repeats
+//! all steps.
 //!
-//! The commit leaves a mark, `unfinished`, that [`settle`](Records::settle) takes away. What still
-//! has it after a few seconds has broken off, and any node goes on with it: see `resume`.
+//! The commit leaves a mark, `unfinished`, that [`settle`](Records::settle) removes. A mark that is
+//! a few seconds old belongs to a revocation that broke off. Any node continues it: see `resume`.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -26,20 +27,20 @@ use crate::{
 /// How many tokens or sessions one command names at most.
 const BATCH: usize = 10_000;
 
-/// How many revocations of a user are remembered as settled.
+/// How many settled revocations a user's document remembers.
 const SETTLED: i32 = 16;
 
-/// Why a user's fence rises.
+/// A request to raise a user's fence.
 #[derive(Clone, Debug)]
 pub(super) struct Raise {
     pub(super) user: Subject,
-    /// Of this call and of all its retries, so that together they raise the fence once.
+    /// The same for a call and all its retries, so that together they raise the fence once.
     pub(super) id: Uuid,
     pub(super) except: Option<SessionId>,
     pub(super) disables: bool,
 }
 
-/// What the revocation of a token was committed on.
+/// The document on which the revocation of a token was committed.
 pub(super) enum Marked {
     /// There is no such token.
     Nothing,
@@ -58,10 +59,10 @@ impl Records {
         }
     }
 
-    /// Marks a token as revoked; of a refresh token its session first, so that the mark that is
-    /// left if this breaks off covers both.
+    /// Marks a token as revoked. For a refresh token, marks its session first: if this breaks off,
+    /// that mark covers both.
     ///
-    /// What is read of the token first does not change: the commit decides.
+    /// The fields read before the commit never change.
     pub(super) async fn mark_token(&self, id: TokenId) -> Result<Marked, StoreError> {
         let what = "could not revoke a token";
         let tokens = self.tokens.clone_with_type::<RawDocumentBuf>();
@@ -100,7 +101,8 @@ impl Records {
         self.end(ended, since).await
     }
 
-    /// The update that commits it has the condition, and is one of the majority's also where the session was dead before.
+    /// The committing update has the condition. It waits for a majority even if the session was
+    /// already revoked.
     pub(super) async fn punish(
         self: Arc<Self>,
         session: SessionId,
@@ -113,7 +115,7 @@ impl Records {
         }
     }
 
-    /// Marks the session that matches as revoked and unfinished; `None` where there is none.
+    /// Marks the matching session as revoked and unfinished. `None` if there is none.
     pub(super) async fn mark_session(&self, session: Document) -> Result<Option<EndedSession>, StoreError> {
         let before = self
             .sessions
@@ -125,8 +127,8 @@ impl Records {
         before.map_err(fault("could not revoke a session"))
     }
 
-    /// Revokes the tokens of a session that is marked. Also where it was dead before: an earlier
-    /// try may have stopped here.
+    /// Revokes the tokens of a marked session, even if it was revoked before: an earlier try may
+    /// have stopped here.
     pub(super) async fn end(&self, ended: EndedSession, since: Timestamp) -> Result<Revoked, StoreError> {
         let live = self.live_tokens(doc! { "session_id": ended.id }, since).await?;
         self.revoke_tokens(unrevoked(&live).chain(ended.refresh_id())).await?;
@@ -137,7 +139,7 @@ impl Records {
         })
     }
 
-    /// Raises the fence, then revokes what stood before it.
+    /// Raises the fence, then revokes the sessions from before.
     pub(super) async fn revoke_user(self: Arc<Self>, raise: Raise, since: Timestamp) -> Result<Revoked, StoreError> {
         match self.raise_fence(&raise).await? {
             Some(epoch) => self.revoke_before(&raise, epoch, since).await,
@@ -155,11 +157,12 @@ impl Records {
         Ok(Revoked::default())
     }
 
-    /// Succeeds where an update found no document of this id because there is none.
+    /// Confirms that there is no document with this id, after an update matched none.
     ///
-    /// An update that finds nothing writes nothing, and so has nothing to wait for a majority with: a primary that was deposed and does not know
-    /// it would say so of what its successor has. A linearizable read writes an entry of its own, and is answered once a majority has taken it.
-    /// What it finds is then another server's: that one was not asked to update it.
+    /// An update without a match writes nothing that a majority would have to acknowledge, so a
+    /// stale primary would report success. A linearizable read needs a majority, so a stale primary
+    /// cannot answer it. If the read finds the document, another server has it and has not updated
+    /// it. The call then fails.
     async fn be_absent<T: Send + Sync>(
         &self,
         collection: &Collection<T>,
@@ -179,8 +182,8 @@ impl Records {
         }
     }
 
-    /// Raises the user's fence, making the document where there is none, and answers the epoch that
-    /// it led to. `None` where another node has finished this very revocation meanwhile.
+    /// Raises the user's fence, and creates the document if there is none. Returns the new epoch,
+    /// or `None` if another node has already settled this revocation.
     pub(super) async fn raise_fence(&self, raise: &Raise) -> Result<Option<i64>, StoreError> {
         let what = "could not raise a user's fence";
         let &Raise { user: ref of, id, except, disables } = raise;
@@ -205,12 +208,12 @@ impl Records {
                 .max_time(self.limit)
         };
         let raised = match raise().await {
-            // Another call made the document a moment ago, and nothing removes it.
+            // Another call just made the document, and nothing removes it.
             Err(error) if is_duplicate_key(&error) => raise().await,
             raised => raised,
         };
         let raised = match raised {
-            // It is recorded already: this is a retry.
+            // The revocation is already recorded: this is a retry.
             Err(error) if is_duplicate_key(&error) => {
                 subjects.find_one(doc! { "_id": user.clone() }).max_time(self.limit).await
             }
@@ -220,7 +223,8 @@ impl Records {
         Ok(fence.unfinished.iter().find(|entry| entry.id == id).map(|entry| entry.epoch))
     }
 
-    /// Revokes what was opened before `epoch`. A session opened under it began after the fence was raised and is spared.
+    /// Revokes the sessions opened before `epoch`. A session under `epoch` began after the fence
+    /// was raised, and is spared.
     pub(super) async fn revoke_before(
         &self,
         raise: &Raise,
@@ -237,8 +241,9 @@ impl Records {
         let ended = self.sessions.update_many(older, dead()).await;
         let sessions = ended.map_err(fault("could not revoke a user's sessions"))?.modified_count;
 
-        // From the tokens' side, so that a token whose session is gone is found as well. The tokens first and the spared
-        // sessions second: a session is recorded before its tokens, so that a spared one with a token in the list is in the second, too.
+        // Listing by user also finds tokens whose session is gone. Tokens are listed before the
+        // spared sessions: a session is recorded before its tokens, so a spared token's session is
+        // found.
         let mut live = self.live_tokens(doc! { "user_id": user.clone() }, since).await?;
         let opened_since = doc! { "user_id": user, "revoked": { "$ne": true }, "epoch": { "$gte": epoch } };
         let spared: HashSet<Uuid> = self.session_ids(opened_since).await?.into_iter().chain(except).collect();
@@ -249,7 +254,7 @@ impl Records {
         Ok(Revoked { access_tokens: access_tokens(&live), sessions, unsettled })
     }
 
-    /// Takes the mark of a revocation away, by a write that may be lost.
+    /// Removes the mark of a revocation, by a write that may be lost.
     pub(super) async fn settle(self: Arc<Self>, revocation: Revocation) -> Result<(), StoreError> {
         let unmark = doc! { "$unset": { "unfinished": "" } };
         let (concern, what) = (cheap_write_concern(self.limit), "could not note the end of a revocation");
@@ -281,8 +286,8 @@ impl Records {
         settled.map(drop).map_err(fault(what))
     }
 
-    /// The tokens among these that decide something by themselves and have not expired, revoked or
-    /// not: access and single-use tokens. A refresh token is decided by its session.
+    /// Lists the unexpired access and single-use tokens that match, revoked or not. Refresh tokens
+    /// are decided by their session.
     pub(super) async fn live_tokens(
         &self,
         mut tokens: Document,
@@ -324,7 +329,7 @@ impl Records {
         found.map_ok(|session| session.id).try_collect().await.map_err(fault(what))
     }
 
-    /// The newest refresh tokens of these sessions.
+    /// Lists the newest refresh tokens of these sessions.
     async fn refresh_tokens_of(&self, sessions: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
         let what = "could not list the refresh tokens to revoke";
         let mut refresh_tokens = Vec::with_capacity(sessions.len());
@@ -345,12 +350,12 @@ impl Records {
     }
 }
 
-/// The session that a reuse was judged by.
+/// Matches the session as it was when the reuse was judged.
 pub(super) fn as_judged(session: SessionId, current: TokenId) -> Document {
     doc! { "_id": uuid(session), "current.refresh_id": uuid(current) }
 }
 
-/// What the revocation of one token covers that is no refresh token.
+/// Returns what the revocation of one access or single-use token covers.
 pub(super) fn revoked_token(id: TokenId, kind: TokenKind, expires_at: Timestamp, since: Timestamp) -> Revoked {
     let live_access = kind == TokenKind::Access && expires_at > since;
     Revoked {
@@ -373,7 +378,7 @@ fn dead() -> Document {
     doc! { "$set": { "revoked": true } }
 }
 
-/// The same on the document that commits a revocation, with the mark, by the server's clock.
+/// The change to the committing document: also sets the mark, by the server's clock.
 fn mark() -> Document {
     doc! {
         "$set": { "revoked": true },

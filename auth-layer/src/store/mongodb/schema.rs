@@ -1,4 +1,4 @@
-//! What the store needs of a server, and the indexes it makes there.
+//! Checks the server, and creates the indexes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,31 +23,33 @@ pub(super) const TOKEN_EXPIRY: &str = "expires_at";
 /// The field by which sessions expire.
 pub(super) const SESSION_EXPIRY: &str = "current.refresh_expires_at";
 
-/// How long indexes may take: longer than any operation, since a large collection may want one for the first time.
+/// Time limit for creating indexes, longer than for any operation: the collection may be large.
 pub(super) const INDEX_LIMIT: Duration = Duration::from_mins(1);
 
-/// A standalone server takes our writes and then loses them with its disk; it says so here, at the start.
+/// Fails on a standalone server, which would accept our writes and then lose them with its disk.
 pub(super) async fn refuse_standalone(database: Database) -> Result<(), StoreError> {
     let hello = hello(&database).await?;
     if hello.contains_key("setName") || matches!(hello.get_str("msg"), Ok("isdbgrid")) {
         return Ok(());
     }
-    // A member that is just starting says the same for a moment; see `diagnose`.
+    // A starting member says the same for a moment: see `diagnose`.
     if matches!(hello.get_bool("isreplicaset"), Ok(true)) {
         return Err(StoreError::new(StoreErrorKind::Unavailable, NOT_INITIATED));
     }
     Err(StoreError::new(StoreErrorKind::Unsupported, NO_SET))
 }
 
-/// The sentence about a member of no set.
+/// The error text for a member of no set.
 pub(super) const NOT_INITIATED: &str = "the MongoDB replica set was not initiated: call rs.initiate() once";
 
-/// The sentence about a standalone server.
+/// The error text for a standalone server.
 pub(super) const NO_SET: &str =
     "MongoDB must be a replica set (of one at least): start mongod with --replSet and call rs.initiate()";
 
-/// A driver that is connected directly reads from that member whatever it is, and after a failover that is a secondary. One that has no
-/// others stays the primary.
+/// Fails if the driver is connected directly to one of several members.
+///
+/// It would read from that member even as a secondary, after a failover. A single member stays the
+/// primary.
 pub(super) async fn refuse_one_of_several(database: Database) -> Result<(), StoreError> {
     let hello = hello(&database).await?;
     let members = ["hosts", "passives"].map(|members| hello.get_array(members).map_or(0, Vec::len));
@@ -65,28 +67,28 @@ async fn hello(database: &Database) -> Result<Document, StoreError> {
     hello.map_err(opening_fault("could not reach a MongoDB primary"))
 }
 
-/// Succeeds when there is a primary that answers.
+/// Succeeds when a primary answers.
 pub(super) async fn ping(database: Database) -> Result<(), StoreError> {
     let pong = database.run_command(doc! { "ping": 1 }).selection_criteria(primary()).await;
     pong.map(drop).map_err(fault("could not reach a MongoDB primary"))
 }
 
-/// Makes what is missing, any number of nodes at once.
+/// Creates missing indexes. Any number of nodes may do so at the same time.
 pub(super) async fn ensure_indexes(
     database: Database,
     records: Arc<Records>,
     retention: Duration,
 ) -> Result<(), StoreError> {
-    // Before anything is written: a TTL index would remove what is somebody else's.
+    // Check before any write: a TTL index would remove another program's documents.
     ours::refuse_others(&records).await?;
     expiry::ensure(&database, &records.tokens, TOKEN_EXPIRY, ours::tokens(), retention).await?;
     expiry::ensure(&database, &records.sessions, SESSION_EXPIRY, ours::sessions(), retention).await?;
-    // What a revocation sweeps: the live tokens of a session or a user, however many refresh tokens
-    // were retired.
+    // For the sweep of a revocation: it lists live tokens, however many refresh tokens were
+    // retired.
     let of_tokens = ["session_id", "user_id"].map(|owner| doc! { owner: 1, "kind": 1, "expires_at": 1 });
     index(&records.tokens, of_tokens, false).await?;
     index(&records.sessions, [doc! { "user_id": 1, "revoked": 1 }], false).await?;
-    // Sparse: only what a revocation is under way of has the mark.
+    // Sparse: only documents with a revocation in progress have the mark.
     let marks = || [doc! { "unfinished.tried": 1 }];
     index(&records.tokens, marks(), true).await?;
     index(&records.sessions, marks(), true).await?;

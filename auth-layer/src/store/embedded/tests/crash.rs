@@ -12,8 +12,8 @@ const FILE: &str = "AUTH_LAYER_CRASH_TEST_FILE";
 /// How many acknowledged sign-ins to wait for before the kill.
 const ENOUGH: usize = 300;
 
-/// Not a test of its own: the process that [`nothing_acknowledged_is_lost_by_kill_9`] kills. It says which tokens were
-/// acknowledged, each on a line, until it dies.
+/// Not a test: the process that [`nothing_acknowledged_is_lost_by_kill_9`] kills. It prints each
+/// acknowledged token on a line until it dies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by another test"]
 async fn victim() {
@@ -43,7 +43,7 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
         let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
         let mut acknowledged = Vec::new();
         let mut note = |line: String| {
-            // The harness's own words may stand in front, on the same line.
+            // The test harness may print something in front, on the same line.
             acknowledged.extend(line.split_once("acknowledged ").map(|(_, id)| id.to_owned()));
             acknowledged.len()
         };

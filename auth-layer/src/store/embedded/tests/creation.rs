@@ -1,4 +1,4 @@
-//! The file is made whole or not at all, and what was emptied is not made anew.
+//! The file is created completely or not at all, and an emptied file is not created anew.
 
 use std::{
     env, fs, io,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::store::StoreErrorKind;
 
-/// A disk that carries out so many operations, and with each later one does what it was told.
+/// A disk that runs a limited number of operations. Each later operation does what the test says.
 #[derive(Debug)]
 struct Limited {
     file: FileBackend,
@@ -110,7 +110,8 @@ fn halt() -> io::Error {
     }
 }
 
-/// Not a test of its own: the process that the next one kills. It makes a file, and stands still after so many operations.
+/// Not a test: the process that the next test kills. It creates a file, and stops after so many
+/// operations.
 #[test]
 #[ignore = "started by another test"]
 fn victim() {

@@ -1,4 +1,4 @@
-//! A disk that counts, and fails on demand.
+//! A disk that counts operations, and fails on demand.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::store::{StoreErrorKind, TokenStore};
 
-/// A handle on a disk; its clones are the same disk.
+/// A handle to a disk. Its clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk(Arc<State>);
 
@@ -30,17 +30,17 @@ struct State {
 }
 
 impl Disk {
-    /// How often it was asked to make everything durable.
+    /// Returns how often the disk was asked to make everything durable.
     pub(super) fn syncs(&self) -> usize {
         self.0.syncs.load(SeqCst)
     }
 
-    /// From now on the file cannot be opened.
+    /// Makes opening the file fail from now on.
     pub(super) fn lose(&self) {
         self.0.absent.store(true, SeqCst);
     }
 
-    /// It can be opened again.
+    /// Makes opening the file work again.
     pub(super) fn find(&self) {
         self.0.absent.store(false, SeqCst);
     }
@@ -54,7 +54,7 @@ impl Disk {
             let mut options = std::fs::OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
             let backend = Watched { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
-            // Next to no cache, so that reads reach the disk.
+            // A cache of size 0, so that reads reach the disk.
             Ok(builder().set_cache_size(0).create_with_backend(backend).map_err(redb::Error::from)?)
         })
     }
@@ -146,7 +146,7 @@ async fn a_disk_that_comes_back_serves_readers_without_a_writer() {
     assert!(is_active(&store, access).await);
 }
 
-/// Waits until the store serves again; it was nudged by whoever met the failure.
+/// Waits until the store serves again. The failed call has already started the recovery.
 pub(super) async fn recovered(store: &EmbeddedStore) {
     for _ in 0..1_000 {
         if store.ping().await.is_ok() {

@@ -81,7 +81,7 @@ fn what_is_no_database_is_not_opened() {
     assert_eq!(failure(dir.path().join("absent/tokens.redb")), StoreErrorKind::Unavailable);
 }
 
-/// Rows by table.
+/// Counts the rows of each table.
 fn rows(store: &EmbeddedStore) -> BTreeMap<&'static str, u64> {
     let count = store.file.write(Weight::Durable, |tables| {
         Ok(BTreeMap::from([
@@ -127,7 +127,7 @@ async fn a_purge_leaves_no_row_behind() {
         };
         let _ = store.record_token(single).await.unwrap();
     }
-    // Of the seven tokens of a session two are retired refresh tokens, which its end need not find.
+    // Of a session's seven tokens two are retired refresh tokens, which its end need not find.
     let expected = [
         ("tokens", 21),
         ("sessions", 3),
@@ -138,7 +138,8 @@ async fn a_purge_leaves_no_row_behind() {
     ];
     assert_eq!(rows(&store), expected.into());
 
-    // Its newest refresh token expires after half an hour, but one it had before lives for an hour and a half.
+    // Its newest refresh token expires after half an hour, but an older one lives for an hour and a
+    // half.
     let purged = store.purge_expired(now() + TimeDelta::minutes(61)).await.unwrap();
     assert_eq!((purged.tokens, purged.sessions), (18, 0), "a session is kept while any token of it lives");
     let purged = store.purge_expired(now() + TimeDelta::minutes(91)).await.unwrap();

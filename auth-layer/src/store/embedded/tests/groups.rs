@@ -48,7 +48,8 @@ async fn whoever_waits_shares_one_commit() {
         let (_, access) = task.await.unwrap();
         assert!(is_active(&store, access).await);
     }
-    // The one held, the hundred that waited meanwhile, and a file that had to grow for them, perhaps twice.
+    // The held one, the hundred that waited meanwhile, and a file that grew for them, perhaps
+    // twice.
     let syncs = disk.syncs() - before;
     assert!(syncs <= 4 * each, "{syncs} waits for the disk, where one commit takes {each}");
 }

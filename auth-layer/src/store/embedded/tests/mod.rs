@@ -1,4 +1,4 @@
-//! What is the embedded store's own; the laws are tested by the conformance suite.
+//! Tests of the embedded store only. The conformance suite tests the laws.
 
 mod crash;
 mod creation;
@@ -25,7 +25,7 @@ fn now() -> Timestamp {
     DateTime::from_timestamp_millis(1_800_000_000_123).unwrap()
 }
 
-/// A session that ends in an hour, and the records of its pair.
+/// Returns a session that ends in an hour, and the records of its pair.
 fn login(user: impl Into<Subject>) -> (Session, Vec<TokenRecord>) {
     let user = user.into();
     let current = Pair {
@@ -63,7 +63,7 @@ fn login(user: impl Into<Subject>) -> (Session, Vec<TokenRecord>) {
     (session, tokens)
 }
 
-/// Opens a fresh session of a fresh user, and gives it with its access token's id.
+/// Opens a new session of a new user, and returns it with its access token's id.
 async fn sign_in(store: &EmbeddedStore) -> Result<(SessionId, TokenId), StoreError> {
     let (session, tokens) = login(Subject::generate());
     let ids = (session.session_id, tokens[0].token_id);
@@ -76,7 +76,8 @@ async fn is_active(store: &EmbeddedStore, id: TokenId) -> bool {
     matches!(store.token_status(id).await.unwrap(), TokenStatus::Active(_))
 }
 
-/// An operation that keeps the writer's thread until the sender is used or dropped, and says when it has it.
+/// Returns an operation that blocks the writer's thread, a signal that it has begun, and a sender
+/// that releases it.
 fn hold() -> (impl FnMut(&mut Tables<'_>) -> Result<(), Fault> + Send + 'static, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (reached, has_reached) = mpsc::channel();
     let (release, released) = mpsc::channel();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::store::{StoreErrorKind, TokenStore};
 
-/// A bug, in place of an operation. It says nothing on standard error.
+/// Panics without a message on standard error.
 fn panics<T>() -> Result<T, Fault> {
     resume_unwind(Box::new(()))
 }
@@ -60,7 +60,7 @@ async fn writer_panic_while_the_file_is_away_is_seen_by_ping_until_it_is_back() 
     let (_, access) = sign_in(&store).await.unwrap();
     disk.lose();
     assert!(store.writer.run(|_| panics::<()>()).await.is_err());
-    // The answer is given before the file is closed.
+    // The answer comes before the file is closed.
     let begun = std::time::Instant::now();
     while store.ping().await.is_ok() {
         assert!(begun.elapsed() < std::time::Duration::from_secs(10), "the file was not closed");

@@ -14,7 +14,8 @@ use crate::{
     store::{Retired, StoreErrorKind, TokenStore, UserFence},
 };
 
-/// Every value that is a part of `value`, goes on after its end, or says another version.
+/// Returns every value that is a prefix of `value`, has bytes after its end, or has another
+/// version.
 fn damaged(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let parts = (0..value.len()).map(|length| value[..length].to_vec());
     let longer = [value, &[0]].concat();
@@ -89,7 +90,7 @@ async fn a_value_that_cannot_be_understood_fails_whoever_meets_it_and_nobody_els
         store.writer.run(operation),
         store.revoke_session(session, now()),
         store.revoke_token(other, now()),
-        // All are queued by the time that this one is polled, so the last two share a transaction.
+        // All are queued when this one is polled, so the last two share a transaction.
         async {
             reached.recv().unwrap();
             drop(release);

@@ -43,7 +43,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(byte).collect()
 }
 
-/// The identifiers in these values.
+/// Returns an identifier as it is in these values.
 fn id<K>(number: u8) -> Id<K> {
     Id::from_uuid(Uuid::from_bytes([number; 16]))
 }
@@ -112,7 +112,7 @@ fn embedded_values_of_version_1_are_read() {
     assert_eq!(decode_fence(&bytes(FENCE)), Some(UserFence { epoch: 3, disabled: false }));
 }
 
-/// A file with this one session, as that version made it.
+/// Creates a file with this one session, as that version did.
 fn make_file(path: &std::path::Path) {
     type Key<const N: usize> = &'static [u8; N];
     const TOKENS: TableDefinition<'_, Key<16>, &[u8]> = TableDefinition::new("tokens");

@@ -1,7 +1,7 @@
 //! The documents, in BSON's own types.
 //!
-//! Never serde's derive on `uuid::Uuid` or `chrono::DateTime`: that writes binary subtype 0, which no filter finds, and text, which no TTL
-//! index expires.
+//! Do not derive serde on `uuid::Uuid` or `chrono::DateTime` here. That writes binary subtype 0,
+//! which no filter finds, and text, which no TTL index expires.
 
 mod session;
 mod token;
@@ -20,12 +20,12 @@ use crate::{
     store::{StoreError, StoreErrorKind, UserFence},
 };
 
-/// A user's fence; read only, for it is changed by updates alone.
+/// A user's fence. Only read: updates alone change it.
 #[derive(Debug, Deserialize)]
 pub(super) struct SubjectDocument {
-    /// Absent is 0.
+    /// Absent means 0.
     epoch: Option<i64>,
-    /// Absent is false.
+    /// Absent means false.
     disabled: Option<bool>,
 }
 
@@ -36,7 +36,7 @@ impl SubjectDocument {
     }
 }
 
-/// The revocations of a user that are not settled.
+/// A user's revocations that are not settled.
 #[derive(Debug, Deserialize)]
 pub(super) struct FenceDocument {
     #[serde(rename = "_id")]
@@ -45,11 +45,11 @@ pub(super) struct FenceDocument {
     pub(super) unfinished: Vec<UnfinishedDocument>,
 }
 
-/// One of them.
+/// One unsettled revocation of a user.
 #[derive(Debug, Deserialize)]
 pub(super) struct UnfinishedDocument {
     pub(super) id: Uuid,
-    /// What it raised the fence to.
+    /// The epoch that it raised the fence to.
     pub(super) epoch: i64,
     /// The session that it spares.
     pub(super) except: Option<Uuid>,
@@ -63,23 +63,23 @@ impl UnfinishedDocument {
     }
 }
 
-/// That a revocation may have something left to do.
+/// The mark of a revocation that may have something left to do.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Mark {
     /// When it was recorded.
     pub(super) since: DateTime,
-    /// When a node last went on with it.
+    /// When a node last worked on it.
     pub(super) tried: DateTime,
 }
 
-/// Of a token or a session its `_id`.
+/// The `_id` of a token or a session.
 #[derive(Debug, Deserialize)]
 pub(super) struct IdDocument {
     #[serde(rename = "_id")]
     pub(super) id: Uuid,
 }
 
-/// Binary, subtype 4.
+/// Converts to binary subtype 4.
 pub(super) fn uuid<K>(id: Id<K>) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
 }
@@ -88,7 +88,7 @@ pub(super) fn id<K>(uuid: Uuid) -> Id<K> {
     Id::from_uuid(uuid::Uuid::from_bytes(uuid.bytes()))
 }
 
-/// Milliseconds: anything finer is cut off, so that a stored expiry is never later than the one given.
+/// Truncates to milliseconds, so that a stored expiry is never later than the one given.
 pub(super) fn date(moment: Timestamp) -> DateTime {
     DateTime::from_chrono(moment)
 }
@@ -156,7 +156,8 @@ mod tests {
         }
     }
 
-    /// The document as the server would get it: through bytes, so that a type lost in serialisation shows.
+    /// Returns the document as the server would get it. A type lost in serialisation shows in the
+    /// bytes.
     fn stored(value: &impl serde::Serialize) -> Document {
         let bytes = bson::serialize_to_vec(value).unwrap();
         Document::from_reader(bytes.as_slice()).unwrap()
@@ -214,7 +215,7 @@ mod tests {
         assert!(Session::from(read).previous.unwrap().delivered, "where nothing is noted");
     }
 
-    /// A session as the version before payloads wrote it, with every field that it knew.
+    /// A session as written by the version before payloads, with every field that it knew.
     fn written_before_payloads() -> Document {
         let (id, at) = (Uuid::from_bytes([7; 16]), DateTime::from_millis(1_800_000_000_000));
         doc! {

@@ -15,9 +15,9 @@ use crate::{
 
 /// A session.
 ///
-/// What was a field before there were payloads still is one, so that nodes of either version read each other's documents. All
-/// other members of a payload are in `payload`, which nodes from before leave alone here, and lose in `current` when they
-/// rotate.
+/// Fields from before payloads existed are still fields, so that nodes of both versions read each
+/// other's documents. All other members of a payload are in `payload`. Older nodes leave it alone
+/// here, and lose it in `current` when they rotate.
 #[derive(Serialize, Deserialize)]
 pub(in crate::store::mongodb) struct SessionDocument {
     #[serde(rename = "_id")]
@@ -35,24 +35,24 @@ pub(in crate::store::mongodb) struct SessionDocument {
     previous: Option<RetiredDocument>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     payload: BTreeMap<String, String>,
-    /// The user's epoch under which it was opened: a revocation of all spares the sessions of its own epoch, which were opened after it began.
+    /// The user's epoch at sign-in. `revoke_user` spares sessions of the epoch that it raised.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<i64>,
-    /// Until the sign-in is committed.
+    /// Present until the sign-in is committed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<bool>,
-    /// Not stored: milliseconds since `previous` was retired, as the server has computed them.
+    /// Not stored: milliseconds since `previous` was retired, as computed by the server.
     #[serde(skip_serializing, default)]
     retired_for: Option<i64>,
 }
 
-/// A session that is being ended, as it was before.
+/// A session that a revocation ends.
 #[derive(Debug, Deserialize)]
 pub(in crate::store::mongodb) struct EndedSession {
     #[serde(rename = "_id")]
     pub(in crate::store::mongodb) id: Uuid,
     revoked: Option<bool>,
-    /// None where there is no such session: tokens may still name it.
+    /// `None` if there is no such session. Tokens may still name it.
     current: Option<CurrentDocument>,
     pub(in crate::store::mongodb) unfinished: Option<Mark>,
 }
@@ -63,7 +63,7 @@ struct CurrentDocument {
 }
 
 impl EndedSession {
-    /// One that is not recorded.
+    /// Returns a session that is not recorded.
     pub(in crate::store::mongodb) fn unknown(session: SessionId) -> Self {
         Self { id: uuid(session), revoked: None, current: None, unfinished: None }
     }
@@ -80,7 +80,7 @@ impl EndedSession {
         id(self.id)
     }
 
-    /// Its newest refresh token.
+    /// Returns its newest refresh token.
     pub(in crate::store::mongodb) fn refresh_id(&self) -> Option<Uuid> {
         self.current.as_ref().map(|current| current.refresh_id)
     }
@@ -108,7 +108,7 @@ pub(in crate::store::mongodb) struct PairDocument {
 struct RetiredDocument {
     refresh_id: Uuid,
     at: DateTime,
-    /// Absent is true: nothing is known to speak for its owner.
+    /// Absent means true: nothing shows that the pair was not delivered.
     #[serde(default = "delivered")]
     delivered: bool,
 }
@@ -118,9 +118,9 @@ fn delivered() -> bool {
 }
 
 impl SessionDocument {
-    /// A session before its sign-in is committed.
+    /// Creates the document of a session whose sign-in is not yet committed.
     ///
-    /// Fails where its payloads lack what every document has.
+    /// Fails if its payloads lack a member that every document has.
     pub(in crate::store::mongodb) fn opening(session: Session, epoch: i64) -> Result<Self, StoreError> {
         let mut payload = session.payload;
         Ok(Self {
@@ -141,7 +141,7 @@ impl SessionDocument {
         })
     }
 
-    /// The session, its previous refresh token retired as long before `now` as the server says.
+    /// Converts to a session. `previous` was retired as long before `now` as the server says.
     pub(in crate::store::mongodb) fn seen_at(self, now: Timestamp) -> Session {
         let age = self.retired_for.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
         let mut session = Session::from(self);
@@ -199,7 +199,7 @@ impl TryFrom<Pair> for PairDocument {
     }
 }
 
-/// A document without these is one that nodes of an earlier version cannot read.
+/// Nodes of an earlier version cannot read a document without these members.
 fn incomplete() -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, "a payload lacks what this library writes into each")
 }

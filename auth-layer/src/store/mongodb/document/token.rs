@@ -40,7 +40,7 @@ impl From<&TokenRecord> for TokenDocument {
     }
 }
 
-/// A token's record that says something else than this store writes, or not enough, in this field.
+/// A token's record with a missing or unknown value in this field.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("`{0}` is missing, or is not what this store writes")]
 pub(in crate::store::mongodb) struct Unreadable(&'static str);
@@ -57,10 +57,10 @@ impl From<Unreadable> for StoreError {
     }
 }
 
-/// What a check learns of a token, read where it lies: serde would copy every field, identifiers by way of text.
+/// Reads a token's status from the raw document. Serde would copy every field, identifiers as text.
 ///
-/// `revoked: true` is enough to be revoked. Active is only what says `revoked: false` and is whole; anything else is an error, for a
-/// record that cannot be read opens no door.
+/// `revoked: true` alone means revoked. Active needs `revoked: false` and a complete record.
+/// Anything else is an error, because an unreadable record must not let a token through.
 pub(in crate::store::mongodb) fn status(token: &RawDocument) -> Result<TokenStatus, Unreadable> {
     match token.get_bool("revoked") {
         Ok(true) => Ok(TokenStatus::Revoked),
@@ -69,7 +69,7 @@ pub(in crate::store::mongodb) fn status(token: &RawDocument) -> Result<TokenStat
     }
 }
 
-/// What is recorded, revoked or not. Other tools may leave fields out, so that none is taken for granted.
+/// Reads a token's record, revoked or not. Other tools may leave fields out, so each is checked.
 pub(in crate::store::mongodb) fn record(token: &RawDocument) -> Result<ActiveToken, Unreadable> {
     let kind = token.get_str("kind").ok().and_then(TokenKind::from_name);
     Ok(ActiveToken {
@@ -80,7 +80,7 @@ pub(in crate::store::mongodb) fn record(token: &RawDocument) -> Result<ActiveTok
     })
 }
 
-/// Binary, subtype 4, and nothing else: a record that no sweep by owner finds must not be active.
+/// Reads binary subtype 4 and nothing else: a record that no sweep finds must not be active.
 pub(in crate::store::mongodb) fn identifier<K>(token: &RawDocument, field: &'static str) -> Result<Id<K>, Unreadable> {
     let binary = token.get_binary(field).ok().filter(|binary| binary.subtype == BinarySubtype::Uuid);
     let bytes = binary.and_then(|binary| binary.bytes.try_into().ok()).ok_or(Unreadable(field))?;
@@ -95,7 +95,7 @@ pub(in crate::store::mongodb) struct LiveToken {
     pub(in crate::store::mongodb) session_id: Uuid,
     kind: String,
     expires_at: DateTime,
-    /// Absent is false: it is marked then.
+    /// Absent means false, so the sweep marks it.
     #[serde(default)]
     pub(in crate::store::mongodb) revoked: bool,
     pub(in crate::store::mongodb) unfinished: Option<Mark>,
@@ -106,7 +106,7 @@ impl LiveToken {
         self.kind == TokenKind::Access.as_str()
     }
 
-    /// What a cache must be told of an access token.
+    /// Returns what a cache needs to know of an access token.
     pub(in crate::store::mongodb) fn id_and_expiry(&self) -> (TokenId, Timestamp) {
         (id(self.id), self.expires_at.to_chrono())
     }

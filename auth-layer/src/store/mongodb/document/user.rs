@@ -1,4 +1,4 @@
-//! A user in BSON: a canonical UUID is one, binary subtype 4, and any other text is a string.
+//! A user in BSON: a canonical UUID is binary subtype 4, any other text is a string.
 
 use bson::{Bson, RawBsonRef, Uuid, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Unreadable;
 use crate::id::Subject;
 
-/// A user where serde reads or writes a document.
+/// A user as serde reads and writes it in a document.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(into = "Bson", try_from = "Bson")]
 pub(in crate::store::mongodb) struct UserKey(pub(in crate::store::mongodb) Subject);
@@ -30,7 +30,7 @@ impl TryFrom<Bson> for UserKey {
     }
 }
 
-/// As filters and updates have it.
+/// Converts a user for filters and updates.
 pub(in crate::store::mongodb) fn user(subject: &Subject) -> Bson {
     match subject.as_uuid() {
         Some(uuid) => Uuid::from_bytes(*uuid.as_bytes()).into(),
@@ -38,7 +38,7 @@ pub(in crate::store::mongodb) fn user(subject: &Subject) -> Bson {
     }
 }
 
-/// Reads one where it lies.
+/// Reads a user from a raw document.
 pub(super) fn read(value: Option<RawBsonRef<'_>>) -> Option<Subject> {
     match value? {
         RawBsonRef::Binary(binary) => of_binary(binary.subtype, binary.bytes),
@@ -47,7 +47,7 @@ pub(super) fn read(value: Option<RawBsonRef<'_>>) -> Option<Subject> {
     }
 }
 
-/// Whether this is how a user is written.
+/// Returns whether a value is a user as this store writes it.
 pub(in crate::store::mongodb) fn is_user(value: &Bson) -> bool {
     UserKey::try_from(value.clone()).is_ok()
 }
@@ -57,7 +57,7 @@ fn of_binary(subtype: BinarySubtype, bytes: &[u8]) -> Option<Subject> {
     Some(uuid::Uuid::from_bytes(bytes.try_into().ok()?).into())
 }
 
-/// A text that would be a UUID is none that this store writes: no filter by that user finds it.
+/// Refuses the text of a UUID: this store does not write one, and no filter would find that user.
 fn of_text(text: &str) -> Option<Subject> {
     text.parse().ok().filter(|subject: &Subject| subject.as_uuid().is_none())
 }

@@ -1,4 +1,4 @@
-//! A round trip to the server.
+//! The query that the lookups share.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::{
     store::mongodb::document::{identifier, status, uuid},
 };
 
-/// Asks for the documents of tokens by `_id`, in one command.
+/// Finds the documents of tokens by `_id`, in one command.
 pub(in crate::store::mongodb) struct FindTokens {
-    /// Read raw, so that one document that cannot be understood spoils no other.
+    /// Raw, so that one unreadable document does not fail the others.
     tokens: Collection<RawDocumentBuf>,
     limit: Duration,
 }
 
 impl FindTokens {
-    /// `limit` is how long the server may take over it.
+    /// `limit` is the server's time limit for one query.
     pub(in crate::store::mongodb) fn new(tokens: Collection<RawDocumentBuf>, limit: Duration) -> Self {
         Self { tokens, limit }
     }
@@ -29,12 +29,12 @@ impl FindTokens {
 impl RoundTrip for FindTokens {
     async fn read(&self, ids: Vec<TokenId>) -> Outcome<Found> {
         let wanted = match *ids.as_slice() {
-            // The server has a shorter way for this one form.
+            // The server has a faster path for a single `_id`.
             [id] => Bson::from(uuid(id)),
             _ => Bson::from(doc! { "$in": ids.iter().map(|&id| Bson::from(uuid(id))).collect::<Vec<_>>() }),
         };
-        // Whole documents: to have the server pick the fields costs it more than to send the few others, and the first batch holds
-        // more than are asked for here.
+        // No projection: it costs the server more than sending the few other fields. The first
+        // batch holds more documents than are asked for here.
         let mut cursor = self.tokens.find(doc! { "_id": wanted }).max_time(self.limit).await?;
         let mut found = Found::with_capacity_and_hasher(ids.len(), RandomState::default());
         while cursor.advance().await? {

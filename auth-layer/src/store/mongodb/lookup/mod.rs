@@ -1,30 +1,33 @@
-//! Lookups that share round trips.
+//! Token lookups that share queries.
 //!
-//! To ask for one token costs the driver and the server nearly what it costs to ask for [`FULL`]. So only [`ABREAST`] round trips are out
-//! at once. A lookup that finds fewer goes out with whoever is about to run in this process, and waits for nobody else; those that come
-//! while all are out wait for the next to return, and then go together. There is no timer and no window: it is the load that makes
-//! the groups.
+//! A query for one token costs the driver and the server nearly as much as a query for [`FULL`]. So
+//! at most [`ABREAST`] queries are in flight. With fewer in flight, a lookup is sent at once,
+//! together with those of other tasks that are ready to run. Otherwise it waits, and the next query
+//! carries up to [`FULL`] ids. There is no timer: the load makes the batches.
 //!
 //! # How fresh an answer is
 //!
-//! **Only a round trip that begins after a caller called may answer it.** A round trip already out has perhaps read the token
-//! before a revocation that has since returned: whoever calls after that and joined it would be told "active". So a group is
-//! closed before its round trip begins, and nobody joins it later, not even for a token that it asks for. Who waits for the
-//! same token goes in the same round trip: it is asked for once and its answer is shared.
+//! **Only a query that starts after a caller's call may answer it.** A query in flight may have
+//! read the token before a revocation that has since returned. A later caller that joined it would
+//! be told "active". A batch is therefore closed before its query starts, and nobody joins it
+//! later, even for an id that it contains. Callers in one batch that want the same token share its
+//! answer.
 //!
 //! # What may go wrong
 //!
-//! - *A caller that goes away* leaves the queue with that. If it is on its way, the round trip ends without it.
-//! - *A round trip that fails* fails its own callers, each with an error of the same kind. One document that cannot be read
-//!   fails those alone who asked for it.
-//! - *A round trip that hangs* gives up its place after [`PATIENCE`], so that a dead connection does not hold up those behind
-//!   it. It is not dropped, since the driver does not want that, and still answers whoever waits for it.
-//! - *A panic* cuts short the callers of that round trip; the next takes its place.
-//! - *A runtime that shuts down* cuts short those on their way in it, and where no other round trip is left to take them, those
-//!   who wait.
+//! - *A caller goes away.* It leaves the queue. If its query is in flight, the query completes
+//!   without it.
+//! - *A query fails.* Each of its callers gets an error of the same kind. An unreadable document
+//!   fails only the callers that asked for it.
+//! - *A query hangs.* It frees its place after [`PATIENCE`], so that a dead connection does not
+//!   block others. It is not dropped, because the driver does not support that, and it still
+//!   answers its callers.
+//! - *A query panics.* Its callers get an error, and the next query takes its place.
+//! - *A runtime shuts down.* Callers of its queries get an error. If no other query is left to
+//!   serve them, waiting callers get one too.
 //!
-//! The queue has no bound of its own: each who waits in it is a caller that still waits for its answer, no longer than
-//! until its own time limit.
+//! The queue itself has no bound. Each entry is a caller that still waits, up to its own time
+//! limit.
 
 mod find;
 #[cfg(test)]
@@ -51,28 +54,30 @@ use crate::{
     store::{StoreError, TokenStatus},
 };
 
-/// How many round trips are out at once, but for those that hang.
+/// How many queries are in flight at most, not counting those that hang.
 const ABREAST: usize = 2;
 
-/// How many tokens a round trip asks for at most.
+/// How many tokens one query asks for at most.
 const FULL: usize = 64;
 
-/// After how long a round trip no longer counts as one that is out: far longer than one takes that comes back, and short
-/// enough for those behind it to be answered within their time limit.
+/// After this time a query counts as hanging and frees its place.
+///
+/// Far longer than a query takes that completes, and short enough for those behind it to be
+/// answered within their time limit.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The records that were found; a token that is missing has none.
+/// The records that were found. A token that is missing has none.
 type Found = HashMap<TokenId, Result<TokenStatus, Unreadable>, RandomState>;
 
 type Answer = Result<TokenStatus, StoreError>;
 
-/// Asks the server for many tokens at once.
+/// Reads many tokens in one query.
 pub(super) trait RoundTrip: Send + Sync + 'static {
-    /// Reads the records of these tokens, no token named twice. It begins to read when it is first polled, not before.
+    /// Reads the records of these distinct tokens. Starts when it is first polled, not before.
     fn read(&self, ids: Vec<TokenId>) -> impl Future<Output = Outcome<Found>> + Send;
 }
 
-/// Looks tokens up, many in one round trip.
+/// Looks tokens up, many in one query.
 pub(super) struct Lookups<R: RoundTrip>(Arc<Station<R>>);
 
 impl<R: RoundTrip> Lookups<R> {
@@ -80,7 +85,7 @@ impl<R: RoundTrip> Lookups<R> {
         Self(Arc::new(Station { round_trip, queue: Mutex::default() }))
     }
 
-    /// What is recorded of a token, not earlier than this call. The time limit is the caller's.
+    /// Returns the status of a token, not older than this call. The caller sets the time limit.
     pub(super) async fn status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         let (answer, told) = oneshot::channel();
         let _place = self.0.enter(Caller { id, answer });
@@ -89,23 +94,26 @@ impl<R: RoundTrip> Lookups<R> {
     }
 }
 
-/// Where callers wait and round trips begin.
+/// The batcher: queues callers and starts queries.
 struct Station<R: RoundTrip> {
     round_trip: R,
     queue: Mutex<Queue>,
 }
 
-/// Whenever it is not locked for a change, whoever waits has a place in a round trip about to begin, or as many are out as may be:
-/// whoever adds a caller or frees a slot calls [`depart`](Station::depart) after that.
+/// The callers that wait, and the number of queries.
+///
+/// While unlocked, each waiting caller fits into a query that is about to start, or [`ABREAST`]
+/// queries are in flight. Code that adds a caller or frees a slot must therefore call
+/// [`depart`](Station::depart).
 #[derive(Default)]
 struct Queue {
-    /// By ticket, that is in the order of the calls.
+    /// By ticket, in the order of the calls.
     waiting: BTreeMap<u64, Caller>,
     /// The next caller's ticket.
     ticket: u64,
-    /// How many round trips are out, or about to begin.
+    /// How many queries are in flight or about to start.
     out: usize,
-    /// How many of them are about to begin, with whoever waits then.
+    /// How many of them are about to start, and will take waiting callers along.
     boarding: usize,
 }
 
@@ -114,7 +122,7 @@ struct Caller {
     answer: oneshot::Sender<Answer>,
 }
 
-/// Those who go together.
+/// A batch: the callers of one query.
 struct Group {
     ids: HashSet<TokenId, RandomState>,
     callers: Vec<Caller>,
@@ -133,19 +141,20 @@ impl<R: RoundTrip> Station<R> {
         Place { station: self, ticket }
     }
 
-    /// Has a round trip begin, if someone waits who would not find a place in one that is about to, and one more may be out.
+    /// Starts a query if more callers wait than the starting queries will take, and a slot is free.
     fn depart(self: &Arc<Self>) {
         if self.queue().reserve() {
             let slot = Slot { station: Arc::clone(self), boarding: true, returned: false };
-            // Not under the lock: a runtime that shuts down drops what it is given at once, and the slot's drop takes the lock.
+            // Outside the lock: a runtime that shuts down drops the task at once, and the slot's
+            // drop locks.
             tokio::spawn(travel(slot));
         }
     }
 }
 
 impl Queue {
-    /// Takes a slot for those who wait beyond the places that the round trips about to begin have; false where there is nobody or no
-    /// slot.
+    /// Takes a slot for waiting callers that the starting queries will not take. False if there are
+    /// none, or no slot is free.
     fn reserve(&mut self) -> bool {
         let wanted = self.out < ABREAST && self.waiting.len() > self.boarding * FULL;
         if wanted {
@@ -155,7 +164,7 @@ impl Queue {
         wanted
     }
 
-    /// Those who have waited longest, if someone waits. Nobody is added to them any more.
+    /// Takes the callers that have waited longest. Nobody joins the batch later.
     fn group(&mut self) -> Option<Group> {
         let mut group = Group { ids: HashSet::default(), callers: Vec::new() };
         while let Some(first) = self.waiting.first_entry()
@@ -169,15 +178,16 @@ impl Queue {
     }
 }
 
-/// A task of its own, in no caller's span: it belongs to all of them, and goes on if they go away.
+/// Runs one query. Its task is in no caller's span, because it belongs to all of them, and
+/// completes if they go away.
 async fn travel<R: RoundTrip>(mut slot: Slot<R>) {
-    // Whoever is about to call comes along: those whom the last round trip has answered mostly call again.
+    // Let other tasks join: callers that the last query answered mostly call again at once.
     yield_now().await;
     let station = Arc::clone(&slot.station);
     let Some(group) = slot.board() else { return slot.free() };
     let mut round_trip = pin!(station.round_trip.read(group.ids.into_iter().collect()));
     let found = timeout(PATIENCE, round_trip.as_mut()).await;
-    // The next go out before these are answered.
+    // Start the next query before answering these callers.
     slot.free();
     let found = match found {
         Ok(found) => found,
@@ -189,13 +199,13 @@ async fn travel<R: RoundTrip>(mut slot: Slot<R>) {
     }
 }
 
-/// What one caller is told of what its round trip has found.
+/// Picks one caller's answer from the query's result.
 fn told(id: TokenId, found: &Outcome<Found>) -> Answer {
     let found = found.as_ref().map_err(|error| fault("could not read a token's record")(error.clone()))?;
     Ok(found.get(&id).cloned().transpose()?.unwrap_or(TokenStatus::Unknown))
 }
 
-/// A caller's place in the queue, left when this is dropped; one who has been taken along has none to leave.
+/// A caller's place in the queue. Dropping it leaves the queue, if the caller still waits there.
 struct Place<'a, R: RoundTrip> {
     station: &'a Station<R>,
     ticket: u64,
@@ -208,16 +218,16 @@ impl<R: RoundTrip> Drop for Place<'_, R> {
     }
 }
 
-/// One of the round trips that may be out; its drop lets the next begin.
+/// One of the [`ABREAST`] places for a query. Dropping it lets the next query start.
 struct Slot<R: RoundTrip> {
     station: Arc<Station<R>>,
-    /// Whether its round trip has yet to begin.
+    /// Whether its query has yet to start.
     boarding: bool,
     returned: bool,
 }
 
 impl<R: RoundTrip> Slot<R> {
-    /// Takes along those who go.
+    /// Takes the batch that this query will answer.
     fn board(&mut self) -> Option<Group> {
         let mut queue = self.station.queue();
         self.boarding = false;
@@ -235,12 +245,13 @@ impl<R: RoundTrip> Drop for Slot<R> {
         let mut queue = self.station.queue();
         queue.out -= 1;
         queue.boarding -= usize::from(self.boarding);
-        // One that was dropped before it began was never polled, or its runtime shuts down: it did not panic, whoever else does.
+        // A slot dropped while boarding did not panic: its task was never polled, or the runtime
+        // shuts down.
         if self.returned || (thread::panicking() && !self.boarding) {
             drop(queue);
             self.station.depart();
         } else if queue.out == 0 {
-            // The task was dropped half-way, so that its runtime is shutting down and would take no other.
+            // The task was dropped half-way: its runtime shuts down and would run no other.
             let stranded = mem::take(&mut queue.waiting);
             drop(queue);
             drop(stranded);

@@ -18,7 +18,7 @@ use crate::store::{StoreErrorKind, mongodb::document::status};
 /// A server whose answers the test gives.
 struct Scripted(mpsc::UnboundedSender<Begun>);
 
-/// A round trip that has begun. Dropped without an answer it panics.
+/// A query in flight. Dropping it without an answer makes it panic.
 struct Begun {
     ids: HashSet<TokenId>,
     answer: oneshot::Sender<Outcome<Found>>,
@@ -36,7 +36,7 @@ impl RoundTrip for Scripted {
 }
 
 impl Begun {
-    /// Every token asked for is recorded as revoked.
+    /// Answers that every token asked for is revoked.
     fn revoked(self) {
         self.records(|_| doc! { "revoked": true });
     }
@@ -72,7 +72,7 @@ impl Fixture {
         Self { lookups: Arc::new(Lookups::new(Scripted(sender))), begun }
     }
 
-    /// With as many round trips out as may be.
+    /// Creates a fixture with as many queries in flight as allowed.
     async fn busy() -> (Self, Vec<(Call, Begun)>) {
         let mut fixture = Self::new();
         let mut out = Vec::new();
@@ -83,7 +83,7 @@ impl Fixture {
         (fixture, out)
     }
 
-    /// A call that has been made when this returns.
+    /// Makes a call, which has begun when this returns.
     fn call(&self, id: TokenId) -> Call {
         let lookups = Arc::clone(&self.lookups);
         let mut call: Call = Box::pin(async move { lookups.status(id).await });
@@ -103,7 +103,7 @@ impl Fixture {
         self.lookups.0.queue().out
     }
 
-    /// Gives every task that can run the time to.
+    /// Gives every ready task time to run.
     async fn settled(&mut self) {
         for _ in 0..100 {
             yield_now().await;
@@ -162,7 +162,7 @@ async fn no_answer_is_older_than_the_call_even_of_a_round_trip_that_asks_for_the
         let call = fixture.call(id);
         out.push((call, fixture.next().await));
     }
-    // All that are out have read the token; now it is revoked, and asked for again.
+    // All queries in flight have read the token. Now it is revoked, and asked for again.
     let mut late = fixture.call(id);
     for (call, trip) in out {
         trip.unknown();
@@ -193,7 +193,7 @@ async fn a_round_trip_takes_so_many_and_those_first_who_have_waited_longest() {
     let (mut fixture, out) = Fixture::busy().await;
     let ids: Vec<_> = (0..FULL * 2 + 7).map(|_| TokenId::generate()).collect();
     let calls: Vec<_> = ids.iter().map(|&id| fixture.call(id)).collect();
-    // The first of them once more, at the very end: it does not overtake.
+    // The first id once more, at the very end: it does not overtake.
     let again = fixture.call(ids[0]);
     for (_, trip) in out {
         trip.unknown();
@@ -220,7 +220,7 @@ async fn a_caller_that_goes_away_leaves_nothing_behind() {
     assert_eq!(fixture.waiting(), 2);
     drop(gone);
     assert_eq!(fixture.waiting(), 1);
-    // One that is on its way does not take the round trip with it.
+    // A caller whose query is in flight does not cancel the query.
     let (leaver, trip) = out.pop().unwrap();
     drop(leaver);
     fixture.settled().await;
@@ -289,7 +289,7 @@ async fn a_round_trip_that_hangs_gives_up_its_place_and_still_answers() {
     let begun = Instant::now();
     let (mut fixture, out) = Fixture::busy().await;
     let behind = fixture.call(TokenId::generate());
-    // Paused time moves on only when there is nothing else to do.
+    // Paused time advances only when no task can run.
     fixture.next().await.revoked();
     assert!(is_revoked(&behind.await));
     assert!((PATIENCE..PATIENCE * 2).contains(&begun.elapsed()), "{:?}", begun.elapsed());
@@ -325,14 +325,14 @@ fn a_runtime_that_shuts_down_leaves_nobody_hanging() {
             assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
         }
         assert_eq!((fixture.waiting(), fixture.out()), (0, 0));
-        // Whoever has a runtime is served as before.
+        // Callers in a live runtime are served as before.
         let call = fixture.call(TokenId::generate());
         fixture.next().await.revoked();
         assert!(is_revoked(&call.await));
     });
 }
 
-/// Its tasks are dropped while its thread panics, and have not panicked themselves.
+/// Its tasks are dropped while its thread panics. They have not panicked themselves.
 #[test]
 fn nor_does_one_that_shuts_down_in_a_panic() {
     let ending = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -350,7 +350,7 @@ fn nor_does_one_that_shuts_down_in_a_panic() {
     assert_eq!((fixture.waiting(), fixture.out()), (0, 0));
 }
 
-/// A server on which each token is revoked from some moment on, and whose answers come late.
+/// A server that answers late, on which each token is revoked from some moment on.
 #[derive(Default)]
 struct Slow(Mutex<HashSet<TokenId>>);
 
@@ -380,7 +380,8 @@ async fn under_load_a_revocation_that_has_returned_is_always_seen() {
                 let id = TokenId::generate();
                 let before = lookups.status(id).await;
                 assert!(!is_revoked(&before));
-                // A second caller's lookup of the same token is out, or waits, while it is revoked.
+                // Another caller's lookup of the same token is in flight or waits while it is
+                // revoked.
                 let other = tokio::spawn({
                     let lookups = Arc::clone(&lookups);
                     async move { lookups.status(id).await }
