@@ -103,6 +103,6 @@ pub use rejection::Rejection;
 pub use trust::{AuthError, Demand, Denied, Policy, SingleUse, Trust};
 
 /// Compiles the examples of the README.
-#[cfg(all(doctest, feature = "axum", feature = "embedded", feature = "tonic"))]
+#[cfg(all(doctest, feature = "axum", feature = "embedded", feature = "mongodb", feature = "redis", feature = "tonic"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
