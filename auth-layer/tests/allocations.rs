@@ -1,4 +1,5 @@
-//! What a known token costs in memory. A binary of its own: it counts every allocation of the process.
+//! The memory cost of a check of a cached token. This test counts every allocation of its process,
+//! so it has a binary of its own.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ fn secret() -> SigningKey {
 }
 
 #[tokio::test]
-async fn within_the_lease_a_check_allocates_what_the_extensions_do_and_nothing_else() {
+async fn check_within_the_lease_allocates_only_what_extensions_do() {
     let _profiler = dhat::Profiler::builder().testing().build();
     for key in [
         secret(),

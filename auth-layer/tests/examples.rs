@@ -1,4 +1,5 @@
-//! The examples, started and called as their users would. How long they may be is part of what they show.
+//! Starts the examples and calls them as their users would. Their length is limited, because short
+//! examples are read.
 
 #![cfg(all(feature = "axum", feature = "tonic"))]
 
@@ -25,7 +26,7 @@ use tokio_tungstenite::{
 use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-/// An example that serves until this is dropped.
+/// A running example. Ends when dropped.
 struct Served {
     address: SocketAddr,
     client: Client,
@@ -60,7 +61,7 @@ async fn text(request: RequestBuilder) -> (StatusCode, String) {
     (response.status(), response.text().await.unwrap())
 }
 
-/// The access token and the refresh token of a successful answer.
+/// Returns the access token and the refresh token of a successful answer.
 async fn tokens(request: RequestBuilder) -> [String; 2] {
     let response = request.send().await.unwrap();
     assert_eq!(
@@ -72,7 +73,7 @@ async fn tokens(request: RequestBuilder) -> [String; 2] {
 }
 
 #[tokio::test]
-async fn axum_service_signs_in_refreshes_guards_and_signs_out() {
+async fn example_axum_service_signs_in_refreshes_guards_and_signs_out() {
     let served = Served::start(axum_service::serve).await;
     let login = |password| served.post("/login", &json!({ "username": "ada", "password": password }));
     assert_eq!(text(login("wrong")).await.0, StatusCode::UNAUTHORIZED);
@@ -94,7 +95,7 @@ async fn axum_service_signs_in_refreshes_guards_and_signs_out() {
 }
 
 #[tokio::test]
-async fn axum_service_answers_the_preflight_of_a_browser_and_tells_pages_of_its_refusals() {
+async fn example_axum_service_answers_preflights_and_lets_pages_read_refusals() {
     let served = Served::start(axum_service::serve).await;
     let preflight = served.client.request(reqwest::Method::OPTIONS, format!("http://{}/orders", served.address));
     let preflight = preflight.header("origin", "https://page.example").header("access-control-request-method", "GET");
@@ -111,7 +112,7 @@ async fn axum_service_answers_the_preflight_of_a_browser_and_tells_pages_of_its_
 }
 
 #[tokio::test]
-async fn axum_service_opens_a_web_socket_to_whom_a_token_names_and_to_nobody_else() {
+async fn example_axum_service_opens_a_web_socket_only_with_a_good_token() {
     use futures_util::StreamExt;
 
     let served = Served::start(axum_service::serve).await;
@@ -129,7 +130,7 @@ async fn axum_service_opens_a_web_socket_to_whom_a_token_names_and_to_nobody_els
 }
 
 #[tokio::test]
-async fn own_users_sign_in_by_their_name_and_are_known_by_their_id() {
+async fn example_own_users_sign_in_by_name_and_are_known_by_id() {
     let served = Served::start(own_users::serve).await;
     let login = |name, password| served.post("/login", &json!({ "username": name, "password": password }));
     for (name, password) in [("ada", "wrong"), ("ada", ""), ("bob", "correct horse")] {
@@ -141,7 +142,7 @@ async fn own_users_sign_in_by_their_name_and_are_known_by_their_id() {
 }
 
 #[tokio::test]
-async fn tonic_service_has_a_rule_for_each_method() {
+async fn example_tonic_service_has_a_rule_for_each_method() {
     let authority = tonic_service::authority().unwrap();
     let issuer = authority.clone();
     let served = Served::start(async move |listener| tonic_service::serve(listener, &authority).await).await;
@@ -172,7 +173,7 @@ async fn tonic_service_has_a_rule_for_each_method() {
 }
 
 #[test]
-fn examples_are_as_short_as_they_are_promised() {
+fn example_programs_are_as_short_as_promised() {
     for (name, text, most) in [
         ("axum_service", include_str!("../examples/axum_service.rs"), 110),
         ("tonic_service", include_str!("../examples/tonic_service.rs"), 70),

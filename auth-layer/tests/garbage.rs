@@ -1,7 +1,7 @@
-//! Garbage in a request is answered as the client's fault, and costs what its size warrants.
+//! Garbage in a request is refused as the client's fault, at a cost in proportion to its size.
 //!
-//! Cost is counted in allocations, which are the same on a busy machine as on a quiet one.
-//! Comparisons of scope tokens are counted beside the parser.
+//! Cost is counted in allocations, which do not depend on how busy the machine is. Comparisons of
+//! scope tokens are counted beside the parser.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,8 +33,8 @@ struct Tenant {
     ratio: f64,
 }
 
-/// An authority that looks at signatures first, so that custom claims of tokens without a record
-/// are read.
+/// An authority that verifies signatures first, so that it reads the custom claims of tokens that
+/// have no record.
 fn authority() -> Authority {
     let keys = Keyring::new(SigningKey::from_secret("shared", SECRET).unwrap());
     Authority::builder("https://issuer", MemoryStore::new())
@@ -49,7 +49,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A token with this header and payload, rightly signed.
+/// Returns a token with this header and payload and a valid signature.
 fn signed(header: &str, payload: &str) -> String {
     let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), input.as_bytes());
@@ -68,7 +68,7 @@ fn payload() -> Value {
     })
 }
 
-/// What the layer answers to these credentials.
+/// Returns the answer of the layer to these credentials.
 fn answer(credentials: HeaderValue) -> (StatusCode, Value) {
     let _alone = alone();
     let layer = AuthLayer::builder(authority()).custom_claims::<Tenant>().build();
@@ -114,7 +114,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An object that is nearly right: some of its members are replaced, removed or added.
+/// An object with some members replaced, removed or added.
 fn nearly(right: Value) -> impl Strategy<Value = Value> {
     let names: Vec<String> = right.as_object().unwrap().keys().cloned().collect();
     let name = prop_oneof![prop::sample::select(names), any::<String>(), "(crit|jwk|jku|x5c|nbf|cnf)"];
@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_that_is_rightly_signed_is_the_clients_fault(
+    fn garbage_with_a_valid_signature_is_the_clients_fault(
         header in prop_oneof![nearly(header()).prop_map(|json| json.to_string()), any::<String>()],
         payload in prop_oneof![nearly(payload()).prop_map(|json| json.to_string()), any::<String>()],
     ) {
@@ -163,13 +163,13 @@ proptest! {
     }
 }
 
-/// dhat counts for the whole process.
+/// Serializes the tests: dhat counts for the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What it costs to refuse a token.
+/// The cost of refusing a token.
 #[derive(Debug)]
 struct Cost {
     blocks: u64,
@@ -190,10 +190,10 @@ fn cost(authority: &Authority, token: &str) -> Cost {
     }
 }
 
-/// A member that is as large as it is told to be, in bytes.
+/// Makes a member of the given size in bytes.
 type Shape = fn(usize) -> (&'static str, String);
 
-/// What a forged token of 8 KB may hold to cost more than its size warrants.
+/// Members that could make a forged token of 8 KB cost more than its size warrants.
 const SHAPES: [(&str, Shape); 12] = [
     ("scope words", |size| ("scope", words(size))),
     ("scope of one word again and again", |size| ("scope", format!("\"{}\"", vec!["a"; size / 2].join(" ")))),
@@ -232,7 +232,7 @@ fn words(size: usize) -> String {
     format!("\"{}\"", join(size, |n| n.to_string()).replace(',', " "))
 }
 
-/// A token with a wrong signature and this member, raw.
+/// Returns a token with a wrong signature and this member, unescaped.
 fn forged(name: &str, value: &str) -> String {
     let mut members = payload();
     members.as_object_mut().unwrap().remove(name);
@@ -244,11 +244,11 @@ fn forged(name: &str, value: &str) -> String {
 }
 
 #[test]
-fn garbage_costs_blocks_and_bytes_in_proportion_to_its_size() {
+fn garbage_allocates_in_proportion_to_its_size() {
     let _alone = alone();
     let authority = authority();
     let ordinary = cost(&authority, &forged("custom", "0"));
-    // With its feature `arbitrary_precision` serde_json reads each number into a text of its own.
+    // With its feature `arbitrary_precision`, serde_json keeps each number as text.
     let written = serde_json::from_str::<Value>("1.10").unwrap().to_string();
     let is_precise = written == "1.10";
     let (blocks, bytes) = if is_precise { (2, 40) } else { (60, 20) };
@@ -258,8 +258,8 @@ fn garbage_costs_blocks_and_bytes_in_proportion_to_its_size() {
             let token = forged(member, &value);
             assert!(token.len() < 8 * 1024, "{name}: {} bytes", token.len());
             let (cost, length) = (cost(&authority, &token), token.len() as u64);
-            // One number for all shapes and sizes. A block for each word or item would be ten times
-            // that.
+            // One bound for all shapes and sizes. A block for each word or item would cost ten
+            // times as much.
             assert!(cost.blocks <= ordinary.blocks + length / blocks, "{name}, {length}: {cost:?}");
             assert!(cost.bytes <= ordinary.bytes + bytes * length, "{name}, {length}: {cost:?}");
             assert!(cost.peak as u64 <= ordinary.bytes + 12 * length, "{name}, {length}: {cost:?}");

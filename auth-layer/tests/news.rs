@@ -1,4 +1,4 @@
-//! What an authority makes of the news that its store has for it.
+//! What an authority does with the revocations that its store announces.
 
 use std::{
     sync::{Arc, Mutex, Weak},
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// A cache that knows of no token, and says to who listens what the test has it say.
+/// A cache without entries that sends its listeners what the test says.
 #[derive(Default)]
 struct Messenger(Mutex<Vec<Weak<dyn RevocationListener>>>);
 
@@ -62,7 +62,7 @@ impl StatusCache for Messenger {
 
 type Store = Arc<Cached<MemoryStore, Messenger>>;
 
-/// An authority with a token that it believes, and the store under it.
+/// An authority with a cached token, and the store under it.
 struct Node {
     store: Store,
     authority: Authority,
@@ -89,7 +89,7 @@ impl Node {
         Self { store, authority, clock, pair }
     }
 
-    /// Revokes behind the authority's back, as another node does.
+    /// Revokes in the store without the authority's knowledge, as another node does.
     async fn revoke_elsewhere(&self) {
         let _ = self.store.revoke_session(self.pair.session_id, self.clock.now()).await.unwrap();
         self.authority.verify(&self.pair.access_token).await.expect("nobody has told the node");
@@ -101,7 +101,7 @@ impl Node {
 }
 
 #[tokio::test]
-async fn news_of_a_token_its_session_or_its_user_end_the_trust_in_it() {
+async fn news_of_a_token_its_session_or_its_user_end_its_cache_entry() {
     for which in 0..3 {
         let node = Node::start(LEASE).await;
         let claims = node.authority.verify(&node.pair.access_token).await.unwrap();
@@ -116,7 +116,7 @@ async fn news_of_a_token_its_session_or_its_user_end_the_trust_in_it() {
 }
 
 #[tokio::test]
-async fn a_gap_ends_the_trust_in_everything_that_was_checked_before_it() {
+async fn news_gap_ends_every_cache_entry_checked_before_it() {
     let node = Node::start(LEASE).await;
     node.revoke_elsewhere().await;
     node.store.cache().tell(RevocationListener::gap);
@@ -124,7 +124,7 @@ async fn a_gap_ends_the_trust_in_everything_that_was_checked_before_it() {
 }
 
 #[tokio::test]
-async fn what_is_checked_after_a_gap_is_believed_for_its_lease() {
+async fn news_gap_spares_cache_entries_checked_after_it() {
     let node = Node::start(LEASE).await;
     node.store.cache().tell(RevocationListener::gap);
     node.clock.advance(Duration::from_millis(1));
@@ -135,7 +135,7 @@ async fn what_is_checked_after_a_gap_is_believed_for_its_lease() {
 }
 
 #[tokio::test]
-async fn news_are_listened_to_once_a_store_where_a_lease_is_believed() {
+async fn news_are_subscribed_to_once_a_store_and_only_with_a_lease() {
     let Node { store, authority, .. } = Node::start(Duration::ZERO).await;
     assert_eq!(store.cache().listeners().len(), 0, "nothing is believed that news could end");
     drop(authority);

@@ -1,89 +1,94 @@
-//! The protocol, and what it is without one of its rules.
+//! The protocol without one of its rules.
 
-/// A rule that is left out, or something asked of the surroundings that is not so. Each must lead to a counterexample, or the model
-/// would prove nothing.
+/// A rule that is left out, or an assumption about the surroundings that does not hold. Each must
+/// lead to a counterexample, or the model would prove nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
-    /// A revocation deletes the entry in Redis where it should write a tombstone.
+    /// A revocation deletes the entry in Redis and writes no tombstone.
     DeleteForTombstone,
     /// A fill is a plain `SET`.
     FillWithoutNx,
-    /// A fill goes to whichever server is there by then.
+    /// A fill goes to any server that is reachable by then.
     FillOnAnyConnection,
-    /// An active entry is believed whichever server took it.
+    /// An active entry is believed no matter which server took it.
     BelieveRestoredEntries,
-    /// The server that took an entry is known by its process alone, which has followed another since and lost the tombstone.
+    /// The server that took an entry is identified by its process alone. That server has since
+    /// followed another one and lost the tombstone.
     IdentifyByProcess,
-    /// No rule of the protocol, but what is asked of its surroundings: Redis evicts tombstones (`allkeys-*`, or `volatile-ttl` once
-    /// it holds nothing else).
+    /// An assumption about the surroundings: Redis evicts tombstones (`allkeys-*`, or
+    /// `volatile-ttl` when nothing else is left).
     EvictTombstones,
     /// A revocation returns success without tombstones.
     SucceedWithoutTombstones,
     /// A revocation sweeps the tokens, then marks the session.
     SweepBeforeCommit,
-    /// A revocation believes the server it asks that there is nothing to revoke.
+    /// A revocation that finds nothing believes the server that it asked.
     BelieveAbsence,
-    /// A revocation passes over access tokens whose `exp` has passed, though they are within their leeway.
+    /// A revocation skips access tokens whose `exp` has passed and that are within their leeway.
     PassOverLeeway,
     /// Records are removed at `exp`.
     PurgeWithoutMargin,
     /// An entry in the node's own cache is dated from the end of its check.
     DateAfterCheck,
-    /// A node that revokes does not tell its own cache.
+    /// A node that revokes does not update its own cache.
     ForgetNothing,
-    /// A rotation looks at the session, then replaces its pair whatever it has become.
+    /// A rotation reads the session, then replaces its pair unconditionally.
     RotateUnconditionally,
-    /// A refresh hands its pair out, then commits.
+    /// A refresh returns its pair, then commits.
     HandOutBeforeCommit,
     /// A retry inside the grace window gets a pair of its own.
     SecondChild,
-    /// A retired refresh token is answered with the current pair though its window is closed.
+    /// A retired refresh token gets the current pair after its window has closed.
     GraceEnds,
     /// The reuse of a refresh token is refused, and its session lives on.
     ReuseOnlyRefused,
-    /// So is that of a token that was retired before the last one.
+    /// The reuse of a token that was retired before the last one is refused, and its session lives
+    /// on.
     OnlyThePreviousIsPunished,
-    /// The window closes on a pair that was committed, whether or not anybody was given it.
+    /// The window starts at the commit, whether or not the pair was delivered.
     TakeCommitForDelivery,
-    /// The window begins with the rotation, however much later somebody is first given the pair.
+    /// The window starts at the rotation, not at the first delivery of the pair.
     WindowFromNote,
-    /// That a pair was handed out is noted of whichever pair is current by then.
+    /// The delivery mark is put on the current pair, even if that is a later one.
     NoteUnconditionally,
-    /// A refresh token of a revoked session is refused, and whatever of that session is left is left.
+    /// A refresh token of a revoked session is refused, and an unfinished revocation stays
+    /// unfinished.
     RefuseUnfinished,
-    /// A refresh token whose own record is revoked is refused, and its session left alone.
+    /// A refresh token whose own record is revoked is refused, and its session goes on.
     RefuseRevokedToken,
     /// A lost race is taken for reuse.
     PunishLostRace,
-    /// A session is revoked for a reuse whatever it has become since it was read.
+    /// A session is revoked for reuse even if it has changed since it was read.
     PunishUnconditionally,
-    /// A repeat inside the grace window is answered from what the primary says, which may be lost with it.
+    /// A retry inside the grace window is answered from the primary alone, whose writes may be
+    /// lost.
     RepeatUnconfirmed,
-    /// Who goes on with a revocation of all raises the fence once more, in place of going by the
-    /// one that was raised.
+    /// The node that finishes a revocation of all raises the fence again. The rule uses the epoch
+    /// that was raised.
     ResumeFromTheFence,
-    /// A sign-in commits whatever the fence has become.
+    /// A sign-in commits without a condition on the fence.
     SignInWithoutFence,
-    /// A sign-in reads the fence with concern `local`: from a write that may be lost, and then be made once more.
+    /// A sign-in reads the fence with read concern `local`: the write may be lost, and the epoch
+    /// reached again.
     FenceReadLocally,
     /// A sign-in checks the password, then reads the fence.
     FenceReadAfterPassword,
-    /// A change of password ends the session that it comes from as well.
+    /// A change of password ends its own session as well.
     SpareNobody,
-    /// It leaves that session, and sweeps its tokens.
+    /// A change of password spares its own session and sweeps the tokens of that session.
     SweepTheSpared,
     /// The revocation of an access token ends its session.
     TokenEndsSession,
-    /// It writes the tombstone, then the record.
+    /// The revocation of an access token writes the tombstone, then the record.
     BuryBeforeRecord,
-    /// A single-use token is looked at, then marked.
+    /// A single-use token is read, then marked as used.
     ConsumeCheckThenSet,
-    /// A check whose caches and store are away lets through.
+    /// A check accepts when its caches and the store are unreachable.
     FailOpen,
-    /// A check whose store is away says that there is no such token.
+    /// A check says "no such token" when the store is unreachable.
     FailureIsAbsence,
-    /// A refresh whose store is away says that the token is not good.
+    /// A refresh says "invalid token" when the store is unreachable.
     FailureIsInvalidGrant,
-    /// The same: a deposed primary answers reads.
+    /// An assumption about the surroundings: a deposed primary answers the reads of checks.
     DeposedPrimaryAnswers,
 }

@@ -9,8 +9,8 @@ use crate::{
     scenarios::{self, Scenario},
 };
 
-/// Explores a scenario to its end: the laws hold in every state, what must happen some time does, and processes have died
-/// wherever they can.
+/// Explores a scenario to its end. The laws must hold in every state, the expected events must
+/// happen, and processes must have died at every possible point.
 fn holds(scenario: Scenario) {
     let (at_least, crash_points) = (scenario.at_least, scenario.crash_points);
     let checker = Protocol::new(scenario, None).checker().spawn_bfs().join();
@@ -25,9 +25,10 @@ fn holds(scenario: Scenario) {
     );
 }
 
-/// A count per scenario does not say which points they are, nor that each has its scenario.
+/// The count of a scenario does not say which points they are, nor that each point is in some
+/// scenario.
 #[test]
-fn processes_die_between_any_two_steps_of_each_operation() {
+fn crash_comes_between_any_two_steps_of_each_operation() {
     let scenarios = [
         scenarios::refresh_and_revoke(),
         scenarios::refresh_and_revoke_token(),
@@ -47,97 +48,97 @@ fn processes_die_between_any_two_steps_of_each_operation() {
 }
 
 #[test]
-fn no_check_accepts_after_a_revocation_whatever_becomes_of_redis() {
+fn check_refuses_after_a_revocation_with_any_fault_of_redis() {
     holds(scenarios::check_and_revoke());
 }
 
 #[test]
-fn caches_in_the_nodes_outlive_a_revocation_by_their_lease_at_most_and_not_at_all_where_it_was_made() {
+fn cache_outlives_a_revocation_by_its_lease_on_other_nodes_only() {
     holds(scenarios::local_caches());
 }
 
 #[test]
-fn without_caches_and_store_a_call_is_unavailable_and_neither_accepted_nor_refused() {
+fn outage_makes_a_call_unavailable_and_neither_accepted_nor_refused() {
     holds(scenarios::outage());
 }
 
 #[test]
-fn two_refreshes_get_one_child_and_a_revocation_beside_them_covers_it_whoever_dies() {
+fn refresh_run_twice_gets_one_child_and_a_revocation_covers_it() {
     holds(scenarios::refresh_and_revoke());
 }
 
 #[test]
-fn revocation_of_all_that_broke_off_is_finished_and_spares_who_signed_in_since() {
+fn revoke_all_that_broke_off_is_finished_and_spares_later_sign_ins() {
     holds(scenarios::resumed_revoke_all());
 }
 
 #[test]
-fn revocation_of_a_session_that_broke_off_is_finished_beside_a_refresh() {
+fn revoke_session_that_broke_off_is_finished_beside_a_refresh() {
     holds(scenarios::resumed_session());
 }
 
 #[test]
-fn with_a_refresh_token_die_the_tokens_that_descend_from_it() {
+fn revoke_of_a_refresh_token_ends_its_descendants() {
     holds(scenarios::refresh_and_revoke_token());
 }
 
 #[test]
-fn a_token_that_was_revoked_by_halves_takes_its_session_along_when_it_comes_again() {
+fn revoke_of_a_token_that_broke_off_ends_its_session_when_it_is_presented() {
     holds(scenarios::retry_and_revoke_token());
 }
 
 #[test]
-fn whoever_was_given_nothing_gets_the_pair_however_late() {
+fn refresh_that_delivered_nothing_returns_the_pair_however_late() {
     holds(scenarios::retry_after_the_window());
 }
 
 #[test]
-fn a_failover_neither_makes_a_second_child_nor_a_thief_of_anyone() {
+fn failover_makes_no_second_child_and_no_false_reuse() {
     holds(scenarios::refresh_and_fail_over());
 }
 
 #[test]
-fn what_a_deposed_primary_says_makes_a_thief_of_nobody() {
+fn refresh_beside_a_deposed_primary_is_no_false_reuse() {
     holds(scenarios::refresh_beside_a_deposed_primary());
 }
 
 #[test]
-fn what_a_deposed_primary_does_not_know_is_revoked_or_the_caller_is_told_that_it_is_not() {
+fn revoke_at_a_deposed_primary_holds_or_fails() {
     holds(scenarios::revoke_at_a_deposed_primary());
 }
 
 #[test]
-fn nothing_issued_before_a_revocation_of_all_survives_it() {
+fn revoke_all_ends_everything_issued_before_it() {
     holds(scenarios::sign_in_and_revoke_all());
 }
 
 #[test]
-fn a_sign_in_that_began_before_a_revocation_of_all_is_refused_whatever_a_failover_loses() {
+fn sign_in_begun_before_a_revoke_all_is_refused_through_failovers() {
     holds(scenarios::sign_in_and_fail_over());
 }
 
 #[test]
-fn a_change_of_password_ends_what_the_old_one_opened_and_spares_the_session_it_comes_from() {
+fn password_change_ends_the_other_sessions_and_spares_its_own() {
     holds(scenarios::change_of_password());
 }
 
 #[test]
-fn an_access_token_dies_alone() {
+fn revoke_of_an_access_token_spares_its_session() {
     holds(scenarios::revoke_access_token());
 }
 
 #[test]
-fn a_disabled_user_gets_no_session() {
+fn disabled_user_gets_no_session() {
     holds(scenarios::sign_in_and_disable());
 }
 
 #[test]
-fn a_single_use_token_is_used_once_whatever_a_failover_loses() {
+fn single_use_token_is_accepted_once_through_failovers() {
     holds(scenarios::consume());
 }
 
 #[test]
-fn a_token_on_its_way_to_expiry_is_revoked_like_any_other_and_never_comes_back() {
+fn purge_never_revives_a_token_revoked_near_its_expiry() {
     holds(scenarios::expiry());
 }
 
@@ -147,7 +148,7 @@ mod slow {
 
     #[test]
     #[ignore = "slow: 3.7 million states"]
-    fn all_of_it_at_once() {
+    fn everything_at_once_keeps_the_laws() {
         holds(scenarios::everything());
     }
 }

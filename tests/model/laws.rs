@@ -1,8 +1,9 @@
 //! The laws, as properties of every state.
 //!
-//! A step that breaks a law notes that in the state it leads to ([`History::breach`](crate::state::History::breach)), where
-//! the property finds it. What a law forbids is fixed when a call begins: a call that began before a revocation returned may
-//! be answered as if it had been answered then, however late it ends.
+//! A step that breaks a law records that in the state it leads to
+//! ([`History::breach`](crate::state::History::breach)), and the property finds it there. The start
+//! of a call fixes what a law forbids. A call that began before a revocation returned may be
+//! answered as if it had ended then, however late it ends.
 
 use stateright::Property;
 
@@ -40,7 +41,7 @@ impl Law {
     }
 }
 
-/// What the laws say, when a call begins, of its success.
+/// Whether a law forbids the success of a call, fixed when the call begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Bar {
     None,
@@ -50,12 +51,12 @@ pub(crate) enum Bar {
 }
 
 impl Bar {
-    /// Of a call on `node` with a token of `pair`.
+    /// The bar for a call on `node` with a token of `pair`.
     pub(crate) fn at_start(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
         Self::by(history, node, pair, Set::of(session_of(pair)), local_cache)
     }
 
-    /// Of a check of its access token, which may have been revoked alone.
+    /// The bar for a check of the access token, which may have been revoked alone.
     pub(crate) fn of_check(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
         Self::by(history, node, pair, covering(pair), local_cache)
     }
@@ -75,7 +76,7 @@ impl Bar {
         }
     }
 
-    /// The law that a success breaks.
+    /// Returns the law that a success breaks.
     pub(crate) fn broken_by(self, from_local_cache: bool) -> Option<Law> {
         match self {
             Self::None => None,
@@ -85,9 +86,10 @@ impl Bar {
     }
 }
 
-/// The law that the refusal of a refresh breaks, in the state in which it was decided. A refusal must be for good: its session is
-/// to end, or has, or the token has expired. That it is for a token that was used before is no excuse: such a session ends here.
-/// But a deposed primary may not know the token.
+/// Returns the law that the refusal of a refresh breaks, in the state in which it was decided. A
+/// refusal is right if the session has ended or is to end, or if the token has expired. A reuse
+/// must end the session and not only be refused. A deposed primary may not know the token, so its
+/// refusals break no law.
 pub(crate) fn broken_by_refusal(state: &State, refresh: Refresh) -> Option<Law> {
     let Refresh { node, parent, .. } = refresh;
     let is_expired = state.age == Age::Over && parent == 0;
@@ -103,14 +105,15 @@ pub(crate) fn broken_by_refusal(state: &State, refresh: Refresh) -> Option<Law> 
     }
 }
 
-/// Whether the refusal of an access token breaks law 7: nobody was to end it, or nobody has yet.
+/// Returns whether the refusal of an access token breaks law 7: no call was to end the token, or
+/// none has yet.
 pub(crate) fn is_refused_wrongly(state: &State, pair: u8) -> bool {
     let is_expired = state.age == Age::Over && pair == 0;
     let is_active = state.mongo.primary.access[usize::from(pair)] == Record::Active;
     is_active || !is_expired && !state.history.doomed.meets(covering(pair))
 }
 
-/// One property for each law, and two that the argument for them rests on.
+/// Returns one property for each law, and two that the argument for the laws rests on.
 pub(crate) fn always() -> Vec<Property<Protocol>> {
     fn keeps<const LAW: u8>(_: &Protocol, state: &State) -> bool {
         !state.history.broken.has(LAW)
@@ -136,7 +139,8 @@ pub(crate) fn always() -> Vec<Property<Protocol>> {
                 !told.has(number) || session.is_none_or(|session| session.revoked || session.pending)
             })
         }),
-        // Of a token that nobody holds there may be one: a child recorded between the sweep and the list.
+        // Tokens that nobody holds are left out: a child may be recorded between the sweep and the
+        // list.
         Property::always("a tombstone stands for a revoked record", |_, state: &State| {
             state.history.handed.iter().map(usize::from).take_while(|&pair| pair < PAIRS).all(|pair| {
                 state.redis.entries[pair] != Entry::Tombstone || state.mongo.majority.access[pair] != Record::Active
@@ -145,12 +149,12 @@ pub(crate) fn always() -> Vec<Property<Protocol>> {
     ]
 }
 
-/// How a process ended.
+/// Returns whether a process ended with this outcome.
 pub(crate) fn ended(state: &State, outcome: Outcome) -> bool {
     state.processes.contains(&Process::Ended(outcome))
 }
 
-/// Something that must happen, or a scenario proves nothing.
+/// Something that must happen, or the scenario proves nothing.
 pub(crate) fn sometimes(name: &'static str) -> Property<Protocol> {
     let condition: fn(&Protocol, &State) -> bool = match name {
         "a token is accepted" => |_, state| ended(state, Outcome::Accepted),

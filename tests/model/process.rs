@@ -1,4 +1,4 @@
-//! The processes: each is a call of the library, and stands before its next read or write.
+//! The processes. Each is a call of the library and stands before its next read or write.
 
 use crate::{
     laws::Bar,
@@ -6,7 +6,7 @@ use crate::{
     state::{FIRST_SESSION, LONE_TOKEN, NEW_SESSION, PAIR_OF_SIGN_IN, State},
 };
 
-/// A call under way, or how it ended.
+/// A call in progress, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Process {
     Check(Check),
@@ -18,7 +18,7 @@ pub(crate) enum Process {
     Ended(Outcome),
 }
 
-/// What the caller is told.
+/// The answer to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     /// A token is good, or a single-use token was used up.
@@ -27,7 +27,7 @@ pub(crate) enum Outcome {
     Refused,
     /// 401 after the session was ended: the refresh token had been used before.
     RefusedAsReuse,
-    /// A pair or a token leaves.
+    /// A pair or a token is delivered.
     Handed,
     /// 204: a revocation has returned success.
     Revoked,
@@ -44,9 +44,9 @@ pub(crate) struct Check {
     /// The number of the pair.
     pub(crate) token: u8,
     pub(crate) at: CheckAt,
-    /// What the laws say of an acceptance, as of the beginning.
+    /// Whether a law forbids acceptance, fixed when the check began.
     pub(crate) bar: Bar,
-    /// The node has noted a revocation of the token since the beginning.
+    /// The node has recorded a revocation of the token since the check began.
     pub(crate) noted: bool,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum CheckAt {
     Begin,
     /// Before the `GET`.
     Ask,
-    /// Before the read of the record; with the server process that answered the miss.
+    /// Before the read of the record. Holds the server process that answered the miss.
     Read(Option<u8>),
     /// Before the `SET NX`.
     Fill(u8),
@@ -69,7 +69,7 @@ pub(crate) enum CheckAt {
 pub(crate) struct Refresh {
     pub(crate) node: u8,
     pub(crate) parent: u8,
-    /// The number of the pair that it would issue.
+    /// The number of the pair that the refresh would issue.
     pub(crate) child: u8,
     pub(crate) at: RefreshAt,
     pub(crate) bar: Bar,
@@ -77,9 +77,9 @@ pub(crate) struct Refresh {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RefreshAt {
-    /// Before its first look at the session.
+    /// Before its first read of the session.
     Begin,
-    /// Before another look, after a lost race.
+    /// Before another read, after a lost race.
     Again,
     /// Before the child's records are inserted.
     Record,
@@ -87,63 +87,66 @@ pub(crate) enum RefreshAt {
     Commit,
     /// Before the child's records are removed, after a lost race.
     Forget,
-    /// Before the session is confirmed to hold this pair, for a repeat.
+    /// Before the session is confirmed to hold this pair, for a retry.
     Confirm(u8),
-    /// Before the session is revoked for a reuse, if its current pair still is this one.
+    /// Before the session is revoked for reuse, if its current pair still is this one.
     Punish(u8),
-    /// Before this pair leaves.
+    /// Before this pair is delivered.
     HandOut(u8),
-    /// Before it is noted that this pair has left: the caller has it, and nobody waits for this.
+    /// Before this pair is marked as delivered. The caller has the pair, and nobody waits for the
+    /// mark.
     Note(u8),
 }
 
-/// What a revocation was called for.
+/// The reason of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cause {
     /// `Authority::revoke_session` of session 0.
     Session,
-    /// The same of session 1, which nobody knows before its pair has been handed out.
+    /// `Authority::revoke_session` of session 1. Nobody knows it before its pair is delivered.
     NewSession,
-    /// `Authority::revoke_token` of the refresh token of pair 0: with it dies its session.
+    /// `Authority::revoke_token` of the refresh token of pair 0, which ends its session.
     RefreshToken,
-    /// `Authority::revoke_token` of the access token of pair 0, which dies alone.
+    /// `Authority::revoke_token` of the access token of pair 0, which ends that token alone.
     AccessToken,
     /// `Authority::revoke_user`.
     User,
-    /// The same but for session 0, from which the password is changed; that is written first.
+    /// A change of password from session 0, which spares that session. The new password is written
+    /// first.
     Password,
     /// `Authority::set_user_disabled`.
     Disable,
     /// A retired refresh token was presented.
     Theft,
-    /// A refresh token of a revoked session was presented: whoever revoked it may have died on the way.
+    /// A refresh token of a revoked session was presented. The node that revoked the session may
+    /// have died halfway.
     Finish,
-    /// A node goes on with a revocation of session 0 that is recorded, whether or not that broke
-    /// off.
+    /// A node finishes a recorded revocation of session 0, whether or not that broke off.
     ResumeSession,
-    /// The same of a revocation of the user, from the fence that it raised.
+    /// A node finishes a recorded revocation of the user, from the fence that it raised.
     ResumeUser,
 }
 
 impl Cause {
-    /// What may end by it. A session that is opened beside a revocation of all may come before it or after.
+    /// Returns what this revocation may end. A session that is opened beside a revocation of all
+    /// may come before it or after.
     pub(crate) const fn may_end(self) -> Set {
         match self {
             Self::Session | Self::RefreshToken => Set::of(FIRST_SESSION),
             Self::AccessToken => Set::of(LONE_TOKEN),
             Self::Password | Self::NewSession => Set::of(NEW_SESSION),
             Self::User | Self::Disable => Set::of(FIRST_SESSION).or(Set::of(NEW_SESSION)),
-            // Whoever decided on these has said so.
+            // The step that decided on these has recorded what they may end.
             Self::Theft | Self::Finish | Self::ResumeSession | Self::ResumeUser => Set::EMPTY,
         }
     }
 
-    /// The session that is revoked, where it is one.
+    /// Returns the session that is revoked, if it is one.
     pub(crate) const fn session(self) -> u8 {
         if matches!(self, Self::NewSession) { NEW_SESSION } else { FIRST_SESSION }
     }
 
-    /// The session that goes on though all others end.
+    /// Returns the session that goes on while all others end.
     pub(crate) const fn spares(self) -> Set {
         if matches!(self, Self::Password) { Set::of(FIRST_SESSION) } else { Set::EMPTY }
     }
@@ -152,7 +155,7 @@ impl Cause {
         match self {
             Self::RefreshToken | Self::AccessToken => RevokeAt::Token,
             Self::Password => RevokeAt::Password,
-            // These have been committed by then.
+            // These are already committed.
             Self::Theft | Self::ResumeSession => RevokeAt::Sweep,
             Self::ResumeUser => RevokeAt::Sessions,
             Self::Session | Self::NewSession | Self::User | Self::Disable | Self::Finish => RevokeAt::Commit,
@@ -166,13 +169,14 @@ pub(crate) struct Revoke {
     pub(crate) node: u8,
     pub(crate) cause: Cause,
     pub(crate) at: RevokeAt,
-    /// What it must end: the sessions that there were, or were being opened, when it was called; or [`LONE_TOKEN`].
+    /// What the revocation must end: the sessions that were open, or being opened, when it was
+    /// called, or [`LONE_TOKEN`].
     pub(crate) covers: Set,
-    /// Whose tokens it sweeps.
+    /// The sessions whose tokens it sweeps.
     pub(crate) doomed: Set,
-    /// The epoch that it led to.
+    /// The epoch that it raised the fence to.
     pub(crate) epoch: u8,
-    /// How often its caller calls again after an error.
+    /// The number of times that its caller retries after an error.
     pub(crate) retries: u8,
 }
 
@@ -180,9 +184,9 @@ pub(crate) struct Revoke {
 pub(crate) enum RevokeAt {
     /// Before the new password.
     Password,
-    /// Before the token's own record, where that is what is revoked.
+    /// Before the token's own record, if a token is revoked.
     Token,
-    /// Before the committing document: the session or, with a whole user, the fence.
+    /// Before the committing document: the session, or the fence of a user.
     Commit,
     /// Before the user's sessions are marked.
     Sessions,
@@ -194,7 +198,7 @@ pub(crate) enum RevokeAt {
     Sweep,
     /// Before the access tokens are listed.
     List,
-    /// Before the tombstones of these.
+    /// Before the tombstones of these tokens.
     Bury(Set),
     /// Before the node's own cache, and the answer.
     Return,
@@ -204,7 +208,7 @@ pub(crate) enum RevokeAt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SignIn {
     pub(crate) at: SignInAt,
-    /// The epoch it read.
+    /// The epoch that it read.
     pub(crate) epoch: u8,
 }
 
@@ -244,7 +248,7 @@ pub(crate) struct Consume {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ConsumeAt {
     Begin,
-    /// Before the write of one that looked first. No step of the protocol.
+    /// Before the write of a call that read first. Not a step of the protocol.
     Set,
     /// Before the answer.
     Answer,
@@ -271,7 +275,7 @@ impl Process {
         })
     }
 
-    /// The rest of the revocation that a punishment is, once its session is marked.
+    /// The rest of a revocation for reuse, after its session is marked.
     pub(crate) const fn punishment(node: u8) -> Self {
         let session = Set::of(FIRST_SESSION);
         let (cause, at) = (Cause::Theft, RevokeAt::Sweep);
@@ -286,7 +290,8 @@ impl Process {
         Self::Consume(Consume { at: ConsumeAt::Begin, bar: Bar::None })
     }
 
-    /// Whether its next write removes what nobody holds: should that fail, it goes on.
+    /// Returns whether its next write removes records that nobody holds. If that write fails, the
+    /// call goes on.
     pub(crate) fn only_tidies(self) -> bool {
         match self {
             Self::Refresh(refresh) => refresh.at == RefreshAt::Forget,
@@ -296,15 +301,15 @@ impl Process {
         }
     }
 
-    /// Whether its next write is one that the driver may retry.
+    /// Returns whether the driver may retry its next write.
     pub(crate) fn writes_one_document(self) -> bool {
         !matches!(self, Self::Revoke(Revoke { at: RevokeAt::Sessions | RevokeAt::Sweep, .. }))
     }
 
-    /// Whether its caller can know what it is called with.
+    /// Returns whether its caller can know the argument of the call.
     ///
-    /// A node goes on with any revocation that is recorded. The code goes on with those that have a
-    /// mark, which are fewer.
+    /// In the model a node finishes any revocation that is recorded. In the code it finishes those
+    /// that have a mark, which are fewer.
     pub(crate) fn can_begin(self, state: &State) -> bool {
         let recorded = &state.mongo.primary;
         match self {
@@ -317,12 +322,12 @@ impl Process {
         }
     }
 
-    /// Whether it has made its first step and not its last.
+    /// Returns whether it has made its first step and not its last.
     pub(crate) fn is_under_way(self) -> bool {
         match self {
             Self::Check(check) => check.at != CheckAt::Begin,
             Self::Refresh(refresh) => refresh.at != RefreshAt::Begin,
-            // That of a theft is committed by the refresh.
+            // The refresh commits the revocation for reuse.
             Self::Revoke(revoke) => revoke.cause == Cause::Theft || revoke.at != revoke.cause.first_step(),
             Self::SignIn(sign_in) => sign_in.at != SignInAt::Begin,
             Self::IssueSingleUse(at) => at != IssueAt::Record,

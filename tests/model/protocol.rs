@@ -1,4 +1,4 @@
-//! The model: which steps there are, and who takes them.
+//! The model: the possible steps, and who takes them.
 
 use std::{
     collections::BTreeMap,
@@ -17,21 +17,21 @@ use crate::{
     world::{self, World},
 };
 
-/// A scenario under the protocol, or under what is left of it.
+/// A scenario under the protocol, or under the protocol without one rule.
 #[derive(Debug)]
 pub(crate) struct Protocol {
     pub(crate) scenario: Scenario,
     pub(crate) without: Option<Broken>,
-    /// The points at which a process has died, see [`crash_point`].
+    /// The points at which a process has died, as numbered by [`crash_point`].
     crashes: AtomicU64,
 }
 
 /// One atomic step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// The process of this number does its next read or write.
+    /// The process with this number does its next read or write.
     Step(u8),
-    /// It dies.
+    /// The process with this number dies.
     Crash(u8),
     /// Something else happens.
     World(World),
@@ -46,13 +46,14 @@ impl Protocol {
         self.without == Some(rule)
     }
 
-    /// The points at which processes have died, one bit each.
+    /// Returns the points at which processes have died, one bit each.
     pub(crate) fn crash_points(&self) -> u64 {
         self.crashes.load(Ordering::Relaxed)
     }
 }
 
-/// A number for where a process stands before its next read or write: every step of every operation has one of its own.
+/// Numbers the place of a process before its next read or write. Every step of every operation has
+/// its own number.
 pub(crate) const fn crash_point(process: Process) -> u32 {
     use crate::process::{Cause, ConsumeAt, IssueAt, RefreshAt, RevokeAt, SignInAt};
     match process {
@@ -80,7 +81,7 @@ pub(crate) const fn crash_point(process: Process) -> u32 {
                 RevokeAt::Bury(_) => 8,
                 RevokeAt::Return => 9,
             };
-            // A session, a user, and the punishment of a reuse are revoked by different writes.
+            // Different writes revoke a session, a user, and a session for reuse.
             at + match revoke.cause {
                 Cause::Session
                 | Cause::NewSession
@@ -117,7 +118,8 @@ pub(crate) const fn crash_point(process: Process) -> u32 {
     }
 }
 
-/// The points between two steps of one operation, at which a process may die with half its work done.
+/// Returns the points between two steps of one operation, where a process may die with its work
+/// half done.
 pub(crate) fn between_steps() -> u64 {
     let refresh = 1..=8;
     let sessions = [12, 16, 17, 18, 19];

@@ -1,4 +1,4 @@
-//! The scenarios: a handful of calls beside each other, and what may go wrong meanwhile.
+//! The scenarios: a few calls side by side, and what may go wrong meanwhile.
 
 use crate::{
     process::{Cause, IssueAt, Process},
@@ -12,41 +12,43 @@ pub(crate) enum With {
     RedisRestarts,
     /// A fault: a node cannot reach Redis for a while.
     RedisCutOff,
-    /// A fault: nobody can reach `MongoDB` for a while.
+    /// A fault: no node can reach MongoDB for a while.
     StoreGone,
     /// A fault: the primary is lost.
     Failovers,
     /// A fault: the primary is replaced, and answers the reads of node 1 until it notices.
     DeposedAnswers,
-    /// The same, and node 1 reaches no other member: what it writes goes there, too.
+    /// A fault: the primary is replaced, and node 1 reaches no other member, so its writes go
+    /// there, too.
     DeposedAlone,
-    /// The user's password is changed, and so looked at.
+    /// The user's password is changed, so sign-ins check it.
     ChangeOfPassword,
     /// Processes die.
     Crashes,
     /// The nodes have caches of their own.
     LocalCaches,
-    /// The grace window closes some time. Otherwise it is longer than all that happens.
+    /// The grace window may close. Otherwise it outlasts everything that happens.
     GraceEnds,
     /// The tokens of pair 0 expire.
     Expiry,
-    /// Nodes go on with what others have begun. There is one revocation of all, and no failover.
+    /// Nodes finish revocations that others began. There is one revocation of all, and no failover.
     Resumes,
 }
 
-/// What runs beside each other, and in which surroundings.
+/// The calls that run side by side, and their surroundings.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) documents: Documents,
     pub(crate) processes: Vec<Process>,
     pub(crate) with: &'static [With],
-    /// How many faults there are at most.
+    /// The greatest number of faults.
     pub(crate) faults: u8,
     /// What must happen on some path.
     pub(crate) sometimes: &'static [&'static str],
-    /// The least number of states, so that a scenario that shrinks unnoticed is noticed.
+    /// The least number of states. Fails a scenario that shrank unnoticed.
     pub(crate) at_least: usize,
-    /// At how many points processes must have died, by [`crash_point`](crate::protocol::crash_point).
+    /// The number of points at which processes must have died, counted by
+    /// [`crash_point`](crate::protocol::crash_point).
     pub(crate) crash_points: u32,
 }
 
@@ -100,7 +102,7 @@ pub(crate) fn check_and_revoke() -> Scenario {
     }
 }
 
-/// The same with caches in the nodes.
+/// Checks on both nodes while a session is revoked, with caches in the nodes.
 pub(crate) fn local_caches() -> Scenario {
     Scenario {
         with: &[With::RedisCutOff, With::LocalCaches],
@@ -117,7 +119,7 @@ pub(crate) fn local_caches() -> Scenario {
     }
 }
 
-/// Both caches and the store go away.
+/// Both caches and the store are away.
 pub(crate) fn outage() -> Scenario {
     Scenario {
         with: &[With::RedisCutOff, With::StoreGone],
@@ -128,7 +130,7 @@ pub(crate) fn outage() -> Scenario {
     }
 }
 
-/// The node that revokes everything dies on the way, and another goes on beside a sign-in.
+/// The node that revokes everything dies halfway, and another finishes beside a sign-in.
 pub(crate) fn resumed_revoke_all() -> Scenario {
     Scenario {
         with: &[With::Crashes, With::RedisCutOff, With::Resumes],
@@ -151,7 +153,7 @@ pub(crate) fn resumed_revoke_all() -> Scenario {
     }
 }
 
-/// The node that ends a session dies on the way, and another goes on beside a refresh.
+/// The node that ends a session dies halfway, and another finishes beside a refresh.
 pub(crate) fn resumed_session() -> Scenario {
     Scenario {
         with: &[With::Crashes, With::RedisCutOff, With::Resumes],
@@ -169,7 +171,8 @@ pub(crate) fn resumed_session() -> Scenario {
     }
 }
 
-/// Two refreshes with one token and one with its child, while the session is revoked and processes die.
+/// Two refreshes with one token and one with its child, while the session is revoked and processes
+/// die.
 pub(crate) fn refresh_and_revoke() -> Scenario {
     Scenario {
         with: &[With::Crashes, With::GraceEnds],
@@ -191,7 +194,8 @@ pub(crate) fn refresh_and_revoke() -> Scenario {
     }
 }
 
-/// A refresh and its child's refresh while the first refresh token is revoked, as of RFC 7009, and processes die.
+/// A refresh and a refresh of its child while the first refresh token is revoked as in RFC 7009,
+/// and processes die.
 pub(crate) fn refresh_and_revoke_token() -> Scenario {
     Scenario {
         with: &[With::Crashes, With::RedisCutOff],
@@ -212,7 +216,8 @@ pub(crate) fn refresh_and_revoke_token() -> Scenario {
     }
 }
 
-/// A refresh and its retry while the refresh token is revoked, and processes die: also when its record is revoked and its session not yet.
+/// A refresh and its retry while the refresh token is revoked and processes die. A process may die
+/// between the revocation of the record and of the session.
 pub(crate) fn retry_and_revoke_token() -> Scenario {
     Scenario {
         with: &[With::Crashes, With::GraceEnds],
@@ -238,7 +243,7 @@ pub(crate) fn retry_after_the_window() -> Scenario {
     }
 }
 
-/// The same token twice and then its child, with failovers of `MongoDB`.
+/// Two refreshes with one token and one with its child, with failovers of MongoDB.
 pub(crate) fn refresh_and_fail_over() -> Scenario {
     Scenario {
         with: &[With::Failovers, With::GraceEnds],
@@ -254,7 +259,7 @@ pub(crate) fn refresh_and_fail_over() -> Scenario {
     }
 }
 
-/// A refresh, its retry and one with its child, while one node reads from a primary that was replaced.
+/// A refresh, its retry and a refresh of its child, while one node reads from a deposed primary.
 pub(crate) fn refresh_beside_a_deposed_primary() -> Scenario {
     Scenario {
         with: &[With::DeposedAnswers, With::GraceEnds],
@@ -270,7 +275,8 @@ pub(crate) fn refresh_beside_a_deposed_primary() -> Scenario {
     }
 }
 
-/// A session is opened through one node and revoked through another, which reaches only a primary that was replaced.
+/// A session is opened through one node and revoked through another, which reaches only a deposed
+/// primary.
 pub(crate) fn revoke_at_a_deposed_primary() -> Scenario {
     Scenario {
         with: &[With::DeposedAlone],
@@ -293,7 +299,7 @@ pub(crate) fn revoke_at_a_deposed_primary() -> Scenario {
     }
 }
 
-/// A sign-in and a refresh while all that the user has is revoked, and processes die.
+/// A sign-in and a refresh while all sessions of the user are revoked and processes die.
 pub(crate) fn sign_in_and_revoke_all() -> Scenario {
     Scenario {
         with: &[With::Crashes],
@@ -315,7 +321,8 @@ pub(crate) fn sign_in_and_revoke_all() -> Scenario {
     }
 }
 
-/// A sign-in while two revocations of all run, the second of which disables the user, and `MongoDB` fails over.
+/// A sign-in while two revocations of all run and MongoDB fails over. The second revocation
+/// disables the user.
 pub(crate) fn sign_in_and_fail_over() -> Scenario {
     Scenario {
         with: &[With::Failovers],
@@ -347,7 +354,8 @@ pub(crate) fn sign_in_and_disable() -> Scenario {
     }
 }
 
-/// A sign-in, and a refresh of the session from which the password is changed meanwhile; processes die.
+/// A sign-in, and a refresh of the session that changes the password meanwhile, while processes
+/// die.
 pub(crate) fn change_of_password() -> Scenario {
     Scenario {
         with: &[With::ChangeOfPassword, With::Crashes],
@@ -391,7 +399,8 @@ pub(crate) fn revoke_access_token() -> Scenario {
     }
 }
 
-/// A single-use token is issued and used up by two calls while its session is revoked, and `MongoDB` fails over.
+/// A single-use token is issued and used by two calls while its session is revoked and MongoDB
+/// fails over.
 pub(crate) fn consume() -> Scenario {
     Scenario {
         with: &[With::Failovers, With::Crashes],
@@ -423,7 +432,8 @@ pub(crate) fn expiry() -> Scenario {
     }
 }
 
-/// Much at once; for a machine that has the time. It contains none of the others: each has a call or a fault that is missing here.
+/// Many calls at once, for a machine that has the time. No other scenario is part of it: each has a
+/// call or a fault that is missing here.
 pub(crate) fn everything() -> Scenario {
     Scenario {
         with: &[With::RedisRestarts, With::Failovers, With::Crashes, With::GraceEnds],

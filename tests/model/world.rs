@@ -1,4 +1,4 @@
-//! What happens to the processes: servers restart and fail over, connections break, time passes.
+//! Events outside the processes: servers restart and fail over, connections break, time passes.
 
 use crate::{
     broken::Broken,
@@ -10,56 +10,58 @@ use crate::{
     step,
 };
 
-/// An event. Faults are limited in number by the scenario, the passing of time is not.
+/// An event. The scenario limits the number of faults, and not the passing of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum World {
     /// Redis restarts and has forgotten everything.
     RedisRestarts,
-    /// Redis restarts from an old snapshot, or a replica takes over: without the tombstone of pair 0, and with the active
-    /// entry of the process before.
+    /// Redis restarts from an old snapshot, or a replica takes over. It lacks the tombstone of pair
+    /// 0 and has the active entry of the process before.
     RedisRestored,
-    /// A replica takes over that has not heard of the tombstone, and the primary before comes back with what that has, and under
-    /// its own name: no event of the protocol, for which that would be a restart.
+    /// A replica takes over that lacks the tombstone. Then the former primary comes back with the
+    /// replica's data and under its own name. In the protocol that is a restart, so only a broken
+    /// protocol sees this event.
     RedisFailedBack,
     /// A node can no longer reach Redis.
     CutOff(u8),
-    /// It can again.
+    /// A node can reach Redis again.
     Reconnect(u8),
     /// The pause of the node's breaker is over.
     Retry(u8),
-    /// The node writes the tombstones that it could not write.
+    /// The node writes the tombstones that it could not write before.
     WritePending(u8),
-    /// An active entry ends, or is evicted.
+    /// An active entry expires, or is evicted.
     EntryEnds(u8),
     /// A tombstone is evicted.
     TombstoneEvicted(u8),
     /// `MongoDB` cannot be reached.
     StoreGone,
-    /// It can again.
+    /// MongoDB can be reached again.
     StoreBack,
-    /// A majority has what the primary has, and every writer is told.
+    /// A majority catches up with the primary, and every writer gets its answer.
     Replicate,
-    /// The primary is lost with what it had not replicated. Who waited gets an error.
+    /// The primary is lost with its unreplicated writes. Waiting writers get an error.
     FailOver,
-    /// The same, and the driver makes those writes once more that it may.
+    /// The primary is lost with its unreplicated writes, and the driver retries the writes that it
+    /// may retry.
     FailOverRetrying,
-    /// The primary is lost, but what it had was replicated after all, and only the answers are lost.
+    /// The primary is lost. Its writes were replicated, and only the answers are lost.
     FailOverKeeping,
     /// The primary is replaced, and goes on answering reads.
     Depose,
-    /// It has noticed.
+    /// The deposed primary notices and steps down.
     StepDown,
     /// The grace window of the session's last rotation closes.
     GraceEnds,
     /// The tokens of pair 0 grow older.
     Age,
-    /// The records of pair 0, and its session where that ends with it, are removed.
+    /// The records of pair 0 are removed, and its session if it ends with that pair.
     Purge,
     /// A lease has passed since the first revocation returned success.
     LeaseEnds,
 }
 
-/// The events that there can be.
+/// Calls `can` with each event that is possible in this state.
 pub(crate) fn events(protocol: &Protocol, state: &State, mut can: impl FnMut(World)) {
     let scenario = &protocol.scenario;
     if state.faults > 0 {
@@ -126,7 +128,7 @@ fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
     if scenario.has(With::StoreGone) && !state.mongo.down {
         can(World::StoreGone);
     }
-    // Where everything is replicated a failover changes nothing.
+    // Without unacknowledged writes a failover changes nothing.
     if scenario.has(With::Failovers) && !state.writers.is_empty() {
         can(World::FailOver);
         can(World::FailOverRetrying);
@@ -138,7 +140,7 @@ fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
     }
 }
 
-/// Lets it happen.
+/// Applies the event to the state.
 pub(crate) fn happen(state: &mut State, event: World) {
     match event {
         World::RedisRestarts => restart_redis(state, [Entry::Absent; PAIRS]),
@@ -207,7 +209,8 @@ fn restart_redis(state: &mut State, entries: [Entry; PAIRS]) {
     state.redis.entries = entries;
 }
 
-/// Tells the writers. The driver retries what changes one document, or inserts, once.
+/// Ends the waiting writers with an error. The driver retries, once, a write of one document or an
+/// insert.
 fn fail_writers(state: &mut State, retry: bool) {
     state.faults -= 1;
     for (number, before) in std::mem::take(&mut state.writers) {
@@ -222,7 +225,7 @@ fn fail_writers(state: &mut State, retry: bool) {
     }
 }
 
-/// What expired long enough ago. The session goes with its newest refresh token.
+/// Removes records that expired long enough ago. The session goes with its newest refresh token.
 fn purge(state: &mut State) {
     state.history.purged = true;
     for documents in [&mut state.mongo.primary, &mut state.mongo.majority] {
@@ -233,8 +236,8 @@ fn purge(state: &mut State) {
     }
 }
 
-/// Entries that are dated from before the revocation returned are past their lease; those of checks that began before it
-/// would be when they come.
+/// Ends the lease of entries dated before the revocation returned. Entries of checks that began
+/// before it are past their lease when they come.
 fn end_leases(state: &mut State) {
     state.history.lease_over = true;
     for node in 0..NODES {
@@ -244,7 +247,7 @@ fn end_leases(state: &mut State) {
     }
 }
 
-/// What a node does to its own cache when a revocation of these sessions ends there, however it ends.
+/// Drops these sessions from a node's own cache when a revocation ends there, with success or not.
 pub(crate) fn forget(state: &mut State, node: u8, sessions: Set) {
     for pair in pairs_of(sessions) {
         state.node(node).local[usize::from(pair)] = None;

@@ -1,4 +1,4 @@
-//! What is done with a token's text alone: revocation (RFC 7009) and introspection (RFC 7662).
+//! Calls that take the text of a token: revocation (RFC 7009) and introspection (RFC 7662).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ async fn introspected(authority: &Authority, token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn introspection_says_what_an_active_token_of_each_kind_is() {
+async fn introspect_describes_an_active_token_of_each_kind() {
     let clock = clock();
     let authority = builder(&clock).build().unwrap();
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
@@ -43,7 +43,7 @@ async fn introspection_says_what_an_active_token_of_each_kind_is() {
     assert_eq!(introspected(&authority, &once.token).await, json!({ "active": false }));
     let next = authority.refresh(&pair.refresh_token).await.unwrap();
     assert!(authority.introspect(&pair.refresh_token).await.unwrap().is_active(), "it still gets its pair once more");
-    // Until it is noted that the pair was handed out.
+    // Waits until the pair is marked as delivered.
     settle().await;
     clock.advance(MINUTE);
     assert!(!authority.introspect(&pair.refresh_token).await.unwrap().is_active(), "it is retired");
@@ -55,7 +55,7 @@ async fn introspection_says_what_an_active_token_of_each_kind_is() {
 }
 
 #[tokio::test]
-async fn revocation_by_text_ends_the_token_of_any_kind_and_nothing_on_the_word_of_a_forged_one() {
+async fn revoke_by_text_ends_a_token_of_any_kind_and_ignores_a_forged_one() {
     let authority = builder(&clock()).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
     let claims = authority.verify(&pair.access_token).await.unwrap();
@@ -79,7 +79,7 @@ async fn revocation_by_text_ends_the_token_of_any_kind_and_nothing_on_the_word_o
 struct NoRoles;
 
 #[tokio::test]
-async fn refresh_with_gives_the_next_pair_other_claims_and_a_retry_the_same_pair() {
+async fn refresh_with_gives_the_next_pair_new_claims_and_a_retry_the_same_pair() {
     let authority = builder(&clock()).build().unwrap();
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
     let grant = Grant::new("web").custom(&json!({ "roles": ["clerk"] })).unwrap();

@@ -1,4 +1,4 @@
-//! A store that fails when it is told to, as a replicated one does.
+//! A store that fails on demand, in the ways a replicated store does.
 
 use std::{
     collections::VecDeque,
@@ -22,18 +22,18 @@ use auth_layer::{
 #[derive(Debug, Default)]
 pub(crate) struct Faulty {
     pub(crate) store: MemoryStore,
-    /// What commits a pair is done, and its answer is lost.
+    /// Writes that decide a pair are done, and their answers are lost.
     pub(crate) loses_answers: AtomicBool,
-    /// What [`presented`](TokenStore::presented) answers, so many times: what a primary that was deposed had read.
+    /// The next answers of [`presented`](TokenStore::presented): what a deposed primary had read.
     pub(crate) stale: Mutex<VecDeque<Option<(Session, TokenStatus)>>>,
-    /// The same as losing answers, and nothing is ever answered.
+    /// Writes that decide a pair are done, and their calls never return.
     pub(crate) hangs: AtomicBool,
-    /// What has been read of a token is not answered yet.
+    /// Reads of a token's status wait before they return.
     pub(crate) statuses_wait: AtomicBool,
-    /// How often a session was to be revoked.
+    /// The number of calls that revoke a session.
     pub(crate) revocations: AtomicUsize,
     pub(crate) revocation_fails: AtomicBool,
-    /// The bounds of the purges that there were.
+    /// The bound of each purge so far.
     pub(crate) purges: Mutex<Vec<Timestamp>>,
     pub(crate) purge_fails: AtomicBool,
     pub(crate) purge_hangs: AtomicBool,
@@ -41,7 +41,7 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    /// What a caller hears of what was done.
+    /// The answer to a write that is done: lost, never given, or `done`.
     async fn answer<T>(&self, done: T) -> Result<T, StoreError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -114,7 +114,7 @@ impl StoreDecorator for Faulty {
         self.retention_margin
     }
 
-    /// No timer of the store's: the authority's deadline is what bounds it.
+    /// None: the store has no timer, so the deadline of the authority bounds each call.
     fn answers_within(&self) -> Option<Duration> {
         None
     }

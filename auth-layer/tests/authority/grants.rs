@@ -1,4 +1,4 @@
-//! What a session is opened with: for which audiences, and how its user signed in.
+//! What a session is opened with: its audiences, and how its user signed in.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ async fn granted(authority: &Authority, grant: Grant) -> IssuedPair {
     authority.sign_in(sign_in, grant).await.unwrap()
 }
 
-/// The claims of a session's access token at sign-in, after each of two refreshes, the second repeated, and of a single-use
-/// token.
+/// Collects the claims of the access token at sign-in and after each of two refreshes, and of a
+/// single-use token. Each refresh is repeated and must return the same pair.
 async fn all_claims(authority: &Authority, grant: Grant) -> Vec<Claims> {
     let mut pair = granted(authority, grant).await;
     let mut all = vec![authority.verify(&pair.access_token).await.unwrap()];
@@ -33,7 +33,7 @@ async fn all_claims(authority: &Authority, grant: Grant) -> Vec<Claims> {
 }
 
 #[tokio::test]
-async fn grant_for_audiences_is_for_these_in_every_token_of_its_session() {
+async fn grant_for_audiences_puts_them_in_every_token_of_its_session() {
     let authority = of_two_audiences(&clock());
     let web = || Grant::new("web");
     for (grant, audiences) in [
@@ -49,7 +49,7 @@ async fn grant_for_audiences_is_for_these_in_every_token_of_its_session() {
 
 /// RFC 8707 §2: `invalid_target`.
 #[tokio::test]
-async fn grant_for_an_audience_of_nobody_s_opens_no_session() {
+async fn grant_for_an_unknown_audience_opens_no_session() {
     let authority = of_two_audiences(&clock());
     let user = UserId::generate();
     let sign_in = authority.begin_sign_in(user).await.unwrap();
@@ -58,9 +58,9 @@ async fn grant_for_an_audience_of_nobody_s_opens_no_session() {
     assert_eq!(authority.sessions(user).await.unwrap(), []);
 }
 
-/// The audience was taken out of the settings while sessions for it live.
+/// The audience is removed from the settings while sessions for it live.
 #[tokio::test]
-async fn grant_for_an_audience_that_is_gone_is_refreshed_again_when_it_is_back() {
+async fn grant_for_a_removed_audience_refreshes_again_when_it_is_back() {
     let (clock, store) = (clock(), Arc::new(MemoryStore::new()));
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority = |audiences: &[&str]| {
@@ -76,7 +76,7 @@ async fn grant_for_an_audience_that_is_gone_is_refreshed_again_when_it_is_back()
 }
 
 #[tokio::test]
-async fn grant_says_when_and_how_the_user_signed_in_and_no_refresh_changes_that() {
+async fn grant_records_when_and_how_the_user_signed_in_and_refreshes_keep_it() {
     let clock = clock();
     let authority = of_two_audiences(&clock);
     let now = clock.now().timestamp();
@@ -99,7 +99,7 @@ async fn grant_says_when_and_how_the_user_signed_in_and_no_refresh_changes_that(
 }
 
 #[tokio::test]
-async fn grant_whose_custom_claims_change_at_a_refresh_says_of_the_sign_in_what_it_said() {
+async fn grant_with_new_custom_claims_at_a_refresh_keeps_how_the_user_signed_in() {
     let authority = of_two_audiences(&clock());
     let grant = Grant::new("web").audience("billing").acr("urn:strong").custom(&json!({ "roles": ["clerk"] })).unwrap();
     let pair = granted(&authority, grant).await;

@@ -1,4 +1,5 @@
-//! Whoever marked a session as revoked died before its tokens were. Its next refresh token that is presented sees to them.
+//! A node died after it marked a session as revoked and before it revoked the tokens. The next
+//! refresh with the newest token finishes the revocation.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -15,7 +16,8 @@ struct Subject {
 }
 
 impl Subject {
-    /// The first access token lives for two hours, the second for a minute: the setting was lowered in between.
+    /// The first access token lives for two hours, the second for a minute, as if the setting had
+    /// been lowered in between.
     async fn new() -> Self {
         let (clock, store) = (clock(), Arc::new(Faulty::default()));
         let keys = Keyring::new(SigningKey::generate().unwrap());
@@ -34,7 +36,7 @@ impl Subject {
         Self { clock, store, authority, first, second }
     }
 
-    /// Presents the newest refresh token so many times, each time of a session that is marked.
+    /// Presents the newest refresh token `times` times, each time with the session read as revoked.
     async fn present(&self, times: usize) {
         for _ in 0..times {
             let current = self.authority.session(self.first.session_id).await.unwrap().unwrap().current.refresh_id;
@@ -52,7 +54,7 @@ impl Subject {
 }
 
 #[tokio::test]
-async fn an_older_access_token_that_lives_longer_is_seen_to() {
+async fn revoke_that_broke_off_is_finished_for_older_access_tokens_too() {
     let subject = Subject::new().await;
     subject.clock.advance(HOUR);
     assert!(subject.authority.verify(&subject.first.access_token).await.is_ok());
@@ -61,7 +63,7 @@ async fn an_older_access_token_that_lives_longer_is_seen_to() {
 }
 
 #[tokio::test]
-async fn what_is_finished_is_not_begun_again() {
+async fn revoke_that_is_finished_is_not_repeated() {
     let subject = Subject::new().await;
     subject.present(3).await;
     assert_eq!(subject.revocations(), 1);
@@ -71,7 +73,7 @@ async fn what_is_finished_is_not_begun_again() {
 }
 
 #[tokio::test]
-async fn what_failed_is_tried_again() {
+async fn revoke_that_failed_is_tried_again() {
     let subject = Subject::new().await;
     subject.store.revocation_fails.store(true, Ordering::SeqCst);
     subject.present(2).await;

@@ -1,4 +1,4 @@
-//! What the process keeps of a token between two checks.
+//! The in-process cache of verified tokens.
 
 use std::{
     future::Future,
@@ -12,7 +12,7 @@ use auth_layer::store::TokenStore;
 use super::{faulty::Faulty, *};
 
 #[tokio::test]
-async fn the_local_cache_trusts_for_one_lease_and_not_past_a_revocation_here() {
+async fn cache_entry_ends_with_a_revocation_on_this_node() {
     let clock = clock();
     let authority = builder(&clock).local_cache(Duration::from_secs(1)).build().unwrap();
     let user = UserId::generate();
@@ -34,7 +34,7 @@ async fn the_local_cache_trusts_for_one_lease_and_not_past_a_revocation_here() {
 }
 
 #[tokio::test]
-async fn the_local_cache_never_outlives_the_token() {
+async fn cache_entry_ends_when_the_token_expires() {
     let clock = clock();
     let authority = builder(&clock).local_cache(HOUR).leeway(Duration::ZERO).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
@@ -45,7 +45,7 @@ async fn the_local_cache_never_outlives_the_token() {
 }
 
 #[tokio::test]
-async fn a_revocation_whose_caller_goes_away_ends_the_trust_here_all_the_same() {
+async fn cache_entry_ends_with_a_revocation_whose_caller_went_away() {
     let authority = builder(&clock()).local_cache(HOUR).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
     let known = authority.verify(&pair.access_token).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_revocation_whose_caller_goes_away_ends_the_trust_here_all_the_same() 
 }
 
 #[tokio::test]
-async fn what_was_read_before_a_revocation_here_is_not_believed_after_it() {
+async fn cache_ignores_a_read_from_before_a_revocation_on_this_node() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))
@@ -87,9 +87,9 @@ async fn what_was_read_before_a_revocation_here_is_not_believed_after_it() {
     }
 }
 
-/// A token is accepted until its leeway is over, so until then it can be taken back.
+/// A token is accepted until its leeway ends, so a revocation must cover it until then.
 #[tokio::test]
-async fn revoking_a_refresh_token_covers_access_tokens_within_their_leeway() {
+async fn revoke_of_a_refresh_token_covers_access_tokens_within_their_leeway() {
     let clock = clock();
     let authority = builder(&clock).access_ttl(MINUTE).local_cache(HOUR).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
@@ -101,7 +101,7 @@ async fn revoking_a_refresh_token_covers_access_tokens_within_their_leeway() {
 }
 
 #[tokio::test]
-async fn without_a_lease_a_revocation_elsewhere_holds_at_once() {
+async fn revoke_elsewhere_holds_at_once_without_a_lease() {
     let clock = clock();
     let store = Arc::new(MemoryStore::new());
     let keys = Keyring::new(SigningKey::generate().unwrap());
@@ -116,7 +116,7 @@ async fn without_a_lease_a_revocation_elsewhere_holds_at_once() {
 }
 
 #[tokio::test]
-async fn a_known_token_expires_in_time() {
+async fn check_of_a_cached_token_refuses_it_after_its_expiry() {
     let clock = clock();
     let authority = builder(&clock).access_ttl(MINUTE).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
@@ -127,7 +127,7 @@ async fn a_known_token_expires_in_time() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_gone_is_gone_at_once_for_tokens_that_are_known() {
+async fn keys_that_were_removed_refuse_cached_tokens_at_once() {
     for lease in [Duration::ZERO, HOUR] {
         let authority = builder(&clock()).local_cache(lease).build().unwrap();
         let pair = sign_in(&authority, UserId::generate()).await;
@@ -141,7 +141,7 @@ async fn a_key_that_is_gone_is_gone_at_once_for_tokens_that_are_known() {
 }
 
 #[tokio::test]
-async fn a_key_that_comes_beside_the_others_costs_no_known_token_its_verdict() {
+async fn keys_that_are_added_drop_no_cached_token() {
     let (clock, store, key) = (clock(), Arc::new(MemoryStore::new()), SigningKey::generate().unwrap());
     let builder = Authority::builder("https://issuer", Arc::clone(&store)).audience("api");
     let here = builder.keys(Keyring::new(key.clone())).clock(clock.clone()).local_cache(HOUR).build().unwrap();

@@ -1,5 +1,4 @@
-//! What is issued is accepted: a token that a check would refuse is not issued, and nothing is
-//! recorded.
+//! Tokens that a check would refuse are not issued, and nothing is recorded.
 
 use std::sync::Arc;
 
@@ -26,8 +25,8 @@ async fn open(authority: &Authority, user: UserId, custom: impl Serialize) -> Re
     authority.sign_in(sign_in, Grant::new("web").custom(&custom)?).await
 }
 
-/// Values that are written without complaint and not read back, each with the fault that a check
-/// has.
+/// Values that serde_json writes without an error and cannot read back, each with the fault of the
+/// check.
 fn unreadable() -> Vec<(&'static str, Value, TokenFault)> {
     let mut deep = json!(1);
     for _ in 0..200 {
@@ -40,7 +39,7 @@ fn unreadable() -> Vec<(&'static str, Value, TokenFault)> {
 }
 
 #[tokio::test]
-async fn issued_tokens_are_accepted_or_the_sign_in_fails_and_records_nothing() {
+async fn sign_in_issues_tokens_that_are_accepted_or_records_nothing() {
     for (name, custom, expected) in unreadable() {
         let (store, user) = (Arc::new(MemoryStore::new()), UserId::generate());
         let authority = typed::<Value>(&store, &keys()).build().unwrap();
@@ -54,9 +53,9 @@ async fn issued_tokens_are_accepted_or_the_sign_in_fails_and_records_nothing() {
     assert!(authority.verify(&pair.access_token).await.is_ok(), "one that fits");
 }
 
-/// `NaN` is written as `null`, and no number is read back from that.
+/// serde_json writes `NaN` as `null`, and reads no number back from `null`.
 #[tokio::test]
-async fn issued_claims_that_do_not_read_back_as_their_type_are_refused() {
+async fn sign_in_refuses_claims_that_do_not_read_back_as_their_type() {
     #[derive(Debug, Serialize, Deserialize)]
     struct Ratio {
         ratio: f64,
@@ -73,9 +72,9 @@ async fn issued_claims_that_do_not_read_back_as_their_type_are_refused() {
     }
 }
 
-/// The next version of a service has other claims, and sessions that the last one opened.
+/// The next version of a service has other claims, and meets sessions that the last version opened.
 #[tokio::test]
-async fn issued_refresh_with_claims_of_another_type_fails_and_keeps_the_session() {
+async fn refresh_with_claims_of_another_type_fails_and_keeps_the_session() {
     #[derive(Debug, Serialize, Deserialize)]
     struct Old {
         tenant: String,
@@ -103,7 +102,7 @@ async fn issued_refresh_with_claims_of_another_type_fails_and_keeps_the_session(
 }
 
 #[tokio::test]
-async fn issued_tokens_fit_a_limit_that_was_lowered_since() {
+async fn refresh_issues_tokens_that_fit_a_limit_that_was_lowered() {
     let (store, keys) = (Arc::new(MemoryStore::new()), keys());
     let wide = typed::<Value>(&store, &keys).build().unwrap();
     let narrow = typed::<Value>(&store, &keys).max_token_bytes(1_000).build().unwrap();
@@ -118,7 +117,7 @@ async fn issued_tokens_fit_a_limit_that_was_lowered_since() {
 }
 
 #[tokio::test]
-async fn issued_names_and_scopes_of_any_kind_are_accepted_as_they_were_granted() {
+async fn sign_in_issues_names_and_scopes_of_any_kind_as_granted() {
     let store = Arc::new(MemoryStore::new());
     let keys = keys();
     for issuer in ["https://issuer", "\"quoted\" \\ \u{0} ü 😀"] {

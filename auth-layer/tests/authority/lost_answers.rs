@@ -1,4 +1,5 @@
-//! A failure of the store is not held against the owner of a refresh token, however long the store was away (law 3).
+//! A failure of the store is never taken for reuse of a refresh token, however long the store was
+//! away (law 3).
 
 use std::{
     future::Future,
@@ -40,7 +41,7 @@ impl Subject {
         Self { clock, store, authority, first }
     }
 
-    /// The pair is replaced, and the caller hears of a failure.
+    /// Commits the next pair, and the caller gets an error.
     async fn lose_an_answer(&self) {
         self.store.loses_answers.store(true, Ordering::SeqCst);
         match self.authority.refresh(&self.first.refresh_token).await {
@@ -63,7 +64,7 @@ impl Subject {
 }
 
 #[tokio::test]
-async fn a_pair_whose_answer_was_lost_is_given_after_the_window_too_and_is_one_pair() {
+async fn refresh_whose_answer_was_lost_returns_the_same_pair_after_the_window() {
     let subject = Subject::new().await;
     subject.lose_an_answer().await;
     settle().await;
@@ -79,10 +80,10 @@ async fn a_pair_whose_answer_was_lost_is_given_after_the_window_too_and_is_one_p
     assert!(subject.authority.refresh(&second.refresh_token).await.is_ok(), "nobody was punished");
 }
 
-/// After an outage retries come from more than one place, as they do at other times. The window begins with the first that was
-/// answered; what comes after it is the reuse of a token whose child somebody has.
+/// After an outage several clients may retry with one token. The window starts with the first
+/// answer that is delivered. A retry after the window is reuse: somebody has the child.
 #[tokio::test]
-async fn once_it_was_handed_out_the_window_counts() {
+async fn refresh_window_starts_when_the_pair_is_delivered() {
     let subject = Subject::new().await;
     subject.lose_an_answer().await;
     subject.clock.advance(ELECTION);
@@ -98,7 +99,7 @@ async fn once_it_was_handed_out_the_window_counts() {
 }
 
 #[tokio::test]
-async fn retries_that_race_after_the_window_get_one_pair() {
+async fn refresh_retries_that_race_after_the_window_get_one_pair() {
     let subject = Subject::new().await;
     subject.lose_an_answer().await;
     subject.clock.advance(ELECTION);
@@ -109,7 +110,7 @@ async fn retries_that_race_after_the_window_get_one_pair() {
 
 /// The client went away between the commit and the answer.
 #[tokio::test]
-async fn a_call_that_was_dropped_has_handed_nothing_out() {
+async fn refresh_whose_caller_went_away_has_delivered_nothing() {
     let subject = Subject::new().await;
     subject.store.hangs.store(true, Ordering::SeqCst);
     {
@@ -123,7 +124,7 @@ async fn a_call_that_was_dropped_has_handed_nothing_out() {
     assert!(subject.authority.refresh(&subject.first.refresh_token).await.is_ok());
 }
 
-/// What a primary says that was replaced, and does not know it.
+/// Reads that a deposed primary repeats later.
 impl Subject {
     async fn read_now(&self, session: SessionId, refresh: auth_layer::TokenId) -> (Session, TokenStatus) {
         self.store.presented(session, refresh, self.clock.now()).await.unwrap().unwrap()
@@ -131,18 +132,18 @@ impl Subject {
 }
 
 #[tokio::test]
-async fn what_is_judged_by_an_old_state_is_judged_again_and_not_punished() {
+async fn refresh_judged_by_a_stale_read_is_judged_again() {
     let subject = Subject::new().await;
     let first = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0);
     let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
     let current = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
-    // The record of the child was there when the primary was cut off, the rotation was not.
+    // The deposed primary had the record of the child and not the rotation.
     let (_, active) = subject.read_now(first.session_id, current).await;
     subject.store.stale.lock().unwrap().extend(vec![Some((first.clone(), active)); 3]);
     let third = subject.authority.refresh(&second.refresh_token).await.unwrap();
     assert!(subject.authority.verify(&third.access_token).await.is_ok());
 
-    // One that goes on to say so is no reason to refuse the token for good.
+    // A primary that stays behind makes the call unavailable. The token is not refused for good.
     let current = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
     let (_, active) = subject.read_now(first.session_id, current).await;
     subject.store.stale.lock().unwrap().extend(vec![Some((first, active)); 8]);
@@ -152,7 +153,7 @@ async fn what_is_judged_by_an_old_state_is_judged_again_and_not_punished() {
 }
 
 #[tokio::test]
-async fn whoever_presents_a_stolen_token_and_goes_away_is_not_spared() {
+async fn reuse_whose_caller_goes_away_still_ends_the_session() {
     let subject = Subject::new().await;
     let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
     let third = subject.authority.refresh(&second.refresh_token).await.unwrap();
@@ -165,9 +166,9 @@ async fn whoever_presents_a_stolen_token_and_goes_away_is_not_spared() {
     assert_eq!(fault(&subject.authority, &third.access_token).await, TokenFault::Revoked);
 }
 
-/// Law 2 has no exception where there is no window.
+/// Law 2 has no exception without a window.
 #[tokio::test]
-async fn without_a_window_a_lost_answer_is_reuse_when_it_is_asked_for_again() {
+async fn reuse_without_a_window_includes_a_retry_after_a_lost_answer() {
     let subject = Subject::with(Duration::ZERO).await;
     subject.lose_an_answer().await;
     assert_eq!(refusal(&subject.authority, &subject.first.refresh_token).await, GrantFault::Reused);

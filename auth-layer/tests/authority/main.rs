@@ -1,4 +1,4 @@
-//! The life of a token, on the in-memory store, with the clock in the test's hand.
+//! The life of a token on the in-memory store, with a clock that the test turns.
 
 mod by_text;
 mod faulty;
@@ -32,7 +32,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 fn clock() -> ManualClock {
-    // Not a whole second, as clocks are.
+    // Real clocks show fractions of a second.
     ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 123_456_789).unwrap())
 }
 
@@ -46,7 +46,7 @@ async fn sign_in(authority: &Authority, user: UserId) -> IssuedPair {
     authority.sign_in(sign_in, Grant::new("web").scope("profile mail".parse().unwrap())).await.unwrap()
 }
 
-/// Lets what was begun in the background come to its end.
+/// Lets background work finish.
 async fn settle() {
     for _ in 0..8 {
         tokio::task::yield_now().await;
@@ -68,7 +68,7 @@ async fn refusal(authority: &Authority, token: &str) -> GrantFault {
 }
 
 #[tokio::test]
-async fn the_claims_are_those_that_were_granted() {
+async fn sign_in_issues_the_claims_that_were_granted() {
     let clock = clock();
     let authority = builder(&clock).build().unwrap();
     let user = UserId::generate();
@@ -85,7 +85,7 @@ async fn the_claims_are_those_that_were_granted() {
 }
 
 #[tokio::test]
-async fn a_token_ends_at_its_expiry_and_leeway() {
+async fn check_refuses_a_token_after_its_expiry_and_leeway() {
     let clock = clock();
     let authority = builder(&clock).leeway(Duration::from_secs(30)).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
@@ -97,7 +97,7 @@ async fn a_token_ends_at_its_expiry_and_leeway() {
 }
 
 #[tokio::test]
-async fn no_kind_is_taken_for_another() {
+async fn check_takes_no_kind_of_token_for_another() {
     let authority = builder(&clock()).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
     let claims = authority.verify(&pair.access_token).await.unwrap();
@@ -115,7 +115,7 @@ async fn no_kind_is_taken_for_another() {
 }
 
 #[tokio::test]
-async fn a_refresh_retires_its_token_and_leaves_the_old_access_token_good() {
+async fn refresh_retires_its_token_and_leaves_the_old_access_token_good() {
     let clock = clock();
     let authority = builder(&clock).build().unwrap();
     let first = sign_in(&authority, UserId::generate()).await;
@@ -131,13 +131,13 @@ async fn a_refresh_retires_its_token_and_leaves_the_old_access_token_good() {
 }
 
 #[tokio::test]
-async fn the_grace_window_closes_at_the_first_use_of_the_child() {
+async fn refresh_window_closes_at_the_first_use_of_the_child() {
     let authority = builder(&clock()).build().unwrap();
     let first = sign_in(&authority, UserId::generate()).await;
     let second = authority.refresh(&first.refresh_token).await.unwrap();
     let third = authority.refresh(&second.refresh_token).await.unwrap();
     assert_eq!(refusal(&authority, &first.refresh_token).await, GrantFault::Reused);
-    // The whole session is gone, access tokens included.
+    // The whole session is revoked, access tokens included.
     for pair in [&first, &second, &third] {
         assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
         assert_eq!(refusal(&authority, &pair.refresh_token).await, GrantFault::Token(TokenFault::Revoked));
@@ -145,7 +145,7 @@ async fn the_grace_window_closes_at_the_first_use_of_the_child() {
 }
 
 #[tokio::test]
-async fn with_no_grace_window_every_second_presentation_is_reuse() {
+async fn refresh_without_a_window_takes_every_second_presentation_for_reuse() {
     let authority = builder(&clock()).refresh_grace(Duration::ZERO).build().unwrap();
     let first = sign_in(&authority, UserId::generate()).await;
     authority.refresh(&first.refresh_token).await.unwrap();
@@ -153,11 +153,11 @@ async fn with_no_grace_window_every_second_presentation_is_reuse() {
 }
 
 #[tokio::test]
-async fn a_forged_refresh_token_punishes_nobody() {
+async fn refresh_with_a_forged_token_ends_no_session() {
     let authority = builder(&clock()).refresh_grace(Duration::ZERO).build().unwrap();
     let first = sign_in(&authority, UserId::generate()).await;
     let second = authority.refresh(&first.refresh_token).await.unwrap();
-    // A retired token whose signature is not ours: anybody could make it up from an old token's payload.
+    // A retired token with a forged signature: anybody can make one from an old token's payload.
     let (signed, signature) = first.refresh_token.rsplit_once('.').unwrap();
     let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
     assert!(matches!(refusal(&authority, &forged).await, GrantFault::Token(_)));
@@ -165,7 +165,7 @@ async fn a_forged_refresh_token_punishes_nobody() {
 }
 
 #[tokio::test]
-async fn an_idle_session_and_an_old_one_end() {
+async fn sessions_end_when_idle_and_when_old() {
     let clock = clock();
     let authority = builder(&clock).refresh_ttl(HOUR).session_ttl(DAY).build().unwrap();
     let idle = sign_in(&authority, UserId::generate()).await;
@@ -175,7 +175,7 @@ async fn an_idle_session_and_an_old_one_end() {
         busy = authority.refresh(&busy.refresh_token).await.unwrap();
     }
     assert_eq!(refusal(&authority, &idle.refresh_token).await, GrantFault::Token(TokenFault::Expired));
-    // In its last minutes the session gives out tokens that end with it.
+    // In its last minutes the session issues tokens that end with it.
     clock.advance(55 * MINUTE);
     busy = authority.refresh(&busy.refresh_token).await.unwrap();
     assert_eq!(busy.expires_in, 5 * MINUTE);
@@ -185,13 +185,13 @@ async fn an_idle_session_and_an_old_one_end() {
 }
 
 #[tokio::test]
-async fn a_single_use_token_ends_with_its_session() {
+async fn single_use_token_ends_with_its_session() {
     let clock = clock();
     let authority = builder(&clock).session_ttl(10 * MINUTE).access_ttl(3 * MINUTE).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
     let claims = authority.verify(&pair.access_token).await.unwrap();
     assert_eq!(authority.issue_single_use(&claims).await.unwrap().expires_in, MINUTE);
-    // The access token ends sooner than a single-use token would, the session does not.
+    // The access token expires before a single-use token would. The session does not.
     clock.advance(2 * MINUTE + Duration::from_secs(30));
     assert_eq!(authority.issue_single_use(&claims).await.unwrap().expires_in, MINUTE);
 
@@ -228,7 +228,7 @@ async fn revoke_all_fences_a_sign_in_that_had_begun() {
 }
 
 #[tokio::test]
-async fn a_disabled_user_is_refused_until_enabled_and_gets_nothing_back() {
+async fn disabled_user_is_refused_until_enabled_and_gets_nothing_back() {
     let authority = builder(&clock()).build().unwrap();
     let user = UserId::generate();
     let pair = sign_in(&authority, user).await;
@@ -241,7 +241,7 @@ async fn a_disabled_user_is_refused_until_enabled_and_gets_nothing_back() {
 }
 
 #[tokio::test]
-async fn the_other_sessions_end_and_the_one_excepted_goes_on() {
+async fn revoke_all_spares_the_session_that_is_named() {
     let authority = builder(&clock()).build().unwrap();
     let user = UserId::generate();
     let kept = sign_in(&authority, user).await;
@@ -255,7 +255,7 @@ async fn the_other_sessions_end_and_the_one_excepted_goes_on() {
 }
 
 #[tokio::test]
-async fn whose_a_session_is_can_be_asked_until_it_expires_though_it_is_revoked() {
+async fn sessions_name_their_user_until_they_expire_even_if_revoked() {
     let clock = clock();
     let authority = builder(&clock).refresh_ttl(HOUR).build().unwrap();
     let user = UserId::generate();
@@ -271,7 +271,7 @@ async fn whose_a_session_is_can_be_asked_until_it_expires_though_it_is_revoked()
 }
 
 #[tokio::test]
-async fn both_orders_of_checking_refuse_the_same() {
+async fn check_refuses_the_same_in_both_orders() {
     for order in [CheckOrder::RecordFirst, CheckOrder::SignatureFirst] {
         let authority = builder(&clock()).check_order(order).build().unwrap();
         let pair = sign_in(&authority, UserId::generate()).await;
@@ -285,7 +285,7 @@ async fn both_orders_of_checking_refuse_the_same() {
 }
 
 #[tokio::test]
-async fn another_issuer_audience_or_key_is_refused_before_any_store_is_asked() {
+async fn check_refuses_another_issuer_audience_or_key_before_the_store_is_asked() {
     let clock = clock();
     let key = SigningKey::generate().unwrap();
     let made = |issuer: &str, audience: &str, key: &SigningKey| -> Authority {
@@ -310,7 +310,7 @@ async fn another_issuer_audience_or_key_is_refused_before_any_store_is_asked() {
 }
 
 #[tokio::test]
-async fn a_token_from_the_future_is_refused_beyond_the_leeway() {
+async fn check_refuses_a_token_from_the_future_beyond_the_leeway() {
     let key = SigningKey::generate().unwrap();
     let (behind, ahead) = (clock(), clock());
     let store = std::sync::Arc::new(MemoryStore::new());
@@ -332,7 +332,7 @@ async fn a_token_from_the_future_is_refused_beyond_the_leeway() {
 }
 
 #[tokio::test]
-async fn a_purge_keeps_what_could_still_be_accepted() {
+async fn purge_keeps_what_could_still_be_accepted() {
     let clock = clock();
     let authority = builder(&clock).refresh_ttl(HOUR).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;

@@ -1,4 +1,4 @@
-//! A node whose keys are not those of the others says so, of tokens that the store vouches for.
+//! A node whose keys differ from those of other nodes logs that, for tokens that the store knows.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -66,7 +66,7 @@ fn on(store: &Arc<MemoryStore>, key: &SigningKey, clock: &ManualClock) -> Author
 }
 
 #[tokio::test]
-async fn missing_key_of_a_live_token_is_said_once_a_minute_with_its_kid() {
+async fn keys_log_a_missing_key_of_a_live_token_once_a_minute() {
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let (clock, store) = (clock(), Arc::new(MemoryStore::new()));
@@ -95,12 +95,13 @@ async fn missing_key_of_a_live_token_is_said_once_a_minute_with_its_kid() {
 }
 
 #[tokio::test]
-async fn missing_key_of_a_forged_token_is_not_said() {
+async fn keys_log_no_missing_key_of_a_forged_token() {
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
     let (clock, store) = (clock(), Arc::new(MemoryStore::new()));
     let authority = on(&store, &SigningKey::generate().unwrap(), &clock);
-    // Well formed and current, for this issuer and audience: only the store knows better.
+    // Each token is well formed, current, and for this issuer and audience. Only the store can
+    // tell.
     let forger = on(&Arc::default(), &SigningKey::generate().unwrap(), &clock);
     for _ in 0..20 {
         let pair = sign_in(&forger, UserId::generate()).await;

@@ -1,4 +1,4 @@
-//! Sessions that a later version of the library has opened, which keeps more of them.
+//! Sessions of a later version of the library, which keeps more about them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use auth_layer::store::{
 
 use super::*;
 
-/// A store in which every session is opened with members that this version does not know.
+/// A store that opens every session with members that this version does not know.
 struct Later {
     store: MemoryStore,
     of_session: &'static [(&'static str, &'static str)],
@@ -75,7 +75,7 @@ async fn payload_members_of_a_later_version_survive_every_refresh() {
 }
 
 #[tokio::test]
-async fn payload_that_must_be_understood_and_is_not_is_refused_as_a_store_that_cannot_be_read() {
+async fn payload_that_must_be_understood_and_is_not_makes_the_call_unavailable() {
     for (of_session, of_pair) in [
         (&[("crit", "cnf"), ("cnf", "jkt")][..], &[][..]),
         (&[("crit", "client_id later")], &[]),
@@ -99,14 +99,14 @@ async fn payload_that_must_be_understood_and_is_not_is_refused_as_a_store_that_c
             "nothing was written"
         );
         assert!(matches!(store.store.token_status(claims.token_id().unwrap()).await.unwrap(), TokenStatus::Active(_)));
-        // To end it needs no understanding.
+        // A revocation needs no understanding of the payload.
         authority.revoke_session(pair.session_id).await.unwrap();
         assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
     }
 }
 
 #[tokio::test]
-async fn payload_that_a_store_has_lost_is_refused_as_a_store_that_cannot_be_read() {
+async fn payload_that_a_store_lost_makes_the_call_unavailable() {
     struct Loses(MemoryStore, &'static str);
 
     impl StoreDecorator for Loses {

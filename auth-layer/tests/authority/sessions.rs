@@ -1,4 +1,4 @@
-//! How many sessions a user may have.
+//! The limit on the sessions of a user.
 
 use std::{num::NonZero, sync::Arc, sync::atomic::Ordering};
 
@@ -19,7 +19,7 @@ async fn sessions_beyond_the_limit_end_with_the_one_used_longest_ago() {
         clock.advance(MINUTE);
     }
     let stranger = sign_in(&authority, UserId::generate()).await;
-    // A refresh is a use: now the second session is the one that was used longest ago.
+    // A refresh counts as a use: the second session is now the one used longest ago.
     let refreshed = authority.refresh(&pairs[0].refresh_token).await.unwrap();
     clock.advance(MINUTE);
     let fourth = sign_in(&authority, user).await;
@@ -48,7 +48,7 @@ async fn sessions_of_a_limit_of_one_end_with_each_sign_in() {
     };
     let user = UserId::generate();
     let first = sign_in(&on(&ahead), user).await;
-    // By the clock of this node the first was used later.
+    // By the clock of this node the first session was used later.
     let authority = on(&behind);
     let second = sign_in(&authority, user).await;
     assert!(authority.verify(&second.access_token).await.is_ok(), "the new session is never the one that ends");
@@ -78,9 +78,9 @@ async fn sessions_stay_within_the_limit_when_many_sign_in_at_once() {
     assert!(authority.sessions(user).await.unwrap().len() <= 5);
 }
 
-/// The sign-in is done by then: it does not fail because another session cannot be ended.
+/// The sign-in is already committed. It does not fail when another session cannot be ended.
 #[tokio::test]
-async fn sessions_that_cannot_be_ended_fail_no_sign_in_and_end_with_the_next() {
+async fn sessions_over_the_limit_that_cannot_be_ended_fail_no_sign_in() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))

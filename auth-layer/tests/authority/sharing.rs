@@ -1,4 +1,5 @@
-//! Authorities of one process on one store: what one revokes is ended for all at once (law 1).
+//! Authorities of one process on one store: a revocation by one ends the cached tokens of all at
+//! once (law 1).
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ fn keys() -> Keyring {
     Keyring::new(SigningKey::generate().unwrap())
 }
 
-/// Each way of revoking, through one of two authorities, ends what the other believes.
+/// Revokes through one of two authorities, in each way, and expects the other to refuse the token.
 async fn revocations_reach_the_other<S: TokenStore>(store: Arc<S>) {
     let (keys, clock) = (keys(), clock());
     let node = || on(Arc::clone(&store), &keys, &clock).build().unwrap();
@@ -38,26 +39,26 @@ async fn revocations_reach_the_other<S: TokenStore>(store: Arc<S>) {
             3 => first.sign_out(&claims).await.unwrap(),
             _ => first.revoke(&pair.access_token).await.unwrap(),
         }
-        // The clock stands still: the lease has not ended.
+        // The clock stands still, so the lease has not ended.
         assert_eq!(fault(&second, &pair.access_token).await, TokenFault::Revoked, "way {way}");
     }
 }
 
 #[tokio::test]
-async fn sharing_one_in_memory_store_revocations_reach_the_other_authority_at_once() {
+async fn revoke_reaches_another_authority_on_the_memory_store_at_once() {
     revocations_reach_the_other(Arc::new(MemoryStore::new())).await;
 }
 
 #[tokio::test]
-async fn sharing_one_embedded_store_revocations_reach_the_other_authority_at_once() {
+async fn revoke_reaches_another_authority_on_the_embedded_store_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap();
     revocations_reach_the_other(Arc::new(store)).await;
 }
 
-/// The second that is built has a longer lease than the first remembers revocations for.
+/// The second authority has a longer lease than the first keeps revocations for.
 #[tokio::test]
-async fn sharing_with_a_longer_lease_believes_nothing_that_was_revoked_before() {
+async fn cache_shared_with_a_longer_lease_believes_nothing_revoked_before() {
     let (store, keys, clock) = (Arc::new(MemoryStore::new()), keys(), clock());
     let first = on(Arc::clone(&store), &keys, &clock).local_cache(Duration::ZERO).build().unwrap();
     let pair = sign_in(&first, UserId::generate()).await;
@@ -68,7 +69,7 @@ async fn sharing_with_a_longer_lease_believes_nothing_that_was_revoked_before() 
 }
 
 #[tokio::test]
-async fn sharing_believes_no_signature_of_a_key_that_is_not_ones_own() {
+async fn cache_shared_with_other_keys_believes_no_signature_of_theirs() {
     let (store, clock) = (Arc::new(MemoryStore::new()), clock());
     let key = SigningKey::generate().unwrap();
     let first = on(Arc::clone(&store), &Keyring::new(key.clone()), &clock).build().unwrap();
@@ -78,18 +79,18 @@ async fn sharing_believes_no_signature_of_a_key_that_is_not_ones_own() {
     first.verify(&pair.access_token).await.unwrap();
     same.verify(&pair.access_token).await.unwrap();
     assert_eq!(fault(&other, &pair.access_token).await, TokenFault::Key);
-    // The key leaves the ring of one of them.
+    // The key leaves the ring of one authority.
     first.set_keys(keys());
     assert_eq!(fault(&first, &pair.access_token).await, TokenFault::Key);
     same.verify(&pair.access_token).await.unwrap();
-    // A ring that has it and one more keeps the verdict.
+    // A ring with the same key and another one keeps the entry.
     let more = Keyring::new(SigningKey::generate().unwrap()).with_verifying(key.verifying_key()).unwrap();
     first.set_keys(more);
     first.verify(&pair.access_token).await.unwrap();
 }
 
 #[tokio::test]
-async fn sharing_judges_issuer_audience_and_leeway_of_what_another_has_kept() {
+async fn cache_shared_by_authorities_keeps_no_verdict_on_issuer_audience_or_leeway() {
     let (store, keys, clock) = (Arc::new(MemoryStore::new()), keys(), clock());
     let first = on(Arc::clone(&store), &keys, &clock).leeway(MINUTE).build().unwrap();
     let made = |issuer: &str, audience: &str| {
@@ -109,7 +110,7 @@ async fn sharing_judges_issuer_audience_and_leeway_of_what_another_has_kept() {
 }
 
 #[tokio::test]
-async fn trust_checks_what_an_authority_issues_and_needs_no_signing_key() {
+async fn check_by_a_trust_needs_no_signing_key() {
     let (store, keys, clock) = (Arc::new(MemoryStore::new()), keys(), clock());
     let authority = on(Arc::clone(&store), &keys, &clock).build().unwrap();
     let public = VerifyingKeys::new(keys.verifying_keys().cloned()).unwrap();
@@ -126,7 +127,7 @@ async fn trust_checks_what_an_authority_issues_and_needs_no_signing_key() {
 }
 
 #[test]
-fn authority_with_settings_that_cannot_work_is_not_built() {
+fn settings_that_cannot_work_build_no_authority() {
     let builder = || builder(&clock());
     let bare = || Authority::builder("https://issuer", MemoryStore::new());
     for (built, sentence) in [

@@ -4,7 +4,7 @@ use auth_layer::Subject;
 
 use super::*;
 
-/// An integer, an e-mail address, a name of another provider, and a UUID that is not spelled as one.
+/// An integer, an e-mail address, a name of another provider, and a UUID in another spelling.
 fn subjects() -> [Subject; 4] {
     [
         Subject::from(42_u64),

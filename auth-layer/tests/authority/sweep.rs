@@ -1,4 +1,4 @@
-//! What has expired is removed without anybody's asking, and never too early.
+//! The authority purges expired records by itself, and never too early.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,7 +11,7 @@ use super::{faulty::Faulty, *};
 
 const EVERY: Duration = Duration::from_mins(10);
 
-/// Leeway and margin by default.
+/// The default leeway and margin.
 const KEPT: Duration = Duration::from_secs(330);
 
 fn authority(clock: &ManualClock, store: &Arc<Faulty>) -> AuthorityBuilder {
@@ -23,20 +23,20 @@ fn authority(clock: &ManualClock, store: &Arc<Faulty>) -> AuthorityBuilder {
         .access_ttl(MINUTE)
 }
 
-/// How many purges there were, once all that was begun has ended.
+/// Waits for background work, then returns the number of purges.
 async fn purges(store: &Faulty) -> usize {
     settle().await;
     store.purges.lock().unwrap().len()
 }
 
 async fn is_gone(store: &impl TokenStore, authority: &Authority, pair: &IssuedPair) -> bool {
-    // The session outlives its access token and says what that was.
+    // The session outlives its access token and has its id.
     let session = authority.sessions(&pair.user_id).await.unwrap().remove(0);
     store.token_status(session.current.access_id).await.unwrap() == TokenStatus::Unknown
 }
 
 #[tokio::test]
-async fn whoever_signs_in_after_the_interval_has_what_expired_removed_but_nothing_within_the_margin() {
+async fn purge_runs_at_a_sign_in_after_the_interval_and_keeps_the_margin() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     let authority: Authority = authority(&clock, &store).build().unwrap();
     let first = sign_in(&authority, UserId::generate()).await;
@@ -51,7 +51,7 @@ async fn whoever_signs_in_after_the_interval_has_what_expired_removed_but_nothin
     assert_eq!(purges(&store).await, 2);
     assert!(is_gone(&*store, &authority, &first).await, "it had expired nine minutes ago");
 
-    // The next one comes while the second is kept by the margin, and by no more than that.
+    // This purge runs two seconds before the margin of the second pair ends.
     clock.advance((MINUTE + KEPT).saturating_sub(Duration::from_secs(2)));
     authority.purge_expired().await.unwrap();
     assert!(!is_gone(&*store, &authority, &second).await, "within leeway and margin");
@@ -65,7 +65,7 @@ async fn whoever_signs_in_after_the_interval_has_what_expired_removed_but_nothin
 }
 
 #[tokio::test]
-async fn a_refresh_and_a_single_use_token_do_the_same() {
+async fn purge_runs_at_a_refresh_and_a_single_use_issue() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     let authority: Authority = authority(&clock, &store).build().unwrap();
     let pair = sign_in(&authority, UserId::generate()).await;
@@ -80,7 +80,7 @@ async fn a_refresh_and_a_single_use_token_do_the_same() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_fails_harms_nobody_and_is_tried_again_after_the_interval() {
+async fn purge_that_fails_harms_nobody_and_is_tried_again_after_the_interval() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     store.purge_fails.store(true, Ordering::SeqCst);
     let authority: Authority = authority(&clock, &store).build().unwrap();
@@ -98,7 +98,7 @@ async fn a_sweep_that_fails_harms_nobody_and_is_tried_again_after_the_interval()
 }
 
 #[tokio::test]
-async fn one_runs_at_a_time() {
+async fn purge_runs_one_at_a_time() {
     let (clock, store) = (clock(), Arc::new(Faulty::default()));
     store.purge_hangs.store(true, Ordering::SeqCst);
     let authority: Authority = authority(&clock, &store).build().unwrap();
@@ -110,7 +110,7 @@ async fn one_runs_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_store_that_sees_to_it_by_itself_is_not_asked_nor_is_any_where_that_is_switched_off() {
+async fn purge_leaves_a_store_alone_that_purges_itself_or_where_it_is_off() {
     let clock = clock();
     let by_itself = Arc::new(Faulty { retention_margin: Some(Duration::from_hours(1)), ..Faulty::default() });
     let switched_off = Arc::new(Faulty::default());
@@ -129,7 +129,7 @@ async fn a_store_that_sees_to_it_by_itself_is_not_asked_nor_is_any_where_that_is
 
 #[cfg(feature = "embedded")]
 #[tokio::test]
-async fn the_embedded_store_is_swept() {
+async fn purge_runs_on_the_embedded_store() {
     let directory = tempfile::tempdir().unwrap();
     let store =
         Arc::new(auth_layer::store::embedded::EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap());
@@ -146,7 +146,7 @@ async fn the_embedded_store_is_swept() {
     assert!(!is_gone(&*store, &authority, &pair).await);
     clock.advance(EVERY);
     let swept = async {
-        // The first sweep may still be under way, and then none begins.
+        // The first purge may still be running, and then none starts.
         while !is_gone(&*store, &authority, &pair).await {
             sign_in(&authority, UserId::generate()).await;
         }

@@ -1,4 +1,4 @@
-//! What holds with every algorithm, those that sign differently each time among them.
+//! Laws that hold with every algorithm, also with those whose signatures differ each time.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ fn signing_keys() -> Vec<SigningKey> {
 }
 
 #[tokio::test]
-async fn a_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
+async fn refresh_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
     for key in signing_keys() {
         let algorithm = key.algorithm();
         let clock = clock();
@@ -28,7 +28,7 @@ async fn a_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
         let first = sign_in(&authority, UserId::generate()).await;
         let second = authority.refresh(&first.refresh_token).await.unwrap();
         clock.advance(Duration::from_millis(9_999));
-        // A new key signs meanwhile; the pair is still the old key's.
+        // A new key signs by now. The pair still has the old key's signatures.
         let rotated = Keyring::new(SigningKey::generate().unwrap()).with_retired(key).unwrap();
         authority.set_keys(rotated);
         let again = authority.refresh(&first.refresh_token).await.unwrap();
@@ -42,9 +42,9 @@ async fn a_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
     }
 }
 
-/// Nobody can sign the pair once more, and nobody is to blame for that.
+/// Nobody can sign the pair again, and the client is not to blame.
 #[tokio::test]
-async fn a_retry_whose_key_has_left_the_ring_is_refused_and_not_punished() {
+async fn refresh_retry_whose_key_was_removed_is_refused_and_ends_no_session() {
     for key in signing_keys() {
         let algorithm = key.algorithm();
         let next = SigningKey::generate().unwrap();
@@ -55,7 +55,7 @@ async fn a_retry_whose_key_has_left_the_ring_is_refused_and_not_punished() {
             .refresh_grace(Duration::from_secs(10))
             .build()
             .unwrap();
-        // The parent's key stays, that of the child goes.
+        // The parent's key stays, the child's key is removed.
         let first = sign_in(&authority, UserId::generate()).await;
         authority.set_keys(Keyring::new(key.clone()).with_retired(next.clone()).unwrap());
         let second = authority.refresh(&first.refresh_token).await.unwrap();
@@ -72,9 +72,9 @@ async fn a_retry_whose_key_has_left_the_ring_is_refused_and_not_punished() {
     }
 }
 
-/// On two nodes, so that whoever did not win the race signs, or opens what is sealed, by itself.
+/// Two nodes: the node that loses the race must sign, or unseal the stored signatures, by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_refreshes_get_one_pair_byte_for_byte_whatever_signs() {
+async fn refresh_of_one_token_at_once_gets_one_pair_byte_for_byte() {
     for key in signing_keys() {
         let algorithm = key.algorithm();
         let store = Arc::new(MemoryStore::new());
@@ -104,7 +104,7 @@ async fn concurrent_refreshes_get_one_pair_byte_for_byte_whatever_signs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_concurrent_uses_one_is_accepted_whatever_signs() {
+async fn single_use_token_used_at_once_is_accepted_once() {
     for key in signing_keys() {
         let algorithm = key.algorithm();
         let authority: Authority = Authority::builder("https://issuer", MemoryStore::new())

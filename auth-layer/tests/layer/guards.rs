@@ -1,4 +1,4 @@
-//! What a route demands beside a good token.
+//! Policies and guards: what a route demands besides a good token.
 
 use auth_layer::{
     Demand, GuardLayer,
@@ -23,7 +23,7 @@ async fn token(authority: &Authority, scope: &str, roles: &[&str]) -> String {
     authority.sign_in(sign_in, grant).await.unwrap().access_token
 }
 
-/// The same demand by a layer, by a guard behind one, and by an extractor's requirement.
+/// The same demand as a layer's policy, and as a guard behind a layer.
 fn doors(authority: &Authority, demand: &Demand) -> [Router; 2] {
     let routes = || Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string()));
     let realm = || Realm::new("shop").unwrap();
@@ -55,7 +55,7 @@ async fn guard_refuses_a_good_token_that_is_not_enough_and_says_what_is() {
     ];
     for (demand, refusal) in cases {
         for app in doors(&authority, &demand) {
-            // The second time out of the in-process cache.
+            // The second request is answered from the in-process cache.
             for _ in 0..2 {
                 let answer = challenge(app.clone(), &clerk).await;
                 match refusal {
@@ -80,9 +80,9 @@ async fn guard_by_extractor_refuses_in_the_realm_of_its_layer() {
     assert_eq!(challenge(app, &admin).await.0, StatusCode::OK);
 }
 
-/// Two layers with different policies share what the process has verified, and each judges for itself.
+/// Two layers with different policies share the verified tokens, and each decides for itself.
 #[tokio::test]
-async fn policies_share_a_cache_and_no_verdicts() {
+async fn policy_shares_the_cache_and_no_verdict() {
     let authority = Authority::builder("https://issuer", MemoryStore::new())
         .audience("api")
         .keys(keys())
@@ -103,7 +103,7 @@ async fn policies_share_a_cache_and_no_verdicts() {
 }
 
 #[tokio::test]
-async fn guard_behind_grpc_answers_in_its_terms() {
+async fn guard_behind_grpc_answers_in_grpc_terms() {
     let authority = authority();
     let user = token(&authority, "profile", &[]).await;
     let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(Body::empty()))));
@@ -136,7 +136,7 @@ async fn guard_without_a_layer_is_a_500_and_behind_an_optional_one_needs_credent
 }
 
 #[tokio::test]
-async fn refusals_leave_their_rejection_in_the_response_and_name_the_resource_s_metadata() {
+async fn layer_leaves_its_rejection_in_the_response_and_names_the_metadata() {
     let url = "https://api.example/.well-known/oauth-protected-resource";
     let layer = AuthLayer::builder(authority()).resource_metadata(ResourceMetadata::new(url).unwrap()).build();
     let response = app(layer).oneshot(Request::get("/me").body(Body::empty()).unwrap()).await.unwrap();
@@ -151,7 +151,7 @@ async fn refusals_leave_their_rejection_in_the_response_and_name_the_resource_s_
 }
 
 #[tokio::test]
-async fn exemptions_let_what_they_name_pass_unchecked_and_nothing_else() {
+async fn layer_exempts_what_is_named_and_nothing_else() {
     let layer = AuthLayer::builder(authority())
         .except(|head| head.uri.path() == "/healthz")
         .except(|head| head.method == Method::GET && head.uri.path().starts_with("/public/"))
@@ -167,7 +167,7 @@ async fn exemptions_let_what_they_name_pass_unchecked_and_nothing_else() {
         .header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
     for (request, status) in [
         (Request::get("/healthz"), StatusCode::OK),
-        // A bad token is not looked at either.
+        // A bad token is not checked either.
         (Request::get("/healthz").header(header::AUTHORIZATION, "Bearer a.b.c"), StatusCode::OK),
         (Request::get("/public/page"), StatusCode::OK),
         (Request::post("/public/page"), StatusCode::UNAUTHORIZED),
@@ -184,7 +184,7 @@ async fn exemptions_let_what_they_name_pass_unchecked_and_nothing_else() {
 
 /// RFC 9470 §3: the challenge says what the next sign-in must be.
 #[tokio::test]
-async fn guard_asks_for_a_sign_in_that_is_recent_and_strong_enough() {
+async fn guard_demands_a_recent_and_strong_sign_in() {
     let clock = clock();
     let builder = Authority::builder("https://issuer", MemoryStore::new()).audience("api").keys(keys());
     let authority = builder.clock(clock.clone()).local_cache(Duration::from_secs(5)).build().unwrap();
@@ -211,7 +211,7 @@ async fn guard_asks_for_a_sign_in_that_is_recent_and_strong_enough() {
             }
         }
     }
-    // A refresh is no sign-in; and in time the cached token is too old.
+    // A refresh is no sign-in, so the cached token becomes too old.
     clock.advance(minutes(2));
     let next = authority.refresh(&pair.refresh_token).await.unwrap();
     for token in [&pair.access_token, &next.access_token] {
@@ -222,7 +222,7 @@ async fn guard_asks_for_a_sign_in_that_is_recent_and_strong_enough() {
 }
 
 #[tokio::test]
-async fn policies_of_one_authority_take_each_its_audience() {
+async fn policy_accepts_its_own_audience_only() {
     let authority = Authority::builder("https://issuer", MemoryStore::new())
         .audience("orders")
         .audience("billing")

@@ -69,7 +69,7 @@ async fn body(response: Response<Body>) -> String {
 }
 
 #[tokio::test]
-async fn a_good_token_reaches_the_handler_and_a_revoked_one_does_not() {
+async fn layer_passes_a_good_token_and_refuses_a_revoked_one() {
     let authority = authority();
     let pair = signed_in(&authority).await;
     let app = app(AuthLayer::new(authority.clone()));
@@ -85,7 +85,7 @@ async fn a_good_token_reaches_the_handler_and_a_revoked_one_does_not() {
 }
 
 #[tokio::test]
-async fn each_refusal_has_its_status_its_challenge_and_its_body() {
+async fn layer_refuses_with_status_challenge_and_body() {
     let layer = AuthLayer::builder(authority()).realm(Realm::new("shop").unwrap()).build();
     let app = app(layer);
     let cases: [(&[&str], StatusCode, &str, &str); 5] = [
@@ -121,7 +121,7 @@ async fn each_refusal_has_its_status_its_challenge_and_its_body() {
 }
 
 #[tokio::test]
-async fn grpc_is_refused_in_trailers_only_form_whatever_the_body() {
+async fn grpc_refusals_are_trailers_only_for_any_body() {
     refuses_in_trailers_only_form(Body::empty).await;
     #[cfg(feature = "tonic")]
     refuses_in_trailers_only_form(tonic::body::Body::empty).await;
@@ -150,7 +150,7 @@ where
     let others = [
         (Method::POST, Version::HTTP_2, "application/grpc-web"),
         (Method::POST, Version::HTTP_2, "application/json"),
-        // What a client sends that only says that it speaks gRPC.
+        // A client that claims to speak gRPC and does not POST.
         (Method::GET, Version::HTTP_2, "application/grpc"),
         (Method::POST, Version::HTTP_11, "application/grpc"),
         (Method::GET, Version::HTTP_11, "application/grpc+proto"),
@@ -165,10 +165,10 @@ where
     }
 }
 
-/// A browser asks with a preflight, which never carries credentials (Fetch §3.3.2). `CorsLayer`
-/// answers it when it is outside the layer, and adds its headers to refusals too.
+/// A browser sends a preflight, which never carries credentials (Fetch §3.3.2). `CorsLayer` answers
+/// it when it is outside the layer, and adds its headers to refusals too.
 #[tokio::test]
-async fn cors_layer_outside_answers_preflights_and_lets_pages_read_refusals() {
+async fn layer_inside_cors_lets_preflights_pass_and_pages_read_refusals() {
     let cors = || {
         CorsLayer::new()
             .allow_origin(HeaderValue::from_static("https://page.example"))
@@ -201,13 +201,13 @@ async fn cors_layer_outside_answers_preflights_and_lets_pages_read_refusals() {
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://page.example");
     }
-    // The other way round the layer refuses the preflight, and the page is told of a CORS failure.
+    // In the other order the layer refuses the preflight, and the page sees a CORS failure.
     let response = routes().layer(cors()).layer(auth()).oneshot(preflight()).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
-async fn optional_authentication_lets_strangers_in_and_bad_tokens_not() {
+async fn layer_with_optional_authentication_passes_strangers_and_refuses_bad_tokens() {
     let authority = authority();
     let pair = signed_in(&authority).await;
     let app = Router::new()
@@ -225,14 +225,14 @@ async fn optional_authentication_lets_strangers_in_and_bad_tokens_not() {
     let response = app.clone().oneshot(with_token("a.b.c")).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 
-    // A handler that insists on claims sends strangers away with a challenge.
+    // A handler that requires claims refuses strangers with a challenge.
     let response = app.oneshot(Request::get("/me").body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(response.headers()[header::WWW_AUTHENTICATE], r#"Bearer realm="api""#);
 }
 
 #[tokio::test]
-async fn a_handler_without_a_layer_is_a_500_that_names_it() {
+async fn layer_that_is_missing_is_a_500_and_named_in_the_log() {
     let app = Router::new()
         .route("/me", get(async |claims: Claims| claims.sub.to_string()))
         .route("/maybe", get(async |claims: Option<Claims>| claims.is_some().to_string()));
@@ -249,7 +249,7 @@ struct Tenant {
 }
 
 #[tokio::test]
-async fn custom_claims_come_back_typed_by_extension_and_by_extractor() {
+async fn claims_of_a_custom_type_come_back_by_extension_and_by_extractor() {
     let authority: Authority = Authority::builder("https://issuer", MemoryStore::new())
         .audience("api")
         .keys(keys())
@@ -271,14 +271,14 @@ async fn custom_claims_come_back_typed_by_extension_and_by_extractor() {
 }
 
 #[test]
-fn a_custom_claim_cannot_take_the_name_of_a_registered_one() {
+fn claims_of_a_custom_type_cannot_take_a_registered_name() {
     for custom in [serde_json::json!({"sub": "me"}), serde_json::json!({"exp": 1}), serde_json::json!([1])] {
         let result = Grant::new("web").custom(&custom);
         assert!(matches!(result, Err(CustomClaimsError::Registered(_) | CustomClaimsError::NotAnObject)), "{result:?}");
     }
 }
 
-/// Counts in `called_unready` each call that did not follow a `poll_ready` on the same clone.
+/// Counts the calls that did not follow a `poll_ready` on the same clone.
 #[derive(Debug)]
 struct Insistent {
     ready: bool,
@@ -310,7 +310,7 @@ impl Service<Request<()>> for Insistent {
 }
 
 #[tokio::test]
-async fn the_inner_service_is_called_on_the_clone_that_was_ready() {
+async fn layer_calls_the_clone_of_the_inner_service_that_was_ready() {
     for lease in [Duration::ZERO, Duration::from_secs(1)] {
         let authority: Authority = Authority::builder("https://issuer", MemoryStore::new())
             .audience("api")
@@ -336,7 +336,7 @@ async fn the_inner_service_is_called_on_the_clone_that_was_ready() {
 }
 
 #[tokio::test]
-async fn no_debug_output_holds_a_token() {
+async fn secret_token_is_in_no_debug_output() {
     let authority = authority();
     let pair = signed_in(&authority).await;
     let layer = AuthLayer::new(authority.clone());

@@ -1,4 +1,4 @@
-//! A single-use token is spent by the handler that it reaches, and by nothing before.
+//! The handler spends a single-use token. Nothing before the handler does.
 
 use axum::{Json, routing::post};
 use serde_json::json;
@@ -34,7 +34,7 @@ fn request(method: &Method, path: &str, token: &str, content_type: &str, body: &
 }
 
 #[tokio::test]
-async fn single_use_token_is_burnt_by_no_request_that_no_handler_serves() {
+async fn single_use_token_is_not_used_up_where_no_handler_serves_the_request() {
     let authority = authority();
     let (app, token) = (app(&authority), token(&authority).await);
     let order = json!({ "item": "tea" }).to_string();
@@ -61,7 +61,7 @@ async fn single_use_token_is_burnt_by_no_request_that_no_handler_serves() {
 }
 
 #[tokio::test]
-async fn single_use_token_is_spent_once_by_whoever_comes_first() {
+async fn single_use_token_is_accepted_once_from_the_first_request() {
     let authority = authority();
     let (app, token) = (app(&authority), token(&authority).await);
     let tries: Vec<_> = (0..64)
@@ -75,7 +75,7 @@ async fn single_use_token_is_spent_once_by_whoever_comes_first() {
 }
 
 #[tokio::test]
-async fn single_use_route_takes_no_access_token_and_a_handler_behind_it_has_no_claims() {
+async fn single_use_route_refuses_access_tokens_and_gives_its_handler_no_claims() {
     let authority = authority();
     let pair = signed_in(&authority).await;
     let response = app(&authority)

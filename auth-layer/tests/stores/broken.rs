@@ -1,4 +1,4 @@
-//! The suite finds a store that breaks a law, in the function that is about it.
+//! The conformance suite finds a store that breaks a law, in the function for that law.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,7 +15,7 @@ use auth_layer::{
     },
 };
 
-/// A mistake that is made easily.
+/// A mistake that is easily made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mistake {
     LooksThenRotates,
@@ -31,7 +31,8 @@ enum Mistake {
     LooksThenPurges,
 }
 
-/// A [`MemoryStore`] with one mistake, or none. It records whatever tokens it likes under a session that nobody asks for.
+/// A [`MemoryStore`] with one mistake, or none. Tokens that it records unasked belong to a session
+/// that no test reads.
 #[derive(Debug)]
 struct Broken {
     store: MemoryStore,
@@ -39,7 +40,7 @@ struct Broken {
     admitted: Mutex<Vec<SessionId>>,
     /// Sessions that the mistake removed.
     gone: Mutex<HashSet<SessionId>>,
-    /// Pairs that the mistake noted as handed out, and when it did so last.
+    /// Pairs that the mistake marked as delivered, and when it last did so.
     noted: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
@@ -58,7 +59,7 @@ impl Broken {
         self.mistake == Some(mistake)
     }
 
-    /// The session as this store has it.
+    /// Returns the session as this store sees it.
     async fn look(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         if self.gone.lock().unwrap().contains(&id) {
             return Ok(None);
@@ -84,7 +85,8 @@ impl Broken {
     }
 }
 
-/// Between a look and a write. More than once, for whoever yielded last is woken first.
+/// Runs between a read and a write. Yields more than once, because the task that yielded last wakes
+/// first.
 async fn let_the_others_go_on() {
     for _ in 0..3 {
         tokio::task::yield_now().await;
@@ -200,8 +202,8 @@ impl StoreDecorator for Broken {
         self.store.revoke_session(session, since).await.map(Some)
     }
 
-    /// With the mistake it writes the number after the one that it has read: when another call has written that one
-    /// meanwhile, the fence stays, and the sessions end.
+    /// With the mistake it writes the epoch that it read, plus one. If another call wrote that
+    /// number meanwhile, the fence stays and the sessions end.
     async fn revoke_user(
         &self,
         user: Subject,
@@ -224,7 +226,8 @@ impl StoreDecorator for Broken {
         self.store.revoke_user(user, except, since).await
     }
 
-    /// With the mistake it takes the sessions that it found expired, whatever has become of them.
+    /// With the mistake it removes the sessions that it found expired, even if they were refreshed
+    /// since.
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         if self.makes(Mistake::LooksThenPurges) {
             let mut expired = Vec::new();
@@ -239,7 +242,7 @@ impl StoreDecorator for Broken {
     }
 }
 
-/// A store that takes two users for one whose names differ in case only, as a database with such a collation does.
+/// A store that ignores the case of user names, as a database with such a collation does.
 struct IgnoresCase(MemoryStore);
 
 fn folded(user: &Subject) -> Subject {
@@ -268,11 +271,11 @@ impl StoreDecorator for IgnoresCase {
 
 #[tokio::test]
 #[should_panic(expected = "the sessions of")]
-async fn users_that_are_taken_for_others_are_found() {
+async fn conformance_finds_users_taken_for_others() {
     conformance::check::look_alikes_are_different_users(&IgnoresCase(MemoryStore::new())).await;
 }
 
-/// A store that keeps of a payload what it knows.
+/// A store that drops the payload members that it does not know.
 struct StripsPayloads(MemoryStore);
 
 impl StoreDecorator for StripsPayloads {
@@ -292,16 +295,16 @@ impl StoreDecorator for StripsPayloads {
 
 #[tokio::test]
 #[should_panic(expected = "the pair after a rotation")]
-async fn payloads_that_lose_a_member_are_found() {
+async fn conformance_finds_payloads_that_lose_a_member() {
     conformance::check::every_field_survives(&StripsPayloads(MemoryStore::new()), Users::Uuids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_a_mistake_the_laws_are_kept() {
+async fn conformance_passes_without_a_mistake() {
     conformance::all(&Broken::by(None)).await;
 }
 
-/// One test for each mistake and each function that must find it.
+/// Makes one test for each mistake and each function that must find it.
 macro_rules! finds {
     ($($name:ident: $mistake:ident by $law:path, $expected:literal;)+) => {
         $(
@@ -315,28 +318,28 @@ macro_rules! finds {
 }
 
 finds! {
-    a_rotation_that_looks_first_has_many_winners: LooksThenRotates
+    refresh_that_looks_first_has_many_winners: LooksThenRotates
         by conformance::refresh::one_parent_has_one_child, "rotations of one parent that committed";
-    a_rotation_that_looks_first_outlives_a_revocation: LooksThenRotates
+    refresh_that_looks_first_outlives_a_revocation: LooksThenRotates
         by conformance::refresh::revoking_finds_every_refresh, "beside a revocation";
-    a_use_that_looks_first_is_accepted_twice: LooksThenConsumes
+    single_use_that_looks_first_is_accepted_twice: LooksThenConsumes
         by conformance::single_use::one_use_is_accepted, "uses of one single-use token that were accepted";
-    a_sign_in_under_a_passed_epoch: AdmitsAnyEpoch
+    sign_in_under_a_passed_epoch_is_found: AdmitsAnyEpoch
         by conformance::sign_in::a_passed_epoch_is_fenced, "a sign-in under epoch";
-    a_sign_in_that_looks_first_outlives_a_revocation: LooksThenAdmits
+    sign_in_that_looks_first_outlives_a_revocation: LooksThenAdmits
         by conformance::sign_in::revoking_a_user_finds_every_sign_in, "admitted beside a revocation";
-    a_token_that_is_recorded_after_a_look_outlives_a_revocation: LooksThenRecords
+    single_use_issue_that_looks_first_outlives_a_revocation: LooksThenRecords
         by conformance::single_use::revoking_a_session_finds_every_token, "used after a revocation";
-    a_punishment_of_whatever_the_session_has_become: PunishesAlways
+    reuse_that_revokes_a_session_that_moved_on_is_found: PunishesAlways
         by conformance::revoke::only_what_was_judged_is_punished, "a session that has moved on";
-    a_punishment_that_looks_first_ends_a_session_that_moved_on: LooksThenPunishes
+    reuse_that_looks_first_revokes_a_session_that_moved_on: LooksThenPunishes
         by conformance::revoke::a_session_that_moves_on_is_not_punished, "a session that has moved on";
-    a_note_that_looks_first_stands_for_the_next_pair: LooksThenNotes
+    refresh_note_that_looks_first_marks_the_next_pair_delivered: LooksThenNotes
         by conformance::refresh::a_late_note_is_not_of_the_next_pair, "nobody was given the child of this rotation";
-    a_note_that_is_made_again_moves_the_window: NotesAgain
+    refresh_note_made_twice_moves_the_window: NotesAgain
         by conformance::refresh::a_second_note_leaves_the_window_alone, "a second note moved the window";
-    a_revocation_of_a_user_that_looks_first_raises_the_fence_once_in_two: LooksThenRaises
+    revoke_user_that_looks_first_raises_the_fence_once_for_two_calls: LooksThenRaises
         by conformance::revoke::each_revocation_of_a_user_raises_the_fence, "raise the fence twice";
-    a_purge_that_looks_first_takes_a_session_that_goes_on: LooksThenPurges
+    purge_that_looks_first_removes_a_live_session: LooksThenPurges
         by conformance::purge::a_purge_takes_no_session_that_goes_on, "a session that was refreshed beside a purge";
 }

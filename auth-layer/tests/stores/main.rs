@@ -1,4 +1,5 @@
-//! The stores that need no server keep the laws, also when several users of the suite share one.
+//! The stores that need no server keep the laws, also when several runs of the suite share one
+//! store.
 #![cfg(feature = "conformance")]
 
 mod broken;
@@ -23,36 +24,36 @@ use auth_layer::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn memory_keeps_the_laws() {
+async fn conformance_holds_for_the_memory_store() {
     conformance::all(&Arc::new(MemoryStore::new())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn dyn_store_keeps_the_laws() {
+async fn conformance_holds_for_dyn_store() {
     conformance::all(&Arc::new(DynStore::new(MemoryStore::new()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sqlite_example_keeps_the_laws() {
+async fn conformance_holds_for_the_sqlite_example() {
     let dir = tempfile::tempdir().unwrap();
     let store = sqlite_store::SqliteStore::open(dir.path().join("tokens.sqlite").to_str().unwrap()).unwrap();
     conformance::all(&Arc::new(store)).await;
 }
 
 #[test]
-fn sqlite_example_is_as_short_as_it_is_promised() {
+fn example_sqlite_store_is_as_short_as_promised() {
     assert!(include_str!("../../examples/sqlite_store.rs").lines().count() < 250);
 }
 
 #[cfg(feature = "embedded")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn embedded_keeps_the_laws() {
+async fn conformance_holds_for_the_embedded_store() {
     let dir = tempfile::tempdir().unwrap();
     let store = auth_layer::store::embedded::EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
     conformance::all(&Arc::new(store)).await;
 }
 
-/// A cache that keeps its laws, unless it forgets to bury.
+/// A cache that keeps its laws, unless it drops tombstones.
 #[derive(Default)]
 struct Cache {
     /// `None` is a tombstone.
@@ -93,11 +94,11 @@ impl StatusCache for Cache {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cached_store_keeps_the_laws() {
+async fn conformance_holds_for_a_cached_store() {
     conformance::all(&Arc::new(Cached::new(MemoryStore::new(), Cache::default()))).await;
 }
 
-/// One test for each law of revocation: it is broken by a store whose cache is not told.
+/// Makes one test for each law of revocation. A store whose cache gets no tombstones breaks it.
 macro_rules! finds_a_cache_that_is_not_told {
     ($($name:ident: $law:path;)+) => {
         $(
@@ -112,10 +113,10 @@ macro_rules! finds_a_cache_that_is_not_told {
 }
 
 finds_a_cache_that_is_not_told! {
-    of_an_access_token: conformance::revoke::an_access_token_dies_alone;
-    of_a_refresh_token: conformance::revoke::a_refresh_token_takes_its_session_along;
-    of_a_session: conformance::revoke::a_session_takes_all_its_tokens_along;
-    of_a_user: conformance::revoke::a_user_takes_all_sessions_along_but_one;
-    of_a_disabled_user: conformance::sign_in::a_disabled_user_is_fenced;
-    of_a_reuse: conformance::revoke::only_what_was_judged_is_punished;
+    revoke_of_an_access_token_without_tombstones_is_found: conformance::revoke::an_access_token_dies_alone;
+    revoke_of_a_refresh_token_without_tombstones_is_found: conformance::revoke::a_refresh_token_takes_its_session_along;
+    revoke_of_a_session_without_tombstones_is_found: conformance::revoke::a_session_takes_all_its_tokens_along;
+    revoke_of_a_user_without_tombstones_is_found: conformance::revoke::a_user_takes_all_sessions_along_but_one;
+    revoke_of_a_disabled_user_without_tombstones_is_found: conformance::sign_in::a_disabled_user_is_fenced;
+    revoke_for_reuse_without_tombstones_is_found: conformance::revoke::only_what_was_judged_is_punished;
 }

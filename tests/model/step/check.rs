@@ -24,8 +24,8 @@ impl Call<'_> {
         self.go(Process::Check(Check { at, ..check }));
     }
 
-    /// The date of an entry is taken here, in one step with the look into the cache: a revocation noted between the two
-    /// would be later than the entry that is found.
+    /// Dates the entry in one step with the read of the cache. A revocation recorded between the
+    /// two would be later than the entry.
     fn begin_check(&mut self, check: Check) {
         if !self.state.history.handed.has(check.token) {
             return;
@@ -74,8 +74,9 @@ impl Call<'_> {
         }
     }
 
-    /// `SET NX` on the connection of the miss. A fill whose answer does not come in time, and lands later, is a process that
-    /// is slow here. That one is dropped when it has grown too old is left out: the laws hold without it.
+    /// `SET NX` on the connection of the miss. A slow process stands for a fill that lands after
+    /// its time limit. The code drops a fill that is too old. The model does not, and the laws hold
+    /// without that.
     fn fill(&mut self, check: Check, miss: u8) {
         let run = self.state.redis.run;
         let connected = miss == run || self.protocol.is_without(Broken::FillOnAnyConnection);

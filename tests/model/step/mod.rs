@@ -1,4 +1,4 @@
-//! The steps of the processes, each one read or one write of a server.
+//! The steps of the processes. Each is one read or one write of a server.
 
 mod check;
 mod refresh;
@@ -36,14 +36,14 @@ pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
     }
 }
 
-/// Ends a process whose store or cache has failed; or has its caller call again, where it does.
+/// Ends a process whose store or cache has failed, or lets its caller retry.
 pub(crate) fn fail(state: &mut State, number: u8) {
     let process = &mut state.processes[usize::from(number)];
     if let Process::Revoke(revoke) = *process {
         *process = if revoke.cause == Cause::Finish {
             Process::Ended(Outcome::Refused)
         } else if matches!(revoke.cause, Cause::ResumeSession | Cause::ResumeUser) {
-            // It is tried again, from the beginning.
+            // The node tries again from the beginning.
             Process::revoke(revoke.node, revoke.cause, 0)
         } else if revoke.retries == 0 {
             Process::Ended(Outcome::Unavailable)
@@ -57,17 +57,17 @@ pub(crate) fn fail(state: &mut State, number: u8) {
     }
 }
 
-/// One process's turn.
+/// One step of one process.
 struct Call<'a> {
     protocol: &'a Protocol,
     state: &'a mut State,
     number: u8,
-    /// As it was before this step.
+    /// The process before this step.
     before: Process,
 }
 
 impl Call<'_> {
-    /// The process goes on as this.
+    /// Replaces the process.
     fn go(&mut self, process: Process) {
         self.state.processes[usize::from(self.number)] = process;
     }
@@ -80,8 +80,9 @@ impl Call<'_> {
         fail(self.state, self.number);
     }
 
-    /// A write was applied, or an update matched nothing: the process waits until a majority has all that it saw. Without
-    /// failovers nobody can tell the moments apart.
+    /// Called after a write was applied or an update matched nothing. The process waits until a
+    /// majority holds all that it saw. Without failovers the majority catches up at once, because
+    /// nothing can show the difference.
     fn acknowledge(&mut self) {
         if self.protocol.scenario.has(With::Failovers) {
             self.state.writers.insert(self.number, self.before);

@@ -1,4 +1,5 @@
-//! A refresh: look, record the child, commit, hand out; or repeat; or punish.
+//! A refresh: read, record the child, commit, deliver; or return the same pair; or revoke for
+//! reuse.
 
 use super::Call;
 use crate::{
@@ -53,8 +54,9 @@ impl Call<'_> {
         self.judge(Refresh { bar, ..refresh });
     }
 
-    /// `presented`, then `Session::judge`. The two reads are one step: that of the token can but refuse, and whatever the other
-    /// led to is decided by a write, or is as good as an earlier answer that came late.
+    /// `presented`, then `Session::judge`. The two reads are one step. The read of the token can
+    /// only lead to a refusal. What the read of the session leads to is decided by a write, or is
+    /// as good as an earlier answer that came late.
     fn judge(&mut self, refresh: Refresh) {
         if self.state.mongo.down {
             return if self.protocol.is_without(Broken::FailureIsInvalidGrant) {
@@ -77,7 +79,7 @@ impl Call<'_> {
         }
         let is_previous = |previous: Retired| previous.pair == refresh.parent;
         let repeats = session.previous.filter(|previous| is_previous(*previous));
-        // The window closes on a pair that was handed out.
+        // The window closes only on a pair that was delivered.
         let is_open = repeats.is_some_and(|previous| previous.in_grace || !previous.delivered);
         if session.current == refresh.parent {
             self.refresh_at(refresh, RefreshAt::Record);
@@ -100,8 +102,8 @@ impl Call<'_> {
         }
     }
 
-    /// The refusal says that the session is over, so that is seen to: whoever began may have died on the way, before the session
-    /// itself was revoked or after.
+    /// Finishes the revocation of the session before the refusal. The node that began it may have
+    /// died before the session was revoked, or after.
     fn refuse_for_good(&mut self, refresh: Refresh) {
         if self.protocol.is_without(Broken::RefuseUnfinished) {
             self.state.history.told[usize::from(refresh.node)].add(session_of(refresh.parent));
@@ -146,7 +148,8 @@ impl Call<'_> {
         self.acknowledge();
     }
 
-    /// A conditional write that changes the session, so that what was read is held by a majority when the pair leaves.
+    /// A conditional write that changes the session. A majority holds what was read when the pair
+    /// is delivered.
     fn confirm(&mut self, refresh: Refresh, pair: u8) {
         if self.state.mongo.down {
             return self.fail();
@@ -157,7 +160,7 @@ impl Call<'_> {
         self.acknowledge();
     }
 
-    /// Held by the primary alone, and waited for by nobody. Should it fail, nothing is done about it.
+    /// Written to the primary alone, and nobody waits for it. A failure has no consequence.
     fn note_delivered(&mut self, refresh: Refresh, pair: u8) {
         self.end(Outcome::Handed);
         let any_pair = self.protocol.is_without(Broken::NoteUnconditionally);
@@ -182,7 +185,8 @@ impl Call<'_> {
         self.refresh_at(refresh, RefreshAt::Punish(as_read));
     }
 
-    /// The conditional write on the session that begins the revocation. Nothing but a reuse may come so far.
+    /// The conditional write on the session that starts the revocation. Only a reuse may come so
+    /// far.
     fn commit_punishment(&mut self, refresh: Refresh, as_read: u8) {
         if self.state.mongo.down {
             return self.fail();

@@ -1,4 +1,5 @@
-//! A revocation: the committing document, the sweep, the tombstones, the node's own cache, the answer.
+//! A revocation: the committing document, the sweep, the tombstones, the node's own cache, the
+//! answer.
 
 use super::Call;
 use crate::{
@@ -37,7 +38,7 @@ impl Call<'_> {
         }
     }
 
-    /// A revocation that a node goes on with, with what its record says of it.
+    /// Fills in what the record of a revocation says, when a node starts to finish it.
     fn taken_up(&mut self, revoke: Revoke) -> Revoke {
         if revoke.at != revoke.cause.first_step() {
             return revoke;
@@ -122,9 +123,9 @@ impl Call<'_> {
         self.acknowledge();
     }
 
-    /// A primary that was deposed gets no write acknowledged, and the mark of a revocation is a
-    /// write also where the session was revoked before. What it does not know changes nothing
-    /// there, and so it is asked once more in a way that takes a majority.
+    /// A deposed primary gets no write acknowledged. The mark of a revocation is a write, also if
+    /// the session was revoked before. An update of a session that the deposed primary does not
+    /// know changes nothing. So absence is confirmed by a read that needs a majority.
     fn revoke_behind(&mut self, revoke: Revoke) {
         let known = self.state.mongo.read_on(revoke.node);
         let number = revoke.cause.session();
@@ -182,7 +183,7 @@ impl Call<'_> {
         let primary = &mut self.state.mongo.primary;
         for pair in pairs_of(revoke.doomed) {
             primary.access[usize::from(pair)].revoke();
-            // Those that were retired are left to their session.
+            // Retired refresh tokens are left to their session.
             let session = primary.sessions[usize::from(session_of(pair))];
             if session.is_none_or(|session| session.current == pair) {
                 primary.refresh[usize::from(pair)].revoke();
@@ -195,7 +196,7 @@ impl Call<'_> {
         self.acknowledge();
     }
 
-    /// The access tokens that a node may still accept.
+    /// Lists the access tokens that a node may still accept.
     fn list(&mut self, revoke: Revoke) {
         let listed = if self.protocol.is_without(Broken::PassOverLeeway) { Age::Fresh } else { Age::Leeway };
         let access = self.state.mongo.read_on(revoke.node).access;
@@ -210,7 +211,8 @@ impl Call<'_> {
         }
     }
 
-    /// All in one step: none of them is relied on before the last has been acknowledged.
+    /// Writes all tombstones in one step. Nothing relies on one of them before the last is
+    /// acknowledged.
     fn bury(&mut self, revoke: Revoke, found: Set) {
         let node = self.state.node(revoke.node);
         if node.cut_off {

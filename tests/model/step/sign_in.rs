@@ -1,4 +1,4 @@
-//! A sign-in: the user's fence, the password, session, tokens, the user's fence, the mark off, hand out.
+//! A sign-in: fence, password, session, tokens, fence again, pending mark removed, delivery.
 
 use super::Call;
 use crate::{
@@ -36,8 +36,8 @@ impl Call<'_> {
         }
     }
 
-    /// The fence is what a majority holds: an older one is refused in the end, but one that is lost later could come to
-    /// stand once more.
+    /// Reads the fence that a majority holds. A sign-in with an older epoch is refused in the end.
+    /// An epoch that is lost later could be reached a second time.
     fn read_fence(&mut self, next: SignInAt) {
         let locally = self.protocol.is_without(Broken::FenceReadLocally);
         let documents = if locally { self.state.mongo.primary } else { self.state.mongo.majority };
@@ -45,8 +45,8 @@ impl Call<'_> {
             return self.end(Outcome::Refused);
         }
         self.state.history.begun.add(NEW_SESSION);
-        // A revocation of all that has raised the fence by now spares this session, also where
-        // another node goes on with it.
+        // A revocation of all that has raised the fence by now spares this session, also if another
+        // node finishes it.
         let is_to_raise = |process: &Process| matches!(process, Process::Revoke(Revoke { at: RevokeAt::Commit, .. }));
         if self.protocol.scenario.has(With::Resumes) && !self.state.processes.iter().any(is_to_raise) {
             self.state.history.doomed.remove(NEW_SESSION);
@@ -54,14 +54,14 @@ impl Call<'_> {
         self.go(Process::SignIn(SignIn { at: next, epoch: documents.epoch }));
     }
 
-    /// It comes with the password that was good at the start.
+    /// The sign-in has the password that was good at the start.
     fn check_password(&mut self, next: SignIn) {
         if self.state.mongo.primary.new_password {
             return self.end(Outcome::Refused);
         }
         self.state.history.begun.add(NEW_SESSION);
-        // A revocation of all that has raised the fence by now spares this session, also where
-        // another node goes on with it.
+        // A revocation of all that has raised the fence by now spares this session, also if another
+        // node finishes it.
         let is_to_raise = |process: &Process| matches!(process, Process::Revoke(Revoke { at: RevokeAt::Commit, .. }));
         if self.protocol.scenario.has(With::Resumes) && !self.state.processes.iter().any(is_to_raise) {
             self.state.history.doomed.remove(NEW_SESSION);

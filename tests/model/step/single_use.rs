@@ -1,4 +1,4 @@
-//! Issuing the single-use token, and using it up.
+//! Issues the single-use token, and uses it up.
 
 use super::Call;
 use crate::{

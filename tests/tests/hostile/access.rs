@@ -1,4 +1,5 @@
-//! The corpus as access tokens: to the authority and to the layer, over HTTP and gRPC, in both orders of checking.
+//! The corpus as access tokens, to the authority and to the layer, over HTTP and gRPC, in both
+//! orders of checking.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use crate::{
     forge::{KEYS, with_member},
 };
 
-/// What can be seen without a store and without a signature, which no forged token may cost more than.
+/// Returns whether the fault shows without a store and without a signature. A forged token with
+/// such a fault must cost neither.
 pub(crate) fn is_seen_at_sight(fault: TokenFault) -> bool {
     use TokenFault::{Audience, Claim, Expired, Header, Issuer, Key, Malformed, NotYetValid, Oversized, Type, Unknown};
     match fault {
@@ -22,7 +24,7 @@ pub(crate) fn is_seen_at_sight(fault: TokenFault) -> bool {
 }
 
 #[tokio::test]
-async fn a_forged_access_token_is_refused_for_what_is_wrong_with_it_and_writes_nothing() {
+async fn check_refuses_a_forged_access_token_for_its_fault_and_writes_nothing() {
     let bench = Bench::new();
     let corpus = Corpus::of(&bench.good(TokenKind::Access).await);
     for (order, authority) in bench.orders() {
@@ -55,10 +57,10 @@ async fn a_forged_access_token_is_refused_for_what_is_wrong_with_it_and_writes_n
     }
 }
 
-/// An application may allow longer tokens. Depth and duplicates are bounded all the same, and reading takes no more than the time
-/// that the text is long.
+/// An application may allow longer tokens. Depth and duplicates stay bounded, and the time to read
+/// a token is linear in its length.
 #[tokio::test]
-async fn a_larger_limit_gives_no_way_to_exhaust_the_stack_or_the_time() {
+async fn check_with_a_larger_size_limit_exhausts_neither_stack_nor_time() {
     let bench = Bench::new();
     let good = bench.good(TokenKind::Access).await.eddsa;
     let keys = KEYS.ring();

@@ -1,4 +1,5 @@
-//! The `Authorization` header around the token (RFC 9110 §11.6.2, RFC 6750 §2.1), and all places that are not it.
+//! The `Authorization` header around the token (RFC 9110 §11.6.2, RFC 6750 §2.1), and the places
+//! where no token is read.
 
 use auth_layer::store::TokenKind;
 use axum::body::Body;
@@ -10,14 +11,14 @@ use crate::{
     door::{Door, Refusal, bearer},
 };
 
-/// Header fields that must be refused, whatever the token in them is worth.
+/// Header fields that must be refused, even with a good token in them.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) fields: Vec<Vec<u8>>,
     pub(crate) refusal: Refusal,
 }
 
-/// The cases around this token.
+/// Returns the cases around this token.
 pub(crate) fn cases(token: &str) -> Vec<Case> {
     use Refusal::{InvalidRequest, Unauthorized};
 
@@ -90,7 +91,7 @@ pub(crate) fn cases(token: &str) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn credentials_that_cannot_be_read_are_refused_though_their_token_is_good() {
+async fn credentials_that_cannot_be_read_are_refused_even_with_a_good_token() {
     let bench = Bench::new();
     for kind in [TokenKind::Access, TokenKind::SingleUse] {
         let token = bench.good(kind).await.eddsa.token();
@@ -113,9 +114,10 @@ async fn credentials_that_cannot_be_read_are_refused_though_their_token_is_good(
     }
 }
 
-/// With optional authentication no credentials are nobody's, and bad ones are refused all the same.
+/// With optional authentication, a request without credentials passes without a user. Bad
+/// credentials are refused.
 #[tokio::test]
-async fn where_credentials_are_optional_bad_ones_are_refused_and_none_are_nobody_s() {
+async fn credentials_that_are_optional_are_refused_when_bad_and_may_be_missing() {
     let bench = Bench::new();
     let good = bench.good(TokenKind::Access).await;
     let token = good.eddsa.token();
@@ -146,9 +148,9 @@ async fn where_credentials_are_optional_bad_ones_are_refused_and_none_are_nobody
     assert_eq!(door.entered(), 0);
 }
 
-/// Tokens in query strings are never read; nor are they looked for anywhere else that is not the header.
+/// Tokens are read from the header alone, and never from a query string or any other place.
 #[tokio::test]
-async fn a_good_token_in_another_place_is_no_credential() {
+async fn credentials_in_another_place_are_ignored() {
     let bench = Bench::new();
     let token = bench.good(TokenKind::Access).await.eddsa.token();
     let bearer = format!("Bearer {token}");

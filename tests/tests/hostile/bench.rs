@@ -1,4 +1,5 @@
-//! What tokens are tried on: authorities over one store that is watched, and good tokens to forge from.
+//! The bench for hostile tokens: authorities over one counting store, and good tokens to forge
+//! from.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,10 +19,11 @@ use crate::{
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const AUDIENCE: &str = "api";
 
-/// The default of [`Authority`].
+/// The default leeway of [`Authority`].
 pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
-/// Two authorities that differ in what they look at first, on one store, with one clock that stands still.
+/// Two authorities that differ in the order of checking, on one store, with one clock that stands
+/// still.
 pub(crate) struct Bench {
     pub(crate) store: Arc<Watched>,
     clock: ManualClock,
@@ -29,7 +31,8 @@ pub(crate) struct Bench {
     pub(crate) signature_first: Authority,
 }
 
-/// Good tokens of one kind and of one session, one for each algorithm, and what else a forger may have got hold of.
+/// Good tokens of one kind and one session, one for each algorithm, and other tokens that a forger
+/// may have.
 pub(crate) struct Good {
     pub(crate) kind: TokenKind,
     pub(crate) now: Timestamp,
@@ -38,11 +41,11 @@ pub(crate) struct Good {
     pub(crate) rs256: Draft,
     pub(crate) ps256: Draft,
     pub(crate) hs256: Draft,
-    /// A token of the same kind that is another user's.
+    /// A token of the same kind of another user.
     pub(crate) other: Draft,
     /// The session's tokens of the two other kinds.
     pub(crate) siblings: Vec<Draft>,
-    /// One that has just expired, leeway included, and one that has a second left.
+    /// A token that has just expired, leeway included, and one with a second left.
     pub(crate) expired: Draft,
     pub(crate) expiring: Draft,
 }
@@ -64,7 +67,7 @@ impl Bench {
         [("record first", &self.record_first), ("signature first", &self.signature_first)]
     }
 
-    /// Good tokens of this kind, fresh from the authority.
+    /// Issues good tokens of this kind.
     pub(crate) async fn good(&self, kind: TokenKind) -> Good {
         let now = self.clock.now();
         let [access, refresh, single_use] = issue(&self.record_first).await.map(|token| Draft::of(&token, &KEYS.eddsa));
@@ -106,20 +109,20 @@ impl Bench {
 
 fn authority(store: &Arc<Watched>, clock: &ManualClock, order: CheckOrder) -> Authority {
     let builder = Authority::builder(ISSUER, Arc::clone(store)).audience(AUDIENCE).keys(KEYS.ring());
-    // A warm cache must let nothing through that a cold one refuses.
+    // A warm cache must accept nothing that a cold one refuses.
     builder
         .clock(clock.clone())
         .check_order(order)
-        // The corpus is a flood, and each case of it is to go the whole way.
+        // The corpus is a flood, and each of its cases must reach the store.
         .forged_lookups(u32::MAX)
-        // Writes are counted, and these would be nobody's.
+        // Writes are counted, and a purge would add writes of its own.
         .purge_every(Duration::ZERO)
         .local_cache(Duration::from_secs(1))
         .build()
         .unwrap()
 }
 
-/// An access, a refresh and a single-use token of a new session of a new user.
+/// Opens a session of a new user. Returns its access, refresh and single-use token.
 pub(crate) async fn issue(authority: &Authority) -> [String; 3] {
     let pair = sign_in(authority).await;
     let claims = authority.verify(&pair.access_token).await.unwrap();

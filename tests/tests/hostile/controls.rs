@@ -1,4 +1,5 @@
-//! What is let in: were it not, a forgery might be refused for another reason than its own.
+//! Tokens that must be accepted. Otherwise a forgery might be refused for another reason than its
+//! own.
 
 use auth_layer::{AuthError, SessionId, TokenFault, store::TokenKind};
 use http::HeaderValue;
@@ -11,7 +12,7 @@ use crate::{
     forge::{Draft, KEYS},
 };
 
-/// Tokens that are unlike the one issued and as good.
+/// Tokens that differ from the one issued and are as good.
 fn tolerated(good: &Good) -> Vec<(&'static str, String)> {
     let draft = &good.eddsa;
     let in_leeway = (good.now + LEEWAY).timestamp();
@@ -22,7 +23,7 @@ fn tolerated(good: &Good) -> Vec<(&'static str, String)> {
         ("typ: in upper case", header("typ", draft.typ().to_uppercase().into())),
         ("typ: in full", header("typ", format!("application/{}", draft.typ()).into())),
         ("typ: in full and in upper case", header("typ", format!("APPLICATION/{}", draft.typ()).into())),
-        // RFC 7515 §4: members that are not understood are ignored; these two ask for nothing.
+        // RFC 7515 §4: members that are not understood are ignored. These two ask for nothing.
         ("header: a stranger", header("x", json!({ "a": [1, { "b": null }] }))),
         ("header: x5t", header("x5t", json!("AAAA"))),
         ("aud: an array", claim("aud", json!([AUDIENCE]))),
@@ -52,7 +53,7 @@ fn nested(depth: usize) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn the_untouched_token_of_each_algorithm_is_good_as_each_kind() {
+async fn check_accepts_the_untouched_token_of_each_algorithm_and_kind() {
     let bench = Bench::new();
     for (order, authority) in bench.orders() {
         for key in KEYS.each() {
@@ -68,7 +69,7 @@ async fn the_untouched_token_of_each_algorithm_is_good_as_each_kind() {
 }
 
 #[tokio::test]
-async fn what_only_looks_odd_is_let_in() {
+async fn check_accepts_what_only_looks_odd() {
     let bench = Bench::new();
     let good = bench.good(TokenKind::Access).await;
     for (order, authority) in bench.orders() {
@@ -89,10 +90,10 @@ async fn what_only_looks_odd_is_let_in() {
     }
 }
 
-/// RFC 7518 §3.4 asks for no low `s`, and aws-lc for none: each ES256 signature has a twin. It is another text of the same
-/// token, and must be no way round a revocation or a single use.
+/// RFC 7518 §3.4 asks for no low `s`, and neither does aws-lc, so each ES256 signature has a twin.
+/// The twin is another text of the same token. It must not get around a revocation or a single use.
 #[tokio::test]
-async fn the_twin_of_an_es256_signature_dies_with_it() {
+async fn revoke_covers_the_twin_of_an_es256_signature() {
     let bench = Bench::new();
     for (order, authority) in bench.orders() {
         let draft = bench.good(TokenKind::Access).await.es256;

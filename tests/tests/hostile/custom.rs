@@ -1,4 +1,4 @@
-//! The application's own claims where they are typed: what is none of that type is the client's fault as well.
+//! Custom claims with a type: claims that are not of that type are the client's fault as well.
 
 use auth_layer::{AuthError, Authority, Policy, TokenFault, Trust, store::TokenKind, trust::Authenticated};
 use http::{Request, header};
@@ -13,7 +13,7 @@ struct Tenant {
     roles: Vec<String>,
 }
 
-/// Claims that are no [`Tenant`], in tokens that are rightly signed and recorded.
+/// Returns tokens with a valid signature and a record whose claims are no [`Tenant`].
 fn no_tenants(draft: &Draft) -> Vec<(String, String)> {
     let with = |tenant: Value, roles: Value| draft.clone().claim("tenant", tenant).claim("roles", roles);
     let mut tokens = vec![
@@ -30,7 +30,7 @@ fn no_tenants(draft: &Draft) -> Vec<(String, String)> {
     tokens
 }
 
-/// What a layer that demands a [`Tenant`] answers to this token.
+/// Returns the answer to this token of a layer that demands a [`Tenant`].
 async fn answer(authority: &Authority, single_use: bool, token: &str) -> Result<Authenticated, AuthError> {
     let policy = Policy::builder().custom_claims::<Tenant>();
     let policy = if single_use { policy.single_use() } else { policy };
@@ -43,13 +43,13 @@ fn is_refused(answer: &Result<Authenticated, AuthError>) -> bool {
 }
 
 #[tokio::test]
-async fn custom_claims_of_another_type_are_refused() {
+async fn claims_of_another_custom_type_are_refused() {
     let bench = Bench::new();
     let draft = bench.good(TokenKind::Access).await.eddsa;
     for (order, authority) in bench.orders() {
         let before = bench.store.asked().writes;
         for (name, token) in no_tenants(&draft) {
-            // The second time out of the in-process cache.
+            // The second request is answered from the in-process cache.
             for _ in 0..2 {
                 let answer = answer(authority, false, &token).await;
                 assert!(is_refused(&answer), "{order}, {name}: {answer:?}");
@@ -63,7 +63,7 @@ async fn custom_claims_of_another_type_are_refused() {
 }
 
 #[tokio::test]
-async fn a_single_use_token_with_custom_claims_of_another_type_is_not_used_up() {
+async fn single_use_token_with_claims_of_another_type_is_not_used_up() {
     let bench = Bench::new();
     let draft = bench.good(TokenKind::SingleUse).await.eddsa;
     for (order, authority) in bench.orders() {

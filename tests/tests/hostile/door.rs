@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use crate::corpus::Answer;
 
-/// A route behind the layer that knows how often it was reached.
+/// A route behind the layer that counts the requests it gets.
 pub(crate) struct Door {
     app: Router,
     entered: Arc<AtomicUsize>,
@@ -23,7 +23,7 @@ pub(crate) struct Door {
 /// A refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// 401 `unauthorized`: no credentials, or another scheme's.
+    /// 401 `unauthorized`: no credentials, or another scheme.
     Unauthorized,
     /// 401 `invalid_token`.
     InvalidToken,
@@ -44,13 +44,13 @@ fn id_of(claims: &Claims) -> String {
 }
 
 impl Door {
-    /// A route for access tokens or for single-use tokens.
+    /// Makes a route for access tokens or for single-use tokens.
     pub(crate) fn new(authority: &Authority, single_use: bool) -> Self {
         let builder = AuthLayer::builder(authority);
         if single_use { Self::spending(builder.single_use().build()) } else { Self::behind(builder.build()) }
     }
 
-    /// A route that spends single-use tokens.
+    /// Makes a route that spends single-use tokens.
     fn spending(layer: AuthLayer) -> Self {
         let entered = Arc::<AtomicUsize>::default();
         let count = Arc::clone(&entered);
@@ -63,7 +63,7 @@ impl Door {
         Self { app, entered }
     }
 
-    /// A route that requests without credentials reach as well.
+    /// Makes a route that requests without credentials reach as well.
     pub(crate) fn optional(authority: &Authority) -> Self {
         Self::behind(AuthLayer::builder(authority).optional(true).build())
     }
@@ -79,7 +79,7 @@ impl Door {
         Self { app, entered }
     }
 
-    /// How many requests were let in.
+    /// Returns the number of requests that passed the layer.
     pub(crate) fn entered(&self) -> usize {
         self.entered.load(Ordering::SeqCst)
     }
@@ -91,7 +91,7 @@ impl Door {
         Response { status: parts.status, headers: parts.headers, body: String::from_utf8(body).unwrap() }
     }
 
-    /// Asks over HTTP and over gRPC with these credentials; both must refuse alike.
+    /// Asks over HTTP and over gRPC with these credentials. Both must refuse in the same way.
     pub(crate) async fn refuses(&self, name: &str, credentials: &[HeaderValue], refusal: Refusal, secret: &str) {
         let entered = self.entered();
         let mut request = Request::get("/").body(Body::empty()).unwrap();
@@ -111,7 +111,7 @@ impl Door {
 }
 
 impl Response {
-    /// That this is that refusal to the letter, and tells nothing of the token.
+    /// Fails unless this is exactly that refusal and holds nothing of the token.
     pub(crate) fn is_refusal(&self, name: &str, refusal: Refusal, realm: &str, secret: &str) {
         let (status, error, challenge) = match refusal {
             Refusal::Unauthorized => (401, "unauthorized", format!(r#"Bearer realm="{realm}""#)),
@@ -128,7 +128,8 @@ impl Response {
         self.is_error(name, error, secret);
     }
 
-    /// That the body is this error's, with a description, nothing else and nothing of the token.
+    /// Fails unless the body is this error with a description, and holds nothing else and nothing
+    /// of the token.
     pub(crate) fn is_error(&self, name: &str, error: &str, secret: &str) {
         assert_eq!(self.headers[header::CONTENT_TYPE], "application/json", "{name}");
         let body: Value = serde_json::from_str(&self.body).unwrap();
@@ -139,7 +140,7 @@ impl Response {
         self.says_nothing_of(name, secret);
     }
 
-    /// That this is a refusal in gRPC's terms.
+    /// Fails unless this is a refusal in gRPC's terms.
     pub(crate) fn is_grpc_refusal(&self, name: &str) {
         assert_eq!(self.status, 200, "{name}: {self:?}");
         assert_eq!(self.headers[header::CONTENT_TYPE], "application/grpc", "{name}");
@@ -158,7 +159,7 @@ impl Response {
 }
 
 impl Answer {
-    /// The refusal of a request with such a token; `None` where no request can hold it.
+    /// Returns the refusal of a request with such a token, or `None` if no request can hold it.
     pub(crate) fn refusal(self) -> Option<Refusal> {
         match self {
             Self::InvalidToken => Some(Refusal::InvalidToken),
@@ -168,7 +169,7 @@ impl Answer {
     }
 }
 
-/// The token as credentials; `None` where no header field can hold it.
+/// Returns the token as credentials, or `None` if no header field can hold it.
 pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(format!("Bearer {token}").as_bytes()).ok()
 }

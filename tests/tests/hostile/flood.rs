@@ -1,4 +1,4 @@
-//! A flood of forged tokens is no flood of lookups.
+//! A flood of forged tokens causes no flood of lookups.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     watched::Watched,
 };
 
-/// More than are checked in the time that one may take.
+/// More tokens than can be checked within the deadline of one check.
 const FLOOD: usize = 20_000;
 
 #[tokio::test]
-async fn forged_tokens_cost_so_many_lookups_a_second_and_good_ones_pass_beside_them() {
+async fn flood_of_forged_tokens_costs_bounded_lookups_and_good_ones_pass() {
     let clock = ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
     let store = Arc::<Watched>::default();
     let authority: Authority = Authority::builder(ISSUER, Arc::clone(&store))
@@ -36,7 +36,7 @@ async fn forged_tokens_cost_so_many_lookups_a_second_and_good_ones_pass_beside_t
         let before = store.asked().reads;
         let forged: Vec<String> = (0..FLOOD)
             .map(|number| {
-                // Of tokens that nobody issued, of one that is there, and of one that was revoked.
+                // Forgeries of tokens that nobody issued, of a live one, and of a revoked one.
                 let draft = match number % 3 {
                     0 => draft.clone().claim("jti", TokenId::generate().to_string()),
                     1 => draft.clone(),
@@ -45,7 +45,8 @@ async fn forged_tokens_cost_so_many_lookups_a_second_and_good_ones_pass_beside_t
                 draft.signed_with([0x55; 64])
             })
             .collect();
-        // All at once: what is under way counts as well, and none is told to come again because there are so many.
+        // All at once: checks in progress count as well, and no check fails because there are so
+        // many.
         for answer in join_all(forged.iter().map(|token| authority.verify(token))).await {
             match answer {
                 Err(AuthError::InvalidToken(TokenFault::Unknown | TokenFault::Revoked | TokenFault::Signature)) => {}

@@ -1,14 +1,14 @@
-//! Hostile tokens: whatever a stranger may send, the answer is a refusal, never a 5xx, a panic or a write (law 8).
+//! Hostile tokens. Each must be refused, never with a 5xx, a panic or a write (law 8).
 //!
-//! - [`forge`] takes a good token apart and signs it again, altered in one thing.
-//! - [`corpus`] names the forgeries and says what each must be answered.
-//! - [`access`], [`refresh`] and [`single_use`] try them in process on a store that is watched; [`node`] and [`wire`] on a
-//!   real node.
+//! - [`forge`] takes a good token apart, alters one thing and signs it again.
+//! - [`corpus`] names the forgeries and the answer that each must get.
+//! - [`access`], [`refresh`] and [`single_use`] try them in process on a counting store; [`node`]
+//!   and [`wire`] on a real node.
 //! - [`authorization`] attacks the header around the token, [`mutation`] everything at random.
 //! - [`outage`] tries them while the store is down.
 //! - [`custom`] has claims of the application's own.
 //! - [`flood`] sends many at once.
-//! - [`controls`] has what differs from a good token and is good all the same.
+//! - [`controls`] has tokens that differ from the issued one and are still good.
 
 mod access;
 mod authorization;
@@ -33,9 +33,9 @@ use auth_layer::store::TokenKind;
 
 use crate::{bench::Bench, corpus::Corpus};
 
-/// So that no edit empties the corpus, or hides a case behind another of its name.
+/// No edit may empty the corpus, or hide a case behind another of its name.
 #[tokio::test]
-async fn the_corpus_is_large_and_each_name_is_one_case_s() {
+async fn corpus_is_large_and_its_names_are_unique() {
     let bench = Bench::new();
     for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
         let corpus = Corpus::of(&bench.good(kind).await);

@@ -11,7 +11,7 @@ use crate::{
 
 const ROUNDS: usize = 4_000;
 
-/// xorshift64* (Vigna 2016): enough to choose bytes by.
+/// xorshift64* (Vigna 2016), good enough to choose bytes by.
 struct Random(u64);
 
 impl Random {
@@ -27,12 +27,13 @@ impl Random {
     }
 
     fn byte(&mut self) -> u8 {
-        // Mostly what a token is made of, so that damage gets further than its first look.
+        // Mostly characters of tokens, so that the damage passes the first checks.
         let likely = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_..{}[]\",:\\ne";
         if self.below(8) == 0 { self.next().to_le_bytes()[0] } else { likely[self.below(likely.len())] }
     }
 
-    /// These bytes with a few of them flipped, replaced, inserted, deleted, repeated, or spliced in from `other`.
+    /// Returns these bytes with a few of them flipped, replaced, inserted, deleted, repeated, or
+    /// spliced in from `other`.
     fn damage(&mut self, bytes: &[u8], other: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for _ in 0..=self.below(3) {
@@ -57,7 +58,7 @@ impl Random {
 }
 
 #[tokio::test]
-async fn a_damaged_token_is_never_let_in() {
+async fn mutation_of_a_token_is_never_accepted() {
     let bench = Bench::new();
     let access = bench.good(TokenKind::Access).await;
     let refresh = bench.good(TokenKind::Refresh).await;
@@ -109,10 +110,11 @@ async fn a_damaged_token_is_never_let_in() {
     assert!(bench.record_first.spend(&once.eddsa.token()).await.is_ok());
 }
 
-/// Damage below the signature: what a broken issuer with our key might make. It may be good (a stranger's claim, another
-/// scope), but then it is the recorded token; else it is refused as the client's fault.
+/// Damage below the signature, as a broken issuer with our key might make it. The token may be good
+/// (an unknown claim, another scope), but then it is the recorded one. Otherwise it is refused as
+/// the client's fault.
 #[tokio::test]
-async fn damage_that_is_signed_is_refused_or_is_the_token_that_is_recorded() {
+async fn mutation_that_is_signed_is_refused_or_is_the_recorded_token() {
     let bench = Bench::new();
     let good = bench.good(TokenKind::Access).await;
     let draft = &good.eddsa;

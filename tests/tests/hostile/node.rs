@@ -1,5 +1,5 @@
-//! The corpus against a real node over TCP: what is refused in process is refused through hyper and the demo's routes, and the
-//! node goes on serving.
+//! The corpus against a real node over TCP. Forgeries refused in process are refused through hyper
+//! and the demo's routes, and the node goes on serving.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -21,16 +21,16 @@ use crate::{
 
 pub(crate) const REALM: &str = "demo-app";
 
-/// What hyper still reads as headers; above it answers 431 and hangs up.
+/// The size up to which hyper reads headers. Above it hyper answers 431 and closes the connection.
 pub(crate) const HEADERS_LIMIT: usize = 256 * 1024;
 
-/// What the demo still reads as a body.
+/// The size up to which the demo reads a body.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 
-/// How long a connection may be silent that should have been answered and closed.
+/// The time that a connection may be silent before it must be answered and closed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A node on the embedded store that signs with our keys.
+/// A node on the embedded store that signs with the keys of the ring.
 pub(crate) struct Target {
     pub(crate) node: Node,
     pub(crate) client: Client,
@@ -55,7 +55,7 @@ impl Target {
         self.node.url().strip_prefix("http://").unwrap().parse().unwrap()
     }
 
-    /// An access, a refresh and a single-use token of a new user.
+    /// Returns an access, a refresh and a single-use token of a new user.
     pub(crate) async fn tokens(&self) -> [Draft; 3] {
         let name = format!("u{}", Uuid::new_v4().simple());
         let tokens = self.client.sign_up(&name, "correct horse").await.unwrap();
@@ -78,7 +78,7 @@ impl Target {
         let just_expired = (now - LEEWAY).timestamp();
         Good {
             kind,
-            // The node's clock goes on while we ask.
+            // The node's clock goes on meanwhile.
             now: now + TimeDelta::minutes(2),
             es256: draft.clone().by(&KEYS.es256),
             rs256: draft.clone().by(&KEYS.rs256),
@@ -92,7 +92,7 @@ impl Target {
         }
     }
 
-    /// One request over a connection of its own, with these fields as they stand.
+    /// Sends one request over a connection of its own, with these fields as they stand.
     pub(crate) async fn raw(&self, head: &str, fields: &[Vec<u8>]) -> Vec<u8> {
         let mut request = format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n").into_bytes();
         for field in fields {
@@ -102,8 +102,8 @@ impl Target {
         send_raw(self.address(), &request, PATIENCE).await.unwrap()
     }
 
-    /// That a body of this size is refused unread. A client that is still sending when the other side hangs up may not get to
-    /// see the 413.
+    /// Fails unless a body of this size is refused unread. A client that is still sending when the
+    /// server closes the connection may not see the 413.
     pub(crate) async fn is_too_large(&self, body: &str) {
         let head = "POST /auth/refresh HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n";
         let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
@@ -111,7 +111,7 @@ impl Target {
         assert!(matches!(status, None | Some(StatusCode::PAYLOAD_TOO_LARGE)), "{} bytes: {status:?}", body.len());
     }
 
-    /// The corpus through a protected route.
+    /// Sends the corpus to a protected route.
     async fn refuses(&self, method: &Method, path: &str, cases: &[Case]) {
         for case in cases.iter().filter(|case| case.token.len() < HEADERS_LIMIT) {
             if let Some((value, refusal)) = bearer(&case.token).zip(case.answer.refusal()) {
@@ -119,7 +119,8 @@ impl Target {
                 let answer = Answer::read(request.send().await.unwrap()).await.unwrap();
                 Response::from(answer).is_refusal(&case.name, refusal, REALM, &case.token);
             } else if case.token.ends_with('\n') {
-                // On the wire a line feed at the end is the end of the line (RFC 9112 §2.2), and no part of the token.
+                // A line feed at the end is the end of the line on the wire (RFC 9112 §2.2), and no
+                // part of the token.
             } else {
                 let field = format!("Bearer {}", case.token).into_bytes();
                 let answer = self.raw(&format!("{method} {path}"), &[field]).await;
@@ -128,11 +129,11 @@ impl Target {
         }
     }
 
-    /// That the node serves as if nothing had been, and that its log repeats no token.
+    /// Fails unless the node still serves and its log holds no token.
     pub(crate) async fn is_well(&self, cases: &[Case]) {
         let health = self.client.get("/healthz", None).await.unwrap();
         assert_eq!(health.status, StatusCode::OK);
-        // What was written before that is there by then.
+        // By this answer the earlier log lines have been written.
         assert_eq!(self.client.get("/readyz", None).await.unwrap().status, StatusCode::OK);
         self.node.log().until("/readyz", 1).await;
         let log = self.node.log().lines().join("\n");
@@ -152,7 +153,7 @@ impl From<Answer> for Response {
 }
 
 #[tokio::test]
-async fn a_node_refuses_forged_access_tokens_and_goes_on_serving() {
+async fn check_by_a_node_refuses_forged_access_tokens_and_goes_on_serving() {
     let target = Target::start().await;
     let good = target.good(TokenKind::Access).await;
     let cases = Corpus::of(&good).cases;
@@ -166,7 +167,7 @@ async fn a_node_refuses_forged_access_tokens_and_goes_on_serving() {
 }
 
 #[tokio::test]
-async fn a_node_refuses_forged_refresh_tokens_and_rotates_nothing() {
+async fn refresh_with_forged_tokens_is_refused_by_a_node_and_rotates_nothing() {
     let target = Target::start().await;
     let good = target.good(TokenKind::Refresh).await;
     let cases = Corpus::of(&good).cases;
@@ -187,7 +188,7 @@ async fn a_node_refuses_forged_refresh_tokens_and_rotates_nothing() {
 }
 
 #[tokio::test]
-async fn a_node_refuses_forged_single_use_tokens_and_uses_nothing_up() {
+async fn single_use_token_that_is_forged_is_refused_by_a_node_and_uses_nothing_up() {
     let target = Target::start().await;
     let good = target.good(TokenKind::SingleUse).await;
     let cases = Corpus::of(&good).cases;

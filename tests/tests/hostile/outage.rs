@@ -1,5 +1,5 @@
-//! The corpus while the store is down: garbage is still the client's fault (law 8), and what only the store could tell is 503 and
-//! never let in (law 7).
+//! The corpus while the store is down. Garbage is still the client's fault (law 8). A check that
+//! needs the store is 503 and never accepts (law 7).
 
 use auth_layer::{AuthError, GrantFault, RefreshError, TokenFault, store::TokenKind};
 
@@ -9,7 +9,7 @@ use crate::{
     corpus::{Case, Corpus},
 };
 
-/// How a check must end, whatever is looked at first.
+/// Fails unless a check ended as it must, in either order of checking.
 fn assert_ended<T: std::fmt::Debug>(name: &str, ended: &Result<T, AuthError>, case: &Case) {
     let seen = is_seen_at_sight(case.fault) || case.fault == TokenFault::Signature;
     match ended {
@@ -20,7 +20,7 @@ fn assert_ended<T: std::fmt::Debug>(name: &str, ended: &Result<T, AuthError>, ca
 }
 
 #[tokio::test]
-async fn garbage_is_the_client_s_fault_with_the_store_down_as_well() {
+async fn garbage_is_the_clients_fault_with_the_store_down_too() {
     let bench = Bench::new();
     let mut corpora = Vec::new();
     for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
@@ -48,7 +48,7 @@ async fn garbage_is_the_client_s_fault_with_the_store_down_as_well() {
                     other => panic!("{other} is new"),
                 }
             }
-            // What is good cannot be known to be: that is no reason to let it in, nor to call it bad.
+            // A good token cannot be confirmed. It must be neither accepted nor called bad.
             let unavailable = match kind {
                 TokenKind::Access => matches!(authority.verify(good).await, Err(AuthError::Unavailable(_))),
                 TokenKind::SingleUse => matches!(authority.spend(good).await, Err(AuthError::Unavailable(_))),

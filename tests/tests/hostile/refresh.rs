@@ -1,4 +1,4 @@
-//! The corpus as refresh tokens: none rotates, revokes or is held against anybody.
+//! The corpus as refresh tokens: none rotates or revokes anything, or counts as reuse.
 
 use auth_layer::{GrantFault, RefreshError, TokenFault, store::TokenKind};
 
@@ -16,7 +16,7 @@ async fn refuse_all(bench: &Bench, corpus: &Corpus, when: &str) {
             }
             let after = bench.store.asked();
             assert_eq!(after.writes, before.writes, "{name}: a write");
-            // Whatever the order is for access tokens: here the signature always comes first.
+            // For refresh tokens the signature comes first in both orders of checking.
             let asked = !is_seen_at_sight(case.fault) && case.fault != TokenFault::Signature;
             assert_eq!(after.reads > before.reads, asked, "{name}: is the store asked?");
         }
@@ -24,7 +24,7 @@ async fn refuse_all(bench: &Bench, corpus: &Corpus, when: &str) {
 }
 
 #[tokio::test]
-async fn a_forged_refresh_token_rotates_and_revokes_nothing() {
+async fn refresh_with_a_forged_token_rotates_and_revokes_nothing() {
     let bench = Bench::new();
     let good = bench.good(TokenKind::Refresh).await;
     refuse_all(&bench, &Corpus::of(&good), "current").await;
@@ -41,9 +41,10 @@ async fn a_forged_refresh_token_rotates_and_revokes_nothing() {
     }
 }
 
-/// Law 3 ends the session of a retired token that comes again. Whoever has seen one, and no key, must not be able to make it one.
+/// Law 3 ends the session of a retired token that is presented again. A forger who has seen one,
+/// and has no key, must not be able to trigger that.
 #[tokio::test]
-async fn a_forgery_of_a_retired_refresh_token_is_not_held_against_its_session() {
+async fn refresh_with_a_forgery_of_a_retired_token_ends_no_session() {
     let bench = Bench::new();
     let good = bench.good(TokenKind::Refresh).await;
     let retired = good.eddsa.token();
@@ -53,7 +54,7 @@ async fn a_forgery_of_a_retired_refresh_token_is_not_held_against_its_session() 
     let current = bench.record_first.refresh(&grandchild.refresh_token).await.unwrap();
     assert!(bench.signature_first.verify(&current.access_token).await.is_ok(), "the session goes on");
 
-    // Untouched it ends the session: so the forgeries were as near to it as can be.
+    // The untouched token ends the session, so the forgeries were as close to it as possible.
     let again = bench.signature_first.refresh(&retired).await;
     assert!(matches!(again, Err(RefreshError::InvalidGrant(GrantFault::Reused))), "{again:?}");
     let refused = bench.signature_first.refresh(&current.refresh_token).await;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_forged_single_use_token_uses_nothing_up() {
+async fn single_use_token_that_is_forged_uses_nothing_up() {
     let bench = Bench::new();
     let good = bench.good(TokenKind::SingleUse).await;
     let corpus = Corpus::of(&good);
@@ -28,7 +28,7 @@ async fn a_forged_single_use_token_uses_nothing_up() {
             }
             let after = bench.store.asked();
             assert_eq!(after.writes, before.writes, "{name}: a write");
-            // Whatever the order is for access tokens: here the signature always comes first.
+            // For single-use tokens the signature comes first in both orders of checking.
             let asked = !is_seen_at_sight(case.fault) && case.fault != TokenFault::Signature;
             assert_eq!(after.reads > before.reads, asked, "{name}: is the store asked?");
         }

@@ -1,4 +1,4 @@
-//! A store that counts what it is asked.
+//! A store that counts its calls.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -14,7 +14,7 @@ use auth_layer::{
     },
 };
 
-/// A [`MemoryStore`] that knows how often it was read and how often it was, or may have been, written.
+/// A [`MemoryStore`] that counts its reads, and its writes and possible writes.
 #[derive(Default)]
 pub(crate) struct Watched {
     store: MemoryStore,
@@ -23,7 +23,7 @@ pub(crate) struct Watched {
     down: AtomicBool,
 }
 
-/// How often a store was asked.
+/// The number of calls of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) reads: usize,
@@ -35,7 +35,7 @@ impl Watched {
         Asked { reads: self.reads.load(Ordering::SeqCst), writes: self.writes.load(Ordering::SeqCst) }
     }
 
-    /// From now on it cannot be reached.
+    /// Makes the store unreachable from now on.
     pub(crate) fn go_down(&self) {
         self.down.store(true, Ordering::SeqCst);
     }
@@ -59,7 +59,7 @@ impl Watched {
     }
 }
 
-/// Counts calls as reads or as writes, and hands them on.
+/// Counts calls as reads or as writes, and passes them on.
 macro_rules! counted {
     ($($counted:ident: $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {$(
         async fn $name(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
@@ -77,12 +77,12 @@ impl StoreDecorator for Watched {
 
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         let store = self.reading()?;
-        // As a store does that has to be asked: whoever else may come comes in between.
+        // As a remote store does: other tasks may run in between.
         tokio::task::yield_now().await;
         store.token_status(id).await
     }
 
-    /// Only a use that was accepted has written anything.
+    /// Only an accepted use has written anything.
     async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
         let consumed = self.reading()?.consume(id, says, now).await?;
         if consumed == Consumed::Accepted {
@@ -110,7 +110,7 @@ impl StoreDecorator for Watched {
         reading: ping() -> ();
     }
 
-    /// It waits, if only for others.
+    /// None: the store only waits for other tasks.
     fn answers_within(&self) -> Option<Duration> {
         None
     }

@@ -1,4 +1,5 @@
-//! What reaches a real node as bytes: headers that no client library would send, sizes, HTTP/2, bodies, and no HTTP at all.
+//! Raw bytes to a real node: headers that no client library would send, sizes, HTTP/2, bodies, and
+//! bytes that are no HTTP.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use crate::{
     node::{BODY_LIMIT, HEADERS_LIMIT, PATIENCE, REALM, Target},
 };
 
-/// A raw request whose answer is ours: by status and by the `error` of its body.
+/// Fails unless the answer to a raw request comes from the demo, with this status and this `error`
+/// in its body.
 fn assert_raw(name: &str, answer: &[u8], status: StatusCode, error: &str) {
     assert_eq!(raw_status(answer), Some(status), "{name}");
     let text = String::from_utf8_lossy(answer);
@@ -29,7 +31,7 @@ fn assert_raw(name: &str, answer: &[u8], status: StatusCode, error: &str) {
 }
 
 #[tokio::test]
-async fn a_node_refuses_headers_that_cannot_be_read_and_takes_none_from_the_query() {
+async fn wire_headers_that_cannot_be_read_are_refused_and_queries_are_ignored() {
     let target = Target::start().await;
     let [access, ..] = target.tokens().await;
     let token = access.token();
@@ -44,7 +46,7 @@ async fn a_node_refuses_headers_that_cannot_be_read_and_takes_none_from_the_quer
     let query = format!("GET /me?access_token={token}");
     assert_raw("query", &target.raw(&query, &[]).await, StatusCode::UNAUTHORIZED, "unauthorized");
 
-    // What no parser of HTTP takes, hyper refuses before us.
+    // hyper refuses what no HTTP parser accepts, before the request reaches us.
     let (start, end) = token.split_at(token.len() - 2);
     for byte in (0..0x20).chain([0x7f]).filter(|byte| *byte != b'\t') {
         let field = [b"Bearer ", start.as_bytes(), &[byte], end.as_bytes()].concat();
@@ -63,7 +65,7 @@ async fn a_node_refuses_headers_that_cannot_be_read_and_takes_none_from_the_quer
 }
 
 #[tokio::test]
-async fn a_node_survives_tokens_of_any_size() {
+async fn wire_tokens_of_any_size_are_survived() {
     let target = Target::start().await;
     let [access, ..] = target.tokens().await;
     let good = HeaderValue::try_from(format!("Bearer {}", access.token())).unwrap();
@@ -74,7 +76,7 @@ async fn a_node_survives_tokens_of_any_size() {
     let within = access.of_length(8 * 1024);
     assert_eq!(target.client.me(&within).await.unwrap().status, StatusCode::OK, "8 KiB exactly");
     for bytes in [8 * 1024 + 1, 16 * 1024, 64 * 1024, HEADERS_LIMIT] {
-        // The connection goes on: the next request on it is served.
+        // The connection stays open: the next request on it is served.
         let oversized = request(&format!("Bearer {}", access.of_length(bytes)), "");
         let answer = send_raw(target.address(), (oversized + &next).as_bytes(), PATIENCE).await.unwrap();
         let text = String::from_utf8_lossy(&answer);
@@ -84,7 +86,8 @@ async fn a_node_survives_tokens_of_any_size() {
     for bytes in [1 << 20, 8 << 20] {
         let oversized = request(&format!("Bearer {}", "A".repeat(bytes)), "");
         let answer = send_raw(target.address(), oversized.as_bytes(), PATIENCE).await.unwrap();
-        // A client that is still sending when the other side has hung up may not get to see the answer.
+        // A client that is still sending when the server closes the connection may not see the
+        // answer.
         let status = raw_status(&answer);
         let refused = matches!(status, None | Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         assert!(refused, "{bytes} bytes: {status:?}");
@@ -100,7 +103,7 @@ async fn a_node_survives_tokens_of_any_size() {
     target.is_well(&[]).await;
 }
 
-/// One request on an HTTP/2 connection.
+/// Sends one request on an HTTP/2 connection.
 async fn over_http2(channel: &mut Channel, request: Request<Body>) -> Response {
     let response = channel.ready().await.unwrap().call(request).await.unwrap();
     let (parts, body) = response.into_parts();
@@ -109,8 +112,9 @@ async fn over_http2(channel: &mut Channel, request: Request<Body>) -> Response {
 }
 
 #[tokio::test]
-async fn a_node_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
-    // What hyper takes as headers over HTTP/2, where tokens are not yet oversized for HTTP/1.1.
+async fn wire_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
+    // The header size that hyper accepts over HTTP/2. Over HTTP/1.1 such tokens are not yet
+    // oversized.
     const HTTP2_LIMIT: usize = 15 * 1024;
 
     let target = Target::start().await;
@@ -122,7 +126,7 @@ async fn a_node_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
         let mut request = Request::builder().method(Method::GET).uri("/me").body(Body::empty()).unwrap();
         request.headers_mut().insert(header::AUTHORIZATION, credentials);
         if grpc {
-            // gRPC asks by POST.
+            // gRPC uses POST.
             *request.method_mut() = Method::POST;
             *request.uri_mut() = Uri::from_static("/auth/logout");
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
@@ -154,7 +158,7 @@ async fn a_node_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
 }
 
 #[tokio::test]
-async fn a_node_refuses_bodies_that_hold_no_refresh_token() {
+async fn refresh_refuses_bodies_without_a_refresh_token() {
     let target = Target::start().await;
     let [_, refresh, _] = target.tokens().await;
     let token = refresh.token();
@@ -201,9 +205,10 @@ async fn a_node_refuses_bodies_that_hold_no_refresh_token() {
     target.is_well(&[]).await;
 }
 
-/// Whatever the bytes are: no 5xx, and the next one is served. 501 and 505 speak of the request and would do; hyper says neither.
+/// For any bytes: no 5xx, and the next request is served. 501 and 505 would describe the request
+/// and be right; hyper sends neither.
 #[tokio::test]
-async fn a_node_survives_what_is_no_http() {
+async fn wire_bytes_that_are_no_http_are_survived() {
     let target = Target::start().await;
     let [access, ..] = target.tokens().await;
     let bearer = format!("authorization: Bearer {}\r\n", access.token());
@@ -250,7 +255,8 @@ async fn a_node_survives_what_is_no_http() {
         ("HTTP/2, then ones", [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0xff; 512]].concat()),
     ];
     for (name, bytes) in requests {
-        // Some of it reads as the beginning of more, and is waited for; only what comes back at once is looked at.
+        // Some of these look like the beginning of more, and hyper waits. Only the immediate answer
+        // is checked.
         let answer = send_raw(target.address(), &bytes, Duration::from_millis(200)).await.unwrap();
         let status = raw_status(&answer);
         assert!(status.is_none_or(|status| status.is_client_error()), "{name}: {status:?}");

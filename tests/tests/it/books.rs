@@ -1,4 +1,4 @@
-//! What MongoDB holds of a user, which no answer of a node can hide.
+//! What MongoDB holds of a user, independent of the nodes' answers.
 
 use bson::{Bson, Document, Uuid, doc};
 use futures_util::TryStreamExt;
@@ -13,20 +13,20 @@ pub(crate) struct Books(Database);
 /// What is recorded as revoked of a session.
 #[derive(Debug)]
 pub(crate) struct Revoked {
-    /// Whether it is itself.
+    /// Whether the session itself is revoked.
     pub(crate) session: bool,
-    /// How many of its tokens are.
+    /// The number of its tokens that are revoked.
     pub(crate) tokens: u64,
 }
 
 impl Revoked {
-    /// Whether nothing that was recorded earlier is missing.
+    /// Returns whether everything that was recorded earlier is still there.
     pub(crate) fn holds(&self, earlier: &Self) -> bool {
         self.session >= earlier.session && self.tokens >= earlier.tokens
     }
 }
 
-/// The identifier that this claim of the access token is.
+/// Returns the identifier in this claim of the access token.
 fn id(tokens: &Tokens, claim: &str) -> Uuid {
     Uuid::parse_str(payload(&tokens.access)[claim].as_str().unwrap()).unwrap()
 }
@@ -41,21 +41,22 @@ impl Books {
         Self(Client::with_uri_str(uri).await.unwrap().database(database))
     }
 
-    /// How often everything was revoked that the user of these tokens has.
+    /// Returns the fence of the user of these tokens: how often everything was revoked.
     pub(crate) async fn fence(&self, tokens: &Tokens) -> i64 {
         let subjects = self.0.collection::<Document>("subjects");
         let subject = subjects.find_one(doc! { "_id": id(tokens, "sub") }).await.unwrap().unwrap();
         subject.get_i64("epoch").unwrap()
     }
 
-    /// Under which fence this session was opened.
+    /// Returns the fence under which this session was opened.
     pub(crate) async fn opened_under(&self, tokens: &Tokens) -> i64 {
         let sessions = self.0.collection::<Document>("sessions");
         let session = sessions.find_one(doc! { "_id": id(tokens, "sid") }).await.unwrap().unwrap();
         session.get_i64("epoch").unwrap()
     }
 
-    /// The user's sessions that are not revoked, and under which fence each was opened. Nobody was told of those that are pending.
+    /// Returns the user's sessions that are not revoked, with the fence under which each was
+    /// opened. Skips pending sessions, which nobody was told of.
     pub(crate) async fn living_sessions(&self, tokens: &Tokens) -> Vec<(Uuid, i64)> {
         let sessions = self.0.collection::<Document>("sessions");
         let living = doc! { "user_id": id(tokens, "sub"), "revoked": { "$ne": true }, "pending": { "$ne": true } };
@@ -67,8 +68,8 @@ impl Books {
         found.iter().map(session).collect()
     }
 
-    /// How many tokens of this session are not revoked, among those that do not leave that to their
-    /// session: of refresh tokens only the newest is marked.
+    /// Returns the number of tokens of this session that are not revoked. Of refresh tokens only
+    /// the newest is marked, so the others are not counted.
     pub(crate) async fn living_tokens(&self, tokens: &Tokens) -> u64 {
         let sid = id(tokens, "sid");
         let session = self.0.collection::<Document>("sessions").find_one(doc! { "_id": sid }).await.unwrap();
@@ -86,7 +87,7 @@ impl Books {
         Revoked { session, tokens }
     }
 
-    /// How many revocations are marked as unfinished.
+    /// Returns the number of revocations that are marked as unfinished.
     pub(crate) async fn unfinished(&self) -> u64 {
         let marked = doc! { "unfinished.tried": { "$exists": true } };
         let mut unfinished = 0;
@@ -96,7 +97,7 @@ impl Books {
         unfinished
     }
 
-    /// Whether this session is the only one of its user that lives.
+    /// Returns whether this session is the only live one of its user.
     pub(crate) async fn is_alone(&self, tokens: &Tokens) -> bool {
         let living = self.living_sessions(tokens).await;
         living.iter().map(|(session, _)| *session).eq([id(tokens, "sid")])

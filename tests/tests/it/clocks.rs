@@ -1,8 +1,8 @@
 //! Nodes whose clocks are wrong.
 //!
-//! A token that says it was issued later than the leeway allows is refused: a node that is behind does not take the tokens of one that
-//! is ahead until its clock has caught up with them. That is the price of a clock that is wrong by more than the leeway; the laws are
-//! not.
+//! A node refuses a token whose `iat` is ahead of its clock by more than the leeway. So a node that
+//! is behind refuses the tokens of a node that is ahead until its clock has caught up. That is the
+//! price of such a clock. The laws still hold.
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,7 +52,7 @@ impl Apart {
         Self { behind: node("-60").await, ahead: node("60").await, _keys: keys, _database: mongodb.clone() }
     }
 
-    /// The clients of both nodes: first of the one that is behind.
+    /// Returns the clients of both nodes, the one behind first.
     fn clients(&self) -> (Client, Client) {
         (Client::new(self.behind.url()), Client::new(self.ahead.url()))
     }
@@ -67,7 +67,7 @@ impl Apart {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_gets_the_same_pair_from_a_node_whose_clock_is_two_minutes_ahead() {
+async fn refresh_retry_gets_the_same_pair_from_a_node_two_minutes_ahead() {
     let apart = Apart::start().await;
     let (behind, ahead) = apart.clients();
     let parent = behind.sign_up(&username(), PASSWORD).await.unwrap();
@@ -78,22 +78,22 @@ async fn a_retry_gets_the_same_pair_from_a_node_whose_clock_is_two_minutes_ahead
         assert_eq!(node.me(&child.access).await.unwrap().status, StatusCode::OK);
     }
 
-    // The child's child comes from the future, as the node behind sees it: refused, and nobody is punished.
+    // The node behind sees a token from the future. It refuses the token and ends no session.
     let grandchild = ahead.refresh(&child.refresh).await.unwrap().tokens();
     assert_eq!(behind.me(&grandchild.access).await.unwrap().error(), "invalid_token");
     assert_eq!(behind.refresh(&grandchild.refresh).await.unwrap().error(), "invalid_grant");
     assert_eq!(ahead.me(&grandchild.access).await.unwrap().status, StatusCode::OK);
 
-    // The parent is retired for good, whichever node is asked.
+    // The parent is retired for good on both nodes.
     assert_eq!(behind.refresh(&parent.refresh).await.unwrap().error(), "invalid_grant");
     for pair in [&parent, &child, &grandchild] {
         apart.dead(pair).await;
     }
 }
 
-/// Either node may be the one that makes the child, and the other tells it as it is.
+/// Either node may make the child, and the other must return the same one.
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_refreshes_of_one_token_get_one_child_from_nodes_two_minutes_apart() {
+async fn refresh_of_one_token_at_once_gets_one_child_from_nodes_two_minutes_apart() {
     let apart = Apart::start().await;
     let (behind, ahead) = apart.clients();
     let name = username();
@@ -110,20 +110,21 @@ async fn concurrent_refreshes_of_one_token_get_one_child_from_nodes_two_minutes_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_revoked_on_either_node_is_dead_on_both() {
+async fn revoke_on_either_node_holds_on_both() {
     let apart = Apart::start().await;
     let (behind, ahead) = apart.clients();
     let name = username();
     let mut opened = vec![behind.sign_up(&name, PASSWORD).await.unwrap()];
     for node in [&behind, &ahead] {
-        // The other node may have asked, and told the shared cache.
+        // The other node may have checked the token and filled the shared cache.
         let session = behind.login(&name, PASSWORD).await.unwrap().tokens();
         assert_eq!(ahead.me(&session.access).await.unwrap().status, StatusCode::OK);
         assert_eq!(node.logout(&session.access).await.unwrap().status, StatusCode::NO_CONTENT);
         apart.dead(&session).await;
         opened.push(ahead.login(&name, PASSWORD).await.unwrap().tokens());
     }
-    // Opened in the future, as the node behind sees it, and revoked there all the same: the fence counts, it does not tell time.
+    // The node behind sees a session from the future, and revokes it all the same: the fence
+    // counts, it does not tell time.
     assert_eq!(behind.logout_all(&opened[0].access).await.unwrap().status, StatusCode::NO_CONTENT);
     for session in &opened {
         apart.dead(session).await;
@@ -133,7 +134,7 @@ async fn what_is_revoked_on_either_node_is_dead_on_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_use_token_is_accepted_once_at_the_most() {
+async fn single_use_token_is_accepted_at_most_once() {
     let apart = Apart::start().await;
     let (behind, ahead) = apart.clients();
     let session = behind.sign_up(&username(), PASSWORD).await.unwrap();
@@ -141,7 +142,7 @@ async fn a_single_use_token_is_accepted_once_at_the_most() {
         let issued = issuer.post("/auth/single-use", Some(&session.access), None).await.unwrap().json();
         let token = issued["access_token"].as_str().unwrap();
         let spend = async |node: &Client| node.post("/demo/single-use", Some(token), None).await.unwrap().status;
-        // To one node it has expired, to the other it is yet to be issued.
+        // One node sees an expired token, the other one that is not issued yet.
         assert_eq!(spend(other).await, StatusCode::UNAUTHORIZED);
         assert_eq!(spend(issuer).await, StatusCode::OK, "and no harm was done by that");
         for node in [issuer, other] {
@@ -150,7 +151,7 @@ async fn a_single_use_token_is_accepted_once_at_the_most() {
     }
 }
 
-/// A clock that is wrong by so much.
+/// A clock that is wrong by `seconds`.
 struct Off {
     clock: ManualClock,
     seconds: i64,
@@ -166,9 +167,9 @@ impl Clock for Off {
     }
 }
 
-/// It lives for long enough that each of them would take it.
+/// The token lives long enough for both nodes to accept it.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_uses_of_a_single_use_token_is_accepted_by_nodes_two_minutes_apart() {
+async fn single_use_token_used_at_once_is_accepted_once_by_nodes_two_minutes_apart() {
     let database = servers::mongodb().await;
     let (clock, key) = (ManualClock::starting_at(Utc::now()), SigningKey::generate().unwrap());
     let node = async |seconds| -> Authority {
@@ -200,24 +201,25 @@ async fn one_of_many_uses_of_a_single_use_token_is_accepted_by_nodes_two_minutes
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_takes_nothing_that_can_be_refreshed_on_mongodb() {
+async fn purge_keeps_what_can_be_refreshed_on_mongodb() {
     let database = servers::mongodb().await;
     let store = async || Arc::new(store_in(&database).await);
     purge_beside_refresh([store().await, store().await]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_takes_nothing_that_can_be_refreshed_on_the_embedded_store() {
+async fn purge_keeps_what_can_be_refreshed_on_the_embedded_store() {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap());
     purge_beside_refresh([Arc::clone(&store), store]).await;
 }
 
-/// One node is two minutes ahead of the other, which is all that the margin allows: what the one removes the other refused a moment
-/// ago.
+/// One node is two minutes ahead of the other, which is all that the margin allows. So the node
+/// ahead removes a session just after the node behind refused its token.
 ///
-/// Two sessions are opened in each second and expire in that order. In the last millisecond in which the node behind takes a refresh token, within
-/// its leeway, it is refreshed, while both nodes purge; its twin is not, is refused a second later, and is then gone.
+/// Two sessions are opened in each second and expire in that order. The first is
+/// refreshed on the node behind in the last millisecond of its leeway, while both nodes purge. It
+/// must live on. The second is not refreshed. It is refused a second later, and must then be gone.
 async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
     const SECONDS: usize = 40;
     const SKEW: i64 = 60;
@@ -268,7 +270,7 @@ async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
         }
         let child = child.unwrap();
         assert_eq!(child, again.unwrap());
-        // Not only what the refresh itself wrote is still there.
+        // The session and the child's records are still there, too.
         behind.verify(&child.access_token).await.unwrap();
         children.push(behind.refresh(&child.refresh_token).await.unwrap());
 

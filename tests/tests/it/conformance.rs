@@ -1,4 +1,4 @@
-//! The laws of a store, on stores that need a server.
+//! The laws of a store, checked on stores that need a server.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use tests::servers;
 use crate::fleet::store_in;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_mongodb() {
+async fn conformance_holds_for_mongodb() {
     let database = servers::mongodb().await;
     conformance::all(&Arc::new(store_in(&database).await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_mongodb_behind_redis() {
+async fn conformance_holds_for_mongodb_behind_redis() {
     let (database, keys) = (servers::mongodb().await, servers::redis().await);
     let options = RedisOptions::default().with_key_prefix(keys.prefix);
     let cache = RedisCache::connect(&[keys.url], options).await.unwrap();

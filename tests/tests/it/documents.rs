@@ -33,7 +33,7 @@ fn is_uuid(value: &Bson) -> bool {
 }
 
 #[tokio::test]
-async fn the_token_documents_have_the_documented_fields() {
+async fn mongodb_token_documents_have_the_documented_fields() {
     let fleet = Fleet::on_shared_servers(1, false, &[]).await;
     let (client, _) = fleet.clients();
     let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
@@ -66,13 +66,14 @@ async fn the_token_documents_have_the_documented_fields() {
 }
 
 #[tokio::test]
-async fn nothing_that_opens_a_door_is_in_the_database() {
+async fn secret_tokens_and_passwords_are_not_in_the_database() {
     no_door_opens(&Fleet::on_shared_servers(1, false, &LONG_GRACE).await, "EdDSA").await;
 }
 
-/// It cannot be signed again to the same effect, so both nodes need its signature; and still it is not there for others to read.
+/// ES256 signs differently each time, so both nodes need the stored signatures. Other readers must
+/// not be able to use them.
 #[tokio::test]
-async fn nothing_that_opens_a_door_is_in_the_database_where_signatures_must_be_kept() {
+async fn secret_tokens_and_passwords_are_not_in_the_database_where_signatures_are_kept() {
     no_door_opens(&Fleet::signing_with(Algorithm::Es256, 2, false, &LONG_GRACE).await, "ES256").await;
 }
 
@@ -105,7 +106,7 @@ fn header(token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn revoked_by_hand_in_mongodb_is_obeyed_at_once_without_caches() {
+async fn revoke_by_hand_in_mongodb_holds_at_once_without_caches() {
     let fleet = Fleet::on_shared_servers(2, false, &["--local-cache", "0"]).await;
     let (a, b) = fleet.clients();
     let tokens = a.sign_up(&username(), PASSWORD).await.unwrap();
@@ -120,9 +121,9 @@ async fn revoked_by_hand_in_mongodb_is_obeyed_at_once_without_caches() {
     assert_eq!(b.refresh(&tokens.refresh).await.unwrap().error(), "invalid_grant");
 }
 
-/// As it is with RFC 7009 (§2.1), though whoever marked the record knew of no session.
+/// As RFC 7009 (§2.1) demands, even if the person who marked the record did not know its session.
 #[tokio::test]
-async fn a_refresh_token_revoked_by_hand_takes_its_session_along_when_it_comes_again() {
+async fn revoke_by_hand_of_a_refresh_token_ends_its_session_when_it_is_presented() {
     let fleet = Fleet::on_shared_servers(2, true, &["--local-cache", "0"]).await;
     let (a, b) = fleet.clients();
     let first = a.sign_up(&username(), PASSWORD).await.unwrap();
@@ -140,7 +141,7 @@ async fn a_refresh_token_revoked_by_hand_takes_its_session_along_when_it_comes_a
 }
 
 #[tokio::test]
-async fn revoked_by_hand_is_obeyed_within_the_bound_of_the_caches() {
+async fn revoke_by_hand_holds_within_the_bound_of_the_caches() {
     let args = ["--redis-ttl", "2s", "--local-cache", "200ms"];
     let fleet = Fleet::on_shared_servers(1, true, &args).await;
     let (client, _) = fleet.clients();
@@ -159,7 +160,7 @@ async fn revoked_by_hand_is_obeyed_within_the_bound_of_the_caches() {
 }
 
 #[tokio::test]
-async fn a_warm_request_costs_one_redis_command_and_nothing_of_mongodb() {
+async fn check_of_a_cached_token_costs_one_redis_command_and_no_mongodb() {
     const REQUESTS: usize = 50;
     let (mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
     let fleet = Fleet::on(1, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
@@ -180,13 +181,13 @@ async fn a_warm_request_costs_one_redis_command_and_nothing_of_mongodb() {
     let profiled = database.collection::<Document>("system.profile");
     let count = async || profiled.count_documents(doc! { "ns": { "$ne": "auth.system.profile" } }).await.unwrap();
     assert_eq!(count().await, 0, "{:?}", all(&database, "system.profile").await);
-    // The profiler does see what there is to see.
+    // Shows that the profiler sees what there is to see.
     client.refresh(&tokens.refresh).await.unwrap();
     assert!(count().await > 0);
 }
 
 #[tokio::test]
-async fn a_mongodb_that_is_no_replica_set_is_refused_with_the_reason() {
+async fn mongodb_that_is_no_replica_set_is_refused_with_the_reason() {
     let standalone = MongoServer::standalone().await;
     let data = tempfile::tempdir().unwrap();
     let output = tokio::process::Command::new(crate::fleet::NODE)

@@ -1,6 +1,8 @@
-//! The primary of a replica set is lost under traffic: killed, and stopped for long enough that it is deposed and does not know.
+//! The primary of a replica set is lost under traffic. It is killed, or stopped for so long that it
+//! is deposed and does not know.
 //!
-//! Every client does what a careful one would: where the answer is "unavailable", or none, it asks again with the same token.
+//! Every client does what a careful one would: after "unavailable" or no answer it asks again with
+//! the same token.
 
 mod alone;
 mod hearsay;
@@ -29,7 +31,7 @@ use crate::fleet::{self, PASSWORD, username};
 const ANSWER: Duration = Duration::from_secs(3);
 const RECOVERY: Duration = Duration::from_secs(15);
 
-/// For a machine that has other things to do.
+/// For a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 const WORKERS: usize = 6;
@@ -63,7 +65,8 @@ impl Worker {
         note(&mut self.seen.lock().unwrap())
     }
 
-    /// Asks one node, then the other, until there is an answer that says something. None where the test ends before.
+    /// Asks one node, then the other, until an answer is not "unavailable". Returns `None` if the
+    /// test ends before.
     async fn ask<F>(&self, what: &str, ask: impl Fn(Client) -> F) -> Option<Answer>
     where
         F: Future<Output = reqwest::Result<Answer>>,
@@ -76,7 +79,7 @@ impl Worker {
                 self.seen(|seen| seen.wrong.push(format!("{what} took {took:?}")));
             }
             if answer.status != StatusCode::SERVICE_UNAVAILABLE {
-                // All but `me`, which Redis may answer, need a primary.
+                // All calls except `me`, which Redis may answer, need a primary.
                 self.seen(|seen| seen.recorded += usize::from(what != "me"));
                 return Some(answer);
             }
@@ -94,7 +97,8 @@ impl Worker {
         }
     }
 
-    /// One life of a session: signed in, refreshed, a single-use token used, signed out. None where the test ends before.
+    /// Runs one session: sign in, refresh, use a single-use token, sign out. Returns `None` if the
+    /// test ends before.
     async fn life(&self, name: &str) -> Option<()> {
         let login = self.ask("login", async |node: Client| node.login(name, PASSWORD).await).await?;
         let mut pairs = vec![login.tokens()];
@@ -121,7 +125,7 @@ impl Worker {
             let logout = self.ask("logout", async |node: Client| node.logout(&current.access).await).await?;
             match logout.status {
                 StatusCode::NO_CONTENT => break,
-                // An earlier try got as far as the record; from another session the rest can be asked for.
+                // An earlier try got as far as the record. Another session can ask for the rest.
                 StatusCode::UNAUTHORIZED => {
                     let login =
                         self.ask("login", async |node: Client| node.login(name, PASSWORD).await).await?.tokens();
@@ -140,7 +144,7 @@ impl Worker {
         Some(())
     }
 
-    /// Presents a single-use token on both nodes, more than once on each and all at the same time.
+    /// Presents a single-use token on both nodes, several times on each, all at once.
     async fn spend(&self, token: &str) {
         let tries = (0..6).map(|turn| self.nodes[turn % 2].post("/demo/single-use", Some(token), None));
         let answers = futures_util::future::join_all(tries).await;
@@ -160,8 +164,8 @@ impl Worker {
         });
     }
 
-    /// Presents tokens of ended sessions all the time, and the last single-use tokens that were used, which have not expired:
-    /// whatever happens to the servers, none is accepted.
+    /// Presents tokens of ended sessions all the time, and the single-use tokens that were used
+    /// last and have not expired. None may be accepted.
     async fn haunt(self) {
         let mut at = 0;
         while !self.is_stopped() {
@@ -186,7 +190,7 @@ impl Worker {
     }
 }
 
-/// Two nodes that believe nothing they have not just asked, and repeat a pair for as long as any failover takes.
+/// Two nodes without in-process caches, with a grace window longer than any failover.
 struct Service {
     clients: [Client; 2],
     _nodes: [Node; 2],
@@ -207,7 +211,7 @@ impl Service {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
+async fn failover_breaks_no_law_while_primaries_are_killed_and_stopped() {
     let (mut mongodb, redis) = (MongoSet::start().await, RedisServer::start(&[]).await);
     let Service { clients, .. } = &Service::start(&mongodb, &redis).await;
 
@@ -220,8 +224,9 @@ async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
     }
     running.spawn(worker.clone().haunt());
 
-    // Normal service is back with the first write that is acknowledged, so long after there is a primary, and again where a
-    // machine that has too much to do deposes it. Then every worker has the time for a life.
+    // Normal service is back with the first write that is acknowledged, counted from the election
+    // of a primary. A busy machine may depose that one too, and the count starts again. Then every
+    // worker gets the time for a session.
     let flows_again = async |mongodb: &MongoSet, lost: Option<u16>, after: &str| {
         let recorded = worker.seen(|seen| seen.recorded);
         let mut elected = Instant::now();
@@ -263,7 +268,7 @@ async fn no_law_breaks_while_primaries_are_killed_and_stopped() {
         deposed.pause();
         mongodb.until_succeeded(port).await;
         flows_again(&mongodb, Some(port), "a stop").await;
-        // It wakes as the primary that it was.
+        // The member wakes up and takes itself for the primary.
         mongodb.member(port).resume();
         flows_again(&mongodb, None, "a rude awakening").await;
         held.outlives(&worker.nodes).await;

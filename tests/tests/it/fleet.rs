@@ -20,7 +20,8 @@ pub(crate) const NODE: &str = env!("CARGO_BIN_EXE_demo-node");
 /// A password that is good enough for everybody.
 pub(crate) const PASSWORD: &str = "correct horse";
 
-/// A grace window for tests that are not about its end: a machine that has too much to do is no reuse.
+/// A grace window for tests that are not about its end. A slow machine must not turn a retry into
+/// reuse.
 pub(crate) const LONG_GRACE: [&str; 2] = ["--refresh-grace", "10m"];
 
 /// A program that nodes run.
@@ -31,13 +32,13 @@ pub(crate) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// This version of the demo. It takes the cost out of passwords: that is not what these tests are about, and would take most of the
+    /// This version of the demo, with cheap password hashes. Full hashes would take most of the
     /// time in which the two sides of a race can meet.
     pub(crate) fn quick() -> Self {
         Self { path: Path::new(NODE), env: &[("NODE_PASSWORDS", "cheap")] }
     }
 
-    /// This version of the demo, with passwords as they are.
+    /// This version of the demo, with full password hashes.
     pub(crate) fn current() -> Self {
         Self::at(Path::new(NODE))
     }
@@ -57,10 +58,11 @@ pub(crate) async fn node(args: &[&str], env: &[(&str, &str)]) -> Node {
     Program::quick().start(args, env).await
 }
 
-/// How long a store may take in tests that are not about that: a machine that has too much to do is no failure.
+/// The time that a store may take in tests that are not about that. A slow machine must not fail
+/// them.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The store in this database, for tests that go around the nodes.
+/// Opens the store in this database, for tests that go around the nodes.
 pub(crate) async fn store_in(database: &servers::MongoDatabase) -> MongoStore {
     patient_store(&database.uri, &database.name).await
 }
@@ -68,14 +70,14 @@ pub(crate) async fn store_in(database: &servers::MongoDatabase) -> MongoStore {
 pub(crate) async fn patient_store(uri: &str, database: &str) -> MongoStore {
     let mut patient = ClientOptions::parse(uri).await.unwrap();
     patient.server_selection_timeout = Some(PATIENCE);
-    // Also how long a monitor waits before it takes the server for lost, and cuts short whatever is under way.
+    // After this time a monitor also takes the server for lost, and ends the calls in progress.
     patient.connect_timeout = Some(PATIENCE);
     let database = mongodb::Client::with_options(patient).unwrap().database(database);
     let options = MongoOptions::default().with_operation_timeout(PATIENCE);
     MongoStore::new(database, options).await.unwrap()
 }
 
-/// A name that nobody else has.
+/// Returns a name that nobody else has.
 pub(crate) fn username() -> String {
     format!("u{}", Uuid::new_v4().simple())
 }
@@ -89,22 +91,24 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// One node on the embedded store.
+    /// Starts one node on the embedded store.
     pub(crate) async fn embedded(args: &[&str]) -> Self {
         Self::start(&[Program::quick()], args, &[], None, None).await
     }
 
-    /// Nodes on the shared MongoDB, in a database of their own, and with `redis` on the shared Redis, where their keys begin with its name.
+    /// Starts nodes on the shared MongoDB, in a database of their own. With `redis` they use the
+    /// shared Redis, under keys that begin with the name of the database.
     pub(crate) async fn on_shared_servers(nodes: usize, redis: bool, args: &[&str]) -> Self {
         Self::running(&vec![Program::quick(); nodes], redis, args, None).await
     }
 
-    /// The same, and they sign with a key of this algorithm.
+    /// Starts nodes on shared servers that sign with a key of this algorithm.
     pub(crate) async fn signing_with(algorithm: Algorithm, nodes: usize, redis: bool, args: &[&str]) -> Self {
         Self::running(&vec![Program::quick(); nodes], redis, args, Some(algorithm)).await
     }
 
-    /// The same, and each node runs the program of its place; they sign with a key of this algorithm, or make one.
+    /// Starts nodes on shared servers, each with the program at its place. They sign with a key of
+    /// this algorithm, or make one.
     pub(crate) async fn running(
         programs: &[Program<'_>],
         redis: bool,
@@ -119,7 +123,7 @@ impl Fleet {
         Self::start(programs, args, &env, Some(database), algorithm).await
     }
 
-    /// Nodes on servers that the caller may break.
+    /// Starts nodes on servers that the caller may break.
     pub(crate) async fn on(nodes: usize, mongodb: &MongoServer, redis: Option<&RedisServer>, args: &[&str]) -> Self {
         let mut env = vec![("MONGODB_URI", mongodb.uri())];
         env.extend(redis.map(|redis| ("REDIS_URL", redis.url())));
@@ -148,7 +152,7 @@ impl Fleet {
         Self { nodes, database, _keys: keys }
     }
 
-    /// A client of the first node and one of the last, which may be the same.
+    /// Returns a client of the first node and one of the last, which may be the same node.
     pub(crate) fn clients(&self) -> (Client, Client) {
         let client = |node: Option<&Node>| Client::new(node.expect("a fleet has nodes").url());
         (client(self.nodes.first()), client(self.nodes.last()))

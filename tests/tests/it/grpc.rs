@@ -30,7 +30,8 @@ use tonic_health::pb::{
 };
 use tower::Layer;
 
-/// A service of the standard health protocol that serves each caller the subject of its own token, and nobody else's.
+/// A service of the standard health protocol that answers each caller about the subject of its own
+/// token only.
 #[derive(Debug)]
 struct OwnSubject;
 
@@ -51,7 +52,7 @@ impl Health for OwnSubject {
     }
 }
 
-/// A server on a free port; ends when dropped.
+/// A server on a free port. Ends when dropped.
 struct Listening {
     address: SocketAddr,
     task: AbortHandle,
@@ -105,7 +106,7 @@ fn asking_for(service: &str, token: Option<&str>) -> Request<HealthCheckRequest>
     request
 }
 
-/// Everything a client can be told, but for an outage.
+/// Tries everything a client can be told, except an outage.
 async fn grants_and_refuses(client: &mut HealthClient<Channel>, authority: &Authority) {
     let pair = signed_in(authority).await;
     let subject = pair.user_id.to_string();
@@ -120,7 +121,7 @@ async fn grants_and_refuses(client: &mut HealthClient<Channel>, authority: &Auth
     assert_eq!(rubbish.code(), Code::Unauthenticated);
     let wrong_kind = client.check(asking_for(&subject, Some(&pair.refresh_token))).await.unwrap_err();
     assert_eq!(wrong_kind.code(), Code::Unauthenticated);
-    // Streaming calls are refused alike.
+    // Streaming calls are refused in the same way.
     let watched = client.watch(asking_for(&subject, None)).await.unwrap_err();
     assert_eq!(watched.code(), Code::Unauthenticated);
 
@@ -131,14 +132,14 @@ async fn grants_and_refuses(client: &mut HealthClient<Channel>, authority: &Auth
 }
 
 #[tokio::test]
-async fn a_tonic_server_grants_and_refuses_in_grpc_terms() {
+async fn grpc_server_grants_and_refuses_in_grpc_terms() {
     let authority = authority(MemoryStore::new());
     let server = Listening::tonic(&authority).await;
     grants_and_refuses(&mut server.client().await, &authority).await;
 }
 
 #[tokio::test]
-async fn one_port_serves_axum_and_grpc_behind_one_layer() {
+async fn grpc_and_axum_share_one_port_behind_one_layer() {
     let authority = authority(MemoryStore::new());
     let me = Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string()));
     let app = Routes::new(HealthServer::new(OwnSubject)).prepare().into_axum_router().merge(me);
@@ -154,7 +155,7 @@ async fn one_port_serves_axum_and_grpc_behind_one_layer() {
 }
 
 #[tokio::test]
-async fn one_service_of_several_can_be_behind_the_layer() {
+async fn grpc_service_can_be_behind_the_layer_beside_others_that_are_not() {
     fn name_of<S: NamedService>(_: &S) -> &'static str {
         S::NAME
     }
@@ -171,7 +172,7 @@ async fn one_service_of_several_can_be_behind_the_layer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_store_a_server_is_unavailable_and_then_serves_again() {
+async fn grpc_server_without_its_store_is_unavailable_and_then_serves_again() {
     let mut mongodb = MongoServer::start().await;
     let store = MongoStore::connect(&mongodb.uri(), "grpc", MongoOptions::default()).await.unwrap();
     let authority = authority(store);

@@ -1,4 +1,4 @@
-//! That what the other tests stand on holds.
+//! Tests of the harness that the other tests rely on.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -18,7 +18,7 @@ use tests::{
 use tokio::time::sleep;
 
 fn runs(id: u32) -> bool {
-    // A process that has ended and is not yet reaped runs no more.
+    // A process that has ended and is not yet reaped no longer runs.
     std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
@@ -36,7 +36,7 @@ async fn stored(uri: &str, database: &str) -> Option<Document> {
 }
 
 #[tokio::test]
-async fn the_shared_mongodb_takes_transactions_worth_of_writes_and_each_test_has_its_own_database() {
+async fn harness_gives_each_test_its_own_database_on_the_shared_mongodb() {
     let (one, other) = (servers::mongodb().await, servers::mongodb().await);
     let client = MongoClient::with_uri_str(&one.uri).await.unwrap();
     let mut session = client.start_session().await.unwrap();
@@ -50,8 +50,8 @@ async fn the_shared_mongodb_takes_transactions_worth_of_writes_and_each_test_has
 
 /// Not a test of its own: the next one runs it with `MONGODB_URI`.
 #[tokio::test]
-#[ignore = "started by a_database_on_somebody_s_server_is_gone_with_its_last_clone"]
-async fn be_a_guest() {
+#[ignore = "started by harness_drops_a_database_on_a_given_server_with_its_last_clone"]
+async fn harness_guest_process() {
     let database = servers::mongodb().await;
     let kept = database.clone();
     let client = MongoClient::with_uri_str(&database.uri).await.unwrap();
@@ -61,10 +61,10 @@ async fn be_a_guest() {
 }
 
 #[tokio::test]
-async fn a_database_on_somebody_s_server_is_gone_with_its_last_clone() {
+async fn harness_drops_a_database_on_a_given_server_with_its_last_clone() {
     let server = MongoServer::start().await;
     let guest = tokio::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "harness::be_a_guest"])
+        .args(["--ignored", "--exact", "harness::harness_guest_process"])
         .env("MONGODB_URI", server.uri())
         .output();
     let output = guest.await.unwrap();
@@ -75,7 +75,7 @@ async fn a_database_on_somebody_s_server_is_gone_with_its_last_clone() {
 }
 
 #[tokio::test]
-async fn a_killed_mongodb_comes_back_with_its_data_and_a_standalone_one_is_no_replica_set() {
+async fn harness_restarts_a_killed_mongodb_with_its_data() {
     let mut server = MongoServer::start().await;
     let client = MongoClient::with_uri_str(server.uri()).await.unwrap();
     let journaled = mongodb::options::WriteConcern::builder().journal(true).build();
@@ -93,7 +93,7 @@ async fn a_killed_mongodb_comes_back_with_its_data_and_a_standalone_one_is_no_re
 }
 
 #[tokio::test]
-async fn a_redis_can_be_killed_restarted_and_listened_to() {
+async fn harness_kills_restarts_and_monitors_redis() {
     let mut server = RedisServer::start(&["--maxmemory", "5mb"]).await;
     assert_eq!(server.command(&["SET", "k", "v"]), "+OK");
     assert_eq!(server.command(&["GET", "k"]), "$1");
@@ -106,7 +106,7 @@ async fn a_redis_can_be_killed_restarted_and_listened_to() {
 }
 
 #[tokio::test]
-async fn a_dropped_child_is_gone_even_if_it_was_stopped() {
+async fn harness_ends_a_dropped_child_even_if_it_was_stopped() {
     let mut server = RedisServer::start(&[]).await;
     let reply = server.command(&["INFO", "server"]);
     assert!(reply.starts_with('$'), "{reply}");
@@ -125,9 +125,9 @@ fn sleeper(scratch: Option<PathBuf>) -> Program {
 
 /// Not a test of its own: the next one runs it in a process that it kills.
 #[tokio::test]
-#[ignore = "started by children_die_with_a_test_process_that_is_killed"]
-async fn leave_children_behind() {
-    // As a server in a static is: never dropped.
+#[ignore = "started by harness_children_die_with_a_test_process_that_is_killed"]
+async fn harness_leaves_children_behind() {
+    // Like a server in a static, the child is never dropped.
     let file = PathBuf::from(std::env::var_os("LEAVE_CHILD_ID_IN").unwrap());
     let process = Process::start(&sleeper(Some(file.with_file_name("scratch")))).unwrap();
     let id = std::mem::ManuallyDrop::new(process).id();
@@ -136,14 +136,14 @@ async fn leave_children_behind() {
 }
 
 #[tokio::test]
-async fn children_die_with_a_test_process_that_is_killed() {
+async fn harness_children_die_with_a_test_process_that_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let scratch = dir.path().join("scratch");
     std::fs::create_dir(&scratch).unwrap();
     std::fs::write(scratch.join("data"), "of a server").unwrap();
     let file = dir.path().join("id");
     let mut other = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "harness::leave_children_behind"])
+        .args(["--ignored", "--exact", "harness::harness_leaves_children_behind"])
         .env("LEAVE_CHILD_ID_IN", &file)
         .stdout(Stdio::null())
         .spawn()
@@ -167,7 +167,7 @@ async fn children_die_with_a_test_process_that_is_killed() {
     }
 }
 
-/// Stands in for a node: says where it listens and answers each connection alike.
+/// Stands in for a node: prints its address and gives each connection the same answer.
 const STAND_IN: &str = r#"#!/usr/bin/env python3
 import os, socket, sys
 assert not [name for name in os.environ if name.startswith(("DEMO_", "MONGODB_", "REDIS_")) and name != "DEMO_GIVEN"]
@@ -184,7 +184,7 @@ while True:
 "#;
 
 #[tokio::test]
-async fn a_node_is_found_where_it_listens_asked_killed_and_started_again() {
+async fn harness_starts_asks_kills_and_restarts_a_node() {
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("node");
     std::fs::write(&binary, STAND_IN).unwrap();

@@ -1,4 +1,4 @@
-//! An embedded node is killed in the middle of writes: what it acknowledged is kept.
+//! An embedded node is killed in the middle of writes and keeps what it acknowledged.
 
 use std::{
     collections::HashMap,
@@ -20,27 +20,28 @@ const KILLS: u32 = 20;
 const WRITERS: usize = 4;
 const REGISTRARS: usize = 2;
 
-/// What was acknowledged. What was under way at the kill may have been recorded and may not: nobody can know.
+/// What was acknowledged. A write in progress at the kill may or may not have been recorded.
 #[derive(Debug, Default)]
 struct Acknowledged {
-    /// The newest pair of each session that was not logged out, as far as was acknowledged.
+    /// The newest acknowledged pair of each session that was not logged out.
     live: Vec<Tokens>,
-    /// Every pair of the sessions that were.
+    /// Every pair of the sessions that were logged out.
     dead: Vec<Tokens>,
     /// Single-use tokens that were accepted.
     spent: Vec<String>,
-    /// Single-use tokens that were issued and that nobody has presented.
+    /// Single-use tokens that were issued and never presented.
     unspent: Vec<String>,
-    /// By name, whoever was registered.
+    /// The registered users, by name.
     accounts: HashMap<String, Account>,
 }
 
 /// A user whose registration was acknowledged.
 #[derive(Clone, Debug)]
 struct Account {
-    /// Each acknowledged, the one that holds last.
+    /// Each acknowledged password, the current one last.
     passwords: Vec<String>,
-    /// A change to this one was asked for and not acknowledged: it may have been made and may not.
+    /// A password whose change was requested and not acknowledged. It may or may not have been
+    /// made.
     asked: Option<String>,
     /// Sessions that an acknowledged change ended.
     ended: Vec<Tokens>,
@@ -57,7 +58,7 @@ struct Writing {
     changes: Semaphore,
 }
 
-/// Issues two single-use tokens and uses the one. None where the node is gone.
+/// Issues two single-use tokens and uses one. Returns `None` if the node is gone.
 async fn single_use(client: &Client, access: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
     let issue = async || {
         let issued = client.post("/auth/single-use", Some(access), None).await.ok()?;
@@ -66,7 +67,7 @@ async fn single_use(client: &Client, access: &str, acknowledged: &Mutex<Acknowle
     };
     let (token, unspent) = (issue().await?, issue().await?);
     acknowledged.lock().unwrap().unspent.push(unspent);
-    // Where there is no answer it may have been used and may not.
+    // Without an answer the token may or may not have been used.
     assert_eq!(spend(client, &token).await.ok()?, StatusCode::OK);
     acknowledged.lock().unwrap().spent.push(token);
     Some(())
@@ -76,7 +77,8 @@ async fn spend(client: &Client, token: &str) -> reqwest::Result<StatusCode> {
     Ok(client.post("/demo/single-use", Some(token), None).await?.status)
 }
 
-/// Opens sessions, refreshes and ends them until the node is gone, and uses single-use tokens of those that stay.
+/// Opens sessions, refreshes and ends them until the node is gone. Uses single-use tokens of those
+/// that stay.
 async fn write(client: Client, name: String, writing: Arc<Writing>) {
     let Writing { stop, acknowledged, count, .. } = &*writing;
     let mut turn = 0;
@@ -87,7 +89,8 @@ async fn write(client: Client, name: String, writing: Arc<Writing>) {
         for _ in 0..turn % 3 {
             match client.refresh(&pairs[pairs.len() - 1].refresh).await {
                 Ok(answer) => pairs.push(answer.tokens()),
-                // It may have been refreshed and may not; the last acknowledged pair is good either way.
+                // The pair may or may not have been refreshed. The last acknowledged pair is good
+                // in both cases.
                 Err(_) => break,
             }
         }
@@ -106,7 +109,7 @@ async fn write(client: Client, name: String, writing: Arc<Writing>) {
                 acknowledged.lock().unwrap().dead.extend(pairs);
                 count.add_permits(1);
             }
-            // It may have been logged out and may not.
+            // The session may or may not have been logged out.
             Err(_) => return,
         }
     }
@@ -118,7 +121,7 @@ async fn register(client: Client, writing: Arc<Writing>) {
     while !stop.load(Ordering::Relaxed) {
         let name = username();
         let note = |account: &Account| acknowledged.lock().unwrap().accounts.insert(name.clone(), account.clone());
-        // One that was not acknowledged may have been made; nobody asks for its name again.
+        // An unacknowledged registration may have been made. Nobody asks for its name again.
         let Ok(answer) = client.register(&name, PASSWORD).await else { return };
         assert_eq!(answer.status, StatusCode::CREATED);
         let mut account = Account { passwords: vec![PASSWORD.to_owned()], asked: None, ended: Vec::new() };
@@ -141,7 +144,8 @@ async fn register(client: Client, writing: Arc<Writing>) {
     }
 }
 
-/// Its name is taken, its password is the one that was acknowledged last, and what that ended is over.
+/// The name must be taken, the last acknowledged password must be the current one, and the sessions
+/// that a change ended must be over.
 async fn check(client: &Client, name: &str, account: &Account) {
     assert_eq!(client.register(name, PASSWORD).await.unwrap().error(), "username_taken", "a registration is lost");
     let status = async |password: &str| client.login(name, password).await.unwrap().status;
@@ -161,7 +165,7 @@ async fn check(client: &Client, name: &str, account: &Account) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_in_twenty_kills() {
+async fn embedded_node_loses_nothing_acknowledged_in_twenty_kills() {
     let args = ["--local-cache", "0", "--refresh-grace", "10m", "--rate-limit", "off"];
     let mut fleet = Fleet::embedded(&args).await;
     let name = username();
@@ -183,7 +187,8 @@ async fn nothing_acknowledged_is_lost_in_twenty_kills() {
         for _ in 0..REGISTRARS {
             writers.spawn(register(client.clone(), Arc::clone(&writing)));
         }
-        // The others are in the middle of something when one has its answer, and not always of the same.
+        // When one writer has its answer, the others are in the middle of something, and not always
+        // of the same.
         writing.changes.acquire_many(1 + kill % 2).await.unwrap().forget();
         writing.count.acquire_many(8 + kill % 7).await.unwrap().forget();
         fleet.nodes[0].kill9();

@@ -10,46 +10,46 @@ use tests::client::{Answer, Client, payload};
 
 use crate::fleet::{Fleet, LONG_GRACE, PASSWORD, username};
 
-/// Without the in-process cache, what holds must hold at once.
+/// Without the in-process cache, everything must hold at once.
 const STRICT: [&str; 4] = ["--local-cache", "0", LONG_GRACE[0], LONG_GRACE[1]];
 
 #[tokio::test]
-async fn on_the_embedded_store() {
+async fn life_on_the_embedded_store() {
     whole_life(&Fleet::embedded(&STRICT).await).await;
 }
 
 #[tokio::test]
-async fn on_the_embedded_store_with_a_local_cache() {
-    // One node: what it revokes it knows at once.
+async fn life_on_the_embedded_store_with_a_local_cache() {
+    // A single node knows its own revocations at once.
     whole_life(&Fleet::embedded(&[&["--local-cache", "10s"], &LONG_GRACE[..]].concat()).await).await;
 }
 
 #[tokio::test]
-async fn on_mongodb() {
+async fn life_on_mongodb() {
     whole_life(&Fleet::on_shared_servers(1, false, &STRICT).await).await;
 }
 
 #[tokio::test]
-async fn on_mongodb_and_redis() {
+async fn life_on_mongodb_and_redis() {
     whole_life(&Fleet::on_shared_servers(1, true, &STRICT).await).await;
 }
 
 #[tokio::test]
-async fn on_two_nodes_with_mongodb() {
+async fn life_on_two_nodes_with_mongodb() {
     whole_life(&Fleet::on_shared_servers(2, false, &STRICT).await).await;
 }
 
 #[tokio::test]
-async fn on_two_nodes_with_mongodb_and_redis() {
+async fn life_on_two_nodes_with_mongodb_and_redis() {
     whole_life(&Fleet::on_shared_servers(2, true, &STRICT).await).await;
 }
 
 #[tokio::test]
-async fn on_two_nodes_with_mongodb_and_a_key_that_signs_differently_each_time() {
+async fn life_on_two_nodes_with_mongodb_and_a_key_that_signs_differently_each_time() {
     whole_life(&Fleet::signing_with(Algorithm::Es256, 2, false, &STRICT).await).await;
 }
 
-/// A hundred would be the default. The limit is one of the whole service, over its nodes.
+/// The default is 100. The limit holds for the whole service, over its nodes.
 #[tokio::test]
 async fn sessions_beyond_the_limit_end_with_the_one_used_longest_ago() {
     let limit = ["--max-sessions", "2"];
@@ -61,7 +61,7 @@ async fn sessions_beyond_the_limit_end_with_the_one_used_longest_ago() {
         let name = username();
         let first = a.sign_up(&name, PASSWORD).await.unwrap();
         let second = b.login(&name, PASSWORD).await.unwrap().tokens();
-        // Both caches call them active.
+        // Both caches hold the tokens as active.
         for pair in [&first, &second] {
             assert_eq!(b.me(&pair.access).await.unwrap().status, StatusCode::OK);
         }
@@ -78,7 +78,7 @@ async fn sessions_beyond_the_limit_end_with_the_one_used_longest_ago() {
     }
 }
 
-/// What happens on one node holds on the other at once.
+/// Runs a session through its life. What happens on one node must hold on the other at once.
 pub(crate) async fn whole_life(fleet: &Fleet) {
     let (a, b) = fleet.clients();
     let name = username();
@@ -91,7 +91,7 @@ pub(crate) async fn whole_life(fleet: &Fleet) {
     }
     assert_invalid_token(&a, &first.refresh).await;
 
-    // Refreshed on one node; a retry on the other gets the very same pair.
+    // Refreshed on one node. A retry on the other gets the same pair.
     let refreshed = a.refresh(&first.refresh).await.unwrap().tokens();
     let again = b.refresh(&first.refresh).await.unwrap().tokens();
     assert_eq!((&again.access, &again.refresh), (&refreshed.access, &refreshed.refresh));
@@ -99,7 +99,7 @@ pub(crate) async fn whole_life(fleet: &Fleet) {
         assert_eq!(node.me(&refreshed.access).await.unwrap().status, StatusCode::OK);
     }
 
-    // Logged out on one node, dead on both: every token that the session ever had.
+    // Logged out on one node. Every token that the session ever had is refused on both.
     assert_eq!(b.logout(&refreshed.access).await.unwrap().status, StatusCode::NO_CONTENT);
     for node in [&a, &b] {
         for access in [&first.access, &refreshed.access] {
@@ -194,9 +194,9 @@ async fn refused_refresh(node: &Client, token: &str) -> String {
     answer.error()
 }
 
-/// Not even that of a user who may have more, and not on being asked to.
+/// Not for a user who may have more scopes, and not on request.
 #[tokio::test]
-async fn a_refresh_never_widens_the_scope() {
+async fn refresh_never_widens_the_scope() {
     let fleet = Fleet::on_shared_servers(2, true, &STRICT).await;
     let (a, b) = fleet.clients();
     let name = username();
@@ -228,7 +228,7 @@ async fn a_refresh_never_widens_the_scope() {
     }
 }
 
-/// The scope of a token response, which its access token says on each node and its refresh token says, too.
+/// Returns the scope of a token response, which must equal the scope in both tokens on each node.
 async fn scope_everywhere(answer: &Answer, nodes: &[&Client]) -> String {
     let told = answer.json()["scope"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
     let tokens = answer.tokens();
@@ -243,7 +243,7 @@ async fn scope_everywhere(answer: &Answer, nodes: &[&Client]) -> String {
 }
 
 #[tokio::test]
-async fn with_a_local_cache_the_other_node_trusts_for_one_lease_at_most() {
+async fn cache_of_the_other_node_outlives_a_revocation_by_one_lease_at_most() {
     let lease = Duration::from_millis(700);
     let fleet = Fleet::on_shared_servers(2, true, &["--local-cache", "700ms"]).await;
     let (a, b) = fleet.clients();
@@ -256,7 +256,7 @@ async fn with_a_local_cache_the_other_node_trusts_for_one_lease_at_most() {
         let revoked = Instant::now();
         assert_invalid_token(&a, &tokens.access).await;
         loop {
-            // What counts is when the request was sent: it was accepted before its answer came back.
+            // The time of the request counts: it was accepted before its answer came back.
             let sent = revoked.elapsed();
             if b.me(&tokens.access).await.unwrap().status == StatusCode::UNAUTHORIZED {
                 break;
@@ -267,7 +267,7 @@ async fn with_a_local_cache_the_other_node_trusts_for_one_lease_at_most() {
 }
 
 #[tokio::test]
-async fn a_node_ends_when_it_is_asked_to_and_keeps_what_it_knew() {
+async fn embedded_node_ends_when_asked_and_keeps_its_data() {
     let mut fleet = Fleet::embedded(&[]).await;
     let (client, _) = fleet.clients();
     let kept = client.sign_up(&username(), PASSWORD).await.unwrap();
@@ -283,7 +283,7 @@ async fn a_node_ends_when_it_is_asked_to_and_keeps_what_it_knew() {
 }
 
 #[tokio::test]
-async fn no_log_line_holds_a_secret_or_a_query() {
+async fn log_holds_no_secret_and_no_query() {
     let fleet = Fleet::on_shared_servers(1, true, &[]).await;
     let (client, _) = fleet.clients();
     let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();

@@ -1,4 +1,4 @@
-//! Lookups of tokens in MongoDB share round trips, and no answer is worse for it.
+//! Token lookups in MongoDB share round trips, and each still gets its own answer.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn id() -> (TokenId, Uuid) {
     (id, Uuid::from_bytes(*id.as_bytes()))
 }
 
-/// A token's document as it is issued.
+/// Returns a token's document as it is issued.
 fn issued(id: Uuid) -> Document {
     let now = DateTime::now();
     doc! {
@@ -36,7 +36,7 @@ fn with(id: Uuid, field: &str, value: impl Into<Bson>) -> Document {
     document
 }
 
-/// All at once, each in a task of its own.
+/// Asks for all of them at once, each in a task of its own.
 async fn statuses(store: &MongoStore, ids: &[TokenId]) -> Vec<Result<TokenStatus, StoreError>> {
     let tasks = ids.iter().map(|&id| {
         let store = store.clone();
@@ -46,7 +46,7 @@ async fn statuses(store: &MongoStore, ids: &[TokenId]) -> Vec<Result<TokenStatus
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everyone_gets_the_answer_of_its_own_token() {
+async fn lookup_returns_the_answer_of_its_own_token() {
     const EACH: usize = 60;
     let database = servers::mongodb().await;
     let store = store_in(&database).await;
@@ -68,7 +68,7 @@ async fn everyone_gets_the_answer_of_its_own_token() {
         expected.extend([(active.0, "active"), (revoked.0, "revoked"), (unknown.0, "unknown"), (odd.0, "corrupt")]);
     }
     tokens.insert_many(&documents).await.unwrap();
-    // Each is asked for more than once, so that answers are shared as well.
+    // Each is asked for more than once, so that lookups share answers as well.
     let expected = expected.repeat(3);
     let ids: Vec<TokenId> = expected.iter().map(|(id, _)| *id).collect();
     for ((id, expected), answer) in expected.iter().zip(statuses(&store, &ids).await) {
@@ -93,7 +93,7 @@ async fn everyone_gets_the_answer_of_its_own_token() {
     }
 }
 
-/// How many tokens each command asked for that looked tokens up.
+/// Returns the number of tokens in each lookup command.
 async fn profiled(store: &MongoStore) -> Vec<usize> {
     let database = store.database();
     let finds = doc! { "ns": format!("{}.tokens", database.name()), "command.find": "tokens" };
@@ -104,7 +104,7 @@ async fn profiled(store: &MongoStore) -> Vec<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_lookups_cost_few_commands_and_a_lone_one_costs_one() {
+async fn lookup_alone_costs_one_command_and_many_share_a_few() {
     const LOOKUPS: usize = 640;
     let database = servers::mongodb().await;
     let store = store_in(&database).await;
@@ -125,7 +125,7 @@ async fn many_lookups_cost_few_commands_and_a_lone_one_costs_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_a_crowd_asking_for_the_same_token_a_revocation_is_seen_by_whoever_calls_after_it() {
+async fn lookup_after_a_revocation_sees_it_beside_many_for_the_same_token() {
     let database = servers::mongodb().await;
     let store = store_in(&database).await;
     let tokens = store.database().collection::<Document>("tokens");
@@ -152,7 +152,7 @@ async fn beside_a_crowd_asking_for_the_same_token_a_revocation_is_seen_by_whoeve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_server_that_hangs_everyone_is_told_within_the_limit_and_served_again_after_it() {
+async fn lookup_on_a_server_that_hangs_fails_within_the_limit_and_works_after_it() {
     const LIMIT: Duration = Duration::from_secs(1);
     let mut server = MongoServer::start().await;
     let options = MongoOptions::default().with_operation_timeout(LIMIT);

@@ -1,4 +1,4 @@
-//! How much memory a node needs for passwords at their real cost.
+//! The memory that a node needs for password hashes at their full cost.
 
 use std::fs;
 
@@ -10,13 +10,13 @@ use crate::fleet::{NODE, PASSWORD, username};
 
 const AT_A_TIME: usize = 8;
 
-/// The node itself, and the 19 MiB of each hash that is under way: one per core. In kB.
+/// The node itself, and 19 MiB for each hash in progress, one per core. In kB.
 fn bound() -> u64 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     110_000 + 20_000 * u64::try_from(cores).expect("cores can be counted")
 }
 
-/// Resident memory in kB: now, and at its highest.
+/// Returns the resident memory in kB: now, and at its highest.
 fn resident(node: &Node) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{}/status", node.id())).expect("the node runs");
     let value = |name: &str| {
@@ -28,7 +28,7 @@ fn resident(node: &Node) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn login_of_any_number_needs_memory_for_those_at_a_time_only() {
+async fn sign_in_memory_is_bounded_by_the_hashes_under_way() {
     let node = Node::start(NODE, &["--rate-limit", "off"], &[]).await;
     let client = Client::new(node.url()).patient();
     let name = username();

@@ -1,4 +1,5 @@
-//! Redis and MongoDB die under traffic: no wrong accept, no 401 for a good token, every answer in time.
+//! Redis and MongoDB die under traffic. No token is accepted wrongly, no good token gets 401, and
+//! every answer is in time.
 
 mod log;
 mod singles;
@@ -26,7 +27,7 @@ use crate::fleet::{Fleet, PASSWORD, username};
 const ANSWER: Duration = Duration::from_secs(3);
 const RECOVERY: Duration = Duration::from_secs(15);
 
-/// Asks for `/me` all the time, with a good and with a revoked token, and keeps what was wrong.
+/// Asks for `/me` all the time, with a good and with a revoked token, and keeps the wrong answers.
 struct Traffic {
     tasks: JoinSet<()>,
     stop: Arc<AtomicBool>,
@@ -61,7 +62,7 @@ impl Traffic {
         Self { tasks, stop, seen }
     }
 
-    /// What was seen since the last call.
+    /// Returns what was seen since the last call.
     fn take(&self) -> Seen {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
@@ -117,7 +118,7 @@ async fn for_a_while() {
     tokio::time::sleep(Duration::from_secs(3)).await;
 }
 
-/// Waits until `/me` is answered 200 on every node; fails where that takes longer than the law allows.
+/// Waits until every node answers `/me` with 200. Fails if that takes longer than the law allows.
 async fn recovered(nodes: &[Client], good: &str) {
     let begun = Instant::now();
     for node in nodes {
@@ -128,7 +129,7 @@ async fn recovered(nodes: &[Client], good: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_then_mongodb_are_killed_and_come_back() {
+async fn outage_of_redis_then_mongodb_is_survived() {
     let (mut mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
     let Service { nodes, name, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
 
@@ -144,7 +145,8 @@ async fn redis_then_mongodb_are_killed_and_come_back() {
         let ready = node.get("/readyz", None).await.unwrap();
         assert_eq!((ready.status, &ready.json()["status"]), (StatusCode::OK, &"degraded".into()));
     }
-    // Refresh and sign-in are the store's to decide; a logout cannot be promised while Redis cannot be told.
+    // The store decides refreshes and sign-ins. A logout cannot be promised while Redis is
+    // unreachable.
     let refreshed = nodes[0].refresh(&good.refresh).await.unwrap();
     assert_eq!(refreshed.status, StatusCode::OK, "{refreshed:?}");
     let doomed = nodes[0].login(&name, PASSWORD).await.unwrap().tokens();
@@ -189,7 +191,7 @@ async fn redis_then_mongodb_are_killed_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_hang_are_no_worse_than_servers_that_are_gone() {
+async fn outage_by_servers_that_hang_is_no_worse_than_by_servers_that_are_gone() {
     let (mut mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
     let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
 
@@ -212,7 +214,7 @@ async fn servers_that_hang_are_no_worse_than_servers_that_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_mongodb_is_killed_and_comes_back() {
+async fn outage_of_mongodb_without_redis_is_survived() {
     let mut mongodb = MongoServer::start().await;
     let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, None).await;
     mongodb.kill();
@@ -228,9 +230,9 @@ async fn without_redis_mongodb_is_killed_and_comes_back() {
     traffic.end().await;
 }
 
-/// What Redis remembers of an access token opens `/me`, and is no reason to believe a single-use token.
+/// Redis alone may vouch for an access token, and never for a single-use token.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_serves_alone_nothing_is_revoked_and_no_single_use_token_is_issued_or_accepted() {
+async fn outage_of_mongodb_alone_refuses_revocations_and_single_use() {
     let (mut mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
     let Service { nodes, name, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
     let doomed = nodes[0].login(&name, PASSWORD).await.unwrap().tokens();
@@ -239,7 +241,7 @@ async fn while_redis_serves_alone_nothing_is_revoked_and_no_single_use_token_is_
     }
     let singles = Singles::issue(&nodes, &good.access).await;
     let torn = singles.spent_beside(&nodes, || mongodb.kill()).await;
-    // At once, but where Redis was slow to answer: then it is left in peace for a second.
+    // At once, except if Redis was slow to answer: then the node does not ask it for a second.
     recovered(&nodes, &good.access).await;
     singles.are_unavailable(&nodes, &good.access).await;
     for node in &nodes {
@@ -248,7 +250,7 @@ async fn while_redis_serves_alone_nothing_is_revoked_and_no_single_use_token_is_
     mongodb.restart().await;
     recovered(&nodes, &good.access).await;
     singles.are_used_once(&nodes, &torn).await;
-    // Before it was over or not, what is said of it now holds.
+    // The logout may have succeeded before. After this call the session must be over.
     let logout = nodes[1].logout(&doomed.access).await.unwrap().status;
     assert!(matches!(logout, StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED), "{logout}");
     for node in &nodes {

@@ -1,6 +1,6 @@
 //! A revocation reaches the in-process caches of the other nodes by itself.
 //!
-//! Most of these nodes have a lease so long that nothing but news of the revocation can end their trust in time.
+//! Most of these nodes have such a long lease that only the news can end an entry in time.
 
 mod broken;
 
@@ -12,16 +12,16 @@ use tests::client::{Client, Tokens};
 
 use crate::fleet::{Fleet, PASSWORD, username};
 
-/// Nothing that is waited for here takes nearly as long.
+/// No wait in these tests takes nearly as long.
 pub(crate) const LONG_LEASE: [&str; 4] = ["--local-cache", "30s", "--rate-limit", "off"];
 
-/// Within which news arrives, also on a machine that has much else to do.
+/// The time within which news arrive, also on a busy machine.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Within which nodes listen, and do so again after whatever they listen to was away.
+/// The time within which nodes listen, also after the channel was away.
 const LISTENING: Duration = Duration::from_secs(15);
 
-/// Asks until the token is refused, and says how long after `revoked` the request was sent that was.
+/// Asks until the token is refused. Returns when that request was sent, counted from `revoked`.
 async fn refused_after(node: &Client, token: &str, revoked: Instant, limit: Duration) -> Duration {
     loop {
         let sent = revoked.elapsed();
@@ -34,7 +34,7 @@ async fn refused_after(node: &Client, token: &str, revoked: Instant, limit: Dura
     }
 }
 
-/// Has the node believe the token from now on.
+/// Makes the node cache the token.
 async fn believed(node: &Client, tokens: &Tokens) {
     assert_eq!(node.me(&tokens.access).await.unwrap().status, StatusCode::OK);
 }
@@ -45,7 +45,7 @@ async fn until_news_flow(a: &Client, b: &Client, name: &str) {
     loop {
         let tokens = a.login(name, PASSWORD).await.unwrap().tokens();
         believed(b, &tokens).await;
-        // While the stores come back this may be refused.
+        // While the stores come back, the logout may be refused.
         if a.logout(&tokens.access).await.unwrap().status == StatusCode::NO_CONTENT {
             let revoked = Instant::now();
             while revoked.elapsed() < SOON {
@@ -58,7 +58,7 @@ async fn until_news_flow(a: &Client, b: &Client, name: &str) {
     }
 }
 
-/// Two nodes that hear of each other, and a user.
+/// Returns the clients of two nodes that hear of each other, and a user.
 async fn listening(fleet: &Fleet) -> (Client, Client, String) {
     let ((a, b), name) = (fleet.clients(), username());
     assert_eq!(a.register(&name, PASSWORD).await.unwrap().status, StatusCode::CREATED);
@@ -68,16 +68,16 @@ async fn listening(fleet: &Fleet) -> (Client, Client, String) {
 }
 
 #[tokio::test]
-async fn with_redis_every_kind_of_revocation_is_heard_of() {
+async fn news_of_every_kind_of_revocation_arrive_with_redis() {
     every_kind(&Fleet::on_shared_servers(2, true, &LONG_LEASE).await).await;
 }
 
 #[tokio::test]
-async fn with_mongodb_alone_every_kind_of_revocation_is_heard_of() {
+async fn news_of_every_kind_of_revocation_arrive_with_mongodb_alone() {
     every_kind(&Fleet::on_shared_servers(2, false, &LONG_LEASE).await).await;
 }
 
-/// Has each kind of revocation made on the first node, and waits for the last to refuse what it ends.
+/// Makes each kind of revocation on the first node, and waits until the last refuses the tokens.
 pub(crate) async fn every_kind(fleet: &Fleet) {
     let (a, b, name) = listening(fleet).await;
     let sign_in = async || {
@@ -94,7 +94,7 @@ pub(crate) async fn every_kind(fleet: &Fleet) {
     refused_after(&b, &doomed.access, Instant::now(), SOON).await;
     believed(&b, &spared).await;
 
-    // The punishment of a reuse: with the session die all access tokens that it ever had.
+    // A reuse: every access token that the session ever had ends.
     let first = sign_in().await;
     let second = a.refresh(&first.refresh).await.unwrap().tokens();
     let third = a.refresh(&second.refresh).await.unwrap().tokens();
@@ -107,7 +107,7 @@ pub(crate) async fn every_kind(fleet: &Fleet) {
         refused_after(&b, &tokens.access, punished, SOON).await;
     }
 
-    // Everything.
+    // All sessions of the user.
     let others = [spared, sign_in().await, sign_in().await];
     assert_eq!(a.logout_all(&others[0].access).await.unwrap().status, StatusCode::NO_CONTENT);
     let revoked = Instant::now();
@@ -117,7 +117,7 @@ pub(crate) async fn every_kind(fleet: &Fleet) {
 }
 
 #[tokio::test]
-async fn with_mongodb_alone_what_is_revoked_by_hand_is_heard_of() {
+async fn news_of_a_revocation_by_hand_arrive_with_mongodb_alone() {
     let fleet = Fleet::on_shared_servers(2, false, &LONG_LEASE).await;
     let (a, b, name) = listening(&fleet).await;
     let database = fleet.database.as_ref().unwrap();
@@ -144,16 +144,16 @@ async fn with_mongodb_alone_what_is_revoked_by_hand_is_heard_of() {
 }
 
 #[tokio::test]
-async fn with_redis_news_take_milliseconds() {
+async fn news_take_milliseconds_with_redis() {
     measure("Redis", &Fleet::on_shared_servers(2, true, &LONG_LEASE).await).await;
 }
 
 #[tokio::test]
-async fn with_mongodb_alone_news_take_milliseconds() {
+async fn news_take_milliseconds_with_mongodb_alone() {
     measure("MongoDB", &Fleet::on_shared_servers(2, false, &LONG_LEASE).await).await;
 }
 
-/// Counted from when the revocation is promised: most news come earlier.
+/// Measures from when the revocation is promised. Most news come earlier.
 async fn measure(channel: &str, fleet: &Fleet) {
     const ROUNDS: usize = 120;
     let (a, b, name) = listening(fleet).await;
@@ -161,7 +161,8 @@ async fn measure(channel: &str, fleet: &Fleet) {
     for _ in 0..ROUNDS {
         let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
         believed(&b, &tokens).await;
-        // Not asked in the meantime: that would only measure how busy the nodes are.
+        // The other node is not asked in the meantime. That would only measure how busy the nodes
+        // are.
         assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::NO_CONTENT);
         took.push(refused_after(&b, &tokens.access, Instant::now(), SOON).await);
     }

@@ -1,5 +1,5 @@
-//! Races between two nodes on MongoDB and Redis, over HTTP. What [`steps`](crate::steps) goes through one by one is here left to
-//! chance, many at a time.
+//! Races between two nodes on MongoDB and Redis, over HTTP. [`steps`](crate::steps) tries each
+//! order in turn; here many requests meet by chance.
 
 mod authorities;
 mod orders;
@@ -23,16 +23,16 @@ use crate::{
     fleet::{Fleet, LONG_GRACE, PASSWORD, username},
 };
 
-/// How many requests come at once for one token.
+/// The number of requests at once for one token.
 pub(crate) const RUSH: usize = 256;
 
-/// How many rounds of a race run at once.
+/// The number of rounds of a race that run at once.
 const ABREAST: usize = 8;
 
-/// Without the in-process caches, what holds must hold at once.
+/// Without the in-process caches, everything must hold at once.
 const STRICT: [&str; 4] = ["--local-cache", "0", "--rate-limit", "off"];
 
-/// The clients of both nodes.
+/// Returns the clients of both nodes.
 fn clients(fleet: &Fleet) -> (Client, Client) {
     let (a, b) = fleet.clients();
     (a.patient(), b.patient())
@@ -42,11 +42,11 @@ async fn fleet(more: &[&str]) -> Fleet {
     Fleet::on_shared_servers(2, true, &[&STRICT[..], more].concat()).await
 }
 
-/// Runs `round` so many times and on until there was `enough` of what it is to prove, a few at once; each has the clients of both
-/// nodes, in turns the one first and the other.
+/// Runs `round` `count` times, a few at once, and longer until `enough` is true. Each round gets
+/// the clients of both nodes, in alternating order.
 ///
-/// A round in which something was unavailable proves nothing, and happens on a machine that has too much to do: it is `None` and
-/// is run again.
+/// A round in which something was unavailable proves nothing, which happens on a busy machine. It
+/// returns `None` and is run again.
 async fn rounds<F>(fleet: &Fleet, count: usize, enough: impl Fn() -> bool, round: impl Fn(Client, Client) -> F)
 where
     F: Future<Output = Option<()>> + Send + 'static,
@@ -66,7 +66,7 @@ where
     running.join_all().await;
 }
 
-/// The same, until either side of a race has come first.
+/// Runs rounds until each side of a race has come first.
 async fn rounds_in_both_orders<F>(fleet: &Fleet, count: usize, round: impl Fn(Client, Client, Arc<Orders>) -> F)
 where
     F: Future<Output = Option<()>> + Send + 'static,
@@ -75,12 +75,13 @@ where
     rounds(fleet, count, || orders.are_all_seen(), |one, other| round(one, other, Arc::clone(&orders))).await;
 }
 
-/// An answer that says something; `None` for "unavailable".
+/// Returns the answer, or `None` for "unavailable".
 fn said(answer: reqwest::Result<Answer>) -> Option<Answer> {
     answer.ok().filter(|answer| answer.status != StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// Fails unless both nodes refuse all of these. Refresh tokens come last: each finishes the revocation of its session.
+/// Fails unless both nodes refuse all of these. Refresh tokens come last, because each finishes the
+/// revocation of its session.
 async fn dead(nodes: [&Client; 2], pairs: &[&Tokens]) {
     access_is_dead(nodes, pairs).await;
     for node in nodes {
@@ -113,24 +114,24 @@ fn pair(answer: &Answer) -> Option<Tokens> {
     (answer.status == StatusCode::OK).then(|| answer.tokens())
 }
 
-/// Asks very often at once; both nodes get half of it.
+/// Asks [`RUSH`] times at once, half of them on each node.
 pub(crate) async fn rush<F: Future>((a, b): (Client, Client), ask: impl Fn(Client) -> F) -> Vec<F::Output> {
     join_all((0..RUSH).map(|number| ask(if number % 2 == 0 { a.clone() } else { b.clone() }))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_refreshes_of_one_token_get_one_child() {
+async fn refresh_of_one_token_at_once_gets_one_child() {
     one_child(&fleet(&LONG_GRACE).await).await;
 }
 
-/// Each signature of the same claims is another one, and all answers have the same.
+/// Each signature of the same claims differs, and all answers must have the same one.
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_refreshes_of_one_token_get_one_child_that_is_signed_with_es256() {
+async fn refresh_of_one_token_at_once_gets_one_child_signed_with_es256() {
     let args = [&STRICT[..], &LONG_GRACE].concat();
     one_child(&Fleet::signing_with(Algorithm::Es256, 2, true, &args).await).await;
 }
 
-/// Refreshes one token very often at once, on both nodes.
+/// Refreshes one token [`RUSH`] times at once, on both nodes.
 pub(crate) async fn one_child(fleet: &Fleet) {
     let (a, b) = clients(fleet);
     let parent = a.sign_up(&username(), PASSWORD).await.unwrap();
@@ -146,7 +147,7 @@ pub(crate) async fn one_child(fleet: &Fleet) {
     assert_eq!(reuses(fleet).await, (0, false));
 }
 
-/// Fails unless each of these answers brought the same pair, byte for byte.
+/// Returns the pair of these answers. Fails unless each has the same one, byte for byte.
 pub(crate) fn the_one_pair(answers: &[Answer]) -> Tokens {
     let pair = |answer: &Answer| {
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -159,7 +160,7 @@ pub(crate) fn the_one_pair(answers: &[Answer]) -> Tokens {
     Tokens { access, refresh }
 }
 
-/// How many reuses both nodes have counted, and whether any is in their logs.
+/// Returns the number of reuses that both nodes counted, and whether a log has any.
 pub(crate) async fn reuses(fleet: &Fleet) -> (u64, bool) {
     let mut counted = 0;
     for node in &fleet.nodes {
@@ -168,7 +169,7 @@ pub(crate) async fn reuses(fleet: &Fleet) -> (u64, bool) {
         counted += line.expect("the counter is there from the start").parse::<u64>().unwrap();
     }
     let logged = || fleet.nodes.iter().any(|node| node.log().contains("refresh_token_reuse"));
-    // What a node writes takes its way here.
+    // The log of a node arrives with a delay.
     let begun = Instant::now();
     while counted > 0 && !logged() && begun.elapsed() < Duration::from_secs(10) {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -177,7 +178,7 @@ pub(crate) async fn reuses(fleet: &Fleet) -> (u64, bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_grace_window_one_refresh_wins_and_the_others_are_reuse() {
+async fn refresh_without_a_window_wins_once_and_the_others_are_reuse() {
     let fleet = fleet(&["--refresh-grace", "0"]).await;
     let (a, b) = clients(&fleet);
     assert_eq!(reuses(&fleet).await, (0, false));
@@ -195,7 +196,7 @@ async fn without_a_grace_window_one_refresh_wins_and_the_others_are_reuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_uses_of_a_single_use_token_is_accepted() {
+async fn single_use_token_used_at_once_is_accepted_once() {
     let fleet = fleet(&[]).await;
     let (a, _) = clients(&fleet);
     let session = a.sign_up(&username(), PASSWORD).await.unwrap();
@@ -212,7 +213,7 @@ async fn one_of_many_uses_of_a_single_use_token_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_refresh_survives_a_logout_beside_it() {
+async fn refresh_beside_a_logout_never_survives_it() {
     let fleet = fleet(&[]).await;
     let name = Arc::new(username());
     clients(&fleet).0.register(&name, PASSWORD).await.unwrap();
@@ -233,7 +234,7 @@ async fn no_refresh_survives_a_logout_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_refresh_survives_a_revoke_all_beside_it() {
+async fn refresh_beside_a_revoke_all_never_survives_it() {
     let fleet = fleet(&[]).await;
     rounds_in_both_orders(&fleet, 48, |one, other, orders| async move {
         let name = username();
@@ -250,11 +251,11 @@ async fn no_refresh_survives_a_revoke_all_beside_it() {
     .await;
 }
 
-/// Who signed in under the fence that the round ended with lives, and nobody else does.
+/// Sessions opened under the fence that the round ended with live, and no others.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_sign_in_slips_under_a_revoke_all_in_a_thousand_rounds() {
+async fn sign_in_never_slips_under_a_revoke_all_in_a_thousand_rounds() {
     const ROUNDS: usize = 1_000;
-    /// Each with a user of its own: rounds must not revoke each other's sessions.
+    /// Each lane has a user of its own: rounds must not revoke each other's sessions.
     const LANES: usize = 4;
 
     let fleet = fleet(&[]).await;
@@ -286,7 +287,8 @@ async fn no_sign_in_slips_under_a_revoke_all_in_a_thousand_rounds() {
                 let ((opened, last), all) = tokio::join!(signing_in, revoking);
                 took = last;
                 let Some(all) = said(all) else {
-                    // It proves nothing. It may go on, and must not meet the next round.
+                    // The round proves nothing. Its calls may go on, and must not meet the next
+                    // round.
                     name = username();
                     from = one.sign_up(&name, PASSWORD).await.unwrap();
                     continue;
@@ -318,9 +320,10 @@ async fn no_sign_in_slips_under_a_revoke_all_in_a_thousand_rounds() {
     assert!((1..ROUNDS).contains(&survived), "some came after the revocation and some did not: {survived}");
 }
 
-/// Checks that fill the shared cache, on both nodes, while the session ends: after it has, none is let in.
+/// Checks fill the shared cache on both nodes while the session ends. None may be accepted after it
+/// ended.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_fill_survives_a_revocation_beside_it() {
+async fn check_that_fills_redis_beside_a_revocation_never_survives_it() {
     let fleet = fleet(&[]).await;
     let name = Arc::new(username());
     clients(&fleet).0.register(&name, PASSWORD).await.unwrap();
@@ -340,7 +343,7 @@ async fn no_fill_survives_a_revocation_beside_it() {
             let checking = async { tokio::join!(check(&one), check(&other)) };
             let (firsts, logout) = orders.meet(checking, ending).await;
             assert_eq!(said(logout)?.status, StatusCode::NO_CONTENT);
-            // Those fill the cache where they may.
+            // These fill the cache if they may.
             for first in [firsts.0, firsts.1] {
                 orders.count(&first, "invalid_token");
             }
@@ -351,9 +354,9 @@ async fn no_fill_survives_a_revocation_beside_it() {
     .await;
 }
 
-/// A change of password ends every other session, whatever happens beside it, and the old password with them.
+/// A change of password ends every other session and the old password, also beside all other calls.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_password_meets_everything_at_once() {
+async fn password_change_meets_everything_at_once() {
     let fleet = fleet(&[]).await;
     let books = Books::of(&fleet).await;
     let beside = Arc::new(password::Beside::default());
@@ -362,7 +365,7 @@ async fn a_change_of_password_meets_everything_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_changes_of_one_password_at_once_exactly_one_is_made() {
+async fn password_changed_twice_at_once_is_changed_once() {
     let fleet = fleet(&[]).await;
     let books = Books::of(&fleet).await;
     rounds_in_both_orders(&fleet, 16, |one, other, orders| password::rivals(one, other, books.clone(), orders)).await;

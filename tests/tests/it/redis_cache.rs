@@ -1,4 +1,4 @@
-//! The Redis cache against a real Redis, whole and broken.
+//! The Redis cache against a real Redis, healthy and broken.
 
 mod behind;
 mod broken;
@@ -21,7 +21,7 @@ use chrono::{SubsecRound, Utc};
 use tests::servers::{self, RedisServer};
 use tokio::time::sleep;
 
-/// Within which a cache must serve once its server does.
+/// The time within which a cache must serve once its server does.
 const RECOVERY: Duration = Duration::from_secs(2);
 
 /// What a call may take beyond its time limit on a busy machine.
@@ -56,7 +56,7 @@ async fn bury(cache: &RedisCache, id: TokenId) {
     cache.bury(&[(id, token().expires_at)], Utc::now()).await.unwrap();
 }
 
-/// Runs `call` and says what came out and how long it took.
+/// Runs `call` and returns its result and how long it took.
 async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
     let begun = Instant::now();
     let outcome = call.await;
@@ -71,7 +71,7 @@ async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut holds:
     }
 }
 
-/// The cache takes tombstones and answers, soon, on each of its connections.
+/// Waits until each connection of the cache takes tombstones and answers.
 async fn serves_again(cache: &RedisCache) {
     let graves: Vec<_> = (0..16).map(|_| (TokenId::generate(), token().expires_at)).collect();
     until("the cache serves again", RECOVERY, || async {
@@ -85,7 +85,7 @@ async fn serves_again(cache: &RedisCache) {
 }
 
 #[tokio::test]
-async fn what_is_filled_is_found_until_it_is_buried_and_a_fill_never_replaces_a_tombstone() {
+async fn redis_entry_is_found_until_its_tombstone_and_no_fill_replaces_that() {
     let keys = servers::redis().await;
     let options = RedisOptions::default().with_key_prefix(keys.prefix);
     let node = RedisCache::connect(std::slice::from_ref(&keys.url), options.clone()).await.unwrap();
@@ -103,7 +103,7 @@ async fn what_is_filled_is_found_until_it_is_buried_and_a_fill_never_replaces_a_
 }
 
 #[tokio::test]
-async fn a_check_is_one_command() {
+async fn redis_check_is_one_command() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let (id, token) = (TokenId::generate(), token());
@@ -115,7 +115,7 @@ async fn a_check_is_one_command() {
     let commands = monitor.commands_with("").await;
     let of_checks = commands.iter().filter(|line| line.contains(&id.to_string())).count();
     assert_eq!(of_checks, 10, "{commands:#?}");
-    // Besides them only the keepers' own, each second.
+    // The only other commands are the health checks, one a second on each connection.
     let rest = commands.iter().filter(|line| !line.contains(&id.to_string()));
     for line in rest {
         assert!(["\"TIME\"", "\"INFO\"", "auth:probe"].iter().any(|known| line.contains(known)), "{line}");
@@ -123,7 +123,7 @@ async fn a_check_is_one_command() {
 }
 
 #[tokio::test]
-async fn entries_end_when_they_should() {
+async fn redis_entries_end_when_they_should() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let (id, token) = (TokenId::generate(), token());
@@ -143,9 +143,9 @@ async fn entries_end_when_they_should() {
     assert!(matches!(cache.get(old).await.unwrap(), CacheAnswer::Miss(_)), "no clock takes it for valid");
 }
 
-/// As long as any node may accept the token, and no longer.
+/// A tombstone lives as long as any node may accept the token, and no longer.
 #[tokio::test]
-async fn a_tombstone_outlives_its_token_by_leeway_and_margin() {
+async fn redis_tombstone_outlives_its_token_by_leeway_and_margin() {
     let server = RedisServer::start(&[]).await;
     let store = Cached::new(MemoryStore::new(), cache(&server).await);
     let keys = Keyring::new(SigningKey::generate().unwrap());
@@ -166,7 +166,7 @@ async fn a_tombstone_outlives_its_token_by_leeway_and_margin() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_not_ours_is_an_error_and_harms_nothing_else() {
+async fn redis_entry_of_another_program_is_an_error_and_harms_nothing_else() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let (text, list) = (TokenId::generate(), TokenId::generate());
@@ -180,7 +180,7 @@ async fn an_entry_that_is_not_ours_is_an_error_and_harms_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_large_revocation_is_buried_whole() {
+async fn redis_takes_every_tombstone_of_a_large_revocation() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let tokens: Vec<_> = (0..5_000).map(|_| (TokenId::generate(), token().expires_at)).collect();
@@ -193,7 +193,7 @@ async fn a_large_revocation_is_buried_whole() {
 }
 
 #[tokio::test]
-async fn no_url_is_shown() {
+async fn redis_url_is_never_shown() {
     let secret = "hunter2";
     let options = RedisOptions::default().with_connect_timeout(Duration::from_millis(50));
     let url = format!("redis://:{secret}@127.0.0.1:1");
@@ -215,7 +215,7 @@ async fn no_url_is_shown() {
     assert_eq!(error.to_string(), "no Redis URL is given");
 }
 
-/// Two servers that are told to be a cluster; that takes them a moment.
+/// Starts two servers and forms a cluster of them, which takes a moment.
 pub(crate) async fn cluster() -> [RedisServer; 2] {
     let servers = [
         RedisServer::start(&["--cluster-enabled", "yes"]).await,
@@ -231,7 +231,7 @@ pub(crate) async fn cluster() -> [RedisServer; 2] {
 }
 
 #[tokio::test]
-async fn a_cluster_serves_as_one_cache() {
+async fn redis_cluster_serves_as_one_cache() {
     let servers = cluster().await;
     let urls: Vec<String> = servers.iter().map(RedisServer::url).collect();
     let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
@@ -255,7 +255,7 @@ async fn a_cluster_serves_as_one_cache() {
 }
 
 #[tokio::test]
-async fn redis_is_asked_after_its_health_without_a_write() {
+async fn redis_ping_writes_nothing() {
     const ASKED: usize = 200;
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
@@ -264,7 +264,7 @@ async fn redis_is_asked_after_its_health_without_a_write() {
         cache.ping().await.unwrap();
     }
     assert!(monitor.commands_with("\"PING\"").await.len() >= ASKED);
-    // Each connection is checked about once a second, and that is a write.
+    // Each connection is checked about once a second, and that check is a write.
     let writes = monitor.commands_with("\"SET\"").await;
     assert!(writes.len() < ASKED / 2, "{} writes", writes.len());
 }

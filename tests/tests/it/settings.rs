@@ -1,4 +1,4 @@
-//! Settings that cannot work end the start at once, in one sentence that says what to change; a
+//! Settings that cannot work end the start at once, with one sentence that says what to change. A
 //! server that is away is waited for.
 
 mod mongo;
@@ -11,11 +11,11 @@ use tests::process::{Process, Program};
 
 use crate::fleet::NODE;
 
-/// A MongoDB that is away is waited for half a minute. What cannot work is refused much earlier,
-/// also on a busy machine.
+/// A node waits half a minute for a MongoDB that is away. Settings that cannot work are refused
+/// much earlier, also on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
-/// Starts a node that must refuse to serve, and gives the one line that says why.
+/// Starts a node that must refuse to serve, and returns the one line that says why.
 async fn refused(args: &[&str], env: &[(&str, &str)]) -> String {
     let data = tempfile::tempdir().unwrap();
     let own = ["--listen", "127.0.0.1:0", "--data-dir", data.path().to_str().unwrap()];

@@ -1,4 +1,5 @@
-//! The slow group: what takes minutes, or needs what takes minutes to build. `./test -- --ignored slow::` runs it.
+//! The slow group: tests that take minutes, or need a build that does. `./test -- --ignored slow::`
+//! runs it.
 
 mod mixed_fleet;
 mod upgrade;
@@ -18,7 +19,7 @@ async fn sign_in_with(node: &Client, name: &str, agent: &str) -> Tokens {
     Answer::read(login).await.unwrap().tokens()
 }
 
-/// The user's sessions by their ids.
+/// Returns the user's sessions by id.
 async fn list(node: &Client, access: &str) -> BTreeMap<String, Value> {
     let listed = node.get("/auth/sessions", Some(access)).await.unwrap();
     assert_eq!(listed.status, StatusCode::OK, "{listed:?}");

@@ -1,8 +1,10 @@
-//! A node is stopped at each step of what it does, and then paused while the other node does something, or killed.
+//! A node is stopped at each step of a call. Then it is paused while the other node does something,
+//! or it is killed.
 //!
-//! Both nodes share MongoDB and Redis; the first reaches them through a [`Relay`] that counts its steps. In-process caches are
-//! off, so that what holds must hold at once. Each test goes through every step there is ([`Steps`]): it stops after the
-//! first, then after the second, until what the node does is over before the stop is reached.
+//! Both nodes share MongoDB and Redis. The first reaches them through a [`Relay`] that counts its
+//! steps. In-process caches are off, so everything must hold at once. Each test tries every step
+//! ([`Steps`]). It stops after the first, then after the second, until the call is over before the
+//! stop is reached.
 
 mod killed;
 mod paused;
@@ -44,9 +46,9 @@ struct Stage {
 /// A user with two sessions.
 struct Subject {
     name: String,
-    /// The session that the runs are about, as it was opened.
+    /// The session that the test is about, as it was opened.
     session: Tokens,
-    /// Another one.
+    /// Another session.
     other: Tokens,
 }
 
@@ -59,7 +61,7 @@ impl Stage {
         Self::of([Program::quick(); 2], more).await
     }
 
-    /// The first and the second node run these programs.
+    /// Starts two nodes that run these programs.
     async fn of(programs: [Program<'_>; 2], more: &[&str]) -> Self {
         let (mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
         let address = |url: String| -> SocketAddr {
@@ -70,7 +72,7 @@ impl Stage {
         let keys = tempfile::tempdir().unwrap();
         let args = ["--local-cache", "0", "--keys-dir", keys.path().to_str().unwrap(), "--rate-limit", "off"];
         let args = [&args[..], more].concat();
-        // The first one must not ask the replica set where it really is.
+        // The first node must not learn the real addresses of the replica set.
         let relayed = format!("mongodb://{}/?directConnection=true", at[0]);
         let behind = [("MONGODB_URI", relayed.clone()), ("REDIS_URL", format!("redis://{}", at[1]))];
         let direct = [("MONGODB_URI", mongodb.uri()), ("REDIS_URL", redis.url())];
@@ -83,17 +85,17 @@ impl Stage {
         Self { relay, relayed, first, second, _keys: keys, servers: (mongodb, redis) }
     }
 
-    /// What MongoDB holds.
+    /// Returns what MongoDB holds.
     async fn books(&self) -> Books {
         Books::at(&self.servers.0.uri(), "auth").await
     }
 
-    /// A client of the node that is stopped.
+    /// Returns a client of the node that is stopped.
     fn first(&self) -> Client {
         Client::new(self.first.url())
     }
 
-    /// A client of the other one.
+    /// Returns a client of the other node.
     fn second(&self) -> Client {
         Client::new(self.second.url()).patient()
     }
@@ -105,8 +107,8 @@ impl Stage {
         Subject { name, session, other }
     }
 
-    /// Fails unless both nodes refuse every one of these pairs. The access tokens come first: with a refresh token a node finishes
-    /// what was left of the revocation of its session.
+    /// Fails unless both nodes refuse every one of these pairs. Access tokens come first, because a
+    /// node that gets a refresh token finishes the revocation of its session.
     async fn dead(&self, pairs: &[&Tokens], when: &str) {
         let nodes = [self.first(), self.second()];
         for node in &nodes {
@@ -123,7 +125,7 @@ impl Stage {
         }
     }
 
-    /// Fails unless both nodes take this pair's access token and one refreshes it.
+    /// Fails unless both nodes accept this pair's access token and one refreshes it.
     async fn alive(&self, pair: &Tokens, when: &str) -> Tokens {
         for node in [self.first(), self.second()] {
             let me = node.me(&pair.access).await.unwrap();
@@ -134,7 +136,7 @@ impl Stage {
         refreshed.tokens()
     }
 
-    /// True where a pair is alive, false where it is dead; fails where it is half of each.
+    /// Returns `true` if the pair is live, `false` if it is revoked. Fails if it is half of each.
     async fn whole(&self, pair: &Tokens, when: &str) -> bool {
         if self.second().me(&pair.access).await.unwrap().status == StatusCode::OK {
             self.alive(pair, when).await;
@@ -146,7 +148,7 @@ impl Stage {
     }
 }
 
-/// The pair that an answer brings, if it does.
+/// Returns the pair in an answer, if there is one.
 fn pair(answer: &Answer) -> Option<Tokens> {
     (answer.status == StatusCode::OK).then(|| answer.tokens())
 }
@@ -170,7 +172,8 @@ async fn spend(client: &Client, token: &str) -> StatusCode {
     client.post("/demo/single-use", Some(token), None).await.unwrap().status
 }
 
-/// The path under which the session of an access token is ended. Read off the token: asking for it would fill the caches.
+/// Returns the path that ends the session of an access token. Reads it off the token, because a
+/// request would fill the caches.
 fn session_path(access: &str) -> String {
     let payload = URL_SAFE_NO_PAD.decode(access.split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&payload).unwrap();

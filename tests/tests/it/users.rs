@@ -1,4 +1,4 @@
-//! Users as MongoDB has them, changed by others than the nodes.
+//! Users in MongoDB that programs other than the nodes have changed.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ async fn users_of(fleet: &Fleet) -> Collection<Document> {
 }
 
 #[tokio::test]
-async fn login_with_a_stored_hash_that_cannot_be_read_is_refused_like_any_other() {
+async fn sign_in_with_an_unreadable_stored_hash_is_refused_like_any_other() {
     let fleet = Fleet::on_shared_servers(1, false, &["--rate-limit", "off"]).await;
     let ((client, _), name) = (fleet.clients(), username());
     let registered = client.register(&name, PASSWORD).await.unwrap().json();
@@ -44,7 +44,7 @@ async fn login_with_a_stored_hash_that_cannot_be_read_is_refused_like_any_other(
 }
 
 #[tokio::test]
-async fn password_change_is_of_the_same_user_after_names_were_changed() {
+async fn password_change_applies_to_the_same_user_after_names_were_changed() {
     let fleet = Fleet::on_shared_servers(1, false, &[]).await;
     let ((client, _), name, former) = (fleet.clients(), username(), username());
     let mine = client.sign_up(&former, PASSWORD).await.unwrap();

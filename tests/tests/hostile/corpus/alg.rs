@@ -1,4 +1,4 @@
-//! `alg`: the header must agree with the key, and never chooses (RFC 8725 §3.1).
+//! `alg`: the header must agree with the key, and never selects the algorithm (RFC 8725 §3.1).
 
 use auth_layer::TokenFault::{Key, Malformed};
 use serde_json::{Value, json};
@@ -28,7 +28,8 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     }
 
     let mut group = corpus.group("alg unknown", &good.eddsa);
-    // `Ed25519` is RFC 9864's name of the same; we write `EdDSA` and so read only that.
+    // `Ed25519` is the name of the same algorithm in RFC 9864. We write `EdDSA`, so we read only
+    // that.
     for other in ["Ed25519", "Ed448", "ES384", "ES512", "ES256K", "RS384", "RS512", "PS384", "HS384", "HS512", "A256KW"]
     {
         group.refused(other, good.eddsa.clone().header("alg", other).token(), Key);

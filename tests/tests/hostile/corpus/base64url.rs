@@ -1,5 +1,5 @@
-//! base64url (RFC 7515 §2): one text for each value, no padding, no other alphabet. Header and payload are signed as they
-//! are spelt here, so that the spelling alone is at fault.
+//! base64url (RFC 7515 §2): one text for each value, no padding, no other alphabet. Header and
+//! payload are signed as they are spelt, so the spelling alone is at fault.
 
 use auth_layer::TokenFault::{Malformed, Signature};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,7 +15,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         let with = |alter: &dyn Fn(&str) -> String| altered(draft, part, alter);
         let middle = |insert: &str| with(&|text| format!("{}{insert}{}", &text[..8], &text[8..]));
 
-        // Padding is part of RFC 6750's grammar, at the end and nowhere else.
+        // Padding is part of RFC 6750's grammar, at the end only.
         for padding in ["=", "=="] {
             let padded = with(&|text| format!("{text}{padding}"));
             if last {
@@ -53,7 +53,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     }
 }
 
-/// The token with one of its parts spelt otherwise.
+/// Returns the token with one of its parts spelt in another way.
 fn altered(draft: &Draft, part: &str, alter: &dyn Fn(&str) -> String) -> String {
     let (header, payload) = draft.parts();
     match part {
@@ -67,7 +67,7 @@ fn altered(draft: &Draft, part: &str, alter: &dyn Fn(&str) -> String) -> String 
     }
 }
 
-/// The part, blanks behind its JSON, so that it is as many bytes more than threes.
+/// Returns the part with blanks behind its JSON, so that its length is `rest` modulo three bytes.
 fn respelt(text: &str, draft: &Draft, part: &str, rest: usize) -> String {
     let mut json = match part {
         "header" => draft.header_text(),
@@ -85,14 +85,14 @@ fn with_trailing_bits(draft: &Draft, part: &str) -> String {
     altered(draft, part, &|text| {
         let mut text = respelt(text, draft, part, 1);
         let last = text.pop().unwrap();
-        // The lowest bit of the last letter is spare: setting it changes no byte.
+        // The lowest bit of the last letter is unused: setting it changes no byte.
         let index = ALPHABET.find(last).unwrap();
         assert_eq!(index % 2, 0, "the last letter of {part} has bits to spare");
         text + &ALPHABET[index + 1..=index + 1]
     })
 }
 
-/// One letter more than fours: six bits that are no byte.
+/// Adds one letter to complete groups of four: six bits that make no byte.
 fn with_stray_letter(draft: &Draft, part: &str) -> String {
     altered(draft, part, &|text| {
         let text = respelt(text, draft, part, 0);
@@ -100,9 +100,10 @@ fn with_stray_letter(draft: &Draft, part: &str) -> String {
     })
 }
 
-/// `+` and `/` where base64url has `-` and `_`, the bytes the same.
+/// Spells the same bytes with `+` and `/` in place of `-` and `_`.
 fn in_standard_alphabet(draft: &Draft, part: &str) -> String {
-    // Header and payload get a letter that is spelt with one of the two. A signature is what it is: another is tried.
+    // Header and payload get a letter that is spelt with one of the two. A signature cannot be
+    // chosen, so others are tried.
     let tokens = (0..100).map(|attempt| {
         let draft =
             draft.clone().header("x", "\u{3ff}\u{3ff}\u{3ff}").claim("x", "\u{3ff}\u{3ff}\u{3ff}").claim("y", attempt);

@@ -1,4 +1,5 @@
-//! Registered claims that are missing, of another type, or somebody else's. Each token is rightly signed and recorded.
+//! Registered claims that are missing, of another type, or of another user. Each token has a valid
+//! signature and a record.
 
 use auth_layer::{
     TokenFault::{Audience, Claim, Issuer},
@@ -74,7 +75,8 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
 
     let other = &good.other;
     let mut group = corpus.group("another user's", draft);
-    // `sub` and `sid` are the record's. Whoever can sign such a token has the key; the record is there for that day.
+    // `sub` and `sid` must equal the record's. A forger who can sign such a token has the key, and
+    // then only the record stands in the way.
     let mismatch = not_as_recorded(good.kind);
     for name in ["jti", "sub", "sid"] {
         let theirs = draft.clone().claim(name, other.text(name));
@@ -82,7 +84,8 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     }
     let user = draft.clone().claim("sub", other.text("sub")).claim("sid", other.text("sid"));
     group.refused("sub and sid", user.token(), mismatch);
-    // A session is over when its store says so; what a refresh token says of its end is not compared.
+    // The store alone knows when a session ends, so the `exp` of a refresh token is not compared
+    // with the record.
     if good.kind != TokenKind::Refresh {
         for seconds in [-1, 1, 86_400] {
             let exp = draft.number("exp") + seconds;

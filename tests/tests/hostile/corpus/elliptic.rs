@@ -1,4 +1,4 @@
-//! Signatures that exploit how elliptic curves are computed with.
+//! Signatures that exploit the arithmetic of elliptic curves.
 
 use auth_layer::TokenFault::Signature;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -53,7 +53,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     let mut group = corpus.group("EdDSA", draft);
     let signature = draft.key.sign(draft.signing_input().as_bytes());
     let (r, s) = signature.split_at(32);
-    // RFC 8032 §5.1.7: S must be less than the order, or every signature has twins.
+    // RFC 8032 §5.1.7: S must be less than the order, or every signature would have twins.
     let plus_order = plus(s, &ED25519_ORDER);
     group.refused("S and the order", draft.signed_with([r, &plus_order].concat()), Signature);
     let twice = plus(&plus_order, &ED25519_ORDER);
@@ -77,7 +77,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     group.refused("S with its high bits set", draft.signed_with(high_bits), Signature);
 }
 
-/// The other signature that ECDSA takes for the same message: `s` turned to its negative.
+/// Returns the other signature that ECDSA accepts for the same message, with `s` negated.
 pub(crate) fn es256_twin(token: &str) -> String {
     let (input, signature) = token.rsplit_once('.').unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
@@ -92,7 +92,7 @@ fn es256(draft: &Draft) -> (Vec<u8>, Vec<u8>) {
     (r.to_vec(), s.to_vec())
 }
 
-/// `a - b`, big-endian, where `a` is not less.
+/// Returns `a - b`, big-endian. `a` must not be less than `b`.
 fn minus(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut borrow = false;
     let mut difference: Vec<u8> = a
@@ -111,7 +111,7 @@ fn minus(a: &[u8], b: &[u8]) -> Vec<u8> {
     difference
 }
 
-/// `a + b`, little-endian, where the sum fits.
+/// Returns `a + b`, little-endian. The sum must fit.
 fn plus(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut carry = false;
     let sum = a
@@ -128,7 +128,7 @@ fn plus(a: &[u8], b: &[u8]) -> Vec<u8> {
     sum
 }
 
-/// `SEQUENCE { INTEGER r, INTEGER s }`, as X.509 has ECDSA signatures.
+/// Returns `SEQUENCE { INTEGER r, INTEGER s }`, the form of ECDSA signatures in X.509.
 fn der(r: &[u8], s: &[u8]) -> Vec<u8> {
     let integer = |number: &[u8]| {
         let number = &number[number.iter().position(|byte| *byte != 0).unwrap_or(number.len() - 1)..];

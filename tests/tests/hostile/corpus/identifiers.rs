@@ -1,5 +1,5 @@
-//! `sid` and `jti`: UUIDs in one spelling only, so that one record has one name. `sub` is any text: one that only looks like the
-//! user's is another user.
+//! `sid` and `jti` are UUIDs in one spelling only, so that one record has one name. `sub` is any
+//! text: a text that only looks like the user's is another user.
 
 use auth_layer::{TokenFault::Claim, store::TokenKind};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         let named = |claim| draft.clone().claim(claim, id.to_string()).token();
         group.refused(format!("jti {what}"), named("jti"), not_recorded(good.kind));
         group.refused(format!("sub {what}"), named("sub"), not_as_recorded(good.kind));
-        // The session is what a refresh looks up first.
+        // A refresh looks up the session first.
         let session =
             if good.kind == TokenKind::Refresh { not_recorded(good.kind) } else { not_as_recorded(good.kind) };
         group.refused(format!("sid {what}"), named("sid"), session);

@@ -1,4 +1,5 @@
-//! Header members that bring a key along or ask for more than we do (RFC 8725 §3.10, RFC 7515 §4.1.11).
+//! Header members that bring a key along or ask for more than we do (RFC 8725 §3.10, RFC 7515
+//! §4.1.11).
 
 use auth_layer::TokenFault::{Header, Key, Signature};
 use serde_json::{Value, json};

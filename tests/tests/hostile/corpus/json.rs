@@ -1,4 +1,5 @@
-//! JSON that two parsers could read differently, or that one could choke on. Each text is signed as it stands.
+//! JSON that two parsers could read differently, or that could exhaust one. Each text is signed as
+//! it stands.
 
 use auth_layer::TokenFault::Malformed;
 
@@ -37,7 +38,8 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     }
 }
 
-/// The object with each of these members a second time, first with the same value, then with another.
+/// Returns the object with each of these members twice, first with the same value, then with
+/// another.
 fn duplicated(object: &str, names: &[&str]) -> Vec<(String, Vec<u8>)> {
     let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(object).unwrap();
     let mut texts = Vec::new();
@@ -52,7 +54,7 @@ fn duplicated(object: &str, names: &[&str]) -> Vec<(String, Vec<u8>)> {
     texts
 }
 
-/// Ways in which this object can be made no JSON, or no object, or one that names a member twice.
+/// Returns variants of this object that are no JSON, no object, or name a member twice.
 fn broken(object: &str) -> Vec<(String, Vec<u8>)> {
     let with = |member: &str| with_member(object, member).into_bytes();
     let around = |before: &[u8], after: &[u8]| [before, object.as_bytes(), after].concat();

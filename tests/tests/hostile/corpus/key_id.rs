@@ -1,4 +1,4 @@
-//! `kid`: a name to look up in a list, not a path, a query or a pattern.
+//! `kid` is a name to look up in a list, and no path, query or pattern.
 
 use auth_layer::TokenFault::{Key, Signature};
 use serde_json::{Value, json};
@@ -48,7 +48,8 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         group.refused(what, draft.clone().header("kid", name).token(), Key);
     }
 
-    // Names that make a careless server read a secret which the attacker knows, with the HMAC that fits.
+    // Names that make a careless server read a secret known to the attacker, with the matching
+    // HMAC.
     let mut group = corpus.group("kid", &good.hs256);
     let known = [
         ("an empty file", "../../../../../../dev/null", &b""[..]),

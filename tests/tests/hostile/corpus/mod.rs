@@ -1,4 +1,5 @@
-//! The corpus: named forgeries, each one step away from a token that is good, each with the answer it must get.
+//! The corpus: named forgeries. Each is one step away from a good token, and has the answer it must
+//! get.
 
 mod alg;
 mod base64url;
@@ -22,28 +23,29 @@ use crate::{bench::Good, forge::Draft};
 
 /// A token that must be refused.
 pub(crate) struct Case {
-    /// What it is, unlike every other.
+    /// A name unlike that of every other case.
     pub(crate) name: String,
     pub(crate) token: String,
-    /// What the authority must find wrong with it.
+    /// The fault that the authority must find.
     pub(crate) fault: TokenFault,
     pub(crate) answer: Answer,
-    /// A token that differs in that one thing and is good.
+    /// A good token that differs in that one thing.
     pub(crate) control: String,
 }
 
-/// How a request with the token behind `Bearer ` must be answered.
+/// The answer to a request with the token behind `Bearer `.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// 401 `invalid_token`.
     InvalidToken,
-    /// 400 `invalid_request`: it has characters that no bearer token has (RFC 6750 §2.1).
+    /// 400 `invalid_request`: the token has characters that no bearer token has (RFC 6750 §2.1).
     InvalidRequest,
-    /// None: no header field can hold it (RFC 9110 §5.5), so only the authority itself can be asked.
+    /// No answer: no header field can hold the token (RFC 9110 §5.5), so only the authority is
+    /// asked.
     Unsendable,
 }
 
-/// Cases of one kind of token.
+/// The cases of one kind of token.
 pub(crate) struct Corpus {
     pub(crate) cases: Vec<Case>,
 }
@@ -56,7 +58,7 @@ struct Group<'a> {
 }
 
 impl Corpus {
-    /// All cases for tokens of this kind.
+    /// Makes all cases for tokens of this kind.
     pub(crate) fn of(good: &Good) -> Self {
         let mut corpus = Self { cases: Vec::new() };
         alg::add(&mut corpus, good);
@@ -81,17 +83,17 @@ impl Corpus {
 }
 
 impl Group<'_> {
-    /// A token that can be read as one and is refused.
+    /// Adds a token that can be read and is refused.
     fn refused(&mut self, what: impl AsRef<str>, token: impl Into<String>, fault: TokenFault) {
         self.push(what.as_ref(), token.into(), fault, Answer::InvalidToken);
     }
 
-    /// A token that is malformed in characters.
+    /// Adds a token with characters that make it malformed.
     fn unreadable(&mut self, what: impl AsRef<str>, token: impl Into<String>) {
         self.push(what.as_ref(), token.into(), TokenFault::Malformed, Answer::InvalidRequest);
     }
 
-    /// A token that is malformed in characters that cannot even be sent.
+    /// Adds a token with characters that make it malformed and cannot be sent.
     fn unsendable(&mut self, what: impl AsRef<str>, token: impl Into<String>) {
         self.push(what.as_ref(), token.into(), TokenFault::Malformed, Answer::Unsendable);
     }
@@ -102,7 +104,7 @@ impl Group<'_> {
     }
 }
 
-/// The fault of a rightly signed token whose id is recorded, but not for what the token says.
+/// Returns the fault of a validly signed token whose record differs from its claims.
 fn not_as_recorded(kind: TokenKind) -> TokenFault {
     match kind {
         TokenKind::Access | TokenKind::Refresh => TokenFault::Mismatch,
@@ -111,7 +113,7 @@ fn not_as_recorded(kind: TokenKind) -> TokenFault {
     }
 }
 
-/// The fault of a rightly signed token whose id nothing is recorded under.
+/// Returns the fault of a validly signed token whose id has no record.
 fn not_recorded(kind: TokenKind) -> TokenFault {
     match kind {
         TokenKind::Access | TokenKind::Refresh => TokenFault::Unknown,

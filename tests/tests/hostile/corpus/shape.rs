@@ -39,7 +39,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         group.refused(what, token, Malformed);
     }
     group.refused("header and payload swapped", draft.key.token_of_parts(&p, &h), Type);
-    // RFC 7515 appendix F, the signature still that of the whole.
+    // RFC 7515 appendix F. The signature is that of the whole.
     group.refused("a detached payload", format!("{h}..{s}"), Malformed);
     group.refused("a payload that is empty, signed", draft.key.token_of_parts(&h, ""), Malformed);
     group.refused("a header that is empty, signed", draft.key.token_of_parts("", &p), Malformed);
@@ -57,7 +57,8 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     group.unreadable("a scheme of its own", format!("Bearer {token}"));
 
     let mut group = corpus.group("length", draft);
-    // Blanks behind the JSON make it long; `length: just within the limit` in the controls is let in.
+    // Blanks behind the JSON make the token long. The controls accept `length: just within the
+    // limit`.
     group.refused("one byte over the limit", draft.of_length(LIMIT + 1), Oversized);
     group.refused("twice the limit", draft.of_length(2 * LIMIT), Oversized);
     group.refused("a megabyte", draft.of_length(1 << 20), Oversized);

@@ -46,7 +46,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         for (what, signature) in made_up {
             group.refused(format!("{alg}, {what}"), draft.signed_with(signature), Signature);
         }
-        // RS256 and PS256 have one RSA key between them: there it is the padding alone that differs.
+        // RS256 and PS256 share one RSA key, so there the padding alone differs.
         for key in KEYS.each().into_iter().chain([&KEYS.second]).filter(|key| key.kid() != draft.key.kid()) {
             let signature = key.sign(draft.signing_input().as_bytes());
             let name = if key.kid() == KEYS.second.kid() { "the second EdDSA" } else { key.alg() };
@@ -54,7 +54,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         }
     }
 
-    // What an attacker with a token wants most: more than it grants, under the signature that it has.
+    // What a forger with a token wants most: more rights, under the signature of that token.
     let draft = &good.eddsa;
     let mut group = corpus.group("kept signature", draft);
     let token = draft.token();

@@ -1,4 +1,5 @@
-//! `exp`, `nbf` and `iat`: each a NumericDate (RFC 7519 §2), at, beyond and far beyond their limits.
+//! `exp`, `nbf` and `iat`: each a NumericDate (RFC 7519 §2), tried at, beyond and far beyond its
+//! limits.
 
 use auth_layer::TokenFault::{Claim, Expired, NotYetValid};
 
@@ -8,7 +9,7 @@ use crate::{
     forge::KEYS,
 };
 
-/// What is no number of seconds from 1970 to 9999, written as JSON.
+/// JSON values that are no number of seconds from 1970 to 9999.
 const NO_DATES: [&str; 22] = [
     "1800000000.5",
     "1900000000.0",
@@ -23,7 +24,7 @@ const NO_DATES: [&str; 22] = [
     "9223372036854775808",
     "18446744073709551615",
     "18446744073709551616",
-    // One second after the year 9999, and after what `chrono` can say.
+    // One second after the year 9999, and beyond the range of `chrono`.
     "253402300800",
     "8210266876800",
     "340282366920938463463374607431768211456",
@@ -32,7 +33,7 @@ const NO_DATES: [&str; 22] = [
     r#""2099-01-01T00:00:00Z""#,
     r#""never""#,
     "[1900000000]",
-    // What serde_json writes a number as under its `arbitrary_precision`.
+    // A number as serde_json writes it under its `arbitrary_precision`.
     r#"{"$serde_json::private::Number":"1900000000"}"#,
 ];
 
@@ -52,12 +53,12 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     let mut group = corpus.group("expired", draft);
     group.refused("in 1970", draft.clone().claim("exp", 0).token(), Expired);
     group.refused("a second after that", draft.clone().claim("exp", 1).token(), Expired);
-    // This one was issued, recorded and has run out; its control has one second left.
+    // This token was issued, recorded and has expired. Its control has one second left.
     let mut group = corpus.group("expired", &good.expiring);
     group.refused("just now, leeway included", good.expired.token(), Expired);
     group.refused("just now, under another key", good.expired.clone().by(&KEYS.es256).token(), Expired);
 
-    // `future: iat` and `future: nbf` in the controls are one second less, and let in.
+    // In the controls, `future: iat` and `future: nbf` are one second less, and accepted.
     let mut group = corpus.group("future", draft);
     let beyond = (good.now + LEEWAY).timestamp() + 1;
     for (name, when) in [("just beyond the leeway", beyond), ("in the year 9999", 253_402_300_799)] {

@@ -45,7 +45,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         let mut group = corpus.group("another kind", draft);
         let other = sibling.typ();
         group.refused(format!("{other} as it was issued"), sibling.token(), Type);
-        // Signed by us, recorded, and only the record still knows better.
+        // We signed this token and recorded it, so only the record still shows its kind.
         let renamed = sibling.clone().header("typ", typ).token();
         group.refused(format!("{other} under our typ"), renamed, not_as_recorded(good.kind));
     }

@@ -1,4 +1,4 @@
-//! Keys that the ring knows and that a test can sign anything with.
+//! Keys of the ring that a test can sign anything with.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-/// A key twice: as the library holds it, and as raw as it takes to sign what the library never would.
+/// A key twice: as the library holds it, and raw, to sign what the library never would.
 pub(crate) struct Key {
     pub(crate) library: SigningKey,
     raw: Raw,
@@ -30,7 +30,7 @@ enum Raw {
     Secret(Vec<u8>),
 }
 
-/// One key for each algorithm, a second Ed25519 key of the same ring, and one that nobody trusts.
+/// One key for each algorithm, a second Ed25519 key of the same ring, and a key that nobody trusts.
 pub(crate) struct Keys {
     pub(crate) eddsa: Key,
     pub(crate) es256: Key,
@@ -41,7 +41,7 @@ pub(crate) struct Keys {
     pub(crate) attacker: Key,
 }
 
-/// Made once: an RSA key takes its time.
+/// Made once, because an RSA key takes long.
 pub(crate) static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let generated = |algorithm| Key::new(SigningKey::generate_for(algorithm).unwrap());
     let rs256 = generated(Algorithm::Rs256);
@@ -61,12 +61,12 @@ pub(crate) static KEYS: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 impl Keys {
-    /// All that the ring has, one for each algorithm.
+    /// Returns the keys of the ring, one for each algorithm.
     pub(crate) fn each(&'static self) -> [&'static Key; 5] {
         [&self.eddsa, &self.es256, &self.rs256, &self.ps256, &self.hs256]
     }
 
-    /// The ring that tokens are checked against.
+    /// Returns the ring that tokens are checked against.
     pub(crate) fn ring(&self) -> Keyring {
         let others = [&self.es256, &self.rs256, &self.ps256, &self.hs256, &self.second];
         let ring = Keyring::new(self.eddsa.library.clone());
@@ -94,7 +94,7 @@ impl Key {
         self.library.algorithm().as_str()
     }
 
-    /// This key's signature, by its own algorithm.
+    /// Signs with this key, by its own algorithm.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.raw {
             Raw::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
@@ -112,19 +112,19 @@ impl Key {
         }
     }
 
-    /// The token of these two texts, each encoded and the whole signed.
+    /// Encodes these two texts, signs them and returns the token.
     pub(crate) fn token(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
         self.token_of_parts(&URL_SAFE_NO_PAD.encode(header), &URL_SAFE_NO_PAD.encode(payload))
     }
 
-    /// The token of these two parts, signed as they stand, however they are encoded.
+    /// Signs these two parts as they stand, in any encoding, and returns the token.
     pub(crate) fn token_of_parts(&self, header: &str, payload: &str) -> String {
         let input = format!("{header}.{payload}");
         let signature = URL_SAFE_NO_PAD.encode(self.sign(input.as_bytes()));
         format!("{input}.{signature}")
     }
 
-    /// What anybody may know of the key, in each form that a careless verifier may hold it in.
+    /// Returns what is public of the key, in each form in which a careless verifier may hold it.
     pub(crate) fn public_forms(&self) -> Vec<(&'static str, Vec<u8>)> {
         let (raw, spki) = match &self.raw {
             Raw::Ed25519(pair) => (pair.public_key().as_ref(), x509(pair.public_key())),
@@ -148,7 +148,7 @@ impl Key {
     }
 }
 
-/// HMAC with SHA-256 under any secret, even an empty one.
+/// Computes HMAC with SHA-256 under any secret, even an empty one.
 pub(crate) fn mac(secret: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
 }

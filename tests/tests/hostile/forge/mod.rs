@@ -1,4 +1,4 @@
-//! Forging: a good token taken apart, altered in one thing and signed again.
+//! Forging: a good token is taken apart, altered in one thing and signed again.
 
 mod key;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use key::{KEYS, Key, mac};
 
-/// Stands for a number that `serde_json` would not write as it is meant.
+/// Stands for a number that `serde_json` would write differently.
 const RAW: &str = "@raw@";
 
 /// A token before it is signed. Each alteration makes another one.
@@ -20,7 +20,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// What a good token says, to be signed by this key of the ring.
+    /// Reads a good token, to be signed again by this key of the ring.
     pub(crate) fn of(token: &str, key: &'static Key) -> Self {
         let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
         let mut object = || serde_json::from_slice(&parts.next().unwrap()).unwrap();
@@ -28,7 +28,7 @@ impl Draft {
         draft.by(key)
     }
 
-    /// The same under another key.
+    /// Changes the key, and `alg` and `kid` with it.
     pub(crate) fn by(self, key: &'static Key) -> Self {
         let named = Self { key, ..self };
         named.header("alg", key.alg()).header("kid", key.kid())
@@ -54,7 +54,7 @@ impl Draft {
         self
     }
 
-    /// With a claim whose value is this text of JSON, or of what is almost JSON.
+    /// Sets a claim to this text of JSON or of almost JSON.
     pub(crate) fn raw_claim(mut self, name: &str, json: &str) -> Self {
         json.clone_into(&mut self.raw);
         self.claim(name, RAW)
@@ -80,38 +80,38 @@ impl Draft {
         Value::Object(self.claims.clone()).to_string().replace(&format!("\"{RAW}\""), &self.raw)
     }
 
-    /// The token, signed by its key.
+    /// Returns the token, signed by its key.
     pub(crate) fn token(&self) -> String {
         self.key.token(self.header_text(), self.payload_text())
     }
 
-    /// Header and payload, encoded.
+    /// Returns header and payload, encoded.
     pub(crate) fn parts(&self) -> (String, String) {
         (URL_SAFE_NO_PAD.encode(self.header_text()), URL_SAFE_NO_PAD.encode(self.payload_text()))
     }
 
-    /// The message that a signature is over.
+    /// Returns the message that a signature covers.
     pub(crate) fn signing_input(&self) -> String {
         let (header, payload) = self.parts();
         format!("{header}.{payload}")
     }
 
-    /// The token with these bytes in place of its signature.
+    /// Returns the token with these bytes in place of its signature.
     pub(crate) fn signed_with(&self, signature: impl AsRef<[u8]>) -> String {
         format!("{}.{}", self.signing_input(), URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The token with another header text, signed.
+    /// Returns the token with another header text, signed.
     pub(crate) fn with_header_text(&self, text: impl AsRef<[u8]>) -> String {
         self.key.token(text, self.payload_text())
     }
 
-    /// The token with another payload text, signed.
+    /// Returns the token with another payload text, signed.
     pub(crate) fn with_payload_text(&self, text: impl AsRef<[u8]>) -> String {
         self.key.token(self.header_text(), text)
     }
 
-    /// The token of exactly so many bytes, blanks behind its JSON making up for the rest.
+    /// Returns the token with exactly `bytes` bytes, filled up with blanks behind its JSON.
     pub(crate) fn of_length(&self, bytes: usize) -> String {
         let encoded = |length: usize| (length * 4).div_ceil(3);
         let (header, payload) = (self.header_text(), self.payload_text());
@@ -126,7 +126,7 @@ impl Draft {
     }
 }
 
-/// The text of a JSON object with one more member before its end.
+/// Returns the text of a JSON object with one more member at its end.
 pub(crate) fn with_member(object: &str, member: &str) -> String {
     format!("{},{member}}}", object.strip_suffix('}').unwrap())
 }

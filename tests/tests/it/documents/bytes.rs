@@ -1,5 +1,5 @@
-//! The bytes of the documents, read by <https://bsonspec.org> and not by the driver that wrote them: what a client of another
-//! language gets.
+//! The bytes of the documents, read by <https://bsonspec.org> and not by the driver that wrote
+//! them, as a client in another language does.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ const BINARY: u8 = 0x05;
 const BOOLEAN: u8 = 0x08;
 const DATE: u8 = 0x09;
 
-/// Of a `UUID` in place of any other binary.
+/// The subtype of a UUID, as opposed to any other binary.
 const UUID_SUBTYPE: u8 = 0x04;
 
-/// The elements of a document by their names: their types and the bytes of their values.
+/// Returns the elements of a document by name, each with its type and the bytes of its value.
 fn elements(document: &[u8]) -> BTreeMap<String, (u8, Vec<u8>)> {
     let number = |bytes: &[u8]| usize::try_from(i32::from_le_bytes(bytes[..4].try_into().unwrap())).unwrap();
     assert_eq!(number(document), document.len());
@@ -46,7 +46,7 @@ fn elements(document: &[u8]) -> BTreeMap<String, (u8, Vec<u8>)> {
     elements
 }
 
-/// A UUID as BSON has it, in network byte order.
+/// Returns a UUID as BSON has it, in network byte order.
 fn uuid(id: &Value) -> (u8, Vec<u8>) {
     let id = Uuid::parse_str(id.as_str().unwrap()).unwrap();
     (BINARY, [&16_i32.to_le_bytes()[..], &[UUID_SUBTYPE], id.as_bytes()].concat())
@@ -57,7 +57,7 @@ fn text(text: &str) -> (u8, Vec<u8>) {
     (STRING, [&length.to_le_bytes()[..], text.as_bytes(), &[0]].concat())
 }
 
-/// A NumericDate as BSON has it, in milliseconds.
+/// Returns a NumericDate as BSON has it, in milliseconds.
 fn date(seconds: &Value) -> (u8, Vec<u8>) {
     (DATE, (seconds.as_i64().unwrap() * 1_000).to_le_bytes().to_vec())
 }
@@ -67,7 +67,7 @@ fn boolean(value: bool) -> (u8, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn each_token_s_document_is_as_documented_byte_for_byte() {
+async fn mongodb_documents_are_as_documented_byte_for_byte() {
     let fleet = Fleet::on_shared_servers(1, false, &[]).await;
     let (client, _) = fleet.clients();
     let pair = client.sign_up(&username(), PASSWORD).await.unwrap();

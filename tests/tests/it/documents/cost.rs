@@ -1,15 +1,14 @@
-//! What it costs to end a session, counted by MongoDB's profiler.
+//! The cost of ending a session, counted by MongoDB's profiler.
 
 use bson::{DateTime, Uuid};
 use mongodb::options::InsertManyOptions;
 
 use super::*;
 
-/// How many refresh tokens were retired: those of a month in which a client refreshed every nine
-/// minutes.
+/// The number of retired refresh tokens: a month in which a client refreshed every nine minutes.
 const RETIRED: usize = 5_000;
 
-/// The documents that were read since the profiler was switched on.
+/// Returns the number of documents read since the profiler was switched on.
 async fn examined(database: &Database) -> i64 {
     let entries = database.collection::<Document>("system.profile");
     let ours = doc! { "ns": { "$regex": "\\.(tokens|sessions|subjects)$" } };
@@ -42,7 +41,7 @@ async fn end_long_ago(database: &Database, session: &Document) {
 }
 
 #[tokio::test]
-async fn revocation_reads_the_live_tokens_and_not_those_that_were_retired() {
+async fn revoke_reads_the_live_tokens_and_not_the_retired_ones() {
     for all in [false, true] {
         let fleet = Fleet::on_shared_servers(1, false, &["--local-cache", "0"]).await;
         let (client, _) = fleet.clients();

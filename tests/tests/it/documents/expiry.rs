@@ -1,4 +1,4 @@
-//! What has expired is removed by MongoDB itself, and not too early.
+//! MongoDB removes expired records by itself, and not too early.
 
 use std::time::{Duration, Instant};
 
@@ -18,21 +18,22 @@ use crate::fleet::store_in;
 /// Leeway and clock-skew margin, 30 s and 5 min, in seconds.
 const KEPT: i32 = 330;
 
-/// A server that somebody else has started looks once a minute.
+/// A server that somebody else started looks for expired documents once a minute.
 pub(super) const PATIENCE: Duration = Duration::from_secs(150);
 
-/// How long each token of a session lives here.
+/// The lifetime of each token of a session in these tests.
 const LIFETIME: Duration = Duration::from_mins(2);
 
 #[tokio::test]
-async fn both_collections_have_an_index_by_which_the_server_removes_what_expired_before_leeway_and_margin() {
+async fn purge_in_mongodb_has_an_index_in_both_collections() {
     let store = connect().await;
     for (collection, field) in [("tokens", "expires_at"), ("sessions", "current.refresh_expires_at")] {
         let removing = removing(store.database(), collection).await;
         let [index] = &removing[..] else { panic!("one index of {collection} removes: {removing:?}") };
         assert_eq!(index.get_document("key").unwrap(), &doc! { field: 1 });
         assert_eq!(index["expireAfterSeconds"], Bson::Int32(KEPT));
-        // All that we write is in it: another filter would leave some for ever.
+        // All that we write is covered by the index. Another filter would leave some documents for
+        // ever.
         let filter = match collection {
             "tokens" => doc! { "kind": { "$type": "string" }, "session_id": { "$type": "binData" } },
             _ => doc! { "client_id": { "$type": "string" }, "current.access_id": { "$type": "binData" } },
@@ -41,7 +42,7 @@ async fn both_collections_have_an_index_by_which_the_server_removes_what_expired
     }
 }
 
-/// The indexes by which the server removes documents.
+/// Returns the indexes by which the server removes documents.
 pub(super) async fn removing(database: &Database, collection: &str) -> Vec<Document> {
     let listed = database.run_command(doc! { "listIndexes": collection }).await.unwrap();
     let indexes = listed.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
@@ -50,12 +51,12 @@ pub(super) async fn removing(database: &Database, collection: &str) -> Vec<Docum
 }
 
 #[tokio::test]
-async fn the_server_removes_by_itself_what_expired_long_ago_and_keeps_what_expired_within_the_margin() {
+async fn purge_by_mongodb_removes_what_expired_and_keeps_the_margin() {
     let store = connect().await;
     let database = store.database().clone();
     // No node runs, and nobody calls `purge_expired`.
     let kept = session_expired_for(&store, Duration::from_secs(200)).await;
-    // The second time shows that the server has looked at the first kept session more than once.
+    // The second round shows that the server has looked at the first kept session more than once.
     for _ in 0..2 {
         let removed = session_expired_for(&store, Duration::from_secs(400)).await;
         let begun = Instant::now();
@@ -72,7 +73,7 @@ pub(super) async fn connect() -> MongoStore {
     store_in(&database).await
 }
 
-/// A session with a token of each kind, all of which expired so long ago.
+/// Opens a session with a token of each kind. All of them expired `ago`.
 pub(super) async fn session_expired_for(store: &MongoStore, ago: Duration) -> SessionId {
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority: Authority = Authority::builder("https://issuer", store.clone())
@@ -86,7 +87,8 @@ pub(super) async fn session_expired_for(store: &MongoStore, ago: Duration) -> Se
         .unwrap();
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
     let pair = authority.sign_in(sign_in, Grant::new("web")).await.unwrap();
-    // In a database where the server looks once a second this may meet it. What it records is as old as the rest.
+    // In a database where the server looks once a second, the records may already be gone. What
+    // this call records is as old as the rest.
     if let Ok(claims) = authority.verify(&pair.access_token).await {
         let issued = authority.issue_single_use(&claims).await;
         assert!(issued.is_ok() || ago > Duration::from_secs(KEPT.unsigned_abs().into()), "{issued:?}");
@@ -94,7 +96,7 @@ pub(super) async fn session_expired_for(store: &MongoStore, ago: Duration) -> Se
     pair.session_id
 }
 
-/// How many sessions of this id and tokens of it there are.
+/// Returns the number of sessions with this id, and of their tokens.
 pub(super) async fn count(database: &Database, session: SessionId) -> (u64, u64) {
     let id = bson::Uuid::from_bytes(*session.as_bytes());
     let of = |collection| database.collection::<Document>(collection);

@@ -1,4 +1,4 @@
-//! Documents of others, in collections that have the names of ours.
+//! Documents of other programs in collections that have the names of ours.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ fn foreign(id: impl Into<bson::Bson>) -> Document {
 }
 
 #[tokio::test]
-async fn foreign_documents_in_a_collection_are_refused_before_anything_is_written() {
+async fn mongodb_refuses_foreign_documents_before_anything_is_written() {
     for collection in ["tokens", "sessions", "subjects"] {
         for foreign in [foreign(1), foreign("name"), foreign(bson::oid::ObjectId::new()), foreign(bson::Uuid::new())] {
             let (_held, database) = database().await;
@@ -43,7 +43,7 @@ async fn foreign_documents_in_a_collection_are_refused_before_anything_is_writte
 }
 
 #[tokio::test]
-async fn foreign_documents_among_ours_are_found_at_the_next_start() {
+async fn mongodb_finds_foreign_documents_among_ours_at_the_next_start() {
     let store = connect().await;
     let database = store.database().clone();
     session_expired_for(&store, Duration::ZERO).await;
@@ -55,7 +55,7 @@ async fn foreign_documents_among_ours_are_found_at_the_next_start() {
         assert_eq!(start().await.unwrap_err().kind(), StoreErrorKind::Unsupported);
         database.collection::<Document>("tokens").delete_one(foreign).await.unwrap();
     }
-    // As README has it: marked by hand.
+    // Marked by hand, as README describes.
     for (collection, mark) in [("tokens", "revoked"), ("subjects", "disabled")] {
         let by_hand = doc! { "_id": bson::Uuid::new(), mark: true };
         database.collection::<Document>(collection).insert_one(by_hand).await.unwrap();
@@ -64,7 +64,7 @@ async fn foreign_documents_among_ours_are_found_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn foreign_documents_that_come_later_are_neither_expired_nor_purged() {
+async fn purge_spares_foreign_documents_that_come_later() {
     let store = connect().await;
     let database = store.database().clone();
     for collection in ["tokens", "sessions"] {
@@ -74,7 +74,7 @@ async fn foreign_documents_that_come_later_are_neither_expired_nor_purged() {
     let left = async |collection| {
         database.collection::<Document>(collection).count_documents(doc! { "note": "ours" }).await.unwrap()
     };
-    // The second time shows that the server has looked at them all.
+    // The second round shows that the server has looked at all of them.
     for _ in 0..2 {
         let removed = session_expired_for(&store, Duration::from_secs(400)).await;
         let begun = Instant::now();
@@ -91,7 +91,7 @@ async fn foreign_documents_that_come_later_are_neither_expired_nor_purged() {
 }
 
 #[tokio::test]
-async fn foreign_users_are_refused_at_once_and_get_no_index() {
+async fn mongodb_refuses_foreign_users_at_once_and_makes_no_index() {
     let (held, database) = database().await;
     let users = database.collection::<Document>("users");
     users.insert_one(doc! { "_id": 1, "email": "ada@example.org" }).await.unwrap();
@@ -129,7 +129,7 @@ async fn make_indexes_of_0_1(database: &Database, seconds: u64) -> mongodb::erro
 }
 
 #[tokio::test]
-async fn expiry_index_of_version_0_1_is_replaced_and_a_node_of_it_can_start_beside_ours() {
+async fn mongodb_replaces_the_expiry_index_of_version_0_1() {
     let (_held, database) = database().await;
     make_indexes_of_0_1(&database, 330).await.unwrap();
     let start = async |margin| {
@@ -145,14 +145,15 @@ async fn expiry_index_of_version_0_1_is_replaced_and_a_node_of_it_can_start_besi
     start(330).await;
     start(330).await;
     start(600).await;
-    // It starts, its index stands beside ours, and goes when one of us starts.
+    // A node of version 0.1 starts, and its index stands beside ours. It goes when a node of this
+    // version starts.
     make_indexes_of_0_1(&database, 330).await.unwrap();
     make_indexes_of_0_1(&database, 330).await.unwrap();
     assert_eq!(removing(&database, "tokens").await.len(), 2);
     let other_margin = make_indexes_of_0_1(&database, 700).await.unwrap_err();
     assert!(other_margin.to_string().contains("AmbiguousIndexKeyPattern"), "{other_margin}");
     start(600).await;
-    // Many of us at once.
+    // Many nodes of this version start at once.
     make_indexes_of_0_1(&database, 330).await.unwrap();
     tokio::join!(start(600), start(600), start(600));
 }

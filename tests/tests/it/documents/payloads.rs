@@ -1,4 +1,4 @@
-//! Fleets in which some nodes are of the version before payloads, and some of a later one than this.
+//! Fleets with nodes of the version before payloads, or of a version later than this one.
 
 use auth_layer::{
     Authority, Grant, IssuedPair, RefreshError, Subject,
@@ -21,14 +21,14 @@ async fn signed_in(store: &MongoStore) -> (Authority, IssuedPair) {
 
 /// Nodes of the version before read these fields and no others, and fail without them.
 #[tokio::test]
-async fn payload_members_that_older_nodes_know_are_the_fields_that_they_read() {
+async fn payload_members_that_older_nodes_know_are_the_fields_they_read() {
     let store = connect().await;
     let (authority, pair) = signed_in(&store).await;
     let next = authority.refresh(&pair.refresh_token).await.unwrap();
     let session = all(store.database(), "sessions").await.remove(0);
     assert_eq!((&session["client_id"], &session["user_agent"]), (&Bson::from("web"), &Bson::from("browser")));
     let current = session.get_document("current").unwrap();
-    // With the custom claims an older node hands on when the user signed in.
+    // An older node copies the custom claims, and with them how the user signed in.
     let auth_time = authority.verify(&pair.access_token).await.unwrap().auth_time.unwrap().timestamp();
     let custom = format!(r#"{{"auth_time":{auth_time}}}"#);
     assert_eq!((&current["scope"], &current["custom"]), (&Bson::from("profile"), &Bson::from(custom)));
@@ -37,7 +37,8 @@ async fn payload_members_that_older_nodes_know_are_the_fields_that_they_read() {
     assert_eq!(authority.refresh(&pair.refresh_token).await.unwrap(), next, "the same pair, byte for byte");
 }
 
-/// What a newer node has added survives refreshes of this one; and of what an older node leaves, that on the session.
+/// Members that a newer node added survive a refresh by this version. After a refresh by an older
+/// node, those on the session survive.
 #[tokio::test]
 async fn payload_members_that_newer_nodes_wrote_survive_a_refresh_here() {
     let store = connect().await;
@@ -55,7 +56,7 @@ async fn payload_members_that_newer_nodes_wrote_survive_a_refresh_here() {
     let session = store.session(pair.session_id, Utc::now()).await.unwrap().unwrap();
     assert_eq!((session.payload.get("acr"), session.current.payload.get("cnf")), (Some("2"), Some("$jkt")));
 
-    // As the version before rotates: the pair as a whole, with what it knows of it.
+    // The version before replaces the pair as a whole, with the fields that it knows.
     let mut pair = stored.get_document("current").unwrap().clone();
     pair.remove("payload");
     sessions.update_one(doc! {}, vec![doc! { "$set": { "current": { "$literal": pair } } }]).await.unwrap();

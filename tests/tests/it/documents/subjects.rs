@@ -61,7 +61,7 @@ async fn subject_that_is_text_can_be_disabled_and_revoked_by_hand() {
     assert_eq!(store.token_status(id).await.unwrap(), TokenStatus::Revoked);
 }
 
-/// No sweep finds such a record by the user that a token names, so it opens no door.
+/// No sweep finds such a record by the user that a token names, so it must not be accepted.
 #[tokio::test]
 async fn subject_that_is_written_as_this_store_does_not_is_unreadable() {
     let store = connect().await;
@@ -84,7 +84,7 @@ async fn subject_that_is_written_as_this_store_does_not_is_unreadable() {
 }
 
 #[tokio::test]
-async fn subjects_of_both_kinds_are_ours_and_what_lies_between_them_is_not() {
+async fn subject_of_either_kind_is_ours_and_anything_between_is_foreign() {
     let store = connect().await;
     let (database, authority) = (store.database().clone(), authority(&store));
     for number in 0..30_u32 {
@@ -100,7 +100,7 @@ async fn subjects_of_both_kinds_are_ours_and_what_lies_between_them_is_not() {
         Bson::from(doc! { "a": 1 }),
         Bson::from(ObjectId::new()),
         Bson::from(true),
-        // Among the first of the strings, which are all looked at there.
+        // The start reads the first few documents by `_id`, and this string is among them.
         Bson::from(Subject::generate().to_string()),
         binary(BinarySubtype::Uuid, 15),
         binary(BinarySubtype::Generic, 16),

@@ -1,4 +1,5 @@
-//! The grace window closes by MongoDB's clock. Nobody waits for that here: the moment from which it counts is moved.
+//! The grace window closes by MongoDB's clock. The tests do not wait for that: they move the time
+//! from which it counts.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::fleet::{Fleet, PASSWORD, PATIENCE, username};
 
 const MINUTE_MS: i64 = 60_000;
 
-/// The window begins with the note that the pair was handed out, which nobody waits for.
+/// Waits for the delivery mark, which starts the window and is written in the background.
 async fn until_delivered(sessions: &Collection<Document>) {
     let begun = Instant::now();
     while sessions.find_one(doc! { "previous.delivered": true }).await.unwrap().is_none() {
@@ -27,7 +28,7 @@ async fn move_back(sessions: &Collection<Document>, minutes: i64) {
 }
 
 #[tokio::test]
-async fn a_retry_gets_the_same_pair_until_the_window_has_passed_and_then_ends_the_session() {
+async fn refresh_retry_gets_the_same_pair_in_the_window_and_then_ends_the_session() {
     let fleet = Fleet::on_shared_servers(2, false, &["--local-cache", "0", "--refresh-grace", "10m"]).await;
     let (a, b) = fleet.clients();
     let first = a.sign_up(&username(), PASSWORD).await.unwrap();

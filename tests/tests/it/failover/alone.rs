@@ -1,4 +1,5 @@
-//! A primary whose followers are gone writes on for a moment, and what it writes is lost with it: nothing of that was promised.
+//! A primary whose followers are gone goes on writing for a moment, and those writes are lost with
+//! it. None of them was acknowledged.
 
 use futures_util::future::join_all;
 use http::StatusCode;
@@ -13,23 +14,23 @@ use super::{
 };
 use crate::fleet::{PASSWORD, username};
 
-/// How many of each kind of token are presented to the lonely primary.
+/// The number of tokens of each kind that are presented to the lone primary.
 const TOKENS: usize = 12;
 
-/// How often it is tried where the machine takes so long that tokens expire.
+/// The number of tries on a machine so slow that tokens expire.
 const TRIES: usize = 3;
 
 async fn spend(node: &Client, token: &str) -> Answer {
     node.post("/demo/single-use", Some(token), None).await.unwrap()
 }
 
-/// What is presented before, while and after the primary is lost.
+/// The tokens that are presented before, while and after the primary is lost.
 struct Stake {
     /// Used before.
     used: Vec<String>,
     /// Used for the first time while nobody follows the primary.
     doubtful: Vec<String>,
-    /// Refreshed for the first time then.
+    /// Refreshed for the first time while nobody follows the primary.
     parents: Vec<Tokens>,
     held: Held,
 }
@@ -54,7 +55,8 @@ impl Stake {
         Self { used, doubtful, parents, held }
     }
 
-    /// Whether all single-use tokens would still be accepted if they had not been used.
+    /// Returns whether all single-use tokens are unexpired, so that only their use can be a reason
+    /// to refuse them.
     fn is_current(&self) -> bool {
         let now = chrono::Utc::now().timestamp();
         self.used.iter().chain(&self.doubtful).all(|token| payload(token)["exp"].as_i64().unwrap() > now)
@@ -62,7 +64,7 @@ impl Stake {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_primary_alone_has_written_was_not_promised() {
+async fn failover_loses_only_unacknowledged_writes_of_a_lone_primary() {
     let (mut mongodb, redis) = (MongoSet::start().await, RedisServer::start(&[]).await);
     let service = Service::start(&mongodb, &redis).await;
     for _ in 0..TRIES {
@@ -73,13 +75,13 @@ async fn what_a_primary_alone_has_written_was_not_promised() {
     panic!("single-use tokens expired before they could be presented again");
 }
 
-/// False where that took too long to prove anything.
+/// Returns `false` if the run took too long to prove anything.
 async fn lose_a_lonely_primary(mongodb: &mut MongoSet, nodes: &[Client; 2]) -> bool {
     let stake = Stake::prepare(nodes).await;
     let port = mongodb.primary().await.port();
     mongodb.others(port).for_each(MongoServer::kill);
 
-    // It takes writes until it notices, which takes it a second.
+    // The primary takes writes until it notices, about a second later.
     let spent = join_all(stake.doubtful.iter().enumerate().map(|(turn, token)| spend(&nodes[turn % 2], token)));
     let refresh = |(turn, parent): (usize, &Tokens)| {
         let (node, token) = (nodes[turn % 2].clone(), parent.refresh.clone());
@@ -119,7 +121,7 @@ async fn lose_a_lonely_primary(mongodb: &mut MongoSet, nodes: &[Client; 2]) -> b
     }
     stake.held.outlives(nodes).await;
 
-    // What it alone had is rolled back when it comes to itself.
+    // When the member comes back, it rolls back what it alone had.
     mongodb.member(port).respawn();
     mongodb.until_whole().await;
     for node in nodes {
@@ -128,7 +130,7 @@ async fn lose_a_lonely_primary(mongodb: &mut MongoSet, nodes: &[Client; 2]) -> b
             assert_eq!(status, StatusCode::UNAUTHORIZED);
         }
     }
-    // Had the writes outlived it, nothing would have been lost that could have been promised.
+    // At least one write must have been lost, or the run shows nothing about lost writes.
     assert!(!proved || again.contains(&1), "nothing was lost with the primary");
     proved
 }

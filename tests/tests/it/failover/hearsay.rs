@@ -1,4 +1,5 @@
-//! A primary whose followers are gone does not know whether it still is one. Nothing is promised on its word alone.
+//! A primary whose followers are gone does not know whether it still is one. The store acknowledges
+//! nothing on its answers alone.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +19,11 @@ use tokio::time::sleep;
 
 use crate::fleet::{PATIENCE, patient_store};
 
-/// Longer than all that it is asked here.
+/// Longer than all requests of this test.
 const NOTICES_AFTER: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
+async fn failover_leaves_a_lone_primary_that_can_promise_nothing() {
     let mut mongodb = MongoSet::start().await;
     mongodb.notice_after(NOTICES_AFTER).await;
     let keys = Keyring::new(SigningKey::generate().unwrap());
@@ -42,7 +43,8 @@ async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
     mongodb.others(port).for_each(MongoServer::kill);
     let began = Instant::now();
 
-    // Its successor, if there is one, may know all of these. Before it has writes to wait for, which would have it wait here, too.
+    // A successor, if there is one, may know all of these. They come before the primary has pending
+    // writes, which would make them wait as well.
     let now = Utc::now();
     let (token, session, enabled) = tokio::join!(
         store.revoke_token(TokenId::generate(), now),
@@ -52,7 +54,7 @@ async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
     for (what, answer) in [("token", token), ("session", session), ("user", enabled)] {
         assert!(is_unavailable(&answer), "a {what} that it does not know: {answer:?}");
     }
-    // It raises a fence that may be rolled back, and then be raised to the same height again.
+    // The primary raises a fence that may be rolled back, and later raised to the same epoch again.
     let raised = async { store.revoke_user(user.into(), None, Utc::now()).await };
     let read = async {
         let raised = doc! { "_id": binary(user.as_uuid()), "epoch": 1_i64 };
@@ -65,8 +67,8 @@ async fn nothing_is_promised_on_the_word_of_a_primary_alone() {
     let (raised, read) = tokio::join!(raised, read);
     assert!(is_unavailable(&raised), "a fence that no majority has: {raised:?}");
     assert!(read.as_ref().map_or(true, |fence| fence.epoch == 0), "it was believed: {read:?}");
-    // It holds a commit that may be rolled back, and then be made with another child. One of the store's own would not come so far: it waits
-    // for the child's records first.
+    // The primary holds a commit that may be rolled back, and later be made with another child. The
+    // store's own commit would not come so far: it waits for the child's records first.
     let child = TokenId::generate();
     let committed = doc! { "$set": { "current.refresh_id": binary(child.as_uuid()) } };
     let session = doc! { "_id": binary(pair.session_id.as_uuid()) };

@@ -1,17 +1,17 @@
-//! A pair that is held while the primary is lost.
+//! A pair that a client holds while the primary is lost.
 
 use http::StatusCode;
 use tests::client::{Client, Tokens};
 
 use crate::fleet::{PASSWORD, username};
 
-/// A refresh token that was used, and the pair that it was answered with, which was not.
+/// A refresh token that was used, and the pair it was answered with, which was not.
 pub(super) struct Held {
     retired: Tokens,
     current: Tokens,
 }
 
-/// Byte for byte.
+/// Compares byte for byte.
 pub(super) fn equal(one: &Tokens, other: &Tokens) -> bool {
     (&one.access, &one.refresh) == (&other.access, &other.refresh)
 }
@@ -24,7 +24,8 @@ impl Held {
         Self { retired, current }
     }
 
-    /// What was handed out is handed out again on every node, to the byte, and once it is used what was retired stays retired.
+    /// Every node must return the same pair, byte for byte. After the first use of that pair the
+    /// retired token must stay retired.
     pub(super) async fn outlives(&self, nodes: &[Client; 2]) {
         let nodes = [nodes[1].patient(), nodes[0].patient()];
         for node in &nodes {

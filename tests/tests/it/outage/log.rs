@@ -1,4 +1,4 @@
-//! What an outage writes to the log.
+//! The log lines of an outage.
 
 use http::StatusCode;
 use tests::servers::MongoServer;
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::for_a_while;
 use crate::fleet::{Fleet, PASSWORD, username};
 
-/// Those that tell of something wrong.
+/// Returns the lines that report a problem.
 fn complaints(log: &[String]) -> Vec<&String> {
     log.iter().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).collect()
 }

@@ -1,4 +1,4 @@
-//! Single-use tokens beside an outage of the store, which alone says whether one is used.
+//! Single-use tokens beside an outage of the store, which alone knows whether one is used.
 
 use std::time::Instant;
 
@@ -8,16 +8,16 @@ use tokio::task::JoinSet;
 
 use super::ANSWER;
 
-/// How many are being used at the moment at which the store is lost.
+/// The number of tokens in use at the moment the store is lost.
 const TORN: usize = 32;
 
-/// Issued while the store was there.
+/// Tokens issued while the store was there.
 pub(super) struct Singles {
-    /// Used then, and known to be.
+    /// Used and acknowledged while the store was there.
     spent: String,
-    /// Nobody tries it before the store is back.
+    /// Not tried before the store is back.
     kept: String,
-    /// Tried while the store is away: what became of that nobody is told.
+    /// Tried while the store is away. Nobody is told the result.
     tried: String,
     /// Tried just when the store goes away.
     torn: Vec<String>,
@@ -31,7 +31,7 @@ async fn spend(node: &Client, token: &str) -> Answer {
     node.post("/demo/single-use", Some(token), None).await.unwrap()
 }
 
-/// Fails unless it says "unavailable" as law 7 has it, and in time.
+/// Fails unless the answer is "unavailable" as law 7 has it, and in time.
 pub(super) async fn unavailable(answer: impl Future<Output = Answer>) {
     let sent = Instant::now();
     let answer = answer.await;
@@ -54,7 +54,8 @@ impl Singles {
         Self { spent, kept, tried, torn }
     }
 
-    /// Uses tokens while `lose` takes the store away, on both nodes at once; answers how often each was accepted.
+    /// Uses tokens on both nodes at once while `lose` takes the store away. Returns how often each
+    /// was accepted.
     pub(super) async fn spent_beside(&self, nodes: &[Client; 2], lose: impl FnOnce()) -> Vec<usize> {
         let mut trying = JoinSet::new();
         for (at, token) in self.torn.iter().enumerate() {
@@ -69,7 +70,7 @@ impl Singles {
             StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE => {}
             _ => panic!("{answer:?}"),
         };
-        // The others are under way when one has its answer.
+        // When one has its answer, the others are in progress.
         judge(trying.join_next().await.unwrap().unwrap());
         lose();
         trying.join_all().await.into_iter().for_each(judge);
@@ -77,7 +78,7 @@ impl Singles {
         accepted
     }
 
-    /// While the store is away: none is issued and none is accepted, and none is called bad.
+    /// While the store is away, no token may be issued, accepted or called bad.
     pub(super) async fn are_unavailable(&self, nodes: &[Client; 2], access: &str) {
         for node in nodes {
             unavailable(issue(node, access)).await;
@@ -87,7 +88,7 @@ impl Singles {
         }
     }
 
-    /// When the store is back: what was used before stays used, whatever was tried in between.
+    /// When the store is back, used tokens must stay used, despite all tries in between.
     pub(super) async fn are_used_once(&self, nodes: &[Client; 2], torn: &[usize]) {
         for node in nodes {
             assert_eq!(spend(node, &self.spent).await.status, StatusCode::UNAUTHORIZED, "used before the outage");
@@ -105,7 +106,7 @@ impl Singles {
     }
 }
 
-/// Fails unless it is accepted, and then refused by both nodes.
+/// Fails unless the token is accepted once, and then refused by both nodes.
 async fn once(nodes: &[Client; 2], token: &str) {
     assert_eq!(spend(&nodes[0], token).await.status, StatusCode::OK);
     for node in nodes {

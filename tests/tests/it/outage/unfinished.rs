@@ -1,9 +1,9 @@
-//! MongoDB stands still or dies in the middle of a revocation. Its caller is told that it cannot be
-//! promised, and need not ask again.
+//! MongoDB hangs or dies in the middle of a revocation. The caller is told "unavailable" and need
+//! not ask again.
 
 use super::*;
 
-/// What befalls MongoDB.
+/// The fault of MongoDB.
 #[derive(Clone, Copy, Debug)]
 enum Outage {
     Frozen,
@@ -18,7 +18,7 @@ async fn revoked_during(outage: Outage) {
     let [session, all] =
         [nodes[0].sign_up(&name, PASSWORD).await.unwrap(), nodes[0].sign_up(&username(), PASSWORD).await.unwrap()];
     let bystander = nodes[0].login(&name, PASSWORD).await.unwrap().tokens();
-    // Redis calls all of them active, so that the logouts get as far as MongoDB.
+    // Redis holds all of them as active, so the logouts reach MongoDB.
     for pair in [&session, &all, &bystander] {
         assert_eq!(nodes[1].me(&pair.access).await.unwrap().status, StatusCode::OK);
     }
@@ -51,11 +51,11 @@ async fn revoked_during(outage: Outage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revocation_that_meets_a_frozen_mongodb_is_finished_after_it() {
+async fn revoke_that_meets_a_frozen_mongodb_is_finished_after_it() {
     revoked_during(Outage::Frozen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revocation_that_meets_a_dead_mongodb_is_finished_after_it() {
+async fn revoke_that_meets_a_dead_mongodb_is_finished_after_it() {
     revoked_during(Outage::Killed).await;
 }

@@ -1,4 +1,4 @@
-//! With the channel cut: the lease holds, and news flow again when it is back.
+//! With the channel cut the lease holds, and news flow again when it is back.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -19,11 +19,11 @@ use super::*;
 
 use crate::fleet::store_in;
 
-/// With which the lease and not the news must end a node's trust.
+/// So short that the lease, not the news, ends the entry.
 const LEASE: Duration = Duration::from_secs(1);
 const SHORT_LEASE: [&str; 4] = ["--local-cache", "1s", "--rate-limit", "off"];
 
-/// Within which a node notices that it hears nothing: what is promised, and some slack.
+/// The time within which a node notices that it hears nothing, with some slack.
 const NOTICED: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl Heard {
     }
 }
 
-/// A cache and one who has heard so far that it listens.
+/// Returns a cache, and a listener that has heard only that it listens.
 async fn listening_cache(server: &RedisServer) -> (RedisCache, Arc<Heard>) {
     let cache = RedisCache::connect(&[server.url()], RedisOptions::default()).await.unwrap();
     let heard = Heard::by(|listener| cache.subscribe(listener));
@@ -79,7 +79,7 @@ async fn bury(cache: &RedisCache, ids: &[TokenId]) {
 }
 
 #[tokio::test]
-async fn a_large_revocation_is_heard_of_whole_and_garbage_is_not() {
+async fn news_of_a_large_revocation_arrive_whole_and_garbage_is_ignored() {
     let server = RedisServer::start(&[]).await;
     let (cache, heard) = listening_cache(&server).await;
     for garbage in ["", "x", "seventeen bytes..", "revoked: everything, and at once"] {
@@ -90,7 +90,7 @@ async fn a_large_revocation_is_heard_of_whole_and_garbage_is_not() {
     let last = Uuid::from(ids[999]);
     heard.until("the last is heard of", SOON, |heard| heard.ids().contains(&last)).await;
     let told = heard.ids();
-    // What is as long as two ids cannot be told from two ids.
+    // A message as long as two ids cannot be told from two ids.
     let told: Vec<Uuid> = told.into_iter().filter(|id| ids.iter().any(|sent| Uuid::from(*sent) == *id)).collect();
     assert_eq!(told, ids.into_iter().map(Uuid::from).collect::<Vec<_>>());
     assert_eq!(heard.gaps(), 1);
@@ -109,13 +109,13 @@ async fn news_cost_a_revocation_no_round_trip_and_a_check_nothing() {
         commands.iter().filter(|line| !line.contains("probe") && !line.contains("news")).collect();
     assert_eq!(of_bury.len(), 4, "{commands:#?}");
     assert!(of_bury[3].contains("PUBLISH"), "after the tombstones: {commands:#?}");
-    // `MONITOR` names the connection between brackets: the message went with the tombstones.
+    // `MONITOR` names the connection in brackets: the message went with the tombstones.
     let connection = |line: &str| line.split(['[', ']']).nth(1).unwrap().to_owned();
     assert_eq!(connection(of_bury[0]), connection(of_bury[3]));
 }
 
 #[tokio::test]
-async fn a_redis_that_allows_no_messages_takes_tombstones_still() {
+async fn news_forbidden_by_redis_leave_tombstones_working() {
     let server = RedisServer::start(&[]).await;
     let rules = ["ACL", "SETUSER", "quiet", "on", ">pw", "~*", "+@all", "resetchannels"];
     assert_eq!(server.command(&rules), "+OK");
@@ -129,7 +129,7 @@ async fn a_redis_that_allows_no_messages_takes_tombstones_still() {
 }
 
 #[tokio::test]
-async fn in_a_cluster_a_node_hears_of_tokens_that_any_server_keeps() {
+async fn news_of_tokens_on_any_server_of_a_cluster_arrive() {
     let servers = crate::redis_cache::cluster().await;
     let mut urls: Vec<String> = servers.iter().map(RedisServer::url).collect();
     let mut caches = Vec::new();
@@ -137,12 +137,12 @@ async fn in_a_cluster_a_node_hears_of_tokens_that_any_server_keeps() {
         let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
         let heard = Heard::by(|listener| cache.subscribe(listener));
         caches.push((cache, heard));
-        // The second one tries the other server first.
+        // The second node tries the other server first.
         urls.reverse();
     }
     let end = Utc::now() + Duration::from_mins(15);
     let begun = Instant::now();
-    // Until the servers agree on who they are, much fails.
+    // Until the servers agree on the cluster, many commands fail.
     loop {
         let graves: Vec<_> = (0..16).map(|_| (TokenId::generate(), end)).collect();
         let last = graves[15].0.into();
@@ -168,7 +168,7 @@ async fn in_a_cluster_a_node_hears_of_tokens_that_any_server_keeps() {
 }
 
 #[tokio::test]
-async fn each_loss_of_the_channel_is_a_gap_when_it_is_lost_and_when_it_is_back() {
+async fn news_channel_that_is_lost_and_back_is_a_gap_each_time() {
     let mut server = RedisServer::start(&[]).await;
     let (cache, heard) = listening_cache(&server).await;
     let mut gaps = 1;
@@ -194,7 +194,7 @@ async fn each_loss_of_the_channel_is_a_gap_when_it_is_lost_and_when_it_is_back()
 }
 
 #[tokio::test]
-async fn with_the_channel_cut_the_lease_holds_and_afterwards_news_flow_again() {
+async fn news_channel_that_is_cut_leaves_the_lease_and_flows_again() {
     let (mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
     let fleet = Fleet::on(2, &mongodb, Some(&redis), &SHORT_LEASE).await;
     let (a, b, name) = listening(&fleet).await;
@@ -208,7 +208,7 @@ async fn with_the_channel_cut_the_lease_holds_and_afterwards_news_flow_again() {
     let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
     believed(&b, &tokens).await;
     redis.pause();
-    // It cannot be promised, and is recorded nevertheless.
+    // The logout cannot be promised, and is recorded nevertheless.
     assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
     refused_after(&b, &tokens.access, Instant::now(), LEASE).await;
     redis.resume();
@@ -219,7 +219,7 @@ async fn with_the_channel_cut_the_lease_holds_and_afterwards_news_flow_again() {
 }
 
 #[tokio::test]
-async fn while_nothing_is_heard_a_long_lease_is_cut_short() {
+async fn news_channel_that_is_silent_cuts_a_long_lease_short() {
     let (mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
     let fleet = Fleet::on(2, &mongodb, Some(&redis), &LONG_LEASE).await;
     let (a, b, name) = listening(&fleet).await;
@@ -231,14 +231,14 @@ async fn while_nothing_is_heard_a_long_lease_is_cut_short() {
 }
 
 #[tokio::test]
-async fn a_change_stream_goes_on_where_it_was_when_mongodb_is_back() {
+async fn news_of_a_change_stream_resume_when_mongodb_is_back() {
     let mut mongodb = MongoServer::start().await;
     let fleet = Fleet::on(2, &mongodb, None, &LONG_LEASE).await;
     let (a, b, name) = listening(&fleet).await;
     for hangs in [false, true] {
         if hangs {
             mongodb.pause();
-            // Long enough that the stream is left behind.
+            // Long enough for the stream to fall behind.
             sleep(NOTICED).await;
             mongodb.resume();
         } else {
@@ -254,7 +254,7 @@ async fn a_change_stream_goes_on_where_it_was_when_mongodb_is_back() {
 }
 
 #[tokio::test]
-async fn a_collection_that_is_dropped_is_a_gap_and_a_new_beginning() {
+async fn news_of_a_dropped_collection_are_a_gap_and_a_new_beginning() {
     let database = tests::servers::mongodb().await;
     let store = store_in(&database).await;
     let heard = Heard::by(|listener| store.subscribe(listener));
@@ -272,7 +272,7 @@ async fn a_collection_that_is_dropped_is_a_gap_and_a_new_beginning() {
     heard.until("a gap", LISTENING, |heard| heard.gaps() == 2).await;
     let id = revoke().await;
     heard.until("it is heard of", SOON, |heard| heard.ids().last() == Some(&id)).await;
-    // And with the store ends its stream.
+    // The stream ends with the store.
     drop(store);
     let client = mongodb::Client::with_uri_str(&database.uri).await.unwrap();
     let admin = client.database("admin");

@@ -1,4 +1,5 @@
-//! Two authorities of one service in this process, on MongoDB and Redis: what the demo has no route for.
+//! Two authorities of one service in this process, on MongoDB and Redis, for calls that the demo
+//! has no route for.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -23,13 +24,14 @@ use tests::{
 };
 use tokio::sync::Semaphore;
 
-/// How often what was unavailable is asked for again, as it may be on a machine that has too much to do.
+/// The number of retries after "unavailable", which a busy machine causes.
 const PATIENCE: usize = 20;
 
-/// A lease that no test outlives: what ends trust before is no passing of time.
+/// A lease that no test outlives, so that no entry ends by itself.
 const LONG: Duration = Duration::from_hours(1);
 
-/// The first has an in-process cache that believes what it knows for this long; the second asks each time.
+/// Builds two authorities. The first has an in-process cache with this lease, the second asks each
+/// time.
 async fn two(database: &MongoDatabase, lease: Duration) -> [Authority; 2] {
     let redis = servers::redis().await;
     let key = SigningKey::generate().unwrap();
@@ -53,7 +55,7 @@ async fn sign_in(node: &Authority, user: UserId) -> Result<IssuedPair, SignInErr
     node.sign_in(begun, Grant::new("web")).await
 }
 
-/// A session whose access token all caches hold.
+/// Opens a session whose access token all caches hold.
 async fn warm(nodes: &[Authority; 2], user: UserId) -> IssuedPair {
     let pair = sign_in(&nodes[0], user).await.unwrap();
     for node in [&nodes[0], &nodes[1], &nodes[0], &nodes[1]] {
@@ -62,7 +64,7 @@ async fn warm(nodes: &[Authority; 2], user: UserId) -> IssuedPair {
     pair
 }
 
-/// Calls until it succeeds: a retry is safe, and what a success promises is what counts.
+/// Calls until it succeeds. A retry is safe, and the tests are about what a success promises.
 async fn until_done(revoke: impl AsyncFn() -> Result<(), StoreError>) {
     for _ in 0..PATIENCE {
         if revoke().await.is_ok() {
@@ -79,7 +81,8 @@ async fn access_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
     }
 }
 
-/// That the session is over, and not that this token was used before.
+/// Fails unless the refresh is refused because the session is over, and not because the token was
+/// used before.
 async fn refresh_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
     for node in nodes {
         let refreshed = node.refresh(&pair.refresh_token).await;
@@ -88,12 +91,13 @@ async fn refresh_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
     }
 }
 
-/// What streams of sign-ins and refreshes have brought beside a revocation that begins when each has brought something.
+/// Streams of sign-ins and refreshes beside a revocation. It begins when each stream has been
+/// granted something.
 struct Beside {
     flowing: Semaphore,
     sent: AtomicBool,
     over: AtomicBool,
-    /// How much was granted after the revocation had begun.
+    /// The number of grants after the revocation had begun.
     granted: AtomicUsize,
 }
 
@@ -108,7 +112,7 @@ impl Beside {
         self.flowing.add_permits(usize::from(first));
     }
 
-    /// Signs in until that was tried once after the end.
+    /// Signs in until one try came after the end.
     async fn sign_ins(&self, node: &Authority, user: UserId) -> Vec<IssuedPair> {
         let mut opened = Vec::new();
         loop {
@@ -128,8 +132,9 @@ impl Beside {
         }
     }
 
-    /// Refreshes the newest pair until that was tried once after the end; or after the beginning only, for a refresh of a session
-    /// that is revoked finishes what the revocation may have left, and hides it.
+    /// Refreshes the newest pair until one try came after the end. With `ends_early` it stops after
+    /// the beginning, because a refresh of a revoked session finishes the revocation and hides what
+    /// was left.
     async fn refreshes(&self, node: &Authority, first: IssuedPair, ends_early: bool) -> Vec<IssuedPair> {
         let mut pairs = vec![first];
         loop {
@@ -155,7 +160,7 @@ impl Beside {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings_nothing_back() {
+async fn disabled_user_keeps_nothing_made_beside_it_and_enabling_restores_nothing() {
     const ROUNDS: usize = 24;
     let database = servers::mongodb().await;
     let nodes = two(&database, LONG).await;
@@ -221,14 +226,15 @@ async fn nothing_of_a_user_survives_being_disabled_beside_it_and_enabling_brings
     }
 }
 
-/// Checks on both nodes go on all the time, and fill what they can.
+/// Checks run on both nodes all the time, and fill the caches.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_token_is_refused_on_both_nodes_with_all_caches_warm() {
+async fn revoke_holds_on_both_nodes_with_all_caches_warm() {
     const ROUNDS: usize = 64;
     let database = servers::mongodb().await;
     let nodes = two(&database, LONG).await;
     for round in 0..ROUNDS {
-        // The one with the lease revokes: of what the other revokes it hears within the lease only.
+        // The node with the lease revokes. Of the other's revocations it hears within the lease
+        // only.
         let user = UserId::generate();
         let (pair, spared) = (warm(&nodes, user).await, warm(&nodes, user).await);
         let over = AtomicBool::new(false);
@@ -252,14 +258,14 @@ async fn a_revoked_token_is_refused_on_both_nodes_with_all_caches_warm() {
         tokio::join!(revoking, checking(&nodes[0]), checking(&nodes[1]));
         access_is_revoked(&nodes, &pair).await;
 
-        // The one token, and no more.
+        // Revokes the one token, and no more.
         let child = nodes[round % 2].refresh(&pair.refresh_token).await.unwrap();
         for node in [&nodes[0], &nodes[1], &nodes[0], &nodes[1]] {
             node.verify(&child.access_token).await.unwrap();
             node.verify(&spared.access_token).await.unwrap();
         }
 
-        // With a refresh token the session, access tokens that are cached included.
+        // Revokes the refresh token, and with it the session, cached access tokens included.
         let refresh: TokenId = payload(&child.refresh_token)["jti"].as_str().unwrap().parse().unwrap();
         until_done(async || nodes[0].revoke_token(refresh).await).await;
         for dead in [&pair, &child] {

@@ -1,4 +1,4 @@
-//! In which order the two sides of a race came.
+//! The order of the two sides of a race.
 
 use std::{
     sync::{
@@ -14,14 +14,15 @@ use tokio::time::sleep;
 
 use super::pair;
 
-/// At every point of what took so long, and a little after it: how long the other side of a race waits, round after round.
+/// Returns how long the other side of a race waits: a fraction of `took`, up to a little more,
+/// round after round.
 ///
-/// Two sides that start together come in the order of their lengths, each time.
+/// Two sides that start together would come in the order of their lengths each time.
 pub(super) fn some_part_of(took: Duration, round: usize) -> Duration {
     took * u32::try_from(round % 16).unwrap() / 12
 }
 
-/// Has one of two sides wait, in turns, for [`some_part_of`] what the first side took the last time.
+/// Delays the two sides in turns by [`some_part_of`] the time that the first side took last.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     begun: AtomicUsize,
@@ -31,7 +32,7 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Runs both sides, the one before the other or beside it.
+    /// Runs both sides, one before the other or beside it.
     pub(super) async fn meet<A, B>(&self, first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
         let begun = self.begun.fetch_add(1, Ordering::Relaxed);
         let wait = some_part_of(*self.took.lock().unwrap(), begun / 2);
@@ -50,7 +51,7 @@ impl Orders {
         (answer, other)
     }
 
-    /// Counts an answer that was either granted or refused, with this error.
+    /// Counts an answer that was granted, or refused with this error.
     pub(super) fn count(&self, answer: &Answer, error: &str) {
         let granted = answer.status == StatusCode::OK;
         if !granted {
@@ -59,19 +60,19 @@ impl Orders {
         self.came_first(granted);
     }
 
-    /// Counts a round which the first side won, or the second.
+    /// Counts a round that the first side won, or the second.
     pub(super) fn came_first(&self, first: bool) {
         let count = if first { &self.granted } else { &self.refused };
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts the answer to a refresh, and reads the child where there is one.
+    /// Counts the answer to a refresh. Returns the child if there is one.
     pub(super) fn child(&self, refreshed: &Answer) -> Option<Tokens> {
         self.count(refreshed, "invalid_grant");
         pair(refreshed)
     }
 
-    /// Whether some were granted and some were refused.
+    /// Returns whether some were granted and some were refused.
     pub(super) fn are_all_seen(&self) -> bool {
         [&self.granted, &self.refused].iter().all(|count| count.load(Ordering::Relaxed) > 0)
     }

@@ -1,5 +1,5 @@
-//! A change of password beside streams of everything else, which begin before it is sent and end after it has returned: whatever
-//! they do comes before it, in the middle of it and after it.
+//! A change of password beside streams of all other calls. They begin before it is sent and end
+//! after it has returned, so they come before it, in the middle and after it.
 
 use std::{
     sync::{
@@ -27,17 +27,17 @@ use crate::{
 
 const NEW_PASSWORD: &str = "battery staple";
 
-/// What somebody else wants it to be at the same time.
+/// The password that a rival sets at the same time.
 const RIVAL_PASSWORD: &str = "stapled battery";
 
-/// How many streams of refreshes there are, and of single-use tokens.
+/// The number of streams of refreshes, and of single-use tokens.
 const STREAMS: usize = 4;
 
-/// Those, one of checks on each node, and one of sign-ins.
+/// Both kinds of streams, one of checks on each node, and one of sign-ins.
 const ALL_STREAMS: u32 = 11;
 
-/// Over all rounds: how many have begun, how often each was granted after the change had been sent, and how often one was refused
-/// before the change had returned.
+/// Counts over all rounds: the rounds that began, each kind of call granted after the change had been
+/// sent, and the calls refused before the change had returned.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     begun: AtomicUsize,
@@ -56,14 +56,15 @@ impl Beside {
     }
 }
 
-/// How far the change has come.
+/// The progress of the change.
 struct Change {
-    /// A permit for each stream to which something was granted.
+    /// A permit for each stream that was granted something.
     flowing: Semaphore,
-    /// What the last sign-in took. It takes the longest of all: a change that is sent when it begins is done before it.
+    /// The time that the last sign-in took. Sign-ins take the longest: a change that is sent when
+    /// one begins is done before it.
     login_took: Mutex<Duration>,
     sent: AtomicBool,
-    /// MongoDB has the new fence: what was issued before is being revoked.
+    /// MongoDB has the new fence, so everything older is being revoked.
     fenced: AtomicBool,
     over: AtomicBool,
     beside: Arc<Beside>,
@@ -95,7 +96,7 @@ impl Change {
         self.beside.refused.fetch_add(usize::from(!self.is_over()), Ordering::Relaxed);
     }
 
-    /// Signs in with the old password, on both nodes in turns, until that was tried once after the change.
+    /// Signs in with the old password, on both nodes in turns, until one try came after the change.
     async fn logins(&self, nodes: [&Client; 2], name: &str) -> Vec<Tokens> {
         let mut opened = Vec::new();
         for turn in 0.. {
@@ -122,16 +123,17 @@ impl Change {
         opened
     }
 
-    /// Watches for the moment at which the revocation begins.
+    /// Waits for the moment at which the revocation begins.
     async fn watch(&self, books: &Books, own: &Tokens) {
         while books.fence(own).await == 0 && !self.is_over() {}
         self.fenced.store(true, Ordering::SeqCst);
     }
 
-    /// Refreshes the newest pair of a session, until that was tried once after the change. Answers all pairs.
+    /// Refreshes the newest pair of a session until one try came after the change. Returns all
+    /// pairs.
     ///
-    /// A refresh of a session that is revoked finishes what the revocation may have left. So that nothing is hidden by that,
-    /// some streams end with the refresh that the revocation meets.
+    /// A refresh of a revoked session finishes the revocation and hides what was left. So some
+    /// streams end with the refresh that the revocation meets.
     async fn refreshes(&self, nodes: [&Client; 2], first: Tokens, ends_early: bool) -> Vec<Tokens> {
         let mut pairs = vec![first];
         for turn in 0.. {
@@ -155,7 +157,8 @@ impl Change {
         pairs
     }
 
-    /// Checks these access tokens, so that the caches hold them, until that was tried once after the change.
+    /// Checks these access tokens until one try came after the change, so that the caches hold
+    /// them.
     async fn checks(&self, node: &Client, tokens: &[String]) {
         let mut first = true;
         for turn in 0.. {
@@ -175,7 +178,7 @@ impl Change {
         }
     }
 
-    /// Has single-use tokens issued, and uses every other one, until that was tried once after the change.
+    /// Issues single-use tokens, and uses every other one, until one try came after the change.
     async fn single_uses(&self, nodes: [&Client; 2], access: &str) -> Vec<String> {
         let mut issued = Vec::new();
         for turn in 0.. {
@@ -232,7 +235,7 @@ async fn spend(node: &Client, token: &str) -> Answer {
     node.post("/demo/single-use", Some(token), None).await.unwrap()
 }
 
-/// `None` where the change itself was unavailable.
+/// Returns `None` if the change itself was unavailable.
 pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<Beside>) -> Option<()> {
     let name = username();
     let own = one.sign_up(&name, PASSWORD).await.unwrap();
@@ -271,8 +274,8 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
     assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
 
     assert!(books.is_alone(&own).await, "another session lives");
-    // Refresh tokens come last, for each finishes what the revocation of its session may have left; and of those the newest first: one
-    // that was used before would be refused in a living session as well, and end it.
+    // Refresh tokens come last, because each finishes the revocation of its session. The newest
+    // come first, because a used one would be refused in a live session as well, and end it.
     let pairs = || chains.iter().flat_map(|pairs| pairs.iter().rev());
     let gone = || opened.iter().chain(pairs()).chain([&issuing]);
     for pair in gone() {
@@ -290,7 +293,7 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
         assert_eq!(refreshed.error(), "invalid_grant", "{refreshed:?}");
     }
 
-    // What belongs to the session that made the change is spared.
+    // The session that made the change is spared, with its tokens.
     assert_eq!(spend(&other, &own_once).await.status, StatusCode::OK);
     alive([&one, &other], &own).await;
     let fresh = other.login(&name, NEW_PASSWORD).await.unwrap();
@@ -298,9 +301,11 @@ pub(super) async fn round(one: Client, other: Client, books: Books, beside: Arc<
     Some(())
 }
 
-/// Two sessions change the same password at once, each to another one. `None` where one of them was told "unavailable".
+/// Two sessions change the same password at once, each to another one. Returns `None` if one of
+/// them was told "unavailable".
 ///
-/// Whoever is refused had the wrong password by then, or a session that the other change has ended.
+/// The side that is refused had the wrong password by then, or a session that the other change had
+/// ended.
 pub(super) async fn rivals(one: Client, other: Client, books: Books, orders: Arc<Orders>) -> Option<()> {
     let name = username();
     let first = one.sign_up(&name, PASSWORD).await.unwrap();

@@ -1,4 +1,4 @@
-//! With a store of record behind it.
+//! The Redis cache with a store of record behind it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use auth_layer::{
 
 use super::*;
 
-/// A store with one session in it behind the cache.
+/// Returns a cached store with one session in it.
 async fn cached(server: &RedisServer) -> (Cached<MemoryStore, RedisCache>, Session) {
     let now = Utc::now();
     let expires_at = now + Duration::from_mins(15);
@@ -46,7 +46,7 @@ async fn cached(server: &RedisServer) -> (Cached<MemoryStore, RedisCache>, Sessi
 }
 
 #[tokio::test]
-async fn with_redis_gone_the_store_serves_a_revocation_fails_and_redis_is_told_when_it_is_back() {
+async fn redis_outage_fails_revocations_and_tombstones_follow_when_it_is_back() {
     let mut server = RedisServer::start(&[]).await;
     let (cached, session) = cached(&server).await;
     let id = session.current.access_id;
@@ -67,7 +67,7 @@ async fn with_redis_gone_the_store_serves_a_revocation_fails_and_redis_is_told_w
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_check_that_begins_after_a_revocation_accepts_whatever_runs_beside_it() {
+async fn check_that_begins_after_a_revocation_refuses_beside_any_other_call() {
     let server = RedisServer::start(&[]).await;
     for _ in 0..100 {
         let (cached, session) = cached(&server).await;

@@ -1,12 +1,13 @@
-//! With a server that is away, stalled, full, restarted or replaced.
+//! The Redis cache with a server that is away, stalled, full, restarted or replaced.
 
 use super::*;
 
-/// Within which a replica has what its primary has: it tries once a second, and copies everything.
+/// The time within which a replica catches up with its primary. It tries once a second, and copies
+/// everything.
 const REPLICATION: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_restarted_redis_is_never_handed_a_fill_that_was_read_before() {
+async fn redis_that_restarted_gets_no_fill_that_was_read_before() {
     let mut server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let id = TokenId::generate();
@@ -20,7 +21,7 @@ async fn a_restarted_redis_is_never_handed_a_fill_that_was_read_before() {
 }
 
 #[tokio::test]
-async fn an_active_entry_that_came_back_from_a_snapshot_is_not_believed() {
+async fn redis_entry_restored_from_a_snapshot_is_ignored() {
     let mut server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let (alive, dead) = (TokenId::generate(), TokenId::generate());
@@ -36,10 +37,10 @@ async fn an_active_entry_that_came_back_from_a_snapshot_is_not_believed() {
     assert!(matches!(cache.get(dead).await.unwrap(), CacheAnswer::Dead));
 }
 
-/// A tombstone that only the first primary had is lost when that follows the second, which never had it; what it is given back is
-/// the entry of its own that the tombstone had overwritten.
+/// The first primary alone has a tombstone. It loses the tombstone when it follows the second, and
+/// gets back the entry that the tombstone had overwritten.
 #[tokio::test]
-async fn an_active_entry_that_came_back_by_failing_over_and_back_is_not_believed() {
+async fn redis_entry_that_came_back_by_failing_over_and_back_is_ignored() {
     let options = ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"];
     let (first, second) = (RedisServer::start(&options).await, RedisServer::start(&options).await);
     let follow = |server: &RedisServer, other: &RedisServer| {
@@ -49,7 +50,7 @@ async fn an_active_entry_that_came_back_by_failing_over_and_back_is_not_believed
     follow(&second, &first);
     assert_eq!(first.command(&["SET", "mark", "1"]), "+OK");
     until("the replica follows", REPLICATION, || async { second.command(&["EXISTS", "mark"]) == ":1" }).await;
-    // Only now, for with its first replica a primary begins a new history.
+    // Only now, because a primary begins a new history with its first replica.
     let cache = cache(&first).await;
     let id = TokenId::generate();
     fill(&cache, id, token()).await;
@@ -65,7 +66,7 @@ async fn an_active_entry_that_came_back_by_failing_over_and_back_is_not_believed
     follow(&first, &second);
     until("the first has what the second has", REPLICATION, || async { holds(&first) }).await;
     stand_alone(&first);
-    // A connection that has been through all this does not know before its next check.
+    // A connection that was there all along does not know before its next check.
     until("who the server is was asked again", RECOVERY, || async {
         matches!(cache.get(id).await, Ok(CacheAnswer::Miss(_)))
     })
@@ -76,7 +77,7 @@ async fn an_active_entry_that_came_back_by_failing_over_and_back_is_not_believed
 }
 
 #[tokio::test]
-async fn a_fill_that_lay_in_a_stalled_redis_until_its_end_is_dead_on_arrival() {
+async fn redis_fill_delayed_until_its_end_has_expired_on_arrival() {
     let mut server = RedisServer::start(&[]).await;
     let options = RedisOptions::default().with_active_ttl(Duration::from_millis(600));
     let cache = RedisCache::connect(&[server.url()], options).await.unwrap();
@@ -87,14 +88,14 @@ async fn a_fill_that_lay_in_a_stalled_redis_until_its_end_is_dead_on_arrival() {
     cache.fill(read_before, id, token()).await.unwrap_err();
     until("the entry's end has passed", RECOVERY, || async { since.elapsed() > Duration::from_millis(700) }).await;
     server.resume();
-    // The server's own view, before any connection of the cache's is replaced.
+    // The server's own view, before the cache replaces any connection.
     assert_eq!(server.command(&["GET", &format!("auth:{id}")]), "$-1");
     serves_again(&cache).await;
     miss(&cache, id).await;
 }
 
 #[tokio::test]
-async fn a_redis_that_is_away_at_first_is_an_error_at_once_and_is_found_when_it_comes() {
+async fn redis_that_is_away_at_first_fails_at_once_and_is_found_later() {
     let mut server = RedisServer::start(&[]).await;
     server.kill();
     let cache = cache(&server).await;
@@ -106,7 +107,7 @@ async fn a_redis_that_is_away_at_first_is_an_error_at_once_and_is_found_when_it_
 }
 
 #[tokio::test]
-async fn a_redis_that_stalls_costs_a_check_its_time_limit_and_no_more() {
+async fn redis_that_stalls_costs_a_check_its_time_limit_and_no_more() {
     let mut server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let id = TokenId::generate();
@@ -127,7 +128,7 @@ async fn a_redis_that_stalls_costs_a_check_its_time_limit_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_killed_is_an_error_at_once_and_serves_again_when_it_is_back() {
+async fn redis_that_is_killed_fails_at_once_and_serves_again_when_back() {
     let mut server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     for _ in 0..2 {
@@ -143,7 +144,7 @@ async fn a_redis_that_is_killed_is_an_error_at_once_and_serves_again_when_it_is_
 }
 
 #[tokio::test]
-async fn a_full_redis_takes_no_tombstones_and_says_so() {
+async fn redis_that_is_full_takes_no_tombstones_and_says_so() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
@@ -154,13 +155,13 @@ async fn a_full_redis_takes_no_tombstones_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_redis_that_becomes_a_replica_is_withdrawn() {
+async fn redis_that_becomes_a_replica_is_not_used() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let id = TokenId::generate();
     fill(&cache, id, token()).await;
     assert_eq!(server.command(&["REPLICAOF", "127.0.0.1", "1"]), "+OK");
-    // Nothing but checks, which a replica answers: the keeper notices by itself.
+    // Only checks, which a replica answers: the health check must notice by itself.
     until("a replica is not asked", RECOVERY, || async { cache.get(id).await.is_err() }).await;
     cache.bury(&[(id, token().expires_at)], Utc::now()).await.unwrap_err();
     assert_eq!(server.command(&["REPLICAOF", "NO", "ONE"]), "+OK");

@@ -27,7 +27,7 @@ impl Guarded {
         std::fs::write(&file, "ofMembersToEachOther").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let server = MongoServer::start_with(&["--keyFile", file.to_str().unwrap()]).await;
-        // Who comes from the same machine may make the first user.
+        // A client on the same machine may make the first user.
         let first = MongoClient::with_uri_str(server.uri()).await.unwrap();
         let user = doc! { "createUser": "root", "pwd": "s3cret", "roles": ["root"] };
         first.database("admin").run_command(user).await.unwrap();
@@ -49,7 +49,7 @@ fn uri(server: &MongoServer, user: &str, source: &str) -> String {
 }
 
 #[tokio::test]
-async fn settings_of_mongodb_s_user_that_cannot_work_end_the_start_at_once() {
+async fn settings_of_a_mongodb_user_that_cannot_work_end_the_start_at_once() {
     let guarded = Guarded::start().await;
     let role = doc! { "createUser": "reader", "pwd": "s3cret", "roles": [{ "role": "read", "db": "auth" }] };
     guarded.run(role).await;
@@ -86,7 +86,7 @@ async fn settings_of_a_mongodb_user_who_may_make_no_index_serve_where_the_indexe
 }
 
 #[tokio::test]
-async fn settings_of_a_mongodb_that_is_no_set_that_the_uri_names_end_the_start_at_once() {
+async fn settings_of_a_mongodb_without_the_named_replica_set_end_the_start_at_once() {
     let uninitiated = MongoServer::uninitiated().await;
     let alone = format!("mongodb://127.0.0.1:{}/", uninitiated.port());
     for uri in [uninitiated.uri(), alone.clone(), format!("{alone}?directConnection=true")] {
@@ -101,14 +101,14 @@ async fn settings_of_a_mongodb_that_is_no_set_that_the_uri_names_end_the_start_a
     let named = MongoServer::start().await;
     let line = refused(&[], &[("MONGODB_URI", &named.uri().replace("rs0", "other"))]).await;
     assert!(line.contains("another name than the URI says"), "{line}");
-    // Names differ in more than case.
+    // Names that differ in case only are different names.
     node(&[], &[("MONGODB_URI", &named.uri())]).await;
     let line = refused(&["--mongodb-database", "AUTH"], &[("MONGODB_URI", &named.uri())]).await;
     assert!(line.contains("differs from this one in case only"), "{line}");
 }
 
 #[tokio::test]
-async fn settings_of_a_mongodb_that_is_away_are_waited_for_and_it_is_said_once_until_when() {
+async fn settings_of_a_mongodb_that_is_away_are_waited_for_and_logged_once() {
     let mut server = MongoServer::start().await;
     server.kill();
     let (data, uri) = (tempfile::tempdir().unwrap(), server.uri());

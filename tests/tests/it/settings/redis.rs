@@ -19,7 +19,7 @@ use crate::{
     redis_cache::cluster,
 };
 
-/// Within which a running node has noticed what a Redis says of itself.
+/// The time within which a running node notices a setting of its Redis.
 const NOTICED: Duration = Duration::from_secs(10);
 
 async fn refused_with(url: &str) -> String {
@@ -86,7 +86,7 @@ async fn settings_of_redis_are_tried_at_the_start_and_nothing_is_left_behind() {
         assert!(begun.elapsed() < NOTICED, "a key is left behind");
         sleep(Duration::from_millis(10)).await;
     }
-    // Members of a cluster answer for others, which is no refusal.
+    // Members of a cluster redirect to others, which is no refusal.
     let members = cluster().await.map(|server| (server.url(), server));
     let urls: Vec<String> = members.iter().map(|(url, _)| url.clone()).collect();
     RedisCache::probe(&urls, &RedisOptions::default()).await.unwrap();
@@ -95,7 +95,7 @@ async fn settings_of_redis_are_tried_at_the_start_and_nothing_is_left_behind() {
 }
 
 #[tokio::test]
-async fn settings_of_a_redis_that_is_away_do_not_keep_a_node_from_starting_and_it_says_so() {
+async fn settings_of_a_redis_that_is_away_let_a_node_start_and_are_logged() {
     let mut server = RedisServer::start(&[]).await;
     server.kill();
     let database = servers::mongodb().await;
@@ -116,7 +116,7 @@ async fn settings_of_a_redis_that_is_away_do_not_keep_a_node_from_starting_and_i
 }
 
 #[tokio::test]
-async fn settings_of_a_redis_that_is_set_up_anew_while_a_node_runs_are_said_once() {
+async fn settings_of_a_redis_reconfigured_while_a_node_runs_are_logged_once() {
     let mongodb = servers::MongoServer::start().await;
     let redis = RedisServer::start(&[]).await;
     let fleet = Fleet::on(1, &mongodb, Some(&redis), &[]).await;
@@ -176,7 +176,8 @@ async fn settings_of_a_cluster_with_a_member_that_evicts_are_seen() {
     let urls: Vec<String> = members.iter().map(RedisServer::url).collect();
     let begun = Instant::now();
     loop {
-        // Anew each time: one that came before the cluster was formed knows half of it.
+        // Connects anew each time: a cache that connected before the cluster was formed knows half
+        // of it.
         let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
         let found = cache.eviction_policy();
         if found == Some(EvictionPolicy::Evicts("volatile-lru".to_owned())) {

@@ -1,4 +1,4 @@
-//! `rediss://`: a Redis behind TLS, with a certificate of an authority of our own.
+//! `rediss://`: a Redis behind TLS, with a certificate of our own authority.
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::refused;
 use crate::fleet::{PASSWORD, node, username};
 
-/// Takes TLS off in front of a Redis.
+/// Terminates TLS in front of a Redis.
 struct Terminator {
     port: u16,
     authority: PathBuf,
@@ -57,7 +57,7 @@ impl Terminator {
             while let Ok((client, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 connections.spawn(async move {
-                    // A client that does not trust us breaks off.
+                    // A client that does not trust the certificate breaks off.
                     let Ok(mut client) = acceptor.accept(client).await else { return };
                     let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await.unwrap();
                     let _ = copy_bidirectional(&mut client, &mut server).await;
@@ -69,7 +69,7 @@ impl Terminator {
 }
 
 #[tokio::test]
-async fn settings_rediss_speaks_tls_to_a_server_whose_authority_is_trusted_and_to_no_other() {
+async fn settings_rediss_connects_only_to_a_server_whose_authority_is_trusted() {
     let redis = RedisServer::start(&[]).await;
     let terminator = Terminator::start(&redis).await;
     let database = servers::mongodb().await;

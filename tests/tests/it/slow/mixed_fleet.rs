@@ -1,6 +1,7 @@
-//! A node of the landed version and one of this run side by side, as they do while a fleet is upgraded.
+//! A node of the landed version and one of this version side by side, as during an upgrade of a
+//! fleet.
 //!
-//! Neither takes what the other did for theft, and neither removes what the other wrote.
+//! Neither takes the other's work for theft, and neither removes what the other wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,27 +23,27 @@ use crate::{
     steps::unfinished,
 };
 
-/// In-process caches are off, so that what holds must hold at once.
+/// In-process caches are off, so everything must hold at once.
 const STRICT: [&str; 6] = ["--local-cache", "0", "--rate-limit", "off", LONG_GRACE[0], LONG_GRACE[1]];
 
-/// How many sessions are refreshed in turns, beside each other.
+/// The number of sessions that are refreshed in turns, beside each other.
 const SESSIONS: usize = 8;
 
-/// How often each of them is.
+/// The number of refreshes of each session.
 const REFRESHES: usize = 60;
 
-/// The landed version and this one, in either order.
+/// Returns the landed version and this one, in either order.
 async fn both_orders() -> [[Program<'static>; 2]; 2] {
     let (landed, current) = (Program::at(landed::demo_app().await), Program::current());
     [[landed, current], [current, landed]]
 }
 
-/// Nodes of these programs on MongoDB and Redis.
+/// Starts nodes of these programs on MongoDB and Redis.
 async fn fleet(programs: [Program<'_>; 2]) -> Fleet {
     Fleet::running(&programs, true, &STRICT, None).await
 }
 
-/// Fails unless so many reuses were counted, and unless they were logged.
+/// Fails unless `meant` reuses were counted, and unless they were logged.
 async fn assert_reuses(fleet: &Fleet, meant: u64) {
     assert_eq!(races::reuses(fleet).await, (meant, meant > 0), "reuses that were counted, and whether any was logged");
 }
@@ -54,7 +55,7 @@ async fn mixed_fleet_serves_the_whole_life_of_a_token() {
         for redis in [true, false] {
             let fleet = Fleet::running(&programs, redis, &STRICT, None).await;
             life::whole_life(&fleet).await;
-            // The one that it stages.
+            // The one reuse that the test stages.
             assert_reuses(&fleet, 1).await;
         }
     }
@@ -63,7 +64,7 @@ async fn mixed_fleet_serves_the_whole_life_of_a_token() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "slow: builds the landed version"]
 async fn mixed_fleet_refreshes_in_turns_and_repeats_the_same_pair() {
-    // Of ES256 the signatures are stored: it makes others each time.
+    // ES256 signs differently each time, so its signatures are stored.
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
         let [programs, _] = both_orders().await;
         let fleet = Fleet::running(&programs, true, &STRICT, Some(algorithm)).await;
@@ -77,14 +78,15 @@ async fn mixed_fleet_refreshes_in_turns_and_repeats_the_same_pair() {
     }
 }
 
-/// Opens a session at the first node. Then the nodes refresh it in turns, and each repeats what the other issued.
+/// Opens a session at the first node. Then the nodes refresh it in turns, and each returns the pair
+/// that the other issued.
 async fn refresh_in_turns(nodes: [&Client; 2]) {
     let mut current = nodes[0].sign_up(&username(), PASSWORD).await.unwrap();
-    // What the tokens of each node say, beside what differs from one to the next.
+    // The claims in the tokens of each node, without those that differ from token to token.
     let mut said = [lasting_claims(&current), Map::new()];
     for turn in 1..=REFRESHES {
         let (this, other) = (nodes[turn % 2], nodes[(turn + 1) % 2]);
-        // Every third time both are asked at once.
+        // Every third time both nodes are asked at once.
         let answers = if turn % 3 == 0 {
             let (one, two) = tokio::join!(this.refresh(&current.refresh), other.refresh(&current.refresh));
             vec![one.unwrap(), two.unwrap()]
@@ -116,7 +118,7 @@ async fn refresh_in_turns(nodes: [&Client; 2]) {
     }
 }
 
-/// What an access token says that every token of its session is to say.
+/// Returns the claims that every access token of a session must repeat.
 fn lasting_claims(tokens: &Tokens) -> Map<String, Value> {
     let Value::Object(mut claims) = payload(&tokens.access) else { panic!("claims are an object") };
     for of_one_token in ["jti", "iat", "exp"] {
@@ -143,7 +145,7 @@ async fn mixed_fleet_gives_concurrent_refreshes_of_one_token_one_child() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "slow: builds the landed version"]
-async fn mixed_fleet_ends_a_session_for_reuse_wherever_the_token_is_presented() {
+async fn mixed_fleet_ends_a_session_for_reuse_on_either_node() {
     let [programs, _] = both_orders().await;
     let fleet = fleet(programs).await;
     let (landed, current) = fleet.clients();
@@ -151,7 +153,7 @@ async fn mixed_fleet_ends_a_session_for_reuse_wherever_the_token_is_presented() 
     let name = username();
     landed.register(&name, PASSWORD).await.unwrap();
     let mut meant = 0;
-    // Where the session was opened, where each of two refreshes was, and where the reuse is.
+    // The node that opens the session, those of two refreshes, and that of the reuse.
     for places in 0..16 {
         let at = |bit: usize| nodes[places >> bit & 1];
         let first = at(0).login(&name, PASSWORD).await.unwrap().tokens();
@@ -195,7 +197,7 @@ async fn mixed_fleet_uses_a_single_use_token_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "slow: builds the landed version"]
-async fn mixed_fleet_hears_of_each_other_s_revocations() {
+async fn mixed_fleet_receives_news_of_each_other_s_revocations() {
     for programs in both_orders().await {
         for redis in [true, false] {
             push::every_kind(&Fleet::running(&programs, redis, &push::LONG_LEASE, None).await).await;
@@ -235,7 +237,7 @@ async fn mixed_fleet_lists_the_same_sessions() {
             *pair = nodes[(turn + number) % 2].refresh(&pair.refresh).await.unwrap().tokens();
         }
     }
-    // A refresh moves the times on, and nothing else.
+    // A refresh moves the times on, and changes nothing else.
     let lasting = |list: &BTreeMap<String, Value>| -> Vec<Value> {
         let members = |session: &Value| json!([session["created_at"], session["user_agent"], session["current"]]);
         list.values().map(members).collect()
@@ -257,7 +259,8 @@ async fn mixed_fleet_removes_nothing_that_the_other_version_wrote() {
         let database = fleet.database.as_ref().unwrap();
         let database = mongodb::Client::with_uri_str(&database.uri).await.unwrap().database(&database.name);
 
-        // One version writes each kind of document. The retired token of a session is known after a refresh.
+        // One version writes each kind of document. After a refresh the session has a retired
+        // token.
         let name = username();
         writer.register(&name, PASSWORD).await.unwrap();
         let sessions = join_all(["phone", "laptop"].map(async |agent| {
@@ -271,7 +274,7 @@ async fn mixed_fleet_removes_nothing_that_the_other_version_wrote() {
         let kinds: BTreeSet<&str> = written.keys().map(|(collection, _)| collection.as_str()).collect();
         assert!(kinds.is_superset(&BTreeSet::from(["sessions", "subjects", "tokens", "users"])), "{kinds:?}");
 
-        // The other rotates and updates each of them.
+        // The other version rotates and updates each of them.
         let mut pairs = Vec::new();
         for session in &sessions {
             assert_accepted(&other, &session.access).await;
@@ -290,7 +293,7 @@ async fn mixed_fleet_removes_nothing_that_the_other_version_wrote() {
     }
 }
 
-/// Each document's members, by its collection and id, those of documents within it included.
+/// Returns the members of each document by its collection and id, nested documents included.
 async fn members(database: &Database) -> BTreeMap<(String, String), BTreeSet<String>> {
     let mut found = BTreeMap::new();
     for collection in database.list_collection_names().await.unwrap() {

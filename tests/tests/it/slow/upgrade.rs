@@ -1,4 +1,4 @@
-//! A node of this version takes the place of one of the landed version, and reads what that wrote.
+//! A node of this version replaces one of the landed version, and reads what that one wrote.
 
 use http::StatusCode;
 use serde_json::json;
@@ -70,7 +70,7 @@ async fn upgrade(env: &[(&str, &str)]) {
     assert_eq!(after.me(&next.access).await.unwrap().status, StatusCode::OK);
     assert!(!node.log().contains("refresh_token_reuse"), "nobody was taken for a thief");
 
-    // The landed version retired it, two refreshes ago.
+    // The landed version retired this token, two refreshes ago.
     assert_eq!(after.refresh(&robbed[0].refresh).await.unwrap().error(), "invalid_grant");
     node.log().until("refresh_token_reuse", 1).await;
     for pair in &robbed {

@@ -1,12 +1,13 @@
 //! Killed: the process dies (SIGKILL) after each of its steps, and starts again.
 //!
-//! What it had not acknowledged may have happened or not; whichever it was, each law holds, and asking again is safe.
+//! An unacknowledged step may or may not have happened. In both cases each law holds, and asking
+//! again is safe.
 
 use super::*;
 
 impl Stage {
-    /// Runs `doing` on the first node and kills that after the next step; it starts again, with nobody in its way. False where
-    /// `doing` was over before.
+    /// Runs `doing` on the first node, kills it after the next step and starts it again without
+    /// stops. Returns `false` if `doing` was over before.
     async fn killed_after<T>(&mut self, steps: &mut Steps, doing: T) -> bool
     where
         T: Future<Output: Send + 'static> + Send + 'static,
@@ -18,7 +19,8 @@ impl Stage {
         died
     }
 
-    /// The same, and it does not start again.
+    /// Runs `doing` on the first node and kills it after the next step. The node does not start
+    /// again. Returns `false` if `doing` was over before.
     async fn dies_after<T>(&mut self, steps: &mut Steps, doing: T) -> bool
     where
         T: Future<Output: Send + 'static> + Send + 'static,
@@ -36,7 +38,7 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_sign_in() {
+async fn sign_in_survives_a_kill_at_each_step() {
     let mut stage = Stage::set().await;
     let mut steps = Steps::at_least(7);
     while steps.go_on() {
@@ -60,9 +62,9 @@ async fn in_a_sign_in() {
     }
 }
 
-/// The owner asks again and gets the one child, and nobody is punished.
+/// The owner asks again and gets the one child, and the session goes on.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_refresh() {
+async fn refresh_survives_a_kill_at_each_step() {
     let mut stage = Stage::set().await;
     let mut steps = Steps::at_least(4);
     while steps.go_on() {
@@ -81,9 +83,9 @@ async fn in_a_refresh() {
     }
 }
 
-/// The same where the window is over before the owner comes back: as long as no answer was given, nothing is held against anybody.
+/// The window is over before the owner comes back. Without an answer the retry is no reuse.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_refresh_that_is_asked_for_again_after_the_window() {
+async fn refresh_retried_after_the_window_survives_a_kill_at_each_step() {
     let mut stage = Stage::with(&["--refresh-grace", "1ms"]).await;
     let mut steps = Steps::at_least(4);
     while steps.go_on() {
@@ -92,7 +94,7 @@ async fn in_a_refresh_that_is_asked_for_again_after_the_window() {
         if !stage.killed_after(&mut steps, async move { client.refresh(&token).await }).await {
             continue;
         }
-        // The second update is the note that the pair was handed out, which comes beside the answer.
+        // The second update is the delivery mark, which runs beside the answer.
         if stage.relay.seen().iter().filter(|step| *step == "update").count() > 1 {
             continue;
         }
@@ -104,14 +106,14 @@ async fn in_a_refresh_that_is_asked_for_again_after_the_window() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_logout() {
+async fn revoke_session_survives_a_kill_at_each_step() {
     let mut stage = Stage::set().await;
     let books = stage.books().await;
     let mut steps = Steps::at_least(6);
     while steps.go_on() {
         let subject = stage.subject().await;
         let child = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
-        // The shared cache calls both access tokens active when the node dies.
+        // The shared cache holds both access tokens as active when the node dies.
         stage.second().me(&subject.session.access).await.unwrap();
         stage.second().me(&child.access).await.unwrap();
         let (client, access) = (stage.first(), child.access.clone());
@@ -128,7 +130,8 @@ async fn in_a_logout() {
             let sessions = listed.as_array().unwrap().len();
             assert_eq!(sessions, if kept.session { 1 } else { 2 }, "{when}: {listed}");
         }
-        // From another session: the one that is being ended may be too dead to end itself. Its owner can always see it ended.
+        // From another session, because the one being ended may already be refused. Its owner can
+        // always see it ended.
         let deleted = stage.second().delete(&session_path(&child.access), &subject.other.access).await.unwrap();
         assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{when}: {deleted:?}");
         stage.dead(&[&subject.session, &child], &when).await;
@@ -137,7 +140,7 @@ async fn in_a_logout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_revoke_all() {
+async fn revoke_all_survives_a_kill_at_each_step() {
     let mut stage = Stage::set().await;
     let books = stage.books().await;
     let mut steps = Steps::at_least(9);
@@ -166,9 +169,10 @@ async fn in_a_revoke_all() {
     }
 }
 
-/// One of the two passwords is good, never both and never neither, and the request can be sent again.
+/// One of the two passwords is good, never both and never neither, and the request can be sent
+/// again.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_change_of_password() {
+async fn password_change_survives_a_kill_at_each_step() {
     let mut stage = Stage::set().await;
     let mut steps = Steps::at_least(14);
     while steps.go_on() {
@@ -196,7 +200,7 @@ async fn in_a_change_of_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_punishment() {
+async fn reuse_survives_a_kill_at_each_step() {
     let mut stage = Stage::set().await;
     let mut steps = Steps::at_least(8);
     while steps.go_on() {
@@ -217,7 +221,7 @@ async fn in_a_punishment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_the_issue_and_the_use_of_a_single_use_token() {
+async fn single_use_issue_and_use_survive_a_kill_at_each_step() {
     let mut stage = Stage::set().await;
     let mut steps = Steps::at_least(5);
     while steps.go_on() {
@@ -233,7 +237,7 @@ async fn in_the_issue_and_the_use_of_a_single_use_token() {
         let uses = [spend(&stage.second(), &token).await, spend(&stage.first(), &token).await];
         assert_eq!(uses, [StatusCode::OK, StatusCode::UNAUTHORIZED], "{}", stage.when("the issue of another token"));
     }
-    // The check leaves the token as it is; the handler uses it up.
+    // The check leaves the token as it is. The handler uses it up.
     let mut steps = Steps::at_least(2);
     while steps.go_on() {
         let subject = stage.subject().await;
@@ -245,7 +249,8 @@ async fn in_the_issue_and_the_use_of_a_single_use_token() {
         {
             continue;
         }
-        // Once recorded, with its answer lost, it is a use like any other: at most once.
+        // A use that was recorded and whose answer was lost is a use: the token is accepted at most
+        // once.
         let first = if stage.relay.seen().iter().any(|step| step == "update") {
             StatusCode::UNAUTHORIZED
         } else {
@@ -257,7 +262,7 @@ async fn in_the_issue_and_the_use_of_a_single_use_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_registration() {
+async fn registration_survives_a_kill_at_each_step() {
     let mut stage = Stage::set().await;
     let mut steps = Steps::at_least(2);
     while steps.go_on() {

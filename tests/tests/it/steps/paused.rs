@@ -1,6 +1,6 @@
-//! Paused: the other node does something from beginning to end in the middle of what the first one does.
+//! Paused: the other node runs a whole call in the middle of one on the first node.
 //!
-//! Where each may win, the law says what must hold afterwards whoever did.
+//! If either may win, the law must hold for both outcomes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use super::*;
 use crate::fleet::{PATIENCE, patient_store};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_meets_a_revocation_at_each_step() {
+async fn check_meets_a_revocation_at_each_step() {
     let stage = Stage::set().await;
     for end in [End::Logout, End::LogoutAll, End::Delete, End::Password, End::Reuse] {
         let mut steps = Steps::at_least(3);
@@ -37,7 +37,7 @@ async fn a_check_meets_a_revocation_at_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_meets_a_revocation_at_each_step() {
+async fn refresh_meets_a_revocation_at_each_step() {
     let stage = Stage::set().await;
     for end in [End::Logout, End::LogoutAll, End::Delete, End::Password] {
         let mut steps = Steps::at_least(4);
@@ -61,7 +61,7 @@ async fn a_refresh_meets_a_revocation_at_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_meets_its_twin_at_each_step() {
+async fn refresh_meets_its_twin_at_each_step() {
     let stage = Stage::set().await;
     let mut steps = Steps::at_least(4);
     while steps.go_on() {
@@ -80,10 +80,11 @@ async fn a_refresh_meets_its_twin_at_each_step() {
     }
 }
 
-/// The first answer was lost, and its owner asks again, while somebody presents the child. Either that came later, and the retry
-/// gets the child once more; or it came first, and the retry is the use of a retired token.
+/// The first answer was lost, and its owner asks again while somebody presents the child. If the
+/// child came later, the retry gets the same pair. If it came first, the retry is the reuse of a
+/// retired token.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_meets_the_use_of_the_child_at_each_step() {
+async fn refresh_retry_meets_the_use_of_the_child_at_each_step() {
     let stage = Stage::set().await;
     let (mut repeated, mut punished) = (0, 0);
     let mut steps = Steps::at_least(3);
@@ -107,12 +108,13 @@ async fn a_retry_meets_the_use_of_the_child_at_each_step() {
             stage.dead(&[&subject.session, &child, &grandchild], &when).await;
         }
     }
-    // The last stops come after the write that decides it, and those before hand nothing out on what they have read.
+    // The last stops come after the write that decides. Those before it deliver nothing on what
+    // they have read.
     assert!(repeated > 0 && punished > 0, "each comes first somewhere: {repeated} repeated, {punished} punished");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_punishment_meets_a_refresh_at_each_step() {
+async fn reuse_meets_a_refresh_at_each_step() {
     let stage = Stage::set().await;
     let mut steps = Steps::at_least(8);
     while steps.go_on() {
@@ -133,7 +135,7 @@ async fn a_punishment_meets_a_refresh_at_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_meets_a_refresh_and_a_check_at_each_step() {
+async fn revoke_meets_a_refresh_and_a_check_at_each_step() {
     let stage = Stage::set().await;
     for (end, least) in [(End::Logout, 7), (End::LogoutAll, 11), (End::Delete, 8), (End::Password, 14)] {
         let mut steps = Steps::at_least(least);
@@ -155,7 +157,8 @@ async fn a_revocation_meets_a_refresh_and_a_check_at_each_step() {
             stage.relay.release();
             let when = format!("{end:?} that met a refresh after {:?}", stage.relay.seen());
             let answer = running.await.unwrap();
-            // The token that it came with is of the session that was refreshed, or of another; it was good when it began.
+            // The request came with a token of the refreshed session, or of another. The token was
+            // good when the request began.
             assert_eq!(answer.status, StatusCode::NO_CONTENT, "{when}: {answer:?}");
             stage
                 .dead(&[Some(&subject.session), child.as_ref()].into_iter().flatten().collect::<Vec<_>>(), &when)
@@ -164,9 +167,9 @@ async fn a_revocation_meets_a_refresh_and_a_check_at_each_step() {
     }
 }
 
-/// What a purge found expired may have gone on when it comes to remove it.
+/// A session that a purge found expired may have been refreshed before the purge removes it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_purge_meets_a_refresh_at_each_step() {
+async fn purge_meets_a_refresh_at_each_step() {
     const MINUTE: Duration = Duration::from_mins(1);
 
     let stage = Stage::set().await;
@@ -184,7 +187,8 @@ async fn a_purge_meets_a_refresh_at_each_step() {
             .build()
             .unwrap()
     };
-    // What the first opens expires before the bound; what the second makes of it does not.
+    // What the first authority opens expires before the bound. What the second makes of it does
+    // not.
     let (opening, refreshing, bound) = (authority(MINUTE), authority(60 * MINUTE), now - MINUTE);
     let (mut went_on, mut went) = (0, 0);
     let mut steps = Steps::at_least(4);
@@ -217,7 +221,7 @@ async fn a_purge_meets_a_refresh_at_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_meets_a_revoke_all_at_each_step() {
+async fn sign_in_meets_a_revoke_all_at_each_step() {
     let stage = Stage::set().await;
     let books = stage.books().await;
     let mut steps = Steps::at_least(7);
@@ -234,14 +238,15 @@ async fn a_sign_in_meets_a_revoke_all_at_each_step() {
         assert_eq!(answer.status, StatusCode::OK, "{when}: the password is right: {answer:?}");
         let opened = answer.tokens();
         stage.dead(&[&subject.session, &subject.other], &when).await;
-        // It survives if it was opened under the fence that the revoke-all raised, and not otherwise.
+        // The session survives if it was opened under the fence that the revoke-all raised, and not
+        // otherwise.
         let under_the_fence = books.opened_under(&opened).await == books.fence(&opened).await;
         assert_eq!(stage.whole(&opened, &when).await, under_the_fence, "{when}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_with_the_old_password_meets_its_change_at_each_step() {
+async fn sign_in_with_the_old_password_meets_its_change_at_each_step() {
     let stage = Stage::set().await;
     let mut steps = Steps::at_least(7);
     while steps.go_on() {
@@ -255,7 +260,7 @@ async fn a_sign_in_with_the_old_password_meets_its_change_at_each_step() {
         let when = format!("a sign-in that met a change of password after {:?}", stage.relay.seen());
         let answer = sign_in.await.unwrap();
         match pair(&answer) {
-            // It was answered before the change, and did not survive it.
+            // The sign-in was answered before the change, and its session did not survive it.
             Some(opened) => stage.dead(&[&opened, &subject.session], &when).await,
             None => assert_eq!(answer.error(), "invalid_credentials", "{when}"),
         }
@@ -264,7 +269,7 @@ async fn a_sign_in_with_the_old_password_meets_its_change_at_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_password_meets_a_sign_in_with_the_old_one_at_each_step() {
+async fn password_change_meets_a_sign_in_with_the_old_one_at_each_step() {
     let stage = Stage::set().await;
     let mut steps = Steps::at_least(14);
     while steps.go_on() {
@@ -284,7 +289,7 @@ async fn a_change_of_password_meets_a_sign_in_with_the_old_one_at_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_use_token_meets_its_twin_or_a_revocation_at_each_step() {
+async fn single_use_token_meets_its_twin_or_a_revocation_at_each_step() {
     let stage = Stage::set().await;
     let mut steps = Steps::at_least(1);
     while steps.go_on() {
@@ -321,7 +326,7 @@ async fn a_single_use_token_meets_its_twin_or_a_revocation_at_each_step() {
     }
 }
 
-/// What ends a session.
+/// A way to end a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     /// Its own logout.
@@ -336,7 +341,7 @@ enum End {
     Reuse,
 }
 
-/// An end that has been prepared.
+/// A prepared way to end a session.
 struct Ending {
     end: End,
     path: String,
@@ -367,7 +372,7 @@ impl End {
 }
 
 impl Ending {
-    /// The token that the request comes with.
+    /// Returns the token that the request comes with.
     fn tokens(&self, subject: &Subject) -> String {
         match (self.end, self.retired.first()) {
             (_, Some(retired)) => retired.clone(),

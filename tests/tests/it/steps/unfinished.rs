@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Law 1: what was begun is finished within this time.
+/// Law 1: a revocation that was recorded is finished within this time.
 const BOUND: Duration = Duration::from_secs(15);
 
-/// What ends sessions.
+/// A way to end sessions.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Logout,
@@ -17,14 +17,14 @@ enum Ending {
 }
 
 impl Stage {
-    /// Stops the first node after the step by which the end of the subject's session is recorded,
-    /// and kills it for good.
+    /// Stops the first node after the step that records the end of the session, and kills it for
+    /// good.
     async fn dies_once_recorded(&mut self, ending: Ending) -> (Subject, Tokens) {
         let books = self.books().await;
         for step in 1.. {
             let subject = self.subject().await;
             let child = self.second().refresh(&subject.session.refresh).await.unwrap().tokens();
-            // The shared cache calls all access tokens active.
+            // The shared cache holds all access tokens as active.
             for pair in [&subject.session, &child, &subject.other] {
                 self.second().me(&pair.access).await.unwrap();
             }
@@ -64,21 +64,21 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revocation_of_a_session_is_finished_by_another_node() {
+async fn revoke_of_a_session_is_finished_by_another_node() {
     logout_is_finished([Program::quick(); 2]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revocation_of_a_user_is_finished_by_another_node() {
+async fn revoke_of_a_user_is_finished_by_another_node() {
     logout_of_all_is_finished([Program::quick(); 2]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revocation_for_reuse_is_finished_by_another_node() {
+async fn revoke_for_reuse_is_finished_by_another_node() {
     end_for_reuse_is_finished([Program::quick(); 2]).await;
 }
 
-/// The first of these programs dies, and the second finishes.
+/// The first program dies, and the second finishes the logout.
 pub(crate) async fn logout_is_finished(programs: [Program<'_>; 2]) {
     let mut stage = Stage::of(programs, &LONG_GRACE).await;
     let (subject, child) = stage.dies_once_recorded(Ending::Logout).await;
@@ -87,18 +87,18 @@ pub(crate) async fn logout_is_finished(programs: [Program<'_>; 2]) {
     stage.is_settled().await;
 }
 
-/// The same, of all sessions of a user.
+/// The first program dies, and the second finishes the logout of all sessions.
 pub(crate) async fn logout_of_all_is_finished(programs: [Program<'_>; 2]) {
     let mut stage = Stage::of(programs, &LONG_GRACE).await;
     let (subject, child) = stage.dies_once_recorded(Ending::LogoutAll).await;
     let later = stage.second().login(&subject.name, PASSWORD).await.unwrap().tokens();
     stage.until_dead(&[&child, &subject.session, &subject.other], "a revoke-all").await;
-    // The fence is raised once: who has signed in since is not signed out again.
+    // The fence is raised once, so later sign-ins are not ended.
     stage.is_settled().await;
     assert_eq!(stage.second().me(&later.access).await.unwrap().status, StatusCode::OK, "a later session");
 }
 
-/// The same, of a session whose retired token was presented.
+/// The first program dies, and the second finishes the revocation for reuse.
 pub(crate) async fn end_for_reuse_is_finished(programs: [Program<'_>; 2]) {
     // Without a window every second presentation is reuse.
     let mut stage = Stage::of(programs, &["--refresh-grace", "0"]).await;
@@ -108,8 +108,8 @@ pub(crate) async fn end_for_reuse_is_finished(programs: [Program<'_>; 2]) {
 }
 
 impl Stage {
-    /// Waits until no revocation is marked as unfinished: those that were finished are not gone on
-    /// with for ever.
+    /// Waits until no revocation is marked as unfinished. A finished one must not be taken up for
+    /// ever.
     async fn is_settled(&self) {
         let (books, begun) = (self.books().await, Instant::now());
         while books.unfinished().await > 0 {

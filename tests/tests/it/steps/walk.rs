@@ -1,21 +1,21 @@
-//! Goes through the steps of something that a node does.
+//! Walks through the steps of a call of a node.
 
 use super::*;
 
-/// How many steps there may be at the most.
+/// The greatest number of steps.
 const MOST: usize = 40;
 
-/// How many runs in a row may bring no new step.
+/// The number of runs in a row that may bring no new step.
 const FRUITLESS: usize = 60;
 
-/// The steps of one thing, of which there are at least so many.
+/// The steps of one call, at least `least` of them.
 ///
-/// A node that waited too long for Redis leaves it in peace for a second, and takes fewer steps in its next run. That happens on a
-/// machine that has too much to do. So a run counts only where it went as far as the one before and one step further; another one
-/// is held to the laws as well, and then repeated.
+/// A node that waited too long for Redis does not ask it for a second, and takes fewer steps in its
+/// next run. That happens on a busy machine. So a run counts only if it went exactly one step
+/// further than the one before. Any other run must keep the laws too, and is repeated.
 pub(super) struct Steps {
     least: usize,
-    /// Those after which the node was stopped, in the order of their names: some are taken side by side.
+    /// The steps after which the node was stopped, sorted by name, because some run side by side.
     done: Vec<String>,
     fruitless: usize,
     over: bool,
@@ -26,12 +26,12 @@ impl Steps {
         Self { least, done: Vec::new(), fruitless: 0, over: false }
     }
 
-    /// False once a run was over before its stop and no step is missing.
+    /// Returns `false` once a run was over before its stop and no step is missing.
     pub(super) fn go_on(&self) -> bool {
         !self.over
     }
 
-    /// The node stands after a step, having taken these.
+    /// Called when the node stands after a step. `taken` are its steps so far.
     fn stopped(&mut self, mut taken: Vec<String>) {
         taken.sort_unstable();
         let mut known = self.done.iter().peekable();
@@ -45,7 +45,7 @@ impl Steps {
         }
     }
 
-    /// What the node did was over before the stop.
+    /// Called when the call was over before the stop.
     fn was_over(&mut self, taken: &[String]) {
         self.over = self.done.len() >= self.least;
         if !self.over {
@@ -61,7 +61,8 @@ impl Steps {
 }
 
 impl Stage {
-    /// Runs `doing` and stops the first node after the next step of it. `None` where it was over before.
+    /// Runs `doing` and stops the first node after its next step. Returns `None` if `doing` was
+    /// over before.
     pub(super) async fn stopped_after<T>(
         &self,
         steps: &mut Steps,
@@ -92,7 +93,7 @@ fn names(steps: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_run_that_is_over_too_early_is_repeated_and_one_that_went_another_way_does_not_count() {
+fn walk_repeats_a_run_that_ended_early_or_went_another_way() {
     let mut steps = Steps::at_least(3);
     steps.was_over(&[]);
     steps.stopped(names(&["GET"]));
@@ -108,7 +109,7 @@ fn a_run_that_is_over_too_early_is_repeated_and_one_that_went_another_way_does_n
 
 #[test]
 #[should_panic(expected = "of 2 steps only [\"GET\"] were reached")]
-fn a_step_that_is_never_reached_fails() {
+fn walk_fails_at_a_step_that_is_never_reached() {
     let mut steps = Steps::at_least(2);
     steps.stopped(names(&["GET"]));
     while steps.go_on() {
