@@ -1,7 +1,8 @@
-//! What a check costs in process: each way of letting a request in, over the bare router.
+//! Measures what a check costs in process: each way of letting a request in, less the bare router.
 //!
-//! `cargo bench -p auth-layer --bench in_process`. Each figure is the processor time of a request through the router in question
-//! less that of one through the bare router. The two are taken in turns, so that a noisy machine troubles both alike.
+//! Run it with `cargo bench -p auth-layer --bench in_process`. Each figure is the processor time of
+//! a request through one router, less that of a request through the bare router. The two are timed
+//! in turns, so that noise affects both.
 
 mod doors;
 mod peers;
@@ -20,10 +21,10 @@ use self::{
     peers::key::Key,
 };
 
-/// How many requests are timed at once.
+/// The number of requests that are timed together.
 const BATCH: u64 = 5;
 
-/// The group of all that is measured here.
+/// The criterion group of every benchmark here.
 const GROUP: &str = "over the bare router";
 
 fn main() {
@@ -51,7 +52,7 @@ fn name(algorithm: &str, way: Way) -> String {
     format!("{algorithm}/{}", way.name())
 }
 
-/// Times a door and the bare router in turns and counts the difference.
+/// Times a router and the bare router in turns and returns the difference.
 fn over_bare(bencher: &mut Bencher<'_>, door: &mut Door) {
     let mut bare = door.bare();
     bencher.iter_custom(|requests| {
@@ -63,12 +64,12 @@ fn over_bare(bencher: &mut Bencher<'_>, door: &mut Door) {
             without += time(&mut bare, batch);
             left -= batch;
         }
-        // Criterion takes no zero; a disturbance may have made it one.
+        // Criterion refuses zero, and noise can make the difference zero.
         with.saturating_sub(without).max(Duration::from_nanos(requests))
     });
 }
 
-/// The processor time of so many requests. Making them does not count.
+/// Returns the processor time of `requests` requests. Building the requests is not timed.
 fn time(door: &mut Door, requests: u64) -> Duration {
     let requests: Vec<_> = (0..requests).map(|_| door.request()).collect();
     let begun = processor_time();
@@ -82,7 +83,8 @@ fn processor_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().expect("it is not negative")
 }
 
-/// What criterion has found, and how that compares with jsonwebtoken by hand and the same algorithm, and with HS256.
+/// Prints criterion's results and their ratio to hand-written jsonwebtoken, with the same algorithm
+/// and with HS256.
 #[expect(clippy::print_stdout, reason = "its purpose")]
 fn print_table(begun: SystemTime) {
     let median = |name: &str| median(name, begun);
@@ -101,9 +103,9 @@ fn print_table(begun: SystemTime) {
     }
 }
 
-/// The median in nanoseconds, if this run has measured it.
+/// Returns the median in nanoseconds if this run has measured it.
 fn median(name: &str, begun: SystemTime) -> Option<f64> {
-    // Benchmarks run in the folder of their package.
+    // Cargo runs benchmarks in the directory of their package.
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("../target"), PathBuf::from);
     let file = target.join("criterion").join(GROUP).join(name.replace('/', "_")).join("new/estimates.json");
     if fs::metadata(&file).and_then(|file| file.modified()).ok()? < begun {

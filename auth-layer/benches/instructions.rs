@@ -1,6 +1,7 @@
-//! How many instructions a check takes: the same doors as in `in_process`, counted by valgrind.
+//! Counts the instructions of a check with valgrind, for the same routers as `in_process`.
 //!
-//! `cargo bench -p auth-layer --bench instructions`. Instructions are not time, but the same on a busy machine as on a quiet one.
+//! Run it with `cargo bench -p auth-layer --bench instructions`. An instruction count is not a
+//! time, but it does not change when the machine is busy.
 
 mod doors;
 mod peers;
@@ -16,7 +17,7 @@ use self::{
 
 const REQUESTS: u64 = 500;
 
-/// Cargo runs benchmarks with arguments of its own, so that this comes in a variable.
+/// The variable that names the router to count. Cargo passes arguments of its own to benchmarks.
 const CHOICE: &str = "COUNT_INSTRUCTIONS_OF";
 
 #[expect(clippy::print_stdout, reason = "its purpose")]
@@ -38,7 +39,7 @@ fn main() {
     }
 }
 
-/// Counts the instructions of [`measured`] in a process of its own.
+/// Counts the instructions of [`measured`] in a separate process.
 fn count(choice: &str) -> u64 {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])

@@ -1,5 +1,5 @@
-//! A service with login, refresh, logout, custom claims, a scope, an optional route, CORS and a WebSocket:
-//! `cargo run -p auth-layer --example axum_service`. The user is `ada` with the password `correct horse`.
+//! A service with login, refresh, logout, custom claims, a scope, an optional route, CORS and a
+//! WebSocket: `cargo run -p auth-layer --example axum_service`. Sign in as `ada`, `correct horse`.
 
 use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use auth_layer::{
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tower_http::cors::CorsLayer;
 
-/// What our tokens say beside the standard claims.
+/// The custom claims of our tokens.
 #[derive(Serialize, Deserialize)]
 struct Tenant {
     tenant: String,
@@ -43,7 +43,7 @@ struct Refresh {
 }
 
 async fn login(State(app): State<App>, Json(login): Json<Login>) -> Result<IssuedPair, Rejection> {
-    // Before the password is looked at: a sign-in that a revocation overtakes is refused.
+    // Comes before the password check: a revocation in between then refuses the sign-in.
     let sign_in = app.authority.begin_sign_in(42_u64).await?;
     let is_right = tokio::task::spawn_blocking(move || {
         let hash = PasswordHash::new(&app.password_hash).expect("made below");
@@ -79,7 +79,7 @@ async fn socket(claims: Claims, upgrade: WebSocketUpgrade) -> Response {
     })
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let keys = Keyring::new(SigningKey::generate()?);
     let builder = Authority::builder("https://auth.example", MemoryStore::new()).audience("shop").keys(keys);
@@ -95,7 +95,7 @@ pub(crate) async fn serve(listener: TcpListener) -> Result<(), Box<dyn std::erro
         .route("/", get(home).route_layer(AuthLayer::builder(&authority).optional(true).build()))
         .route("/login", post(login))
         .route("/refresh", post(refresh))
-        // The outermost layer: a browser's preflight request carries no token.
+        // CORS is outermost: a browser's preflight request carries no token.
         .layer(CorsLayer::permissive())
         .with_state(App { authority, password_hash });
     Ok(axum::serve(listener, app).await?)

@@ -1,5 +1,5 @@
-//! Users of your own, here in a `HashMap`; the library knows their ids alone: `cargo run -p auth-layer --example own_users`.
-//! The user is `ada` with the password `correct horse`.
+//! Users of your own, here in a `HashMap`; the library knows only their ids. Sign in as `ada` with
+//! `correct horse`: `cargo run -p auth-layer --example own_users`.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Each name with the user's id and the password's hash.
+/// Maps each name to the user's id and password hash.
 type Users = Arc<HashMap<&'static str, (u64, String)>>;
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ async fn login(
     Json(login): Json<Login>,
 ) -> Result<IssuedPair, Rejection> {
     let (id, hash) = users.get(&*login.username).cloned().ok_or_else(Rejection::invalid_credentials)?;
-    // Before the password is looked at: a sign-in that a revocation overtakes is refused.
+    // Comes before the password check: a revocation in between then refuses the sign-in.
     let sign_in = authority.begin_sign_in(id).await?;
     let is_right = spawn_blocking(move || {
         let hash = PasswordHash::new(&hash).expect("made below");
@@ -39,7 +39,7 @@ async fn login(
     Ok(authority.sign_in(sign_in, Grant::new("web")).await?)
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener) -> Result<(), Failure> {
     let keys = Keyring::new(SigningKey::generate()?);
     let authority =

@@ -1,8 +1,9 @@
-//! A token store in SQLite, a model for yours: `cargo run -p auth-layer --example sqlite_store`.
+//! A token store in SQLite, as a model for your own:
+//! `cargo run -p auth-layer --example sqlite_store`.
 //!
-//! Each operation is one transaction that keeps other writers out (`BEGIN IMMEDIATE`), so it may
-//! read first and then write. A record is kept as one JSON text. The columns beside it are there to
-//! be looked up by; `revoked` alone says whether it is revoked.
+//! Each operation is one transaction that excludes other writers (`BEGIN IMMEDIATE`), so it may
+//! read first and then write. A record is one JSON text; the columns beside it are for lookups.
+//! Only the column `revoked` says whether a record is revoked.
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::{sync::Mutex, task::spawn_blocking};
 
-/// `synchronous = FULL`: what was acknowledged survives a loss of power. Users are not read out of
-/// the record, because older versions of SQLite cut JSON's texts off at U+0000.
+/// Sets `synchronous = FULL`, so that acknowledged writes survive a power loss. The user has a
+/// column because older versions of SQLite cut JSON texts off at U+0000.
 const SCHEMA: &str = "
 PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
 CREATE TABLE IF NOT EXISTS sessions (session TEXT PRIMARY KEY, user TEXT NOT NULL, revoked INTEGER NOT NULL,
@@ -32,7 +33,7 @@ CREATE INDEX IF NOT EXISTS tokens_of_user ON tokens (user);
 CREATE INDEX IF NOT EXISTS tokens_of_session ON tokens (session);
 CREATE INDEX IF NOT EXISTS tokens_by_expiry ON tokens (expires_at);";
 
-/// Tokens in a SQLite database.
+/// Stores tokens in a SQLite database.
 pub(crate) struct SqliteStore {
     connection: Arc<Mutex<Connection>>,
     verified: LocalCache,
@@ -45,8 +46,8 @@ impl SqliteStore {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), verified: LocalCache::new() })
     }
 
-    /// Runs `operation` in a transaction, on a thread that may wait for the disk. Once begun, it runs
-    /// to its end, also when the caller goes away.
+    /// Runs `operation` in a transaction on a blocking thread. It runs to its end even when the
+    /// caller is dropped.
     async fn run<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Transaction<'_>) -> Sql<T> + Send + 'static,
@@ -66,7 +67,7 @@ impl SqliteStore {
     }
 }
 
-/// Makes a method of each operation. Its body is given the transaction that it runs in.
+/// Makes a method of each operation and gives its body the transaction.
 macro_rules! operations {
     ($(fn $name:ident($db:ident $(, $argument:ident: $type:ty)*) -> $answer:ty $body:block)+) => {$(
         async fn $name(&self $(, $argument: $type)*) -> Result<$answer, StoreError> {
@@ -91,7 +92,7 @@ impl TokenStore for SqliteStore {
             if fence(db, &new.user_id)? != (UserFence { epoch, disabled: false }) {
                 return Ok(Admission::Fenced);
             }
-            // Called again after a lost answer: what has happened since stands.
+            // A retry after a lost answer: the stored session stands.
             if let Some(held) = session(db, new.session_id)? {
                 return Ok(if held.revoked { Admission::Fenced } else { Admission::Admitted });
             }
@@ -117,7 +118,7 @@ impl TokenStore for SqliteStore {
 
         fn note_delivered(db, id: SessionId, current: TokenId, now: Timestamp) -> () {
             let Some(mut held) = session(db, id)? else { return Ok(()) };
-            // A second note must not move the grace window: then this is false.
+            // False for a second note, which must not move the grace window.
             if held.note_delivered(current, now) { put(db, &held, &[]) } else { Ok(()) }
         }
 
@@ -146,7 +147,7 @@ impl TokenStore for SqliteStore {
         }
 
         fn revoke_user(db, user: Subject, except: Option<SessionId>, since: Timestamp) -> Revoked {
-            // In one step: two revocations at once raise the fence twice.
+            // One statement, so that two concurrent revocations raise the fence twice.
             let raise = "INSERT INTO fences VALUES (?, 1, FALSE) ON CONFLICT DO UPDATE SET epoch = epoch + 1";
             db.execute(raise, [user.to_text()])?;
             end(db, "user = ? AND session IS NOT ?", params![user.to_text(), except.map(|id| id.to_string())], since)
@@ -179,7 +180,7 @@ fn fence(db: &Transaction<'_>, user: &Subject) -> Sql<UserFence> {
     Ok(db.query_row(fence, [user.to_text()], read).optional()?.unwrap_or_default())
 }
 
-/// The parser's own error is dropped, because it may quote the record.
+/// Reads a record. The parser's error may quote it and is dropped.
 fn read<T: DeserializeOwned>(row: &Row<'_>) -> Sql<T> {
     let text: String = row.get("record")?;
     serde_json::from_str(&text).map_err(|_| Error::InvalidColumnType(0, "record".to_owned(), Type::Text))
@@ -198,7 +199,7 @@ fn status(db: &Transaction<'_>, id: TokenId) -> Sql<TokenStatus> {
     Ok(row.optional()?.unwrap_or(TokenStatus::Unknown))
 }
 
-/// Writes a session and records tokens of it. A record that is there stays: it may be revoked.
+/// Writes a session and records its tokens. An existing token record stays: it may be revoked.
 fn put(db: &Transaction<'_>, session: &Session, tokens: &[TokenRecord]) -> Sql<()> {
     let (id, user, record) = (session.session_id.to_string(), session.user_id.to_text(), json!(session).to_string());
     db.execute("REPLACE INTO sessions VALUES (?, ?, ?, ?)", params![id, user, session.revoked, record])?;
@@ -208,7 +209,7 @@ fn put(db: &Transaction<'_>, session: &Session, tokens: &[TokenRecord]) -> Sql<(
     })
 }
 
-/// Revokes the tokens that match, and names the access tokens of them that may still be accepted.
+/// Revokes the matching tokens and lists the access tokens that expire after `since`.
 fn end_tokens(db: &Transaction<'_>, which: &str, values: &[&dyn ToSql], since: Timestamp) -> Sql<Revoked> {
     let end = format!("UPDATE tokens SET revoked = TRUE WHERE {which} RETURNING record");
     let ended = db.prepare(&end)?.query_map(values, read::<TokenRecord>)?.collect::<Sql<Vec<_>>>()?;
@@ -217,7 +218,7 @@ fn end_tokens(db: &Transaction<'_>, which: &str, values: &[&dyn ToSql], since: T
     Ok(Revoked { access_tokens, ..Revoked::default() })
 }
 
-/// Revokes the sessions and the tokens that match, also tokens whose session was purged.
+/// Revokes the matching sessions and tokens, even tokens whose session was purged.
 fn end(db: &Transaction<'_>, which: &str, values: &[&dyn ToSql], since: Timestamp) -> Sql<Revoked> {
     let sessions = db.execute(&format!("UPDATE sessions SET revoked = TRUE WHERE NOT revoked AND {which}"), values)?;
     Ok(Revoked { sessions: sessions as u64, ..end_tokens(db, which, values, since)? })

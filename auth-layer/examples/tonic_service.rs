@@ -1,7 +1,8 @@
-//! A tonic service with a rule for each method: `cargo run -p auth-layer --example tonic_service`.
+//! A tonic service with one rule for each method:
+//! `cargo run -p auth-layer --example tonic_service`.
 //!
-//! It serves the standard health protocol, so that any gRPC client can call it. `Check` is open to all, `Watch` needs a token
-//! with the scope `health:watch`. It prints a token to try.
+//! It serves the standard health protocol, so any gRPC client can call it. `Check` is open to all,
+//! `Watch` needs a token with the scope `health:watch`. The example prints a token.
 
 use auth_layer::{
     AuthLayer, Authority, Demand, Grant, grpc,
@@ -42,14 +43,14 @@ pub(crate) fn authority() -> Result<Authority, Box<dyn std::error::Error + Send 
     Ok(Authority::builder("https://auth.example", MemoryStore::new()).audience("health").keys(keys).build()?)
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, authority: &Authority) -> Result<(), tonic::transport::Error> {
     let layer = AuthLayer::builder(authority).except(|head| head.uri.path() == "/grpc.health.v1.Health/Check").build();
     let server = Server::builder().layer(layer).add_service(HealthServer::new(Service));
     server.serve_with_incoming(TcpListenerStream::new(listener)).await
 }
 
-#[expect(clippy::print_stdout, reason = "whoever starts it wants a token")]
+#[expect(clippy::print_stdout, reason = "the user needs a token")]
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let authority = authority()?;

@@ -1,10 +1,10 @@
-//! JSON bodies, read so that each way of being wrong has its own answer.
+//! Reads JSON bodies, with a distinct error for each way to be wrong.
 //!
-//! axum's `Json` has no deadline, takes the first of several content types, and stops at the first
-//! field that is wrong.
+//! axum's `Json` has no deadline, accepts the first of several content types, and stops at the
+//! first wrong field.
 //!
-//! `garde` checks the rules of fields. Errors of `validator` hold the value that was refused, which
-//! may be a password.
+//! `garde` checks the fields. The errors of `validator` hold the refused value, which may be a
+//! password.
 
 mod members;
 
@@ -25,7 +25,7 @@ use crate::{
     json::{self, JsonError},
 };
 
-/// The body of a request, whose fields are all there and keep their rules.
+/// A request body that has all its fields and passed their rules.
 #[derive(Debug)]
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
@@ -51,10 +51,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Validate<Context = ()>> FromRequest<S
     }
 }
 
-/// Reads a request and checks the rules of its fields. An error has all fields that are wrong.
+/// Reads a request and checks its fields. The error lists every wrong field.
 fn checked<T: DeserializeOwned + Validate<Context = ()>>(members: Map<String, Value>) -> Result<T, ApiError> {
     let (request, faults) = members::read::<T>(members).map_err(|_| {
-        // Without the cause, which may hold a value.
+        // The cause is not logged: it may hold a value.
         tracing::error!(request = std::any::type_name::<T>(), "a request has fields that are no texts");
         ApiError::Internal
     })?;
@@ -62,18 +62,18 @@ fn checked<T: DeserializeOwned + Validate<Context = ()>>(members: Map<String, Va
     if let Err(report) = request.validate() {
         fields.extend(report.iter().map(|(field, error)| (field.to_string(), error.to_string())));
     }
-    // After the rules: a field that could not be read breaks no other one.
+    // Inserted last: a field that could not be read has only that error.
     fields.extend(faults.into_iter().map(|(field, fault)| (field.to_owned(), fault.to_owned())));
     if fields.is_empty() { Ok(request) } else { Err(ApiError::Fields(fields)) }
 }
 
-/// Turns a rule into what `#[garde(custom(…))]` takes.
+/// Turns a rule into the form that `#[garde(custom(…))]` takes.
 pub(crate) fn rule<T: ?Sized>(rule: fn(&T) -> Result<(), &'static str>) -> impl FnOnce(&T, &()) -> garde::Result {
     move |value, ()| rule(value).map_err(garde::Error::new)
 }
 
-/// Whether there is one content type, and it is JSON. The `mime` crate refuses the space in
-/// `application/json ; charset=utf-8`.
+/// Returns whether the request has exactly one content type and it is JSON. The `mime` crate
+/// refuses the space in `application/json ; charset=utf-8`.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(one), None) = (types.next(), types.next()) else { return false };

@@ -16,7 +16,8 @@ use crate::logging::LogFormat;
 
 /// A sign-in service whose tokens can be taken back.
 ///
-/// With no flags it runs by itself: users and tokens in files under the data directory, and a signing key of its own.
+/// With no flags it runs by itself: users and tokens in files under the data directory, and a
+/// signing key of its own.
 ///
 /// A flag comes before its environment variable, that before the file of --config, and that before
 /// the default. An empty variable counts as not set.
@@ -39,7 +40,8 @@ pub struct Config {
     #[arg(long, env = "DEMO_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 
-    /// MongoDB replica set to keep users and tokens in; without it they are kept in the data directory.
+    /// MongoDB replica set to keep users and tokens in; without it they are kept in the data
+    /// directory.
     ///
     /// `mongodb+srv://` is not supported: name the members.
     #[arg(long, env = "MONGODB_URI", hide_env_values = true, value_parser = secret)]
@@ -49,7 +51,8 @@ pub struct Config {
     #[arg(long, env = "MONGODB_DATABASE", default_value = "auth", value_parser = database)]
     pub mongodb_database: String,
 
-    /// Redis to share token status through, beside MongoDB. Repeat it, or separate by commas, for a cluster.
+    /// Redis to share token status through, beside MongoDB. Repeat it, or separate by commas, for a
+    /// cluster.
     ///
     /// `rediss://` is TLS: the system's authorities are trusted, or those in the PEM file that
     /// `SSL_CERT_FILE` names.
@@ -76,7 +79,8 @@ pub struct Config {
     #[arg(long, env = "DEMO_AUDIENCE", default_value = "demo-app", value_parser = text)]
     pub audience: String,
 
-    /// Confidential OAuth clients, `id:secret,id:secret`; this version has no endpoint for them yet.
+    /// Confidential OAuth clients, `id:secret,id:secret`; this version has no endpoint for them
+    /// yet.
     ///
     /// Neither may hold a comma, and the id no colon.
     #[arg(long, env = "DEMO_CLIENTS", hide_env_values = true, value_delimiter = ',', value_parser = client)]
@@ -133,13 +137,13 @@ pub struct Client {
 }
 
 impl Config {
-    /// The flags, the variables and the configuration file of this process. Ends it where one of
-    /// them is wrong, and after `--help`.
+    /// Reads flags, variables and the configuration file of this process. Exits after `--help` and
+    /// when one of them is wrong.
     pub(crate) fn of_process() -> Self {
         process::parse(&std::env::args_os().collect::<Vec<_>>()).unwrap_or_else(|error| error.exit())
     }
 
-    /// The directory of the signing keys.
+    /// Returns the directory of the signing keys.
     pub fn keys_dir(&self) -> PathBuf {
         self.keys_dir.clone().unwrap_or_else(|| self.data_dir.join("keys"))
     }

@@ -1,8 +1,8 @@
-//! The databases of the data directory, which are made together, once.
+//! Opens the two databases of the data directory and creates them once, together.
 //!
-//! `databases-created` is written when both are there. From then on one that is missing is an
-//! error: made anew, it would have forgotten its users, or who was revoked. Before that, a file
-//! that is there alone and holds nothing is the beginning of a first start that was cut short.
+//! `databases-created` is written when both exist. From then on a missing file is an error: a new
+//! one would have lost its users or its revocations. Before that, a single empty file is an
+//! interrupted first start.
 
 use std::{
     fs, io,
@@ -20,17 +20,17 @@ const TOKENS: &str = "tokens.redb";
 const USERS: &str = "users.redb";
 const CREATED: &str = "databases-created";
 
-/// The databases cannot be opened.
+/// The reason why the databases cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
-    /// One that was there is gone.
+    /// A database that once existed is missing.
     #[error(
         "`--data-dir {}`: missing: {missing}; restore the directory from a backup, or remove all of it to begin with no users \
          and sign everybody out",
         directory.display()
     )]
     Missing { directory: PathBuf, missing: String },
-    /// The directory itself cannot be used.
+    /// The directory cannot be used.
     #[error("`--data-dir {}`: `{what}` cannot be used", directory.display())]
     Io {
         directory: PathBuf,
@@ -38,7 +38,7 @@ pub(crate) enum DataDirError {
         #[source]
         source: io::Error,
     },
-    /// Another process serves from the directory.
+    /// Another process has the directory open.
     #[error("{} is in use by another process: one process at a time serves from a --data-dir", .0.display())]
     InUse(PathBuf),
     #[error("the token store {} cannot be opened", .0.display())]
@@ -49,7 +49,7 @@ pub(crate) enum DataDirError {
     Users(PathBuf, #[source] UsersError),
 }
 
-/// Opens the databases of the directory, and makes them if it is new.
+/// Opens the databases of the directory, and creates them in a new one.
 pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUsers), DataDirError> {
     let is_there = |what: &'static str| {
         let there = directory.join(what).try_exists();
@@ -79,7 +79,7 @@ pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUse
             if error.is_in_use() { DataDirError::InUse(path) } else { DataDirError::Users(path, error) }
         })
     };
-    // One that is there alone is opened first, and the other made only where that holds nothing.
+    // A single existing file is opened first. The other is created only if that one is empty.
     let opened = if users && !tokens {
         let users = open_users()?;
         if !users.is_empty().await.map_err(|error| DataDirError::Users(directory.join(USERS), error))? {
@@ -103,7 +103,8 @@ pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUse
     Ok(opened)
 }
 
-/// Says for good that both databases were made. They and their names are on the disk by now.
+/// Writes the marker that both databases were created. Their files and names are on the disk by
+/// now.
 fn mark(directory: &Path) -> io::Result<()> {
     let text = "The databases of this directory were made. They are not made again where they are missing.\n";
     let mut file = tempfile::NamedTempFile::new_in(directory)?;

@@ -1,10 +1,11 @@
-//! How long a request may take.
+//! Bounds the time of a request.
 //!
-//! It is answered in time whatever the stores do. While its body is awaited it is the client that takes the time: the body has a
-//! limit of its own, with an answer of its own, and ours begins again when the body is there.
+//! A request is answered in time even when the stores do not answer. The body has a time limit and
+//! an error of its own, because there the client takes the time. The request's limit starts again
+//! when the body has arrived.
 //!
-//! tower-http's `TimeoutLayer` does not stop its clock while the client sends, and its answer has
-//! neither a body nor `Retry-After`. Its `RequestBodyDeadlineLayer` counts our time, too.
+//! tower-http's `TimeoutLayer` keeps counting while the client sends, and its answer has neither a
+//! body nor `Retry-After`. Its `RequestBodyDeadlineLayer` also counts the server's time.
 
 use std::{future::pending, time::Duration};
 
@@ -13,25 +14,26 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// After how long a request is answered that is not done, and how long its body may take to come. An answer is promised within
-/// 3 s; what is left of them is for a machine that has too much to do and comes to its timers late.
+/// The time limit of a request, and that of its body. An answer is promised within 3 s; the rest is
+/// for an overloaded machine whose timers run late.
 const LIMIT: Duration = Duration::from_millis(2_600);
 
-/// When a request is to be answered at the latest; not while its body is awaited. The clones are of one request.
+/// The deadline of a request. It is suspended while the body is read. All clones belong to one
+/// request.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadline(watch::Sender<Option<Instant>>);
 
-/// The body did not come in time.
+/// The body did not arrive in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slow;
 
 impl Deadline {
-    /// Of a request whose head has come just now.
+    /// Starts the deadline of a request whose head has just arrived.
     pub(crate) fn start() -> Self {
         Self(watch::Sender::new(Some(Instant::now() + LIMIT)))
     }
 
-    /// Reads a request's body in a time of its own.
+    /// Reads a request's body within its own time limit.
     pub(crate) async fn body<T>(&self, reading: impl Future<Output = T>) -> Result<T, Slow> {
         self.0.send_replace(None);
         let read = timeout(LIMIT, reading).await;
@@ -39,7 +41,7 @@ impl Deadline {
         read.map_err(|_| Slow)
     }
 
-    /// Waits for `answer` until the time has come; `None` where it was not there by then.
+    /// Waits for `answer` until the deadline; `None` if it did not come.
     pub(crate) async fn until<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         let mut end = self.0.subscribe();
         let late = async {
@@ -53,13 +55,13 @@ impl Deadline {
                 };
                 tokio::select! {
                     () = end_comes => return,
-                    // `self` has a sender, so this is no error.
+                    // Never an error: `self` holds the sender.
                     _ = end.changed() => {}
                 }
             }
         };
         tokio::select! {
-            // An answer that is there is given, however late.
+            // An answer that is ready is returned, even if late.
             biased;
             answer = answer => Some(answer),
             () = late => None,

@@ -1,4 +1,4 @@
-//! What is answered when something is not done: always `error` and `error_description`, never a cause.
+//! The error responses: always `error` and `error_description`, never a cause.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,36 +23,36 @@ use crate::{password::HashError, users::UsersError};
 /// The realm of every challenge.
 pub(crate) const REALM: &str = "demo-app";
 
-/// An answer that says what went wrong and whose turn it is.
+/// An error response.
 #[derive(Debug)]
 pub(crate) enum ApiError {
-    /// The token or the state of it: as the layer itself answers.
+    /// The layer's own rejection, for the token or its state.
     Auth(Rejection),
-    /// The body is not what its content type says.
+    /// The body is not valid for its content type.
     MalformedBody(&'static str),
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     SlowBody,
-    /// The body is larger than any of ours.
+    /// The body exceeds the limit.
     TooLarge,
-    /// Another content type than JSON.
+    /// The content type is not JSON.
     UnsupportedMediaType,
-    /// Fields that break a rule, each with the rule.
+    /// The fields that break a rule, each with the rule.
     Fields(BTreeMap<String, String>),
     /// Unknown user or wrong password: one answer for both.
     InvalidCredentials,
-    /// The refresh token is not good (RFC 6749 §5.2).
+    /// The refresh token is invalid (RFC 6749 §5.2).
     InvalidGrant,
-    /// A scope that is unknown or that the user may not have (RFC 6749 §5.2).
+    /// The scope is unknown or not allowed to the user (RFC 6749 §5.2).
     InvalidScope,
-    /// The name is taken.
+    /// The username is taken.
     UsernameTaken,
-    /// Too many wrong passwords, or too many registrations.
+    /// Too many wrong passwords or registrations.
     RateLimited(Duration),
-    /// No such thing here.
+    /// No route has this path, or the resource does not exist.
     NotFound,
-    /// Not this method.
+    /// The route does not take this method.
     MethodNotAllowed,
-    /// A defect of ours.
+    /// A defect of this program.
     Internal,
 }
 
@@ -61,13 +61,13 @@ impl ApiError {
         Self::Auth(Rejection::unavailable())
     }
 
-    /// For a store that could not be asked or told. The cause goes to the log.
+    /// Returns 503 for a store that cannot be reached. The cause goes to the log.
     pub(crate) fn from_store(error: &StoreError) -> Self {
         tracing::warn!(error = error as &dyn std::error::Error, "a store cannot be asked");
         Self::unavailable()
     }
 
-    /// Status, `error`, `error_description`.
+    /// Returns status, `error` and `error_description`.
     fn words(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Auth(rejection) => (rejection.status(), "", ""),
@@ -100,12 +100,12 @@ impl ApiError {
     }
 }
 
-/// The realm as the library's type.
+/// Returns the realm as the library's type.
 pub(crate) fn realm() -> Realm {
     Realm::new(REALM).unwrap_or_default()
 }
 
-/// Rounded up: who comes back a moment too early is refused once more.
+/// Rounds up, so that a client that waits exactly this long is not refused again.
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
@@ -154,7 +154,7 @@ impl From<ClaimsRejection> for ApiError {
     fn from(rejection: ClaimsRejection) -> Self {
         match rejection {
             ClaimsRejection::Refused(refused) => Self::Auth(refused.rejection().clone()),
-            // The library has logged what is missing.
+            // The library has logged the missing layer.
             _ => Self::Internal,
         }
     }

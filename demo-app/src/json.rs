@@ -1,8 +1,8 @@
-//! JSON in which no object names a member twice.
+//! Reads JSON and refuses objects with a duplicate member.
 //!
-//! `serde_json` takes the last of two members with one name, others take the first. What two
-//! programs read differently, one of them was not meant to let through (RFC 8259 §4).
-//! `serde_with` refuses a name twice in one map, but not at any depth.
+//! `serde_json` takes the last of two members with one name, other parsers the first (RFC 8259 §4).
+//! An attacker can use the difference between two programs. `serde_with` refuses duplicates in one
+//! map, but not at any depth.
 
 use std::{collections::HashSet, fmt};
 
@@ -12,7 +12,7 @@ use serde::{
 };
 use serde_json::error::Category;
 
-/// Why a text cannot be read.
+/// The reason why a text cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JsonError {
     #[error("it is not JSON, or not what is expected")]
@@ -24,14 +24,14 @@ pub(crate) enum JsonError {
 /// Reads a whole text.
 pub(crate) fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
     serde_json::from_slice::<Unique>(text).map_err(|error| match error.classify() {
-        // `Unique` takes any value; the errors of its own are of duplicate members.
+        // `Unique` takes any value, so its only data errors are duplicate members.
         Category::Data => JsonError::DuplicateMember,
         Category::Io | Category::Syntax | Category::Eof => JsonError::Malformed,
     })?;
     serde_json::from_slice(text).map_err(|_| JsonError::Malformed)
 }
 
-/// Any value whose objects name each member once.
+/// Any value whose objects have no duplicate members.
 struct Unique;
 
 impl<'de> Deserialize<'de> for Unique {

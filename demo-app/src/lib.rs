@@ -1,6 +1,6 @@
 //! A sign-in service on `auth-layer` that can be deployed as it is.
 //!
-//! [`run`] is the whole program. [`app::app`] is the router alone, for tests that need no socket.
+//! [`run`] is the whole program. [`app::app`] is the router, for tests without a socket.
 
 pub mod app;
 mod body;
@@ -35,10 +35,10 @@ pub fn run() -> ExitCode {
     run_by(SystemClock::new(), PasswordCost::default())
 }
 
-/// The same by another clock, as a host has whose time is wrong, and with passwords that cost so much to hash.
+/// Runs the program with another clock and another password cost, for tests.
 pub fn run_by(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
     let config = Config::of_process();
-    // Lives to the end, so that what is logged last is written.
+    // Lives until the end, so that the last lines are written.
     let _logging = match Logging::start(config.log_format) {
         Ok(logging) => logging,
         Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),

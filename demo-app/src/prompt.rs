@@ -1,7 +1,7 @@
-//! A connection whose client has begun to say what it wants.
+//! A stream that must send its first bytes in time.
 //!
-//! hyper tells HTTP/1 from HTTP/2 by the first bytes, and has no limit of its own to how long those may take.
-//! `tokio-io-timeout` would limit all reads of a connection.
+//! hyper tells HTTP/1 from HTTP/2 by the first bytes and does not limit the wait for them.
+//! `tokio-io-timeout` would limit every read of a connection.
 
 use std::{
     future::Future,
@@ -16,10 +16,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// By how many bytes the protocol is known: the length of the preface of HTTP/2 (RFC 9113 §3.4).
+/// The number of bytes that identify the protocol: HTTP/2's preface (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 
-/// A stream that fails unless the first bytes come in time.
+/// A stream that fails unless its first bytes arrive in time.
 #[derive(Debug)]
 pub(crate) struct Prompt<S> {
     stream: S,

@@ -1,4 +1,4 @@
-//! The limits of wrong passwords and of registrations, in this process's memory.
+//! Limits wrong passwords and registrations, in this process's memory.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,37 +13,34 @@ const WINDOW: Duration = Duration::from_mins(1);
 const PER_ACCOUNT_AND_ADDRESS: usize = 10;
 const PER_ADDRESS: usize = 100;
 const REGISTRATIONS_PER_ADDRESS: usize = 30;
-/// How many keys are remembered; beyond it those whose last count is oldest are forgotten.
+/// The maximum number of keys. Beyond it, the keys with the oldest last count are forgotten.
 const KEYS: usize = 100_000;
 
-/// Counts wrong passwords and registrations of the last minute. Times are counted from any fixed
-/// moment.
+/// Counts wrong passwords and registrations of the last minute. Times count from any fixed moment.
 ///
-/// A try of a password begins before the password is looked at, and is given back where it was
-/// right: many at once are no way round the limit. While the tries under way might still use the
-/// limit up, a further one waits for them. It is not refused for what may come to nothing. Once a
-/// password is being looked at, the try counts as wrong until it is found right, also where its
-/// client has gone away.
+/// A try begins before the password check, and a right password gives it back. Many concurrent
+/// tries therefore cannot exceed the limit. While open tries could still use up the limit, another
+/// try waits for them instead of being refused. Once the check has started, the try counts as wrong
+/// until the password is found right, even if the client disconnects.
 ///
-/// A registration counts from its beginning, also where it fails.
+/// A registration counts from its start, even if it fails.
 ///
-/// Ours and not `governor`, which can give no try back and does not count by the window.
+/// `governor` cannot give a try back and does not count by the window.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit(Mutex<HashMap<Key, Tries>>);
 
-/// What is known of a key.
+/// The tries of a key.
 #[derive(Debug, Default)]
 struct Tries {
-    /// When those began that count, the oldest first.
+    /// The start times of the tries that count, oldest first.
     counted: VecDeque<Duration>,
-    /// How many are under way.
+    /// The number of open tries.
     open: usize,
-    /// Told whenever one of those has ended.
+    /// Notified when an open try ends.
     ended: Arc<Notify>,
 }
 
-/// A try under way. Dropping it gives it back, until it is started; from then on dropping it counts
-/// it as wrong.
+/// An open try. Dropping it gives it back before [`Try::start`], and counts it as wrong afterwards.
 #[derive(Debug)]
 pub(crate) struct Try {
     limit: Arc<RateLimit>,
@@ -68,17 +65,17 @@ impl Key {
         }
     }
 
-    /// The keys that a try counts under. Users cannot leave a limit by writing their name in other
-    /// letters.
+    /// Returns the keys of a try. Names are folded, so changing case does not avoid the limit.
     fn of_try(username: &str, address: IpAddr) -> [Self; 2] {
         let address = network(address);
-        // No account has a longer name; what is longer need not be told apart.
+        // No account has a longer name, so longer names may share a key.
         let account = username.chars().take(65).collect::<String>().to_lowercase();
         [Self::Address(address), Self::Account(account, address)]
     }
 }
 
-/// What counts as one address. Hosts cannot leave a limit by moving about their IPv6 network.
+/// Returns the network of an address, so that a host cannot change addresses within its IPv6
+/// network.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -101,9 +98,9 @@ impl Tries {
         self.counted.back().copied()
     }
 
-    /// Counts one that began at `began`, and forgets those that `limit` makes superfluous.
+    /// Counts a try that began at `began`, and drops those that `limit` makes irrelevant.
     fn count(&mut self, began: Duration, limit: usize) {
-        // Of tries at once the later may end first.
+        // Of concurrent tries, the later may end first.
         let place = self.counted.partition_point(|other| *other <= began);
         self.counted.insert(place, began);
         if self.counted.len() > limit {
@@ -113,7 +110,7 @@ impl Tries {
 }
 
 impl RateLimit {
-    /// Begins a try of this account at this address; where it may not be tried, tells for how long.
+    /// Begins a try of this account at this address, or returns how long to wait.
     pub(crate) async fn begin(
         self: &Arc<Self>,
         username: &str,
@@ -132,7 +129,7 @@ impl RateLimit {
                     all.get(key).is_some_and(|tries| tries.recent(now).count() + tries.open >= key.limit())
                 };
                 match keys.iter().find(full).and_then(|key| all.get(key)) {
-                    // Made under the lock: it misses nothing that ends from here on.
+                    // Created under the lock, so it misses no try that ends later.
                     Some(tries) => Arc::clone(&tries.ended).notified_owned(),
                     None => {
                         for key in &keys {
@@ -147,8 +144,7 @@ impl RateLimit {
         }
     }
 
-    /// Counts a registration from this address; where there were too many, tells for how long there
-    /// may be none.
+    /// Counts a registration from this address, or returns how long to wait.
     pub(crate) fn register(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
         let key = Key::Registrations(network(address));
         let mut all = self.all();
@@ -169,13 +165,13 @@ impl RateLimit {
 }
 
 impl Try {
-    /// The password is looked at now.
+    /// Marks the start of the password check.
     pub(crate) fn start(mut self) -> Self {
         self.started = true;
         self
     }
 
-    /// The password was right: it does not count.
+    /// Gives the try back: the password was right.
     pub(crate) fn give_back(mut self) {
         self.started = false;
     }
@@ -201,17 +197,17 @@ impl Drop for Try {
     }
 }
 
-/// For how long these keys must wait; `None` when they may try.
+/// Returns how long these keys must wait; `None` if they may try now.
 fn wait(all: &HashMap<Key, Tries>, keys: &[Key], now: Duration) -> Option<Duration> {
     let waits = keys.iter().filter_map(|key| {
-        // The limit is open again when the oldest of the last `limit` leaves the window.
+        // The limit opens when the oldest of the last `limit` tries leaves the window.
         let oldest = all.get(key)?.recent(now).rev().nth(key.limit() - 1)?;
         Some((oldest + WINDOW).saturating_sub(now))
     });
     waits.max()
 }
 
-/// Makes room. What is under way is kept: it is bounded by the number of requests.
+/// Drops old keys. Keys with open tries stay: the number of requests bounds them.
 fn forget(all: &mut HashMap<Key, Tries>, now: Duration) {
     all.retain(|_, tries| tries.open > 0 || tries.last().is_some_and(|last| now < last + WINDOW));
     if all.len() > KEYS {

@@ -1,4 +1,4 @@
-//! The server: connections, their limits, and how it ends.
+//! Serves connections within limits, and shuts down gracefully.
 //!
 //! `axum::serve` sets none of hyper's limits.
 
@@ -16,25 +16,25 @@ use tower::{ServiceExt, service_fn};
 
 use crate::prompt::Prompt;
 
-/// How long a client may take to say which protocol it speaks.
+/// The time in which a client must show its protocol.
 const PROMPT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be idle and then take for the next request's headers. Longer than proxies keep theirs, a minute as a rule: a
-/// request must not be sent on a connection that is being closed here.
+/// The time in which a connection may be idle and then send the next headers. Proxies usually keep
+/// connections for a minute; ours last longer, so that a proxy never uses one that is closing.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long requests that are under way have to end when the server does.
+/// The time for open requests to finish at shutdown.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long to wait where a connection cannot be accepted, for instance for want of file descriptors.
+/// The pause after a failed accept, for instance without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` is done, then lets what is under way end.
+/// Serves until `stop` completes, then lets open requests finish.
 pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()>) {
     let mut http = Builder::new(TokioExecutor::new());
-    // A client may shut its writing side when it has sent its request, and still gets its answer. A
-    // client that went away is therefore noticed when it is answered: each request has its
-    // deadline. HTTP/2 closes streams by halves, and no connection.
+    // Half-close is allowed: a client may shut its writing side after its request and still gets
+    // the answer. A disconnected client is therefore noticed only at the answer, so each request
+    // has a deadline. HTTP/2 half-closes streams, not connections.
     http.http1().timer(TokioTimer::new()).header_read_timeout(KEEP_ALIVE).half_close(true);
     http.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
     let graceful = GracefulShutdown::new();
@@ -66,7 +66,7 @@ fn connection(
     peer: SocketAddr,
     app: Router,
 ) {
-    // Small answers should not wait for more to send.
+    // Small answers are sent at once.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that handlers share.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -9,35 +9,35 @@ use tokio::time::Instant;
 
 use crate::{password::Passwords, rate_limit::RateLimit, users::Users};
 
-/// The application's own claims.
+/// The application's custom claims.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The user's name as it was registered.
+    /// The username as registered.
     pub username: String,
 }
 
-/// What the handlers share. Cloning it copies a few pointers.
+/// The state that handlers share. Clones are cheap: they copy a few pointers.
 #[derive(Clone)]
 pub struct AppState {
     pub(crate) authority: Authority,
     pub(crate) users: Users,
     pub(crate) passwords: Passwords,
-    /// None where it is switched off.
+    /// `None` when `--rate-limit` is off.
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
     pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
     pub(crate) metrics: PrometheusHandle,
-    /// What the rate limit counts from.
+    /// The moment from which the rate limit counts.
     pub(crate) started: Instant,
 }
 
-/// The shared cache, to ask after its health.
+/// The shared cache, as the health checks see it.
 pub(crate) trait SharedCache: Send + Sync {
-    /// Where its servers are, without user and password.
+    /// Returns the addresses of its servers, without user and password.
     fn addresses(&self) -> Vec<String>;
 
-    /// What an operator should change, in one sentence each.
+    /// Returns what an operator should change, one sentence each.
     fn warnings(&self) -> Vec<String>;
 
-    /// Whether it can serve.
+    /// Returns whether it can serve.
     fn is_up(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }

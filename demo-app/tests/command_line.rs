@@ -1,4 +1,4 @@
-//! What the program says of its flags.
+//! Tests of the program's flags and messages.
 
 #[path = "command_line/running.rs"]
 mod running;
@@ -12,7 +12,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// The program, with these arguments and variables and none of this process's own.
+/// Builds the program's command with these arguments and variables, and no inherited settings.
 fn command(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo-app"));
     for (name, _) in std::env::vars_os() {
@@ -24,7 +24,7 @@ fn command(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> 
     command
 }
 
-/// Runs the program with these arguments and variables; both must keep it from serving.
+/// Runs the program with arguments and variables that keep it from serving.
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     command(directory.path(), arguments, variables).output().unwrap()
@@ -34,7 +34,7 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Arguments, variables, and what is said of them.
+/// Arguments, variables, and the expected text.
 type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Talks to the demo application.
+//! A client of the demo application.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-/// A client of one node. It follows no redirects and goes through no proxy.
+/// A client of one node. It follows no redirects and uses no proxy.
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
@@ -19,7 +19,7 @@ pub struct Client {
     patience: usize,
 }
 
-/// An answer, read to its end.
+/// A response, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Its status.
@@ -30,7 +30,7 @@ pub struct Answer {
     pub text: String,
 }
 
-/// What a successful sign-in or refresh brings.
+/// The tokens of a successful sign-in or refresh.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     /// The access token.
@@ -40,7 +40,7 @@ pub struct Tokens {
 }
 
 impl Client {
-    /// A client of the node at `url`.
+    /// Creates a client of the node at `url`.
     ///
     /// # Panics
     ///
@@ -50,57 +50,57 @@ impl Client {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
-            // Before the demo closes them.
+            // Shorter than the demo's own limit for idle connections.
             .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .expect("the client's settings are valid");
         Self { base: url.trim_end_matches('/').to_owned(), http, patience: 0 }
     }
 
-    /// The same, which asks again where the answer is "unavailable", as it may be on a machine that has too much to do. Not for
-    /// what must not be asked twice.
+    /// Returns a client that retries "unavailable" answers, which happen on a slow machine. Not for
+    /// calls that must not be repeated.
     #[must_use]
     pub fn patient(&self) -> Self {
         Self { patience: 20, ..self.clone() }
     }
 
-    /// The same, which takes the first answer.
+    /// Returns a client that takes the first answer.
     #[must_use]
     pub fn hasty(&self) -> Self {
         Self { patience: 0, ..self.clone() }
     }
 
-    /// A request that is yet to be sent, for what the methods below do not say.
+    /// Starts a request that the methods below do not cover.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// `GET`, with a Bearer token where there is one.
+    /// Sends a `GET`, with the Bearer token if there is one.
     pub async fn get(&self, path: &str, token: Option<&str>) -> reqwest::Result<Answer> {
         self.send(Method::GET, path, token, None).await
     }
 
-    /// `POST`, with a Bearer token and a JSON body where there is one.
+    /// Sends a `POST`, with the Bearer token and the JSON body if there are any.
     pub async fn post(&self, path: &str, token: Option<&str>, body: Option<&Value>) -> reqwest::Result<Answer> {
         self.send(Method::POST, path, token, body).await
     }
 
-    /// `POST` of a form.
+    /// Sends a `POST` of a form.
     pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::Result<Answer> {
         Answer::read(self.request(Method::POST, path).form(fields).send().await?).await
     }
 
-    /// `DELETE`, with a Bearer token.
+    /// Sends a `DELETE`, with the Bearer token.
     pub async fn delete(&self, path: &str, token: &str) -> reqwest::Result<Answer> {
         self.send(Method::DELETE, path, Some(token), None).await
     }
 
-    /// `POST /auth/register`.
+    /// Calls `POST /auth/register`.
     pub async fn register(&self, username: &str, password: &str) -> reqwest::Result<Answer> {
         self.post("/auth/register", None, Some(&json!({ "username": username, "password": password }))).await
     }
 
-    /// `POST /auth/login`.
+    /// Calls `POST /auth/login`.
     pub async fn login(&self, username: &str, password: &str) -> reqwest::Result<Answer> {
         self.post("/auth/login", None, Some(&json!({ "username": username, "password": password }))).await
     }
@@ -116,22 +116,22 @@ impl Client {
         Ok(self.login(username, password).await?.tokens())
     }
 
-    /// `POST /auth/refresh`.
+    /// Calls `POST /auth/refresh`.
     pub async fn refresh(&self, refresh_token: &str) -> reqwest::Result<Answer> {
         self.post("/auth/refresh", None, Some(&json!({ "refresh_token": refresh_token }))).await
     }
 
-    /// `POST /auth/logout`.
+    /// Calls `POST /auth/logout`.
     pub async fn logout(&self, token: &str) -> reqwest::Result<Answer> {
         self.post("/auth/logout", Some(token), None).await
     }
 
-    /// `POST /auth/logout-all`.
+    /// Calls `POST /auth/logout-all`.
     pub async fn logout_all(&self, token: &str) -> reqwest::Result<Answer> {
         self.post("/auth/logout-all", Some(token), None).await
     }
 
-    /// `GET /me`.
+    /// Calls `GET /me`.
     pub async fn me(&self, token: &str) -> reqwest::Result<Answer> {
         self.get("/me", Some(token)).await
     }
@@ -177,26 +177,26 @@ impl Answer {
         Ok(Self { status, headers, text: response.text().await? })
     }
 
-    /// The body as JSON; null where it is none.
+    /// Returns the body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or(Value::Null)
     }
 
-    /// The `error` of a JSON body; empty where there is none.
+    /// Returns the `error` of a JSON body; empty if there is none.
     pub fn error(&self) -> String {
         self.json()["error"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// A header's text; empty where there is none.
+    /// Returns a header's text; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The pair in a token response.
+    /// Returns the pair in a token response.
     ///
     /// # Panics
     ///
-    /// If this is none.
+    /// If the answer is not a token response.
     pub fn tokens(&self) -> Tokens {
         let body = self.json();
         let member = |name: &str| {
@@ -207,21 +207,22 @@ impl Answer {
     }
 }
 
-/// What a token says, whether or not that is true.
+/// Decodes a token's payload without verifying the token.
 ///
 /// # Panics
 ///
-/// If it is no JWT.
+/// If it is not a JWT.
 pub fn payload(token: &str) -> Value {
     let part = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     part.and_then(|json| serde_json::from_slice(&json).ok()).expect("a JWT has a payload of JSON in base64url")
 }
 
-/// Sends these bytes to `address` and returns whatever comes back until the server closes or has been silent for `patience`.
+/// Sends `bytes` to `address` and returns the answer, until the server closes or is silent for
+/// `patience`.
 ///
 /// # Errors
 ///
-/// If the connection cannot be made. A server that hangs up while we are writing has answered.
+/// If the connection cannot be made. A server that closes while we write counts as an answer.
 pub async fn send_raw(address: SocketAddr, bytes: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     let mut answer = Vec::new();
@@ -233,7 +234,7 @@ pub async fn send_raw(address: SocketAddr, bytes: &[u8], patience: Duration) -> 
     Ok(answer)
 }
 
-/// The status of a raw HTTP/1.1 answer; `None` where it is not one.
+/// Returns the status of a raw HTTP/1.1 response; `None` if it is not one.
 pub fn raw_status(answer: &[u8]) -> Option<StatusCode> {
     let line = answer.split(|&byte| byte == b'\r').next()?;
     let code = line.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;

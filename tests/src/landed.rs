@@ -1,6 +1,6 @@
-//! The demo application as it landed last, built from its commit.
+//! Builds the landed version of the demo application from its commit.
 //!
-//! Source and build are kept in the target directory, in `landed/<commit>`, and used again.
+//! Source and build stay in the target directory, in `landed/<commit>`, and are reused.
 
 use std::{
     fs::{self, File},
@@ -11,10 +11,10 @@ use std::{
 
 use crate::servers::{run, target_dir};
 
-/// The landed version. Moves on when the next version has landed.
+/// The commit of the landed version. Update it when a version has landed.
 pub const COMMIT: &str = "2c45295214d9661b3886cad78df5af9fc1294708";
 
-/// Returns the landed demo application's binary. Builds it first where that has not been done, which takes minutes.
+/// Returns the landed demo application's binary. The first call builds it, which takes minutes.
 ///
 /// # Panics
 ///
@@ -32,7 +32,7 @@ fn build(commit: &str) -> Result<PathBuf, String> {
     let home = shelf.join(commit);
     let (source, target) = (home.join("source"), home.join("target"));
     fs::create_dir_all(&home).map_err(|error| format!("{} cannot be made: {error}", home.display()))?;
-    // One process builds, others wait. Source that is in place is whole: it was moved there.
+    // One process builds, others wait. Source in its place is complete: it was moved there.
     let lock = File::create(shelf.join("lock")).and_then(|file| file.lock().map(|()| file));
     let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", shelf.display()))?;
     if !source.is_dir() {
@@ -43,7 +43,8 @@ fn build(commit: &str) -> Result<PathBuf, String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--locked", "--package", "demo-app"]).current_dir(&source);
     cargo.env("CARGO_TARGET_DIR", &target).env_remove("CARGO_BUILD_TARGET");
-    // `./test` sets it for test binaries alone: build scripts would take the compiler for a nightly one.
+    // `./test` sets it for test binaries; with it, build scripts would take the compiler for
+    // nightly.
     cargo.env_remove("RUSTC_BOOTSTRAP");
     run(&mut cargo)
         .map_err(|why| format!("the landed version ({commit}) cannot be built in {}: {why}", source.display()))?;

@@ -1,12 +1,13 @@
-//! What integration tests stand on: real servers, real processes of the demo application, and a client to talk to it.
+//! The harness of the integration tests: real servers, processes of the demo application, and a
+//! client.
 //!
-//! - [`servers`] starts the real ones, fetching them where they are not installed, and breaks them on request.
+//! - [`servers`] starts real servers, fetches missing ones, and breaks them on request.
 //! - [`node`] starts the demo application as a process, and kills it.
 //! - [`landed`] builds the version of it that landed last.
-//! - [`relay`] stands between a node and its servers, and stops it at any step.
-//! - [`client`] speaks to it, politely or not.
+//! - [`relay`] sits between a node and its servers, and stops the node at any step.
+//! - [`client`] calls it, with valid requests or raw bytes.
 //!
-//! Whatever is started here ends with the test process, however that ends: see [`process`].
+//! Every process started here ends with the test process, even if that is killed: see [`process`].
 
 pub mod client;
 pub mod landed;

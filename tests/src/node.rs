@@ -1,4 +1,4 @@
-//! The demo application as a process.
+//! Runs the demo application as a process.
 
 use std::{
     path::Path,
@@ -12,16 +12,16 @@ use tokio::time::sleep;
 
 use crate::process::{Log, Process, Program};
 
-/// How long a node may take until it listens.
+/// The time in which a node must listen.
 const START: Duration = Duration::from_secs(30);
 
-/// How long a node may take to end when asked to.
+/// The time in which a node must end when asked.
 const END: Duration = Duration::from_secs(30);
 
-/// What a node says on standard output when it listens; its address follows.
+/// The line on standard output, before the address, when a node listens.
 const LISTENING: &str = "listening on ";
 
-/// A process of the demo application. Ends when dropped.
+/// A process of the demo application, ended on drop.
 #[derive(Debug)]
 pub struct Node {
     program: Program,
@@ -31,14 +31,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts `binary` with these arguments and variables, and waits until it listens. Unless `args` say otherwise it listens
-    /// on a free port of 127.0.0.1 and has a data directory of its own. It inherits no `DEMO_*`, `MONGODB_*` or `REDIS_*`.
+    /// Starts `binary` with these arguments and variables, and waits until it listens. Unless
+    /// `args` say otherwise, it listens on a free port of 127.0.0.1 and has its own data directory.
+    /// It inherits no `DEMO_*`, `MONGODB_*` or `REDIS_*`.
     ///
-    /// An integration test names the binary by `env!("CARGO_BIN_EXE_demo-node")`.
+    /// An integration test names the binary with `env!("CARGO_BIN_EXE_demo-node")`.
     ///
     /// # Panics
     ///
-    /// If it does not listen within half a minute; the message has the end of its log.
+    /// If it does not listen within half a minute; the message contains the end of its log.
     pub async fn start(binary: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory can be made");
         let mut all = Vec::new();
@@ -62,27 +63,27 @@ impl Node {
         node
     }
 
-    /// Where it listens, `http://ADDR`.
+    /// Returns its URL, `http://ADDR`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its process identifier.
+    /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// What it has written since its last start.
+    /// Returns its output since its last start.
     pub fn log(&self) -> Log {
         self.process.log()
     }
 
-    /// Kills it as a crash would (SIGKILL) and waits until it is gone.
+    /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill9(&mut self) {
         self.process.kill();
     }
 
-    /// Asks it to end (SIGTERM), waits until it has, and says how.
+    /// Asks it to end (SIGTERM), waits until it has, and returns its exit status.
     ///
     /// # Panics
     ///
@@ -93,18 +94,18 @@ impl Node {
         ended.unwrap_or_else(|| panic!("the node ignores SIGTERM:\n{}", self.log().tail()))
     }
 
-    /// Stops it in mid-air (SIGSTOP).
+    /// Stops it (SIGSTOP).
     pub fn pause(&mut self) {
         self.process.pause();
     }
 
-    /// Lets a paused node go on (SIGCONT).
+    /// Resumes a paused node (SIGCONT).
     pub fn resume(&mut self) {
         self.process.signal(Signal::CONT);
     }
 
-    /// Starts it anew with the same arguments and data; kills it first where it still runs. Its address is another, unless the
-    /// arguments name one.
+    /// Restarts it with the same arguments and data, and kills it first if it still runs. Its
+    /// address changes, unless the arguments name one.
     ///
     /// # Panics
     ///

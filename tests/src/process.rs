@@ -1,10 +1,12 @@
 //! Child processes that cannot outlive the test process.
 //!
-//! A child is killed when its handle is dropped. That is not enough: a static is never dropped, and a test process that is
-//! killed drops nothing. So each child is started by a small shell script that leaves a watcher beside it before it becomes
-//! the program itself. The watcher reads from a pipe whose other end is ours. When we die, in whatever way, the kernel closes
-//! our end, and the watcher kills the child, and removes what it has left on the disk. (`PR_SET_PDEATHSIG` would not do: it goes
-//! off when the *thread* ends that started the child, and a test is a thread.)
+//! A child is killed when its handle is dropped. But a static is never dropped, and a killed test
+//! process drops nothing. So a shell script starts each child: it leaves a watcher that reads from
+//! a pipe, and then becomes the program. When this process dies, the kernel closes our end of the
+//! pipe. The watcher then kills the child and removes its files.
+//!
+//! `PR_SET_PDEATHSIG` fires when the *thread* that started the child ends, and each test is a
+//! thread.
 
 use std::{
     ffi::OsString,
@@ -20,7 +22,8 @@ use std::{
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::time::sleep;
 
-/// `read` fails at the pipe's end; `$$` is the process that becomes the program. A line read means that it has ended.
+/// `read` fails at the pipe's end; `$$` is the process that becomes the program. A line means that
+/// the program has ended.
 const SCRIPT: &str = r#"
 scratch=$1
 shift
@@ -34,22 +37,23 @@ exec 3<&-
 exec "$@"
 "#;
 
-/// How to start a program, as often as one likes.
+/// A program that can be started repeatedly.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The binary.
     pub path: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Variables that are set for it.
+    /// The variables set for it.
     pub env: Vec<(OsString, OsString)>,
-    /// The beginnings of the names of variables that it does not inherit.
+    /// The prefixes of variables that it does not inherit.
     pub env_removed: &'static [&'static str],
-    /// A directory that is of no use without this test process, and is removed where that dies first.
+    /// A directory that is useless without this test process. The watcher removes it if that dies
+    /// first.
     pub scratch: Option<PathBuf>,
 }
 
-/// A running program. Killed when dropped.
+/// A running program, killed on drop.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -57,7 +61,7 @@ pub struct Process {
     log: Log,
 }
 
-/// What a process has written to its standard output and standard error, in lines.
+/// The lines that a process has written to standard output and standard error.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -66,7 +70,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// If there is no shell. A program that is not there shows as a process that has ended.
+    /// If there is no shell. A missing program appears as a process that has ended.
     pub fn start(program: &Program) -> io::Result<Self> {
         let mut command = Command::new("sh");
         let scratch = program.scratch.as_deref().unwrap_or(Path::new(""));
@@ -77,7 +81,7 @@ impl Process {
             }
         }
         command.envs(program.env.iter().map(|(name, value)| (name, value)));
-        // A group of its own: a terminal's Ctrl-C is for the test process, and reaches the child through the pipe.
+        // A group of its own: Ctrl-C reaches only the test process, and the child through the pipe.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let missing = || io::Error::other("a pipe that was asked for is missing");
@@ -88,12 +92,12 @@ impl Process {
         Ok(Self { child, lifeline, log })
     }
 
-    /// Its process identifier.
+    /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has written so far, and will write.
+    /// Returns its output, which keeps growing.
     pub fn log(&self) -> Log {
         self.log.clone()
     }
@@ -104,7 +108,7 @@ impl Process {
     ///
     /// If the signal cannot be sent.
     pub fn signal(&mut self, signal: Signal) {
-        // Until it is reaped, which `has_ended` would do, the number is not given to another.
+        // The process id is not reused before it is reaped, which `has_ended` does.
         if !self.has_ended()
             && let Err(error) = kill_process(Pid::from_child(&self.child), signal)
         {
@@ -112,7 +116,8 @@ impl Process {
         }
     }
 
-    /// Stops it (SIGSTOP), and returns when all its threads stand still: on a busy machine they go on for a while after the signal was sent.
+    /// Stops it (SIGSTOP) and returns when all its threads have stopped: on a busy machine they run
+    /// on for a while after the signal.
     ///
     /// # Panics
     ///
@@ -127,12 +132,12 @@ impl Process {
         }
     }
 
-    /// Whether it has ended.
+    /// Returns whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.exit_status().is_some()
     }
 
-    /// How it ended; `None` while it runs.
+    /// Returns its exit status; `None` while it runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -151,7 +156,7 @@ impl Process {
 
     /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) {
-        // An error says that it has ended already.
+        // An error means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -160,7 +165,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        // Sends the watcher home before the number may be another's. One that is gone does not mind.
+        // Ends the watcher before the process id can be reused. The watcher may be gone already.
         let _ = self.lifeline.write_all(b"ended\n");
     }
 }
@@ -182,21 +187,21 @@ impl Log {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lines so far.
+    /// Returns the lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines_held().clone()
     }
 
-    /// Whether any line so far contains `text`.
+    /// Returns whether any line so far contains `text`.
     pub fn contains(&self, text: &str) -> bool {
         self.lines_held().iter().any(|line| line.contains(text))
     }
 
-    /// Waits until so many lines contain `text`: what a process has written takes its way here.
+    /// Waits until `lines` lines contain `text`, because output arrives with a delay.
     ///
     /// # Panics
     ///
-    /// If they do not come within ten seconds.
+    /// If they do not arrive within ten seconds.
     pub async fn until(&self, text: &str, lines: usize) {
         let begun = Instant::now();
         while self.lines_held().iter().filter(|line| line.contains(text)).count() < lines {
@@ -205,7 +210,7 @@ impl Log {
         }
     }
 
-    /// The last lines, for a message that says what went wrong.
+    /// Returns the last lines, for an error message.
     pub fn tail(&self) -> String {
         let lines = self.lines_held();
         lines[lines.len().saturating_sub(15)..].join("\n")

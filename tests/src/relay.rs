@@ -1,12 +1,12 @@
-//! Stands between a node and its servers, and stops the node at any step of what it does there.
+//! Relays between a node and its servers, and stops the node at any step.
 //!
-//! A *step* is a command that a request of a client's led to: a read or a write in MongoDB, a `GET`
-//! or a `SET` of a token in Redis. Health checks, handshakes and what a node does in the background
-//! are none. Steps are counted over all of a node's servers, so that "the third step" means the
-//! same whatever server it goes to. A node is stopped **after** a step: the server has carried it
-//! out, and the node has not heard of it yet. To stop it before the next step would be the same,
-//! since it touches nothing shared in between. What is sent in one pipeline goes out whole,
-//! wherever in it the stop is.
+//! A *step* is a command caused by a client's request: a read or a write in MongoDB, or a `GET` or
+//! a `SET` of a token in Redis. Health checks, handshakes and background work are not steps. Steps
+//! are counted over all of a node's servers.
+//!
+//! A node is stopped **after** a step: the server has executed it, and the node has not received
+//! the answer. Stopping it before the next step would be the same, since it touches nothing shared
+//! in between. A pipeline is sent whole, even if the stop is inside it.
 
 use std::{
     io,
@@ -30,10 +30,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// How long a stop may be waited for.
+/// The longest wait for a stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// MongoDB's `OP_MSG`.
@@ -42,18 +42,18 @@ pub enum Protocol {
     Redis,
 }
 
-/// Relays the connections of one node. Its end is the end of its connections.
+/// Relays the connections of one node. They end when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     steps: Arc<Steps>,
     _listeners: JoinSet<()>,
 }
 
-/// Where the node stands.
+/// The steps of a node.
 #[derive(Debug)]
 struct Steps {
     count: Mutex<Count>,
-    /// True while whoever has reached the stop is held.
+    /// True while the node is held.
     held: watch::Sender<bool>,
     /// True once the stop has been reached.
     reached: watch::Sender<bool>,
@@ -66,11 +66,11 @@ struct Count {
 }
 
 impl Relay {
-    /// Relays to these servers; the addresses to give to the node are in the same order.
+    /// Starts relays to these servers. The returned addresses are in the same order.
     ///
     /// # Errors
     ///
-    /// If no port can be had.
+    /// If no port is free.
     pub async fn start(servers: &[(Protocol, SocketAddr)]) -> io::Result<(Self, Vec<SocketAddr>)> {
         let steps = Arc::new(Steps {
             count: Mutex::default(),
@@ -87,7 +87,7 @@ impl Relay {
         Ok((Self { steps, _listeners: listeners }, addresses))
     }
 
-    /// Begins to count: the node will be held after step `number`, the first being 1.
+    /// Starts counting. The node is held after step `number`; the first is 1.
     pub fn stop_after(&self, number: usize) {
         let mut count = self.steps.count();
         *count = Count { seen: Vec::new(), stop_after: Some(number) };
@@ -95,11 +95,12 @@ impl Relay {
         self.steps.held.send_replace(false);
     }
 
-    /// Waits until the node is held. To be raced against whatever the node does: that may end with fewer steps.
+    /// Waits until the node is held. Race it against the node's work, which may end with fewer
+    /// steps.
     ///
     /// # Panics
     ///
-    /// If that takes longer than anything a node does.
+    /// If the node takes longer than any work does.
     pub async fn reached(&self) {
         let mut reached = self.steps.reached.subscribe();
         let waited = timeout(PATIENCE, reached.wait_for(|reached| *reached)).await;
@@ -112,7 +113,7 @@ impl Relay {
         self.steps.held.send_replace(false);
     }
 
-    /// The steps since [`stop_after`](Self::stop_after), by the names of their commands.
+    /// Returns the steps since [`stop_after`](Self::stop_after), by the names of their commands.
     pub fn seen(&self) -> Vec<String> {
         self.steps.count().seen.clone()
     }
@@ -120,11 +121,11 @@ impl Relay {
 
 impl Steps {
     fn count(&self) -> std::sync::MutexGuard<'_, Count> {
-        // Nothing panics while it holds this.
+        // Nothing panics while it holds the lock.
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a step; true where it is the one to stop after.
+    /// Counts a step; true if it is the one to stop after.
     fn take(&self, name: &str) -> bool {
         let mut count = self.count();
         count.seen.push(name.to_owned());
@@ -141,7 +142,7 @@ async fn accept(listener: TcpListener, protocol: Protocol, server: SocketAddr, s
 }
 
 async fn relay(node: TcpStream, protocol: Protocol, server: SocketAddr, steps: Arc<Steps>) {
-    // A server that is away looks to the node like a connection that closes at once.
+    // An unreachable server appears as a connection that closes at once.
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (from_node, to_node) = node.into_split();
     let (from_server, to_server) = server.into_split();
@@ -152,7 +153,8 @@ async fn relay(node: TcpStream, protocol: Protocol, server: SocketAddr, steps: A
     }
 }
 
-/// Passes requests on, one by one; marks the connection as stopped before the request goes out whose answer is to be held.
+/// Forwards requests one by one. Marks the connection as stopped before it forwards the request
+/// whose answer is held.
 async fn requests(
     mut node: OwnedReadHalf,
     mut server: OwnedWriteHalf,
@@ -180,7 +182,7 @@ async fn requests(
     }
 }
 
-/// Passes answers on; on a stopped connection none, until the stop is lifted.
+/// Forwards answers. On a stopped connection it waits until the stop is lifted.
 async fn answers(mut server: OwnedReadHalf, mut node: OwnedWriteHalf, steps: &Steps, stopped: &AtomicBool) {
     let mut chunk = [0; 16 * 1024];
     while let Ok(read @ 1..) = server.read(&mut chunk).await {
@@ -196,7 +198,7 @@ async fn answers(mut server: OwnedReadHalf, mut node: OwnedWriteHalf, steps: &St
     }
 }
 
-/// The length of the first whole request in `bytes`, and the name of its command where it is a step.
+/// Returns the length of the first whole request in `bytes`, and its command if it is a step.
 fn first_request(protocol: Protocol, bytes: &[u8]) -> Option<(usize, Option<String>)> {
     match protocol {
         Protocol::MongoDb => mongodb_request(bytes),
@@ -204,22 +206,23 @@ fn first_request(protocol: Protocol, bytes: &[u8]) -> Option<(usize, Option<Stri
     }
 }
 
-/// What MongoDB's driver sends on its own account, and what a start needs.
+/// The commands that the driver sends by itself, and those of a start.
 const NOT_STEPS: [&str; 8] =
     ["hello", "ismaster", "isMaster", "ping", "endSessions", "buildInfo", "createIndexes", "listIndexes"];
 
-/// The comment of commands that nobody waits for: a node looks for unfinished revocations, and
-/// notes the end of its own.
+/// The comment of background commands: a node looks for unfinished revocations, and records that
+/// its own are finished.
 const BACKGROUND: &[u8] = b"auth-layer: background";
 
-/// A message: its length, two identifiers and the code of the operation, 32 bits each, lowest byte first; then for `OP_MSG`
-/// flags, and a section of kind 0: a BSON document whose first member is named after the command.
+/// Parses a message: its length, two identifiers and the opcode, each a little-endian 32-bit
+/// integer. `OP_MSG` then has flags and a section of kind 0: a BSON document whose first member is
+/// named after the command.
 fn mongodb_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
     const OP_MSG: [u8; 4] = 2013_u32.to_le_bytes();
     let length = usize::try_from(u32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
     let message = bytes.get(..length)?;
     let name = (message.get(12..16) == Some(&OP_MSG[..]) && message.get(20) == Some(&0)).then(|| {
-        // The document's length and the type of its first member lie between.
+        // Skips the document's length and the type of its first member.
         let name = message.get(26..).and_then(|rest| rest.split(|byte| *byte == 0).next()).unwrap_or_default();
         String::from_utf8_lossy(name).into_owned()
     });
@@ -227,7 +230,8 @@ fn mongodb_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
     Some((length, name.filter(|name| !NOT_STEPS.contains(&name.as_str()) && !in_background)))
 }
 
-/// A command: an array of bulk strings. A step is a `GET` or `SET` of a key that ends in a UUID.
+/// Parses a command: an array of bulk strings. A step is a `GET` or `SET` of a key that ends in a
+/// UUID.
 fn redis_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
     let mut rest = bytes;
     let count = number_after(&mut rest, b'*')?;
@@ -244,7 +248,7 @@ fn redis_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
     Some((bytes.len() - rest.len(), step))
 }
 
-/// Reads `<mark><number>\r\n` off the front.
+/// Reads `<mark><number>\r\n` from the front.
 fn number_after(rest: &mut &[u8], mark: u8) -> Option<usize> {
     let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
     let number = rest.strip_prefix(&[mark])?.get(..end - 1)?;

@@ -1,4 +1,4 @@
-//! Routers to knock at, each with a token that it lets in.
+//! The routers under test, each with a token that it accepts.
 
 use std::{hint::black_box, time::Duration};
 
@@ -20,22 +20,23 @@ use crate::peers::{
 pub(crate) const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];
 
-/// A way to let requests in, besides the bare router that all are compared with.
+/// The way in which a router lets requests in. All are compared with the bare router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// The router with a layer that passes everything on: what axum itself takes for any layer.
+    /// A layer that passes every request on: axum's own cost for any layer.
     EmptyLayer,
-    /// This crate; the token was checked within the lease.
+    /// This crate, with the token checked within the lease.
     Known,
-    /// The same, and the handler takes custom claims of its own type.
+    /// Like `Known`, with a handler that takes typed custom claims.
     KnownTyped,
-    /// The same through two layers of one authority, whose policies differ.
+    /// Like `Known`, through two layers of one authority with different policies.
     KnownTwice,
-    /// This crate without a lease; the token was verified before, and the store is asked each time, here one in memory.
+    /// This crate without a lease: the token was verified before, and an in-memory store is asked
+    /// on each request.
     Asked,
-    /// This crate with no in-process cache: decoded, looked up and verified each time.
+    /// This crate without an in-process cache: each request decodes, looks up and verifies.
     Anew,
-    /// The middleware that one writes with jsonwebtoken.
+    /// A middleware written by hand with jsonwebtoken.
     ByHand,
     /// axum-jwt-auth.
     AxumJwtAuth,
@@ -66,7 +67,7 @@ impl Way {
         }
     }
 
-    /// A door of this kind. Must be called within `runtime`, whose clock time limits go by although nothing here waits.
+    /// Builds this router and its token. Call it inside `runtime`: the time limits need its clock.
     pub(crate) fn door(self, key: &Key, runtime: &Runtime) -> Door {
         const LEASE: Duration = Duration::from_hours(6);
         let (lease, entries) = match self {
@@ -93,12 +94,12 @@ impl Way {
             Self::ByHand => peers::hand_written(key),
             Self::AxumJwtAuth => peers::axum_jwt_auth(key),
         };
-        // Some revocation there always was.
+        // A running service has seen revocations, so this one has too.
         runtime.block_on(authority.revoke_session(SessionId::generate())).expect("the store is in memory");
         let token = runtime.block_on(token(&authority, self == Self::KnownTyped));
         let credentials = HeaderValue::try_from(format!("Bearer {token}")).expect("tokens are ASCII");
         let mut door = Door { router, credentials };
-        // The first time is not what is measured.
+        // The first request fills caches and is not measured.
         let request = door.request();
         door.knock(request);
         door
@@ -111,7 +112,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// The bare router, asked what this one is.
+    /// Returns the bare router with the same credentials.
     pub(crate) fn bare(&self) -> Self {
         Self { router: peers::bare(), credentials: self.credentials.clone() }
     }
@@ -130,7 +131,7 @@ impl Door {
     }
 }
 
-/// A good access token.
+/// Signs in and returns a valid access token.
 async fn token(authority: &Authority, typed: bool) -> String {
     let sign_in = authority.begin_sign_in(UserId::generate()).await.expect("the store is in memory");
     let grant = Grant::new("demo-app").scope("profile".parse().expect("a scope"));

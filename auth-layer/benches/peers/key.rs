@@ -1,4 +1,4 @@
-//! Keys and claims, as this crate and its peers have them.
+//! Keys and claims in the forms that this crate and its peers take.
 
 use auth_layer::keys::{Algorithm, Keyring, SigningKey};
 use jsonwebtoken::{DecodingKey, Validation, jwk::Jwk};
@@ -6,12 +6,12 @@ use serde::Deserialize;
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const AUDIENCE: &str = "api";
-/// The secret of HS256.
+/// The HS256 secret.
 pub(crate) const SECRET: &[u8] = b"a secret of more than 32 bytes, as HS256 demands";
 
-/// The claims as the peers read them: all of them, each as it stands.
+/// The claims that the peers deserialize: all of them, with plain types.
 #[derive(Clone, Debug, Deserialize)]
-#[expect(dead_code, reason = "read for the cost of reading it")]
+#[expect(dead_code, reason = "read only to measure the cost")]
 pub(crate) struct PeerClaims {
     iss: String,
     sub: String,
@@ -24,7 +24,7 @@ pub(crate) struct PeerClaims {
     scope: String,
 }
 
-/// A key as this crate has it, and what the peers need of it.
+/// A signing key, and its forms for the peers.
 pub(crate) struct Key {
     pub(crate) algorithm: Algorithm,
     signing: SigningKey,
@@ -43,12 +43,12 @@ impl Key {
         Keyring::new(self.signing.clone())
     }
 
-    /// Its public half; none of a secret.
+    /// Returns the public key as a JWK; `None` for a secret.
     pub(crate) fn jwk(&self) -> Option<String> {
         self.signing.verifying_key().to_jwk().map(|jwk| jwk.to_string())
     }
 
-    /// As the newest jsonwebtoken has it, on aws-lc.
+    /// Returns the key for the newest jsonwebtoken, which uses aws-lc.
     pub(crate) fn decoding(&self) -> (DecodingKey, Validation) {
         let key = match self.jwk() {
             Some(jwk) => {

@@ -1,7 +1,8 @@
-//! What lets a request in: nothing, this crate, and what people use instead of it.
+//! The routers that are compared: bare, with this crate, and with its alternatives.
 //!
-//! Each is one axum router with one route, `GET /me`, whose handler does nothing. All of them are given the same tokens, of this
-//! crate's making, and check signature, `exp`, `iss` and `aud`; only this crate checks that a token was not revoked.
+//! Each is an axum router with one route, `GET /me`, whose handler does nothing. All get the same
+//! tokens, which this crate issues. All check the signature, `exp`, `iss` and `aud`; only this
+//! crate checks that the token is not revoked.
 
 pub(crate) mod key;
 
@@ -26,12 +27,12 @@ async fn me() -> &'static str {
     "ok"
 }
 
-/// The router alone. It has its state, as the one that a server serves has.
+/// Returns the bare router. It has its state, like a router that is being served.
 pub(crate) fn bare() -> Router {
     Router::new().route("/me", get(me)).with_state(())
 }
 
-/// This crate.
+/// Returns the router behind this crate's layer.
 pub(crate) fn layered(authority: &Authority) -> Router {
     bare().layer(AuthLayer::new(authority.clone()))
 }
@@ -42,21 +43,21 @@ pub(crate) struct Tenant {
     pub(crate) tenant: u64,
 }
 
-/// This crate, with a handler that takes custom claims.
+/// Returns this crate's router with a handler that takes custom claims.
 #[allow(dead_code, reason = "not every benchmark has all of them")]
 pub(crate) fn typed(authority: &Authority) -> Router {
     let me = async |Custom(tenant): Custom<Tenant>| if tenant.tenant == 7 { "ok" } else { "another's" };
     Router::new().route("/me", get(me)).with_state(()).layer(AuthLayer::new(authority))
 }
 
-/// This crate, with a policy around the router and another around the route.
+/// Returns this crate's router with one policy around the router and another around the route.
 #[allow(dead_code, reason = "not every benchmark has all of them")]
 pub(crate) fn layered_twice(authority: &Authority) -> Router {
     let inner = bare().layer(AuthLayer::builder(authority).scope("profile").build());
     inner.layer(AuthLayer::new(authority))
 }
 
-/// The middleware that a careful engineer writes with jsonwebtoken.
+/// Returns a router with the middleware that a careful engineer writes with jsonwebtoken.
 pub(crate) fn hand_written(key: &Key) -> Router {
     bare().layer(from_fn_with_state(Arc::new(key.decoding()), check_by_hand))
 }
@@ -71,7 +72,7 @@ async fn check_by_hand(
     Ok(next.run(request).await)
 }
 
-/// The claims of the bearer token of a request.
+/// Decodes the claims of a request's bearer token.
 pub(crate) fn decode_by_hand(
     request: &Request,
     (key, validation): &(DecodingKey, Validation),
@@ -84,7 +85,7 @@ pub(crate) fn decode_by_hand(
     }
 }
 
-/// axum-jwt-auth, an extractor.
+/// Returns a router with axum-jwt-auth's extractor.
 pub(crate) fn axum_jwt_auth(key: &Key) -> Router {
     let (key, validation) = decoding_10(key);
     let decoder = LocalDecoder::new(vec![key], validation).expect("it is complete");
@@ -92,7 +93,7 @@ pub(crate) fn axum_jwt_auth(key: &Key) -> Router {
     Router::new().route("/me", get(async |_: axum_jwt_auth::Claims<PeerClaims>| "ok")).with_state(decoder)
 }
 
-/// As the jsonwebtoken has it that axum-jwt-auth uses, on `RustCrypto`.
+/// Returns the key for the jsonwebtoken that axum-jwt-auth uses, on `RustCrypto`.
 fn decoding_10(key: &Key) -> (jsonwebtoken_10::DecodingKey, jsonwebtoken_10::Validation) {
     let decoding = match key.jwk() {
         Some(jwk) => {

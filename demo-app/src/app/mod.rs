@@ -1,4 +1,4 @@
-//! The router.
+//! Builds the router and its middleware.
 
 mod request_id;
 mod request_line;
@@ -32,10 +32,10 @@ use crate::{
     state::AppState,
 };
 
-/// The largest body that is read, in bytes.
+/// The maximum size of a request body, in bytes.
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// The whole application.
+/// Returns the router of the whole application.
 pub fn app(state: AppState) -> Router {
     let layer = || AuthLayer::builder(&state.authority).realm(realm());
     let signed_in = Router::new()
@@ -68,13 +68,13 @@ pub fn app(state: AppState) -> Router {
                 .layer(PropagateRequestIdLayer::new(request_id::HEADER))
                 .layer(from_fn(attend))
                 .layer(CatchPanicLayer::custom(panicked))
-                // tower-http's limit answers by itself, and in plain text.
+                // axum's limit, because tower-http's answers 413 by itself, in plain text.
                 .layer(DefaultBodyLimit::max(BODY_LIMIT)),
         )
         .with_state(state)
 }
 
-/// Answers in time and leaves one line in the log.
+/// Answers within the deadline and logs one line.
 async fn attend(mut request: Request, next: Next) -> Response {
     let line = RequestLine::begin(&request);
     let deadline = Deadline::start();
@@ -85,7 +85,7 @@ async fn attend(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// What a panic says may hold anything, so it is not answered; the panic hook has written it to the log.
+/// Answers 500 without the panic's message, which may hold a secret. The panic hook has logged it.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a handler panicked");
     ApiError::Internal.into_response()

@@ -1,7 +1,7 @@
-//! The identifier of a request: in the log, and in the answer's `X-Request-Id`.
+//! Sets the request id, which appears in the log and in the response's `X-Request-Id`.
 //!
-//! tower-http sets and returns it. It would take any text that a client sends; what has no place in
-//! a log is removed before.
+//! tower-http sets and returns the id, but accepts any text from a client. This module first
+//! removes ids that must not appear in a log.
 
 use axum::extract::Request;
 use http::{HeaderName, HeaderValue};
@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest identifier that is taken from a client, in bytes.
+/// The maximum length of a client's request id, in bytes.
 const LONGEST: usize = 64;
 
-/// Removes an `X-Request-Id` unless it is one, short and plain. One that is gets into the log.
+/// Removes an `X-Request-Id` that is not a single, short and plain value.
 pub(super) fn keep_plain(mut request: Request) -> Request {
     let mut sent = request.headers().get_all(HEADER).iter();
     let keep = matches!((sent.next(), sent.next()), (Some(id), None) if is_plain(id.as_bytes()));
@@ -23,13 +23,13 @@ pub(super) fn keep_plain(mut request: Request) -> Request {
     request
 }
 
-/// No dot: a token in the compact form is never taken for an identifier.
+/// Accepts letters, digits, `-` and `_`. A token has dots, so it is never accepted as an id.
 fn is_plain(id: &[u8]) -> bool {
     (1..=LONGEST).contains(&id.len())
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Makes UUIDs of version 7, which sort by time; tower-http's own are of version 4.
+/// Makes UUIDs of version 7, which sort by time; tower-http makes version 4.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeOrdered;
 

@@ -1,7 +1,7 @@
-//! What each request leaves in the log: one line, and a span around the others.
+//! Logs one line for each request and opens a span around its other lines.
 //!
-//! tower-http's `TraceLayer` says nothing of a request whose client goes away. Its line of an answer
-//! could name method and route only by a span, and each other line of the request would repeat them.
+//! tower-http's `TraceLayer` logs nothing when the client disconnects. It could name method and
+//! route only in a span, and every line of the request would repeat them.
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -12,8 +12,7 @@ use tokio::time::Instant;
 use tower_http::request_id::RequestId;
 use tracing::{Span, field::Empty};
 
-/// A request under way. It has the route as the router writes it, never the path or the query that
-/// was sent.
+/// A request in progress. It holds the route's pattern, never the path or the query of the request.
 pub(super) struct RequestLine {
     id: String,
     method: Method,
@@ -33,13 +32,14 @@ impl RequestLine {
         }
     }
 
-    /// The span of what is logged while the request is answered. It has the highest level, so that
-    /// the identifier is also there where only errors are logged. `AuthLayer` records `sub` and `sid`.
+    /// Returns the span for what is logged during the request. Its level is `error`, so that the
+    /// request id is present when only errors are logged. `AuthLayer` records `sub` and `sid` in
+    /// it.
     pub(super) fn span(&self) -> Span {
         tracing::error_span!("request", request_id = self.id, sub = Empty, sid = Empty)
     }
 
-    /// Logs what is answered. gRPC refuses with HTTP 200 and a status of its own.
+    /// Logs the response. A gRPC rejection has HTTP status 200 and a `grpc-status`.
     pub(super) fn answered(mut self, response: &Response) {
         self.answered = true;
         let grpc_status =
@@ -65,7 +65,7 @@ fn request_id(request: &Request) -> Option<&str> {
 }
 
 impl Drop for RequestLine {
-    /// The client went away, or the server ends and did not wait.
+    /// Logs that the client disconnected, or that the server stopped without waiting.
     fn drop(&mut self) {
         if !self.answered {
             tracing::info!(

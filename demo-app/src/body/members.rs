@@ -1,11 +1,11 @@
-//! Reads the members of a JSON object into a request, and collects what is wrong with them.
+//! Reads a JSON object into a request and collects every error in its members.
 //!
-//! serde stops at the first member that it cannot read; a client should hear of all of them. So a
-//! required text that is missing, or is no text, is noted as a fault and read as an empty text. The
-//! caller refuses a request that has faults: no handler sees the empty text.
+//! serde stops at the first bad member, but the client should get all errors. So a required text
+//! that is missing or has another type is recorded as a fault and read as "". The caller refuses a
+//! request with faults, so no handler sees that "".
 //!
-//! `eserde` collects such errors too, but gives no request then: the rules of the fields that it
-//! could read would go unchecked.
+//! `eserde` also collects errors, but then returns no request. The rules of the readable fields
+//! would go unchecked.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -19,15 +19,15 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// Members that cannot be read, each with the reason.
+/// The members that cannot be read, each with the reason.
 pub(super) type Faults = BTreeMap<&'static str, &'static str>;
 
-/// Reads a struct whose fields are texts: a `String` or what derives from one is required, an
-/// `Option` of it may be missing or `null`. Members without a field are ignored.
+/// Reads a struct of texts. A `String`, or a type that derives from it, is required; an `Option`
+/// may be missing or `null`. Unknown members are ignored.
 ///
 /// # Errors
 ///
-/// Where `T` has fields of other types.
+/// Returns an error if `T` has a field of another type.
 pub(super) fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<(T, Faults), Error> {
     let faults = RefCell::default();
     let request = T::deserialize(Object { members, faults: &faults })?;
@@ -65,7 +65,7 @@ impl<'de> Deserializer<'de> for Object<'_> {
     }
 }
 
-/// A member that the request has a field for; null where the object has none.
+/// A member for a field of the request; null if the object lacks it.
 struct Member<'a> {
     name: &'static str,
     value: Value,

@@ -1,11 +1,11 @@
-//! The file of `--config`: TOML whose names are those of the flags.
+//! Reads the `--config` file: TOML whose keys are the names of the flags.
 
 use std::{fmt::Display, fs, path::Path};
 
 use clap::{Command, Id};
 use toml::{Table, Value};
 
-/// A flag and the values that the file gives it.
+/// A flag and its values from the file.
 pub(super) struct Setting {
     pub(super) id: Id,
     pub(super) values: Vec<String>,
@@ -13,13 +13,13 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// As they would be written on a command line.
+    /// Returns the values as command-line arguments.
     pub(super) fn as_flags(&self) -> impl Iterator<Item = String> {
         self.values.iter().map(|value| format!("--{}={value}", self.name))
     }
 }
 
-/// What the file sets. An error names the file and what in it is wrong, and repeats no value.
+/// Reads the settings of the file. An error names the file and the fault, and repeats no value.
 pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, String> {
     let wrong = |what: &dyn Display| format!("--config {}: {what}", path.display());
     let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
@@ -28,7 +28,8 @@ pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, Strin
     settings.collect::<Result<_, _>>().map_err(|error| wrong(&error))
 }
 
-/// Where the file is no TOML. The parser's own words quote the line.
+/// Describes a TOML syntax error by its line. The parser's own text quotes the line, which may hold
+/// a secret.
 fn place(text: &str, error: &toml::de::Error) -> String {
     match error.span().and_then(|span| text.get(..span.start)) {
         Some(before) => format!("line {} is not TOML: {}", before.matches('\n').count() + 1, error.message()),

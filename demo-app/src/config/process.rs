@@ -1,6 +1,6 @@
-//! From the arguments, the variables and the file to the settings.
+//! Merges arguments, variables and the file into the settings.
 //!
-//! `figment` would merge them, too, but past clap, whose rules and errors name the flag.
+//! `figment` merges such sources too, but it bypasses clap, whose rules and errors name the flag.
 
 use std::{env, ffi::OsString};
 
@@ -12,18 +12,18 @@ use clap::{
 
 use super::{Config, file};
 
-/// The flags whose values are, or hold, secrets.
+/// The flags whose values hold secrets.
 const SECRET: [&str; 3] = ["--clients", "--mongodb-uri", "--redis-url"];
 
-/// What stands where a secret was.
+/// The text that replaces a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// A flag comes before its variable, that before the file, and that before the default. No error
-/// repeats a secret.
+/// Parses the settings. A flag wins over its variable, the variable over the file, the file over
+/// the default. No error repeats a secret.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
     let command = || without_empty_variables(Config::command());
     let given = match command().try_get_matches_from(arguments) {
-        // The help names the empty variables too.
+        // The help must show the empty variables too.
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
             return Err(Config::command().try_get_matches_from(arguments).err().unwrap_or(error));
         }
@@ -33,7 +33,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
     let Some(path) = &config.config else { return Ok(config) };
     let refused = |what: String| Config::command().error(ErrorKind::Io, what);
     let settings = file::read(path, &Config::command()).map_err(refused)?;
-    // By themselves first, so that what is wrong with them is said of the file.
+    // The file is checked alone first, so that its errors name the file.
     let alone = Config::command().mut_args(without_variable);
     let flags = settings.iter().flat_map(file::Setting::as_flags).map(OsString::from);
     let flags: Vec<OsString> = std::iter::once("demo-app".into()).chain(flags).collect();
@@ -53,7 +53,7 @@ fn of(matches: &ArgMatches, arguments: &[OsString]) -> Result<Config, clap::Erro
     Config::from_arg_matches(matches).map_err(|error| without_secrets(error, arguments))
 }
 
-/// A variable that is set to nothing is not set.
+/// Makes clap ignore variables that are set to nothing.
 fn without_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let value = arg.get_env().and_then(env::var_os);
@@ -65,7 +65,7 @@ fn without_variable(arg: Arg) -> Arg {
     arg.env(Resettable::Reset)
 }
 
-/// The same error, with no value in it that may be a secret: clap quotes the value that it refuses.
+/// Removes values that may be secret from an error: clap quotes the refused value.
 fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let text = |error: &clap::Error, kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
     let argument = text(&error, ContextKind::InvalidArg);
@@ -78,10 +78,10 @@ fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Erro
     error
 }
 
-/// A word that no flag takes is the rest of a value, if it was not quoted as it should be: it is
-/// not repeated.
+/// Returns the error for a word that no flag takes. It may be the rest of an unquoted secret, so
+/// the error does not repeat it.
 fn stray(word: &str, arguments: &[OsString]) -> clap::Error {
-    // Of a word that begins with one hyphen clap names the first letter.
+    // For a word that begins with one hyphen, clap names only the first letter.
     let is_word = |argument: &OsString| {
         argument == word || (word.len() == 2 && argument.to_str().is_some_and(|argument| argument.starts_with(word)))
     };
@@ -102,7 +102,7 @@ fn stray(word: &str, arguments: &[OsString]) -> clap::Error {
     Config::command().error(ErrorKind::UnknownArgument, message)
 }
 
-/// Whether this is the name of a flag, if of none that we have, and nothing else.
+/// Returns whether the argument has the form of a flag's name, known or not, and nothing else.
 fn is_flag(argument: &str) -> bool {
     argument
         .strip_prefix("--")

@@ -1,4 +1,4 @@
-//! What the values of flags may be. No error repeats a value: it may be a secret.
+//! Parses and checks the values of flags. No error repeats a value, which may be a secret.
 
 use std::{net::SocketAddr, num::NonZero, ops::RangeInclusive, time::Duration};
 
@@ -8,16 +8,16 @@ use super::Client;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// As `humantime` counts it.
+/// Ten years as `humantime` counts them.
 const TEN_YEARS: Duration = Duration::from_hours(10 * 8_766);
 
-/// `15m`, `30d`, `500ms`, `0`, within limits; `limits` says which.
+/// Parses `15m`, `30d`, `500ms` or `0` and checks the limits; `limits` is the error text.
 fn duration(text: &str, allowed: RangeInclusive<Duration>, limits: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if allowed.contains(&duration) { Ok(duration) } else { Err(limits.to_owned()) }
 }
 
-/// A duration of whole seconds: tokens count in seconds.
+/// Parses a lifetime in whole seconds, the unit of a token's times.
 pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration(text, Duration::from_secs(1)..=TEN_YEARS, "a lifetime is 1s to 10years")?;
     if lifetime.subsec_nanos() != 0 {
@@ -26,7 +26,8 @@ pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
     Ok(lifetime)
 }
 
-/// Redis counts in milliseconds. By hand in MongoDB a revocation takes effect after this time.
+/// Parses the Redis TTL; Redis counts in milliseconds. A revocation by hand in MongoDB takes effect
+/// after this time.
 pub(super) fn redis_ttl(text: &str) -> Result<Duration, String> {
     duration(text, Duration::from_millis(1)..=DAY, "it is 1ms to 1day; for none leave --redis-url out")
 }
@@ -35,12 +36,12 @@ pub(super) fn publish_delay(text: &str) -> Result<Duration, String> {
     duration(text, Duration::ZERO..=30 * DAY, "it is 30days at most")
 }
 
-/// So long a stolen token that was used already gets an answer.
+/// Parses the grace window. A stolen refresh token that was already used gets an answer within it.
 pub(super) fn grace(text: &str) -> Result<Duration, String> {
     duration(text, Duration::ZERO..=DAY, "it is 1day at most, and 0 for never")
 }
 
-/// So long a node that is cut off from its stores may accept a revoked token.
+/// Parses the lease. A node that is cut off from its stores may accept a revoked token within it.
 pub(super) fn lease(text: &str) -> Result<Duration, String> {
     duration(text, Duration::ZERO..=Duration::from_hours(1), "it is 1h at most, and 0 for none")
 }
@@ -49,7 +50,7 @@ pub(super) fn sessions(text: &str) -> Result<NonZero<usize>, &'static str> {
     text.parse().map_err(|_| "it is a number of sessions, 1 at least")
 }
 
-/// Any text but none.
+/// Accepts any text that is not blank.
 pub(super) fn text(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("it is empty") } else { Ok(text.to_owned()) }
 }
@@ -58,7 +59,7 @@ pub(super) fn secret(value: &str) -> Result<SecretString, &'static str> {
     text(value).map(SecretString::from)
 }
 
-/// What a database of MongoDB may be called.
+/// Accepts the names that MongoDB allows for a database.
 pub(super) fn database(name: &str) -> Result<String, &'static str> {
     text(name)?;
     if name.len() > 63 {
@@ -73,7 +74,7 @@ pub(super) fn database(name: &str) -> Result<String, &'static str> {
     Ok(name.to_owned())
 }
 
-/// `HOST:PORT`; whether there is such a host is seen when it is listened on.
+/// Accepts `HOST:PORT`. The host is looked up later, when the server binds.
 pub(super) fn listen(text: &str) -> Result<String, &'static str> {
     const FORM: &str = "an address is written HOST:PORT, for instance 127.0.0.1:3000, localhost:3000 or [::1]:3000";
     let is_name = |host: &str| !host.is_empty() && !host.contains(['[', ']', ':', '/', '@']);

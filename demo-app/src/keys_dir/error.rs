@@ -4,7 +4,7 @@ use auth_layer::keys::KeyError;
 
 use super::manifest;
 
-/// The keys could not be loaded. Each message names the directory by its flag.
+/// The reason why the keys could not be loaded. Each message names the directory by its flag.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeysError {
     /// The directory, or a file in it, cannot be read or written.
@@ -16,10 +16,10 @@ pub(crate) enum KeysError {
         #[source]
         source: io::Error,
     },
-    /// A file is no key that can be used.
+    /// A file holds no usable key.
     #[error("`--keys-dir {}`: `{file}`: {source}", directory.display())]
     Key { directory: PathBuf, file: String, source: KeyError },
-    /// The manifest cannot be understood.
+    /// The manifest is not valid.
     #[error(
         "`--keys-dir {}`: `{name}` is damaged; restore it, or remove it to go by the files' times of modification",
         directory.display(),
@@ -30,24 +30,24 @@ pub(crate) enum KeysError {
         #[source]
         source: io::Error,
     },
-    /// The manifest says something of a key that the key denies.
+    /// The manifest contradicts a key.
     #[error(
         "`--keys-dir {}`: `{file}` holds a key for {holds}, and `{name}` says {says}; correct `{name}`",
         directory.display(),
         name = manifest::NAME
     )]
     Algorithm { directory: PathBuf, file: String, holds: &'static str, says: String },
-    /// The manifest names keys whose files are gone.
+    /// The manifest names keys whose files are missing.
     #[error(
         "`--keys-dir {}`: missing: {files}; put the files back (a key leaves by being retired in `{name}`, not by removing it)",
         directory.display(),
         name = manifest::NAME
     )]
     Missing { directory: PathBuf, files: String },
-    /// A running node finds none of its keys.
+    /// All keys disappeared under a running node.
     #[error("`--keys-dir {}`: none of the keys in use is there; is the volume mounted? Put the files back", directory.display())]
     Emptied { directory: PathBuf },
-    /// There is no key, and others have signed what this store holds.
+    /// There is no key, but the store holds users or tokens signed with another.
     #[error(
         "`--keys-dir {}` holds no key, but the store holds users or tokens: a new key would sign everybody out. Put the keys \
          back, or sign everybody out by a key of your own: `openssl genpkey -algorithm ed25519 -out {}`",
@@ -58,10 +58,10 @@ pub(crate) enum KeysError {
     /// All keys are retired.
     #[error("`--keys-dir {}`: every key is retired, and none may sign; add one", directory.display())]
     NoneSigns { directory: PathBuf },
-    /// A key cannot be made or put into the ring.
+    /// A key cannot be made or added to the ring.
     #[error("the key ring cannot be made")]
     Ring(#[from] KeyError),
-    /// A load was cut short.
+    /// A load panicked.
     #[error("reading the keys directory panicked; it is read again")]
     Panicked,
 }

@@ -1,4 +1,4 @@
-//! Takes changes of the directory up while the service runs.
+//! Applies changes of the keys directory while the service runs.
 
 use std::{
     error::Error,
@@ -11,21 +11,21 @@ use auth_layer::keys::Keyring;
 
 use super::{KeysDir, KeysError};
 
-/// How often the directory is read again.
+/// The interval between two reads of the directory.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Gives the ring of the directory to `change` each time that it differs from `current`, for ever.
-/// What cannot be read leaves the ring as it is.
+/// Passes the directory's ring to `change` whenever it differs from `current`. Never returns,
+/// except at shutdown. A failed read leaves the ring unchanged.
 pub(crate) async fn follow(mut keys_dir: KeysDir, current: impl Fn() -> Keyring, change: impl Fn(Keyring)) {
     let mut complaint = Complaint::default();
     loop {
         tokio::time::sleep(EVERY).await;
         let load = tokio::task::spawn_blocking(move || {
-            // A panic costs this one reading, and nothing that is known of the keys.
+            // A panic costs only this read; `keys_dir` survives it.
             let loaded = catch_unwind(AssertUnwindSafe(|| keys_dir.reload(SystemTime::now())));
             (keys_dir, loaded)
         });
-        // Where the runtime shuts down, so does this.
+        // The runtime is shutting down.
         let Ok((back, loaded)) = load.await else { return };
         keys_dir = back;
         let (ring, problem) = match loaded {
@@ -47,13 +47,13 @@ fn kids(keys: &Keyring) -> Vec<String> {
     keys.verifying_keys().map(|key| key.kid().to_owned()).collect()
 }
 
-/// Says a problem once, and once more when it is over.
+/// Logs a problem once, and once more when it is over.
 #[derive(Debug, Default)]
 pub(super) struct Complaint {
     said: Option<String>,
 }
 
-/// What a [`Complaint`] had to say.
+/// What a [`Complaint`] logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Nothing,
@@ -82,7 +82,7 @@ impl Complaint {
     }
 }
 
-/// An error with its causes.
+/// Formats an error with its causes.
 fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

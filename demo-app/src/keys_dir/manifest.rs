@@ -1,8 +1,8 @@
-//! `keys.json`: since when each key may sign.
+//! The manifest `keys.json`: from when each key may sign.
 //!
-//! Times of modification do not survive a copy or a restore, so they are asked only once, of a
-//! directory that has no manifest yet. The file is replaced as a whole: readers need no lock.
-//! Writers take turns by a lock on `.lock` and read it again under that.
+//! Modification times do not survive a copy or a restore, so they are used only for a directory
+//! that has no manifest yet. The file is replaced atomically: readers need no lock. Writers lock
+//! `.lock` and read the file again under the lock.
 
 use std::{
     fs, io,
@@ -14,13 +14,12 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Its name in the keys directory.
+/// The manifest's name in the keys directory.
 pub(super) const NAME: &str = "keys.json";
 
 const LOCK: &str = ".lock";
 
-/// How long another process may hold the lock: it does for some milliseconds, unless it was
-/// stopped.
+/// The longest wait for the lock. A healthy process holds it for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 const VERSION: u32 = 1;
@@ -33,18 +32,18 @@ pub(super) struct Manifest {
     pub(super) keys: Vec<Entry>,
 }
 
-/// One key.
+/// The manifest's entry for one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
     pub(super) kid: String,
-    /// Where it was when it was first seen. A file that was renamed still is this key.
+    /// The file where the key was first seen. A renamed file is still the same key.
     pub(super) file: String,
     pub(super) algorithm: String,
     pub(super) created_at: DateTime<Utc>,
-    /// From then on it may sign.
+    /// The time from which the key may sign.
     pub(super) active_from: DateTime<Utc>,
-    /// A key that has this signs nothing, and from then on it verifies nothing either.
+    /// The time from which the key verifies nothing. A key with this field never signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) retired_at: Option<DateTime<Utc>>,
 }
@@ -56,7 +55,7 @@ impl Default for Manifest {
 }
 
 impl Manifest {
-    /// The manifest in this directory; `None` where there is none.
+    /// Reads the manifest of a directory; `None` if there is none.
     pub(super) fn read(directory: &Path) -> io::Result<Option<Self>> {
         let text = match fs::read(directory.join(NAME)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -78,7 +77,7 @@ impl Manifest {
         self.keys.iter().find(|entry| entry.kid == kid)
     }
 
-    /// Replaces the manifest in this directory. The lock must be held.
+    /// Replaces the manifest of a directory. The caller holds the lock.
     pub(super) fn write(&self, directory: &Path, _lock: &Lock) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(self).map_err(invalid)?;
         text.push(b'\n');
@@ -90,7 +89,7 @@ impl Manifest {
     }
 }
 
-/// Makes the names in a directory survive a loss of power.
+/// Syncs a directory, so that its names survive a power loss.
 pub(super) fn sync(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { fs::File::open(directory)?.sync_all() } else { Ok(()) }
 }
@@ -99,7 +98,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// The right to change the directory, given back when this is dropped.
+/// The lock for changes to the directory; released on drop.
 pub(super) struct Lock {
     _file: fs::File,
 }

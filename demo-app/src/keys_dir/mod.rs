@@ -1,19 +1,18 @@
-//! The directory of signing keys.
+//! Loads and follows the directory of signing keys.
 //!
-//! Every `*.pem` in it is a private key: Ed25519, P-256 or RSA (used as RS256), in PKCS #8.
-//! `keys.json` beside them, the *manifest*, says since when each may sign. The key with the latest
-//! such time that has come signs; the others verify.
+//! Every `*.pem` file is a private key in PKCS #8: Ed25519, P-256 or RSA (used as RS256).
+//! `keys.json`, the *manifest*, records from when each key may sign. The key whose time came last
+//! signs; the others verify.
 //!
-//! - **A key without an entry** is adopted by whichever node sees it first. It signs once the
-//!   publish delay has passed, so that whoever checks tokens has fetched it by then.
-//! - **A directory without a manifest**, as earlier versions left it, gets one: each key signs from
-//!   its time of modification and the publish delay on, which is what those versions go by.
-//! - **A key that is gone** is an error and no removal. At the start it is fatal; a running node
-//!   keeps the key that it has. A key leaves by its `retired_at`.
-//! - **A directory that cannot be written** is used as it is. What would be written is then kept by
-//!   this process.
-//! - **The first key** is made at the start, where neither the directory nor the store has anything
-//!   yet.
+//! - **A key without an entry** is adopted by the first node that sees it. It signs after the
+//!   publish delay, when resource servers have fetched it.
+//! - **A directory without a manifest**, from an earlier version, gets one. Each key signs from its
+//!   modification time plus the publish delay, as in those versions.
+//! - **A missing key file** is an error, not a removal. It is fatal at start; a running node keeps
+//!   the loaded key. A key leaves by its `retired_at`.
+//! - **A read-only directory** is used as it is. This process keeps the manifest's changes in
+//!   memory.
+//! - **The first key** is made at start, if neither the directory nor the store holds anything.
 
 mod error;
 mod follow;
@@ -32,26 +31,26 @@ use chrono::{DateTime, TimeDelta, Utc};
 use self::manifest::{Entry, Lock, Manifest};
 pub(crate) use self::{error::KeysError, follow::follow};
 
-/// The first key's file.
+/// The file of the first key.
 const FIRST: &str = "first.pem";
 
-/// The directory, with what this process knows of it.
+/// The keys directory and what this process knows of it.
 #[derive(Debug)]
 pub(crate) struct KeysDir {
     path: PathBuf,
     publish_delay: TimeDelta,
-    /// The manifest as this process saw it last, with what could not be written into it. Absent
-    /// until the first key was seen.
+    /// The manifest as last read, with entries that could not be written to it. `None` until the
+    /// first key is seen.
     known: Option<Manifest>,
-    /// All keys that were read, by `kid`: one whose file is gone stays in the ring.
+    /// All keys that were read, by `kid`. A key whose file is missing stays in the ring.
     loaded: BTreeMap<String, SigningKey>,
-    /// The keys that others may read, as far as that was said.
+    /// The key files readable by others that were already reported.
     exposed: HashSet<PathBuf>,
-    /// Whether it was said that the manifest cannot be written.
+    /// Whether the read-only manifest was already reported.
     said_unwritable: bool,
 }
 
-/// What is in the directory.
+/// The contents of the directory.
 struct Contents {
     manifest: Option<Manifest>,
     keys: Vec<Found>,
@@ -86,7 +85,7 @@ impl KeysDir {
         }
     }
 
-    /// The ring of its keys at the start of a node; `None` where nothing is there yet.
+    /// Loads the ring when a node starts; `None` if there is nothing yet.
     pub(crate) fn open(&mut self, now: SystemTime) -> Result<Option<Keyring>, KeysError> {
         let contents = match self.read() {
             Err(KeysError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -103,7 +102,7 @@ impl KeysDir {
         }
     }
 
-    /// The keys that are published and may not sign yet, by `kid`.
+    /// Returns the `kid` of each key that is published and may not sign yet.
     pub(crate) fn waiting(&self, now: SystemTime) -> Vec<String> {
         let now = now.into();
         let waits = |entry: &&Entry| entry.retired_at.is_none() && entry.active_from > now;
@@ -111,13 +110,12 @@ impl KeysDir {
         known.filter(waits).map(|entry| entry.kid.clone()).collect()
     }
 
-    /// Makes the first key where there is none, or takes the one that another node has made
-    /// meanwhile.
+    /// Makes the first key, or loads the one that another node has made meanwhile.
     ///
     /// # Errors
     ///
-    /// [`KeysError::Lost`] where the store is not empty: what it holds was signed with a key that
-    /// is gone.
+    /// Returns [`KeysError::Lost`] if the store is not empty: its contents were signed with a key
+    /// that is missing.
     pub(crate) fn create_first(&mut self, store_is_empty: bool, now: SystemTime) -> Result<Keyring, KeysError> {
         if store_is_empty {
             self.create_directory()?;
@@ -126,19 +124,19 @@ impl KeysDir {
                 self.make_first(&lock, now.into())?;
             }
         }
-        // Asked after the store: another node may have made a key, and signed somebody in with it,
+        // Read after the store was checked: another node may have made a key and signed users in
         // since the directory was read.
         self.open(now)?.ok_or_else(|| KeysError::Lost { directory: self.path.clone() })
     }
 
-    /// The ring of its keys while a node runs, with what is wrong beside that: a key whose file is
-    /// gone stays in the ring.
+    /// Reloads the ring of a running node, with a problem that does not affect it. A key whose file
+    /// is missing stays in the ring.
     pub(crate) fn reload(&mut self, now: SystemTime) -> Result<(Keyring, Option<KeysError>), KeysError> {
         let contents = self.read()?;
         let now = now.into();
         let known = self.known_and(contents.manifest.as_ref());
         if !live(&known, now).any(|entry| contents.has(entry)) {
-            // Nothing is written into what may be the place where a volume was mounted.
+            // Writes nothing: this may be the mount point of an unmounted volume.
             return Err(KeysError::Emptied { directory: self.path.clone() });
         }
         let manifest = self.take_up(&contents, now);
@@ -146,7 +144,7 @@ impl KeysDir {
         self.ring(&manifest, now).map(|ring| (ring, missing))
     }
 
-    /// Adds the keys that have no entry to the manifest, here and if possible in the directory.
+    /// Adds keys without an entry to the manifest, in memory and if possible on disk.
     fn take_up(&mut self, contents: &Contents, now: DateTime<Utc>) -> Manifest {
         for found in &contents.keys {
             self.loaded.insert(found.key.kid().to_owned(), found.key.clone());
@@ -174,7 +172,7 @@ impl KeysDir {
         manifest
     }
 
-    /// Writes the manifest, which another node may have changed meanwhile.
+    /// Writes the manifest, merged with changes of other nodes.
     fn record(&self, contents: &Contents, now: DateTime<Utc>) -> io::Result<Manifest> {
         let lock = Lock::take(&self.path)?;
         let there = Manifest::read(&self.path)?;
@@ -185,7 +183,7 @@ impl KeysDir {
         Ok(merged)
     }
 
-    /// What the directory says, and what this process knows besides.
+    /// Returns the directory's manifest and the entries that only this process knows.
     fn known_and(&self, there: Option<&Manifest>) -> Manifest {
         let mut manifest = there.cloned().unwrap_or_default();
         for entry in self.known.iter().flat_map(|known| &known.keys) {
@@ -196,7 +194,7 @@ impl KeysDir {
         manifest
     }
 
-    /// The same with the keys that are new.
+    /// Returns the known manifest with entries for new keys.
     fn merged(&self, there: Option<&Manifest>, contents: &Contents, now: DateTime<Utc>) -> Manifest {
         let is_first_sight = there.is_none() && self.known.is_none();
         let mut manifest = self.known_and(there);
@@ -217,7 +215,7 @@ impl KeysDir {
         (!missing.is_empty()).then(|| KeysError::Missing { directory: self.path.clone(), files: missing.join(", ") })
     }
 
-    /// The ring that a manifest stands for.
+    /// Builds the ring of a manifest.
     fn ring(&self, manifest: &Manifest, now: DateTime<Utc>) -> Result<Keyring, KeysError> {
         let mut entries: Vec<(&Entry, &SigningKey)> =
             live(manifest, now).filter_map(|entry| Some((entry, self.loaded.get(&entry.kid)?))).collect();
@@ -236,7 +234,7 @@ impl KeysDir {
         let signing = entries
             .iter()
             .rposition(|(entry, _)| may_sign(entry) && entry.active_from <= now)
-            // Somebody must sign: the one that has been published for longest.
+            // Otherwise the key that is due first signs: some key must.
             .or_else(|| entries.iter().position(|(entry, _)| may_sign(entry)))
             .ok_or_else(|| KeysError::NoneSigns { directory: self.path.clone() })?;
         let (_, signing) = entries.remove(signing);
@@ -245,7 +243,7 @@ impl KeysDir {
     }
 
     fn read(&mut self) -> Result<Contents, KeysError> {
-        // First, so that the key of each entry is there: it is written before its entry.
+        // Read first: a key's file is written before its entry, so each entry finds its key.
         let manifest = Manifest::read(&self.path).map_err(|source| match source.kind() {
             io::ErrorKind::InvalidData => KeysError::Manifest { directory: self.path.clone(), source },
             _ => self.failed(manifest::NAME)(source),
@@ -260,7 +258,7 @@ impl KeysDir {
             let failed = self.failed(&format!("`{file}`"));
             let read = fs::metadata(&path).and_then(|metadata| Ok((metadata, fs::read(&path)?)));
             let (metadata, pem) = match read {
-                // Another process removed it just now.
+                // Another process has just removed the file.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 read => read.map_err(&failed)?,
             };
@@ -275,13 +273,13 @@ impl KeysDir {
             let modified = metadata.modified().map_err(failed)?.into();
             keys.push(Found { file, modified, key });
         }
-        // One key in two files is the one that comes first.
+        // Of two files with one key, the first by name counts.
         keys.sort_by(|one, other| (one.key.kid(), &one.file).cmp(&(other.key.kid(), &other.file)));
         keys.dedup_by(|one, before| one.key.kid() == before.key.kid());
         Ok(Contents { manifest, keys })
     }
 
-    /// Whether this is to be said: once, until it was put right.
+    /// Returns whether to warn about this file: once, until its mode is right again.
     fn is_newly_exposed(&mut self, path: &Path, exposed: bool) -> bool {
         if exposed {
             return self.exposed.insert(path.to_owned());
@@ -298,14 +296,14 @@ impl KeysDir {
         builder.create(&self.path).map_err(self.failed("the directory"))
     }
 
-    /// Makes the first key, whole or not at all, and then its entry.
+    /// Writes the first key atomically, and then its entry.
     fn make_first(&self, lock: &Lock, now: DateTime<Utc>) -> Result<(), KeysError> {
         let key = SigningKey::generate()?;
         let pem = key.to_pkcs8_pem().ok_or(KeyError::Form(Algorithm::EdDsa))?;
         let path = self.path.join(FIRST);
         let written = write_new(&self.path, &path, pem.as_bytes()).map_err(self.failed(FIRST))?;
         if !written {
-            // A node of an earlier version takes no lock.
+            // A node of an earlier version made it; those versions take no lock.
             return Ok(());
         }
         let mut manifest = Manifest::default();
@@ -321,7 +319,7 @@ impl KeysDir {
     }
 }
 
-/// The entry of a key that may sign `delay` after it was created.
+/// Makes the entry of a key that may sign `delay` after its creation.
 fn entry(key: &SigningKey, file: &str, created_at: DateTime<Utc>, delay: TimeDelta) -> Entry {
     Entry {
         kid: key.kid().to_owned(),
@@ -333,7 +331,7 @@ fn entry(key: &SigningKey, file: &str, created_at: DateTime<Utc>, delay: TimeDel
     }
 }
 
-/// The entries of the keys that are in the ring.
+/// Returns the entries of the keys in the ring.
 fn live(manifest: &Manifest, now: DateTime<Utc>) -> impl Iterator<Item = &Entry> {
     manifest.keys.iter().filter(move |entry| is_live(entry, now))
 }
@@ -342,7 +340,7 @@ fn is_live(entry: &Entry, now: DateTime<Utc>) -> bool {
     entry.retired_at.is_none_or(|retired| now < retired)
 }
 
-/// Writes a file with mode 0600, whole or not at all; false where it is there already.
+/// Writes a file with mode 0600, atomically; false if it exists.
 fn write_new(directory: &Path, path: &Path, contents: &[u8]) -> io::Result<bool> {
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     io::Write::write_all(&mut file, contents)?;

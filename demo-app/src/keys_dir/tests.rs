@@ -11,7 +11,7 @@ fn at(directory: &Path) -> KeysDir {
     KeysDir::new(directory.to_owned(), DELAY)
 }
 
-/// What a node that starts then has.
+/// Loads the ring as a node does at its start.
 fn load(directory: &Path, now: SystemTime) -> Result<Keyring, KeysError> {
     let mut keys = at(directory);
     match keys.open(now)? {
@@ -43,7 +43,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Makes the manifest impossible to write, also for root.
+/// Makes the manifest impossible to write, even for root.
 fn make_unwritable(directory: &Path) {
     fs::create_dir(directory.join(".lock")).unwrap();
 }
@@ -97,7 +97,7 @@ fn keys_first_one_of_another_node_is_taken_though_the_store_is_no_longer_empty()
     let mut slow = at(directory.path());
     assert!(slow.open(SystemTime::now()).unwrap().is_none());
     let fast = load(directory.path(), SystemTime::now()).unwrap();
-    // Somebody registered with the fast one.
+    // A user has registered with the fast node.
     assert_eq!(kids(&slow.create_first(false, SystemTime::now()).unwrap()), kids(&fast));
 }
 
@@ -111,13 +111,13 @@ fn keys_emptied_while_running_stay_in_the_ring_and_no_new_one_is_made() {
     assert!(problem.is_none());
     assert_eq!(kids(&ring_of_two), [signer(&ring), second]);
 
-    // As `rm keys/*` does.
+    // Simulates `rm keys/*`.
     for name in ["first.pem", "second.pem", "keys.json"] {
         fs::remove_file(directory.path().join(name)).unwrap();
     }
     assert!(matches!(dir.reload(SystemTime::now()), Err(KeysError::Emptied { .. })));
     assert_eq!(names(directory.path()), [".lock"]);
-    // As a volume that is unmounted leaves it, and with a file in the way.
+    // An unmounted volume, and then a file in its place.
     fs::remove_dir_all(directory.path()).unwrap();
     assert!(matches!(dir.reload(SystemTime::now()), Err(KeysError::Io { .. })));
     fs::write(directory.path(), "").unwrap();
@@ -159,13 +159,13 @@ fn keys_sign_by_the_manifest_and_not_by_times_of_modification() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let first = signer(&load(directory.path(), now).unwrap());
-    // `cp -p` of an old file: it would have signed at once.
+    // `cp -p` of an old file, which must not sign at once.
     let copied = put(directory.path(), "copied.pem", now - Duration::from_hours(100));
     let signs = |now| signer(&load(directory.path(), now).unwrap());
     assert_eq!(signs(now), first);
     assert_eq!(signs(now + Duration::from_secs(59)), first);
     assert_eq!(signs(now + DELAY), copied);
-    // A restore without `-p`: both are young now, and the order of the two is lost.
+    // A restore without `-p`: both files are new and their order is lost.
     for (name, ago) in [("copied.pem", 5), ("first.pem", 0)] {
         let file = fs::File::open(directory.path().join(name)).unwrap();
         file.set_modified(now + 2 * DELAY - Duration::from_secs(ago)).unwrap();
@@ -183,7 +183,7 @@ fn keys_put_there_by_hand_are_adopted_once_and_all_nodes_agree_when_they_sign() 
         node.open(now).unwrap().unwrap();
     }
     let added = put(directory.path(), "added.pem", now);
-    // Each looks at another time.
+    // Each node reads at another time.
     std::thread::scope(|scope| {
         for (node, seconds) in nodes.iter_mut().zip(0..) {
             scope.spawn(move || node.reload(now + Duration::from_secs(seconds)).unwrap());
@@ -210,7 +210,7 @@ fn keys_of_an_earlier_version_sign_as_they_did() {
     assert_eq!(kids(&load(directory.path(), now).unwrap()).len(), 2);
     assert_eq!(signs(now + Duration::from_secs(59)), old);
     assert_eq!(signs(now + DELAY), new);
-    // One key alone signs, however young it is.
+    // A lone key signs, however young.
     let single = tempfile::tempdir().unwrap();
     let only = put(single.path(), "first.pem", now);
     assert_eq!(signer(&load(single.path(), now).unwrap()), only);
@@ -230,7 +230,7 @@ fn keys_that_are_missing_end_the_start_and_stay_in_a_running_ring() {
     assert_eq!(kids(&ring), [new.clone(), old.clone()]);
     let problem = problem.unwrap().to_string();
     assert!(problem.contains("`b.pem`") && problem.contains(&new) && problem.contains("--keys-dir"), "{problem}");
-    // What comes beside that is not held up by it.
+    // The missing file does not delay a new key.
     let third = put(directory.path(), "c.pem", now);
     assert_eq!(kids(&running.reload(now).unwrap().0), [new.clone(), third, old]);
 

@@ -1,9 +1,9 @@
-//! What a line of the log looks like, and how long it may be.
+//! Formats a line of the log and bounds its length.
 //!
-//! An event is one line: control characters are escaped, a long value is cut. An error comes with
-//! its causes, and the MongoDB driver's without its description of the whole topology.
+//! An event is one line: control characters are escaped and long values cut. An error comes with
+//! its causes; an error of the MongoDB driver comes without its description of the topology.
 //!
-//! The formats of tracing-subscriber bound no value, and its JSON leaves out an error's causes.
+//! tracing-subscriber's formats bound no value, and its JSON omits an error's causes.
 
 use std::{
     error::Error,
@@ -28,10 +28,10 @@ use tracing_subscriber::{
     registry::{LookupSpan, Scope},
 };
 
-/// How many bytes of one value are written.
+/// The maximum length of one value, in bytes.
 const LONGEST: usize = 1024;
 
-/// What the fields of errors are called.
+/// The name of the field for errors.
 const ERROR: &str = "error";
 
 /// The fields of an event or a span, each bounded.
@@ -43,14 +43,14 @@ pub(super) struct Fields {
 
 #[derive(Debug, Hash)]
 enum Content {
-    /// Something with a form of its own in JSON.
+    /// A value that JSON can represent.
     Value(Value),
-    /// What `Debug` or `Display` says.
+    /// The `Debug` or `Display` text.
     Formatted(String),
 }
 
 impl Fields {
-    /// What the field `error` says.
+    /// Returns the field `error`.
     pub(super) fn error(self) -> Option<String> {
         self.rest.into_iter().find(|(name, _)| *name == ERROR).map(|(_, content)| match content {
             Content::Value(Value::String(text)) | Content::Formatted(text) => text,
@@ -58,13 +58,13 @@ impl Fields {
         })
     }
 
-    /// The message does not count either: it may have the error in it.
+    /// Hashes every field but `error`, and not the message, which may contain the error.
     pub(super) fn hash_all_but_error(&self, hasher: &mut impl Hasher) {
         self.rest.iter().filter(|(name, _)| *name != ERROR).for_each(|field| field.hash(hasher));
     }
 
     fn add(&mut self, field: &Field, content: Content) {
-        // What came by the `log` facade has its metadata in fields.
+        // An event of the `log` facade carries its metadata in fields.
         if field.name().starts_with("log.") {
             return;
         }
@@ -100,7 +100,7 @@ impl Visit for Fields {
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
         let mut text = Bounded::default();
-        // An error says that it is cut.
+        // An error here only means that the text was cut.
         let _ = write_chain(&mut text, error);
         self.add(field, Content::Value(text.0.into()));
     }
@@ -110,15 +110,15 @@ impl Visit for Fields {
     }
 }
 
-/// Text of one line and of [`LONGEST`] bytes, or with an ellipsis at its end. It takes no more
-/// then, so that nothing more is formatted.
+/// Text of one line and at most [`LONGEST`] bytes; a cut text ends with an ellipsis. It stops the
+/// formatting once it is full.
 #[derive(Default)]
 struct Bounded(String);
 
 impl Bounded {
     fn of(text: fmt::Arguments<'_>) -> String {
         let mut bounded = Self::default();
-        // An error says that it is cut.
+        // An error here only means that the text was cut.
         let _ = bounded.write_fmt(text);
         bounded.0
     }
@@ -141,7 +141,7 @@ impl Write for Bounded {
     }
 }
 
-/// An error and what led to it, from the outside in.
+/// Writes an error and its causes, outermost first.
 fn write_chain(text: &mut impl Write, error: &(dyn Error + 'static)) -> fmt::Result {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -157,7 +157,7 @@ fn write_chain(text: &mut impl Write, error: &(dyn Error + 'static)) -> fmt::Res
     Ok(())
 }
 
-/// What happened, without labels and the server's answer in hexadecimal.
+/// Writes an error of the driver, without its labels and the server's raw reply.
 fn write_mongodb(text: &mut impl Write, error: &mongodb::error::Error) -> fmt::Result {
     match &*error.kind {
         mongodb::error::ErrorKind::ServerSelection { message, .. } => write_server_selection(text, message),
@@ -165,8 +165,8 @@ fn write_mongodb(text: &mut impl Write, error: &mongodb::error::Error) -> fmt::R
     }
 }
 
-/// The driver describes all it knows of all servers. Their addresses and what went wrong with each
-/// are taken out of that.
+/// Writes a server selection error. The driver describes its whole topology; only addresses and
+/// errors are kept.
 fn write_server_selection(text: &mut impl Write, message: &str) -> fmt::Result {
     let Some((what, topology)) = message.split_once(". Topology:") else { return text.write_str(message) };
     text.write_str(what)?;
@@ -183,7 +183,7 @@ fn write_server_selection(text: &mut impl Write, message: &str) -> fmt::Result {
     Ok(())
 }
 
-/// Fields for people: the message, then `name=value`.
+/// Formats fields for people: the message, then `name=value`.
 pub(super) struct Text;
 
 impl<'writer> FormatFields<'writer> for Text {
@@ -203,8 +203,8 @@ impl<'writer> FormatFields<'writer> for Text {
     }
 }
 
-/// An event as one JSON object: `timestamp`, `level`, `target`, `message`, `fields` and, inside
-/// spans, `spans`.
+/// Formats an event as one JSON object: `timestamp`, `level`, `target`, `message`, `fields`, and
+/// `spans` inside spans.
 pub(super) struct Json;
 
 impl<S, N> FormatEvent<S, N> for Json

@@ -1,8 +1,8 @@
-//! The log: lines on standard error, written beside the requests.
+//! Writes the log to standard error on a thread of its own.
 //!
-//! Logging is best effort. A request never waits for the log and never fails with it: [`output`]
-//! queues lines for one thread, which drops and counts what it cannot write. [`repeats`] bounds
-//! what is said of one cause, and [`line`] bounds a line.
+//! Logging is best effort: a request never waits for the log and never fails with it. [`output`]
+//! queues lines for one thread, which drops and counts what it cannot write. [`repeats`] bounds the
+//! lines of one cause, and [`line`] the length of a line.
 
 mod line;
 mod output;
@@ -32,16 +32,16 @@ use self::{
     repeats::Repeats,
 };
 
-/// What is logged where `RUST_LOG` does not say.
+/// The filter when `RUST_LOG` is not set.
 const DEFAULT_FILTER: &str = "info";
 
-/// How many bytes of lines may wait to be written.
+/// The maximum size of the queue, in bytes.
 const QUEUE: usize = 4 * 1024 * 1024;
 
-/// How long the end of the program waits for lines that are queued.
+/// The longest wait for queued lines when the program ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Lines that were lost because standard error did not take them.
+/// Counts the lines that standard error did not take.
 const DROPPED: &str = "log_lines_dropped_total";
 
 /// How a line of the log is written.
@@ -53,7 +53,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Why there is no log.
+/// The reason why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoggingError {
     #[error("`RUST_LOG` cannot be read as a filter: {0}; write it like `info` or `info,auth_layer=debug`")]
@@ -66,7 +66,7 @@ pub(crate) enum LoggingError {
     Taken(#[from] TryInitError),
 }
 
-/// The log of the process. Dropped, it writes what is queued, for [`FLUSH`] at most.
+/// The log of the process. Writes the queue on drop, for [`FLUSH`] at most.
 #[must_use = "lines that are queued are lost unless this lives to the end of the program"]
 pub(crate) struct Logging {
     output: Output,
@@ -74,7 +74,7 @@ pub(crate) struct Logging {
 }
 
 impl Logging {
-    /// Sends what is logged, and what panics say, to standard error.
+    /// Sends log lines and panics to standard error.
     pub(crate) fn start(format: LogFormat) -> Result<Self, LoggingError> {
         let filter = filter(env::var("RUST_LOG"))?;
         let repeats = Repeats::new(Instant::now());
@@ -109,7 +109,7 @@ impl Drop for Logging {
     }
 }
 
-/// An empty variable is an unset one.
+/// Treats an empty variable as unset.
 fn filter(rust_log: Result<String, env::VarError>) -> Result<EnvFilter, LoggingError> {
     let directives = match rust_log {
         Ok(directives) if !directives.trim().is_empty() => directives,
@@ -119,22 +119,22 @@ fn filter(rust_log: Result<String, env::VarError>) -> Result<EnvFilter, LoggingE
     Ok(EnvFilter::try_new(directives)?)
 }
 
-/// Describes what the log counts. To be called when the recorder of metrics is installed.
+/// Describes the log's metrics. Call it when the metrics recorder is installed.
 pub(crate) fn describe_metrics() {
     metrics::describe_counter!(
         DROPPED,
         metrics::Unit::Count,
         "Lines of the log that were lost because standard error did not take them"
     );
-    // There from the start, so that the first one is an increase.
+    // Exported from the start, so that the first loss is an increase.
     metrics::counter!(DROPPED).increment(0);
 }
 
-/// Writes a line to standard output, and does not wait until it is written.
+/// Writes a line to standard output, without waiting for the write.
 pub(crate) fn print(text: String) {
     let write = move || {
         let mut stdout = io::stdout().lock();
-        // The program that started us may have closed the pipe; that is no reason to stop.
+        // The parent process may have closed the pipe; that is no reason to stop.
         let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     };
     if let Err(error) = thread::Builder::new().name("stdout".into()).spawn(write) {
@@ -142,12 +142,12 @@ pub(crate) fn print(text: String) {
     }
 }
 
-/// Says that lines were lost, when lines can be written again.
+/// Reports lost lines once lines can be written again.
 fn lost(lines: u64) {
     tracing::warn!(target: repeats::REPORTS, lines, "lines of the log were lost; standard error takes them again");
 }
 
-/// The panic hook. Rust's own writes to standard error, waits for it, and panics where that fails.
+/// Logs a panic. Rust's own hook waits for standard error and panics if the write fails.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = thread::current();

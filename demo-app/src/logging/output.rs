@@ -1,8 +1,8 @@
-//! A writer that never waits, never fails and counts what it dropped.
+//! A writer that never waits and never fails, and counts the lines it drops.
 //!
-//! `tracing-appender` has such a writer. It does not count lines whose write failed, bounds its
-//! queue in lines and not in bytes, and at the end prints to standard output, which waits or panics
-//! where that is the pipe that failed.
+//! `tracing-appender` has a non-blocking writer, but does not count lines whose write failed. It
+//! bounds its queue in lines, not bytes. At the end it prints to standard output, which waits or
+//! panics if that pipe is the broken one.
 
 use std::{
     io::{self, Write},
@@ -19,19 +19,19 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::DROPPED;
 
-/// How much is written in one call.
+/// The maximum size of one write.
 const BATCH: usize = 64 * 1024;
 
-/// What a queued line costs besides its bytes.
+/// The cost of a queued line besides its bytes.
 const OVERHEAD: usize = 64;
 
-/// How often the thread looks for other work, at least.
+/// The longest time between two calls of `tick` while nothing is written.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long the thread waits for a standard error that does not block and is full.
+/// The pause before a retry when a non-blocking standard error is full.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Takes lines and has them written by a thread. The clones are one queue.
+/// Queues lines for the writing thread. All clones share one queue.
 #[derive(Clone)]
 pub(super) struct Output {
     queue: Sender<Message>,
@@ -40,13 +40,13 @@ pub(super) struct Output {
 
 enum Message {
     Line(Vec<u8>),
-    /// Answered when all that was queued before it was tried.
+    /// Answered when every line queued before it was written or dropped.
     Flush(Sender<()>),
 }
 
 struct Shared {
     limit: usize,
-    /// Bytes that are queued or being written.
+    /// The bytes that are queued or being written.
     queued: AtomicUsize,
     dropped: AtomicU64,
 }
@@ -54,15 +54,15 @@ struct Shared {
 impl Shared {
     fn drop_lines(&self, lines: u64) {
         let dropped = self.dropped.fetch_add(lines, Ordering::Relaxed) + lines;
-        // The total: what was dropped before there was a recorder is in the next count.
+        // Sets the total: lines dropped before the recorder existed are included.
         metrics::counter!(DROPPED).absolute(dropped);
     }
 }
 
 impl Output {
-    /// Writes to `out` what is queued, up to `limit` bytes. `lost` is told how many lines were lost
-    /// when lines can be written again; `tick` is called about once a second, unless a write takes
-    /// longer. Both are called on the thread that writes, and may log.
+    /// Starts the thread that writes the queue to `out`; the queue holds up to `limit` bytes.
+    /// `lost` gets the number of lost lines once lines can be written again. `tick` is called about
+    /// once a second, unless a write takes longer. Both run on the writing thread and may log.
     pub(super) fn start(
         out: impl Write + Send + 'static,
         limit: usize,
@@ -76,11 +76,11 @@ impl Output {
         Ok(Self { queue, shared })
     }
 
-    /// Waits until all that is queued was written or dropped, for `limit` at most.
+    /// Waits until everything queued is written or dropped, for `limit` at most.
     pub(super) fn flush(&self, limit: Duration) {
         let (done, written) = mpsc::channel();
         if self.queue.send(Message::Flush(done)).is_ok() {
-            // An error says that the time has passed: what is left is lost with the process.
+            // On a timeout the rest is lost with the process.
             let _ = written.recv_timeout(limit);
         }
     }
@@ -92,7 +92,7 @@ impl Output {
 }
 
 impl Write for &Output {
-    /// Takes one line, always.
+    /// Accepts one line and never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let size = line.len() + OVERHEAD;
         let queued = self.shared.queued.fetch_add(size, Ordering::Relaxed) + size;
@@ -119,18 +119,18 @@ impl<'a> MakeWriter<'a> for Output {
 struct Worker<W, L> {
     out: W,
     shared: Arc<Shared>,
-    /// Whether the last that was written is half a line.
+    /// Whether the output ends in the middle of a line.
     torn: bool,
-    /// How many of the dropped lines were told of.
+    /// The number of dropped lines already reported.
     reported: u64,
     lost: L,
 }
 
-/// Lines to write at once.
+/// The lines of one write.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    /// Where each line ends in `bytes`.
+    /// The end of each line in `bytes`.
     ends: Vec<usize>,
 }
 
@@ -142,7 +142,7 @@ impl Batch {
 }
 
 impl<W: Write, L: FnMut(u64)> Worker<W, L> {
-    /// Until all senders are gone.
+    /// Runs until all senders are dropped.
     fn run(mut self, queue: &Receiver<Message>, mut tick: impl FnMut()) {
         let mut ticked = Instant::now();
         loop {
@@ -158,7 +158,7 @@ impl<W: Write, L: FnMut(u64)> Worker<W, L> {
         }
     }
 
-    /// Deals with what is queued.
+    /// Writes everything that is queued.
     fn work(&mut self, mut first: Option<Message>, queue: &Receiver<Message>) {
         let mut flushed = Vec::new();
         loop {
@@ -176,7 +176,7 @@ impl<W: Write, L: FnMut(u64)> Worker<W, L> {
             self.write(&batch);
         }
         for done in flushed {
-            // Who asked may have stopped waiting.
+            // The caller may have stopped waiting.
             let _ = done.send(());
         }
     }
@@ -193,7 +193,7 @@ impl<W: Write, L: FnMut(u64)> Worker<W, L> {
         if missing > 0 {
             self.shared.drop_lines(u64::try_from(missing).unwrap_or(u64::MAX));
         } else if self.shared.queued.load(Ordering::Relaxed) <= self.shared.limit / 2 {
-            // There is room for one line more.
+            // There is room for one more line.
             self.report();
         }
     }
@@ -207,7 +207,7 @@ impl<W: Write, L: FnMut(u64)> Worker<W, L> {
         }
     }
 
-    /// How many bytes were written before an error, or all.
+    /// Returns the number of bytes written, fewer than all after an error.
     fn write_all(&mut self, bytes: &[u8]) -> usize {
         let mut written = 0;
         while written < bytes.len() {
@@ -215,8 +215,7 @@ impl<W: Write, L: FnMut(u64)> Worker<W, L> {
                 Ok(0) => break,
                 Ok(more) => written += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Its other end, which shares this setting, may belong to a program that wants it
-                // so.
+                // Stays non-blocking: the setting is shared with other processes on the same file.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
                 Err(_) => break,
             }
@@ -231,15 +230,14 @@ mod tests {
 
     use super::*;
 
-    /// What was written, and what becomes of the next writes: so many bytes are taken, or an error
-    /// is given.
+    /// The bytes written so far, and the results of the next writes.
     #[derive(Clone, Default)]
     struct Disk(Arc<Mutex<Written>>);
 
     #[derive(Default)]
     struct Written {
         bytes: Vec<u8>,
-        /// The last of them is the next.
+        /// The last element is the next result.
         next: Vec<io::Result<usize>>,
     }
 
@@ -268,7 +266,7 @@ mod tests {
         }
     }
 
-    /// Waits at each write until the test lets it go on.
+    /// Blocks each write until the test lets it go on.
     struct Gate {
         writes: SyncSender<()>,
         written: Sender<Vec<u8>>,

@@ -1,15 +1,15 @@
-//! Bounds what is logged about one cause.
+//! Bounds the number of lines about one cause.
 //!
-//! A store that is away fails each request, and each failure is logged where it happens. Of a cause
-//! the first line is written; then, every [`WINDOW`], one line that counts the repeats; and one
-//! line when there were none for that long.
+//! When a store is down, each request fails and logs. The first line of a cause is written, then a
+//! count every [`WINDOW`], and a last line after a window without repeats.
 //!
-//! One cause is one place in the code that logs, with the same fields: an event that names a
-//! session is not a repeat of another's. The message and the error may differ. What is looked at:
-//! warnings and errors of anybody, and what libraries say at `info`. Debugging is not bounded, nor
-//! is the application's own `info`, such as its line for each request.
+//! A cause is one place in the code with the same fields, so events of two sessions are two causes.
+//! The message and the error may differ.
 //!
-//! `tracing-throttle` tells causes apart by their messages, which may hold errors here.
+//! Bounded are all warnings and errors, and the `info` lines of libraries. Debug lines and the
+//! application's own `info` lines, such as its request lines, are not.
+//!
+//! `tracing-throttle` tells causes apart by the message, which may contain an error here.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -24,27 +24,26 @@ use tracing_subscriber::{Layer, layer::Context};
 
 use super::line::Fields;
 
-/// The target of the lines that this module and its parent write of the log itself. They are not
-/// counted.
+/// The target of the log's lines about itself, which are never counted.
 pub(super) const REPORTS: &str = "demo_app::log";
 
-/// How long repeats are counted before they are told of.
+/// The time for which repeats are counted before a report.
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// How many causes are told apart. Beyond that, those that differ in their fields alone are one.
+/// The maximum number of causes. Beyond it, events that differ only in fields are one cause.
 const CAUSES: usize = 512;
 
-/// How many lines of `info` are written in a window.
+/// The number of `info` lines of one cause in a window.
 const INFO_LINES: u32 = 5;
 
-/// Events that are told one by one: the theft of a token is never a repeat.
+/// The targets that are never bounded: each theft of a token gets a line.
 const NEVER_A_REPEAT: [&str; 2] = [REPORTS, "auth_layer::security"];
 
-/// Libraries that have several lines for one cause: a Redis cluster that is away makes the driver
-/// write ten each time it tries.
+/// Libraries that count as one cause. When a Redis cluster is down, the driver writes ten lines for
+/// each attempt.
 const ONE_CAUSE: [&str; 1] = ["redis"];
 
-/// A layer that lets through the first event of each cause. The clones count together.
+/// A layer that bounds the lines of each cause. All clones share one count.
 #[derive(Clone)]
 pub(super) struct Repeats {
     started: Instant,
@@ -57,20 +56,20 @@ impl Repeats {
         Self { started, hasher: RandomState::new(), causes: Arc::default() }
     }
 
-    /// Logs what is due at `now`.
+    /// Logs the reports that are due at `now`.
     pub(super) fn report(&self, now: Instant) {
         let due = self.causes().due(now.saturating_duration_since(self.started));
         due.iter().for_each(Report::log);
     }
 
-    /// Logs all repeats that were not told of yet.
+    /// Logs every repeat that was not reported yet.
     pub(super) fn report_all(&self) {
         let rest = self.causes().rest();
         rest.iter().for_each(Report::log);
     }
 
     fn causes(&self) -> MutexGuard<'_, Causes> {
-        // Every change of it is a whole one where it could panic.
+        // A panic cannot leave the map half changed.
         self.causes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,7 +79,7 @@ impl Repeats {
         if !is_counted(metadata) {
             return true;
         }
-        // Before the lock: what is logged may log.
+        // Before the lock, because formatting a field may log.
         let mut fields = Fields::default();
         event.record(&mut fields);
         let library = ONE_CAUSE.iter().find(|library| crate_of(metadata.target()) == **library);
@@ -118,14 +117,14 @@ fn crate_of(target: &str) -> &str {
     target.split("::").next().unwrap_or(target)
 }
 
-/// An event.
+/// An event that was logged.
 struct Seen<'a> {
     level: Level,
     target: &'a str,
     fields: Fields,
 }
 
-/// What was logged a short while ago.
+/// The causes of recent events.
 #[derive(Default)]
 struct Causes(HashMap<u64, Cause>);
 
@@ -133,19 +132,19 @@ struct Cause {
     level: Level,
     target: String,
     message: String,
-    /// Of the last event.
+    /// The error of the last event.
     error: Option<String>,
     window_ends: Duration,
     written: u32,
-    /// Since the last report.
+    /// The repeats since the last report.
     repeats: u64,
-    /// Told of so far.
+    /// The repeats reported so far.
     told: u64,
 }
 
 impl Causes {
-    /// Whether to write this event at `now`. `exact` is its cause, `place` that of all that come
-    /// from the same place.
+    /// Returns whether to write this event at `now`. `exact` is its cause; `place` is shared by all
+    /// events of the same place.
     fn admit(&mut self, exact: u64, place: u64, seen: Seen<'_>, now: Duration) -> bool {
         let key = if self.0.len() < CAUSES || self.0.contains_key(&exact) { exact } else { place };
         let lines = if seen.level == Level::INFO { INFO_LINES } else { 1 };
@@ -176,7 +175,7 @@ impl Causes {
         }
     }
 
-    /// What is to be told at `now`.
+    /// Returns the reports that are due at `now`, and forgets causes that are over.
     fn due(&mut self, now: Duration) -> Vec<Report> {
         let mut reports = Vec::new();
         self.0.retain(|_, cause| {
@@ -189,14 +188,14 @@ impl Causes {
             if goes_on || cause.told > 0 {
                 reports.push(cause.report());
             }
-            // The report of repeats is this window's line.
+            // The report is this window's line.
             cause.written = u32::from(goes_on);
             goes_on
         });
         reports
     }
 
-    /// What was not told of yet.
+    /// Returns the reports of repeats not reported yet.
     fn rest(&mut self) -> Vec<Report> {
         self.0.values_mut().filter(|cause| cause.repeats > 0).map(Cause::report).collect()
     }
@@ -217,14 +216,14 @@ impl Cause {
     }
 }
 
-/// What is told of a cause.
+/// The report about a cause.
 #[derive(Debug, PartialEq)]
 struct Report {
     level: Level,
     target: String,
     message: String,
     error: Option<String>,
-    /// None where it is over.
+    /// Zero when the cause is over.
     repeats: u64,
     in_all: u64,
 }

@@ -1,4 +1,4 @@
-//! The layers together.
+//! Tests of the log's layers together.
 
 use std::{
     io,
@@ -38,19 +38,19 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
-/// Has events looked at in all threads. A place that logs and is met first where nothing looks,
-/// just when something begins to, may stay silent for good.
+/// Installs a global subscriber. Without one, a callsite that another thread meets first, just as a
+/// test installs its subscriber, may stay disabled.
 pub(crate) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
 }
 
-/// What is logged at `info` by `log`.
+/// Returns the lines of `log` at `info`.
 pub(crate) fn lines_of(log: impl FnOnce()) -> Vec<String> {
     logged(LogFormat::Text, |_, _| log())
 }
 
-/// Logs what `log` does in this format, at `info`.
+/// Runs `log` and returns its lines in this format, at `info`.
 fn logged(format: LogFormat, log: impl FnOnce(&Repeats, &Lines)) -> Vec<String> {
     listen();
     let (lines, repeats) = (Lines::default(), Repeats::new(Instant::now()));
@@ -68,7 +68,7 @@ fn logged(format: LogFormat, log: impl FnOnce(&Repeats, &Lines)) -> Vec<String> 
 #[error("MongoDB cannot be asked")]
 struct Away(#[source] mongodb::error::Error);
 
-/// As the driver says it. Nobody listens on port 1.
+/// Returns a real error of the driver. Nobody listens on port 1.
 fn away() -> Away {
     let ask = async {
         let client = mongodb::Client::with_uri_str("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200").await?;

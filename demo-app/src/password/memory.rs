@@ -1,27 +1,27 @@
-//! The memory that argon2 fills, used again and again.
+//! Keeps and reuses the memory that argon2 fills.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use argon2::Block;
 
-/// The smallest piece for a hash that needs more than ours do, in blocks of 1 KiB. Allocators give
-/// pieces of this size back to the system when they are freed.
+/// The smallest allocation for a hash that needs more than ours, in blocks of 1 KiB. Allocators
+/// return pieces of this size to the system when they are freed.
 const LARGE: usize = 64 * 1024;
 
-/// Pieces of one size, kept when they are not in use. There are as many as were in use at once.
+/// Memory pieces of one size. There are as many as were in use at once.
 pub(super) struct Memory {
     blocks: usize,
     free: Mutex<Vec<Vec<Block>>>,
 }
 
 impl Memory {
-    /// Pieces of this many blocks; none is made yet.
+    /// Creates an empty pool for pieces of this many blocks.
     pub(super) fn new(blocks: usize) -> Self {
         Self { blocks, free: Mutex::default() }
     }
 
-    /// Does some work that needs so many blocks, which hold anything. More than a piece are
-    /// allocated for this once.
+    /// Runs `work` with `blocks` blocks of any contents. More than a piece is allocated for this
+    /// call.
     pub(super) fn lend<T>(&self, blocks: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
         if blocks > self.blocks {
             return work(&mut vec![Block::new(); blocks.max(LARGE)]);

@@ -1,33 +1,35 @@
-//! Passwords: argon2id, off the async threads, bounded in time, memory and turns.
+//! Hashes and verifies passwords with argon2id, off the async threads and bounded in time and
+//! memory.
 //!
 //! # Hashes from elsewhere
 //!
-//! argon2 hashes of other parameters and bcrypt hashes (`$2a$`, `$2b$`, `$2y$`) verify, and are
-//! renewed at the next sign-in. bcrypt looks at the first 72 bytes of a password only; the renewed
-//! hash is of the whole password. A hash that cannot be read, or costs more than the caps in
-//! [`stored`], is verified as an unknown user's would be, and is one error in the log.
+//! argon2 hashes with other parameters and bcrypt hashes (`$2a$`, `$2b$`, `$2y$`) verify. The next
+//! sign-in replaces them. bcrypt reads only the first 72 bytes of a password; the new hash covers
+//! all of it. A hash that is unreadable or exceeds the caps in [`stored`] is a wrong password to
+//! the client and one error in the log.
 //!
 //! # Turns
 //!
-//! As many passwords are hashed at a time as there are cores. New accounts get half of these turns
-//! at most, so that a flood of registrations leaves the other half to sign-ins. Hashes that need
-//! more memory than ours get one turn at a time. A request that goes away while it waits has
-//! nothing hashed. What has begun ends, and its verdict counts.
+//! One password per core is hashed at a time. Registrations get at most half of these turns, so
+//! that a flood of them leaves the other half to sign-ins. Hashes that need more memory than ours
+//! get one turn at a time. A request that is dropped while it waits hashes nothing. A hash that has
+//! begun is finished, and its result counts.
 //!
 //! # Memory
 //!
-//! Each turn needs 19 MiB. The blocks are kept and used again: freed and allocated anew by changing
-//! threads, they stay with every arena of the allocator. They are not wiped: they hold the state of
-//! argon2, not passwords.
+//! Each turn needs 19 MiB. The blocks are reused: with fresh allocations on changing threads, every
+//! arena of the allocator would keep some. They are not wiped, because they hold argon2's state and
+//! no password.
 //!
-//! # What time tells
+//! # Timing
 //!
-//! An unknown user's password is verified against a decoy. bcrypt takes longer than argon2id here,
-//! and an argon2id hash made with less takes shorter, so a sign-in is refused no sooner than after
-//! a fixed time that is longer than either. What remains: a bcrypt hash of cost 13 or 14 takes
-//! longer than that, on a slow or overloaded machine a lower cost, too. Until its user first signs
-//! in, the time of a refusal can tell the account from an unknown one. So can a turn to hash that
-//! others wait for.
+//! An unknown user's password is verified against a decoy. A bcrypt hash takes longer than ours and
+//! a weaker argon2id hash shorter. So a refusal comes no sooner than after a fixed time, which is
+//! longer than either.
+//!
+//! What remains: a bcrypt hash of cost 13 or 14 takes longer than that, and on a slow or overloaded
+//! machine a lower cost does too. Until such a user first signs in, the time of a refusal
+//! distinguishes the account from an unknown one. So does a wait for a turn.
 
 mod memory;
 mod stored;
@@ -45,43 +47,42 @@ pub(crate) use self::text::{Password, check_password};
 use self::{memory::Memory, stored::StoredHash, unreadable::UnreadableHashes};
 use crate::rate_limit::Try;
 
-/// How long a request waits for its turn to hash.
+/// The longest wait of a request for its turn.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Hashes and verifies passwords, as many at a time as there are cores.
+/// Hashes and verifies passwords, one per core at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Passwords {
     params: Params,
     turns: Arc<Semaphore>,
-    /// How many of the turns new accounts may have.
+    /// The turns that registrations may take.
     registrations: Arc<Semaphore>,
-    /// How many of the turns may need more memory than our own hashes do.
+    /// The turns that may need more memory than our own hashes.
     large: Arc<Semaphore>,
     memory: Arc<Memory>,
-    /// What the password of an unknown user is verified against, so that it takes as long as a
-    /// known one's.
+    /// The hash for unknown users, so that they take as long as known ones.
     decoy: Arc<StoredHash>,
     unreadable: Arc<UnreadableHashes>,
-    /// How many turns were taken.
+    /// The number of turns taken.
     #[cfg(test)]
     pub(crate) begun: Arc<std::sync::atomic::AtomicUsize>,
-    /// While a test holds this, what has begun does not end.
+    /// While a test holds this, hashes that have begun do not end.
     #[cfg(test)]
     pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// What verifying a password found.
+/// The result of verifying a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is wrong.
+    /// The password is wrong.
     Wrong,
-    /// It is right.
+    /// The password is right.
     Right,
-    /// It is right, and its hash is not as one made today.
+    /// The password is right, and its hash must be replaced.
     RightAndOutdated,
 }
 
-/// A password could not be hashed.
+/// The reason why a password could not be hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HashError {
     /// Too many others wait.
@@ -98,18 +99,17 @@ impl From<AcquireError> for HashError {
     }
 }
 
-/// What it costs to hash a password, and so to guess one of a hash that was stolen.
+/// The cost of hashing a password, and so of guessing one from a stolen hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PasswordCost {
     /// OWASP's parameters for argon2id: 19 MiB, two passes, one lane.
     #[default]
     Owasp,
-    /// Next to nothing, for tests that sign in thousands of times: whoever has the hashes has the
-    /// passwords.
+    /// Nearly free, for tests with thousands of sign-ins. A stolen hash reveals its password.
     DangerouslyLow,
 }
 
-/// A turn to hash. It ends with the work, also when nobody waits for the answer any more.
+/// A turn to hash. It ends with the work, even when the caller is gone.
 struct Turn {
     _turn: OwnedSemaphorePermit,
     _of_few: Option<OwnedSemaphorePermit>,
@@ -144,12 +144,12 @@ impl Passwords {
         })
     }
 
-    /// The hash of a password in NFC, a PHC string.
+    /// Hashes a password in NFC to a PHC string.
     pub(crate) async fn hash(&self, password: &SecretString) -> Result<String, HashError> {
         self.hash_in(self.turn(None).await?, password).await
     }
 
-    /// The same for a new account, which waits for others of its kind first.
+    /// Hashes the password of a new account, which first waits for other registrations.
     pub(crate) async fn hash_for_registration(&self, password: &SecretString) -> Result<String, HashError> {
         self.hash_in(self.turn(Some(&self.registrations)).await?, password).await
     }
@@ -160,11 +160,11 @@ impl Passwords {
         hash.await?.ok_or(HashError::Failed)
     }
 
-    /// Verifies a password against the stored hash of a user, or where there is no such user
-    /// against a decoy, which is always wrong and takes as long.
+    /// Verifies a password against a user's stored hash. Without a user it verifies against a
+    /// decoy, which takes as long and is always wrong.
     ///
-    /// `attempt` is settled by the thread that hashes: it counts as wrong, or is given back, also
-    /// when the caller has gone away. Where hashing never begins it is given back.
+    /// The hashing thread settles `attempt`: it counts as wrong or is given back, even when the
+    /// caller is gone. It is given back if hashing never begins.
     pub(crate) async fn verify(
         &self,
         password: &Password,
@@ -199,7 +199,7 @@ impl Passwords {
             },
             None => None,
         };
-        // The decoy can be read, and nothing is said of whether the password is its.
+        // The result does not matter: this call only takes the time.
         let _ = self.decoy.verify(password, &self.memory);
         if let Some((id, why)) = unreadable {
             self.unreadable.report(id, why);
@@ -207,7 +207,7 @@ impl Passwords {
         Verdict::Wrong
     }
 
-    /// Waits for a turn, and first for one of `few` where there are fewer of those.
+    /// Waits for a turn; with `few`, first for a permit of that smaller pool.
     async fn turn(&self, few: Option<&Arc<Semaphore>>) -> Result<Turn, HashError> {
         let both = async {
             let of_few = match few {

@@ -1,4 +1,4 @@
-//! Hashes as they are stored: read, capped, verified, made.
+//! Reads, caps, verifies and makes stored hashes.
 
 use argon2::{
     Algorithm, Argon2, Block, Params, PasswordHash, Version,
@@ -8,20 +8,20 @@ use secrecy::ExposeSecret;
 
 use super::{Memory, Password, Verdict};
 
-/// The most memory that an argon2 hash may need, in KiB.
+/// The maximum memory of an argon2 hash, in KiB.
 const MOST_MEMORY: u32 = 128 * 1024;
 
-/// The most memory times passes, in KiB: about a quarter of a second.
+/// The maximum memory times passes, in KiB: about a quarter of a second.
 const MOST_WORK: u64 = 512 * 1024;
 
-/// The highest cost of a bcrypt hash: about a second.
+/// The maximum cost of a bcrypt hash: about a second.
 const MOST_BCRYPT_COST: u32 = 14;
 
-/// A hash that a password can be verified against at a bearable cost.
+/// A stored hash whose verification stays within the caps.
 #[derive(Debug)]
 pub(super) struct StoredHash {
     kind: Kind,
-    /// Whether it is weaker than one made today, or of another kind.
+    /// Whether the hash is weaker than one made today, or of another kind.
     outdated: bool,
 }
 
@@ -30,7 +30,7 @@ enum Kind {
     Bcrypt(String),
 }
 
-/// Why no password can be verified against a stored text. Names no part of it.
+/// The reason why a stored hash cannot be used. Contains no part of the hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreadable {
     #[error("it is no argon2 or bcrypt hash")]
@@ -42,7 +42,7 @@ pub(super) enum Unreadable {
 }
 
 impl StoredHash {
-    /// Reads a stored text; `ours` is what is hashed with today.
+    /// Reads a stored hash; `ours` are the parameters of new hashes.
     pub(super) fn read(text: &str, ours: &Params) -> Result<Self, Unreadable> {
         if text.starts_with("$2") {
             return Self::bcrypt(text);
@@ -60,8 +60,7 @@ impl StoredHash {
         if params.m_cost() > MOST_MEMORY || work > MOST_WORK {
             return Err(Unreadable::TooCostly);
         }
-        // One that costs more than ours is left alone, and how many lanes share the cost does not
-        // matter.
+        // A stronger hash stays. The lanes that share the cost do not matter.
         let weaker = params.m_cost() < ours.m_cost() || params.t_cost() < ours.t_cost();
         let outdated = weaker || algorithm != Algorithm::Argon2id || hash.version != Some(Version::V0x13.into());
         let argon2 = Argon2::new(algorithm, version, params);
@@ -79,7 +78,7 @@ impl StoredHash {
         Ok(Self { kind: Kind::Bcrypt(text.to_owned()), outdated: true })
     }
 
-    /// How many blocks of memory verifying takes.
+    /// Returns the number of memory blocks that verifying takes.
     pub(super) fn blocks(&self) -> usize {
         match &self.kind {
             Kind::Argon2(argon2) => argon2.0.params().block_count(),
@@ -87,8 +86,8 @@ impl StoredHash {
         }
     }
 
-    /// Verifies a password in NFC, and where it was sent in another form as it was sent. Right in
-    /// that form alone, it was hashed before passwords were normalised.
+    /// Verifies a password in NFC and, if it was sent in another form, in that form. A password
+    /// that is right only as sent was hashed before passwords were normalised.
     pub(super) fn verify(&self, password: &Password, memory: &Memory) -> Result<Verdict, Unreadable> {
         let normalized = self.is_right(password.normalized().expose_secret(), memory)?;
         let as_sent = match password.as_sent() {
@@ -125,7 +124,7 @@ impl std::fmt::Debug for Kind {
     }
 }
 
-/// Makes a hash with a salt of its own, a PHC string.
+/// Makes a PHC string with a random salt.
 pub(super) fn hash(params: &Params, password: &[u8], memory: &Memory) -> Option<String> {
     let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
     let argon2 = Argon2::new(algorithm, version, params.clone());

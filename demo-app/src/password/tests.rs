@@ -36,7 +36,7 @@ async fn password_hash_made_with_less_is_outdated_and_one_made_with_more_is_not(
     }
 }
 
-/// They were made in memory of their own.
+/// The hashes were made in freshly allocated memory.
 #[tokio::test]
 async fn password_hashes_of_other_argon2_verify_in_memory_that_others_have_used() {
     use argon2::{Algorithm, Argon2, PasswordHasher, Version};
@@ -74,7 +74,7 @@ fn password_hashes_at_the_caps_are_read_and_beyond_them_are_not() {
     };
     let bcrypt = |cost: u32| StoredHash::read(&format!("$2b${cost:02}${}", "a".repeat(53)), &ours).err();
     let too_costly = Some(stored::Unreadable::TooCostly);
-    // The defaults of Django, of argon2-cffi, of PHP and of libsodium for sign-ins.
+    // The defaults of Django, argon2-cffi, PHP and libsodium (interactive).
     for (memory, passes) in [(102_400, 2), (65_536, 3), (65_536, 4), (65_536, 2), (128 * 1024, 4)] {
         assert_eq!(argon2(memory, passes), None);
     }
@@ -100,7 +100,7 @@ async fn password_hash_that_cannot_be_read_is_told_of_once_until_it_can() {
     let log = Log::default();
     let guard = log.of_this_thread();
     for (hash, lines) in [("!", 1), ("!", 1), ("pbkdf2_sha256$1$a$b", 1), (good.as_str(), 1), ("!", 2)] {
-        // On this thread, so that its log is ours.
+        // Runs on this thread, whose log is captured.
         passwords.verdict(&password, Some((id, StoredHash::read(hash, &passwords.params))));
         assert_eq!(log.lines().len(), lines, "{hash}");
     }
@@ -114,7 +114,7 @@ async fn password_hash_that_cannot_be_read_is_told_of_once_until_it_can() {
     assert!(!lines.concat().contains("hush"));
 }
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
 
@@ -167,8 +167,7 @@ async fn password_of_a_request_that_goes_away_while_it_waits_is_not_hashed() {
     assert_eq!(passwords.begun.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
-/// So many registrations come before a sign-in that comes last as may have a turn, and that is half
-/// of the turns at most.
+/// At most half of the turns go to registrations that came before a sign-in.
 #[tokio::test]
 async fn register_leaves_turns_to_sign_ins() {
     let passwords = passwords(1, 1);

@@ -1,4 +1,4 @@
-//! Passwords as texts: the form in which they are compared, and the rules for new ones.
+//! Normalises passwords and checks the rules for new ones.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -6,16 +6,16 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
 
-/// The most code points of a text that is normalised. NFC makes one of four at most, so a longer
-/// text breaks the rule for length in any form.
+/// The maximum length of a text that is normalised, in code points. NFC merges at most four into
+/// one, so a longer text is too long in any form.
 const LONGEST: usize = 4 * 256;
 
-/// The most used passwords, in lower case. Lines with `#` are comments.
+/// The most used passwords, in lower case. Lines that begin with `#` are comments.
 static MOST_USED: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("most_used.txt").lines().filter(|line| !line.starts_with('#')).collect());
 
-/// A password. Texts that only differ in how their accents are encoded are one password: it is
-/// hashed and compared in Unicode's normalisation form C.
+/// A password. It is hashed and compared in NFC, so texts that differ only in the encoding of
+/// accents are one password.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "String")]
 pub(crate) struct Password {
@@ -24,12 +24,12 @@ pub(crate) struct Password {
 }
 
 impl Password {
-    /// In NFC.
+    /// Returns the password in NFC.
     pub(crate) fn normalized(&self) -> &SecretString {
         &self.normalized
     }
 
-    /// As it was sent, where that was in another form.
+    /// Returns the password as sent, if that was not NFC.
     pub(super) fn as_sent(&self) -> Option<&SecretString> {
         self.sent.as_ref()
     }
@@ -46,7 +46,7 @@ impl From<String> for Password {
     }
 }
 
-/// The rule for new passwords: 8 to 256 characters in NFC, and none of the most used.
+/// Checks a new password: 8 to 256 characters in NFC, and none of the most used.
 pub(crate) fn check_password(password: &Password) -> Result<(), &'static str> {
     let text = password.normalized().expose_secret();
     if !(8..=256).contains(&text.chars().count()) {

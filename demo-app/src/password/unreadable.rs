@@ -1,4 +1,4 @@
-//! Tells the operator of stored hashes that cannot be read, once each.
+//! Logs each stored hash that cannot be read, once per user.
 
 use std::{
     collections::HashSet,
@@ -9,16 +9,16 @@ use auth_layer::UserId;
 
 use super::stored::Unreadable;
 
-/// How many users are told of. With more the whole collection is wrong, and the log says that it
-/// says no more.
+/// The maximum number of users in the log. Beyond it the whole collection is wrong, and the log
+/// says that it stops.
 const USERS: usize = 100;
 
-/// The users whose hash could not be read, and of whom the log has told.
+/// The users whose unreadable hash was logged.
 #[derive(Debug, Default)]
 pub(super) struct UnreadableHashes(Mutex<HashSet<UserId>>);
 
 impl UnreadableHashes {
-    /// Tells of a user unless that was done.
+    /// Logs a user's unreadable hash unless it was logged before.
     pub(super) fn report(&self, user_id: UserId, why: Unreadable) {
         let mut told = self.told();
         if told.len() >= USERS || !told.insert(user_id) {
@@ -36,7 +36,7 @@ impl UnreadableHashes {
         }
     }
 
-    /// The user's hash can be read again.
+    /// Forgets a user whose hash is readable again.
     pub(super) fn forget(&self, user_id: &UserId) {
         self.told().remove(user_id);
     }

@@ -1,4 +1,4 @@
-//! Accounts: register, who am I, change the password.
+//! Handlers for accounts: register, `/me`, change the password.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,7 +22,7 @@ use crate::{
     users::{Added, Role, User, check_username},
 };
 
-/// How often a change of password begins again whose hash was replaced by another meanwhile.
+/// How often a change of password is tried when the hash was replaced meanwhile.
 const CHANGES: usize = 2;
 
 #[derive(Debug, Deserialize, Validate)]
@@ -72,7 +72,7 @@ pub(crate) struct Me {
     claims: Claims,
 }
 
-/// The name is a claim: the answer costs no look at the users.
+/// Returns the caller. The name is a claim, so no user is read.
 pub(crate) async fn me(SignedIn { identity, claims, .. }: SignedIn) -> Json<Me> {
     Json(Me { user_id: claims.sub.clone(), username: identity.username.clone(), claims })
 }
@@ -85,10 +85,10 @@ pub(crate) struct ChangePasswordRequest {
     new_password: Password,
 }
 
-/// Changes the password and ends all the user's other sessions.
+/// Changes the password and ends the user's other sessions.
 ///
-/// The new hash is written first and the sessions end after it. Where they could not be ended the answer is 503, and the same
-/// session can send the same request again: see [`is_repeated`].
+/// The new hash is written first, then the sessions end. If they could not be ended the answer is
+/// 503, and the same session can repeat the request: see [`is_repeated`].
 pub(crate) async fn change_password(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
@@ -107,15 +107,14 @@ pub(crate) async fn change_password(
         if replace(&state, known.user, hash, caller.session_id).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
-        // Somebody changed it since we looked, so the current password is no longer the current one. An upgrade of its hash
-        // looks the same: then the second look finds it right.
+        // The hash changed since it was read. A new password makes the current one wrong; after a
+        // mere upgrade of the hash, the second round finds it right.
     }
     Err(ApiError::unavailable())
 }
 
-/// Replaces the hash and ends the other sessions; false where the hash is another by now. Both are
-/// done although the client goes away in between: sessions must not live on that the user believes
-/// ended.
+/// Replaces the hash and ends the other sessions; false if the hash has changed. Both happen even
+/// if the client disconnects: sessions must not survive that the user believes ended.
 async fn replace(state: &AppState, user: User, hash: String, session: SessionId) -> Result<bool, ApiError> {
     let state = state.clone();
     let replacing = async move {
@@ -131,11 +130,11 @@ async fn replace(state: &AppState, user: User, hash: String, session: SessionId)
     })
 }
 
-/// Whether this session has made the same change before, and the other sessions are perhaps still
-/// to be ended.
+/// Returns whether this session made the same change before and perhaps failed to end the other
+/// sessions.
 ///
-/// Only for the session in which the password was last changed the new password is looked at, as a
-/// try like any other: for all others a wrong current password says nothing about the new one.
+/// The new password is checked, as a try, only in the session that last changed the password. For
+/// all others a wrong current password reveals nothing about the new one.
 async fn is_repeated(state: &AppState, caller: &SignedIn, new: &Password, address: IpAddr) -> Result<bool, ApiError> {
     let user = state.users.by_subject(&caller.claims.sub).await?;
     if user.is_none_or(|user| user.password_changed_in != Some(caller.session_id)) {
@@ -143,7 +142,7 @@ async fn is_repeated(state: &AppState, caller: &SignedIn, new: &Password, addres
     }
     match credentials::check_current(state, caller, new, address).await {
         Ok(_) => Ok(true),
-        // What is refused is the current password.
+        // The refused password is the current one.
         Err(ApiError::InvalidCredentials | ApiError::RateLimited(_)) => Ok(false),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! Checking a user's password.
+//! Checks a user's password.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -15,19 +15,19 @@ use crate::{
     users::{User, Users, UsersError},
 };
 
-/// How long a refusal takes at least: longer than an argon2id hash of ours, or one of bcrypt at the costs that are in use.
+/// The minimum time of a refusal: longer than our argon2id hash or bcrypt at usual costs.
 pub(crate) const FAILURE_FLOOR: Duration = Duration::from_millis(400);
 
-/// How long a try waits for others of its account or address.
+/// The longest wait for other tries of the account or address.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// A user whose password was right, with the sign-in that began before it was read.
+/// A user whose password was right, and the sign-in that began before the check.
 pub(super) struct Known {
     pub(super) user: User,
     pub(super) sign_in: SignIn,
 }
 
-/// Whose password is checked.
+/// The account whose password is checked.
 #[derive(Clone, Copy)]
 enum Account<'a> {
     Named(&'a str),
@@ -45,8 +45,9 @@ impl Account<'_> {
 
 /// Checks a username and a password from this address.
 ///
-/// Unknown user, wrong password and disabled user have one answer. Each costs the same reads and one hash, and comes no sooner than
-/// [`FAILURE_FLOOR`], which covers that hashes brought along take longer or shorter than ours.
+/// Unknown user, wrong password and disabled user get one answer, after the same reads and one
+/// hash. It takes at least [`FAILURE_FLOOR`], which hides that imported hashes take longer or
+/// shorter than ours.
 pub(super) async fn check(
     state: &AppState,
     username: &str,
@@ -63,8 +64,7 @@ pub(super) async fn check(
     .await
 }
 
-/// Checks the current password of a user who has signed in, under the same limit as sign-ins of
-/// that user.
+/// Checks the current password of a signed-in user, under the limit of that user's sign-ins.
 pub(super) async fn check_current(
     state: &AppState,
     caller: &SignedIn,
@@ -72,7 +72,7 @@ pub(super) async fn check_current(
     address: IpAddr,
 ) -> Result<Known, ApiError> {
     not_too_soon(async {
-        // The name in the token may be another user's by now; the id is not.
+        // The name in the token may belong to another user by now; the id does not.
         let account = Account::Of(&caller.claims.sub);
         let user = account.read(&state.users).await?;
         let username = user.as_ref().map_or(&caller.identity.username, |user| &user.username);
@@ -106,11 +106,10 @@ async fn decide(
     password: &Password,
     attempt: Option<Try>,
 ) -> Result<Known, ApiError> {
-    // Where there is no such user the fence of nobody is read, and the account again, as for
-    // everybody else.
+    // Without a user, a random id's fence and the account are read, as for a real user.
     let id = user.map_or_else(UserId::generate, |user| user.user_id);
     let sign_in = state.authority.begin_sign_in(id).await?;
-    // Read again: a password changed before the fence was read must not open a session after it.
+    // Read again: a password changed before the fence was read must not open a session.
     let user = account.read(&state.users).await?;
     let user = user.filter(|again| again.user_id == id && !sign_in.is_disabled());
     let held = user.as_ref().map(|user| (user.user_id, user.password_hash.as_str()));
@@ -126,9 +125,8 @@ async fn decide(
     }
 }
 
-/// Hashes a password anew whose hash is not as those made today. A sign-in does not fail over it,
-/// and a password changed meanwhile stays as it is. It is done although the client goes away: what
-/// was hashed is then stored.
+/// Replaces an outdated hash. A failure does not fail the sign-in, and a password changed meanwhile
+/// stays. It runs to its end even if the client disconnects.
 async fn upgrade(state: &AppState, user: &User, password: &Password) {
     let (state, user, password) = (state.clone(), user.clone(), password.clone());
     let upgrading = async move {

@@ -1,4 +1,4 @@
-//! What operators and other services ask.
+//! Handlers for operators and other services.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,19 +16,19 @@ use tokio::{
 
 use crate::state::AppState;
 
-/// The process runs.
+/// Answers 200 while the process runs.
 pub(crate) async fn alive() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// How long an answer about readiness is kept.
+/// The time for which a readiness result is kept.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// How long a store may take to say that it is there.
+/// The longest wait for a store's answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether the process can serve, learnt at most once a [`KEPT`] and by one question at a time:
-/// anybody may ask.
+/// Checks whether the process can serve, at most once per [`KEPT`] and one check at a time: anybody
+/// may call it.
 #[derive(Clone)]
 pub(crate) struct Readiness {
     state: AppState,
@@ -37,9 +37,9 @@ pub(crate) struct Readiness {
 
 #[derive(Clone, Copy)]
 struct Health {
-    /// Up when both tokens and users are.
+    /// True if both tokens and users can be read.
     store: bool,
-    /// None where there is no shared cache.
+    /// `None` without a shared cache.
     cache: Option<bool>,
 }
 
@@ -56,13 +56,13 @@ impl Readiness {
             return health;
         }
         let state = self.state.clone();
-        // To its end: a client that goes away must not have the next one ask anew.
+        // Runs to its end, so that a client that disconnects does not cause another check.
         let question = tokio::spawn(async move {
             let health = Health::of(&state).await;
             *last = Some((Instant::now(), health));
             health
         });
-        // It fails where it panicked.
+        // An error means that the check panicked.
         question.await.unwrap_or(Health { store: false, cache: None })
     }
 }
@@ -82,7 +82,7 @@ impl Health {
     }
 }
 
-/// The process can serve: with the shared cache alone away it can, only slower.
+/// Answers 503 if a store is down. Without its shared cache the process is `degraded` and serves.
 pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
     let Health { store, cache } = readiness.health().await;
     let up = |up: bool| if up { "up" } else { "down" };
@@ -109,12 +109,12 @@ pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(answer)).into_response()
 }
 
-/// What was counted, in the text format of Prometheus.
+/// Returns the metrics in Prometheus' text format.
 pub(crate) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
 }
 
-/// The public keys (RFC 7517 §5).
+/// Returns the public keys (RFC 7517 §5).
 pub(crate) async fn jwks(State(state): State<AppState>) -> Json<Value> {
     let keys = state.authority.keys();
     let keys: Vec<Value> = keys.verifying_keys().filter_map(auth_layer::keys::VerifyingKey::to_jwk).collect();

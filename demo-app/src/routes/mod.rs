@@ -1,4 +1,4 @@
-//! The handlers, by what they are about.
+//! The HTTP handlers, by topic.
 
 pub(crate) mod account;
 pub(crate) mod credentials;
@@ -15,7 +15,7 @@ use axum::{
 use http::{HeaderName, StatusCode, header};
 use serde::Serialize;
 
-/// RFC 6749 §5.1.
+/// A token response (RFC 6749 §5.1).
 #[derive(Serialize)]
 pub(crate) struct TokenResponse {
     access_token: String,
@@ -38,7 +38,7 @@ impl From<IssuedPair> for TokenResponse {
     }
 }
 
-/// RFC 6749 §5.1: no cache may keep it.
+/// The headers that forbid caching (RFC 6749 §5.1).
 const NO_STORE: [(HeaderName, &str); 2] = [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
 
 impl TokenResponse {

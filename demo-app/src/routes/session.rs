@@ -1,4 +1,4 @@
-//! Sessions: log in, refresh, log out, list, end.
+//! Handlers for sessions: log in, refresh, log out, list, end.
 
 use std::net::SocketAddr;
 
@@ -24,10 +24,10 @@ use crate::{
 /// The built-in first-party client.
 const CLIENT_ID: &str = "demo-app";
 
-/// How much of a `User-Agent` is kept, in characters.
+/// The maximum length of a stored `User-Agent`, in characters.
 const USER_AGENT_LENGTH: usize = 256;
 
-/// How often a sign-in begins again that a revocation fenced.
+/// How often a sign-in that a revocation overtook is tried.
 const SIGN_INS: usize = 3;
 
 #[derive(Debug, Deserialize, Validate)]
@@ -49,7 +49,7 @@ pub(crate) async fn login(
     for _ in 0..SIGN_INS {
         let known = credentials::check(&state, &username, &password, address.ip()).await?;
         let scope: Scope = scope.as_deref().unwrap_or("profile").parse().map_err(|_| ApiError::InvalidScope)?;
-        // RFC 6749 §3.3: a scope has one token at least.
+        // A scope has at least one token (RFC 6749 §3.3).
         if scope.is_empty() || !known.user.role.may_have(&scope) {
             return Err(ApiError::InvalidScope);
         }
@@ -59,7 +59,7 @@ pub(crate) async fn login(
             grant = grant.user_agent(user_agent);
         }
         match state.authority.sign_in(known.sign_in, grant).await {
-            // Everything of the user's was revoked in between, perhaps for a new password: it is asked for again.
+            // A revocation of all came in between, perhaps for a new password: check again.
             Err(SignInError::Fenced) => {}
             signed_in => return Ok(signed_in?.into()),
         }
@@ -115,8 +115,8 @@ pub(crate) async fn list(
     Ok(Json(state.authority.sessions(&caller.claims.sub).await?.into_iter().map(listed).collect()))
 }
 
-/// Ends a session of the user's. One that is dead already is ended again: where the first try was recorded and then failed, a retry
-/// must be able to finish it.
+/// Ends a session of the user. A dead session is ended again, so that a retry can finish a
+/// revocation that was recorded and then failed.
 pub(crate) async fn end(
     State(state): State<AppState>,
     caller: SignedIn,

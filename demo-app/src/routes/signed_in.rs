@@ -1,4 +1,4 @@
-//! Who is calling.
+//! Extracts the caller.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) struct SignedIn {
 impl TryFrom<Claims> for SignedIn {
     type Error = ApiError;
 
-    /// Fails for claims that this application has not issued to a user of its own.
+    /// Rejects claims that this application did not issue to a user of its own.
     fn try_from(claims: Claims) -> Result<Self, ApiError> {
         let foreign = || ApiError::Auth(Rejection::invalid_token());
         Ok(Self {

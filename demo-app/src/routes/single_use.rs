@@ -1,4 +1,4 @@
-//! Single-use tokens.
+//! Handlers for single-use tokens.
 
 use axum::{Json, extract::State, response::Response};
 use http::StatusCode;
@@ -20,7 +20,7 @@ pub(crate) async fn issue(State(state): State<AppState>, caller: SignedIn) -> Re
     Ok(response.with_status(StatusCode::CREATED))
 }
 
-/// Uses the token up, last of all.
+/// Spends the token. It comes last, so a failed request leaves the token unspent.
 pub(crate) async fn spend(token: SingleUse) -> Result<Json<Value>, ApiError> {
     let caller = SignedIn::try_from(token.spend().await?)?;
     Ok(Json(json!({ "user_id": caller.user_id, "username": caller.identity.username })))

@@ -1,8 +1,8 @@
-//! What may be said of a MongoDB URI.
+//! Describes a MongoDB URI without its secrets.
 
 use mongodb::options::{ConnectionString, HostInfo};
 
-/// The servers that a URI names, and the set.
+/// Returns the servers of a URI and its replica set.
 pub(super) fn hosts(uri: &str) -> String {
     let Ok(uri) = ConnectionString::parse(uri) else { return "at an unreadable URI".to_owned() };
     let hosts = match &uri.host_info {

@@ -1,4 +1,4 @@
-//! Listens at an address or a name.
+//! Binds the listener to an address or a name.
 
 use std::net::SocketAddr;
 
@@ -6,8 +6,8 @@ use tokio::net::{TcpListener, lookup_host};
 
 use super::StartError;
 
-/// Listens at the first address of `listen` that can be had, IPv4 first: who asks for 127.0.0.1
-/// finds `localhost` then, and who asks for `localhost` tries both.
+/// Binds the first usable address of `listen`, IPv4 first. A client of 127.0.0.1 then reaches
+/// `localhost`, and a client of `localhost` tries both.
 pub(super) async fn bind(listen: &str) -> Result<TcpListener, StartError> {
     let found = lookup_host(listen).await.map_err(|error| StartError::NoHost(listen.to_owned(), error))?;
     let mut addresses: Vec<SocketAddr> = found.collect();

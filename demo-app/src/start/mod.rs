@@ -1,4 +1,4 @@
-//! From flags to a running server.
+//! Starts the server from the flags.
 
 mod hosts;
 mod listen;
@@ -26,7 +26,7 @@ use crate::{
     users::UsersError,
 };
 
-/// Why the server does not start.
+/// The reason why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error("--data-dir {0} is a file: name a directory, or one that can be made")]
@@ -66,7 +66,7 @@ pub(crate) enum StartError {
     Signals(#[source] io::Error),
 }
 
-/// An error, with what it is about before it.
+/// An error and its subject, for instance a flag.
 #[derive(Debug)]
 pub(crate) struct Of<E> {
     what: String,
@@ -85,13 +85,13 @@ impl<E: Error> Error for Of<E> {
     }
 }
 
-/// Serves until the process is told to stop.
+/// Serves until a signal stops the process.
 pub(crate) async fn serve(config: Config, clock: impl Clock, passwords: PasswordCost) -> Result<(), StartError> {
     let stop = signals::stop().map_err(StartError::Signals)?;
     serve_until(stop, config, clock, passwords).await
 }
 
-/// Serves until `stop` is done, which may be before there is anything to serve from.
+/// Serves until `stop` completes, which may be before the server listens.
 async fn serve_until(
     stop: impl Future<Output = ()>,
     config: Config,
@@ -140,7 +140,7 @@ async fn serve_until(
     Ok(())
 }
 
-/// What the flags ask for together and cannot have.
+/// Checks the flags that depend on each other.
 fn check(config: &Config) -> Result<(), StartError> {
     if config.refresh_ttl < config.access_ttl {
         return Err(StartError::RefreshTooShort);
@@ -152,7 +152,7 @@ fn check(config: &Config) -> Result<(), StartError> {
     }
 }
 
-/// Takes up whatever is counted in this process.
+/// Installs the metrics recorder.
 fn count() -> PrometheusHandle {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
@@ -160,13 +160,14 @@ fn count() -> PrometheusHandle {
         tracing::warn!("something else in this process takes the metrics; /metrics stays empty");
     }
     metrics::describe_counter!("auth_refresh_reuse_total", "Retired refresh tokens that were presented once more");
-    // There from the start, so that the first one is an increase.
+    // Exported from the start, so that the first reuse is an increase.
     metrics::counter!("auth_refresh_reuse_total").increment(0);
     logging::describe_metrics();
     handle
 }
 
-/// Only where something is to be in it: a node of a fleet whose keys are elsewhere runs on a file system that is all read-only.
+/// Creates the data directory unless nothing is stored there. A fleet's node with `--keys-dir` can
+/// run on a read-only file system.
 fn create_data_dir(config: &Config) -> Result<(), StartError> {
     if config.mongodb_uri.is_some() && config.keys_dir.is_some() {
         return Ok(());
@@ -182,7 +183,7 @@ fn create_data_dir(config: &Config) -> Result<(), StartError> {
     })
 }
 
-/// Takes changes of the keys directory up.
+/// Applies changes of the keys directory.
 async fn follow_keys(keys_dir: KeysDir, authority: Authority) {
     keys_dir::follow(keys_dir, || authority.keys(), |keys| authority.set_keys(keys)).await;
 }

@@ -1,21 +1,21 @@
-//! How the process is told to stop.
+//! Handles the signals that stop the process.
 
 use std::{io, process::exit};
 
 use tokio::sync::oneshot;
 
-/// Done when the process is told to stop: SIGINT, and where there is one SIGTERM. Both are caught
-/// from this call on. The second one ends the process at once, whatever it is doing.
+/// Returns a future that completes at the first SIGINT or, on Unix, SIGTERM. Both are caught from
+/// this call on. The second signal ends the process at once.
 pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
     let mut signals = Signals::new()?;
     let (stop, stopped) = oneshot::channel();
-    // A task of its own: the start may be busy, and the end may wait.
+    // A separate task: the start may be busy, and the shutdown may wait.
     tokio::spawn(async move {
         signals.next().await;
         tracing::info!("told to stop; the next signal ends the process at once");
         let _ = stop.send(());
         let signal = signals.next().await;
-        // As a shell reports a process that the signal has ended.
+        // The exit status that a shell reports for a process ended by this signal.
         exit(128 + signal);
     });
     Ok(async {
@@ -23,7 +23,7 @@ pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// The signals that end the process.
+/// The signals that stop the process.
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
@@ -38,7 +38,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The number of the next one.
+    /// Returns the number of the next signal.
     async fn next(&mut self) -> i32 {
         use tokio::signal::unix::SignalKind;
 

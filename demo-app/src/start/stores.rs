@@ -1,4 +1,4 @@
-//! The stores that the flags name, opened.
+//! Opens the stores that the flags name.
 
 use std::{
     error::Error,
@@ -34,25 +34,25 @@ use crate::{
     users::{MongoUsers, Users},
 };
 
-/// How long a MongoDB that is away at the start is waited for.
+/// The longest wait for an unreachable MongoDB at start.
 const MONGODB_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What keeps the tokens and the users.
+/// The stores of tokens and users.
 pub(super) struct Stores {
     pub(super) authority: Authority,
     pub(super) users: Users,
     pub(super) shared_cache: Option<Arc<dyn SharedCache>>,
 }
 
-/// The signing keys, as far as they are known before the stores are open.
+/// The signing keys as found before the stores are open.
 pub(super) enum Keys<'a> {
     Found(Keyring),
-    /// There are none yet. The directory gets its first one if the stores hold nothing either.
+    /// There is no key yet. The first is made if the stores are empty too.
     None(&'a mut KeysDir),
 }
 
 impl Keys<'_> {
-    /// The ring, with a first key where there is none.
+    /// Returns the ring, and makes the first key if there is none.
     async fn ring(self, is_empty: impl Future<Output = Result<bool, StartError>>) -> Result<Keyring, StartError> {
         match self {
             Self::Found(ring) => Ok(ring),
@@ -85,7 +85,7 @@ fn of_data_dir<E>(config: &Config, kind: fn(Of<E>) -> StartError, error: E) -> S
 
 async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
     let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
-    // Fleets with databases of their own do not meet in Redis either.
+    // The database's name keeps fleets apart in a shared Redis.
     let key_prefix = format!("{}:", config.mongodb_database);
     let options = RedisOptions::default().with_active_ttl(config.redis_ttl).with_key_prefix(key_prefix);
     if !urls.is_empty() {
@@ -111,7 +111,7 @@ async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) 
     Ok(Stores { authority: authority(config, keys, cached, clock)?, users, shared_cache: Some(shared_cache) })
 }
 
-/// Refuses a Redis that can never serve. One that is away is done without: it is a cache.
+/// Refuses a Redis that can never serve. An unreachable one is accepted: it is only a cache.
 async fn probe(urls: &[String], options: &RedisOptions) -> Result<(), StartError> {
     match RedisCache::probe(urls, options).await {
         Err(error) if error.kind() == CacheErrorKind::Unavailable => {
@@ -129,7 +129,7 @@ fn bad_redis(error: CacheError) -> StartError {
     StartError::Redis(Of { what: "--redis-url".to_owned(), error })
 }
 
-/// Connects to MongoDB. A fleet may start before its database has: one that cannot be reached is tried again for a while.
+/// Connects to MongoDB and retries for a while, because the fleet may start before its database.
 async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<(MongoStore, MongoUsers), StartError> {
     let (started, until) = (Instant::now(), clock.now() + MONGODB_PATIENCE);
     let mut said = None;
@@ -139,7 +139,7 @@ async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<(Mongo
             connected => return connected,
         };
         tracing::debug!(error = &error as &dyn Error, "MongoDB is still away");
-        // Once for each reason.
+        // Logs each reason once.
         let reason = error.to_string();
         if said.as_ref() != Some(&reason) {
             let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -150,7 +150,7 @@ async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<(Mongo
     }
 }
 
-/// What an error of MongoDB's is about.
+/// Returns the subject of a MongoDB error.
 fn of_mongodb(database: &str) -> String {
     format!("--mongodb-uri with --mongodb-database {database}")
 }
@@ -165,7 +165,7 @@ async fn open_mongodb(uri: &str, database: &str) -> Result<(MongoStore, MongoUse
 }
 
 impl StartError {
-    /// Whether a database that is away, or is just electing its primary, may be the reason.
+    /// Returns whether MongoDB may be down or electing a primary.
     fn is_unavailable(&self) -> bool {
         match self {
             Self::Store(of) => of.error.kind() == StoreErrorKind::Unavailable,
@@ -175,7 +175,7 @@ impl StartError {
     }
 }
 
-/// How long a session may last although it is refreshed: 90 days, or as long as one refresh token.
+/// The maximum life of a session: 90 days, or one refresh token's lifetime if that is longer.
 const SESSION_TTL: Duration = Duration::from_hours(90 * 24);
 
 pub(super) fn authority(
@@ -189,7 +189,7 @@ pub(super) fn authority(
         .keys(keys)
         .access_ttl(config.access_ttl)
         .refresh_ttl(config.refresh_ttl)
-        // Otherwise the session's end would cut a longer refresh token off.
+        // Otherwise the session would end before a long-lived refresh token.
         .session_ttl(config.refresh_ttl.max(SESSION_TTL))
         .refresh_grace(config.refresh_grace)
         .local_cache(config.local_cache)

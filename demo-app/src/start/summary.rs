@@ -1,17 +1,17 @@
-//! One line that says what serves.
+//! Logs one line that describes the running server.
 
 use secrecy::ExposeSecret;
 
 use super::{hosts::hosts, stores::Stores};
 use crate::config::{Config, Switch};
 
-/// Says what serves and from where. No field holds a secret: of URIs only hosts and names are said.
+/// Logs what serves and where its stores are. No field holds a secret: of URIs only hosts and names
+/// appear.
 ///
-/// Of the keys one is active: it signs. Those that wait will sign later, and the others only
-/// verify.
+/// The active key signs. Waiting keys will sign later, and the others only verify.
 pub(super) fn log(config: &Config, stores: &Stores, waiting: &[String]) {
     let keys = stores.authority.keys();
-    // The one that signs comes first.
+    // The signing key comes first.
     let mut kids = keys.verifying_keys().map(auth_layer::keys::VerifyingKey::kid);
     let active = kids.next().unwrap_or("none");
     let (waiting, others): (Vec<&str>, Vec<&str>) = kids.partition(|kid| waiting.iter().any(|waits| waits == kid));
@@ -38,7 +38,7 @@ fn list(kids: &[&str]) -> String {
     if kids.is_empty() { "none".to_owned() } else { kids.join(", ") }
 }
 
-/// What keeps tokens and users.
+/// Describes the store of tokens and users.
 fn store(config: &Config) -> String {
     match &config.mongodb_uri {
         Some(uri) => format!("MongoDB {}, database {}", hosts(uri.expose_secret()), config.mongodb_database),

@@ -11,7 +11,7 @@ use clap::Parser;
 use super::*;
 use crate::state::Identity;
 
-/// A node of a fleet whose MongoDB is away. Nobody listens on port 1.
+/// A fleet's node whose MongoDB is down. Nobody listens on port 1.
 fn fleet_of_one(directory: &Path) -> Config {
     let (data, keys) = (directory.join("data"), directory.join("keys"));
     Config::parse_from(
@@ -94,7 +94,7 @@ async fn keys_that_are_gone_end_the_start_where_the_store_holds_users() {
         stores::open(&config, keys, SystemClock::new()).await
     };
     let first = stores().await.unwrap().authority.keys();
-    // Nobody has used it yet: a new key signs nobody out.
+    // No user exists yet, so a new key signs nobody out.
     std::fs::remove_dir_all(&keys).unwrap();
     let opened = stores().await.unwrap();
     let kid = |keys: &Keyring| keys.verifying_keys().next().unwrap().kid().to_owned();
@@ -109,7 +109,7 @@ async fn keys_that_are_gone_end_the_start_where_the_store_holds_users() {
     let begun = std::time::Instant::now();
     let error = loop {
         match stores().await.map(drop) {
-            // The sign-in may still hold the file, in the background.
+            // The sign-in may still hold the file in the background.
             Err(StartError::Databases(_)) if begun.elapsed() < Duration::from_secs(10) => {
                 tokio::task::yield_now().await;
             }

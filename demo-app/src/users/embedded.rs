@@ -1,4 +1,4 @@
-//! Users in a file of this process.
+//! Users in a local file.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{
     folded,
 };
 
-/// Users in one redb file. Each write is on disk when it returns.
+/// Stores users in one redb file. Each write is on disk when it returns.
 #[derive(Clone)]
 pub(crate) struct EmbeddedUsers(Arc<File>);
 
@@ -112,7 +112,7 @@ impl EmbeddedUsers {
         .await
     }
 
-    /// Off the async threads: a commit waits for the disk.
+    /// Runs `work` on a blocking thread, because a commit waits for the disk.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, Fault> + Send + 'static,

@@ -1,4 +1,4 @@
-//! The file of the embedded users: opened with care, and opened again after a failure.
+//! Opens the users' file, and reopens it after a failure.
 
 use std::{
     ffi::OsString,
@@ -15,22 +15,22 @@ use redb::{
 };
 use serde::Deserialize;
 
-/// By folded name, as JSON.
+/// Users as JSON, by folded name.
 pub(super) const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
 
-/// The folded names by user id.
+/// Folded names, by user id.
 pub(super) const NAMES: TableDefinition<'_, &str, &str> = TableDefinition::new("names_by_id");
 
-/// Why the file cannot be used.
+/// The reason why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// The database failed, or was found closed after it had failed.
+    /// The database failed, or was closed after a failure.
     #[error("{0}")]
     Database(redb::Error),
-    /// A user that this version does not understand.
+    /// A user's record is not valid in this version.
     #[error("a user cannot be understood")]
     Value(#[from] serde_json::Error),
-    /// The file was emptied, or never was of users.
+    /// The file is empty, or is not a users' file.
     #[error(
         "{} is empty or holds no users: it was truncated or is another program's; restore it from a backup, or remove it if it \
          never held anything",
@@ -43,7 +43,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// Whether opening the file again may help: not where what is in it is wrong.
+    /// Returns whether reopening may help. It does not if the contents are wrong.
     fn calls_for_reopening(&self) -> bool {
         use redb::Error::{Corrupted, TableIsMultimap, TableTypeMismatch, TypeDefinitionChanged, UpgradeRequired};
 
@@ -104,21 +104,21 @@ impl From<redb::CommitError> for Fault {
     }
 }
 
-/// Opens the database; where there is none, makes one only if it is told to.
+/// Opens the database, and creates a missing one only on request.
 pub(super) type Opener = Box<dyn Fn(IfAbsent) -> Result<Database, Fault> + Send + Sync>;
 
-/// What to do where there is no file.
+/// What to do if the file is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IfAbsent {
     Create,
-    /// Users that were open and whose file is gone must not go on with an empty one.
+    /// A users' file that disappears while it is open must not be replaced by an empty one.
     Fail,
 }
 
 /// The open file.
 ///
-/// After one failed access (a full disk, say) redb refuses all others until the file is opened again. Operations share a lock that is
-/// held alone only to put another opening in the place of one.
+/// After one failed access, for instance on a full disk, redb refuses every other until the file is
+/// reopened. Operations share the lock; only a reopening holds it exclusively.
 pub(super) struct File {
     opener: Opener,
     opened: RwLock<Opened>,
@@ -126,7 +126,7 @@ pub(super) struct File {
 
 struct Opened {
     database: Option<Database>,
-    /// How many openings there were before this one.
+    /// The number of reopenings before this one.
     number: u64,
 }
 
@@ -136,7 +136,7 @@ impl File {
         Ok(Self { opener, opened: RwLock::new(Opened { database, number: 0 }) })
     }
 
-    /// Does some work on the database. Where that fails the file is opened again, for those who come after.
+    /// Runs `work` on the database. After a failure the file is reopened for later calls.
     pub(super) fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
         let number = opened.number;
@@ -152,13 +152,13 @@ impl File {
         done
     }
 
-    /// Closes the opening of this number and opens the file, unless somebody else has.
+    /// Reopens the file, unless another caller has reopened this `number`.
     fn reopen(&self, number: u64) {
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         if opened.number != number {
             return;
         }
-        // Closed before it is opened: it locks out itself as it does others.
+        // Closed first: redb's file lock excludes this process too.
         opened.database = None;
         opened.number += 1;
         match catch_unwind(AssertUnwindSafe(|| open(&self.opener, IfAbsent::Fail))).unwrap_or(Err(Fault::Panicked)) {
@@ -166,7 +166,7 @@ impl File {
                 opened.database = Some(database);
                 tracing::info!("the user file was opened again");
             }
-            // The next to come tries once more.
+            // The next call tries again.
             Err(fault) => {
                 tracing::error!(error = &fault as &dyn std::error::Error, "the user file could not be opened again");
             }
@@ -174,7 +174,8 @@ impl File {
     }
 }
 
-/// Opens the database and sees to it that it has its table. Where it has, nothing is written: a full disk can still be read.
+/// Opens the database and creates a missing table. An existing table needs no write, so a full disk
+/// can be read.
 fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
     let database = opener(if_absent)?;
     if !has_users(&database)? {
@@ -197,8 +198,7 @@ fn make_table(database: &Database) -> Result<(), Fault> {
     Ok(write.commit()?)
 }
 
-/// Sees to it that users are found by their ids. Versions before this table did not make it, and
-/// did not keep it where there was one.
+/// Creates or completes the index by id. Earlier versions neither made it nor maintained it.
 fn index(database: &Database) -> Result<(), Fault> {
     #[derive(Deserialize)]
     struct Stored {
@@ -217,7 +217,7 @@ fn index(database: &Database) -> Result<(), Fault> {
         let mut names = write.open_table(NAMES)?;
         for user in users.iter()? {
             let (name, user) = user?;
-            // One that cannot be understood is not found by its name either.
+            // A record that is unreadable is not found by its name either.
             if let Ok(Stored { user_id }) = serde_json::from_slice(user.value()) {
                 names.insert(user_id.to_string().as_str(), name.value())?;
             }
@@ -227,9 +227,9 @@ fn index(database: &Database) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Opens the database at `path`. One that it creates is its owner's alone to read and write.
+/// Opens the database at `path`. A new file is readable and writable only by its owner.
 ///
-/// A file that is there is never initialised: one that was emptied has forgotten all users.
+/// An existing file is never initialised: an emptied one has lost its users.
 pub(super) fn at(path: &Path) -> Opener {
     let path = path.to_owned();
     Box::new(move |if_absent| {
@@ -244,18 +244,17 @@ pub(super) fn at(path: &Path) -> Opener {
         if !has_users(&database)? {
             return Err(Fault::NotOurs(path.clone()));
         }
-        // By now nobody else can be at it.
+        // The database lock excludes every other process by now.
         remove_unfinished(&path)?;
         Ok(database)
     })
 }
 
-/// Makes a database with its table, and gives it its name when it is whole and on the disk: a
-/// process that is killed leaves a file of another name and no half-made database. Where another
-/// process was first, its file stays.
+/// Creates a database with its table under another name, syncs it and then renames it. A killed
+/// process leaves no half-made database. If another process was first, its file stays.
 pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), Fault> {
     let parent = parent(path);
-    // Made with mode 0600.
+    // Created with mode 0600.
     let file = tempfile::Builder::new().prefix(&prefix(path)).suffix(UNFINISHED).tempfile_in(parent)?;
     let database = Builder::new().create_with_backend(on(FileBackend::new(file.reopen()?)?))?;
     make_table(&database)?;
@@ -265,23 +264,23 @@ pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error.into()),
         _ => {}
     }
-    // A power loss must not take the file's name with it.
+    // A power loss must not lose the file's name.
     #[cfg(unix)]
     fs::File::open(parent)?.sync_all()?;
     Ok(())
 }
 
-/// What the name of a file ends in that is being made.
+/// The suffix of a file that is not finished.
 const UNFINISHED: &str = ".new";
 
-/// What the names of such files begin with.
+/// Returns the prefix of such files.
 fn prefix(path: &Path) -> OsString {
     let mut prefix = path.file_name().unwrap_or_default().to_owned();
     prefix.push(".");
     prefix
 }
 
-/// Removes what processes have left that were killed while they made this file.
+/// Removes the unfinished files of processes that were killed.
 fn remove_unfinished(path: &Path) -> io::Result<()> {
     let prefix = prefix(path);
     for entry in fs::read_dir(parent(path))? {

@@ -1,4 +1,4 @@
-//! Who may sign in.
+//! The users who may sign in.
 
 mod embedded;
 mod file;
@@ -20,16 +20,16 @@ pub(crate) use self::{embedded::EmbeddedUsers, mongodb::MongoUsers};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) user_id: UserId,
-    /// As it was registered; unique without regard to case.
+    /// The name as registered; unique regardless of case.
     pub(crate) username: String,
     pub(crate) password_hash: String,
     pub(crate) role: Role,
     pub(crate) created_at: DateTime<Utc>,
-    /// The session in which the password was last changed. It may repeat that request.
+    /// The session that last changed the password. It may repeat that request.
     pub(crate) password_changed_in: Option<SessionId>,
 }
 
-/// What a user may be.
+/// A user's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
@@ -38,7 +38,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// What a sign-in may ask for.
+    /// Returns the scopes that a sign-in may ask for.
     pub(crate) fn scopes(self) -> &'static [&'static str] {
         match self {
             Self::User => &["profile"],
@@ -46,13 +46,13 @@ impl Role {
         }
     }
 
-    /// Whether a sign-in may ask for this.
+    /// Returns whether a sign-in may ask for this scope.
     pub(crate) fn may_have(self, scope: &Scope) -> bool {
         scope.iter().all(|token| self.scopes().contains(&token))
     }
 }
 
-/// Whether a user was added.
+/// The result of adding a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Added {
     Yes,
@@ -66,23 +66,23 @@ pub(crate) struct UsersError {
     what: &'static str,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
-    /// Whether waiting will not help: it lies in the settings.
+    /// Whether a retry is useless because a setting is wrong.
     refused: bool,
 }
 
 impl UsersError {
-    /// `what` says in one sentence what is set up wrongly.
+    /// Makes an error for a wrong setting, which `what` describes in one sentence.
     fn refused(what: &'static str) -> Self {
         Self { what, source: None, refused: true }
     }
 
-    /// Whether another process has the file open.
+    /// Returns whether another process has the file open.
     pub(crate) fn is_in_use(&self) -> bool {
         let fault = self.source.as_ref().and_then(|source| source.downcast_ref::<file::Fault>());
         matches!(fault, Some(file::Fault::Database(redb::Error::DatabaseAlreadyOpen)))
     }
 
-    /// Whether waiting will not help.
+    /// Returns whether a retry is useless.
     pub(crate) fn is_refused(&self) -> bool {
         self.refused
     }
@@ -92,7 +92,7 @@ impl UsersError {
     }
 }
 
-/// Where users are kept.
+/// The store of users.
 #[derive(Clone, Debug)]
 pub(crate) enum Users {
     Embedded(EmbeddedUsers),
@@ -102,7 +102,7 @@ pub(crate) enum Users {
 }
 
 impl Users {
-    /// Adds a user, unless another has the name.
+    /// Adds a user, unless the name is taken.
     pub(crate) async fn add(&self, user: User) -> Result<Added, UsersError> {
         match self {
             Self::Embedded(users) => users.add(user).await,
@@ -112,7 +112,7 @@ impl Users {
         }
     }
 
-    /// The user of this name, in whatever case.
+    /// Returns the user of this name, regardless of case.
     pub(crate) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
         match self {
             Self::Embedded(users) => users.by_name(username).await,
@@ -122,7 +122,7 @@ impl Users {
         }
     }
 
-    /// The user whom a token is about. Users here have UUIDs: a subject that is none is nobody's.
+    /// Returns the user of a token's subject. Users have UUIDs, so another subject has no user.
     pub(crate) async fn by_subject(&self, subject: &Subject) -> Result<Option<User>, UsersError> {
         let Some(id) = subject.id() else { return Ok(None) };
         match self {
@@ -133,13 +133,13 @@ impl Users {
         }
     }
 
-    /// Succeeds when users can be read.
+    /// Succeeds if users can be read.
     pub(crate) async fn ping(&self) -> Result<(), UsersError> {
-        // No user has this name; to look for it takes what to look for any does.
+        // No user has the empty name, and looking for it costs as much as any lookup.
         self.by_name("").await.map(drop)
     }
 
-    /// Whether there is no user.
+    /// Returns whether there is no user.
     pub(crate) async fn is_empty(&self) -> Result<bool, UsersError> {
         match self {
             Self::Embedded(users) => users.is_empty().await,
@@ -149,9 +149,8 @@ impl Users {
         }
     }
 
-    /// Replaces a user's password hash, if it still is the one that was read; false where it is
-    /// not. Where the password is another as well, `changed_in` is the session in which it was
-    /// changed.
+    /// Replaces a user's password hash; false if it has changed since it was read. `changed_in` is
+    /// the session that changed the password, and `None` for a mere upgrade.
     pub(crate) async fn replace_hash(
         &self,
         user: &User,
@@ -167,12 +166,12 @@ impl Users {
     }
 }
 
-/// Names that differ in case only are one.
+/// Folds names that differ only in case to one.
 fn folded(username: &str) -> String {
     username.to_ascii_lowercase()
 }
 
-/// The rule for usernames.
+/// Checks the rule for usernames.
 pub(crate) fn check_username(username: &str) -> Result<(), &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if (3..=64).contains(&username.len()) && username.bytes().all(allowed) {

@@ -14,13 +14,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Added, Role, User, UsersError, folded};
 
-/// After how long an operation is given up.
+/// The time limit of an operation.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the index may take: longer than any operation, since a large collection may want it for the first time.
+/// The time limit of the index: a large collection may build it for the first time.
 const INDEX_LIMIT: Duration = Duration::from_mins(1);
 
-/// The collection `users`. Names are unique by an index on their folded form.
+/// The collection `users`. A unique index on the folded name keeps names unique.
 #[derive(Clone, Debug)]
 pub(crate) struct MongoUsers(Collection<Document>);
 
@@ -38,7 +38,7 @@ struct Document {
     password_changed_in: Option<bson::Uuid>,
 }
 
-/// What is no text is no hash; its user is known all the same, and cannot sign in.
+/// Reads a hash that is not a text as "": its user exists and cannot sign in.
 fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Bson::deserialize(deserializer)? {
         Bson::String(text) => text,
@@ -59,10 +59,10 @@ impl MongoUsers {
         let index = IndexModel::builder().keys(doc! { "username_folded": 1 }).options(unique).build();
         let indexed: Collection<Document> = users.clone();
         within(INDEX_LIMIT, async move {
-            // A user that may not make indexes can start where this one exists.
+            // A database user without the right to create indexes can start if the index exists.
             if !has_unique_names(&indexed).await? {
-                // The default quorum is every voting member: one that is down would hold up the
-                // start of all nodes.
+                // The default quorum is every voting member: one that is down would block the start
+                // of all nodes.
                 indexed.create_index(index).commit_quorum(CommitQuorum::Majority).await?;
             }
             Ok(())
@@ -103,7 +103,7 @@ impl MongoUsers {
         Ok(bounded(async move { users.find_one(doc! {}).await }).await?.is_none())
     }
 
-    /// `_id` is the user's id, so no other index is needed.
+    /// Finds a user by `_id`, which needs no index of its own.
     pub(super) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
         let (users, id) = (self.0.clone(), id.into_bson());
         let found = bounded(async move { users.find_one(doc! { "_id": id }).await }).await?;
@@ -128,10 +128,9 @@ impl MongoUsers {
     }
 }
 
-/// Fails if the collection holds somebody else's documents. Writes nothing.
+/// Fails if the collection holds other documents. Writes nothing.
 ///
-/// In the order of `_id` all UUIDs are neighbours, so that both ends being UUIDs says it of all
-/// documents.
+/// Sorted by `_id`, UUIDs are adjacent: if the first and the last are UUIDs, all are.
 async fn refuse_others(users: Collection<bson::Document>) -> Result<(), UsersError> {
     for order in [1, -1] {
         let users = users.clone();
@@ -145,11 +144,11 @@ async fn refuse_others(users: Collection<bson::Document>) -> Result<(), UsersErr
     Ok(())
 }
 
-/// The server's codes for a collection that is not there, and for what the user may not do.
+/// The server's codes for a missing collection and for a missing permission.
 const NAMESPACE_NOT_FOUND: i32 = 26;
 const UNAUTHORIZED: i32 = 13;
 
-/// False as well where the user may not look: making the index says then what is missing.
+/// Returns false too if listing is forbidden: creating the index then reports what is missing.
 async fn has_unique_names(users: &Collection<Document>) -> mongodb::error::Result<bool> {
     let listed = async { users.list_indexes().await?.try_collect::<Vec<IndexModel>>().await };
     let indexes = match listed.await {
@@ -167,7 +166,7 @@ async fn has_unique_names(users: &Collection<Document>) -> mongodb::error::Resul
     }))
 }
 
-/// The code with which a server refused a command.
+/// Returns the code of a refused command.
 fn code(error: &mongodb::error::Error) -> Option<i32> {
     match &*error.kind {
         ErrorKind::Command(command) => Some(command.code),
@@ -212,7 +211,7 @@ async fn bounded<T: Send + 'static>(
     within(LIMIT, operation).await
 }
 
-/// The driver asks not to drop its futures: one that is given up goes on by itself.
+/// Runs in a task: the driver's futures must not be dropped, so a late one continues.
 async fn within<T: Send + 'static>(
     limit: Duration,
     operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
@@ -228,15 +227,14 @@ async fn within<T: Send + 'static>(
     }
 }
 
-/// What waiting will not mend, in one sentence.
+/// Describes an error that a retry cannot fix, in one sentence.
 fn refusal(error: &mongodb::error::Error) -> Option<&'static str> {
     match code(error)? {
         UNAUTHORIZED => Some(
             "MongoDB does not let us use the collection users, or make its index on username_folded: give the user the \
              role readWrite",
         ),
-        // Cannot make a unique index; an index that exists with other options, or under another
-        // name.
+        // A duplicate name; then an index with other options or another name.
         11_000 => Some("the collection users holds one username twice: its field username_folded must be unique"),
         85 | 86 => Some("the collection users has an index on username_folded that is not unique: drop that index"),
         _ => None,

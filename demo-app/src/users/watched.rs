@@ -1,4 +1,4 @@
-//! Users that write down what is asked of them, for tests.
+//! Users that record their calls, for tests.
 
 use std::sync::{
     Arc, Mutex,
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::{Added, EmbeddedUsers, User, UsersError};
 
-/// What was asked of stores, in order.
+/// The calls to the stores, in order.
 pub(crate) type Asked = Arc<Mutex<Vec<&'static str>>>;
 
 #[derive(Clone, Debug)]
@@ -18,9 +18,9 @@ pub(crate) struct WatchedUsers {
     users: EmbeddedUsers,
     pub(crate) asked: Asked,
     pub(crate) down: Arc<AtomicBool>,
-    /// A replacement that was made is not reported while somebody has this one permit.
+    /// Delays the report of a replacement while a test holds its one permit.
     pub(crate) reports: Arc<Semaphore>,
-    /// A permit for each replacement that was made.
+    /// Has one permit for each replacement that was made.
     pub(crate) replaced: Arc<Semaphore>,
 }
 

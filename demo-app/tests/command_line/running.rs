@@ -1,4 +1,4 @@
-//! The program while it runs.
+//! Runs the program as a process.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -13,17 +13,17 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::command;
 
-/// How long anything may take that a running process is waited for.
+/// The longest wait for a running process.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A process. Killed when dropped.
+/// A process, killed on drop.
 pub(crate) struct Running {
     child: Child,
     said: Arc<Mutex<String>>,
 }
 
 impl Running {
-    /// Starts the program in `directory` and waits for nothing.
+    /// Starts the program in `directory` without waiting.
     pub(crate) fn spawn(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = command(directory, arguments, variables);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -33,7 +33,7 @@ impl Running {
         Self { child, said }
     }
 
-    /// Starts it on a free port and waits until it listens.
+    /// Starts the program on a free port and waits until it listens.
     pub(crate) fn serving(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let listen = if arguments.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let running = Self::spawn(directory, &[listen, arguments].concat(), variables);
@@ -41,12 +41,12 @@ impl Running {
         running
     }
 
-    /// What it has written so far.
+    /// Returns its output so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }
 
-    /// Waits until it has written `text`, and gives the line.
+    /// Waits until it has written `text` and returns the line.
     pub(crate) fn until(&self, text: &str) -> String {
         let begun = Instant::now();
         loop {
@@ -58,7 +58,7 @@ impl Running {
         }
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub(crate) fn address(&self) -> String {
         let line = self.until("listening on http://");
         line.split_once("http://").unwrap().1.to_owned()

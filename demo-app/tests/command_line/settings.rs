@@ -1,4 +1,4 @@
-//! Settings: what is refused and how, where they come from, what is said of them.
+//! Tests of settings: refusals, sources and messages.
 
 use std::fs;
 
@@ -122,7 +122,7 @@ fn settings_file_that_is_wrong_is_named_with_what_is_wrong_in_it_and_no_secret_i
         let output = run(&["--config", path], &[]);
         let said = said(&output);
         assert!(!output.status.success() && said.contains(expected), "{text}: {said}");
-        // What only shows together with other settings is not the file's.
+        // An error that depends on other settings does not name the file.
         assert!(said.contains("demo.toml") || said.contains("--redis-url needs"), "{text}: {said}");
         assert!(!said.contains("s3cret"), "{said}");
     }

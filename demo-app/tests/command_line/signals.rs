@@ -1,4 +1,4 @@
-//! How it ends.
+//! Tests of the shutdown.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -17,7 +17,7 @@ fn signal_ends_a_server_and_a_second_one_does_so_at_once_while_requests_are_unde
     let directory = tempfile::tempdir().unwrap();
     for (twice, code) in [(false, 0), (true, 130)] {
         let mut running = Running::serving(directory.path(), &[], &[]);
-        // A request whose body does not come, and which is being read when the server says so.
+        // A request whose body never comes, and which is being read at the shutdown.
         let mut client = TcpStream::connect(running.address()).unwrap();
         let head = "POST /auth/login HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\n\
                     content-type: application/json\r\ncontent-length: 9\r\n\r\n";
@@ -37,7 +37,7 @@ fn signal_ends_a_server_and_a_second_one_does_so_at_once_while_requests_are_unde
 #[test]
 fn signal_that_comes_twice_ends_a_start_that_is_stuck() {
     let directory = tempfile::tempdir().unwrap();
-    // Reading a pipe that nobody writes to takes for ever.
+    // Reading a pipe without a writer blocks for ever.
     std::fs::create_dir(directory.path().join("keys")).unwrap();
     let pipe = directory.path().join("keys/stuck.pem");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();

@@ -1,4 +1,4 @@
-//! Connections that are closed by halves.
+//! Tests of half-closed connections.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use crate::program::Program;
 
 const LOGIN: &str = r#"{"username":"nobody","password":"correct horse"}"#;
 
-/// Sends this, shuts the writing side and returns all that comes back.
+/// Sends `request`, shuts the writing side and returns the answer.
 fn half_closed(program: &Program, request: &str) -> String {
     let mut stream = program.connect();
     stream.write_all(request.as_bytes()).unwrap();
@@ -30,10 +30,10 @@ fn half_closed_connection_gets_its_answers() {
     );
     let cases = [
         (get.to_owned(), vec!["HTTP/1.1 200"]),
-        // Shorter than what tells the protocols apart.
+        // Shorter than the bytes that tell the protocols apart.
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), vec!["HTTP/1.1 404"]),
         ("GET /healthz HTTP/1.0\r\n\r\n".to_owned(), vec!["HTTP/1.0 200"]),
-        // Takes 400 ms, so the end of the connection is there before the answer.
+        // Takes 400 ms, so the client's end arrives before the answer.
         (login.clone(), vec!["HTTP/1.1 401"]),
         (format!("{get}{login}"), vec!["HTTP/1.1 200", "HTTP/1.1 401"]),
     ];

@@ -1,4 +1,4 @@
-//! A log that cannot be written costs no request, and the program ends as it should.
+//! A log that cannot be written affects no request and no shutdown.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,7 +11,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::program::{Program, command};
 
-/// How many requests are sent while the log cannot be written.
+/// The number of requests while the log cannot be written.
 const REQUESTS: usize = 20;
 
 fn serves_and_ends(mut program: Program) {
@@ -23,7 +23,7 @@ fn serves_and_ends(mut program: Program) {
     assert_eq!(status.code(), Some(0), "{status:?}");
 }
 
-/// How many lines the program says it has dropped.
+/// Returns the number of dropped lines in the metrics.
 fn dropped(program: &Program) -> u64 {
     let metrics = program.get("/metrics").unwrap();
     assert!(metrics.contains("# HELP log_lines_dropped_total "), "{metrics}");
@@ -31,7 +31,7 @@ fn dropped(program: &Program) -> u64 {
     line.unwrap_or_else(|| panic!("no count in {metrics}")).parse().unwrap()
 }
 
-/// A pipe that takes nothing more. It stays so as long as the reader is there and reads nothing.
+/// Returns a full pipe. It stays full while its reader exists and reads nothing.
 fn full_pipe() -> (File, OwnedFd) {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     let flags = fcntl_getfl(&writer).unwrap();
@@ -51,7 +51,7 @@ fn log_whose_reader_has_ended_costs_no_request() {
     let mut program = Program::start(Stdio::piped());
     drop(program.stderr());
     assert!(program.get("/healthz").unwrap().starts_with("HTTP/1.1 200"));
-    // The first request's line went nowhere.
+    // The first request's line was lost.
     crate::program::until("the loss is counted", || (dropped(&program) > 0).then_some(()));
     serves_and_ends(program);
 }
@@ -131,7 +131,7 @@ fn log_in_json_is_one_object_a_line() {
 #[test]
 fn log_filter_that_cannot_be_read_is_refused() {
     let data = tempfile::tempdir().unwrap();
-    // Where the filter is not refused, this keeps the program from serving.
+    // Keeps the program from serving if it accepts the filter.
     File::create(data.path().join("data")).unwrap();
     for filter in ["demo_app=loud", "info,=", "[["] {
         let output = command(&data).env("RUST_LOG", filter).output().unwrap();

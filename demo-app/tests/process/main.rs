@@ -1,4 +1,4 @@
-//! The program as a process: what it does with its connections and with standard error.
+//! Tests of the program as a process: its connections and its standard error.
 
 mod connections;
 mod log;

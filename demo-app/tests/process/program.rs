@@ -12,10 +12,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long the process may take for anything.
+/// The time limit for any step of the process.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A process that serves. Killed when dropped.
+/// A process that serves, killed on drop.
 pub(crate) struct Program {
     child: Child,
     address: SocketAddr,
@@ -23,12 +23,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts the program with this standard error and waits until it says where it listens.
+    /// Starts the program with this standard error and waits until it listens.
     pub(crate) fn start(stderr: impl Into<Stdio>) -> Self {
         Self::start_by(stderr, |command| command)
     }
 
-    /// The same with what `how` adds to the command.
+    /// Starts the program with the changes that `how` makes to the command.
     pub(crate) fn start_by(stderr: impl Into<Stdio>, how: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut command = command(&data);
@@ -44,14 +44,14 @@ impl Program {
             let _ = BufReader::new(stdout).read_line(&mut line);
             sender.send(line)
         });
-        // Made first, so that a process that does not listen is killed.
+        // Built first, so that a process that does not listen is killed.
         let mut program = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), _data: data };
         let line = receiver.recv_timeout(LIMIT).expect("it says where it listens");
         program.address = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
         program
     }
 
-    /// Starts the program with one pipe for both outputs, and waits until it takes connections.
+    /// Starts the program with one pipe for both outputs and waits until it accepts connections.
     pub(crate) fn start_with_both(stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -64,19 +64,19 @@ impl Program {
         program
     }
 
-    /// What the process wrote to a piped standard error. Reads nothing by itself.
+    /// Returns the process's piped standard error, unread.
     pub(crate) fn stderr(&mut self) -> impl Read + use<> {
         self.child.stderr.take().unwrap()
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream
     }
 
-    /// The whole answer to a GET.
+    /// Returns the whole answer to a GET.
     pub(crate) fn get(&self, path: &str) -> io::Result<String> {
         let mut stream = self.connect();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
@@ -99,7 +99,7 @@ impl Drop for Program {
     }
 }
 
-/// The program with a data directory of its own and nothing inherited that it reads.
+/// Builds the command with a data directory of its own and no inherited settings.
 pub(crate) fn command(data: &TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo-app"));
     for (name, _) in std::env::vars_os() {
@@ -111,7 +111,7 @@ pub(crate) fn command(data: &TempDir) -> Command {
     command
 }
 
-/// Asks again until there is something.
+/// Polls `ask` until it returns a value.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {

@@ -1,17 +1,17 @@
-//! wrk, the load generator.
+//! Runs wrk, the load generator.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
 use tokio::process::{Child, Command};
 
-/// A load on its way.
+/// A running load.
 pub(crate) struct Load(Child);
 
-/// Which tokens the requests bear.
+/// The tokens that the requests carry.
 pub(crate) enum Bearing<'a> {
     /// One token.
     One(&'a str),
-    /// Those in this file, a line each, in turn.
+    /// The tokens of a file, one a line, in turn.
     Many(&'a Path),
 }
 
@@ -29,7 +29,7 @@ end
 "#;
 
 impl Load {
-    /// Asks for `/me` on so many connections for so long.
+    /// Requests `/me` on `connections` connections for the time `lasting`.
     pub(crate) fn start(url: &str, bearing: &Bearing<'_>, connections: usize, lasting: Duration) -> Self {
         let mut wrk = Command::new("wrk");
         wrk.args(["-t1", &format!("-c{connections}"), &format!("-d{}s", lasting.as_secs())]);
@@ -50,7 +50,7 @@ impl Load {
         )
     }
 
-    /// Its requests a second, and how many were answered other than with success.
+    /// Waits for the end, and returns requests per second and the number of unsuccessful answers.
     pub(crate) async fn ended(self) -> (f64, u64) {
         let output = self.0.wait_with_output().await.expect("wrk ends");
         let said = String::from_utf8_lossy(&output.stdout);

@@ -1,9 +1,10 @@
-//! What a check costs over HTTP: requests a second through each way of letting them in, beside the bare router, and what good
-//! requests keep beside a flood of forged tokens.
+//! Measures what a check costs over HTTP: requests per second for each way of letting requests in,
+//! compared with the bare router. Also measures how good requests fare during a flood of forged
+//! tokens.
 //!
-//! `cargo bench -p tests --bench http`, with wrk on the `PATH`. Servers are processes with one worker thread; one of them works at a
-//! time, and they take turns, round after round. A name among the arguments, `ways` or `flood`, runs only that part; `--plot FILE`
-//! draws the first.
+//! Run it with `cargo bench -p tests --bench http`, with wrk on the `PATH`. Each server is a
+//! process with one worker thread. The servers take turns under load, round after round. The
+//! argument `ways` or `flood` runs only that part; `--plot FILE` draws the first.
 
 mod load;
 #[path = "../../../auth-layer/benches/peers/mod.rs"]
@@ -37,9 +38,9 @@ const ROUNDS: usize = 7;
 const LASTING: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 32;
 
-/// What is served in a process of its own is named by its place in this list.
+/// The servers. A server process gets its index in this list.
 const SERVERS: [(Way, Algorithm); 31] = [
-    // Each algorithm has its own: a longer token costs more wherever it goes.
+    // Each algorithm has its own bare router: a longer token costs more everywhere.
     (Way::Bare, Algorithm::Hs256),
     (Way::Bare, Algorithm::EdDsa),
     (Way::Bare, Algorithm::Rs256),
@@ -73,7 +74,7 @@ const SERVERS: [(Way, Algorithm); 31] = [
     (Way::Flooded(CheckOrder::SignatureFirst, 100), Algorithm::EdDsa),
 ];
 
-/// Names the server that a process is, and the Redis that it uses.
+/// The variables that tell a process which server it is and which Redis it uses.
 const SERVER: &str = "BENCH_HTTP_SERVER";
 const REDIS: &str = "BENCH_HTTP_REDIS";
 
@@ -103,7 +104,7 @@ fn main() {
     });
 }
 
-/// A server as a process. Ends when dropped.
+/// A server process, ended on drop.
 struct Server {
     id: u32,
     url: String,
@@ -141,10 +142,10 @@ impl Server {
         rate
     }
 
-    /// How much processor time it has had, in seconds.
+    /// Returns its processor time, in seconds.
     fn processor_time(&self) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).expect("this is Linux");
-        // `utime` and `stime`, in hundredths of a second: the twelfth and thirteenth behind the name.
+        // `utime` and `stime`, in hundredths of a second: the 12th and 13th fields after the name.
         let after_name = stat.rsplit_once(')').expect("the kernel tells").1;
         let ticks = after_name.split_whitespace().skip(11).take(2);
         ticks.map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / 100.0
@@ -160,7 +161,7 @@ async fn ways(redis: &RedisServer, plot: Option<&str>) {
     }
     let (mut rates, mut busy) = (vec![Vec::new(); servers.len()], vec![Vec::new(); servers.len()]);
     for round in 0..=ROUNDS {
-        // Each round begins with another one and goes the other way: no way always comes after the same one.
+        // Each round starts elsewhere and reverses, so that a way has no fixed predecessor.
         let turns = (0..servers.len()).map(|turn| (turn + round * 5) % servers.len());
         let turns: Vec<usize> = if round % 2 == 0 { turns.collect() } else { turns.rev().collect() };
         for turn in turns {
@@ -175,7 +176,7 @@ async fn ways(redis: &RedisServer, plot: Option<&str>) {
             }
         }
     }
-    // In each round beside the bare router of that round, asked with the same token: what the machine did meanwhile, it did to both.
+    // Compared with the bare router in the same round, with the same token: noise affects both.
     let ratios = |rates: &[f64], to: &[f64]| -> Vec<f64> { rates.iter().zip(to).map(|(rate, to)| rate / to).collect() };
     let rates_of = |way, algorithm| {
         let place = numbers.iter().position(|number| SERVERS[*number] == (way, algorithm));
@@ -207,14 +208,14 @@ async fn ways(redis: &RedisServer, plot: Option<&str>) {
     }
 }
 
-/// Some connections send good requests, and as many or very many more beside them good ones as well, or forged ones.
+/// Sends good requests on some connections, and good or forged ones on as many or many more.
 async fn flood(redis: &RedisServer) {
     for others in [GOOD, 32 * GOOD] {
         flood_on(redis, others).await;
     }
 }
 
-/// The connections whose requests are good all the time.
+/// The connections that always send good requests.
 const GOOD: usize = 16;
 
 async fn flood_on(redis: &RedisServer, others: usize) {
@@ -254,7 +255,8 @@ async fn flood_on(redis: &RedisServer, others: usize) {
     }
 }
 
-/// Tokens that are well formed, name the key, and say the same as this one but for their identifier; a line each.
+/// Returns well-formed tokens, one a line. They differ from `token` only in the id and have a wrong
+/// signature.
 fn forge(token: &str, count: usize) -> String {
     let parts: Vec<&str> = token.split('.').collect();
     let payload = URL_SAFE_NO_PAD.decode(parts[1]).expect("base64url");
@@ -268,7 +270,7 @@ fn forge(token: &str, count: usize) -> String {
     lines
 }
 
-/// How often this Redis was asked for a key.
+/// Returns how many `GET`s this Redis has run.
 async fn gets(server: &RedisServer) -> f64 {
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut connection = client.get_multiplexed_async_connection().await.expect("Redis is there");

@@ -1,10 +1,10 @@
-//! A plot, as SVG.
+//! Draws a plot as SVG.
 
 use std::fmt::Write as _;
 
 use crate::report::thousands;
 
-/// A picture of horizontal bars, as SVG: what each is, how long, and whether it is one of ours.
+/// Draws horizontal bars as SVG; each has a label, a length and whether it is ours.
 pub(crate) fn bars(title: &str, bars: &[(String, f64, bool)]) -> String {
     const ROW: usize = 30;
     const LEFT: u32 = 450;

@@ -1,4 +1,4 @@
-//! The servers, each a process of its own.
+//! The servers under test, each in its own process.
 
 use std::{
     collections::HashMap,
@@ -39,10 +39,10 @@ use crate::{
     },
 };
 
-/// Where a layer is.
+/// The place of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In the router, by `Router::layer`.
+    /// In the router, with `Router::layer`.
     Inside,
     /// Around the whole router.
     Around,
@@ -57,29 +57,31 @@ impl Place {
     }
 }
 
-/// What a server lets requests in by.
+/// The way in which a server lets requests in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Bare,
-    /// The router with a layer that puts a number into the request's extensions and passes it on: the least that a layer can do that
-    /// tells a handler something.
+    /// A layer that only puts a number into the request's extensions: the least that tells a
+    /// handler something.
     Floor(Place),
-    /// The same, for a token that it finds in a hash map: no eviction, no revocation, and a hash that withstands nobody.
+    /// Like `Floor`, and looks the token up in a hash map without eviction, revocation or
+    /// protection against collisions.
     Lookup(Place),
     /// This crate with a lease of one second.
     Lease(Place),
-    /// This crate with no lease: Redis is asked on each request.
+    /// This crate without a lease: it asks Redis on each request.
     Redis,
     ByHand,
-    /// The same, and then a look into Redis through a pool.
+    /// Like `ByHand`, and then a lookup in Redis through a pool.
     ByHandAndRedis,
     AxumJwtAuth,
-    /// This crate with Redis and a lease of one second, in the order given and with so many looks a second for forged tokens.
+    /// This crate with Redis, a lease of one second, this check order and this many lookups per
+    /// second for forged tokens.
     Flooded(CheckOrder, u32),
 }
 
 impl Way {
-    /// Where its layer is; in the router, where that makes no difference.
+    /// Returns the place of its layer; in the router if that makes no difference.
     pub(crate) fn place(self) -> Place {
         match self {
             Self::Floor(place) | Self::Lookup(place) | Self::Lease(place) => place,
@@ -103,11 +105,11 @@ impl Way {
     }
 }
 
-/// Serves until the process is killed. Says on standard output where, what token it lets in, and which process it is.
+/// Serves until the process is killed. Prints its process id, a good token and its address.
 pub(crate) async fn serve(way: Way, algorithm: Algorithm, redis: &str) {
     let key = Key::new(algorithm);
     let authority = authority(way, &key, redis).await;
-    // Some revocation there always was.
+    // A running service has seen revocations, so this one has too.
     authority.revoke_session(SessionId::generate()).await.expect("the stores serve");
     let token = token(&authority).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
@@ -198,7 +200,7 @@ async fn token(authority: &Authority) -> String {
     authority.sign_in(sign_in, grant).await.expect("the store is in memory").access_token
 }
 
-/// What one writes who wants to take tokens back: a key in Redis says that this one was revoked.
+/// Checks as one does by hand: a key in Redis marks a revoked token.
 async fn check_by_hand_and_redis(
     State(state): State<Arc<((DecodingKey, Validation), Pool)>>,
     mut request: Request,

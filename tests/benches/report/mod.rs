@@ -1,6 +1,6 @@
-//! What measurements are told with: medians and tables.
+//! Medians and tables for measurements.
 
-/// The middle one.
+/// Returns the median.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -12,14 +12,14 @@ pub(crate) fn row(cells: &[&str]) {
     println!("| {} |", cells.join(" | "));
 }
 
-/// Prints the head of a Markdown table whose first column is text and whose others are numbers.
+/// Prints the head of a Markdown table with one text column and then columns of numbers.
 pub(crate) fn head(cells: &[&str]) {
     row(cells);
     let lines: Vec<&str> = cells.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" }).collect();
     row(&lines);
 }
 
-/// A whole number with its thousands apart.
+/// Formats a whole number with thousands separators.
 pub(crate) fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();

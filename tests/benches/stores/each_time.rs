@@ -1,4 +1,4 @@
-//! A server is asked on each request.
+//! Measures checks that ask a server each time.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
@@ -30,10 +30,11 @@ use crate::{
 const TOKENS: usize = 512;
 const ROUNDS: usize = 15;
 
-/// For how many tokens one round trip to MongoDB asks at most.
+/// The maximum number of tokens in one round trip to MongoDB.
 const GROUP: usize = 64;
 
-/// How many times a second `tasks` tasks together do `one`, each so many times in a row, told how often it was done before.
+/// Returns how often per second `tasks` tasks together run `one`. Each runs it `each` times in a
+/// row and passes the number of the run.
 async fn rate<F: Future<Output = ()> + Send + 'static>(
     tasks: usize,
     each: usize,
@@ -56,10 +57,11 @@ async fn rate<F: Future<Output = ()> + Send + 'static>(
     f64::from(count) / begun.elapsed().as_secs_f64()
 }
 
-/// Something to measure, and how often a second it is done.
+/// A way to measure; returns its rate per second.
 type Way<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = f64> + 'a>>;
 
-/// Takes turns between the ways; gives the median rate of each, and the median ratio to the first one in the same round.
+/// Runs the ways in turns. Returns each median rate, and the median ratio to the first way in the
+/// same round.
 async fn in_turns(ways: &[Way<'_>]) -> Vec<(f64, f64)> {
     let mut rates = vec![Vec::new(); ways.len()];
     for round in 0..=ROUNDS {
@@ -78,8 +80,8 @@ async fn in_turns(ways: &[Way<'_>]) -> Vec<(f64, f64)> {
     rates.into_iter().map(median).zip(ratios).collect()
 }
 
-/// Redis on each request: a `GET` on a shared connection, this crate, and a middleware written by hand that takes its connection from a
-/// pool; so many at a time, each so many times.
+/// Measures Redis on each request: a `GET` on a shared connection, this crate, and a hand-written
+/// middleware with a pool. `tasks` run at a time, each `each` times.
 pub(crate) async fn redis(tasks: usize, each: usize) {
     let server = RedisServer::start(&[]).await;
     let key = Key::new(Algorithm::Hs256);
@@ -157,7 +159,8 @@ pub(crate) async fn redis(tasks: usize, each: usize) {
     }
 }
 
-/// MongoDB on each request: a `find_one` for each token, and the store's lookups, which share round trips.
+/// Measures MongoDB on each request: a `find_one` per token, and the store's lookups, which share
+/// round trips.
 pub(crate) async fn mongodb() {
     let database = servers::mongodb().await;
     let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;

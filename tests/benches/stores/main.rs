@@ -1,8 +1,8 @@
-//! What a check costs that asks a server, beside what the server itself can do; how long a revocation takes to reach the other node; and
-//! what a check costs as there come to be more tokens.
+//! Measures checks that ask a server, the time until another node hears of a revocation, and the
+//! cost of a check as tokens accumulate.
 //!
-//! `cargo bench -p tests --bench stores`. Names among the arguments run only these parts: `redis`, `mongodb`, `news`, `cache`,
-//! `growth`.
+//! Run it with `cargo bench -p tests --bench stores`. Arguments select parts: `redis`, `mongodb`,
+//! `news`, `cache`, `growth`.
 
 mod each_time;
 #[path = "../../../auth-layer/benches/peers/key.rs"]
@@ -30,7 +30,8 @@ fn main() {
         match part {
             "redis" => {
                 several.block_on(each_time::redis(64, 600));
-                // On one thread: whether a task and its connection happen to share one would matter more than what is measured.
+                // One thread: whether a task shares a thread with its connection would matter more
+                // than the measured difference.
                 let one = Builder::new_current_thread().enable_all().build().expect("a runtime");
                 one.block_on(each_time::redis(1, 3_000));
             }

@@ -1,4 +1,4 @@
-//! A revocation's way to the other node.
+//! Measures how long a revocation takes to reach the other node.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,8 @@ use crate::{
     sign_in,
 };
 
-/// Two nodes with an in-process cache: how long after a revocation has returned on one the other still accepts the token.
+/// Measures, for two nodes with an in-process cache, how long one accepts a token after the other
+/// returned from revoking it.
 pub(crate) async fn spread() {
     head(&["revoked on one node, refused on the other", "p50, ms", "p99, ms", "most, ms"]);
     let key = Key::new(Algorithm::EdDsa);
@@ -29,7 +30,7 @@ pub(crate) async fn spread() {
         let keys = servers::redis().await;
         let mut nodes = Vec::new();
         for _ in 0..2 {
-            // So long that only news can end the trust in time.
+            // Long enough that only news of the revocation can end the trust.
             const LEASE: Duration = Duration::from_secs(30);
             let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
             let store = store.expect("MongoDB is there");

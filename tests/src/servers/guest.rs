@@ -5,10 +5,10 @@ use std::{thread, time::Duration};
 use mongodb::Client;
 use tokio::{runtime::Builder, time::timeout};
 
-/// How long its end may take. A test does not fail for a server that somebody has stopped.
+/// The time limit for removing it. A stopped server does not fail a test.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Dropped from the server when this is.
+/// Removes its database on drop.
 #[derive(Debug)]
 pub(super) struct Guest {
     uri: String,
@@ -24,14 +24,14 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let (uri, name) = (std::mem::take(&mut self.uri), std::mem::take(&mut self.name));
-        // The runtime of a test may not be blocked on, and may be about to end.
+        // A test's runtime must not block, and may be shutting down.
         let leaving = thread::spawn(move || {
             let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
             let gone = async {
                 let client = Client::with_uri_str(&uri).await?;
                 client.database(&name).drop().await
             };
-            // Whoever owns the server sees what is left there.
+            // The server's owner can see what is left.
             let _ = runtime.block_on(async { timeout(PATIENCE, gone).await });
         });
         let _ = leaving.join();

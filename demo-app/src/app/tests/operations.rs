@@ -18,7 +18,7 @@ fn ready() -> Request<Body> {
     Request::get("/readyz").body(Body::empty()).unwrap()
 }
 
-/// How often the users were read.
+/// Returns how often a user was read.
 fn asked(demo: &Fixture) -> usize {
     demo.store.asked.lock().unwrap().iter().filter(|asked| **asked == "user").count()
 }
@@ -56,7 +56,7 @@ async fn readiness_is_not_asked_anew_for_each_client_that_goes_away() {
     let mut app = app(demo.state.clone()).into_service();
     for _ in 0..20 {
         let mut answer = app.call(ready());
-        // Until it waits; then the client is gone.
+        // Polls the request until it waits; then the client disconnects.
         let begun = poll_fn(|context| Poll::Ready(std::pin::Pin::new(&mut answer).poll(context).is_pending())).await;
         assert!(begun || asked(&demo) > 0);
         drop(answer);
@@ -66,7 +66,7 @@ async fn readiness_is_not_asked_anew_for_each_client_that_goes_away() {
     assert_eq!(asked(&demo), 1);
 }
 
-/// Runs on a runtime of its own, in the thread whose log is read.
+/// Returns the log of a request. It runs on a runtime in this thread, whose log is captured.
 fn log_of(request: impl AsyncFnOnce(&Fixture) -> Request<Body>, wait: bool) -> Vec<String> {
     lines_of(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -119,7 +119,7 @@ fn request_line_says_that_nothing_was_answered() {
     assert!(silent[0].contains("request without an answer") && silent[0].contains("/auth/login"), "{}", silent[0]);
 }
 
-/// Whether it is a UUID of version 7.
+/// Returns whether the id is a UUID of version 7.
 fn is_ours(id: &str) -> bool {
     uuid::Uuid::parse_str(id).is_ok_and(|id| id.get_version_num() == 7)
 }
@@ -162,7 +162,7 @@ async fn request_id_of_a_client_is_returned_if_it_is_one_and_short_and_plain() {
     }
 }
 
-/// A sign-in while a store is away, which is logged.
+/// Builds a sign-in while the store is down, which is logged.
 fn failing_login(demo: &Fixture, id: &str) -> Request<Body> {
     demo.store.fence_down.store(true, Ordering::SeqCst);
     let request = Request::post("/auth/login").header(header::CONTENT_TYPE, "application/json");

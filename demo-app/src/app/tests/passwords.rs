@@ -1,4 +1,4 @@
-//! Which passwords are right, and what is asked of new ones.
+//! The comparison of passwords, and the rules for new ones.
 
 use std::sync::atomic::Ordering;
 
@@ -7,7 +7,7 @@ use crate::{routes::credentials::FAILURE_FLOOR, state::Identity};
 
 /// `é` and `ö` as one code point each.
 const COMPOSED: &str = "caf\u{e9} f\u{f6}rever";
-/// The same text, with the accents as code points of their own.
+/// The same text with combining accents.
 const DECOMPOSED: &str = "cafe\u{301} fo\u{308}rever";
 
 fn credentials(username: &str, password: &str) -> Value {
@@ -115,7 +115,7 @@ async fn password_is_counted_in_nfc() {
         ("e\u{301}".repeat(256), 201),
         ("e\u{301}".repeat(257), 422),
         ("\u{3b1}\u{313}\u{300}\u{345}".repeat(256), 201),
-        // NFC takes this code point apart.
+        // NFC splits this code point in two.
         ("\u{958}".repeat(128), 201),
         ("\u{958}".repeat(129), 422),
         ("\u{0}\u{1}\u{7f}\u{fffe}\u{10ffff}\u{e000}\u{378}\u{feff}".to_owned(), 201),
@@ -177,7 +177,7 @@ async fn password_change_counts_wrong_current_passwords_under_the_limit_of_sign_
     assert_eq!(demo.state.passwords.begun.load(Ordering::SeqCst), hashed);
 }
 
-/// A retry of a change that was made tests the new password, too; as a try like any other.
+/// A retry of a completed change tests the new password, which counts as a try.
 #[tokio::test(start_paused = true)]
 async fn password_change_repeated_in_its_session_tests_no_more_passwords_than_the_limit_allows() {
     let demo = fixture();
@@ -198,7 +198,7 @@ async fn password_change_is_of_the_user_whom_the_token_names_by_id() {
     demo.register("ada").await;
     let bob = credentials("bob", "bob's password");
     assert_eq!(demo.post("/auth/register", bob.clone()).await.status, StatusCode::CREATED);
-    // As after a change of names: bob was called ada when he signed in.
+    // Simulates a rename: bob was called ada when he signed in.
     let token = demo.token_of("bob", "ada").await;
     let refused = demo.change_password(&token, change(PASSWORD, "battery staple")).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "ada's password is not bob's");
@@ -214,7 +214,7 @@ impl Fixture {
         self.with_token("POST", "/auth/password", token, Some(body)).await
     }
 
-    /// An access token of this user's that has another name in it.
+    /// Issues an access token of this user that carries another name.
     pub(super) async fn token_of(&self, username: &str, name: &str) -> String {
         let user = self.state.users.by_name(username).await.unwrap().unwrap();
         let sign_in = self.state.authority.begin_sign_in(user.user_id).await.unwrap();

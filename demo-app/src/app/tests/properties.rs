@@ -1,5 +1,5 @@
-//! What holds for any request: no 5xx, no panic, errors that say what is wrong, and a cost that is
-//! linear in the size.
+//! Checks properties of every request: no 5xx, no panic, errors with a description, and a cost that
+//! is linear in the size.
 
 use allocation_counter::AllocationInfo;
 use http::HeaderValue;
@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 
-/// Each route that takes a body, and one that takes a token alone.
+/// Each route that takes a body, and one that takes only a token.
 const ROUTES: [&str; 7] = [
     "/auth/register",
     "/auth/login",
@@ -23,14 +23,14 @@ const ROUTES: [&str; 7] = [
     "/demo/single-use",
 ];
 
-/// The members that any of these bodies may have.
+/// The members that these bodies can have.
 const NAMES: [&str; 7] =
     ["username", "password", "scope", "refresh_token", "current_password", "new_password", "password_hash"];
 
-/// A JSON text as it is written: a member may be named twice.
+/// A JSON text before parsing, so that an object can repeat a member.
 #[derive(Clone, Debug)]
 enum Json {
-    /// As it is.
+    /// Written unchanged.
     Raw(String),
     Text(String),
     Array(Vec<Json>),
@@ -95,7 +95,7 @@ fn json() -> impl Strategy<Value = Json> {
     })
 }
 
-/// The members that a route asks for, perhaps with others.
+/// Generates an object with the members of a route, and sometimes others.
 fn object(path: &str) -> impl Strategy<Value = Json> + use<> {
     let names = match path {
         "/auth/register" => &NAMES[..2],
@@ -131,7 +131,7 @@ fn body(path: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
 enum Credential {
     None,
     Good,
-    /// A good one with another byte in it.
+    /// A valid token with one byte changed.
     Changed(prop::sample::Index, u8),
     Other(Vec<u8>),
     Two,
@@ -160,7 +160,7 @@ fn content_length() -> impl Strategy<Value = Option<String>> {
     prop_oneof![4 => Just(None), 1 => odd.prop_map(Some)]
 }
 
-/// A service whose limits are off, on a runtime whose clock is moved on by waiting alone.
+/// A service without rate limits, on a runtime whose paused clock only timers advance.
 struct Service {
     runtime: Runtime,
     demo: Fixture,
@@ -179,7 +179,7 @@ impl Service {
         Self { runtime, demo, hash }
     }
 
-    /// The access token of a new user.
+    /// Returns the access token of a new user.
     fn token(&self) -> String {
         self.runtime.block_on(async {
             let name = uuid::Uuid::new_v4().to_string();
@@ -188,8 +188,8 @@ impl Service {
         })
     }
 
-    /// What it costs to answer, in this thread: all but the hashing, which costs the same for any
-    /// password that is short.
+    /// Returns the allocations of a request in this thread. Hashing is left out: it costs the same
+    /// for every short password.
     fn cost(&self, request: Request<Body>) -> (StatusCode, AllocationInfo) {
         let mut status = None;
         let cost = allocation_counter::measure(|| {
@@ -199,7 +199,7 @@ impl Service {
     }
 }
 
-/// `Fixture::send` asserts that an error has both members, and a 401 a challenge.
+/// `Fixture::send` asserts that an error has both members and a 401 has a challenge.
 #[test]
 fn request_of_any_form_is_answered_and_is_never_our_fault() {
     let service = Service::new();
@@ -241,7 +241,7 @@ fn request_of_any_form_is_answered_and_is_never_our_fault() {
     ran.unwrap();
 }
 
-/// Bodies of about this size that are costly to read for a program that is not careful.
+/// Returns bodies of about `size` bytes that are costly for a careless parser.
 fn shapes(size: usize) -> Vec<(&'static str, String)> {
     let many = |piece: &dyn Fn(usize) -> String| {
         let mut text = String::with_capacity(size + 32);
@@ -275,8 +275,8 @@ fn shapes(size: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What four times the size adds is to what twice the size adds as 2 is to 1. Tables that double
-/// make it a little more or less; a cost that grows with the square makes it 4.
+/// Compares the growth from 2 to 4 times the size with that from 1 to 2 times. A linear cost gives
+/// 2, a quadratic one 4; tables that double shift it a little.
 #[test]
 fn request_costs_what_its_size_warrants() {
     const SMALL: usize = 15_000;
@@ -291,7 +291,7 @@ fn request_costs_what_its_size_warrants() {
                 .body(Body::from(body.to_owned()))
                 .unwrap()
         };
-        // The first of its kind fills caches.
+        // The first request of its kind fills caches.
         service.cost(request());
         let (status, cost) = service.cost(request());
         assert!(status.is_client_error(), "{path}: {status}");

@@ -1,4 +1,4 @@
-//! A token store that writes down what is asked of it, and fails on demand.
+//! A token store that records its calls and fails on demand.
 
 use std::sync::{
     Arc,
@@ -18,7 +18,7 @@ pub(super) struct WatchedStore {
     store: Arc<MemoryStore>,
     pub(super) asked: Asked,
     pub(super) fence_down: Arc<AtomicBool>,
-    /// Revocations are recorded, and then it fails to say so everywhere.
+    /// Makes revocations fail after they were recorded.
     pub(super) half_done: Arc<AtomicBool>,
 }
 

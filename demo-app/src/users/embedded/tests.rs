@@ -1,4 +1,4 @@
-//! A disk that fails on demand.
+//! A disk that fails on demand, and tests on it.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use redb::{Builder, StorageBackend, backends::FileBackend};
 
 use super::*;
 
-/// A handle on a disk; its clones are the same disk.
+/// A handle on a disk; all clones are the same disk.
 #[derive(Clone, Debug, Default)]
 struct Disk(Arc<State>);
 
@@ -31,7 +31,7 @@ impl Disk {
             let mut options = std::fs::OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
             let backend = Watched { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
-            // Next to no cache, so that reads reach the disk.
+            // A zero cache, so that reads reach the disk.
             Ok(Builder::new().set_cache_size(0).create_with_backend(backend)?)
         }))
         .unwrap()
@@ -80,7 +80,7 @@ fn user(number: usize) -> User {
     User {
         user_id: UserId::generate(),
         username: format!("user{number}"),
-        // As long as it takes to fill the room that is left.
+        // Long enough to fill the remaining space.
         password_hash: "hash".repeat(1_000),
         role: Role::User,
         created_at: Utc::now(),
@@ -120,7 +120,7 @@ async fn a_disk_that_comes_back_serves_readers_with_no_restart_and_is_not_taken_
     }
     disk.0.unreadable.store(false, SeqCst);
     disk.0.absent.store(false, SeqCst);
-    // Whoever meets the closed file has it opened.
+    // The first access to the closed file reopens it.
     let _ = users.by_name("user0").await;
     assert!(users.by_name("user0").await.unwrap().is_some());
 }
@@ -151,7 +151,7 @@ async fn users_file_that_was_truncated_is_refused_and_left_as_it_is() {
     }
     std::fs::write(&path, &whole).unwrap();
     assert!(EmbeddedUsers::open(&path).unwrap().by_name("user0").await.unwrap().is_some());
-    // A database, but of something else.
+    // A valid database, but of another program.
     let other = directory.path().join("other.redb");
     drop(Database::create(&other).unwrap());
     EmbeddedUsers::open(&other).unwrap_err();
@@ -165,7 +165,7 @@ fn users_file_is_made_whole_or_not_at_all() {
     disk.0.full.store(true, SeqCst);
     super::super::file::create(&path, |file| Watched { file, disk: disk.clone() }).unwrap_err();
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    // As a process leaves it that is killed.
+    // As left by a process that was killed.
     std::fs::write(directory.path().join("users.redb.Ab12.new"), "half of one").unwrap();
     EmbeddedUsers::open(&path).unwrap();
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -186,7 +186,7 @@ async fn users_survive_a_panic_of_an_operation() {
 
 #[tokio::test]
 async fn users_of_files_that_older_versions_wrote_are_found_by_id() {
-    // The older version had no such table, or added a user since there was one.
+    // The older version had no such table, or has added a user since.
     let drop_all: fn(&WriteTransaction) = |write| assert!(write.delete_table(NAMES).unwrap());
     let drop_one: fn(&WriteTransaction) =
         |write| assert!(write.open_table(NAMES).unwrap().pop_first().unwrap().is_some());
