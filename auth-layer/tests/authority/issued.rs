@@ -25,7 +25,7 @@ async fn open(authority: &Authority, user: UserId, custom: impl Serialize) -> Re
     authority.sign_in(sign_in, Grant::new("web").custom(&custom)?).await
 }
 
-/// Values that serde_json writes without an error and cannot read back, each with the fault of the
+/// Values that `serde_json` writes without an error and cannot read back, each with the fault of the
 /// check.
 fn unreadable() -> Vec<(&'static str, Value, TokenFault)> {
     let mut deep = json!(1);
@@ -53,7 +53,7 @@ async fn sign_in_issues_tokens_that_are_accepted_or_records_nothing() {
     assert!(authority.verify(&pair.access_token).await.is_ok(), "one that fits");
 }
 
-/// serde_json writes `NaN` as `null`, and reads no number back from `null`.
+/// `serde_json` writes `NaN` as `null`, and reads no number back from `null`.
 #[tokio::test]
 async fn sign_in_refuses_claims_that_do_not_read_back_as_their_type() {
     #[derive(Debug, Serialize, Deserialize)]
