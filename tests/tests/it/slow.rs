@@ -2,6 +2,7 @@
 //! runs it.
 
 mod mixed_fleet;
+mod soaks;
 mod upgrade;
 
 use std::collections::BTreeMap;

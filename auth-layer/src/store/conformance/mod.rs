@@ -47,7 +47,8 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     check::look_alikes_are_different_users(&**store).await;
 }
 
-async fn laws<S: TokenStore>(store: &Arc<S>, users: Users) {
+/// Runs the suite for one kind of user.
+pub async fn laws<S: TokenStore>(store: &Arc<S>, users: Users) {
     check::absence_is_an_answer(&**store, users).await;
     check::issued_tokens_are_active(&**store, users).await;
     check::every_field_survives(&**store, users).await;

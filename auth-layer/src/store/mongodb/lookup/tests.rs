@@ -344,7 +344,7 @@ fn nor_does_one_that_shuts_down_in_a_panic() {
     }));
     assert!(unwound.is_err());
     for call in out.into_iter().map(|(call, _)| call).chain(waiting) {
-        let answer = call.now_or_never().expect("whoever waited was told");
+        let answer = call.now_or_never().expect("each waiting call has its answer");
         assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
     }
     assert_eq!((fixture.waiting(), fixture.out()), (0, 0));

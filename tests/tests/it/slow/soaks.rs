@@ -1,0 +1,25 @@
+//! Tests of the ordinary run, for longer.
+
+use std::sync::Arc;
+
+use auth_layer::store::conformance::{self, Users};
+
+use crate::{conformance::mongodb_behind_redis, kill_nine, races};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow: over a minute"]
+async fn sign_in_never_slips_under_a_revoke_all_in_a_thousand_rounds() {
+    races::no_sign_in_slips_under_a_revoke_all(1_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow: half a minute"]
+async fn embedded_node_loses_nothing_acknowledged_in_twenty_kills() {
+    kill_nine::embedded_node_loses_nothing_acknowledged(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow: half a minute"]
+async fn conformance_holds_for_mongodb_behind_redis_with_uuids() {
+    conformance::laws(&Arc::new(mongodb_behind_redis().await), Users::Uuids).await;
+}
