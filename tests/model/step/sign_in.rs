@@ -44,14 +44,18 @@ impl Call<'_> {
         if documents.disabled {
             return self.end(Outcome::Refused);
         }
+        self.note_begun();
+        self.go(Process::SignIn(SignIn { at: next, epoch: documents.epoch }));
+    }
+
+    /// Notes that the sign-in has begun. A revocation of all that has raised the fence by now spares
+    /// this session, also if another node finishes it.
+    fn note_begun(&mut self) {
         self.state.history.begun.add(NEW_SESSION);
-        // A revocation of all that has raised the fence by now spares this session, also if another
-        // node finishes it.
         let is_to_raise = |process: &Process| matches!(process, Process::Revoke(Revoke { at: RevokeAt::Commit, .. }));
         if self.protocol.scenario.has(With::Resumes) && !self.state.processes.iter().any(is_to_raise) {
             self.state.history.doomed.remove(NEW_SESSION);
         }
-        self.go(Process::SignIn(SignIn { at: next, epoch: documents.epoch }));
     }
 
     /// The sign-in has the password that was good at the start.
@@ -59,13 +63,7 @@ impl Call<'_> {
         if self.state.mongo.primary.new_password {
             return self.end(Outcome::Refused);
         }
-        self.state.history.begun.add(NEW_SESSION);
-        // A revocation of all that has raised the fence by now spares this session, also if another
-        // node finishes it.
-        let is_to_raise = |process: &Process| matches!(process, Process::Revoke(Revoke { at: RevokeAt::Commit, .. }));
-        if self.protocol.scenario.has(With::Resumes) && !self.state.processes.iter().any(is_to_raise) {
-            self.state.history.doomed.remove(NEW_SESSION);
-        }
+        self.note_begun();
         self.go(Process::SignIn(next));
     }
 
