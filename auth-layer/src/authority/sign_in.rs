@@ -216,13 +216,12 @@ impl Authority {
     /// one ends what is left.
     async fn end_surplus_sessions(&self, new: &IssuedPair, now: Timestamp) {
         let Some(most) = self.inner.settings.max_sessions else { return };
-        let (authority, user, new) = (self.clone(), new.user_id.clone(), new.session_id);
-        let whose = user.clone();
+        let (authority, user, opened) = (self.clone(), new.user_id.clone(), new.session_id);
         let end = async move {
-            let surplus = authority.store().surplus_sessions(whose.clone(), new, most.get() - 1, now).await?;
+            let surplus = authority.store().surplus_sessions(user.clone(), opened, most.get() - 1, now).await?;
             for session in surplus {
                 authority.revoke_session(session).await?;
-                tracing::debug!(session_id = %session, user_id = %whose, "a session ended that was one too many");
+                tracing::debug!(session_id = %session, user_id = %user, "a session ended that was one too many");
             }
             Ok::<_, StoreError>(())
         };
@@ -230,7 +229,7 @@ impl Authority {
         if let Err(error) = ended {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                user_id = %user,
+                user_id = %new.user_id,
                 "the sessions of a user that are too many could not be ended yet"
             );
         }

@@ -139,8 +139,8 @@ impl Line {
         }
     }
 
-    /// Sends several writes, each of which must succeed, and then a command that the server may
-    /// refuse.
+    /// Sends several writes, then a command. Every write must succeed; the server may refuse the
+    /// command.
     pub(super) async fn run_all(&self, writes: &[Cmd], then: &Cmd) -> Result<(), RedisError> {
         match &self.conn {
             Conn::Single(connection) => {
