@@ -99,7 +99,7 @@ impl TokenStore for SqliteStore {
             put(db, &new, &tokens).map(|()| Admission::Admitted)
         }
 
-        fn presented(db, id: SessionId, refresh: TokenId, _now: Timestamp) -> Option<(Session, TokenStatus)> {
+        fn session_for_refresh(db, id: SessionId, refresh: TokenId, _now: Timestamp) -> Option<(Session, TokenStatus)> {
             session(db, id)?.map(|held| Ok((held, status(db, refresh)?))).transpose()
         }
 
@@ -141,7 +141,7 @@ impl TokenStore for SqliteStore {
             }
         }
 
-        fn punish(db, id: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked> {
+        fn revoke_for_reuse(db, id: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked> {
             let held = session(db, id)?.filter(|held| held.current.refresh_id == current);
             held.map(|_| end_session(db, id, since)).transpose()
         }

@@ -39,11 +39,11 @@ impl StatusCache for Messenger {
         Ok(CacheAnswer::Miss(()))
     }
 
-    async fn fill(&self, (): (), _: TokenId, _: ActiveToken) -> Result<(), CacheError> {
+    async fn put_active_if_absent(&self, (): (), _: TokenId, _: ActiveToken) -> Result<(), CacheError> {
         Ok(())
     }
 
-    async fn bury(&self, _: &[(TokenId, Timestamp)], _: Timestamp) -> Result<(), CacheError> {
+    async fn put_tombstones(&self, _: &[(TokenId, Timestamp)], _: Timestamp) -> Result<(), CacheError> {
         Ok(())
     }
 

@@ -86,7 +86,7 @@ impl Authority {
         let expected = expected_record(&unverified.claims, TokenKind::Refresh);
         let claims = unverified.verify(among)?;
         let now = self.now();
-        let presented = trust.bounded(self.store().presented(session, id, now)).await;
+        let presented = trust.bounded(self.store().session_for_refresh(session, id, now)).await;
         let Some((session, status)) = presented.map_err(AuthError::Unavailable)? else {
             return Err(TokenFault::Unknown.into());
         };

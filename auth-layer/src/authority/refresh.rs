@@ -106,7 +106,7 @@ impl Authority {
         custom: impl AsyncFn(&Session) -> Result<Option<String>, RefreshError>,
     ) -> Result<IssuedPair, RefreshError> {
         // Verify the signature first: a forged token causes no lookup and no write.
-        let claims = self.genuine(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
+        let claims = self.verified(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
         let refresh = Box::pin(async { Ok(self.refresh_verified(&claims, custom).await) });
         self.inner.trust.bounded(refresh).await.map_err(RefreshError::Unavailable)?
     }
@@ -114,7 +114,7 @@ impl Authority {
     /// Returns the claims of a token that this authority signed and that has not expired.
     ///
     /// It does not ask whether the token is revoked.
-    pub(super) fn genuine(&self, kind: TokenKind, token: &str) -> Result<RegisteredClaims, TokenFault> {
+    pub(super) fn verified(&self, kind: TokenKind, token: &str) -> Result<RegisteredClaims, TokenFault> {
         let trust = &self.inner.trust;
         trust.read(kind, &trust.issuer().audiences, token)?.0.verify_registered()
     }
@@ -126,7 +126,7 @@ impl Authority {
     ) -> Result<IssuedPair, RefreshError> {
         for _ in 0..ATTEMPTS {
             let now = self.now();
-            let presented = self.store().presented(claims.sid, claims.jti, now).await;
+            let presented = self.store().session_for_refresh(claims.sid, claims.jti, now).await;
             let Some((session, status)) = presented.map_err(RefreshError::Unavailable)? else {
                 return Err(RefreshError::refused(TokenFault::Unknown));
             };
@@ -170,7 +170,7 @@ impl Authority {
                     return Ok(self.hand_out(&session, signed, now));
                 }
                 Verdict::Reuse => {
-                    if let Some(error) = self.punish(&session).await {
+                    if let Some(error) = self.revoke_for_reuse(&session).await {
                         return Err(error);
                     }
                 }
@@ -260,12 +260,12 @@ impl Authority {
     /// Revokes the session after a reuse, if it is still as it was judged.
     ///
     /// Returns `None` if the session has changed, or was read from a stale primary.
-    async fn punish(&self, session: &Session) -> Option<RefreshError> {
+    async fn revoke_for_reuse(&self, session: &Session) -> Option<RefreshError> {
         let (since, id, current) = (self.inner.trust.accepted_since(), session.session_id, session.current.refresh_id);
         let reuse = Reuse { session: id, user: session.user_id.clone(), client: session.client_id().to_owned() };
         // Detached, log included: the client may hang up.
         let punished = self.to_the_end(move |authority| async move {
-            let punished = authority.store().punish(id, current, since).await;
+            let punished = authority.store().revoke_for_reuse(id, current, since).await;
             match punished {
                 Ok(None) => {}
                 Ok(Some(_)) => reuse.report("a retired refresh token was presented: its session has ended"),

@@ -60,7 +60,7 @@ impl Authority {
     /// revoke.
     pub async fn revoke(&self, token: &str) -> Result<(), StoreError> {
         for kind in [TokenKind::Refresh, TokenKind::Access, TokenKind::SingleUse] {
-            if let Ok(claims) = self.genuine(kind, token) {
+            if let Ok(claims) = self.verified(kind, token) {
                 return self.revoke_token(claims.jti).await;
             }
         }

@@ -22,11 +22,12 @@ use crate::{
 ///
 /// # Laws
 ///
-/// 1. Once a [`bury`](Self::bury) has returned success, every [`get`](Self::get) called after it,
-///    on any node, sees the tombstone until it ends. The answer is [`CacheAnswer::Dead`], or
-///    [`CacheAnswer::Miss`] if the cache forgot it, but never [`CacheAnswer::Active`].
-/// 2. A [`fill`](Self::fill) never replaces a tombstone. An entry that it made is gone at its
-///    stated end, counted from the moment of the miss.
+/// 1. Once a [`put_tombstones`](Self::put_tombstones) has returned success, every
+///    [`get`](Self::get) called after it, on any node, sees the tombstone until it ends. The answer
+///    is [`CacheAnswer::Dead`], or [`CacheAnswer::Miss`] if the cache forgot it, but never
+///    [`CacheAnswer::Active`].
+/// 2. A [fill](Self::put_active_if_absent) never replaces a tombstone. An entry that it made is
+///    gone at its stated end, counted from the moment of the miss.
 /// 3. A cache that cannot answer within its time limit returns an error, not a miss.
 pub trait StatusCache: Send + Sync + 'static {
     /// What a miss passes to the fill that may follow, for example its moment and its connection.
@@ -38,7 +39,7 @@ pub trait StatusCache: Send + Sync + 'static {
     /// Records a token as active, as the store of record had it after `miss`.
     ///
     /// Records nothing if the miss is too old, or if something was recorded of the token since.
-    fn fill(
+    fn put_active_if_absent(
         &self,
         miss: Self::Miss,
         id: TokenId,
@@ -50,7 +51,7 @@ pub trait StatusCache: Send + Sync + 'static {
     /// Nobody accepts a token that expired before `since`: the caller has subtracted leeway and
     /// margin. A tombstone must therefore last as long as the time from `since` to its token's
     /// expiry.
-    fn bury(
+    fn put_tombstones(
         &self,
         tokens: &[(TokenId, Timestamp)],
         since: Timestamp,
@@ -61,8 +62,9 @@ pub trait StatusCache: Send + Sync + 'static {
     /// After this time a revocation holds even if no tombstone could be written.
     fn bound(&self) -> Duration;
 
-    /// Returns the time within which [`get`](Self::get) and [`fill`](Self::fill) each answer or
-    /// fail, if the cache itself enforces one.
+    /// Returns the time within which [`get`](Self::get) and
+    /// [`put_active_if_absent`](Self::put_active_if_absent) each answer or fail, if the cache
+    /// itself enforces one.
     ///
     /// Default: none, which costs a timer for each request.
     fn answers_within(&self) -> Option<Duration> {

@@ -162,7 +162,7 @@ pub(crate) enum Known {
     /// The token is good now.
     Good(Claims),
     /// The signature is right. Whether the token was revoked is not known.
-    Genuine(Claims),
+    Verified(Claims),
     /// The token is not cached.
     Nothing,
 }
@@ -281,7 +281,7 @@ impl VerifiedTokens {
                 if now < entry.checked_at.saturating_add(lease) && !self.revoked.covers(&entry) {
                     Known::Good(entry.claims)
                 } else {
-                    Known::Genuine(entry.claims)
+                    Known::Verified(entry.claims)
                 }
             }
             Some(_) => {

@@ -111,8 +111,8 @@ fn is_good(cache: &Bench, token: &str, now: Duration) -> bool {
     matches!(cache.known(token, now), Known::Good(_))
 }
 
-fn is_genuine(cache: &Bench, token: &str, now: Duration) -> bool {
-    matches!(cache.known(token, now), Known::Genuine(_))
+fn is_verified(cache: &Bench, token: &str, now: Duration) -> bool {
+    matches!(cache.known(token, now), Known::Verified(_))
 }
 
 fn is_unknown(cache: &Bench, token: &str, now: Duration) -> bool {
@@ -124,8 +124,8 @@ fn a_token_is_good_for_one_lease_from_the_beginning_of_its_check_and_genuine_unt
     let cache = cache(LEASE);
     found(&cache, "token", &ending(at(5_100)), at(100));
     assert!(is_good(&cache, "token", at(1_099)));
-    assert!(is_genuine(&cache, "token", at(1_100)));
-    assert!(is_genuine(&cache, "token", at(5_099)));
+    assert!(is_verified(&cache, "token", at(1_100)));
+    assert!(is_verified(&cache, "token", at(5_099)));
     assert!(is_unknown(&cache, "token", at(5_100)));
     assert_eq!(cache.tokens().entries.len(), 0, "it is dropped");
     assert!(is_unknown(&cache, "tokem", at(200)), "another token");
@@ -143,9 +143,9 @@ fn a_token_that_ends_within_its_lease_is_good_no_longer() {
 fn without_a_lease_a_token_is_genuine_and_never_good() {
     let cache = cache(Duration::ZERO);
     found(&cache, "token", &claims(), at(100));
-    assert!(is_genuine(&cache, "token", at(100)));
+    assert!(is_verified(&cache, "token", at(100)));
     found(&cache, "token", &claims(), at(100));
-    assert!(is_genuine(&cache, "token", at(101)));
+    assert!(is_verified(&cache, "token", at(101)));
 }
 
 /// Another authority with a longer leeway may have inserted it.
@@ -180,7 +180,7 @@ fn local_cache_that_gets_a_longer_lease_believes_nothing_from_before() {
     let clock: Arc<dyn Clock> = Arc::new(cache.clock.clone());
     cache.local.open(ROOMY, &clock, LONG);
     let ask = |now| cache.tokens().get(cache.tokens().key(b"token"), now, Belief::new(LONG, Duration::ZERO));
-    assert!(matches!(ask(at(301)), Known::Genuine(_)));
+    assert!(matches!(ask(at(301)), Known::Verified(_)));
     found(&cache, "token", &claims, at(301));
     assert!(matches!(ask(at(302)), Known::Good(_)));
 }
@@ -192,7 +192,7 @@ fn a_check_that_began_before_a_revocation_leaves_nothing_to_believe() {
         let cache = cache(LEASE);
         cache.revoke(id, at(200));
         found(&cache, "token", &claims, at(200));
-        assert!(is_genuine(&cache, "token", at(300)));
+        assert!(is_verified(&cache, "token", at(300)));
         found(&cache, "token", &claims, at(201));
         assert!(is_good(&cache, "token", at(300)), "this check began after the revocation");
     }
@@ -203,10 +203,10 @@ fn a_check_that_began_before_everything_was_revoked_leaves_nothing_to_believe() 
     let cache = cache(LEASE);
     found(&cache, "token", &claims(), at(0));
     cache.revoke_all(at(0));
-    assert!(is_genuine(&cache, "token", at(1)));
+    assert!(is_verified(&cache, "token", at(1)));
     cache.revoke_all(at(200));
     found(&cache, "token", &claims(), at(200));
-    assert!(is_genuine(&cache, "token", at(300)));
+    assert!(is_verified(&cache, "token", at(300)));
     found(&cache, "token", &claims(), at(201));
     assert!(is_good(&cache, "token", at(300)), "this check began afterwards");
 }
@@ -220,7 +220,7 @@ fn a_revocation_is_remembered_for_as_long_as_an_older_entry_could_be_believed() 
     // Later revocations drop the old ones.
     for millis in (250..=1_199).step_by(50) {
         cache.revoke(Uuid::now_v7(), at(millis));
-        assert!(is_genuine(&cache, "token", at(millis)));
+        assert!(is_verified(&cache, "token", at(millis)));
         found(&cache, "token", &claims, at(200));
     }
     cache.revoke(Uuid::now_v7(), at(9_000));
@@ -236,7 +236,7 @@ fn a_check_that_has_read_the_clock_long_ago_believes_nothing_whose_reminder_is_g
     found(&cache, "token", &claims, at(100));
     cache.revoke(id_of(&claims), at(110));
     cache.revoke(Uuid::now_v7(), at(1_111));
-    assert!(is_genuine(&cache, "token", at(1_099)), "by its time the lease still runs");
+    assert!(is_verified(&cache, "token", at(1_099)), "by its time the lease still runs");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_is_revoked_again_is_remembered_from_the_last_time() {
     cache.revoke(session_of(&claims), at(900));
     cache.revoke(Uuid::now_v7(), at(1_500));
     found(&cache, "token", &claims, at(900));
-    assert!(is_genuine(&cache, "token", at(1_501)), "the note of 900 is still there");
+    assert!(is_verified(&cache, "token", at(1_501)), "the note of 900 is still there");
 }
 
 #[test]
@@ -260,15 +260,15 @@ fn where_too_many_are_revoked_to_be_remembered_nothing_is_believed_that_was_chec
     for _ in 1..ROOMY.entries {
         cache.revoke(Uuid::now_v7(), at(101));
     }
-    assert!(is_genuine(&cache, "dead", at(102)));
+    assert!(is_verified(&cache, "dead", at(102)));
     assert!(is_good(&cache, "other", at(102)), "so many are remembered");
     cache.revoke(Uuid::now_v7(), at(102));
     assert_eq!(cache.tokens().revoked.notes.read().unwrap().order.len(), 0);
-    assert!(is_genuine(&cache, "dead", at(103)) && is_genuine(&cache, "other", at(103)));
+    assert!(is_verified(&cache, "dead", at(103)) && is_verified(&cache, "other", at(103)));
     found(&cache, "other", &other, at(103));
     assert!(is_good(&cache, "other", at(104)));
     cache.revoke(other.sub.tag(), at(104));
-    assert!(is_genuine(&cache, "other", at(105)), "the next one is remembered again");
+    assert!(is_verified(&cache, "other", at(105)), "the next one is remembered again");
 }
 
 #[test]
@@ -312,8 +312,8 @@ fn what_has_expired_is_removed_by_the_first_check_after_a_minute() {
     for number in 0..100 {
         found(&cache, &format!("short {number}"), &ending(at(1_000)), at(0));
     }
-    assert!(is_genuine(&cache, "long", at(59_000)));
+    assert!(is_verified(&cache, "long", at(59_000)));
     assert_eq!(cache.tokens().entries.len(), 101, "not every check looks for it");
-    assert!(is_genuine(&cache, "long", at(61_000)));
+    assert!(is_verified(&cache, "long", at(61_000)));
     assert_eq!(cache.tokens().entries.len(), 1);
 }

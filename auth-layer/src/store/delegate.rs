@@ -27,7 +27,7 @@ macro_rules! operations {
                 user_fence(user: Subject) -> UserFence;
                 open_session(session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Admission;
                 session(id: SessionId, now: Timestamp) -> Option<Session>;
-                presented(
+                session_for_refresh(
                     session: SessionId,
                     refresh: TokenId,
                     now: Timestamp,
@@ -39,7 +39,7 @@ macro_rules! operations {
                 consume(id: TokenId, says: ActiveToken, now: Timestamp) -> Consumed;
                 revoke_token(id: TokenId, since: Timestamp) -> Revoked;
                 revoke_session(session: SessionId, since: Timestamp) -> Revoked;
-                punish(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
+                revoke_for_reuse(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
                 revoke_user(user: Subject, except: Option<SessionId>, since: Timestamp) -> Revoked;
                 set_user_disabled(user: Subject, disabled: bool, since: Timestamp) -> Revoked;
                 resume(since: Timestamp) -> Vec<Resumed>;

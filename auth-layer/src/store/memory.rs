@@ -126,7 +126,7 @@ impl TokenStore for MemoryStore {
         Ok(self.state().sessions.get(&id).cloned())
     }
 
-    async fn presented(
+    async fn session_for_refresh(
         &self,
         session: SessionId,
         refresh: TokenId,
@@ -204,7 +204,7 @@ impl TokenStore for MemoryStore {
         Ok(self.state().revoke_sessions(since, |held| held.session_id == session))
     }
 
-    async fn punish(
+    async fn revoke_for_reuse(
         &self,
         session: SessionId,
         current: TokenId,

@@ -86,7 +86,7 @@
 //! | [`note_delivered`] | success; [`Retired::at`] stays as the first call set it |
 //! | [`record_token`] | `Admitted` while the session lives; an existing record stays as it is |
 //! | [`consume`] | `Refused` |
-//! | [`revoke_token`], [`revoke_session`], [`punish`] | the same access tokens, 0 sessions |
+//! | [`revoke_token`], [`revoke_session`], [`revoke_for_reuse`] | the same access tokens, 0 sessions |
 //! | [`revoke_user`] | the same, and the fence rises once more |
 //! | [`set_user_disabled`] to true | the same, and the fence rises once more |
 //! | [`set_user_disabled`] to false | success, no change |
@@ -100,7 +100,7 @@
 //! | `rotate`, `rotate` of one parent | one commits |
 //! | `rotate`, any revocation | the rotation is `Lost`, or the revocation finds the child |
 //! | `rotate`, `note_delivered` | the note never applies to the next pair |
-//! | `rotate`, `punish` | one of the two does nothing |
+//! | `rotate`, `revoke_for_reuse` | one of the two does nothing |
 //! | `rotate`, `purge_expired` | a session that was refreshed stays |
 //! | `open_session`, `revoke_user` | the sign-in is `Fenced`, or the revocation finds it |
 //! | `open_session`, `set_user_disabled` | the same |
@@ -122,7 +122,7 @@
 //! [`consume`]: TokenStore::consume
 //! [`note_delivered`]: TokenStore::note_delivered
 //! [`open_session`]: TokenStore::open_session
-//! [`punish`]: TokenStore::punish
+//! [`revoke_for_reuse`]: TokenStore::revoke_for_reuse
 //! [`purge_expired`]: TokenStore::purge_expired
 //! [`record_token`]: TokenStore::record_token
 //! [`resume`]: TokenStore::resume

@@ -46,7 +46,7 @@ pub trait TokenStore: Send + Sync + 'static {
     /// is no such session.
     ///
     /// This only reads, and nothing is decided by the answer. `now` is the caller's time, used for
-    /// [`Session::previous`] as in [`presented`](Self::presented).
+    /// [`Session::previous`] as in [`session_for_refresh`](Self::session_for_refresh).
     fn session(
         &self,
         id: SessionId,
@@ -60,7 +60,7 @@ pub trait TokenStore: Send + Sync + 'static {
     /// [`Session::previous`] should not depend on which node's clock is asked. A backend with a
     /// clock that all nodes share measures the age by that clock, and returns the moment converted
     /// to the caller's clock.
-    fn presented(
+    fn session_for_refresh(
         &self,
         session: SessionId,
         refresh: TokenId,
@@ -78,8 +78,8 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Confirms that `current` is the refresh token of the session's current pair, and that no
     /// failover will change that.
     ///
-    /// What [`presented`](Self::presented) read may still be lost with a primary. That pair must
-    /// then not be handed out a second time.
+    /// What [`session_for_refresh`](Self::session_for_refresh) read may still be lost with a
+    /// primary. That pair must then not be handed out a second time.
     fn confirm(&self, session: SessionId, current: TokenId)
     -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
@@ -142,10 +142,10 @@ pub trait TokenStore: Send + Sync + 'static {
     /// [`revoke_session`](Self::revoke_session) does, and also answers for a session that is
     /// already revoked.
     ///
-    /// What [`presented`](Self::presented) read may have been out of date. A session that was
-    /// refreshed meanwhile must be looked at again before it is ended. The condition is therefore
-    /// part of the write that revokes.
-    fn punish(
+    /// What [`session_for_refresh`](Self::session_for_refresh) read may have been out of date. A
+    /// session that was refreshed meanwhile must be looked at again before it is ended. The
+    /// condition is therefore part of the write that revokes.
+    fn revoke_for_reuse(
         &self,
         session: SessionId,
         current: TokenId,

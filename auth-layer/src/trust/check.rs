@@ -151,7 +151,7 @@ impl Trust {
         let (began, key, known) = self.look_up(kind, audiences, token.as_bytes());
         let check = match known {
             Known::Good(claims) => TokenCheck::Done(Ok(claims)),
-            Known::Genuine(claims) => self.check_genuine(claims, key, began),
+            Known::Verified(claims) => self.check_verified(claims, key, began),
             Known::Nothing => self.check_unknown(kind, ask, audiences, token, key, began),
         };
         let checked = match check {
@@ -178,7 +178,7 @@ impl Trust {
         match known {
             // By far the most frequent case. Kept separate, so that nothing large is moved.
             Known::Good(claims) => Check::Done(self.admit(policy, claims)),
-            Known::Genuine(claims) => self.go_on(policy, self.check_genuine(claims, key, began)),
+            Known::Verified(claims) => self.go_on(policy, self.check_verified(claims, key, began)),
             // Characters are checked here only: a cached token passed this check before.
             Known::Nothing => match credentials.token() {
                 Ok(token) => {
@@ -234,7 +234,7 @@ impl Trust {
         }
         let key = verified.key(bytes);
         let known = verified.get(key, now, *belief);
-        let (Known::Good(claims) | Known::Genuine(claims)) = &known else { return (now, Some(key), known) };
+        let (Known::Good(claims) | Known::Verified(claims)) = &known else { return (now, Some(key), known) };
         let is_ours = issuer.has_verified(claims) && claims.is_for(audiences);
         (now, Some(key), if is_ours { known } else { Known::Nothing })
     }
@@ -280,7 +280,7 @@ impl Trust {
 
     /// Checks a token whose signature this process has verified before.
     #[inline(never)]
-    fn check_genuine(&self, claims: Claims, key: Option<Key>, began: Duration) -> TokenCheck {
+    fn check_verified(&self, claims: Claims, key: Option<Key>, began: Duration) -> TokenCheck {
         // The monotonic clock may have stopped while the machine slept, so compare wall-clock time
         // too.
         if self.now() >= later(claims.exp, self.settings().leeway) {

@@ -24,7 +24,8 @@ pub(crate) struct Faulty {
     pub(crate) store: MemoryStore,
     /// Writes that decide a pair are done, and their answers are lost.
     pub(crate) loses_answers: AtomicBool,
-    /// The next answers of [`presented`](TokenStore::presented): what a deposed primary had read.
+    /// The next answers of [`session_for_refresh`](TokenStore::session_for_refresh): what a deposed
+    /// primary had read.
     pub(crate) stale: Mutex<VecDeque<Option<(Session, TokenStatus)>>>,
     /// Writes that decide a pair are done, and their calls never return.
     pub(crate) hangs: AtomicBool,
@@ -68,7 +69,7 @@ impl StoreDecorator for Faulty {
         status
     }
 
-    async fn presented(
+    async fn session_for_refresh(
         &self,
         session: SessionId,
         refresh: TokenId,
@@ -77,7 +78,7 @@ impl StoreDecorator for Faulty {
         let stale = self.stale.lock().unwrap().pop_front();
         match stale {
             Some(read) => Ok(read),
-            None => self.store.presented(session, refresh, now).await,
+            None => self.store.session_for_refresh(session, refresh, now).await,
         }
     }
 

@@ -41,7 +41,7 @@ impl Subject {
         for _ in 0..times {
             let current = self.authority.session(self.first.session_id).await.unwrap().unwrap().current.refresh_id;
             let (id, now) = (self.first.session_id, self.clock.now());
-            let (session, status) = self.store.presented(id, current, now).await.unwrap().unwrap();
+            let (session, status) = self.store.session_for_refresh(id, current, now).await.unwrap().unwrap();
             let marked = Session { revoked: true, ..session };
             self.store.stale.lock().unwrap().push_back(Some((marked, status)));
             self.authority.refresh(&self.second.refresh_token).await.unwrap_err();

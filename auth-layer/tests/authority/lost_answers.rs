@@ -55,7 +55,7 @@ impl Subject {
         let session = self.authority.sessions(&self.first.user_id).await.unwrap().remove(0);
         let (held, _) = self
             .store
-            .presented(session.session_id, session.current.refresh_id, self.clock.now())
+            .session_for_refresh(session.session_id, session.current.refresh_id, self.clock.now())
             .await
             .unwrap()
             .unwrap();
@@ -127,7 +127,7 @@ async fn refresh_whose_caller_went_away_has_delivered_nothing() {
 /// Reads that a deposed primary repeats later.
 impl Subject {
     async fn read_now(&self, session: SessionId, refresh: auth_layer::TokenId) -> (Session, TokenStatus) {
-        self.store.presented(session, refresh, self.clock.now()).await.unwrap().unwrap()
+        self.store.session_for_refresh(session, refresh, self.clock.now()).await.unwrap().unwrap()
     }
 }
 

@@ -119,7 +119,7 @@ impl StoreDecorator for Broken {
         self.look(id).await
     }
 
-    async fn presented(
+    async fn session_for_refresh(
         &self,
         session: SessionId,
         refresh: TokenId,
@@ -185,7 +185,7 @@ impl StoreDecorator for Broken {
         Ok(Consumed::Accepted)
     }
 
-    async fn punish(
+    async fn revoke_for_reuse(
         &self,
         session: SessionId,
         current: TokenId,
@@ -193,7 +193,7 @@ impl StoreDecorator for Broken {
     ) -> Result<Option<Revoked>, StoreError> {
         let looks = self.makes(Mistake::LooksThenPunishes);
         if !looks && !self.makes(Mistake::PunishesAlways) {
-            return self.store.punish(session, current, since).await;
+            return self.store.revoke_for_reuse(session, current, since).await;
         }
         if looks && self.look(session).await?.is_none_or(|it| it.current.refresh_id != current) {
             return Ok(None);

@@ -72,12 +72,12 @@ impl StatusCache for Cache {
         })
     }
 
-    async fn fill(&self, (): (), id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
+    async fn put_active_if_absent(&self, (): (), id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
         self.entries.lock().unwrap().entry(id).or_insert(Some(token));
         Ok(())
     }
 
-    async fn bury(&self, tokens: &[(TokenId, Timestamp)], _since: Timestamp) -> Result<(), CacheError> {
+    async fn put_tombstones(&self, tokens: &[(TokenId, Timestamp)], _since: Timestamp) -> Result<(), CacheError> {
         if !self.buries_nothing {
             self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, None)));
         }

@@ -54,9 +54,9 @@ impl Call<'_> {
         self.judge(Refresh { bar, ..refresh });
     }
 
-    /// `presented`, then `Session::judge`. The two reads are one step. The read of the token can
-    /// only lead to a refusal. What the read of the session leads to is decided by a write, or is
-    /// as good as an earlier answer that came late.
+    /// `session_for_refresh`, then `Session::judge`. The two reads are one step. The read of the
+    /// token can only lead to a refusal. What the read of the session leads to is decided by a
+    /// write, or is as good as an earlier answer that came late.
     fn judge(&mut self, refresh: Refresh) {
         if self.state.mongo.down {
             return if self.protocol.is_without(Broken::FailureIsInvalidGrant) {
@@ -87,7 +87,7 @@ impl Call<'_> {
             match self.protocol.without {
                 Some(Broken::ReuseOnlyRefused) => self.end(Outcome::Refused),
                 Some(Broken::OnlyThePreviousIsPunished) if repeats.is_none() => self.end(Outcome::Refused),
-                _ => self.punish(refresh, session.current),
+                _ => self.revoke_for_reuse(refresh, session.current),
             }
         } else {
             match self.protocol.without {
@@ -141,7 +141,7 @@ impl Call<'_> {
             self.refresh_at(refresh, RefreshAt::HandOut(refresh.child));
         } else if self.protocol.is_without(Broken::PunishLostRace) {
             let current = session.map_or(refresh.child, |session| session.current);
-            self.punish(refresh, current);
+            self.revoke_for_reuse(refresh, current);
         } else {
             self.refresh_at(refresh, RefreshAt::Forget);
         }
@@ -181,7 +181,7 @@ impl Call<'_> {
         }
     }
 
-    fn punish(&mut self, refresh: Refresh, as_read: u8) {
+    fn revoke_for_reuse(&mut self, refresh: Refresh, as_read: u8) {
         self.refresh_at(refresh, RefreshAt::Punish(as_read));
     }
 

@@ -33,7 +33,7 @@ impl Call<'_> {
             RevokeAt::Spare => self.spare(revoke),
             RevokeAt::Sweep => self.sweep(revoke),
             RevokeAt::List => self.list(revoke),
-            RevokeAt::Bury(found) => self.bury(revoke, found),
+            RevokeAt::Bury(found) => self.put_tombstones(revoke, found),
             RevokeAt::Return => self.return_success(revoke),
         }
     }
@@ -134,7 +134,7 @@ impl Call<'_> {
             known.access[usize::from(pair)] != Record::Active && known.refresh[usize::from(pair)] != Record::Active
         };
         match (revoke.at, known.sessions[usize::from(number)]) {
-            (RevokeAt::Bury(found), _) => self.bury(revoke, found),
+            (RevokeAt::Bury(found), _) => self.put_tombstones(revoke, found),
             (RevokeAt::Return, _) => self.return_success(revoke),
             (RevokeAt::List, _) => self.list(revoke),
             (RevokeAt::Sweep, _) if pairs_of(revoke.doomed).all(is_swept) => self.revoke_at(revoke, RevokeAt::List),
@@ -213,7 +213,7 @@ impl Call<'_> {
 
     /// Writes all tombstones in one step. Nothing relies on one of them before the last is
     /// acknowledged.
-    fn bury(&mut self, revoke: Revoke, found: Set) {
+    fn put_tombstones(&mut self, revoke: Revoke, found: Set) {
         let node = self.state.node(revoke.node);
         if node.cut_off {
             node.pending = node.pending.or(found);

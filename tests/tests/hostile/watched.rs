@@ -95,14 +95,14 @@ impl StoreDecorator for Watched {
         reading: user_fence(user: Subject) -> UserFence;
         writing: open_session(session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Admission;
         reading: session(id: SessionId, now: Timestamp) -> Option<Session>;
-        reading: presented(session: SessionId, refresh: TokenId, now: Timestamp) -> Option<(Session, TokenStatus)>;
+        reading: session_for_refresh(session: SessionId, refresh: TokenId, now: Timestamp) -> Option<(Session, TokenStatus)>;
         writing: rotate(rotation: Rotation) -> Rotated;
         reading: confirm(session: SessionId, current: TokenId) -> Rotated;
         writing: note_delivered(session: SessionId, current: TokenId, now: Timestamp) -> ();
         writing: record_token(token: TokenRecord) -> Admission;
         writing: revoke_token(id: TokenId, since: Timestamp) -> Revoked;
         writing: revoke_session(session: SessionId, since: Timestamp) -> Revoked;
-        writing: punish(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
+        writing: revoke_for_reuse(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
         writing: revoke_user(user: Subject, except: Option<SessionId>, since: Timestamp) -> Revoked;
         writing: set_user_disabled(user: Subject, disabled: bool, since: Timestamp) -> Revoked;
         reading: sessions(user: Subject, now: Timestamp) -> Vec<Session>;

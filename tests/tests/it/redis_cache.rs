@@ -49,11 +49,11 @@ async fn miss(cache: &RedisCache, id: TokenId) -> Miss {
 
 async fn fill(cache: &RedisCache, id: TokenId, token: ActiveToken) {
     let miss = miss(cache, id).await;
-    cache.fill(miss, id, token).await.unwrap();
+    cache.put_active_if_absent(miss, id, token).await.unwrap();
 }
 
-async fn bury(cache: &RedisCache, id: TokenId) {
-    cache.bury(&[(id, token().expires_at)], Utc::now()).await.unwrap();
+async fn put_tombstones(cache: &RedisCache, id: TokenId) {
+    cache.put_tombstones(&[(id, token().expires_at)], Utc::now()).await.unwrap();
 }
 
 /// Runs `call` and returns its result and how long it took.
@@ -75,7 +75,7 @@ async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut holds:
 async fn serves_again(cache: &RedisCache) {
     let graves: Vec<_> = (0..16).map(|_| (TokenId::generate(), token().expires_at)).collect();
     until("the cache serves again", RECOVERY, || async {
-        let mut served = cache.bury(&graves, Utc::now()).await.is_ok();
+        let mut served = cache.put_tombstones(&graves, Utc::now()).await.is_ok();
         for &(id, _) in &graves {
             served = served && matches!(cache.get(id).await, Ok(CacheAnswer::Dead));
         }
@@ -93,11 +93,11 @@ async fn redis_entry_is_found_until_its_tombstone_and_no_fill_replaces_that() {
     for user_id in [Subject::generate(), "auth0|n\u{e4}her".parse().unwrap()] {
         let (id, token) = (TokenId::generate(), ActiveToken { user_id, ..token() });
         let (first, late) = (miss(&node, id).await, miss(&other, id).await);
-        node.fill(first, id, token.clone()).await.unwrap();
+        node.put_active_if_absent(first, id, token.clone()).await.unwrap();
         assert!(matches!(other.get(id).await.unwrap(), CacheAnswer::Active(found) if found == token));
-        other.bury(&[(id, token.expires_at)], Utc::now()).await.unwrap();
+        other.put_tombstones(&[(id, token.expires_at)], Utc::now()).await.unwrap();
         assert!(matches!(node.get(id).await.unwrap(), CacheAnswer::Dead));
-        other.fill(late, id, token).await.unwrap();
+        other.put_active_if_absent(late, id, token).await.unwrap();
         assert!(matches!(node.get(id).await.unwrap(), CacheAnswer::Dead));
     }
 }
@@ -134,11 +134,11 @@ async fn redis_entries_end_when_they_should() {
     assert!((50_000..=60_000).contains(&left), "an active entry lives for active_ttl, not {left} ms");
     // Leeway and margin, 30 s and 5 min.
     let since = Utc::now() - Duration::from_secs(330);
-    cache.bury(&[(id, since + Duration::from_secs(1_230))], since).await.unwrap();
+    cache.put_tombstones(&[(id, since + Duration::from_secs(1_230))], since).await.unwrap();
     let left = ttl();
     assert!((1_220_000..=1_230_000).contains(&left), "a tombstone outlives exp by leeway and margin, not {left} ms");
     let (expired, old) = (TokenId::generate(), TokenId::generate());
-    cache.bury(&[(expired, since + Duration::from_secs(30)), (old, since)], since).await.unwrap();
+    cache.put_tombstones(&[(expired, since + Duration::from_secs(30)), (old, since)], since).await.unwrap();
     assert!(matches!(cache.get(expired).await.unwrap(), CacheAnswer::Dead));
     assert!(matches!(cache.get(old).await.unwrap(), CacheAnswer::Miss(_)), "no clock takes it for valid");
 }
@@ -175,7 +175,7 @@ async fn redis_entry_of_another_program_is_an_error_and_harms_nothing_else() {
     assert_eq!(cache.get(text).await.unwrap_err().to_string(), "Redis holds an entry that is not understood");
     assert_eq!(cache.get(list).await.unwrap_err().to_string(), "Redis did not answer");
     fill(&cache, TokenId::generate(), token()).await;
-    bury(&cache, text).await;
+    put_tombstones(&cache, text).await;
     assert!(matches!(cache.get(text).await.unwrap(), CacheAnswer::Dead));
 }
 
@@ -184,7 +184,7 @@ async fn redis_takes_every_tombstone_of_a_large_revocation() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let tokens: Vec<_> = (0..5_000).map(|_| (TokenId::generate(), token().expires_at)).collect();
-    cache.bury(&tokens, Utc::now()).await.unwrap();
+    cache.put_tombstones(&tokens, Utc::now()).await.unwrap();
     for (id, _) in tokens.iter().step_by(97).chain(tokens.last()) {
         assert!(matches!(cache.get(*id).await.unwrap(), CacheAnswer::Dead));
     }
@@ -237,7 +237,8 @@ async fn redis_cluster_serves_as_one_cache() {
     let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
     let ids: Vec<_> = (0..100).map(|_| TokenId::generate()).collect();
     until("the cluster is formed", Duration::from_secs(20), || async {
-        cache.bury(&[(TokenId::generate(), token().expires_at)], Utc::now()).await.is_ok() && cache.ping().await.is_ok()
+        cache.put_tombstones(&[(TokenId::generate(), token().expires_at)], Utc::now()).await.is_ok()
+            && cache.ping().await.is_ok()
     })
     .await;
     for &id in &ids {
@@ -245,7 +246,7 @@ async fn redis_cluster_serves_as_one_cache() {
         assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Active(_)));
     }
     let graves: Vec<_> = ids.iter().map(|&id| (id, token().expires_at)).collect();
-    cache.bury(&graves, Utc::now()).await.unwrap();
+    cache.put_tombstones(&graves, Utc::now()).await.unwrap();
     for &id in &ids {
         assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Dead));
     }

@@ -84,15 +84,15 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         record: impl Future<Output = Result<Revoked, StoreError>>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.bury(record.await?, since).await
+        self.put_tombstones(record.await?, since).await
     }
 
     /// Writes the tombstones of a recorded revocation.
-    async fn bury(&self, revoked: Revoked, since: Timestamp) -> Result<Revoked, StoreError> {
+    async fn put_tombstones(&self, revoked: Revoked, since: Timestamp) -> Result<Revoked, StoreError> {
         if revoked.access_tokens.is_empty() {
             return Ok(revoked);
         }
-        match self.cache.bury(&revoked.access_tokens, since).await {
+        match self.cache.put_tombstones(&revoked.access_tokens, since).await {
             Ok(()) => Ok(revoked),
             Err(error) => {
                 self.pending.add(&self.cache, &revoked.access_tokens, since);
@@ -121,7 +121,7 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
             TokenStatus::Active(token) if token.kind == TokenKind::Access => {
                 // A cache that answers but takes no entry (it is full, or a replica now) has failed
                 // too.
-                match self.cache.fill(miss, id, token.clone()).await {
+                match self.cache.put_active_if_absent(miss, id, token.clone()).await {
                     Ok(()) => self.breaker.reset(),
                     Err(error) => self.cache_failed(&error),
                 }
@@ -172,14 +172,14 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
         self.revoke(self.store.revoke_session(session, since), since).await
     }
 
-    async fn punish(
+    async fn revoke_for_reuse(
         &self,
         session: SessionId,
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        let Some(revoked) = self.store.punish(session, current, since).await? else { return Ok(None) };
-        self.bury(revoked, since).await.map(Some)
+        let Some(revoked) = self.store.revoke_for_reuse(session, current, since).await? else { return Ok(None) };
+        self.put_tombstones(revoked, since).await.map(Some)
     }
 
     async fn revoke_user(
@@ -205,7 +205,7 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
                 if failed.is_some() {
                     continue;
                 }
-                if let Err(error) = self.bury(resumed.revoked.clone(), since).await {
+                if let Err(error) = self.put_tombstones(resumed.revoked.clone(), since).await {
                     failed = Some(error);
                     continue;
                 }

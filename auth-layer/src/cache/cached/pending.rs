@@ -64,7 +64,7 @@ impl Pending {
             for batch in due.chunks(BATCH) {
                 let tokens: Vec<_> = batch.iter().map(|&(id, tombstone)| (id, tombstone.expires_at)).collect();
                 // With an old `since` a tombstone only lives longer.
-                if cache.bury(&tokens, since).await.is_err() {
+                if cache.put_tombstones(&tokens, since).await.is_err() {
                     break;
                 }
                 tracing::info!(count = batch.len(), "tombstones written that had been due");

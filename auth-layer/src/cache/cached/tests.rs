@@ -112,14 +112,14 @@ impl StatusCache for Scripted {
         Ok(answer)
     }
 
-    async fn fill(&self, (): (), id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
+    async fn put_active_if_absent(&self, (): (), id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
         self.before_fill.pass().await;
         self.fails(&self.full)?;
         self.entries.lock().unwrap().entry(id).or_insert(Held::Active(token));
         Ok(())
     }
 
-    async fn bury(&self, tokens: &[(TokenId, Timestamp)], _since: Timestamp) -> Result<(), CacheError> {
+    async fn put_tombstones(&self, tokens: &[(TokenId, Timestamp)], _since: Timestamp) -> Result<(), CacheError> {
         self.before_bury.pass().await;
         self.fails(&self.deaf)?;
         self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, Held::Dead)));

@@ -1,9 +1,10 @@
 //! Token statuses in Redis, shared by all nodes.
 //!
-//! The key `<prefix><token id>` holds an *active* entry, written by [`fill`](StatusCache::fill), or
-//! a *tombstone*, written by [`bury`](StatusCache::bury). Redis runs one command at a time, so
-//! everything follows from what may replace what. A fill is `SET … NX`, which replaces nothing. A
-//! tombstone is a plain `SET`, which replaces everything.
+//! The key `<prefix><token id>` holds an *active* entry, written by
+//! [`put_active_if_absent`](StatusCache::put_active_if_absent), or a *tombstone*, written by
+//! [`put_tombstones`](StatusCache::put_tombstones). Redis runs one command at a time, so everything
+//! follows from what may replace what. A fill is `SET … NX`, which replaces nothing. A tombstone is
+//! a plain `SET`, which replaces everything.
 //!
 //! # Why a lost tombstone revives no token
 //!
@@ -257,7 +258,7 @@ impl StatusCache for RedisCache {
         }
     }
 
-    async fn fill(&self, miss: Miss, id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
+    async fn put_active_if_absent(&self, miss: Miss, id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
         let Miss { line, at } = miss;
         if at.elapsed() >= self.options.active_ttl {
             return Ok(());
@@ -275,7 +276,7 @@ impl StatusCache for RedisCache {
         })
     }
 
-    async fn bury(&self, tokens: &[(TokenId, Timestamp)], since: Timestamp) -> Result<(), CacheError> {
+    async fn put_tombstones(&self, tokens: &[(TokenId, Timestamp)], since: Timestamp) -> Result<(), CacheError> {
         let value = Entry::Dead.encode();
         let tombstones: Vec<(Uuid, Cmd)> = tokens
             .iter()
@@ -287,7 +288,7 @@ impl StatusCache for RedisCache {
             })
             .collect();
         let failed = CacheError::new("Redis did not take the tombstones");
-        match tokio::time::timeout(self.options.bury_timeout(), self.write(&tombstones)).await {
+        match tokio::time::timeout(self.options.tombstone_timeout(), self.write(&tombstones)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(failed.with_source(error)),
             Err(elapsed) => Err(failed.with_source(elapsed)),

@@ -79,7 +79,7 @@ impl RedisOptions {
         Self { key_prefix: prefix.into(), ..self }
     }
 
-    pub(super) fn bury_timeout(&self) -> Duration {
+    pub(super) fn tombstone_timeout(&self) -> Duration {
         self.response_timeout.saturating_mul(4)
     }
 

@@ -21,13 +21,14 @@ pub async fn absence_is_an_answer(store: &impl TokenStore, users: Users) {
     answer(store.ping().await);
     assert_eq!(answer(store.token_status(token).await), TokenStatus::Unknown, "a token nobody recorded");
     assert_eq!(answer(store.user_fence(user.clone()).await), UserFence::default(), "the fence of a user nobody fenced");
-    assert_eq!(answer(store.presented(session, token, now()).await), None, "a session nobody opened");
+    assert_eq!(answer(store.session_for_refresh(session, token, now()).await), None, "a session nobody opened");
     assert_eq!(answer(store.sessions(user.clone(), now()).await), [], "the sessions of a user who has none");
     assert_eq!(answer(store.revoke_token(token, now()).await), Revoked::default(), "an unknown token revoked");
     assert_eq!(answer(store.revoke_session(session, now()).await), Revoked::default(), "an unknown session revoked");
 
     let login = Login::opened(store, &user).await;
-    let (_, status) = answer(store.presented(login.id(), token, now()).await).expect("the session was opened");
+    let (_, status) =
+        answer(store.session_for_refresh(login.id(), token, now()).await).expect("the session was opened");
     assert_eq!(status, TokenStatus::Unknown, "an unknown token that names a session");
 }
 
@@ -36,7 +37,7 @@ pub async fn issued_tokens_are_active(store: &impl TokenStore, users: Users) {
     let login = Login::opened(store, &users.new_user()).await;
     expect_active(store, &login.tokens, "after the sign-in").await;
     let (session, status) =
-        answer(store.presented(login.id(), login.refresh(), now()).await).expect("the session was opened");
+        answer(store.session_for_refresh(login.id(), login.refresh(), now()).await).expect("the session was opened");
     assert_eq!(session, login.session, "the session that a refresh token names");
     assert_eq!(status, TokenStatus::Active((&login.tokens[1]).into()), "the refresh token that was presented");
 }
@@ -176,7 +177,7 @@ async fn check_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users, r
                 2 => drop(answer(revoker.revoke_token(refresh, now()).await)),
                 3 => drop(answer(revoker.revoke_user(user.clone(), None, now()).await)),
                 4 => drop(answer(revoker.set_user_disabled(user.clone(), true, now()).await)),
-                _ => drop(answer(revoker.punish(session, refresh, now()).await)),
+                _ => drop(answer(revoker.revoke_for_reuse(session, refresh, now()).await)),
             }
             for _ in 0..2 {
                 let status = answer(revoker.token_status(access).await);

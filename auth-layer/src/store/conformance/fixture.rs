@@ -259,7 +259,7 @@ fn record(session: &Session, id: TokenId, kind: TokenKind, from: Timestamp, to: 
 ///
 /// A store may take that moment from a clock of its own. [`retired_at`] returns it.
 pub(super) async fn held(store: &impl TokenStore, login: &Login) -> Session {
-    let mut session = presented(store, login).await;
+    let mut session = session_for_refresh(store, login).await;
     if let Some(previous) = &mut session.previous {
         previous.at = SOME_TIME;
     }
@@ -270,11 +270,15 @@ pub(super) const SOME_TIME: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// Returns when the session's previous refresh token was retired, by the caller's clock.
 pub(super) async fn retired_at(store: &impl TokenStore, login: &Login) -> Timestamp {
-    presented(store, login).await.previous.expect("a session that was refreshed has a previous refresh token").at
+    session_for_refresh(store, login)
+        .await
+        .previous
+        .expect("a session that was refreshed has a previous refresh token")
+        .at
 }
 
-async fn presented(store: &impl TokenStore, login: &Login) -> Session {
-    let presented = answer(store.presented(login.id(), login.refresh(), now()).await);
+async fn session_for_refresh(store: &impl TokenStore, login: &Login) -> Session {
+    let presented = answer(store.session_for_refresh(login.id(), login.refresh(), now()).await);
     presented.expect("a session that was admitted and has not expired must be there").0
 }
 

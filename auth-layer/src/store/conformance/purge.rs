@@ -60,7 +60,7 @@ pub async fn the_bound_is_sharp(store: &impl TokenStore, users: Users) {
 
         expect_unknown(store, &gone).await;
         for login in kept {
-            let there = answer(store.presented(login.id(), login.refresh(), now()).await);
+            let there = answer(store.session_for_refresh(login.id(), login.refresh(), now()).await);
             if there.as_ref().map(|(session, _)| session) != Some(&login.session) {
                 return Some(format!(
                     "a session that ends {} went with a bound of {bound}",
@@ -194,7 +194,7 @@ async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, rou
     ];
     tasks.rotate_left(round % 2);
     let ends = at_once(tasks).await;
-    let there = answer(store.presented(login.id(), rotation.child.refresh_id, now()).await);
+    let there = answer(store.session_for_refresh(login.id(), rotation.child.refresh_id, now()).await);
     if ends.contains(&Some(Rotated::Committed)) {
         let (session, _) = there.expect("a session that was refreshed beside a purge must be there");
         assert_eq!(session.current, rotation.child, "the current pair after a purge");
@@ -242,7 +242,11 @@ pub async fn a_single_use_token_is_kept_as_long_as_it_could_be_used(store: &impl
 }
 
 async fn expect_unknown(store: &impl TokenStore, login: &Login) {
-    assert_eq!(answer(store.presented(login.id(), TokenId::generate(), now()).await), None, "a purged session");
+    assert_eq!(
+        answer(store.session_for_refresh(login.id(), TokenId::generate(), now()).await),
+        None,
+        "a purged session"
+    );
     for token in &login.tokens {
         let status = answer(store.token_status(token.token_id).await);
         assert_eq!(status, TokenStatus::Unknown, "a purged {} token", token.kind);

@@ -162,7 +162,7 @@ pub async fn a_delivery_is_noted_of_the_current_pair(store: &impl TokenStore, us
     note(&login, login.refresh()).await;
     assert_eq!(held(store, &login).await, login.session, "the first pair replaced none");
     note(&stranger, stranger.refresh()).await;
-    assert_eq!(answer(store.presented(stranger.id(), stranger.refresh(), now()).await), None, "no session");
+    assert_eq!(answer(store.session_for_refresh(stranger.id(), stranger.refresh(), now()).await), None, "no session");
 
     for turn in 1..=2 {
         let parent = login.refresh();
@@ -194,7 +194,8 @@ pub async fn the_window_begins_with_the_first_answer(store: &impl TokenStore, us
     login.rotate(store, rotated).await;
     let answered = later(rotated, 2 * MINUTE);
     answer(store.note_delivered(login.id(), login.refresh(), answered).await);
-    let (session, _) = answer(store.presented(login.id(), parent, answered).await).expect("the session is there");
+    let (session, _) =
+        answer(store.session_for_refresh(login.id(), parent, answered).await).expect("the session is there");
     assert_eq!(session.judge(parent, MINUTE, answered), Verdict::Repeat, "just after the first answer");
     assert_eq!(session.judge(parent, MINUTE, later(answered, 2 * MINUTE)), Verdict::Reuse, "long after it");
 }
@@ -215,7 +216,8 @@ pub async fn a_second_note_leaves_the_window_alone(store: &impl TokenStore, user
         let moved = (retired_at(store, &login).await - first).abs();
         assert!(moved < TimeDelta::seconds(10), "a second note moved the window by {moved}");
     }
-    let (session, _) = answer(store.presented(login.id(), parent, now()).await).expect("the session is there");
+    let (session, _) =
+        answer(store.session_for_refresh(login.id(), parent, now()).await).expect("the session is there");
     let end = later(first, MINUTE + Duration::from_secs(10));
     assert_eq!(session.judge(parent, MINUTE, end), Verdict::Reuse, "when the window of the first note is over");
 }
@@ -255,7 +257,8 @@ pub async fn revoked_sessions_do_not_rotate(store: &impl TokenStore, users: User
     assert_eq!(answer(store.rotate(rotation.clone()).await), Rotated::Lost, "a rotation after the revocation");
     expect_not_active(store, &rotation.tokens, "after a rotation in a revoked session").await;
     assert_eq!(held(store, &login).await, session, "a revoked session after a rotation");
-    let (_, status) = answer(store.presented(login.id(), login.refresh(), now()).await).expect("the session is there");
+    let (_, status) =
+        answer(store.session_for_refresh(login.id(), login.refresh(), now()).await).expect("the session is there");
     assert_eq!(status, TokenStatus::Revoked, "the refresh token of a revoked session");
 }
 

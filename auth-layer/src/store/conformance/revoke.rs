@@ -157,15 +157,15 @@ pub async fn only_what_was_judged_is_punished(store: &impl TokenStore, users: Us
     let stranger = Login::new(&login.session.user_id, now());
     let session = held(store, &login).await;
     for other in [first.refresh(), login.access(), stranger.refresh()] {
-        assert_eq!(answer(store.punish(login.id(), other, now()).await), None, "a session that has moved on");
+        assert_eq!(answer(store.revoke_for_reuse(login.id(), other, now()).await), None, "a session that has moved on");
         assert_eq!(held(store, &login).await, session, "a session that was not punished");
         expect_active(store, &login.tokens, "in a session that was not punished").await;
     }
-    let unknown = answer(store.punish(stranger.id(), stranger.refresh(), now()).await);
+    let unknown = answer(store.revoke_for_reuse(stranger.id(), stranger.refresh(), now()).await);
     assert_eq!(unknown, None, "an unknown session");
 
     for sessions in [1, 0] {
-        let punished = answer(store.punish(login.id(), login.refresh(), now()).await);
+        let punished = answer(store.revoke_for_reuse(login.id(), login.refresh(), now()).await);
         let punished = punished.expect("the session is as it was read");
         expect_covered(punished, sessions, [first.reported(), login.reported()], "a reuse punished");
         expect_revoked(store, &first.tokens[..1], "the first access token of a punished session").await;
@@ -188,7 +188,9 @@ async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, ro
     // True if the call did what it was asked to do.
     let mut tasks: [Task<(&str, bool)>; 2] = [
         Box::pin(async move { ("rotated", answer(rotator.rotate(child).await) == Rotated::Committed) }),
-        Box::pin(async move { ("punished", answer(punisher.punish(session, current, now()).await).is_some()) }),
+        Box::pin(
+            async move { ("punished", answer(punisher.revoke_for_reuse(session, current, now()).await).is_some()) },
+        ),
     ];
     tasks.rotate_left(round % 2);
     let ends = at_once(tasks).await;

@@ -22,7 +22,7 @@ pub async fn a_passed_epoch_is_fenced(store: &impl TokenStore, users: Users) {
         let admission = answer(store.open_session(login.session.clone(), login.tokens.clone(), epoch).await);
         assert_eq!(admission, Admission::Fenced, "a sign-in under epoch {epoch} where {} stands", after.epoch);
         expect_not_active(store, &login.tokens, "after a fenced sign-in").await;
-        let session = answer(store.presented(login.id(), login.refresh(), now()).await);
+        let session = answer(store.session_for_refresh(login.id(), login.refresh(), now()).await);
         assert_eq!(session.filter(|(session, _)| !session.revoked), None, "a fenced sign-in leaves no live session");
         assert_eq!(answer(store.sessions(user.clone(), now()).await), [], "a fenced sign-in is no session");
     }

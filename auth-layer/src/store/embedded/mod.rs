@@ -179,7 +179,7 @@ impl TokenStore for EmbeddedStore {
         self.read(|tables| Ok(tables.session(id)?.map(|held| held.session)))
     }
 
-    async fn presented(
+    async fn session_for_refresh(
         &self,
         session: SessionId,
         refresh: TokenId,
@@ -222,13 +222,13 @@ impl TokenStore for EmbeddedStore {
         self.writer.run(move |tables| tables.revoke_session(session, since)).await
     }
 
-    async fn punish(
+    async fn revoke_for_reuse(
         &self,
         session: SessionId,
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        self.writer.run(move |tables| tables.punish(session, current, since)).await
+        self.writer.run(move |tables| tables.revoke_for_reuse(session, current, since)).await
     }
 
     async fn revoke_user(

@@ -106,7 +106,7 @@ impl Tables<'_> {
         Ok(revoked)
     }
 
-    pub(super) fn punish(
+    pub(super) fn revoke_for_reuse(
         &mut self,
         id: SessionId,
         current: TokenId,

@@ -299,13 +299,13 @@ impl TokenStore for MongoStore {
         self.run(self.records().session(id, now)).await
     }
 
-    async fn presented(
+    async fn session_for_refresh(
         &self,
         session: SessionId,
         refresh: TokenId,
         now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        self.run(self.records().presented(session, refresh, now)).await
+        self.run(self.records().session_for_refresh(session, refresh, now)).await
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
@@ -342,13 +342,13 @@ impl TokenStore for MongoStore {
         })
     }
 
-    async fn punish(
+    async fn revoke_for_reuse(
         &self,
         session: SessionId,
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        let first = self.run(self.records().punish(session, current, since)).await;
+        let first = self.run(self.records().revoke_for_reuse(session, current, since)).await;
         self.or_again(
             first,
             move |records| async move { records.mark_session(as_judged(session, current)).await.map(drop) },

@@ -44,7 +44,7 @@ impl Records {
     }
 
     /// Neither read is final: a rotation is decided by its own commit.
-    pub(super) async fn presented(
+    pub(super) async fn session_for_refresh(
         self: Arc<Self>,
         session: SessionId,
         refresh: TokenId,

@@ -103,7 +103,7 @@ impl Records {
 
     /// The committing update has the condition. It waits for a majority even if the session was
     /// already revoked.
-    pub(super) async fn punish(
+    pub(super) async fn revoke_for_reuse(
         self: Arc<Self>,
         session: SessionId,
         current: TokenId,

@@ -72,10 +72,10 @@ async fn listening_cache(server: &RedisServer) -> (RedisCache, Arc<Heard>) {
     (cache, heard)
 }
 
-async fn bury(cache: &RedisCache, ids: &[TokenId]) {
+async fn put_tombstones(cache: &RedisCache, ids: &[TokenId]) {
     let end = Utc::now() + Duration::from_mins(15);
     let graves: Vec<_> = ids.iter().map(|id| (*id, end)).collect();
-    cache.bury(&graves, Utc::now()).await.unwrap();
+    cache.put_tombstones(&graves, Utc::now()).await.unwrap();
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn news_of_a_large_revocation_arrive_whole_and_garbage_is_ignored() {
         assert_eq!(server.command(&["PUBLISH", "auth:revoked", garbage]), ":1");
     }
     let ids: Vec<TokenId> = (0..1_000).map(|_| TokenId::generate()).collect();
-    bury(&cache, &ids).await;
+    put_tombstones(&cache, &ids).await;
     let last = Uuid::from(ids[999]);
     heard.until("the last is heard of", SOON, |heard| heard.ids().contains(&last)).await;
     let told = heard.ids();
@@ -102,7 +102,7 @@ async fn news_cost_a_revocation_no_round_trip_and_a_check_nothing() {
     let (cache, heard) = listening_cache(&server).await;
     let monitor = server.monitor();
     let ids: Vec<TokenId> = (0..3).map(|_| TokenId::generate()).collect();
-    bury(&cache, &ids).await;
+    put_tombstones(&cache, &ids).await;
     heard.until("they are heard of", SOON, |heard| heard.ids().len() == 3).await;
     let commands = monitor.commands_with("auth:").await;
     let of_bury: Vec<&String> =
@@ -123,7 +123,7 @@ async fn news_forbidden_by_redis_leave_tombstones_working() {
     let cache = RedisCache::connect(&[url], RedisOptions::default()).await.unwrap();
     let heard = Heard::by(|listener| cache.subscribe(listener));
     let id = TokenId::generate();
-    bury(&cache, &[id]).await;
+    put_tombstones(&cache, &[id]).await;
     assert_eq!(server.command(&["EXISTS", &format!("auth:{id}")]), ":1");
     assert_eq!(heard.gaps(), 0, "it never listened");
 }
@@ -146,7 +146,7 @@ async fn news_of_tokens_on_any_server_of_a_cluster_arrive() {
     loop {
         let graves: Vec<_> = (0..16).map(|_| (TokenId::generate(), end)).collect();
         let last = graves[15].0.into();
-        let buried = caches[0].0.bury(&graves, Utc::now()).await.is_ok();
+        let buried = caches[0].0.put_tombstones(&graves, Utc::now()).await.is_ok();
         if buried && caches.iter().all(|(_, heard)| heard.ids().contains(&last)) {
             break;
         }
@@ -154,7 +154,7 @@ async fn news_of_tokens_on_any_server_of_a_cluster_arrive() {
         sleep(Duration::from_millis(20)).await;
     }
     let ids: Vec<TokenId> = (0..100).map(|_| TokenId::generate()).collect();
-    bury(&caches[0].0, &ids).await;
+    put_tombstones(&caches[0].0, &ids).await;
     for (_, heard) in &caches {
         let all = |heard: &Heard| {
             let told = heard.ids();
@@ -188,7 +188,7 @@ async fn news_channel_that_is_lost_and_back_is_a_gap_each_time() {
         gaps += 2;
         heard.until(way, LISTENING, |heard| heard.gaps() == gaps).await;
         let id = TokenId::generate();
-        bury(&cache, &[id]).await;
+        put_tombstones(&cache, &[id]).await;
         heard.until("news flow again", SOON, |heard| heard.ids().contains(&id.into())).await;
     }
 }

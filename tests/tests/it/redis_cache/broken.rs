@@ -12,11 +12,11 @@ async fn redis_that_restarted_gets_no_fill_that_was_read_before() {
     let cache = cache(&server).await;
     let id = TokenId::generate();
     let read_before = miss(&cache, id).await;
-    bury(&cache, id).await;
+    put_tombstones(&cache, id).await;
     server.kill();
     server.restart().await;
     serves_again(&cache).await;
-    cache.fill(read_before, id, token()).await.unwrap_err();
+    cache.put_active_if_absent(read_before, id, token()).await.unwrap_err();
     miss(&cache, id).await;
 }
 
@@ -26,9 +26,9 @@ async fn redis_entry_restored_from_a_snapshot_is_ignored() {
     let cache = cache(&server).await;
     let (alive, dead) = (TokenId::generate(), TokenId::generate());
     fill(&cache, alive, token()).await;
-    bury(&cache, dead).await;
+    put_tombstones(&cache, dead).await;
     assert_eq!(server.command(&["SAVE"]), "+OK");
-    bury(&cache, alive).await;
+    put_tombstones(&cache, alive).await;
     server.kill();
     server.restart().await;
     serves_again(&cache).await;
@@ -61,7 +61,7 @@ async fn redis_entry_that_came_back_by_failing_over_and_back_is_ignored() {
     until("the replica has the entry", REPLICATION, || async { holds(&second) }).await;
 
     stand_alone(&second);
-    bury(&cache, id).await;
+    put_tombstones(&cache, id).await;
     assert!(!holds(&first) && holds(&second));
     follow(&first, &second);
     until("the first has what the second has", REPLICATION, || async { holds(&first) }).await;
@@ -85,7 +85,7 @@ async fn redis_fill_delayed_until_its_end_has_expired_on_arrival() {
     let read_before = miss(&cache, id).await;
     let since = Instant::now();
     server.pause();
-    cache.fill(read_before, id, token()).await.unwrap_err();
+    cache.put_active_if_absent(read_before, id, token()).await.unwrap_err();
     until("the entry's end has passed", RECOVERY, || async { since.elapsed() > Duration::from_millis(700) }).await;
     server.resume();
     // The server's own view, before the cache replaces any connection.
@@ -115,7 +115,7 @@ async fn redis_that_stalls_costs_a_check_its_time_limit_and_no_more() {
     let (answer, took) = timed(cache.get(id)).await;
     assert_eq!(answer.unwrap_err().to_string(), "Redis did not answer");
     assert!(took < RedisOptions::default().response_timeout + SLACK, "{took:?}");
-    let (outcome, took) = timed(cache.bury(&[(id, token().expires_at)], Utc::now())).await;
+    let (outcome, took) = timed(cache.put_tombstones(&[(id, token().expires_at)], Utc::now())).await;
     assert_eq!(outcome.unwrap_err().to_string(), "Redis did not take the tombstones");
     assert!(took < Duration::from_secs(1) + SLACK, "{took:?}");
     until("stalled connections are withdrawn", RECOVERY, || async {
@@ -148,7 +148,7 @@ async fn redis_that_is_full_takes_no_tombstones_and_says_so() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
-    let outcome = cache.bury(&[(TokenId::generate(), token().expires_at)], Utc::now()).await;
+    let outcome = cache.put_tombstones(&[(TokenId::generate(), token().expires_at)], Utc::now()).await;
     assert_eq!(outcome.unwrap_err().to_string(), "Redis did not take the tombstones");
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
     serves_again(&cache).await;
@@ -163,7 +163,7 @@ async fn redis_that_becomes_a_replica_is_not_used() {
     assert_eq!(server.command(&["REPLICAOF", "127.0.0.1", "1"]), "+OK");
     // Only checks, which a replica answers: the health check must notice by itself.
     until("a replica is not asked", RECOVERY, || async { cache.get(id).await.is_err() }).await;
-    cache.bury(&[(id, token().expires_at)], Utc::now()).await.unwrap_err();
+    cache.put_tombstones(&[(id, token().expires_at)], Utc::now()).await.unwrap_err();
     assert_eq!(server.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
     serves_again(&cache).await;
 }

@@ -74,7 +74,7 @@ async fn a_note_of_a_delivery_is_seen_at_once_and_waits_for_no_disk() {
     let before = disk.syncs();
     store.note_delivered(session.session_id, child.refresh_id, now()).await.unwrap();
     assert_eq!(disk.syncs(), before);
-    let (held, _) = store.presented(session.session_id, child.refresh_id, now()).await.unwrap().unwrap();
+    let (held, _) = store.session_for_refresh(session.session_id, child.refresh_id, now()).await.unwrap().unwrap();
     assert!(held.previous.unwrap().delivered);
 }
 

@@ -161,7 +161,7 @@ async fn embedded_file_of_version_1_is_read_and_goes_on() {
     let (session, [access, refresh]) = (session(), tokens());
     assert_eq!(store.sessions(user(), now()).await.unwrap(), std::slice::from_ref(&session));
     assert_eq!(store.token_status(access.token_id).await.unwrap(), TokenStatus::Active((&access).into()));
-    let presented = store.presented(session.session_id, refresh.token_id, now()).await.unwrap();
+    let presented = store.session_for_refresh(session.session_id, refresh.token_id, now()).await.unwrap();
     assert_eq!(presented, Some((session.clone(), TokenStatus::Active((&refresh).into()))));
     assert_eq!(store.user_fence(user()).await.unwrap(), UserFence { epoch: 3, disabled: false });
 
