@@ -1,4 +1,4 @@
-//! Logs one line for each request and opens a span around its other lines.
+//! Logs one line for each request, in a span that all lines of the request share.
 //!
 //! tower-http's `TraceLayer` logs nothing when the client disconnects. It could name method and
 //! route only in a span, and every line of the request would repeat them.
@@ -14,7 +14,7 @@ use tracing::{Span, field::Empty};
 
 /// A request in progress. It holds the route's pattern, never the path or the query of the request.
 pub(super) struct RequestLine {
-    id: String,
+    span: Span,
     method: Method,
     route: String,
     started: Instant,
@@ -22,9 +22,12 @@ pub(super) struct RequestLine {
 }
 
 impl RequestLine {
+    /// Begins the line and its span. The span's level is `error`, so that the request id is present
+    /// when only errors are logged. `AuthLayer` records `sub` and `sid` in it.
     pub(super) fn begin(request: &Request) -> Self {
+        let request_id = request_id(request).unwrap_or("-");
         Self {
-            id: request_id(request).unwrap_or("-").to_owned(),
+            span: tracing::error_span!("request", request_id, sub = Empty, sid = Empty),
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().map_or("-".into(), |path| path.as_str().to_owned()),
             started: Instant::now(),
@@ -32,11 +35,9 @@ impl RequestLine {
         }
     }
 
-    /// Returns the span for what is logged during the request. Its level is `error`, so that the
-    /// request id is present when only errors are logged. `AuthLayer` records `sub` and `sid` in
-    /// it.
+    /// Returns the span for what is logged during the request.
     pub(super) fn span(&self) -> Span {
-        tracing::error_span!("request", request_id = self.id, sub = Empty, sid = Empty)
+        self.span.clone()
     }
 
     /// Logs the response. A gRPC rejection has HTTP status 200 and a `grpc-status`.
@@ -45,7 +46,7 @@ impl RequestLine {
         let grpc_status =
             response.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse::<u32>().ok());
         tracing::info!(
-            request_id = self.id,
+            parent: &self.span,
             method = %self.method,
             route = self.route,
             status = response.status().as_u16(),
@@ -69,7 +70,7 @@ impl Drop for RequestLine {
     fn drop(&mut self) {
         if !self.answered {
             tracing::info!(
-                request_id = self.id,
+                parent: &self.span,
                 method = %self.method,
                 route = self.route,
                 latency_us = self.latency(),
