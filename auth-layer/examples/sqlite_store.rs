@@ -127,8 +127,8 @@ impl TokenStore for SqliteStore {
             held.map_or(Ok(Admission::Fenced), |held| put(db, &held, &[token]).map(|()| Admission::Admitted))
         }
 
-        fn consume(db, id: TokenId, says: ActiveToken, now: Timestamp) -> Consumed {
-            let usable = matches!(status(db, id)?, TokenStatus::Active(token) if says.is_usable(&token, now));
+        fn consume(db, id: TokenId, expected: ActiveToken, now: Timestamp) -> Consumed {
+            let usable = matches!(status(db, id)?, TokenStatus::Active(token) if expected.is_usable(&token, now));
             let used = usable.then(|| end_tokens(db, "token = ?", params![id.to_string()], now)).transpose()?;
             Ok(used.map_or(Consumed::Refused, |_| Consumed::Accepted))
         }

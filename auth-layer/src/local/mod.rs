@@ -58,7 +58,7 @@ use crate::{
 };
 
 /// The shortest time between two removals of expired entries.
-const SWEEP_EVERY: Duration = Duration::from_mins(1);
+const REMOVAL_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What an entry costs beyond its claims: key, entry, table space and allocator rounding, in bytes.
 const OVERHEAD: usize = 176;
@@ -146,12 +146,12 @@ pub(crate) struct VerifiedTokens {
     entries: Arc<Entries>,
     /// The smallest weight of an entry, which bounds their number.
     lightest: usize,
-    next_sweep: AtomicU64,
+    next_removal: AtomicU64,
     revoked: RecentlyRevoked,
     listens: AtomicBool,
 }
 
-type Entries = Cache<Key, Entry, ByBytes, foldhash::fast::RandomState>;
+type Entries = Cache<Key, CacheEntry, ByBytes, foldhash::fast::RandomState>;
 
 /// Stands for a token. Two words: the alignment of a `u128` would make an entry a quarter larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -169,12 +169,12 @@ pub(crate) enum Known {
 
 /// How long an authority or trust believes the cache's entries.
 #[derive(Clone, Copy)]
-pub(crate) struct Belief {
+pub(crate) struct Freshness {
     lease: u64,
     leeway: u64,
 }
 
-impl Belief {
+impl Freshness {
     /// Believes liveness for `lease` after it was found, and claims until `leeway` after the
     /// expiry.
     pub(crate) fn new(lease: Duration, leeway: Duration) -> Self {
@@ -183,7 +183,7 @@ impl Belief {
 }
 
 /// The result of a successful check.
-pub(crate) struct Finding<'a> {
+pub(crate) struct CheckOutcome<'a> {
     pub(crate) claims: &'a Claims,
     /// When the check began.
     pub(crate) began: Duration,
@@ -192,7 +192,7 @@ pub(crate) struct Finding<'a> {
 }
 
 #[derive(Clone)]
-struct Entry {
+struct CacheEntry {
     claims: Claims,
     /// When the check that found it alive began. All times are in nanoseconds.
     checked_at: u64,
@@ -206,8 +206,8 @@ struct Entry {
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Key, Entry> for ByBytes {
-    fn weight(&self, _: &Key, entry: &Entry) -> u64 {
+impl Weighter<Key, CacheEntry> for ByBytes {
+    fn weight(&self, _: &Key, entry: &CacheEntry) -> u64 {
         entry.weight.into()
     }
 }
@@ -236,8 +236,8 @@ impl VerifiedTokens {
             secret: highway::Key(secret),
             entries: Arc::new(entries),
             lightest,
-            next_sweep: AtomicU64::new(0),
-            revoked: RecentlyRevoked::of_at_most(limits.entries),
+            next_removal: AtomicU64::new(0),
+            revoked: RecentlyRevoked::with_capacity(limits.entries),
             listens: AtomicBool::new(false),
         })
     }
@@ -248,7 +248,7 @@ impl VerifiedTokens {
     }
 
     /// Returns true the first time only. The caller then subscribes to the store's revocations.
-    pub(crate) fn begin_to_listen(&self) -> bool {
+    pub(crate) fn start_listening(&self) -> bool {
         !self.listens.swap(true, Ordering::AcqRel)
     }
 
@@ -268,15 +268,15 @@ impl VerifiedTokens {
     }
 
     /// Returns what is known of a token at `now`.
-    pub(crate) fn get(&self, key: Key, now: Duration, belief: Belief) -> Known {
-        let (now, Belief { lease, leeway }) = (nanos(now), belief);
-        self.sweep_if_due(now);
+    pub(crate) fn get(&self, key: Key, now: Duration, freshness: Freshness) -> Known {
+        let (now, Freshness { lease, leeway }) = (nanos(now), freshness);
+        self.remove_expired_if_due(now);
         match self.entries.get(&key) {
             // Another authority with a longer leeway may have inserted it.
             Some(entry) if now.saturating_add(leeway) < entry.valid_from => Known::Nothing,
             Some(entry) if now < entry.expires_at.saturating_add(leeway) => {
                 if entry.claims.read_bytes() != entry.read_bytes {
-                    self.weigh_again(key, &entry);
+                    self.reweigh(key, &entry);
                 }
                 if now < entry.checked_at.saturating_add(lease) && !self.revoked.covers(&entry) {
                     Known::Good(entry.claims)
@@ -293,14 +293,14 @@ impl VerifiedTokens {
     }
 
     /// Inserts the result of a check. For a known token only liveness is new, which needs a lease.
-    pub(crate) fn insert(&self, key: Key, finding: &Finding<'_>, was_known: bool) {
+    pub(crate) fn insert(&self, key: Key, outcome: &CheckOutcome<'_>, was_known: bool) {
         if was_known && self.lease.load(Ordering::Acquire) == 0 {
             return;
         }
-        let Finding { claims, began, now } = *finding;
-        let Some(expires_at) = moment(claims.exp, now, began) else { return };
-        let valid_from = claims.valid_from().and_then(|from| moment(from, now, began)).unwrap_or(0);
-        let entry = Entry {
+        let CheckOutcome { claims, began, now } = *outcome;
+        let Some(expires_at) = to_monotonic(claims.exp, now, began) else { return };
+        let valid_from = claims.valid_from().and_then(|from| to_monotonic(from, now, began)).unwrap_or(0);
+        let entry = CacheEntry {
             claims: claims.clone(),
             checked_at: nanos(began),
             valid_from,
@@ -317,9 +317,9 @@ impl VerifiedTokens {
 
     /// Updates the weight of an entry after its custom claims were parsed as a type.
     #[cold]
-    fn weigh_again(&self, key: Key, entry: &Entry) {
+    fn reweigh(&self, key: Key, entry: &CacheEntry) {
         let (weight, read_bytes) = (self.weight(&entry.claims), entry.claims.read_bytes());
-        self.entries.replace(key, Entry { weight, read_bytes, ..entry.clone() }, true).ok();
+        self.entries.replace(key, CacheEntry { weight, read_bytes, ..entry.clone() }, true).ok();
     }
 
     /// Removes a token.
@@ -342,24 +342,24 @@ impl VerifiedTokens {
     }
 
     /// Removes expired entries when that is due, on a blocking thread if there is a runtime.
-    fn sweep_if_due(&self, now: u64) {
-        let due = self.next_sweep.load(Ordering::Relaxed);
+    fn remove_expired_if_due(&self, now: u64) {
+        let due = self.next_removal.load(Ordering::Relaxed);
         if now >= due {
-            self.sweep(now, due);
+            self.remove_expired(now, due);
         }
     }
 
     #[cold]
-    fn sweep(&self, now: u64, due: u64) {
-        let next = now.saturating_add(nanos(SWEEP_EVERY));
-        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+    fn remove_expired(&self, now: u64, due: u64) {
+        let next = now.saturating_add(nanos(REMOVAL_INTERVAL));
+        if self.next_removal.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
         let entries = Arc::clone(&self.entries);
-        let sweep = move || entries.retain(|_, entry| now < entry.expires_at);
+        let remove_expired = move || entries.retain(|_, entry| now < entry.expires_at);
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(sweep)),
-            Err(_) => sweep(),
+            Ok(runtime) => drop(runtime.spawn_blocking(remove_expired)),
+            Err(_) => remove_expired(),
         }
     }
 }
@@ -367,7 +367,7 @@ impl VerifiedTokens {
 /// Converts a time of day to the cache's clock, which showed `then` at `now`.
 ///
 /// Returns `None` for a time before that clock began.
-fn moment(at: Timestamp, now: Timestamp, then: Duration) -> Option<u64> {
+fn to_monotonic(at: Timestamp, now: Timestamp, then: Duration) -> Option<u64> {
     match (at - now).to_std() {
         Ok(later) => Some(nanos(then.saturating_add(later))),
         Err(_) => (now - at).to_std().ok().and_then(|earlier| then.checked_sub(earlier)).map(nanos),

@@ -12,7 +12,7 @@ const LONG: Duration = Duration::from_hours(1);
 const ROOMY: Limits = Limits { entries: 1_000, bytes: 1 << 20 };
 
 /// A cache, and the lease of an authority that uses it.
-struct Bench {
+struct Fixture {
     local: LocalCache,
     clock: ManualClock,
     lease: Duration,
@@ -22,11 +22,11 @@ fn epoch() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
-fn cache(lease: Duration) -> Bench {
-    Bench::new(lease, ROOMY)
+fn cache(lease: Duration) -> Fixture {
+    Fixture::new(lease, ROOMY)
 }
 
-impl Bench {
+impl Fixture {
     fn new(lease: Duration, limits: Limits) -> Self {
         let (local, clock) = (LocalCache::new(), ManualClock::starting_at(epoch()));
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
@@ -39,21 +39,21 @@ impl Bench {
     }
 
     fn known(&self, token: &str, now: Duration) -> Known {
-        self.tokens().get(self.tokens().key(token.as_bytes()), now, Belief::new(self.lease, Duration::ZERO))
+        self.tokens().get(self.tokens().key(token.as_bytes()), now, Freshness::new(self.lease, Duration::ZERO))
     }
 
     /// Advances the clock to `to`.
-    fn turn(&self, to: Duration) {
+    fn advance_to(&self, to: Duration) {
         self.clock.advance(to.saturating_sub(self.clock.monotonic()));
     }
 
     fn revoke(&self, id: Uuid, at: Duration) {
-        self.turn(at);
+        self.advance_to(at);
         self.tokens().revoke(id);
     }
 
     fn revoke_all(&self, at: Duration) {
-        self.turn(at);
+        self.advance_to(at);
         self.tokens().revoke_all();
     }
 }
@@ -96,33 +96,33 @@ fn session_of(claims: &Claims) -> Uuid {
 
 /// Inserts the result of a check that began at `began`. The clock's time of day starts at the
 /// epoch.
-fn found(cache: &Bench, token: &str, claims: &Claims, began: Duration) {
+fn insert_checked(cache: &Fixture, token: &str, claims: &Claims, began: Duration) {
     let now = crate::clock::later(epoch(), began);
     let was_known = !matches!(cache.known(token, began), Known::Nothing);
-    cache.tokens().insert(cache.tokens().key(token.as_bytes()), &Finding { claims, began, now }, was_known);
+    cache.tokens().insert(cache.tokens().key(token.as_bytes()), &CheckOutcome { claims, began, now }, was_known);
 }
 
 /// Claims that expire this long after the epoch.
-fn ending(at: Duration) -> Claims {
+fn claims_expiring_at(at: Duration) -> Claims {
     claims_until(crate::clock::later(epoch(), at))
 }
 
-fn is_good(cache: &Bench, token: &str, now: Duration) -> bool {
+fn is_good(cache: &Fixture, token: &str, now: Duration) -> bool {
     matches!(cache.known(token, now), Known::Good(_))
 }
 
-fn is_verified(cache: &Bench, token: &str, now: Duration) -> bool {
+fn is_verified(cache: &Fixture, token: &str, now: Duration) -> bool {
     matches!(cache.known(token, now), Known::Verified(_))
 }
 
-fn is_unknown(cache: &Bench, token: &str, now: Duration) -> bool {
+fn is_unknown(cache: &Fixture, token: &str, now: Duration) -> bool {
     matches!(cache.known(token, now), Known::Nothing)
 }
 
 #[test]
-fn a_token_is_good_for_one_lease_from_the_beginning_of_its_check_and_genuine_until_it_ends() {
+fn local_cache_believes_liveness_for_one_lease_and_the_signature_until_expiry() {
     let cache = cache(LEASE);
-    found(&cache, "token", &ending(at(5_100)), at(100));
+    insert_checked(&cache, "token", &claims_expiring_at(at(5_100)), at(100));
     assert!(is_good(&cache, "token", at(1_099)));
     assert!(is_verified(&cache, "token", at(1_100)));
     assert!(is_verified(&cache, "token", at(5_099)));
@@ -132,28 +132,28 @@ fn a_token_is_good_for_one_lease_from_the_beginning_of_its_check_and_genuine_unt
 }
 
 #[test]
-fn a_token_that_ends_within_its_lease_is_good_no_longer() {
+fn local_cache_drops_a_token_that_expires_within_its_lease() {
     let cache = cache(LEASE);
-    found(&cache, "token", &ending(at(300)), at(0));
+    insert_checked(&cache, "token", &claims_expiring_at(at(300)), at(0));
     assert!(is_good(&cache, "token", at(299)));
     assert!(is_unknown(&cache, "token", at(300)));
 }
 
 #[test]
-fn without_a_lease_a_token_is_genuine_and_never_good() {
+fn local_cache_without_a_lease_believes_the_signature_only() {
     let cache = cache(Duration::ZERO);
-    found(&cache, "token", &claims(), at(100));
+    insert_checked(&cache, "token", &claims(), at(100));
     assert!(is_verified(&cache, "token", at(100)));
-    found(&cache, "token", &claims(), at(100));
+    insert_checked(&cache, "token", &claims(), at(100));
     assert!(is_verified(&cache, "token", at(101)));
 }
 
 /// Another authority with a longer leeway may have inserted it.
 #[test]
-fn local_cache_judges_expiry_by_the_leeway_of_whoever_asks() {
+fn local_cache_judges_expiry_by_the_leeway_of_the_caller() {
     let cache = cache(LEASE);
-    found(&cache, "token", &ending(at(300)), at(0));
-    let ask = |now, leeway| cache.tokens().get(cache.tokens().key(b"token"), now, Belief::new(LEASE, leeway));
+    insert_checked(&cache, "token", &claims_expiring_at(at(300)), at(0));
+    let ask = |now, leeway| cache.tokens().get(cache.tokens().key(b"token"), now, Freshness::new(LEASE, leeway));
     assert!(matches!(ask(at(299), Duration::ZERO), Known::Good(_)));
     assert!(matches!(ask(at(399), at(100)), Known::Good(_)));
     assert!(matches!(ask(at(400), at(100)), Known::Nothing));
@@ -163,99 +163,99 @@ fn local_cache_judges_expiry_by_the_leeway_of_whoever_asks() {
 fn local_cache_counts_an_expired_token_from_its_expiry() {
     let cache = cache(LEASE);
     // Accepted within its leeway, 200 ms after its expiry.
-    found(&cache, "token", &ending(at(300)), at(500));
-    let ask = |now| cache.tokens().get(cache.tokens().key(b"token"), now, Belief::new(LEASE, at(400)));
+    insert_checked(&cache, "token", &claims_expiring_at(at(300)), at(500));
+    let ask = |now| cache.tokens().get(cache.tokens().key(b"token"), now, Freshness::new(LEASE, at(400)));
     assert!(matches!(ask(at(699)), Known::Good(_)));
     assert!(matches!(ask(at(700)), Known::Nothing));
 }
 
 #[test]
-fn local_cache_that_gets_a_longer_lease_believes_nothing_from_before() {
+fn local_cache_with_a_longer_lease_drops_liveness_from_before() {
     let cache = cache(Duration::ZERO);
     let claims = claims();
-    found(&cache, "token", &claims, at(100));
+    insert_checked(&cache, "token", &claims, at(100));
     // No authority has a lease, so no revocation is remembered.
     cache.revoke(session_of(&claims), at(200));
-    cache.turn(at(300));
+    cache.advance_to(at(300));
     let clock: Arc<dyn Clock> = Arc::new(cache.clock.clone());
     cache.local.open(ROOMY, &clock, LONG);
-    let ask = |now| cache.tokens().get(cache.tokens().key(b"token"), now, Belief::new(LONG, Duration::ZERO));
+    let ask = |now| cache.tokens().get(cache.tokens().key(b"token"), now, Freshness::new(LONG, Duration::ZERO));
     assert!(matches!(ask(at(301)), Known::Verified(_)));
-    found(&cache, "token", &claims, at(301));
+    insert_checked(&cache, "token", &claims, at(301));
     assert!(matches!(ask(at(302)), Known::Good(_)));
 }
 
 #[test]
-fn a_check_that_began_before_a_revocation_leaves_nothing_to_believe() {
+fn local_cache_ignores_liveness_of_a_check_that_began_before_a_revocation() {
     let claims = claims();
     for id in [id_of(&claims), session_of(&claims), claims.sub.tag()] {
         let cache = cache(LEASE);
         cache.revoke(id, at(200));
-        found(&cache, "token", &claims, at(200));
+        insert_checked(&cache, "token", &claims, at(200));
         assert!(is_verified(&cache, "token", at(300)));
-        found(&cache, "token", &claims, at(201));
+        insert_checked(&cache, "token", &claims, at(201));
         assert!(is_good(&cache, "token", at(300)), "this check began after the revocation");
     }
 }
 
 #[test]
-fn a_check_that_began_before_everything_was_revoked_leaves_nothing_to_believe() {
+fn local_cache_ignores_liveness_of_a_check_that_began_before_a_revoke_all() {
     let cache = cache(LEASE);
-    found(&cache, "token", &claims(), at(0));
+    insert_checked(&cache, "token", &claims(), at(0));
     cache.revoke_all(at(0));
     assert!(is_verified(&cache, "token", at(1)));
     cache.revoke_all(at(200));
-    found(&cache, "token", &claims(), at(200));
+    insert_checked(&cache, "token", &claims(), at(200));
     assert!(is_verified(&cache, "token", at(300)));
-    found(&cache, "token", &claims(), at(201));
+    insert_checked(&cache, "token", &claims(), at(201));
     assert!(is_good(&cache, "token", at(300)), "this check began afterwards");
 }
 
 #[test]
-fn a_revocation_is_remembered_for_as_long_as_an_older_entry_could_be_believed() {
+fn local_cache_remembers_a_revocation_for_one_lease() {
     let claims = claims();
     let cache = cache(LEASE);
-    found(&cache, "token", &claims, at(200));
+    insert_checked(&cache, "token", &claims, at(200));
     cache.revoke(session_of(&claims), at(200));
     // Later revocations drop the old ones.
     for millis in (250..=1_199).step_by(50) {
         cache.revoke(Uuid::now_v7(), at(millis));
         assert!(is_verified(&cache, "token", at(millis)));
-        found(&cache, "token", &claims, at(200));
+        insert_checked(&cache, "token", &claims, at(200));
     }
     cache.revoke(Uuid::now_v7(), at(9_000));
-    let notes = cache.tokens().revoked.notes.read().unwrap();
-    assert_eq!((notes.at.len(), notes.order.len()), (1, 1), "the old ones are dropped");
+    let revocations = cache.tokens().revoked.revocations.read().unwrap();
+    assert_eq!((revocations.by_id.len(), revocations.order.len()), (1, 1), "the old ones are dropped");
 }
 
 /// A check's thread may be suspended for any time between reading the clock and reading the cache.
 #[test]
-fn a_check_that_has_read_the_clock_long_ago_believes_nothing_whose_reminder_is_gone() {
+fn local_cache_ignores_liveness_for_a_check_that_is_older_than_a_forgotten_revocation() {
     let claims = claims();
     let cache = cache(LEASE);
-    found(&cache, "token", &claims, at(100));
+    insert_checked(&cache, "token", &claims, at(100));
     cache.revoke(id_of(&claims), at(110));
     cache.revoke(Uuid::now_v7(), at(1_111));
     assert!(is_verified(&cache, "token", at(1_099)), "by its time the lease still runs");
 }
 
 #[test]
-fn what_is_revoked_again_is_remembered_from_the_last_time() {
+fn local_cache_remembers_a_repeated_revocation_from_the_last_time() {
     let claims = claims();
     let cache = cache(LEASE);
     cache.revoke(session_of(&claims), at(100));
     cache.revoke(session_of(&claims), at(900));
     cache.revoke(Uuid::now_v7(), at(1_500));
-    found(&cache, "token", &claims, at(900));
+    insert_checked(&cache, "token", &claims, at(900));
     assert!(is_verified(&cache, "token", at(1_501)), "the note of 900 is still there");
 }
 
 #[test]
-fn where_too_many_are_revoked_to_be_remembered_nothing_is_believed_that_was_checked_before() {
+fn local_cache_drops_all_liveness_when_revocations_overflow() {
     let cache = cache(LEASE);
     let (dead, other) = (claims(), claims());
-    found(&cache, "dead", &dead, at(100));
-    found(&cache, "other", &other, at(100));
+    insert_checked(&cache, "dead", &dead, at(100));
+    insert_checked(&cache, "other", &other, at(100));
     cache.revoke(id_of(&dead), at(100));
     for _ in 1..ROOMY.entries {
         cache.revoke(Uuid::now_v7(), at(101));
@@ -263,20 +263,20 @@ fn where_too_many_are_revoked_to_be_remembered_nothing_is_believed_that_was_chec
     assert!(is_verified(&cache, "dead", at(102)));
     assert!(is_good(&cache, "other", at(102)), "so many are remembered");
     cache.revoke(Uuid::now_v7(), at(102));
-    assert_eq!(cache.tokens().revoked.notes.read().unwrap().order.len(), 0);
+    assert_eq!(cache.tokens().revoked.revocations.read().unwrap().order.len(), 0);
     assert!(is_verified(&cache, "dead", at(103)) && is_verified(&cache, "other", at(103)));
-    found(&cache, "other", &other, at(103));
+    insert_checked(&cache, "other", &other, at(103));
     assert!(is_good(&cache, "other", at(104)));
     cache.revoke(other.sub.tag(), at(104));
     assert!(is_verified(&cache, "other", at(105)), "the next one is remembered again");
 }
 
 #[test]
-fn neither_entries_nor_bytes_exceed_their_limits() {
+fn local_cache_stays_within_its_limits() {
     for limits in [Limits { entries: 100, bytes: 1 << 20 }, Limits { entries: 1_000_000, bytes: 100_000 }] {
-        let cache = Bench::new(LEASE, limits);
+        let cache = Fixture::new(LEASE, limits);
         for number in 0..5_000 {
-            found(&cache, &format!("{number:0400}"), &claims(), at(0));
+            insert_checked(&cache, &format!("{number:0400}"), &claims(), at(0));
             assert!(cache.tokens().entries.len() <= limits.entries, "{limits:?}");
             assert!(cache.tokens().entries.weight() <= limits.bytes as u64, "{limits:?}");
         }
@@ -287,18 +287,18 @@ fn neither_entries_nor_bytes_exceed_their_limits() {
 }
 
 #[test]
-fn tokens_that_come_once_do_not_push_out_those_that_come_again() {
-    let cache = Bench::new(LEASE, Limits { entries: 1_000, bytes: 1 << 24 });
+fn local_cache_keeps_frequent_tokens_beside_one_time_tokens() {
+    let cache = Fixture::new(LEASE, Limits { entries: 1_000, bytes: 1 << 24 });
     let regulars: Vec<String> = (0..200).map(|number| format!("regular {number}")).collect();
     for token in &regulars {
-        found(&cache, token, &claims(), at(0));
+        insert_checked(&cache, token, &claims(), at(0));
     }
     for round in 0..50 {
         for token in &regulars {
             cache.known(token, at(1));
         }
         for number in 0..1_000 {
-            found(&cache, &format!("stranger {round} {number}"), &claims(), at(1));
+            insert_checked(&cache, &format!("stranger {round} {number}"), &claims(), at(1));
         }
     }
     let kept = regulars.iter().filter(|token| is_good(&cache, token, at(2))).count();
@@ -306,11 +306,11 @@ fn tokens_that_come_once_do_not_push_out_those_that_come_again() {
 }
 
 #[test]
-fn what_has_expired_is_removed_by_the_first_check_after_a_minute() {
+fn local_cache_removes_expired_entries_after_a_minute() {
     let cache = cache(LEASE);
-    found(&cache, "long", &claims(), at(0));
+    insert_checked(&cache, "long", &claims(), at(0));
     for number in 0..100 {
-        found(&cache, &format!("short {number}"), &ending(at(1_000)), at(0));
+        insert_checked(&cache, &format!("short {number}"), &claims_expiring_at(at(1_000)), at(0));
     }
     assert!(is_verified(&cache, "long", at(59_000)));
     assert_eq!(cache.tokens().entries.len(), 101, "not every check looks for it");

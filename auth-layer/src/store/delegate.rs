@@ -36,7 +36,7 @@ macro_rules! operations {
                 confirm(session: SessionId, current: TokenId) -> Rotated;
                 note_delivered(session: SessionId, current: TokenId, now: Timestamp) -> ();
                 record_token(token: TokenRecord) -> Admission;
-                consume(id: TokenId, says: ActiveToken, now: Timestamp) -> Consumed;
+                consume(id: TokenId, expected: ActiveToken, now: Timestamp) -> Consumed;
                 revoke_token(id: TokenId, since: Timestamp) -> Revoked;
                 revoke_session(session: SessionId, since: Timestamp) -> Revoked;
                 revoke_for_reuse(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
@@ -167,7 +167,7 @@ mod tests {
     /// The compiler reports a missing method only if it has no default body. This test finds the
     /// others.
     #[test]
-    fn decorators_hand_on_every_method_of_the_trait() {
+    fn store_decorator_forwards_every_method_of_the_trait() {
         let source = include_str!("token_store.rs");
         let (_, body) = source.split_once("pub trait TokenStore").unwrap();
         let methods =

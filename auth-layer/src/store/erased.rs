@@ -19,20 +19,20 @@ use crate::{
     id::{SessionId, Subject, TokenId},
 };
 
-pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// A layer's request to a store about one token.
 #[derive(Clone, Debug)]
-pub(crate) enum Question {
+pub(crate) enum StoreRequest {
     /// Looks the token up.
     Status(TokenId),
     /// Uses up a single-use token with these claims, at this time.
     Consume(TokenId, ActiveToken, Timestamp),
 }
 
-/// The store's answer to a [`Question`].
+/// The store's answer to a [`StoreRequest`].
 #[derive(Clone, Debug)]
-pub(crate) enum Standing {
+pub(crate) enum StoreResponse {
     Status(TokenStatus),
     Consumed(Consumed),
 }
@@ -83,18 +83,18 @@ macro_rules! erased {
     ) => {
         /// Boxes one future per operation. For `ask`, the time limit is in the same box.
         pub(crate) trait ErasedStore: Send + Sync {
-            fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing>;
-            $(fn $name(&self, $($arg: $type),*) -> Answer<'_, $answer>;)+
+            fn ask(self: Arc<Self>, request: StoreRequest, limit: Duration) -> StoreFuture<'static, StoreResponse>;
+            $(fn $name(&self, $($arg: $type),*) -> StoreFuture<'_, $answer>;)+
             $(fn $plain(&self, $($plain_arg: $plain_type),*) -> $plain_answer;)+
         }
 
         impl<S: TokenStore> ErasedStore for S {
-            fn ask(self: Arc<Self>, question: Question, limit: Duration) -> Answer<'static, Standing> {
-                ask(self, question, limit)
+            fn ask(self: Arc<Self>, request: StoreRequest, limit: Duration) -> StoreFuture<'static, StoreResponse> {
+                ask(self, request, limit)
             }
 
             $(
-                fn $name(&self, $($arg: $type),*) -> Answer<'_, $answer> {
+                fn $name(&self, $($arg: $type),*) -> StoreFuture<'_, $answer> {
                     Box::pin(TokenStore::$name(self, $($arg),*))
                 }
             )+
@@ -124,18 +124,20 @@ macro_rules! erased {
 
 operations!(erased!);
 
-fn ask<S: TokenStore>(store: Arc<S>, question: Question, limit: Duration) -> Answer<'static, Standing> {
+fn ask<S: TokenStore>(store: Arc<S>, request: StoreRequest, limit: Duration) -> StoreFuture<'static, StoreResponse> {
     // A separate box for each arm: every request asks for a status, and its future is the smallest.
-    match question {
+    match request {
         // The store enforces its own limit, which saves a timer for each request.
-        Question::Status(id) if TokenStore::answers_within(&*store).is_some_and(|bound| bound <= limit) => {
-            Box::pin(async move { TokenStore::token_status(&*store, id).await.map(Standing::Status) })
+        StoreRequest::Status(id) if TokenStore::answers_within(&*store).is_some_and(|bound| bound <= limit) => {
+            Box::pin(async move { TokenStore::token_status(&*store, id).await.map(StoreResponse::Status) })
         }
-        Question::Status(id) => {
-            Box::pin(async move { within(limit, TokenStore::token_status(&*store, id)).await.map(Standing::Status) })
+        StoreRequest::Status(id) => {
+            Box::pin(
+                async move { within(limit, TokenStore::token_status(&*store, id)).await.map(StoreResponse::Status) },
+            )
         }
-        Question::Consume(id, token, now) => Box::pin(async move {
-            within(limit, TokenStore::consume(&*store, id, token, now)).await.map(Standing::Consumed)
+        StoreRequest::Consume(id, token, now) => Box::pin(async move {
+            within(limit, TokenStore::consume(&*store, id, token, now)).await.map(StoreResponse::Consumed)
         }),
     }
 }

@@ -106,9 +106,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Heard(Mutex<Vec<Option<Uuid>>>);
+    struct RecordingListener(Mutex<Vec<Option<Uuid>>>);
 
-    impl RevocationListener for Heard {
+    impl RevocationListener for RecordingListener {
         fn revoked(&self, id: Uuid) {
             self.0.lock().unwrap().push(Some(id));
         }
@@ -118,14 +118,14 @@ mod tests {
         }
     }
 
-    fn listener() -> (Arc<Heard>, Weak<dyn RevocationListener>) {
-        let heard = Arc::new(Heard::default());
-        let listener: Weak<Heard> = Arc::downgrade(&heard);
-        (heard, listener)
+    fn listener() -> (Arc<RecordingListener>, Weak<dyn RevocationListener>) {
+        let recorder = Arc::new(RecordingListener::default());
+        let listener: Weak<RecordingListener> = Arc::downgrade(&recorder);
+        (recorder, listener)
     }
 
     #[tokio::test]
-    async fn all_are_told_until_they_are_gone() {
+    async fn feed_reports_to_all_listeners_until_they_are_dropped() {
         let feed = Feed::new();
         let ((one, first), (other, second)) = (listener(), listener());
         feed.subscribe(first, |_| pending());
@@ -139,16 +139,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_is_one_task_and_it_ends_with_the_store() {
+    async fn feed_has_one_task_that_ends_with_the_store() {
         let feed = Feed::new();
         let witness = Arc::new(());
         for _ in 0..3 {
-            let (held, (_, listener)) = (Arc::clone(&witness), listener());
+            let (guard, (_, listener)) = (Arc::clone(&witness), listener());
             feed.subscribe(listener, move |_| {
-                let held = Arc::clone(&held);
+                let guard = Arc::clone(&guard);
                 async move {
                     pending::<()>().await;
-                    drop(held);
+                    drop(guard);
                 }
             });
         }
@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn news_task_that_panics_begins_anew() {
+    async fn feed_task_that_panics_is_started_again() {
         let feed = Feed::new();
-        let (heard, listener) = listener();
+        let (recorder, listener) = listener();
         let id = Uuid::now_v7();
-        let begun = AtomicBool::new(false);
+        let started = AtomicBool::new(false);
         feed.subscribe(listener, move |listeners| {
-            let is_first = !begun.swap(true, Ordering::SeqCst);
+            let is_first = !started.swap(true, Ordering::SeqCst);
             async move {
                 if is_first {
                     resume_unwind(Box::new(()));
@@ -177,12 +177,12 @@ mod tests {
             }
         });
         // Paused time advances only when no task can run.
-        let told = async {
-            while heard.0.lock().unwrap().is_empty() {
+        let received = async {
+            while recorder.0.lock().unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), told).await.expect("the listener is told");
-        assert_eq!(*heard.0.lock().unwrap(), [Some(id)]);
+        tokio::time::timeout(Duration::from_secs(10), received).await.expect("the listener is told");
+        assert_eq!(*recorder.0.lock().unwrap(), [Some(id)]);
     }
 }

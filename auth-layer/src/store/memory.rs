@@ -29,24 +29,24 @@ use crate::{
 /// ```
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    contents: Mutex<Contents>,
     local: LocalCache,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    tokens: HashMap<TokenId, Token>,
+struct Contents {
+    tokens: HashMap<TokenId, MemoryToken>,
     sessions: HashMap<SessionId, Session>,
     fences: HashMap<Subject, UserFence>,
 }
 
 #[derive(Debug)]
-struct Token {
+struct MemoryToken {
     record: ActiveToken,
     revoked: bool,
 }
 
-impl Token {
+impl MemoryToken {
     fn status(&self) -> TokenStatus {
         if self.revoked { TokenStatus::Revoked } else { TokenStatus::Active(self.record.clone()) }
     }
@@ -58,28 +58,28 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
         // Recovering from a poisoned lock is safe: no operation can panic between two changes.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl Contents {
     fn record(&mut self, tokens: &[TokenRecord]) {
         for token in tokens {
             // An existing record may be revoked: keep it.
-            self.tokens.entry(token.token_id).or_insert(Token { record: token.into(), revoked: false });
+            self.tokens.entry(token.token_id).or_insert(MemoryToken { record: token.into(), revoked: false });
         }
     }
 
-    fn revoke_sessions(&mut self, since: Timestamp, mut doomed: impl FnMut(&Session) -> bool) -> Revoked {
+    fn revoke_sessions(&mut self, since: Timestamp, mut is_ended: impl FnMut(&Session) -> bool) -> Revoked {
         let mut revoked = Revoked::default();
-        let mut dead = HashSet::new();
-        for session in self.sessions.values_mut().filter(|session| doomed(session)) {
+        let mut ended = HashSet::new();
+        for session in self.sessions.values_mut().filter(|session| is_ended(session)) {
             revoked.sessions += u64::from(!std::mem::replace(&mut session.revoked, true));
-            dead.insert(session.session_id);
+            ended.insert(session.session_id);
         }
-        for (id, token) in self.tokens.iter_mut().filter(|(_, token)| dead.contains(&token.record.session_id)) {
+        for (id, token) in self.tokens.iter_mut().filter(|(_, token)| ended.contains(&token.record.session_id)) {
             token.revoked = true;
             if token.record.kind == TokenKind::Access && token.record.expires_at > since {
                 revoked.access_tokens.push((*id, token.record.expires_at));
@@ -95,11 +95,11 @@ impl TokenStore for MemoryStore {
     }
 
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        Ok(self.state().tokens.get(&id).map_or(TokenStatus::Unknown, Token::status))
+        Ok(self.contents().tokens.get(&id).map_or(TokenStatus::Unknown, MemoryToken::status))
     }
 
     async fn user_fence(&self, user: Subject) -> Result<UserFence, StoreError> {
-        Ok(self.state().fences.get(&user).copied().unwrap_or_default())
+        Ok(self.contents().fences.get(&user).copied().unwrap_or_default())
     }
 
     async fn open_session(
@@ -108,22 +108,22 @@ impl TokenStore for MemoryStore {
         tokens: Vec<TokenRecord>,
         epoch: u64,
     ) -> Result<Admission, StoreError> {
-        let mut state = self.state();
-        let fence = state.fences.get(&session.user_id).copied().unwrap_or_default();
+        let mut contents = self.contents();
+        let fence = contents.fences.get(&session.user_id).copied().unwrap_or_default();
         if fence.disabled || fence.epoch != epoch {
             return Ok(Admission::Fenced);
         }
-        if let Some(held) = state.sessions.get(&session.session_id) {
+        if let Some(stored) = contents.sessions.get(&session.session_id) {
             // A retry after a lost answer. What has happened since stands.
-            return Ok(if held.revoked { Admission::Fenced } else { Admission::Admitted });
+            return Ok(if stored.revoked { Admission::Fenced } else { Admission::Admitted });
         }
-        state.record(&tokens);
-        state.sessions.insert(session.session_id, session);
+        contents.record(&tokens);
+        contents.sessions.insert(session.session_id, session);
         Ok(Admission::Admitted)
     }
 
     async fn session(&self, id: SessionId, _now: Timestamp) -> Result<Option<Session>, StoreError> {
-        Ok(self.state().sessions.get(&id).cloned())
+        Ok(self.contents().sessions.get(&id).cloned())
     }
 
     async fn session_for_refresh(
@@ -132,14 +132,14 @@ impl TokenStore for MemoryStore {
         refresh: TokenId,
         _now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        let state = self.state();
-        let token = state.tokens.get(&refresh).map_or(TokenStatus::Unknown, Token::status);
-        Ok(state.sessions.get(&session).map(|session| (session.clone(), token)))
+        let contents = self.contents();
+        let token = contents.tokens.get(&refresh).map_or(TokenStatus::Unknown, MemoryToken::status);
+        Ok(contents.sessions.get(&session).map(|session| (session.clone(), token)))
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        let mut state = self.state();
-        match state.sessions.get_mut(&rotation.session_id) {
+        let mut contents = self.contents();
+        match contents.sessions.get_mut(&rotation.session_id) {
             Some(session) if !session.revoked && session.current.refresh_id == rotation.parent => {
                 session.current = rotation.child;
                 session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
@@ -147,37 +147,37 @@ impl TokenStore for MemoryStore {
             }
             _ => return Ok(Rotated::Lost),
         }
-        state.record(&rotation.tokens);
+        contents.record(&rotation.tokens);
         Ok(Rotated::Committed)
     }
 
     async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
-        let state = self.state();
-        let stands = state.sessions.get(&session).is_some_and(|held| held.is_current(current));
-        Ok(if stands { Rotated::Committed } else { Rotated::Lost })
+        let contents = self.contents();
+        let is_current = contents.sessions.get(&session).is_some_and(|stored| stored.is_current(current));
+        Ok(if is_current { Rotated::Committed } else { Rotated::Lost })
     }
 
     async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
-        if let Some(session) = self.state().sessions.get_mut(&session) {
+        if let Some(session) = self.contents().sessions.get_mut(&session) {
             session.note_delivered(current, now);
         }
         Ok(())
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
-        let mut state = self.state();
-        match state.sessions.get(&token.session_id) {
+        let mut contents = self.contents();
+        match contents.sessions.get(&token.session_id) {
             Some(session) if !session.revoked => {
-                state.record(&[token]);
+                contents.record(&[token]);
                 Ok(Admission::Admitted)
             }
             _ => Ok(Admission::Fenced),
         }
     }
 
-    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        match self.state().tokens.get_mut(&id) {
-            Some(token) if !token.revoked && says.is_usable(&token.record, now) => {
+    async fn consume(&self, id: TokenId, expected: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        match self.contents().tokens.get_mut(&id) {
+            Some(token) if !token.revoked && expected.is_usable(&token.record, now) => {
                 token.revoked = true;
                 Ok(Consumed::Accepted)
             }
@@ -186,12 +186,12 @@ impl TokenStore for MemoryStore {
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
-        let mut state = self.state();
-        let Some(token) = state.tokens.get_mut(&id) else { return Ok(Revoked::default()) };
+        let mut contents = self.contents();
+        let Some(token) = contents.tokens.get_mut(&id) else { return Ok(Revoked::default()) };
         token.revoked = true;
         match token.record {
             ActiveToken { kind: TokenKind::Refresh, session_id, .. } => {
-                Ok(state.revoke_sessions(since, |session| session.session_id == session_id))
+                Ok(contents.revoke_sessions(since, |session| session.session_id == session_id))
             }
             ActiveToken { kind: TokenKind::Access, expires_at, .. } if expires_at > since => {
                 Ok(Revoked { access_tokens: vec![(id, expires_at)], ..Revoked::default() })
@@ -201,7 +201,7 @@ impl TokenStore for MemoryStore {
     }
 
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
-        Ok(self.state().revoke_sessions(since, |held| held.session_id == session))
+        Ok(self.contents().revoke_sessions(since, |stored| stored.session_id == session))
     }
 
     async fn revoke_for_reuse(
@@ -210,9 +210,9 @@ impl TokenStore for MemoryStore {
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        let mut state = self.state();
-        let stands = state.sessions.get(&session).is_some_and(|held| held.current.refresh_id == current);
-        Ok(stands.then(|| state.revoke_sessions(since, |held| held.session_id == session)))
+        let mut contents = self.contents();
+        let is_current = contents.sessions.get(&session).is_some_and(|stored| stored.current.refresh_id == current);
+        Ok(is_current.then(|| contents.revoke_sessions(since, |stored| stored.session_id == session)))
     }
 
     async fn revoke_user(
@@ -221,38 +221,41 @@ impl TokenStore for MemoryStore {
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        let mut state = self.state();
-        state.fences.entry(user.clone()).or_default().epoch += 1;
-        Ok(state.revoke_sessions(since, |session| session.user_id == user && Some(session.session_id) != except))
+        let mut contents = self.contents();
+        contents.fences.entry(user.clone()).or_default().epoch += 1;
+        Ok(contents.revoke_sessions(since, |session| session.user_id == user && Some(session.session_id) != except))
     }
 
     async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
-        let mut state = self.state();
-        let fence = state.fences.entry(user.clone()).or_default();
+        let mut contents = self.contents();
+        let fence = contents.fences.entry(user.clone()).or_default();
         fence.disabled = disabled;
         if !disabled {
             return Ok(Revoked::default());
         }
         fence.epoch += 1;
-        Ok(state.revoke_sessions(since, |session| session.user_id == user))
+        Ok(contents.revoke_sessions(since, |session| session.user_id == user))
     }
 
     async fn sessions(&self, user: Subject, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        let state = self.state();
+        let contents = self.contents();
         let live = |session: &&Session| session.user_id == user && !session.revoked && session.expires_at() > now;
-        let mut sessions: Vec<Session> = state.sessions.values().filter(live).cloned().collect();
+        let mut sessions: Vec<Session> = contents.sessions.values().filter(live).cloned().collect();
         sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.session_id)));
         Ok(sessions)
     }
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
-        let mut state = self.state();
-        let held = (state.tokens.len(), state.sessions.len());
-        state.tokens.retain(|_, token| token.record.expires_at >= before);
+        let mut contents = self.contents();
+        let stored = (contents.tokens.len(), contents.sessions.len());
+        contents.tokens.retain(|_, token| token.record.expires_at >= before);
         // A session stays while it has tokens, so that revoking it or its user finds them all.
-        let kept: HashSet<SessionId> = state.tokens.values().map(|token| token.record.session_id).collect();
-        state.sessions.retain(|id, session| session.expires_at() >= before || kept.contains(id));
-        Ok(Purged { tokens: (held.0 - state.tokens.len()) as u64, sessions: (held.1 - state.sessions.len()) as u64 })
+        let kept: HashSet<SessionId> = contents.tokens.values().map(|token| token.record.session_id).collect();
+        contents.sessions.retain(|id, session| session.expires_at() >= before || kept.contains(id));
+        Ok(Purged {
+            tokens: (stored.0 - contents.tokens.len()) as u64,
+            sessions: (stored.1 - contents.sessions.len()) as u64,
+        })
     }
 
     /// Nothing waits, so the bound is zero.

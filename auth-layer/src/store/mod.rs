@@ -155,7 +155,7 @@ pub mod mongodb;
 
 pub use delegate::StoreDecorator;
 pub use erased::DynStore;
-pub(crate) use erased::{Answer, ErasedStore, Question, Standing, within};
+pub(crate) use erased::{ErasedStore, StoreFuture, StoreRequest, StoreResponse, within};
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(any(feature = "mongodb", feature = "redis"))]
 pub(crate) use feed::{Feed, Listeners};

@@ -66,8 +66,8 @@ pub(crate) mod member {
     pub(crate) const CRIT: &str = "crit";
 }
 
-const OF_SESSIONS: [&str; 4] = [member::CLIENT_ID, member::USER_AGENT, member::AUDIENCE, member::CRIT];
-const OF_PAIRS: [&str; 6] =
+const SESSION_MEMBERS: [&str; 4] = [member::CLIENT_ID, member::USER_AGENT, member::AUDIENCE, member::CRIT];
+const PAIR_MEMBERS: [&str; 6] =
     [member::SCOPE, member::CUSTOM, member::KID, member::SEALED_SIGNATURES, member::AUDIENCE, member::CRIT];
 
 impl Payload {
@@ -227,9 +227,9 @@ impl Session {
     ///
     /// Called before anything is issued in the session.
     pub(crate) fn check_payloads(&self) -> Result<(), StoreError> {
-        self.payload.check_crit(&OF_SESSIONS)?;
+        self.payload.check_crit(&SESSION_MEMBERS)?;
         let pair = &self.current.payload;
-        pair.check_crit(&OF_PAIRS)?;
+        pair.check_crit(&PAIR_MEMBERS)?;
         let can_be_read = |payload: &Payload| payload.get(member::AUDIENCE).is_none() || payload.audiences().is_some();
         let complete = self.payload.get(member::CLIENT_ID).is_some()
             && [&self.payload, pair].into_iter().all(can_be_read)
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn payload_json_comes_back_whole_and_nothing_else_is_one() {
+    fn payload_json_round_trips_and_other_json_is_refused() {
         let payload: Payload = [("a", "\u{0}\"\\é\u{1f980}"), ("b.$c", ""), ("", "{}")].into_iter().collect();
         let text = serde_json::to_string(&payload).unwrap();
         assert_eq!(serde_json::from_str::<Payload>(&text).unwrap(), payload);
@@ -290,13 +290,13 @@ mod tests {
     }
 
     #[test]
-    fn payload_debug_says_names_and_no_texts() {
+    fn payload_debug_has_names_and_no_values() {
         let payload = Payload::of_session("web".to_owned(), Some("browser".to_owned()));
         assert_eq!(format!("{payload:?}"), r#"{"client_id", "user_agent"}"#);
     }
 
     #[test]
-    fn payload_of_the_next_pair_keeps_what_is_not_known() {
+    fn payload_of_the_next_pair_keeps_unknown_members() {
         let mut payload = Payload::of_pair(&"profile".parse().unwrap(), "{}".to_owned()).signed_with("k1");
         payload.set(member::SEALED_SIGNATURES, Some("AAAA".to_owned()));
         payload.set("later", Some("kept".to_owned()));

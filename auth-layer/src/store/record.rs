@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_record_json_has_stable_names_and_comes_back_whole() {
+    fn token_record_json_has_stable_names_and_round_trips() {
         let (token, session) = ("0190a000-0000-7000-8000-000000000001", "0190a000-0000-7000-8000-000000000002");
         for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
             for jwt_token in [None, Some("a.b.c".to_owned())] {

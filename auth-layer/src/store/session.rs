@@ -80,7 +80,7 @@ impl Retired {
     /// the rotation, or a clock may have been set back. The window is for answers lost on the
     /// network, so it starts at the first delivery. If there was none, the client saw a failure,
     /// and a failover alone may outlast the window.
-    fn repeats(&self, grace: Duration, now: Timestamp) -> bool {
+    fn may_repeat(&self, grace: Duration, now: Timestamp) -> bool {
         !grace.is_zero() && (!self.delivered || now < later(self.at, grace))
     }
 }
@@ -110,7 +110,10 @@ impl Session {
             Verdict::Revoked
         } else if refresh == self.current.refresh_id {
             Verdict::Rotate
-        } else if self.previous.is_some_and(|previous| previous.refresh_id == refresh && previous.repeats(grace, now)) {
+        } else if self
+            .previous
+            .is_some_and(|previous| previous.refresh_id == refresh && previous.may_repeat(grace, now))
+        {
             Verdict::Repeat
         } else {
             Verdict::Reuse
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn session_json_has_stable_names_and_comes_back_whole() {
+    fn session_json_has_stable_names_and_round_trips() {
         let id = |last: u8| format!("0190a000-0000-7000-8000-0000000000{last:02x}");
         let payload: Payload = [("later", "\"\u{0}é"), ("scope", "")].into_iter().collect();
         let session = Session {
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_window_nothing_is_repeated_however_the_clocks_stand() {
+    fn refresh_without_a_window_is_never_repeated() {
         let session = session();
         let retired = session.previous.unwrap().refresh_id;
         for now in [earlier(now(), SECOND), now(), later(now(), SECOND)] {
@@ -244,7 +247,7 @@ mod tests {
 
     /// After an outage longer than the window, two retries at the same time count as one.
     #[test]
-    fn the_window_begins_with_the_first_answer() {
+    fn refresh_window_starts_at_the_first_delivery() {
         let mut session = session();
         let Retired { refresh_id: retired, at, .. } = session.previous.unwrap();
         session.previous = session.previous.map(|previous| Retired { delivered: false, ..previous });
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_closes_on_what_was_handed_out_and_on_nothing_else() {
+    fn refresh_window_closes_only_after_a_delivery() {
         let mut session = session();
         let retired = session.previous.unwrap().refresh_id;
         assert_eq!(session.judge(retired, SECOND, later(now(), SECOND)), Verdict::Reuse);

@@ -108,12 +108,12 @@ pub trait TokenStore: Send + Sync + 'static {
     /// An existing record stays as it is.
     fn record_token(&self, token: TokenRecord) -> impl Future<Output = Result<Admission, StoreError>> + Send;
 
-    /// Uses up a single-use token. Accepts it if its record matches `says` and it is not revoked,
-    /// not used and not expired at `now`.
+    /// Uses up a single-use token. Accepts it if its record matches `expected` and it is not
+    /// revoked, not used and not expired at `now`.
     fn consume(
         &self,
         id: TokenId,
-        says: ActiveToken,
+        expected: ActiveToken,
         now: Timestamp,
     ) -> impl Future<Output = Result<Consumed, StoreError>> + Send;
 

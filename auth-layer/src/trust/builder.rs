@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Clock,
     layer_context::{LayerContext, Realm},
-    local::{Belief, Limits, VerifiedTokens},
+    local::{Freshness, Limits, VerifiedTokens},
     store::{DynStore, ErasedStore, TokenStore},
 };
 
@@ -50,7 +50,7 @@ impl Trust {
         let cache = store.local_cache().clone();
         let verified = cache.open(settings.limits, &settings.clock, settings.lease);
         // Without a lease this node caches no liveness, so it needs no news of revocations.
-        if !settings.lease.is_zero() && verified.is_some_and(VerifiedTokens::begin_to_listen) {
+        if !settings.lease.is_zero() && verified.is_some_and(VerifiedTokens::start_listening) {
             store.subscribe(cache.listener());
         }
         let context = LayerContext::new(Realm::default(), None, Arc::clone(&settings.clock), settings.leeway);
@@ -58,7 +58,7 @@ impl Trust {
             issuer,
             context,
             local: cache,
-            belief: Belief::new(settings.lease, settings.leeway),
+            freshness: Freshness::new(settings.lease, settings.leeway),
             unverified_lookups: Meter::new(settings.forged_lookups),
             forged_signatures: Meter::new(FORGED_SIGNATURES),
             signature_pool: SignaturePool::new(),

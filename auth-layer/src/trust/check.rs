@@ -22,8 +22,8 @@ use crate::{
     jwt::{Expected, Unverified},
     kind::TokenKind,
     layer_context::{Anonymous, LayerContext},
-    local::{Finding, Key, Known},
-    store::{ActiveToken, Answer, Consumed, Question, Standing, StoreError, TokenStatus},
+    local::{CheckOutcome, Key, Known},
+    store::{ActiveToken, Consumed, StoreError, StoreFuture, StoreRequest, StoreResponse, TokenStatus},
 };
 
 /// What [`Trust::authenticate`] found in a request.
@@ -54,7 +54,7 @@ pub(crate) struct Pending(Waiting);
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 enum Waiting {
     /// Waits for the store's answer. `asking` is taken when the answer arrives.
-    Store { answer: Answer<'static, Standing>, asking: Option<Asking> },
+    Store { answer: StoreFuture<'static, StoreResponse>, asking: Option<Asking> },
     /// Waits for the signature, then for the store.
     Signature(Pin<Box<dyn Future<Output = Result<Claims, AuthError>> + Send>>),
 }
@@ -225,7 +225,7 @@ impl Trust {
     /// another audience counts as unknown.
     #[inline]
     fn look_up(&self, kind: TokenKind, audiences: &Audiences, bytes: &[u8]) -> (Duration, Option<Key>, Known) {
-        let Inner { settings, issuer, belief, .. } = &*self.inner;
+        let Inner { settings, issuer, freshness, .. } = &*self.inner;
         let Some(verified) = self.verified() else { return (settings.clock.monotonic(), None, Known::Nothing) };
         let now = verified.now();
         // Tokens beyond the size limit are not hashed.
@@ -233,7 +233,7 @@ impl Trust {
             return (now, None, Known::Nothing);
         }
         let key = verified.key(bytes);
-        let known = verified.get(key, now, *belief);
+        let known = verified.get(key, now, *freshness);
         let (Known::Good(claims) | Known::Verified(claims)) = &known else { return (now, Some(key), known) };
         let is_ours = issuer.has_verified(claims) && claims.is_for(audiences);
         (now, Some(key), if is_ours { known } else { Known::Nothing })
@@ -305,11 +305,11 @@ impl Trust {
         began: Duration,
     ) -> Pending {
         self.resume_in_background();
-        let question = match ask {
-            Ask::Status => Question::Status(id),
+        let request = match ask {
+            Ask::Status => StoreRequest::Status(id),
             Ask::Consume => self.consumption(id, expected.clone()),
         };
-        let answer = Arc::clone(&self.inner.store).ask(question, self.settings().deadline);
+        let answer = Arc::clone(&self.inner.store).ask(request, self.settings().deadline);
         Pending(Waiting::Store { answer, asking: Some(Asking { trust: self.clone(), token, expected, key, began }) })
     }
 
@@ -340,9 +340,9 @@ impl Trust {
     /// Uses up a single-use token whose signature was verified.
     pub(super) async fn consume(&self, claims: &Claims) -> Result<(), AuthError> {
         let Some((id, record)) = record_of(claims) else { return Err(TokenFault::Unknown.into()) };
-        let question = self.consumption(id, record);
-        match Arc::clone(&self.inner.store).ask(question, self.settings().deadline).await {
-            Ok(Standing::Consumed(Consumed::Accepted)) => Ok(()),
+        let request = self.consumption(id, record);
+        match Arc::clone(&self.inner.store).ask(request, self.settings().deadline).await {
+            Ok(StoreResponse::Consumed(Consumed::Accepted)) => Ok(()),
             Ok(_) => Err(TokenFault::Used.into()),
             Err(error) => Err(AuthError::Unavailable(error)),
         }
@@ -366,8 +366,8 @@ impl Trust {
     }
 
     /// Builds the request that uses up a single-use token. The leeway applies to its expiry.
-    fn consumption(&self, id: TokenId, record: ActiveToken) -> Question {
-        Question::Consume(id, record, earlier(self.now(), self.settings().leeway))
+    fn consumption(&self, id: TokenId, record: ActiveToken) -> StoreRequest {
+        StoreRequest::Consume(id, record, earlier(self.now(), self.settings().leeway))
     }
 
     /// Returns what a token of this kind is read against.
@@ -469,18 +469,18 @@ impl Future for Pending {
 
 impl Asking {
     /// Finishes the check with the store's answer.
-    fn conclude(self, answer: Result<Standing, StoreError>) -> Result<Claims, AuthError> {
+    fn conclude(self, answer: Result<StoreResponse, StoreError>) -> Result<Claims, AuthError> {
         let Self { trust, token, expected, key, began } = self;
         let was_known = matches!(token, Token::Known(_));
         let fault = match answer {
-            Ok(Standing::Status(TokenStatus::Active(record))) if record == expected => None,
-            Ok(Standing::Status(TokenStatus::Active(_))) => Some(TokenFault::Mismatch),
-            Ok(Standing::Status(TokenStatus::Unknown)) => Some(TokenFault::Unknown),
-            Ok(Standing::Status(TokenStatus::Revoked)) if expected.kind != TokenKind::SingleUse => {
+            Ok(StoreResponse::Status(TokenStatus::Active(record))) if record == expected => None,
+            Ok(StoreResponse::Status(TokenStatus::Active(_))) => Some(TokenFault::Mismatch),
+            Ok(StoreResponse::Status(TokenStatus::Unknown)) => Some(TokenFault::Unknown),
+            Ok(StoreResponse::Status(TokenStatus::Revoked)) if expected.kind != TokenKind::SingleUse => {
                 Some(TokenFault::Revoked)
             }
-            Ok(Standing::Consumed(Consumed::Accepted)) => None,
-            Ok(Standing::Status(TokenStatus::Revoked) | Standing::Consumed(Consumed::Refused)) => {
+            Ok(StoreResponse::Consumed(Consumed::Accepted)) => None,
+            Ok(StoreResponse::Status(TokenStatus::Revoked) | StoreResponse::Consumed(Consumed::Refused)) => {
                 Some(TokenFault::Used)
             }
             Err(error) => {
@@ -499,7 +499,7 @@ impl Asking {
         }
         let claims = trust.verify_late(token, began)?;
         if let Some((verified, key)) = kept {
-            verified.insert(key, &Finding { claims: &claims, began, now: trust.now() }, was_known);
+            verified.insert(key, &CheckOutcome { claims: &claims, began, now: trust.now() }, was_known);
         }
         Ok(claims)
     }

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use super::{Trust, check::expected_record, meter::Meter};
 use crate::{
     jwt::{Expected, MissingKey},
-    store::{Question, Standing, TokenStatus},
+    store::{StoreRequest, StoreResponse, TokenStatus},
 };
 
 /// How many of these tokens are looked up per second at most.
@@ -77,9 +77,9 @@ impl Trust {
 
     /// Whether the store has a live record that matches the token.
     async fn is_live(&self, MissingKey { claims, kind, .. }: &MissingKey) -> bool {
-        let question = Question::Status(claims.jti);
-        let answer = Arc::clone(&self.inner.store).ask(question, self.inner.settings.deadline).await;
-        matches!(answer, Ok(Standing::Status(TokenStatus::Active(record))) if record == expected_record(claims, *kind))
+        let request = StoreRequest::Status(claims.jti);
+        let answer = Arc::clone(&self.inner.store).ask(request, self.inner.settings.deadline).await;
+        matches!(answer, Ok(StoreResponse::Status(TokenStatus::Active(record))) if record == expected_record(claims, *kind))
     }
 }
 

@@ -76,7 +76,7 @@ use self::{meter::Meter, missing_key::MissingKeys, signature_pool::SignaturePool
 use crate::{
     clock::{Timestamp, earlier, whole_millis},
     layer_context::LayerContext,
-    local::{Belief, LocalCache, VerifiedTokens},
+    local::{Freshness, LocalCache, VerifiedTokens},
     store::{ErasedStore, Revocation, StoreError, within},
 };
 
@@ -100,7 +100,7 @@ struct Inner {
     /// The store's in-process cache.
     local: LocalCache,
     /// How long entries of that cache are believed.
-    belief: Belief,
+    freshness: Freshness,
     /// Budget for lookups made before a signature is verified. Refunded when the signature is
     /// right.
     unverified_lookups: Meter,

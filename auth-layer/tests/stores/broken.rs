@@ -172,12 +172,12 @@ impl StoreDecorator for Broken {
         }
     }
 
-    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+    async fn consume(&self, id: TokenId, expected: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
         if !self.makes(Mistake::LooksThenConsumes) {
-            return self.store.consume(id, says, now).await;
+            return self.store.consume(id, expected, now).await;
         }
-        let usable = says.kind == TokenKind::SingleUse && says.expires_at > now;
-        if !usable || self.store.token_status(id).await? != TokenStatus::Active(says) {
+        let usable = expected.kind == TokenKind::SingleUse && expected.expires_at > now;
+        if !usable || self.store.token_status(id).await? != TokenStatus::Active(expected) {
             return Ok(Consumed::Refused);
         }
         let_the_others_go_on().await;
@@ -272,7 +272,7 @@ impl StoreDecorator for IgnoresCase {
 #[tokio::test]
 #[should_panic(expected = "the sessions of")]
 async fn conformance_finds_users_taken_for_others() {
-    conformance::check::look_alikes_are_different_users(&IgnoresCase(MemoryStore::new())).await;
+    conformance::check::similar_subjects_are_different_users(&IgnoresCase(MemoryStore::new())).await;
 }
 
 /// A store that drops the payload members that it does not know.
@@ -296,7 +296,7 @@ impl StoreDecorator for StripsPayloads {
 #[tokio::test]
 #[should_panic(expected = "the pair after a rotation")]
 async fn conformance_finds_payloads_that_lose_a_member() {
-    conformance::check::every_field_survives(&StripsPayloads(MemoryStore::new()), Users::Uuids).await;
+    conformance::check::every_session_field_round_trips(&StripsPayloads(MemoryStore::new()), Users::Uuids).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -319,27 +319,27 @@ macro_rules! finds {
 
 finds! {
     refresh_that_looks_first_has_many_winners: LooksThenRotates
-        by conformance::refresh::one_parent_has_one_child, "rotations of one parent that committed";
+        by conformance::refresh::concurrent_rotations_have_one_child, "rotations of one parent that committed";
     refresh_that_looks_first_outlives_a_revocation: LooksThenRotates
-        by conformance::refresh::revoking_finds_every_refresh, "beside a revocation";
+        by conformance::refresh::revocation_finds_every_refresh, "beside a revocation";
     single_use_that_looks_first_is_accepted_twice: LooksThenConsumes
-        by conformance::single_use::one_use_is_accepted, "uses of one single-use token that were accepted";
+        by conformance::single_use::concurrent_uses_accept_one, "uses of one single-use token that were accepted";
     sign_in_under_a_passed_epoch_is_found: AdmitsAnyEpoch
-        by conformance::sign_in::a_passed_epoch_is_fenced, "a sign-in under epoch";
+        by conformance::sign_in::passed_epoch_is_fenced, "a sign-in under epoch";
     sign_in_that_looks_first_outlives_a_revocation: LooksThenAdmits
-        by conformance::sign_in::revoking_a_user_finds_every_sign_in, "admitted beside a revocation";
+        by conformance::sign_in::user_revocation_finds_every_sign_in, "admitted beside a revocation";
     single_use_issue_that_looks_first_outlives_a_revocation: LooksThenRecords
-        by conformance::single_use::revoking_a_session_finds_every_token, "used after a revocation";
+        by conformance::single_use::session_revocation_finds_every_token, "used after a revocation";
     reuse_that_revokes_a_session_that_moved_on_is_found: PunishesAlways
-        by conformance::revoke::only_what_was_judged_is_punished, "a session that has moved on";
+        by conformance::revoke::reuse_revokes_only_the_session_that_was_read, "a session that has moved on";
     reuse_that_looks_first_revokes_a_session_that_moved_on: LooksThenPunishes
-        by conformance::revoke::a_session_that_moves_on_is_not_punished, "a session that has moved on";
+        by conformance::revoke::reuse_never_revokes_a_session_that_was_refreshed, "a session that has moved on";
     refresh_note_that_looks_first_marks_the_next_pair_delivered: LooksThenNotes
-        by conformance::refresh::a_late_note_is_not_of_the_next_pair, "nobody was given the child of this rotation";
+        by conformance::refresh::late_delivery_note_never_applies_to_the_next_pair, "nobody was given the child of this rotation";
     refresh_note_made_twice_moves_the_window: NotesAgain
-        by conformance::refresh::a_second_note_leaves_the_window_alone, "a second note moved the window";
+        by conformance::refresh::repeated_delivery_note_leaves_the_window_alone, "a second note moved the window";
     revoke_user_that_looks_first_raises_the_fence_once_for_two_calls: LooksThenRaises
-        by conformance::revoke::each_revocation_of_a_user_raises_the_fence, "raise the fence twice";
+        by conformance::revoke::user_revocation_always_raises_the_fence, "raise the fence twice";
     purge_that_looks_first_removes_a_live_session: LooksThenPurges
-        by conformance::purge::a_purge_takes_no_session_that_goes_on, "a session that was refreshed beside a purge";
+        by conformance::purge::purge_keeps_a_session_that_is_refreshed, "a session that was refreshed beside a purge";
 }

@@ -113,10 +113,10 @@ macro_rules! finds_a_cache_that_is_not_told {
 }
 
 finds_a_cache_that_is_not_told! {
-    revoke_of_an_access_token_without_tombstones_is_found: conformance::revoke::an_access_token_dies_alone;
-    revoke_of_a_refresh_token_without_tombstones_is_found: conformance::revoke::a_refresh_token_takes_its_session_along;
-    revoke_of_a_session_without_tombstones_is_found: conformance::revoke::a_session_takes_all_its_tokens_along;
-    revoke_of_a_user_without_tombstones_is_found: conformance::revoke::a_user_takes_all_sessions_along_but_one;
-    revoke_of_a_disabled_user_without_tombstones_is_found: conformance::sign_in::a_disabled_user_is_fenced;
-    revoke_for_reuse_without_tombstones_is_found: conformance::revoke::only_what_was_judged_is_punished;
+    revoke_of_an_access_token_without_tombstones_is_found: conformance::revoke::access_token_is_revoked_alone;
+    revoke_of_a_refresh_token_without_tombstones_is_found: conformance::revoke::refresh_token_revokes_its_session;
+    revoke_of_a_session_without_tombstones_is_found: conformance::revoke::session_revokes_all_its_tokens;
+    revoke_of_a_user_without_tombstones_is_found: conformance::revoke::user_revokes_all_sessions_but_one;
+    revoke_of_a_disabled_user_without_tombstones_is_found: conformance::sign_in::disabled_user_is_fenced;
+    revoke_for_reuse_without_tombstones_is_found: conformance::revoke::reuse_revokes_only_the_session_that_was_read;
 }

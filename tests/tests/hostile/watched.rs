@@ -83,8 +83,8 @@ impl StoreDecorator for Watched {
     }
 
     /// Only an accepted use has written anything.
-    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        let consumed = self.reading()?.consume(id, says, now).await?;
+    async fn consume(&self, id: TokenId, expected: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        let consumed = self.reading()?.consume(id, expected, now).await?;
         if consumed == Consumed::Accepted {
             self.writing()?;
         }

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_caller_a_pause_may_try_while_it_is_open() {
+    async fn breaker_allows_one_try_per_pause_while_open() {
         let pause = Duration::from_secs(1);
         let breaker = Breaker::new(pause);
         assert!(breaker.allows() && breaker.allows());

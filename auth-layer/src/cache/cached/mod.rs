@@ -1,7 +1,7 @@
 //! A store with a shared cache in front.
 
 mod breaker;
-mod pending;
+mod retry;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use self::{breaker::Breaker, pending::Pending};
+use self::{breaker::Breaker, retry::TombstoneRetries};
 use super::{CacheAnswer, CacheError, StatusCache};
 use crate::{
     clock::Timestamp,
@@ -61,7 +61,7 @@ pub struct Cached<S, C> {
     store: S,
     cache: Arc<C>,
     breaker: Breaker,
-    pending: Pending,
+    retries: TombstoneRetries,
 }
 
 /// How long a failed cache is not asked.
@@ -70,7 +70,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl<S: TokenStore, C: StatusCache> Cached<S, C> {
     /// Puts `cache` in front of `store`.
     pub fn new(store: S, cache: C) -> Self {
-        Self { store, cache: Arc::new(cache), breaker: Breaker::new(PAUSE), pending: Pending::default() }
+        Self { store, cache: Arc::new(cache), breaker: Breaker::new(PAUSE), retries: TombstoneRetries::default() }
     }
 
     /// Returns the cache, for example to check its health.
@@ -95,7 +95,7 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         match self.cache.put_tombstones(&revoked.access_tokens, since).await {
             Ok(()) => Ok(revoked),
             Err(error) => {
-                self.pending.add(&self.cache, &revoked.access_tokens, since);
+                self.retries.add(&self.cache, &revoked.access_tokens, since);
                 Err(StoreError::unavailable("recorded as revoked, but the shared cache could not be told", error))
             }
         }

@@ -26,20 +26,20 @@ const LIFE: Duration = Duration::from_mins(15);
 
 /// A cache that keeps its laws, counts its calls and can be made to fail or to wait.
 #[derive(Debug, Default)]
-struct Scripted {
-    entries: Mutex<HashMap<TokenId, Held>>,
-    asked: AtomicUsize,
+struct ScriptedCache {
+    entries: Mutex<HashMap<TokenId, ScriptedEntry>>,
+    gets: AtomicUsize,
     /// What fails: everything, writing tombstones, filling.
     down: AtomicBool,
-    deaf: AtomicBool,
-    full: AtomicBool,
+    refuses_tombstones: AtomicBool,
+    refuses_fills: AtomicBool,
     after_get: Gate,
     before_fill: Gate,
-    before_bury: Gate,
+    before_tombstones: Gate,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Held {
+enum ScriptedEntry {
     Active(ActiveToken),
     Dead,
 }
@@ -80,13 +80,13 @@ impl Gate {
     }
 }
 
-impl Scripted {
-    fn held(&self, id: TokenId) -> Option<Held> {
+impl ScriptedCache {
+    fn entry(&self, id: TokenId) -> Option<ScriptedEntry> {
         self.entries.lock().unwrap().get(&id).cloned()
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn gets(&self) -> usize {
+        self.gets.load(Ordering::SeqCst)
     }
 
     fn fails(&self, why: &AtomicBool) -> Result<(), CacheError> {
@@ -97,15 +97,15 @@ impl Scripted {
     }
 }
 
-impl StatusCache for Scripted {
+impl StatusCache for ScriptedCache {
     type Miss = ();
 
     async fn get(&self, id: TokenId) -> Result<CacheAnswer<()>, CacheError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.gets.fetch_add(1, Ordering::SeqCst);
         self.fails(&self.down)?;
-        let answer = match self.held(id) {
-            Some(Held::Active(token)) => CacheAnswer::Active(token),
-            Some(Held::Dead) => CacheAnswer::Dead,
+        let answer = match self.entry(id) {
+            Some(ScriptedEntry::Active(token)) => CacheAnswer::Active(token),
+            Some(ScriptedEntry::Dead) => CacheAnswer::Dead,
             None => CacheAnswer::Miss(()),
         };
         self.after_get.pass().await;
@@ -114,15 +114,15 @@ impl StatusCache for Scripted {
 
     async fn put_active_if_absent(&self, (): (), id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
         self.before_fill.pass().await;
-        self.fails(&self.full)?;
-        self.entries.lock().unwrap().entry(id).or_insert(Held::Active(token));
+        self.fails(&self.refuses_fills)?;
+        self.entries.lock().unwrap().entry(id).or_insert(ScriptedEntry::Active(token));
         Ok(())
     }
 
     async fn put_tombstones(&self, tokens: &[(TokenId, Timestamp)], _since: Timestamp) -> Result<(), CacheError> {
-        self.before_bury.pass().await;
-        self.fails(&self.deaf)?;
-        self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, Held::Dead)));
+        self.before_tombstones.pass().await;
+        self.fails(&self.refuses_tombstones)?;
+        self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, ScriptedEntry::Dead)));
         Ok(())
     }
 
@@ -135,10 +135,10 @@ impl StatusCache for Scripted {
     }
 }
 
-type Subject = Arc<Cached<MemoryStore, Scripted>>;
+type CachedStore = Arc<Cached<MemoryStore, ScriptedCache>>;
 
 /// Returns a store with one session in it, and a cache in front.
-async fn subject() -> (Subject, Session) {
+async fn cached_store_with_session() -> (CachedStore, Session) {
     let now = chrono::Utc::now();
     let pair = Pair {
         access_id: TokenId::generate(),
@@ -172,17 +172,17 @@ async fn subject() -> (Subject, Session) {
         record(session.current.access_id, TokenKind::Access, now + LIFE),
         record(session.current.refresh_id, TokenKind::Refresh, now + 10 * LIFE),
     ];
-    let cached = Cached::new(MemoryStore::new(), Scripted::default());
+    let cached = Cached::new(MemoryStore::new(), ScriptedCache::default());
     assert_eq!(cached.open_session(session.clone(), tokens, 0).await.unwrap(), Admission::Admitted);
     (Arc::new(cached), session)
 }
 
-fn spawn_check(cached: &Subject, id: TokenId) -> JoinHandle<TokenStatus> {
+fn spawn_check(cached: &CachedStore, id: TokenId) -> JoinHandle<TokenStatus> {
     let cached = Arc::clone(cached);
     tokio::spawn(async move { cached.token_status(id).await.unwrap() })
 }
 
-fn spawn_revocation(cached: &Subject, session: SessionId) -> JoinHandle<Result<Revoked, StoreError>> {
+fn spawn_revocation(cached: &CachedStore, session: SessionId) -> JoinHandle<Result<Revoked, StoreError>> {
     let cached = Arc::clone(cached);
     tokio::spawn(async move { cached.revoke_session(session, chrono::Utc::now()).await })
 }
@@ -192,8 +192,8 @@ fn is_active(status: &TokenStatus) -> bool {
 }
 
 #[tokio::test]
-async fn a_second_check_is_answered_by_the_cache() {
-    let (cached, session) = subject().await;
+async fn cached_second_check_is_answered_by_the_cache() {
+    let (cached, session) = cached_store_with_session().await;
     let id = session.current.access_id;
     let first = cached.token_status(id).await.unwrap();
     assert!(is_active(&first));
@@ -203,12 +203,12 @@ async fn a_second_check_is_answered_by_the_cache() {
 }
 
 #[tokio::test]
-async fn no_order_of_the_steps_of_a_check_and_a_revocation_leaves_the_token_active() {
-    // The check: Get, Read of the store, Fill. The revocation: Write to the store, Bury.
-    for order in interleavings("GRF", "WB") {
-        let (cached, session) = subject().await;
+async fn cached_check_beside_a_revocation_leaves_no_active_entry_in_any_order() {
+    // The check: Get, Read of the store, Fill. The revocation: Write to the store, put Tombstones.
+    for order in interleavings("GRF", "WT") {
+        let (cached, session) = cached_store_with_session().await;
         let (cache, id) = (cached.cache(), session.current.access_id);
-        for gate in [&cache.after_get, &cache.before_fill, &cache.before_bury] {
+        for gate in [&cache.after_get, &cache.before_fill, &cache.before_tombstones] {
             gate.shut();
         }
         let (mut check, mut revocation, mut written) = (None, None, false);
@@ -235,17 +235,17 @@ async fn no_order_of_the_steps_of_a_check_and_a_revocation_leaves_the_token_acti
                 }
                 'W' => {
                     revocation = Some(spawn_revocation(&cached, session.session_id));
-                    cache.before_bury.arrival().await;
+                    cache.before_tombstones.arrival().await;
                     written = true;
                 }
-                'B' => {
-                    cache.before_bury.let_one_through();
+                'T' => {
+                    cache.before_tombstones.let_one_through();
                     assert_eq!(revocation.take().unwrap().await.unwrap().unwrap().sessions, 1, "{order}");
                 }
                 _ => {}
             }
         }
-        assert_eq!(cache.held(id), Some(Held::Dead), "{order}");
+        assert_eq!(cache.entry(id), Some(ScriptedEntry::Dead), "{order}");
         cache.after_get.let_one_through();
         assert_eq!(cached.token_status(id).await.unwrap(), TokenStatus::Revoked, "{order}");
     }
@@ -261,74 +261,74 @@ fn interleavings(left: &str, right: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn tokens_that_no_revocation_buries_are_never_cached() {
-    let (cached, session) = subject().await;
+async fn cached_refresh_tokens_never_reach_the_cache() {
+    let (cached, session) = cached_store_with_session().await;
     let refresh = session.current.refresh_id;
     assert!(is_active(&cached.token_status(refresh).await.unwrap()));
-    assert_eq!(cached.cache().held(refresh), None);
+    assert_eq!(cached.cache().entry(refresh), None);
     let _ = cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap();
     assert_eq!(cached.token_status(refresh).await.unwrap(), TokenStatus::Revoked);
 }
 
 #[tokio::test]
-async fn an_entry_of_another_kind_is_not_believed() {
-    let (cached, session) = subject().await;
+async fn cached_entry_of_another_kind_is_not_believed() {
+    let (cached, session) = cached_store_with_session().await;
     let id = session.current.refresh_id;
     let TokenStatus::Active(token) = cached.store.token_status(id).await.unwrap() else { panic!("recorded") };
-    cached.cache().entries.lock().unwrap().insert(id, Held::Active(token));
+    cached.cache().entries.lock().unwrap().insert(id, ScriptedEntry::Active(token));
     let _ = cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap();
     assert_eq!(cached.token_status(id).await.unwrap(), TokenStatus::Revoked);
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_the_cache_down_the_store_answers_and_the_cache_is_asked_once_a_pause() {
-    let (cached, session) = subject().await;
+async fn cached_store_answers_alone_while_the_cache_fails_and_tries_it_once_per_pause() {
+    let (cached, session) = cached_store_with_session().await;
     let id = session.current.access_id;
     cached.cache().down.store(true, Ordering::SeqCst);
     for _ in 0..10 {
         assert!(is_active(&cached.token_status(id).await.unwrap()));
     }
-    assert_eq!(cached.cache().asked(), 1);
+    assert_eq!(cached.cache().gets(), 1);
     for tries in 2..5 {
         advance(PAUSE + Duration::from_millis(1)).await;
         for _ in 0..10 {
             assert!(is_active(&cached.token_status(id).await.unwrap()));
         }
-        assert_eq!(cached.cache().asked(), tries);
+        assert_eq!(cached.cache().gets(), tries);
     }
     cached.cache().down.store(false, Ordering::SeqCst);
     advance(PAUSE + Duration::from_millis(1)).await;
     for _ in 0..10 {
         assert!(is_active(&cached.token_status(id).await.unwrap()));
     }
-    assert_eq!(cached.cache().asked(), 14);
+    assert_eq!(cached.cache().gets(), 14);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_answers_and_takes_nothing_is_left_in_peace_too() {
-    let (cached, session) = subject().await;
-    cached.cache().full.store(true, Ordering::SeqCst);
+async fn cached_breaker_opens_when_the_cache_refuses_fills() {
+    let (cached, session) = cached_store_with_session().await;
+    cached.cache().refuses_fills.store(true, Ordering::SeqCst);
     for _ in 0..10 {
         assert!(is_active(&cached.token_status(session.current.access_id).await.unwrap()));
     }
-    assert_eq!(cached.cache().asked(), 1);
+    assert_eq!(cached.cache().gets(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revocation_the_cache_was_not_told_of_fails_is_recorded_and_is_buried_later() {
-    let (cached, session) = subject().await;
+async fn cached_revocation_without_tombstones_fails_is_recorded_and_is_retried() {
+    let (cached, session) = cached_store_with_session().await;
     let id = session.current.access_id;
     assert!(is_active(&cached.token_status(id).await.unwrap()));
-    cached.cache().deaf.store(true, Ordering::SeqCst);
+    cached.cache().refuses_tombstones.store(true, Ordering::SeqCst);
     let error = cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert_eq!(cached.store.token_status(id).await.unwrap(), TokenStatus::Revoked);
     // A retry fails while the cache cannot be told, although nothing is left to record.
     cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
 
-    cached.cache().deaf.store(false, Ordering::SeqCst);
+    cached.cache().refuses_tombstones.store(false, Ordering::SeqCst);
     let begun = Instant::now();
-    while cached.cache().held(id) != Some(Held::Dead) {
+    while cached.cache().entry(id) != Some(ScriptedEntry::Dead) {
         assert!(begun.elapsed() < Duration::from_secs(2), "no tombstone was written");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -338,37 +338,37 @@ async fn a_revocation_the_cache_was_not_told_of_fails_is_recorded_and_is_buried_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_due_tombstone_is_tried_until_the_bound_has_passed_and_no_longer() {
-    let (cached, session) = subject().await;
+async fn cached_tombstone_is_retried_until_the_bound_has_passed() {
+    let (cached, session) = cached_store_with_session().await;
     let id = session.current.access_id;
-    cached.cache().deaf.store(true, Ordering::SeqCst);
+    cached.cache().refuses_tombstones.store(true, Ordering::SeqCst);
     cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
     tokio::time::sleep(BOUND + Duration::from_secs(1)).await;
-    cached.cache().deaf.store(false, Ordering::SeqCst);
+    cached.cache().refuses_tombstones.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(cached.cache().held(id), None);
+    assert_eq!(cached.cache().entry(id), None);
     // The next one is retried as well.
-    cached.cache().deaf.store(true, Ordering::SeqCst);
+    cached.cache().refuses_tombstones.store(true, Ordering::SeqCst);
     cached.revoke_session(session.session_id, chrono::Utc::now()).await.unwrap_err();
-    cached.cache().deaf.store(false, Ordering::SeqCst);
+    cached.cache().refuses_tombstones.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(cached.cache().held(id), Some(Held::Dead));
+    assert_eq!(cached.cache().entry(id), Some(ScriptedEntry::Dead));
 }
 
 #[tokio::test]
-async fn a_revocation_is_finished_though_its_caller_has_gone() {
-    let (cached, session) = subject().await;
+async fn cached_revocation_is_finished_after_its_caller_is_dropped() {
+    let (cached, session) = cached_store_with_session().await;
     let cache = cached.cache();
-    cache.before_bury.shut();
+    cache.before_tombstones.shut();
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority: Authority =
         Authority::builder("https://issuer", Arc::clone(&cached)).audience("api").keys(keys).build().unwrap();
     let revocation = tokio::spawn(async move { authority.revoke_session(session.session_id).await });
-    cache.before_bury.arrival().await;
+    cache.before_tombstones.arrival().await;
     revocation.abort();
     assert!(revocation.await.unwrap_err().is_cancelled());
-    cache.before_bury.let_one_through();
-    while cache.held(session.current.access_id) != Some(Held::Dead) {
+    cache.before_tombstones.let_one_through();
+    while cache.entry(session.current.access_id) != Some(ScriptedEntry::Dead) {
         tokio::task::yield_now().await;
     }
 }
@@ -376,9 +376,9 @@ async fn a_revocation_is_finished_though_its_caller_has_gone() {
 /// A token is accepted until its leeway is over, and longer by a node whose clock is behind. It has
 /// a tombstone until then.
 #[tokio::test]
-async fn a_revocation_buries_tokens_within_their_leeway() {
+async fn cached_revocation_writes_tombstones_for_tokens_within_their_leeway() {
     let clock = ManualClock::starting_at(chrono::Utc::now());
-    let cached = Arc::new(Cached::new(MemoryStore::new(), Scripted::default()));
+    let cached = Arc::new(Cached::new(MemoryStore::new(), ScriptedCache::default()));
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority: Authority = Authority::builder("https://issuer", Arc::clone(&cached))
         .audience("api")
@@ -394,7 +394,7 @@ async fn a_revocation_buries_tokens_within_their_leeway() {
     clock.advance(Duration::from_secs(3));
     assert!(authority.verify(&pair.access_token).await.is_ok(), "it is still accepted, and the cache calls it active");
     authority.revoke_session(claims.session_id().unwrap()).await.unwrap();
-    assert_eq!(cached.cache().held(claims.token_id().unwrap()), Some(Held::Dead));
+    assert_eq!(cached.cache().entry(claims.token_id().unwrap()), Some(ScriptedEntry::Dead));
     let refused = authority.verify(&pair.access_token).await;
     assert!(matches!(refused, Err(AuthError::InvalidToken(TokenFault::Revoked))), "{refused:?}");
 }

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use uuid::Uuid;
 
-use super::line::ServerId;
+use super::connection::ServerId;
 use crate::{
     id::Subject,
     store::{ActiveToken, TokenKind},
@@ -17,7 +17,7 @@ use crate::{
 /// - Active, for a user that is not a UUID: the byte `2`, then the same without the user, then the
 ///   user's text to the end. Older nodes do not understand this form, and ask the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum RedisEntry {
     /// Active, as the store of record had it when the entry was made.
     Active { token: ActiveToken, taken_by: ServerId },
     /// Revoked.
@@ -29,7 +29,7 @@ const ACTIVE: u8 = b'1';
 const ACTIVE_TEXT: u8 = b'2';
 const ACTIVE_LEN: usize = 1 + 1 + 16 + 16 + 8 + 8;
 
-impl Entry {
+impl RedisEntry {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Dead => vec![DEAD],
@@ -102,30 +102,30 @@ mod tests {
     use super::*;
     use crate::id::SessionId;
 
-    fn active(user_id: Subject, kind: TokenKind) -> Entry {
+    fn active(user_id: Subject, kind: TokenKind) -> RedisEntry {
         let token = ActiveToken {
             user_id,
             session_id: SessionId::generate(),
             kind,
             expires_at: chrono::Utc::now().trunc_subsecs(3),
         };
-        Entry::Active { token, taken_by: ServerId(7) }
+        RedisEntry::Active { token, taken_by: ServerId(7) }
     }
 
     #[test]
-    fn what_is_written_is_read() {
-        assert_eq!(Entry::decode(&Entry::Dead.encode()), Some(Entry::Dead));
+    fn redis_entry_round_trips() {
+        assert_eq!(RedisEntry::decode(&RedisEntry::Dead.encode()), Some(RedisEntry::Dead));
         for user in [Subject::generate(), Subject::from(7_u64), "\u{1f980}".repeat(255).parse().unwrap()] {
             for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
                 let entry = active(user.clone(), kind);
-                assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+                assert_eq!(RedisEntry::decode(&entry.encode()), Some(entry));
             }
         }
     }
 
     /// Older nodes, for which a user is always a UUID, read and write the first of the two.
     #[test]
-    fn redis_entry_of_a_uuid_and_of_a_text_in_bytes() {
+    fn redis_entry_of_a_uuid_and_of_a_text_has_these_bytes() {
         let token = |user_id| ActiveToken {
             user_id,
             session_id: Uuid::from_bytes([2; 16]).into(),
@@ -137,29 +137,29 @@ mod tests {
             (Uuid::from_bytes([1; 16]).into(), [&b"1a"[..], &[1; 16], &tail].concat()),
             ("a|b".parse().unwrap(), [&b"2a"[..], &tail, b"a|b"].concat()),
         ] {
-            let entry = Entry::Active { token: token(user), taken_by: ServerId(7) };
+            let entry = RedisEntry::Active { token: token(user), taken_by: ServerId(7) };
             assert_eq!(entry.encode(), expected);
         }
     }
 
     #[test]
-    fn redis_entry_with_a_text_that_is_no_user_is_not_understood() {
+    fn redis_entry_with_a_text_that_is_no_user_is_refused() {
         let whole = active("a".parse().unwrap(), TokenKind::Access).encode();
         let with = |user: &[u8]| [&whole[..whole.len() - 1], user].concat();
-        assert!(Entry::decode(&with(b"b")).is_some());
+        assert!(RedisEntry::decode(&with(b"b")).is_some());
         for user in [&b""[..], b"\xff", Uuid::nil().to_string().as_bytes(), "a".repeat(256).as_bytes()] {
-            assert_eq!(Entry::decode(&with(user)), None, "{user:?}");
+            assert_eq!(RedisEntry::decode(&with(user)), None, "{user:?}");
         }
         for end in 0..whole.len() {
-            assert_eq!(Entry::decode(&whole[..end]), None, "cut after {end} bytes");
+            assert_eq!(RedisEntry::decode(&whole[..end]), None, "cut after {end} bytes");
         }
     }
 
     #[test]
-    fn nothing_but_a_whole_entry_of_a_known_form_is_understood() {
+    fn redis_entry_that_is_cut_or_of_an_unknown_form_is_refused() {
         let whole = active(Subject::generate(), TokenKind::Access).encode();
         for end in 0..whole.len() {
-            assert_eq!(Entry::decode(&whole[..end]), None, "cut after {end} bytes");
+            assert_eq!(RedisEntry::decode(&whole[..end]), None, "cut after {end} bytes");
         }
         let changed = |at: usize, byte: u8| {
             let mut value = whole.clone();
@@ -168,8 +168,8 @@ mod tests {
         };
         let far_future: Vec<u8> = [&whole[..34], &i64::MAX.to_be_bytes(), &whole[42..]].concat();
         for value in [changed(0, b'3'), changed(0, DEAD), changed(1, b'?'), [&whole[..], b"0"].concat(), far_future] {
-            assert_eq!(Entry::decode(&value), None, "{value:?}");
+            assert_eq!(RedisEntry::decode(&value), None, "{value:?}");
         }
-        assert_eq!(Entry::decode(b"xx"), None);
+        assert_eq!(RedisEntry::decode(b"xx"), None);
     }
 }

@@ -66,15 +66,15 @@
 //! PEM file that the variable `SSL_CERT_FILE` names. If the process has no rustls crypto provider
 //! yet, aws-lc's is installed.
 
+mod connection;
 mod entry;
-mod keeper;
-mod line;
+mod health;
 mod news;
 mod options;
 mod probe;
-mod refusal;
-mod report;
+mod settings_error;
 mod source;
+mod status_log;
 
 use std::{
     fmt,
@@ -87,13 +87,13 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use self::{
-    entry::Entry,
-    keeper::{Slots, keep},
-    line::Line,
+    connection::Connection,
+    entry::RedisEntry,
+    health::{Slots, maintain},
     news::News,
     source::Source,
 };
-pub use self::{options::RedisOptions, report::EvictionPolicy};
+pub use self::{options::RedisOptions, status_log::EvictionPolicy};
 #[cfg(doc)]
 use super::CacheErrorKind;
 use super::{CacheAnswer, CacheError, StatusCache};
@@ -114,12 +114,12 @@ pub struct RedisCache {
     options: RedisOptions,
     feed: Feed,
     /// Ends the tasks when the cache is dropped.
-    _keepers: JoinSet<()>,
+    _health_tasks: JoinSet<()>,
 }
 
 /// What a miss passes to its fill.
 pub struct Miss {
-    line: Arc<Line>,
+    connection: Arc<Connection>,
     at: Instant,
 }
 
@@ -140,18 +140,18 @@ impl RedisCache {
     pub async fn connect(urls: &[String], options: RedisOptions) -> Result<Self, CacheError> {
         let source = Arc::new(Source::new(urls, &options)?);
         let slots = Arc::new(Slots::new(options.connections.max(1)));
-        let mut first = source.open().await.inspect_err(|error| keeper::lost(error, &source)).ok();
-        let mut keepers = JoinSet::new();
+        let mut first = source.open().await.inspect_err(|error| health::log_lost(error, &source)).ok();
+        let mut health_tasks = JoinSet::new();
         for slot in 0..slots.len() {
             let mut first = first.take();
             if let Some(opened) = &first {
-                slots.put(slot, &opened.line);
+                slots.put(slot, &opened.connection);
             }
             let (slots, source) = (Arc::clone(&slots), Arc::clone(&source));
-            let keep = move || keep(Arc::clone(&slots), slot, Arc::clone(&source), first.take());
-            keepers.spawn(again_after_panics("a connection to Redis", keep));
+            let maintain = move || maintain(Arc::clone(&slots), slot, Arc::clone(&source), first.take());
+            health_tasks.spawn(again_after_panics("a connection to Redis", maintain));
         }
-        Ok(Self { slots, source, options, feed: Feed::new(), _keepers: keepers })
+        Ok(Self { slots, source, options, feed: Feed::new(), _health_tasks: health_tasks })
     }
 
     /// Tries everything that a cache with these URLs and options needs, and leaves nothing behind.
@@ -196,7 +196,7 @@ impl RedisCache {
     /// `None` before the first connection. In a cluster, the policy of a member that evicts, if any
     /// does.
     pub fn eviction_policy(&self) -> Option<EvictionPolicy> {
-        self.source.report().eviction()
+        self.source.log().eviction()
     }
 
     fn key(&self, id: TokenId) -> String {
@@ -206,31 +206,31 @@ impl RedisCache {
     }
 
     /// Picks a connection: the same one for the same token while it works.
-    fn line(&self, id: TokenId) -> Result<Arc<Line>, CacheError> {
+    fn connection_for(&self, id: TokenId) -> Result<Arc<Connection>, CacheError> {
         // The last byte of a version 4 or 7 UUID is random.
         self.slots.pick(usize::from(id.as_bytes()[15])).ok_or_else(|| CacheError::new("no connection to Redis"))
     }
 
     /// Writes tombstones and publishes them, on a connection in use or else on a new one.
-    async fn write(&self, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
-        if let Some(line) = self.slots.pick(0) {
-            match self.write_all(&line, tombstones).await {
+    async fn write_tombstones(&self, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
+        if let Some(connection) = self.slots.pick(0) {
+            match self.write_on(&connection, tombstones).await {
                 Ok(()) => return Ok(()),
-                Err(_) => line.doubt(),
+                Err(_) => connection.suspect(),
             }
         }
         let spare = self.source.open().await?;
-        let outcome = self.write_all(&spare.line, tombstones).await;
+        let outcome = self.write_on(&spare.connection, tombstones).await;
         if outcome.is_err() {
-            spare.held.discard();
+            spare.pooled.discard();
         }
         outcome
     }
 
-    async fn write_all(&self, line: &Line, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
+    async fn write_on(&self, connection: &Connection, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
         for batch in tombstones.chunks(BATCH) {
             let (ids, writes): (Vec<Uuid>, Vec<Cmd>) = batch.iter().cloned().unzip();
-            line.run_all(&writes, &news::message(&self.options.key_prefix, &ids)).await?;
+            connection.run_all(&writes, &news::message(&self.options.key_prefix, &ids)).await?;
         }
         Ok(())
     }
@@ -240,44 +240,46 @@ impl StatusCache for RedisCache {
     type Miss = Miss;
 
     async fn get(&self, id: TokenId) -> Result<CacheAnswer<Miss>, CacheError> {
-        let line = self.line(id)?;
-        let value = match line.ask::<Value>(&Cmd::get(self.key(id))).await {
+        let connection = self.connection_for(id)?;
+        let value = match connection.send::<Value>(&Cmd::get(self.key(id))).await {
             Ok(Value::BulkString(value)) => value,
-            Ok(Value::Nil) => return Ok(CacheAnswer::Miss(Miss { at: Instant::now(), line })),
+            Ok(Value::Nil) => return Ok(CacheAnswer::Miss(Miss { at: Instant::now(), connection })),
             Ok(_) => return Err(CacheError::new("Redis holds something else under the key of a token")),
             Err(error) => {
-                line.doubt();
+                connection.suspect();
                 return Err(CacheError::new("Redis did not answer").with_source(error));
             }
         };
-        match Entry::decode(&value) {
-            Some(Entry::Dead) => Ok(CacheAnswer::Dead),
-            Some(Entry::Active { token, taken_by }) if taken_by == line.server() => Ok(CacheAnswer::Active(token)),
-            Some(Entry::Active { .. }) => Ok(CacheAnswer::Miss(Miss { at: Instant::now(), line })),
+        match RedisEntry::decode(&value) {
+            Some(RedisEntry::Dead) => Ok(CacheAnswer::Dead),
+            Some(RedisEntry::Active { token, taken_by }) if taken_by == connection.server() => {
+                Ok(CacheAnswer::Active(token))
+            }
+            Some(RedisEntry::Active { .. }) => Ok(CacheAnswer::Miss(Miss { at: Instant::now(), connection })),
             None => Err(CacheError::new("Redis holds an entry that is not understood")),
         }
     }
 
     async fn put_active_if_absent(&self, miss: Miss, id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
-        let Miss { line, at } = miss;
+        let Miss { connection, at } = miss;
         if at.elapsed() >= self.options.active_ttl {
             return Ok(());
         }
         let mut set = redis::cmd("SET");
         set.arg(self.key(id))
-            .arg(Entry::Active { token, taken_by: line.server() }.encode())
+            .arg(RedisEntry::Active { token, taken_by: connection.server() }.encode())
             .arg("NX")
             .arg("PXAT")
-            .arg(line.server_millis(at).saturating_add(millis(self.options.active_ttl)));
+            .arg(connection.server_millis(at).saturating_add(millis(self.options.active_ttl)));
         // Refused by `NX` counts as success.
-        line.ask::<Value>(&set).await.map(drop).map_err(|error| {
-            line.doubt();
+        connection.send::<Value>(&set).await.map(drop).map_err(|error| {
+            connection.suspect();
             CacheError::new("Redis did not take an entry").with_source(error)
         })
     }
 
     async fn put_tombstones(&self, tokens: &[(TokenId, Timestamp)], since: Timestamp) -> Result<(), CacheError> {
-        let value = Entry::Dead.encode();
+        let value = RedisEntry::Dead.encode();
         let tombstones: Vec<(Uuid, Cmd)> = tokens
             .iter()
             .filter_map(|&(id, expires_at)| {
@@ -288,7 +290,7 @@ impl StatusCache for RedisCache {
             })
             .collect();
         let failed = CacheError::new("Redis did not take the tombstones");
-        match tokio::time::timeout(self.options.tombstone_timeout(), self.write(&tombstones)).await {
+        match tokio::time::timeout(self.options.tombstone_timeout(), self.write_tombstones(&tombstones)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(failed.with_source(error)),
             Err(elapsed) => Err(failed.with_source(elapsed)),
@@ -306,9 +308,9 @@ impl StatusCache for RedisCache {
     /// Writes nothing. The health check of a single server tests writing once a second, and a
     /// connection that failed it is not in the slots.
     async fn ping(&self) -> Result<(), CacheError> {
-        let line = self.slots.pick(0).ok_or_else(|| CacheError::new("no connection to Redis"))?;
-        line.ping().await.map_err(|error| {
-            line.doubt();
+        let connection = self.slots.pick(0).ok_or_else(|| CacheError::new("no connection to Redis"))?;
+        connection.ping().await.map_err(|error| {
+            connection.suspect();
             CacheError::new("Redis cannot serve").with_source(error)
         })
     }

@@ -33,13 +33,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use uuid::Uuid;
 
 use super::{
-    keeper::{PAUSES, Slots},
-    line::timed_out,
+    connection::timed_out,
+    health::{BACKOFF, Slots},
 };
 use crate::store::Listeners;
 
 /// How often a node publishes to itself, and how long the message may take.
-const BEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// The length of an id in bytes.
 const ID: usize = 16;
@@ -76,22 +76,22 @@ fn ids(message: &[u8]) -> Option<Vec<Uuid>> {
 impl News {
     /// Reports revocations to the listeners, without end.
     pub(super) async fn follow(self, listeners: Arc<Listeners>) {
-        let (shortest, longest) = PAUSES;
+        let (shortest, longest) = BACKOFF;
         let mut pause = shortest;
-        let mut complained = false;
+        let mut warned = false;
         for server in self.servers.iter().cycle() {
-            let mut heard = false;
-            let error = self.follow_until_lost(server, &listeners, &mut heard).await;
-            if heard {
+            let mut received = false;
+            let error = self.follow_until_lost(server, &listeners, &mut received).await;
+            if received {
                 listeners.gap();
                 pause = shortest;
             }
-            if heard || !complained {
+            if received || !warned {
                 tracing::warn!(
                     error = &error as &dyn Error,
                     "no news of revocations from Redis; in-process caches go by their lease"
                 );
-                complained = true;
+                warned = true;
             } else {
                 tracing::debug!(error = &error as &dyn Error, "still no news of revocations from Redis");
             }
@@ -100,8 +100,8 @@ impl News {
         }
     }
 
-    /// Listens to this server until that fails. Sets `heard` if it worked at all.
-    async fn follow_until_lost(&self, server: &Client, listeners: &Listeners, heard: &mut bool) -> RedisError {
+    /// Listens to this server until that fails. Sets `received` if it worked at all.
+    async fn follow_until_lost(&self, server: &Client, listeners: &Listeners, received: &mut bool) -> RedisError {
         let own = format!("{}news:{}", self.key_prefix, Uuid::new_v4());
         let subscription = timeout(self.open_timeout, self.subscribe(server, &own)).await;
         let subscription = match subscription.unwrap_or_else(|_| Err(timed_out())) {
@@ -109,7 +109,7 @@ impl News {
             Err(error) => return error,
         };
         let mut messages = subscription.into_on_message();
-        let mut beat = interval(BEAT);
+        let mut beat = interval(HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut awaited = false;
         loop {
@@ -120,8 +120,8 @@ impl News {
                     None => return io::Error::from(io::ErrorKind::ConnectionAborted).into(),
                     Some(message) if message.get_channel_name() == own => {
                         awaited = false;
-                        if !*heard {
-                            *heard = true;
+                        if !*received {
+                            *received = true;
                             tracing::info!("news of revocations from Redis");
                             listeners.gap();
                         }
@@ -151,10 +151,10 @@ impl News {
     }
 
     async fn publish_to_self(&self, own: &str) -> Result<(), RedisError> {
-        let line = self.slots.pick(0).ok_or_else(|| io::Error::other("no connection to Redis"))?;
+        let connection = self.slots.pick(0).ok_or_else(|| io::Error::other("no connection to Redis"))?;
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(own).arg("");
-        line.ask::<Value>(&publish).await.map(drop).inspect_err(|_| line.doubt())
+        connection.send::<Value>(&publish).await.map(drop).inspect_err(|_| connection.suspect())
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_ids_and_nothing_else() {
+    fn redis_news_message_is_ids_and_nothing_else() {
         let sent = [Uuid::now_v7(), Uuid::new_v4()];
         let bytes: Vec<u8> = sent.into_iter().flat_map(Uuid::into_bytes).collect();
         assert_eq!(ids(&bytes).unwrap(), sent);

@@ -8,60 +8,63 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    line::timed_out,
+    connection::timed_out,
     news,
     options::RedisOptions,
-    refusal::{MEMBER, NO_MEMBER, REPLICA, refusal},
+    settings_error::{IS_CLUSTER_MEMBER, IS_REPLICA, NOT_IN_CLUSTER, settings_error},
 };
 use crate::cache::CacheError;
 
 /// Whether the URLs name one server or the members of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
-    One,
-    Members,
+enum Topology {
+    Single,
+    Cluster,
 }
 
 /// Why a server did not pass.
-enum Failed {
+enum ProbeError {
     /// The settings are wrong. The sentence begins after "Redis at ADDRESS".
-    Refused(String),
+    Misconfigured(String),
     /// The server cannot be reached.
-    Away(RedisError),
+    Unavailable(RedisError),
 }
 
-impl From<RedisError> for Failed {
+impl From<RedisError> for ProbeError {
     fn from(error: RedisError) -> Self {
-        refusal(&error).map_or(Self::Away(error), Self::Refused)
+        settings_error(&error).map_or(Self::Unavailable(error), Self::Misconfigured)
     }
 }
 
 /// Asks each server. A cluster passes if one member passes and none is set up wrongly.
 pub(super) async fn probe(servers: &[Client], options: &RedisOptions) -> Result<(), CacheError> {
-    let named = if servers.len() > 1 { Named::Members } else { Named::One };
+    let topology = if servers.len() > 1 { Topology::Cluster } else { Topology::Single };
     let asked = servers.iter().map(|server| async move {
         let limit = options.open_timeout().saturating_add(options.response_timeout.saturating_mul(2));
-        let done = timeout(limit, ask(server, options, named)).await.unwrap_or_else(|_| Err(timed_out().into()));
+        let done =
+            timeout(limit, probe_server(server, options, topology)).await.unwrap_or_else(|_| Err(timed_out().into()));
         (server.get_connection_info().addr(), done)
     });
-    let mut away = None;
+    let mut unavailable = None;
     let mut served = false;
     for (address, done) in join_all(asked).await {
         match done {
             Ok(()) => served = true,
-            Err(Failed::Refused(why)) => return Err(CacheError::unsupported(format!("Redis at {address} {why}"))),
-            Err(Failed::Away(error)) => {
-                away.get_or_insert(CacheError::new(format!("Redis at {address} is away")).with_source(error));
+            Err(ProbeError::Misconfigured(why)) => {
+                return Err(CacheError::unsupported(format!("Redis at {address} {why}")));
+            }
+            Err(ProbeError::Unavailable(error)) => {
+                unavailable.get_or_insert(CacheError::new(format!("Redis at {address} is away")).with_source(error));
             }
         }
     }
-    match away {
+    match unavailable {
         Some(error) if !served => Err(error),
         _ => Ok(()),
     }
 }
 
-async fn ask(server: &Client, options: &RedisOptions, named: Named) -> Result<(), Failed> {
+async fn probe_server(server: &Client, options: &RedisOptions, topology: Topology) -> Result<(), ProbeError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(options.connect_timeout))
         .set_response_timeout(Some(options.response_timeout));
@@ -77,12 +80,14 @@ async fn ask(server: &Client, options: &RedisOptions, named: Named) -> Result<()
             Ok(answer) => infos.extend(from_redis_value::<InfoDict>(answer).ok()),
             // Another member has this key. The server checks its ACL before that, so the command is
             // allowed.
-            Err(error) if named == Named::Members && is_elsewhere(&error) => {}
-            Err(error) => return Err(role(&infos, named).map_or_else(|| error.into(), Failed::Refused)),
+            Err(error) if topology == Topology::Cluster && is_redirect(&error) => {}
+            Err(error) => {
+                return Err(role_error(&infos, topology).map_or_else(|| error.into(), ProbeError::Misconfigured));
+            }
         }
     }
-    if let Some(why) = role(&infos, named) {
-        return Err(Failed::Refused(why));
+    if let Some(why) = role_error(&infos, topology) {
+        return Err(ProbeError::Misconfigured(why));
     }
     let mut subscription = server.get_async_pubsub().await?;
     let channels = [news::channel(&options.key_prefix), own_channel(&options.key_prefix)];
@@ -120,19 +125,19 @@ fn own_channel(key_prefix: &str) -> String {
 }
 
 /// Returns why a server of this role cannot serve, or `None` if it can.
-fn role(infos: &[InfoDict], named: Named) -> Option<String> {
+fn role_error(infos: &[InfoDict], topology: Topology) -> Option<String> {
     let says = |name: &str| infos.iter().find_map(|info| info.get::<String>(name));
     let cluster = says("cluster_enabled");
-    let why = match (named, cluster.as_deref()) {
-        (Named::One, Some("1")) => MEMBER,
-        (Named::Members, Some("0")) => NO_MEMBER,
-        (Named::One, _) if says("role").as_deref() == Some("slave") => REPLICA,
+    let why = match (topology, cluster.as_deref()) {
+        (Topology::Single, Some("1")) => IS_CLUSTER_MEMBER,
+        (Topology::Cluster, Some("0")) => NOT_IN_CLUSTER,
+        (Topology::Single, _) if says("role").as_deref() == Some("slave") => IS_REPLICA,
         _ => return None,
     };
     Some(why.to_owned())
 }
 
-fn is_elsewhere(error: &RedisError) -> bool {
+fn is_redirect(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::ClusterDown)

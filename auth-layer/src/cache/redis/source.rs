@@ -9,9 +9,9 @@ use deadpool_redis::{
 use tokio::time::timeout;
 
 use super::{
-    line::{Conn, Line, timed_out},
+    connection::{Connection, RawConnection, timed_out},
     options::RedisOptions,
-    report::Report,
+    status_log::StatusLog,
 };
 use crate::cache::CacheError;
 
@@ -28,7 +28,7 @@ pub(super) struct Source {
     pool: Pool,
     options: RedisOptions,
     servers: Arc<[Client]>,
-    report: Arc<Report>,
+    log: Arc<StatusLog>,
 }
 
 enum Pool {
@@ -37,18 +37,18 @@ enum Pool {
 }
 
 /// A connection and its place in the pool.
-pub(super) struct Opened {
-    pub(super) line: Arc<Line>,
-    pub(super) held: Held,
+pub(super) struct OpenedConnection {
+    pub(super) connection: Arc<Connection>,
+    pub(super) pooled: PooledConnection,
 }
 
 /// A place in the pool. Dropping it returns the connection to the pool.
-pub(super) enum Held {
+pub(super) enum PooledConnection {
     Single(deadpool_redis::Connection),
     Cluster(cluster::Connection),
 }
 
-impl Held {
+impl PooledConnection {
     /// Closes the connection, instead of returning it: a deposed server still answers the pool's
     /// `PING`.
     pub(super) fn discard(self) {
@@ -81,7 +81,7 @@ impl Source {
             }
         };
         let pool = pool.map_err(|error| CacheError::new("no pool for Redis").with_source(error))?;
-        Ok(Self { pool, options: options.clone(), servers, report: Arc::default() })
+        Ok(Self { pool, options: options.clone(), servers, log: Arc::default() })
     }
 
     /// Returns the servers in the URLs, for connections outside the pool.
@@ -90,34 +90,34 @@ impl Source {
     }
 
     /// Returns what has been logged.
-    pub(super) fn report(&self) -> &Report {
-        &self.report
+    pub(super) fn log(&self) -> &StatusLog {
+        &self.log
     }
 
     /// Opens a connection that has passed a check.
-    pub(super) async fn open(&self) -> Result<Opened, RedisError> {
+    pub(super) async fn open(&self) -> Result<OpenedConnection, RedisError> {
         timeout(self.options.open_timeout(), self.open_unbounded()).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    async fn open_unbounded(&self) -> Result<Opened, RedisError> {
+    async fn open_unbounded(&self) -> Result<OpenedConnection, RedisError> {
         let limit = self.options.response_timeout;
-        let (held, conn) = match &self.pool {
+        let (pooled, conn) = match &self.pool {
             Pool::Single(pool) => {
-                let connection = pool.get().await.map_err(redis_error)?;
-                let conn = Conn::Single((*connection).clone());
-                (Held::Single(connection), conn)
+                let pooled = pool.get().await.map_err(redis_error)?;
+                let conn = RawConnection::Single((*pooled).clone());
+                (PooledConnection::Single(pooled), conn)
             }
             Pool::Cluster(pool) => {
-                let connection = pool.get().await.map_err(redis_error)?;
-                let conn = Conn::Cluster { connection: (*connection).clone(), limit };
-                (Held::Cluster(connection), conn)
+                let pooled = pool.get().await.map_err(redis_error)?;
+                let conn = RawConnection::Cluster { connection: (*pooled).clone(), limit };
+                (PooledConnection::Cluster(pooled), conn)
             }
         };
         let probe = format!("{}probe", self.options.key_prefix);
-        match Line::new(conn, probe, PROBE_LIFE, Arc::clone(&self.report)).await {
-            Ok(line) => Ok(Opened { line: Arc::new(line), held }),
+        match Connection::new(conn, probe, PROBE_LIFE, Arc::clone(&self.log)).await {
+            Ok(connection) => Ok(OpenedConnection { connection: Arc::new(connection), pooled }),
             Err(error) => {
-                held.discard();
+                pooled.discard();
                 Err(error)
             }
         }

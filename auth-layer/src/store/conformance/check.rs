@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 
 use super::fixture::{
-    DAY, Login, MINUTE, SOME_TIME, Task, Users, answer, at_once, expect_active, expect_revoked, held, now, payload,
-    records, rounds, warm,
+    ANY_TIME, BoxedTask, DAY, Login, MINUTE, Users, answer, at_once, expect_active, expect_revoked, fill_cache, now,
+    payload, records, rounds, stored_session,
 };
 use crate::{
     clock::later,
@@ -16,7 +16,7 @@ use crate::{
 
 /// Absence is not failure: reading something that was never recorded returns nothing, and revoking
 /// it is a success.
-pub async fn absence_is_an_answer(store: &impl TokenStore, users: Users) {
+pub async fn unknown_ids_are_no_error(store: &impl TokenStore, users: Users) {
     let (token, session, user) = (TokenId::generate(), SessionId::generate(), users.new_user());
     answer(store.ping().await);
     assert_eq!(answer(store.token_status(token).await), TokenStatus::Unknown, "a token nobody recorded");
@@ -46,7 +46,7 @@ pub async fn issued_tokens_are_active(store: &impl TokenStore, users: Users) {
 /// and after a rotation.
 ///
 /// A pair is signed again from what is stored, and must come out the same.
-pub async fn every_field_survives(store: &impl TokenStore, users: Users) {
+pub async fn every_session_field_round_trips(store: &impl TokenStore, users: Users) {
     let mut login = Login::new(&users.new_user(), now());
     let odd = "n\u{e4}her \"am\" \\ {\"a.b\": '\u{1f980}'}\t\r\n";
     login.session.last_used_at = later(login.session.created_at, Duration::from_millis(999));
@@ -57,7 +57,7 @@ pub async fn every_field_survives(store: &impl TokenStore, users: Users) {
     let members = [("scope", "a$b.c"), ("custom", custom), ("kid", odd), ("sealed_signatures", "AP8H"), ("later", odd)];
     login.session.current.payload = payload(&members);
     let mut login = login.admit(store).await;
-    assert_eq!(held(store, &login).await, login.session, "a session with every field");
+    assert_eq!(stored_session(store, &login).await, login.session, "a session with every field");
 
     let at = later(now(), MINUTE);
     let mut rotation = login.rotation(at);
@@ -66,7 +66,7 @@ pub async fn every_field_survives(store: &impl TokenStore, users: Users) {
     rotation.tokens = records(&login.session, &rotation.child);
     let _ = answer(store.rotate(rotation.clone()).await);
     login.session.current = rotation.child;
-    let session = held(store, &login).await;
+    let session = stored_session(store, &login).await;
     assert_eq!(session.current, login.session.current, "the pair after a rotation");
     for (name, text) in &login.session.current.payload {
         assert_eq!(session.current.payload.get(name), Some(text.as_str()), "`{name}` after a rotation");
@@ -76,18 +76,18 @@ pub async fn every_field_survives(store: &impl TokenStore, users: Users) {
 
 /// A session is read as it is: before and after a rotation, and when it is revoked. An unknown one
 /// is `None`.
-pub async fn a_session_is_read_as_it_is(store: &impl TokenStore, users: Users) {
+pub async fn session_read_returns_what_is_recorded(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let read = async |login: &Login| {
         let session = answer(store.session(login.id(), now()).await).expect("the session was opened");
         let since = session.previous.map(|previous| previous.at);
-        (Session { previous: session.previous.map(|it| Retired { at: SOME_TIME, ..it }), ..session }, since)
+        (Session { previous: session.previous.map(|it| Retired { at: ANY_TIME, ..it }), ..session }, since)
     };
     assert_eq!(read(&login).await, (login.session.clone(), None), "a session that was opened");
     login.rotate(store, now()).await;
     answer(store.note_delivered(login.id(), login.refresh(), now()).await);
     let (session, since) = read(&login).await;
-    assert_eq!(session, held(store, &login).await, "a session that was refreshed");
+    assert_eq!(session, stored_session(store, &login).await, "a session that was refreshed");
     let off = (since.expect("it was retired") - now()).abs();
     assert!(off <= TimeDelta::seconds(10), "the parent was retired now, not {off} away by the caller's clock");
     let _ = answer(store.revoke_session(login.id(), now()).await);
@@ -97,7 +97,7 @@ pub async fn a_session_is_read_as_it_is(store: &impl TokenStore, users: Users) {
 
 /// Subjects that differ in any character are different users: in case, in a trailing blank, in
 /// Unicode normal form, or in the spelling of a UUID.
-pub async fn look_alikes_are_different_users(store: &impl TokenStore) {
+pub async fn similar_subjects_are_different_users(store: &impl TokenStore) {
     let uuid = Subject::generate().to_string();
     let name = format!("alice-{uuid}");
     let texts = [
@@ -147,7 +147,7 @@ pub async fn look_alikes_are_different_users(store: &impl TokenStore) {
 /// run beside it.
 ///
 /// This holds for tokens that were checked before and for others.
-pub async fn no_check_outlives_a_revocation<S: TokenStore>(store: &Arc<S>, users: Users) {
+pub async fn check_after_a_revocation_is_revoked<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| check_beside_a_revocation(Arc::clone(store), users, round)).await;
 }
 
@@ -156,9 +156,9 @@ async fn check_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users, r
     let (access, refresh, session) = (login.access(), login.refresh(), login.id());
     let user = login.session.user_id.clone();
     if round.is_multiple_of(2) {
-        warm(&*store, [&login]).await;
+        fill_cache(&*store, [&login]).await;
     }
-    let mut tasks: Vec<Task<()>> = Vec::new();
+    let mut tasks: Vec<BoxedTask<()>> = Vec::new();
     for _ in 0..4 {
         let checker = Arc::clone(&store);
         tasks.push(Box::pin(async move {

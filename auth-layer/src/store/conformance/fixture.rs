@@ -31,7 +31,7 @@ pub(super) const REFRESH_LIFE: Duration = Duration::from_hours(30 * 24);
 const ROUNDS: usize = 96;
 
 /// How many of these rounds run at the same time, so that they also delay each other.
-const ABREAST: usize = 16;
+const CONCURRENT_ROUNDS: usize = 16;
 
 /// The kind of users that a law is tried on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(super) fn answer<T>(result: Result<T, StoreError>) -> T {
 }
 
 /// A task for [`at_once`] when the tasks differ.
-pub(super) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(super) type BoxedTask<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Starts the tasks at the same moment, and returns their results in order.
 pub(super) async fn at_once<T, F>(tasks: impl IntoIterator<Item = F>) -> Vec<T>
@@ -110,8 +110,8 @@ const TRIES: usize = 100;
 
 /// Runs the race `round` many times, each with its number.
 pub(super) async fn rounds<F: Future<Output = ()> + Send + 'static>(round: impl Fn(usize) -> F) {
-    for first in (0..ROUNDS).step_by(ABREAST) {
-        at_once((first..first + ABREAST).map(&round)).await;
+    for first in (0..ROUNDS).step_by(CONCURRENT_ROUNDS) {
+        at_once((first..first + CONCURRENT_ROUNDS).map(&round)).await;
     }
 }
 
@@ -143,7 +143,7 @@ impl Login {
 
     /// Records it under the user's current fence.
     pub(super) async fn admit(self, store: &impl TokenStore) -> Self {
-        let admission = self.offer(store).await;
+        let admission = self.open(store).await;
         assert_eq!(admission, Admission::Admitted, "a sign-in under the fence that stands must be admitted");
         self
     }
@@ -154,7 +154,7 @@ impl Login {
     /// answers `Fenced`. It is then recorded again.
     pub(super) async fn admit_expired(self, store: &impl TokenStore) -> Self {
         for _ in 0..TRIES {
-            if self.offer(store).await == Admission::Admitted {
+            if self.open(store).await == Admission::Admitted {
                 return self;
             }
         }
@@ -162,7 +162,7 @@ impl Login {
     }
 
     /// Records it, or records it again, under the user's current fence.
-    pub(super) async fn offer(&self, store: &impl TokenStore) -> Admission {
+    pub(super) async fn open(&self, store: &impl TokenStore) -> Admission {
         let fence = answer(store.user_fence(self.session.user_id.clone()).await);
         answer(store.open_session(self.session.clone(), self.tokens.clone(), fence.epoch).await)
     }
@@ -254,19 +254,19 @@ fn record(session: &Session, id: TokenId, kind: TokenKind, from: Timestamp, to: 
     }
 }
 
-/// Returns the session as the store of record has it, with [`SOME_TIME`] in place of
+/// Returns the session as the store of record has it, with [`ANY_TIME`] in place of
 /// [`Retired::at`](crate::store::Retired::at).
 ///
 /// A store may take that moment from a clock of its own. [`retired_at`] returns it.
-pub(super) async fn held(store: &impl TokenStore, login: &Login) -> Session {
+pub(super) async fn stored_session(store: &impl TokenStore, login: &Login) -> Session {
     let mut session = session_for_refresh(store, login).await;
     if let Some(previous) = &mut session.previous {
-        previous.at = SOME_TIME;
+        previous.at = ANY_TIME;
     }
     session
 }
 
-pub(super) const SOME_TIME: Timestamp = Timestamp::UNIX_EPOCH;
+pub(super) const ANY_TIME: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// Returns when the session's previous refresh token was retired, by the caller's clock.
 pub(super) async fn retired_at(store: &impl TokenStore, login: &Login) -> Timestamp {
@@ -278,8 +278,8 @@ pub(super) async fn retired_at(store: &impl TokenStore, login: &Login) -> Timest
 }
 
 async fn session_for_refresh(store: &impl TokenStore, login: &Login) -> Session {
-    let presented = answer(store.session_for_refresh(login.id(), login.refresh(), now()).await);
-    presented.expect("a session that was admitted and has not expired must be there").0
+    let found = answer(store.session_for_refresh(login.id(), login.refresh(), now()).await);
+    found.expect("a session that was admitted and has not expired must be there").0
 }
 
 pub(super) async fn expect_active(store: &impl TokenStore, tokens: &[TokenRecord], when: &str) {
@@ -291,7 +291,7 @@ pub(super) async fn expect_active(store: &impl TokenStore, tokens: &[TokenRecord
 
 /// Checks the access tokens as a layer does, so that a cache in front of the store holds them when
 /// they are revoked.
-pub(super) async fn warm<'a>(store: &impl TokenStore, logins: impl IntoIterator<Item = &'a Login>) {
+pub(super) async fn fill_cache<'a>(store: &impl TokenStore, logins: impl IntoIterator<Item = &'a Login>) {
     for login in logins {
         for when in ["before the revocation", "before the revocation, from a cache"] {
             expect_active(store, &login.tokens[..1], when).await;

@@ -1,6 +1,6 @@
 //! The list of a user's sessions.
 
-use super::fixture::{Login, MILLISECOND, MINUTE, Users, answer, held, now};
+use super::fixture::{Login, MILLISECOND, MINUTE, Users, answer, now, stored_session};
 use crate::{
     clock::{earlier, later},
     id::SessionId,
@@ -29,7 +29,7 @@ pub async fn sessions_are_listed_while_they_live(store: &impl TokenStore, users:
     logins[3].rotate(store, later(start, 5 * MINUTE)).await;
     assert_eq!(listed(store, &logins, end).await, [0, 2, 3], "when the oldest was refreshed");
     assert_eq!(
-        held(store, &logins[3]).await.expires_at(),
+        stored_session(store, &logins[3]).await.expires_at(),
         logins[3].session.expires_at(),
         "the end of a refreshed session"
     );
@@ -69,7 +69,7 @@ pub async fn sessions_used_longest_ago_are_surplus(store: &impl TokenStore, user
 
 /// Of sessions with the same times, the one with the greater identifier is newer and was used
 /// later.
-pub async fn sessions_of_one_time_are_in_the_order_of_their_ids(store: &impl TokenStore, users: Users) {
+pub async fn sessions_with_equal_times_are_ordered_by_id(store: &impl TokenStore, users: Users) {
     let (user, at) = (users.new_user(), now());
     let mut logins = Vec::new();
     for _ in 0..4 {
@@ -78,11 +78,7 @@ pub async fn sessions_of_one_time_are_in_the_order_of_their_ids(store: &impl Tok
     // Not in the order of creation.
     logins.reverse();
     for login in &logins {
-        assert_eq!(
-            login.offer(store).await,
-            crate::store::Admission::Admitted,
-            "a sign-in under the fence that stands"
-        );
+        assert_eq!(login.open(store).await, crate::store::Admission::Admitted, "a sign-in under the fence that stands");
     }
     let mut expected: Vec<SessionId> = logins.iter().map(Login::id).collect();
     expected.sort();

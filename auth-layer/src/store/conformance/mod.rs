@@ -44,61 +44,61 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     for users in Users::ALL {
         laws(store, users).await;
     }
-    check::look_alikes_are_different_users(&**store).await;
+    check::similar_subjects_are_different_users(&**store).await;
 }
 
 /// Runs the suite for one kind of user.
 pub async fn laws<S: TokenStore>(store: &Arc<S>, users: Users) {
-    check::absence_is_an_answer(&**store, users).await;
+    check::unknown_ids_are_no_error(&**store, users).await;
     check::issued_tokens_are_active(&**store, users).await;
-    check::every_field_survives(&**store, users).await;
-    check::a_session_is_read_as_it_is(&**store, users).await;
-    check::no_check_outlives_a_revocation(store, users).await;
+    check::every_session_field_round_trips(&**store, users).await;
+    check::session_read_returns_what_is_recorded(&**store, users).await;
+    check::check_after_a_revocation_is_revoked(store, users).await;
 
-    sign_in::a_passed_epoch_is_fenced(&**store, users).await;
-    sign_in::a_sign_in_called_again_revives_nothing(&**store, users).await;
-    sign_in::a_disabled_user_is_fenced(&**store, users).await;
-    sign_in::revoking_a_user_finds_every_sign_in(store, users).await;
+    sign_in::passed_epoch_is_fenced(&**store, users).await;
+    sign_in::repeated_sign_in_revives_nothing(&**store, users).await;
+    sign_in::disabled_user_is_fenced(&**store, users).await;
+    sign_in::user_revocation_finds_every_sign_in(store, users).await;
 
     refresh::rotation_replaces_the_pair(&**store, users).await;
-    refresh::only_the_current_token_rotates(&**store, users).await;
-    refresh::one_parent_has_one_child(store, users).await;
-    refresh::twins_leave_the_child_alive(store, users).await;
-    refresh::the_current_pair_is_confirmed(&**store, users).await;
-    refresh::a_confirmation_disturbs_no_rotation(store, users).await;
-    refresh::a_delivery_is_noted_of_the_current_pair(&**store, users).await;
-    refresh::the_window_begins_with_the_first_answer(&**store, users).await;
-    refresh::a_second_note_leaves_the_window_alone(&**store, users).await;
-    refresh::a_late_note_is_not_of_the_next_pair(store, users).await;
-    refresh::revoked_sessions_do_not_rotate(&**store, users).await;
-    refresh::revoking_finds_every_refresh(store, users).await;
+    refresh::rotation_needs_the_current_token(&**store, users).await;
+    refresh::concurrent_rotations_have_one_child(store, users).await;
+    refresh::concurrent_rotations_to_one_child_leave_it_active(store, users).await;
+    refresh::confirmation_needs_the_current_pair(&**store, users).await;
+    refresh::confirmation_disturbs_no_rotation(store, users).await;
+    refresh::delivery_note_applies_to_the_current_pair_only(&**store, users).await;
+    refresh::grace_window_starts_at_the_first_delivery(&**store, users).await;
+    refresh::repeated_delivery_note_leaves_the_window_alone(&**store, users).await;
+    refresh::late_delivery_note_never_applies_to_the_next_pair(store, users).await;
+    refresh::rotation_in_a_revoked_session_is_lost(&**store, users).await;
+    refresh::revocation_finds_every_refresh(store, users).await;
 
-    revoke::an_access_token_dies_alone(&**store, users).await;
-    revoke::a_refresh_token_takes_its_session_along(&**store, users).await;
-    revoke::a_single_use_token_dies_alone(&**store, users).await;
-    revoke::a_session_takes_all_its_tokens_along(&**store, users).await;
-    revoke::a_user_takes_all_sessions_along_but_one(&**store, users).await;
-    revoke::only_what_was_judged_is_punished(&**store, users).await;
-    revoke::a_session_that_moves_on_is_not_punished(store, users).await;
+    revoke::access_token_is_revoked_alone(&**store, users).await;
+    revoke::refresh_token_revokes_its_session(&**store, users).await;
+    revoke::single_use_token_is_revoked_alone(&**store, users).await;
+    revoke::session_revokes_all_its_tokens(&**store, users).await;
+    revoke::user_revokes_all_sessions_but_one(&**store, users).await;
+    revoke::reuse_revokes_only_the_session_that_was_read(&**store, users).await;
+    revoke::reuse_never_revokes_a_session_that_was_refreshed(store, users).await;
     revoke::unsettled_revocations_are_named_and_settled(&**store, users).await;
-    revoke::concurrent_revocations_agree(store, users).await;
-    revoke::each_revocation_of_a_user_raises_the_fence(store, users).await;
+    revoke::concurrent_revocations_count_the_session_once(store, users).await;
+    revoke::user_revocation_always_raises_the_fence(store, users).await;
 
-    single_use::one_use_is_accepted(store, users).await;
-    single_use::whatever_else_is_refused(&**store, users).await;
-    single_use::a_token_recorded_again_is_not_revived(&**store, users).await;
-    single_use::dead_sessions_get_no_tokens(&**store, users).await;
-    single_use::revoking_a_session_finds_every_token(store, users).await;
+    single_use::concurrent_uses_accept_one(store, users).await;
+    single_use::invalid_tokens_are_refused(&**store, users).await;
+    single_use::repeated_record_revives_nothing(&**store, users).await;
+    single_use::record_in_a_dead_session_is_fenced(&**store, users).await;
+    single_use::session_revocation_finds_every_token(store, users).await;
 
     list::sessions_are_listed_while_they_live(&**store, users).await;
     list::sessions_used_longest_ago_are_surplus(&**store, users).await;
-    list::sessions_of_one_time_are_in_the_order_of_their_ids(&**store, users).await;
+    list::sessions_with_equal_times_are_ordered_by_id(&**store, users).await;
 
-    purge::the_bound_is_sharp(&**store, users).await;
-    purge::nothing_purged_comes_back(&**store, users).await;
-    purge::many_are_purged_at_once(&**store, users).await;
-    purge::a_session_outlives_its_expired_tokens(&**store, users).await;
-    purge::a_token_that_outlives_its_session_is_found_by_a_revocation(&**store, users).await;
-    purge::a_purge_takes_no_session_that_goes_on(store, users).await;
-    purge::a_single_use_token_is_kept_as_long_as_it_could_be_used(&**store, users).await;
+    purge::purge_removes_only_what_expired_before_the_bound(&**store, users).await;
+    purge::purged_records_are_not_revived(&**store, users).await;
+    purge::purge_removes_more_than_one_batch(&**store, users).await;
+    purge::session_outlives_its_expired_tokens(&**store, users).await;
+    purge::revocation_finds_a_token_that_outlives_its_session(&**store, users).await;
+    purge::purge_keeps_a_session_that_is_refreshed(store, users).await;
+    purge::single_use_token_is_kept_until_the_bound(&**store, users).await;
 }

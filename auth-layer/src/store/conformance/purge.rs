@@ -9,8 +9,8 @@ use std::sync::Arc;
 use chrono::{TimeZone, Utc};
 
 use super::fixture::{
-    ACCESS_LIFE, Login, MILLISECOND, REFRESH_LIFE, Task, Users, answer, at_once, expect_active, expect_not_active,
-    expect_revoked, held, now, records, rounds, warm,
+    ACCESS_LIFE, BoxedTask, Login, MILLISECOND, REFRESH_LIFE, Users, answer, at_once, expect_active, expect_not_active,
+    expect_revoked, fill_cache, now, records, rounds, stored_session,
 };
 use crate::{
     clock::{Timestamp, earlier, later},
@@ -43,7 +43,7 @@ async fn on_some_day(mut broken: impl AsyncFnMut(Timestamp) -> Option<String>) {
 
 /// A purge removes tokens and sessions that expired before the bound, keeps those that expire at or
 /// after it, and counts what it removed.
-pub async fn the_bound_is_sharp(store: &impl TokenStore, users: Users) {
+pub async fn purge_removes_only_what_expired_before_the_bound(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
         let user = users.new_user();
         let ending = |at: Timestamp| {
@@ -80,7 +80,7 @@ pub async fn the_bound_is_sharp(store: &impl TokenStore, users: Users) {
 
 /// Nothing purged comes back. It cannot be rotated, used, listed or given tokens at any time, and
 /// revoking it is a success.
-pub async fn nothing_purged_comes_back(store: &impl TokenStore, users: Users) {
+pub async fn purged_records_are_not_revived(store: &impl TokenStore, users: Users) {
     let bound = long_ago();
     let login = Login::new(&users.new_user(), earlier(bound, 2 * REFRESH_LIFE)).admit_expired(store).await;
     let token = login.single_use(login.session.created_at);
@@ -109,7 +109,7 @@ pub async fn nothing_purged_comes_back(store: &impl TokenStore, users: Users) {
 }
 
 /// A purge removes more than fits a batch.
-pub async fn many_are_purged_at_once(store: &impl TokenStore, users: Users) {
+pub async fn purge_removes_more_than_one_batch(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
         let mut login = Login::new(&users.new_user(), earlier(bound, 2 * REFRESH_LIFE));
         for _ in 0..2_500 {
@@ -128,7 +128,7 @@ pub async fn many_are_purged_at_once(store: &impl TokenStore, users: Users) {
 /// and are gone.
 ///
 /// The session can still be refreshed, and its revocation finds the tokens that are left.
-pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore, users: Users) {
+pub async fn session_outlives_its_expired_tokens(store: &impl TokenStore, users: Users) {
     let bound = long_ago();
     let mut login = Login::new(&users.new_user(), earlier(bound, ACCESS_LIFE + MILLISECOND));
     login.session.current.refresh_expires_at = later(now(), REFRESH_LIFE);
@@ -137,7 +137,7 @@ pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore, user
     let _ = answer(store.purge_expired(bound).await);
 
     assert_eq!(answer(store.token_status(login.access()).await), TokenStatus::Unknown, "an expired access token");
-    assert_eq!(held(store, &login).await, login.session, "a session that can still be refreshed");
+    assert_eq!(stored_session(store, &login).await, login.session, "a session that can still be refreshed");
     login.rotate(store, now()).await;
     let _ = answer(store.purge_expired(bound).await);
     expect_active(store, &login.tokens, "a live pair after a purge").await;
@@ -145,19 +145,22 @@ pub async fn a_session_outlives_its_expired_tokens(store: &impl TokenStore, user
     let revoked = answer(store.revoke_session(login.id(), now()).await);
     assert_eq!(revoked.access_tokens, [login.reported()], "what is left of the access tokens");
     expect_revoked(store, &login.tokens, "the current pair after the revocation").await;
-    assert!(held(store, &login).await.revoked, "the session decides about the refresh token that was retired");
+    assert!(
+        stored_session(store, &login).await.revoked,
+        "the session decides about the refresh token that was retired"
+    );
 }
 
 /// A revocation finds an access token that outlives its refresh token, even after a purge in
 /// between.
-pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &impl TokenStore, users: Users) {
+pub async fn revocation_finds_a_token_that_outlives_its_session(store: &impl TokenStore, users: Users) {
     for whole_user in [false, true] {
         let bound = long_ago();
         let mut login = Login::new(&users.new_user(), earlier(bound, REFRESH_LIFE + MILLISECOND));
         login.session.current.access_expires_at = later(now(), ACCESS_LIFE);
         login.tokens = records(&login.session, &login.session.current);
         let login = login.admit_expired(store).await;
-        warm(store, [&login]).await;
+        fill_cache(store, [&login]).await;
         let _ = answer(store.purge_expired(bound).await);
         expect_active(store, &login.tokens[..1], "whose refresh token was purged").await;
 
@@ -173,7 +176,7 @@ pub async fn a_token_that_outlives_its_session_is_found_by_a_revocation(store: &
 
 /// A purge beside a rotation: if the rotation commits, the session and its new pair stay. If it
 /// does not, nothing of them is left.
-pub async fn a_purge_takes_no_session_that_goes_on<S: TokenStore>(store: &Arc<S>, users: Users) {
+pub async fn purge_keeps_a_session_that_is_refreshed<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| purge_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
 
@@ -185,7 +188,7 @@ async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, rou
     let rotation = login.rotation(now());
     let (rotator, child) = (Arc::clone(&store), rotation.clone());
     let purger = Arc::clone(&store);
-    let mut tasks: [Task<Option<Rotated>>; 2] = [
+    let mut tasks: [BoxedTask<Option<Rotated>>; 2] = [
         Box::pin(async move { Some(answer(rotator.rotate(child).await)) }),
         Box::pin(async move {
             let _ = answer(purger.purge_expired(bound).await);
@@ -201,7 +204,7 @@ async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, rou
         expect_active(&*store, &rotation.tokens, "a pair committed beside a purge").await;
         login.session.current = rotation.child;
         let _ = answer(store.purge_expired(bound).await);
-        assert_eq!(held(&*store, &login).await.current, login.session.current, "after one more purge");
+        assert_eq!(stored_session(&*store, &login).await.current, login.session.current, "after one more purge");
         expect_active(&*store, &rotation.tokens, "after one more purge").await;
     } else {
         assert_eq!(there, None, "a session that was purged before it was refreshed");
@@ -211,7 +214,7 @@ async fn purge_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, rou
 
 /// A single-use token is kept until the bound like any other. Until then a use finds its record,
 /// used or not.
-pub async fn a_single_use_token_is_kept_as_long_as_it_could_be_used(store: &impl TokenStore, users: Users) {
+pub async fn single_use_token_is_kept_until_the_bound(store: &impl TokenStore, users: Users) {
     on_some_day(async |bound| {
         let mut login = Login::new(&users.new_user(), bound);
         login.session.current.refresh_expires_at = later(now(), REFRESH_LIFE);

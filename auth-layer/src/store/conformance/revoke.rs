@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    ACCESS_LIFE, Login, MILLISECOND, Task, Users, answer, at_once, expect_active, expect_covered, expect_not_active,
-    expect_revoked, held, now, rounds, warm,
+    ACCESS_LIFE, BoxedTask, Login, MILLISECOND, Users, answer, at_once, expect_active, expect_covered,
+    expect_not_active, expect_revoked, fill_cache, now, rounds, stored_session,
 };
 use crate::{
     clock::{earlier, later},
@@ -17,10 +17,10 @@ use crate::{
 /// Revoking an access token revokes nothing else: its session lives and can be refreshed.
 ///
 /// A repeated call returns the same. Once the token has expired, none is named.
-pub async fn an_access_token_dies_alone(store: &impl TokenStore, users: Users) {
+pub async fn access_token_is_revoked_alone(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let dead = login.clone();
-    warm(store, [&dead]).await;
+    fill_cache(store, [&dead]).await;
     for when in ["an access token revoked", "an access token revoked again"] {
         expect_covered(answer(store.revoke_token(dead.access(), now()).await), 0, [dead.reported()], when);
         expect_revoked(store, &dead.tokens[..1], when).await;
@@ -28,7 +28,7 @@ pub async fn an_access_token_dies_alone(store: &impl TokenStore, users: Users) {
     let expiry = dead.session.current.access_expires_at;
     expect_covered(answer(store.revoke_token(dead.access(), expiry).await), 0, [], "an expired access token revoked");
 
-    assert_eq!(held(store, &login).await, login.session, "the session of a revoked access token");
+    assert_eq!(stored_session(store, &login).await, login.session, "the session of a revoked access token");
     expect_active(store, &dead.tokens[1..], "beside a revoked access token").await;
     login.rotate(store, now()).await;
     expect_active(store, &login.tokens, "the next pair after an access token was revoked").await;
@@ -37,26 +37,26 @@ pub async fn an_access_token_dies_alone(store: &impl TokenStore, users: Users) {
 
 /// Revoking a refresh token, the current one or a retired one, revokes its whole session (RFC 7009
 /// §2.1).
-pub async fn a_refresh_token_takes_its_session_along(store: &impl TokenStore, users: Users) {
+pub async fn refresh_token_revokes_its_session(store: &impl TokenStore, users: Users) {
     for retired in [false, true] {
         let mut login = Login::opened(store, &users.new_user()).await;
         let first = login.clone();
         login.rotate(store, now()).await;
         let id = if retired { first.refresh() } else { login.refresh() };
-        warm(store, [&first, &login]).await;
+        fill_cache(store, [&first, &login]).await;
         for sessions in [1, 0] {
             let revoked = answer(store.revoke_token(id, now()).await);
             expect_covered(revoked, sessions, [first.reported(), login.reported()], "a refresh token revoked");
             expect_revoked(store, &login.tokens, "the current pair of a revoked refresh token's session").await;
             expect_revoked(store, &first.tokens[..1], "the access token before in a revoked refresh token's session")
                 .await;
-            assert!(held(store, &login).await.revoked, "the session of a revoked refresh token");
+            assert!(stored_session(store, &login).await.revoked, "the session of a revoked refresh token");
         }
     }
 }
 
 /// A revoked single-use token is refused, and its session lives.
-pub async fn a_single_use_token_dies_alone(store: &impl TokenStore, users: Users) {
+pub async fn single_use_token_is_revoked_alone(store: &impl TokenStore, users: Users) {
     let login = Login::opened(store, &users.new_user()).await;
     let token = login.single_use(now());
     let _ = answer(store.record_token(token.clone()).await);
@@ -70,7 +70,7 @@ pub async fn a_single_use_token_dies_alone(store: &impl TokenStore, users: Users
     );
     expect_revoked(store, &[token], "after a single-use token was revoked").await;
     expect_active(store, &login.tokens, "beside a revoked single-use token").await;
-    assert_eq!(held(store, &login).await, login.session, "the session of a revoked single-use token");
+    assert_eq!(stored_session(store, &login).await, login.session, "the session of a revoked single-use token");
 }
 
 /// Revoking a session marks it and revokes every token of it: each pair, old and new, and what else
@@ -78,7 +78,7 @@ pub async fn a_single_use_token_dies_alone(store: &impl TokenStore, users: Users
 ///
 /// The answer names its access tokens that have not expired, also in a repeated call, and also
 /// those revoked one by one before.
-pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore, users: Users) {
+pub async fn session_revokes_all_its_tokens(store: &impl TokenStore, users: Users) {
     let user = users.new_user();
     let bystander = Login::opened(store, &user).await;
     let at = now();
@@ -87,7 +87,7 @@ pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore, users
     login.rotate(store, at).await;
     let single = login.single_use(at);
     assert_eq!(answer(store.record_token(single.clone()).await), Admission::Admitted, "a token of a live session");
-    warm(store, [&first, &login]).await;
+    fill_cache(store, [&first, &login]).await;
     let _ = answer(store.revoke_token(first.access(), at).await);
 
     for sessions in [1, 0] {
@@ -96,7 +96,7 @@ pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore, users
         expect_revoked(store, &first.tokens[..1], "the first access token of a revoked session").await;
         expect_revoked(store, &login.tokens, "the current pair of a revoked session").await;
         expect_revoked(store, std::slice::from_ref(&single), "a single-use token of a revoked session").await;
-        assert!(held(store, &login).await.revoked, "a session after its revocation");
+        assert!(stored_session(store, &login).await.revoked, "a session after its revocation");
     }
     let expiry = first.session.current.access_expires_at;
     let before = earlier(expiry, MILLISECOND);
@@ -107,19 +107,19 @@ pub async fn a_session_takes_all_its_tokens_along(store: &impl TokenStore, users
     let revoked = answer(store.revoke_session(login.id(), later(at, ACCESS_LIFE)).await);
     expect_covered(revoked, 0, [], "when both have expired");
 
-    assert_eq!(held(store, &bystander).await, bystander.session, "another session of the same user");
+    assert_eq!(stored_session(store, &bystander).await, bystander.session, "another session of the same user");
     expect_active(store, &bystander.tokens, "in another session of the same user").await;
 }
 
 /// Revoking a user revokes all sessions except the one named, which can still be refreshed. Other
 /// users are not touched. The fence rises each time.
-pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore, users: Users) {
+pub async fn user_revokes_all_sessions_but_one(store: &impl TokenStore, users: Users) {
     let user = users.new_user();
     let stranger = Login::opened(store, &users.new_user()).await;
     let mut kept = Login::opened(store, &user).await;
     let doomed = [Login::opened(store, &user).await, Login::opened(store, &user).await];
     let reported = doomed.each_ref().map(Login::reported);
-    warm(store, doomed.iter().chain([&kept])).await;
+    fill_cache(store, doomed.iter().chain([&kept])).await;
     for sessions in [2, 0] {
         let before = answer(store.user_fence(user.clone()).await);
         let revoked = answer(store.revoke_user(user.clone(), Some(kept.id()), now()).await);
@@ -128,7 +128,7 @@ pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore, us
         for login in &doomed {
             expect_revoked(store, &login.tokens, "a session of a revoked user").await;
             let expected = Session { revoked: true, ..login.session.clone() };
-            assert_eq!(held(store, login).await, expected, "a session of a revoked user");
+            assert_eq!(stored_session(store, login).await, expected, "a session of a revoked user");
         }
         expect_active(store, &kept.tokens, "in the session excepted").await;
         kept.rotate(store, now()).await;
@@ -137,70 +137,68 @@ pub async fn a_user_takes_all_sessions_along_but_one(store: &impl TokenStore, us
     assert_eq!(listed.pop().map(|session| session.session_id), Some(kept.id()), "the session excepted is listed");
     assert_eq!(listed, [], "sessions of a revoked user");
 
-    warm(store, [&kept]).await;
+    fill_cache(store, [&kept]).await;
     let revoked = answer(store.revoke_user(user.clone(), None, now()).await);
     assert_eq!(revoked.sessions, 1, "the session excepted before");
     expect_revoked(store, &kept.tokens, "after all sessions were revoked").await;
     expect_active(store, &stranger.tokens, "another user's").await;
-    assert_eq!(held(store, &stranger).await, stranger.session, "another user's session");
+    assert_eq!(stored_session(store, &stranger).await, stranger.session, "another user's session");
 }
 
 /// A session is revoked for a reuse only if its current refresh token is the one that was read.
 /// Otherwise nothing happens.
 ///
 /// It covers what a revocation covers, and again when it is repeated.
-pub async fn only_what_was_judged_is_punished(store: &impl TokenStore, users: Users) {
+pub async fn reuse_revokes_only_the_session_that_was_read(store: &impl TokenStore, users: Users) {
     let mut login = Login::opened(store, &users.new_user()).await;
     let first = login.clone();
     login.rotate(store, now()).await;
-    warm(store, [&first, &login]).await;
+    fill_cache(store, [&first, &login]).await;
     let stranger = Login::new(&login.session.user_id, now());
-    let session = held(store, &login).await;
+    let session = stored_session(store, &login).await;
     for other in [first.refresh(), login.access(), stranger.refresh()] {
         assert_eq!(answer(store.revoke_for_reuse(login.id(), other, now()).await), None, "a session that has moved on");
-        assert_eq!(held(store, &login).await, session, "a session that was not punished");
-        expect_active(store, &login.tokens, "in a session that was not punished").await;
+        assert_eq!(stored_session(store, &login).await, session, "a session that was not revoked");
+        expect_active(store, &login.tokens, "in a session that was not revoked").await;
     }
     let unknown = answer(store.revoke_for_reuse(stranger.id(), stranger.refresh(), now()).await);
     assert_eq!(unknown, None, "an unknown session");
 
     for sessions in [1, 0] {
-        let punished = answer(store.revoke_for_reuse(login.id(), login.refresh(), now()).await);
-        let punished = punished.expect("the session is as it was read");
-        expect_covered(punished, sessions, [first.reported(), login.reported()], "a reuse punished");
-        expect_revoked(store, &first.tokens[..1], "the first access token of a punished session").await;
-        expect_revoked(store, &login.tokens, "the current pair of a punished session").await;
-        assert!(held(store, &login).await.revoked, "a session after its punishment");
+        let revoked = answer(store.revoke_for_reuse(login.id(), login.refresh(), now()).await);
+        let revoked = revoked.expect("the session is as it was read");
+        expect_covered(revoked, sessions, [first.reported(), login.reported()], "a reuse");
+        expect_revoked(store, &first.tokens[..1], "the first access token of a session revoked for reuse").await;
+        expect_revoked(store, &login.tokens, "the current pair of a session revoked for reuse").await;
+        assert!(stored_session(store, &login).await.revoked, "a session revoked for reuse");
     }
 }
 
 /// A revocation for reuse beside a rotation comes first, and the rotation is lost, or comes second,
 /// and does nothing.
-pub async fn a_session_that_moves_on_is_not_punished<S: TokenStore>(store: &Arc<S>, users: Users) {
-    rounds(move |round| punish_beside_a_rotation(Arc::clone(store), users, round)).await;
+pub async fn reuse_never_revokes_a_session_that_was_refreshed<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |round| revoke_for_reuse_beside_a_rotation(Arc::clone(store), users, round)).await;
 }
 
-async fn punish_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
+async fn revoke_for_reuse_beside_a_rotation<S: TokenStore>(store: Arc<S>, users: Users, round: usize) {
     let login = Login::opened(&*store, &users.new_user()).await;
     let (session, current, rotation) = (login.id(), login.refresh(), login.rotation(now()));
     let (rotator, child) = (Arc::clone(&store), rotation.clone());
-    let punisher = Arc::clone(&store);
+    let revoker = Arc::clone(&store);
     // True if the call did what it was asked to do.
-    let mut tasks: [Task<(&str, bool)>; 2] = [
+    let mut tasks: [BoxedTask<(&str, bool)>; 2] = [
         Box::pin(async move { ("rotated", answer(rotator.rotate(child).await) == Rotated::Committed) }),
-        Box::pin(
-            async move { ("punished", answer(punisher.revoke_for_reuse(session, current, now()).await).is_some()) },
-        ),
+        Box::pin(async move { ("revoked", answer(revoker.revoke_for_reuse(session, current, now()).await).is_some()) }),
     ];
     tasks.rotate_left(round % 2);
     let ends = at_once(tasks).await;
     if ends.contains(&("rotated", true)) {
-        assert!(ends.contains(&("punished", false)), "a session that has moved on: {ends:?}");
+        assert!(ends.contains(&("revoked", false)), "a session that has moved on: {ends:?}");
         expect_active(&*store, &rotation.tokens, "the next pair").await;
     } else {
-        assert!(ends.contains(&("punished", true)), "a session that has not moved on: {ends:?}");
-        expect_revoked(&*store, &login.tokens, "the pair of a punished session").await;
-        expect_not_active(&*store, &rotation.tokens, "a rotation that lost against a punishment").await;
+        assert!(ends.contains(&("revoked", true)), "a session that has not moved on: {ends:?}");
+        expect_revoked(&*store, &login.tokens, "the pair of a session revoked for reuse").await;
+        expect_not_active(&*store, &rotation.tokens, "a rotation that lost against a revocation for reuse").await;
     }
 }
 
@@ -243,7 +241,7 @@ pub async fn unsettled_revocations_are_named_and_settled(store: &impl TokenStore
 
 /// Each of several concurrent revocations of one user raises the fence. A sign-in that began
 /// between two of them is fenced.
-pub async fn each_revocation_of_a_user_raises_the_fence<S: TokenStore>(store: &Arc<S>, users: Users) {
+pub async fn user_revocation_always_raises_the_fence<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| revoke_a_user_twice(Arc::clone(store), users, round)).await;
 }
 
@@ -270,7 +268,7 @@ async fn revoke_a_user_twice<S: TokenStore>(store: Arc<S>, users: Users, round: 
 
 /// Each of many concurrent revocations of one session names its access tokens, and one of them
 /// counts the session.
-pub async fn concurrent_revocations_agree<S: TokenStore>(store: &Arc<S>, users: Users) {
+pub async fn concurrent_revocations_count_the_session_once<S: TokenStore>(store: &Arc<S>, users: Users) {
     let login = Login::opened(&**store, &users.new_user()).await;
     let revocations = at_once((0..16).map(|_| {
         let (store, session) = (Arc::clone(store), login.id());

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Login, Task, Users, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked, held, now,
-    rounds, warm,
+    BoxedTask, Login, Users, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked,
+    fill_cache, now, rounds, stored_session,
 };
 use crate::store::{Admission, TokenStore, UserFence};
 
 /// A sign-in that began before the user was revoked is fenced and leaves nothing. So is one under
 /// an epoch that never was.
-pub async fn a_passed_epoch_is_fenced(store: &impl TokenStore, users: Users) {
+pub async fn passed_epoch_is_fenced(store: &impl TokenStore, users: Users) {
     let user = users.new_user();
     let before = answer(store.user_fence(user.clone()).await);
     let _ = answer(store.revoke_user(user.clone(), None, now()).await);
@@ -32,21 +32,21 @@ pub async fn a_passed_epoch_is_fenced(store: &impl TokenStore, users: Users) {
 
 /// A repeated sign-in, after a lost answer, changes nothing. What has happened to the session and
 /// its tokens since stands.
-pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore, users: Users) {
+pub async fn repeated_sign_in_revives_nothing(store: &impl TokenStore, users: Users) {
     let mut login = Login::new(&users.new_user(), now()).admit(store).await;
     let first = login.clone();
-    assert_eq!(first.offer(store).await, Admission::Admitted, "a sign-in called again");
+    assert_eq!(first.open(store).await, Admission::Admitted, "a sign-in called again");
     expect_active(store, &first.tokens, "after a sign-in called again").await;
     login.rotate(store, now()).await;
     let _ = answer(store.revoke_token(first.access(), now()).await);
-    let session = held(store, &login).await;
-    let _ = first.offer(store).await;
-    assert_eq!(held(store, &login).await, session, "a session whose sign-in was called again");
+    let session = stored_session(store, &login).await;
+    let _ = first.open(store).await;
+    assert_eq!(stored_session(store, &login).await, session, "a session whose sign-in was called again");
     expect_revoked(store, &first.tokens[..1], "revoked before its sign-in was called again").await;
 
     let _ = answer(store.revoke_session(login.id(), now()).await);
-    assert_eq!(first.offer(store).await, Admission::Fenced, "the sign-in of a revoked session called again");
-    assert!(held(store, &login).await.revoked, "a revoked session whose sign-in was called again");
+    assert_eq!(first.open(store).await, Admission::Fenced, "the sign-in of a revoked session called again");
+    assert!(stored_session(store, &login).await.revoked, "a revoked session whose sign-in was called again");
     for tokens in [&first.tokens[..1], &login.tokens] {
         expect_revoked(store, tokens, "of a revoked session whose sign-in was called again").await;
     }
@@ -55,11 +55,11 @@ pub async fn a_sign_in_called_again_revives_nothing(store: &impl TokenStore, use
 
 /// Disabling a user revokes and fences every sign-in. Enabling admits new ones and brings nothing
 /// back.
-pub async fn a_disabled_user_is_fenced(store: &impl TokenStore, users: Users) {
+pub async fn disabled_user_is_fenced(store: &impl TokenStore, users: Users) {
     let user = users.new_user();
     let old = Login::opened(store, &user).await;
     let first = answer(store.user_fence(user.clone()).await);
-    warm(store, [&old]).await;
+    fill_cache(store, [&old]).await;
     let revoked = answer(store.set_user_disabled(user.clone(), true, now()).await);
     expect_covered(revoked, 1, [old.reported()], "disabling a user");
     expect_revoked(store, &old.tokens, "after the user was disabled").await;
@@ -84,7 +84,7 @@ pub async fn a_disabled_user_is_fenced(store: &impl TokenStore, users: Users) {
 
 /// Sign-ins beside a revocation of the user are fenced or found by it. When both have returned,
 /// nothing issued under the old epoch is active.
-pub async fn revoking_a_user_finds_every_sign_in<S: TokenStore>(store: &Arc<S>, users: Users) {
+pub async fn user_revocation_finds_every_sign_in<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| sign_in_beside_a_revocation(Arc::clone(store), users, round)).await;
 }
 
@@ -92,7 +92,7 @@ async fn sign_in_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users,
     let user = users.new_user();
     let UserFence { epoch, .. } = answer(store.user_fence(user.clone()).await);
     let logins: Vec<Login> = (0..4).map(|_| Login::new(&user, now())).collect();
-    let mut tasks: Vec<Task<Option<Admission>>> = Vec::new();
+    let mut tasks: Vec<BoxedTask<Option<Admission>>> = Vec::new();
     for login in &logins {
         let (store, login) = (Arc::clone(&store), login.clone());
         tasks.push(Box::pin(async move { Some(answer(store.open_session(login.session, login.tokens, epoch).await)) }));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Login, MILLISECOND, Task, Users, answer, at_once, expect_active, expect_not_active, expect_revoked, now, rounds,
+    BoxedTask, Login, MILLISECOND, Users, answer, at_once, expect_active, expect_not_active, expect_revoked, now,
+    rounds,
 };
 use crate::{
     clock::{earlier, later},
@@ -13,13 +14,13 @@ use crate::{
 
 /// Of many concurrent uses of a single-use token, one is accepted. Afterwards the token is never
 /// accepted again.
-pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>, users: Users) {
+pub async fn concurrent_uses_accept_one<S: TokenStore>(store: &Arc<S>, users: Users) {
     let login = Login::opened(&**store, &users.new_user()).await;
     let token = login.single_use(now());
     assert_eq!(answer(store.record_token(token.clone()).await), Admission::Admitted, "a token of a live session");
     let consumed = at_once((0..64).map(|_| {
-        let (store, id, says) = (Arc::clone(store), token.token_id, ActiveToken::from(&token));
-        async move { answer(store.consume(id, says, now()).await) }
+        let (store, id, expected) = (Arc::clone(store), token.token_id, ActiveToken::from(&token));
+        async move { answer(store.consume(id, expected, now()).await) }
     }))
     .await;
     let accepted = consumed.iter().filter(|used| **used == Consumed::Accepted).count();
@@ -31,15 +32,15 @@ pub async fn one_use_is_accepted<S: TokenStore>(store: &Arc<S>, users: Users) {
 
 /// A token that is unknown, of another kind, expired or of a revoked session is refused, and the
 /// attempt does not change it.
-pub async fn whatever_else_is_refused(store: &impl TokenStore, users: Users) {
+pub async fn invalid_tokens_are_refused(store: &impl TokenStore, users: Users) {
     let login = Login::opened(store, &users.new_user()).await;
     let unknown = login.single_use(now());
     let used = answer(store.consume(unknown.token_id, (&unknown).into(), now()).await);
     assert_eq!(used, Consumed::Refused, "an unknown token");
     for token in &login.tokens {
-        let says = ActiveToken::from(token);
-        for says in [says.clone(), ActiveToken { kind: TokenKind::SingleUse, ..says }] {
-            let used = answer(store.consume(token.token_id, says, now()).await);
+        let expected = ActiveToken::from(token);
+        for expected in [expected.clone(), ActiveToken { kind: TokenKind::SingleUse, ..expected }] {
+            let used = answer(store.consume(token.token_id, expected, now()).await);
             assert_eq!(used, Consumed::Refused, "a token of the kind {} used as a single-use token", token.kind);
         }
     }
@@ -47,11 +48,11 @@ pub async fn whatever_else_is_refused(store: &impl TokenStore, users: Users) {
 
     let token = login.single_use(now());
     let _ = answer(store.record_token(token.clone()).await);
-    let says = ActiveToken::from(&token);
+    let expected = ActiveToken::from(&token);
     for other in [
-        ActiveToken { user_id: users.new_user(), ..says.clone() },
-        ActiveToken { session_id: SessionId::generate(), ..says.clone() },
-        ActiveToken { expires_at: later(says.expires_at, MILLISECOND), ..says },
+        ActiveToken { user_id: users.new_user(), ..expected.clone() },
+        ActiveToken { session_id: SessionId::generate(), ..expected.clone() },
+        ActiveToken { expires_at: later(expected.expires_at, MILLISECOND), ..expected },
     ] {
         let used = answer(store.consume(token.token_id, other, now()).await);
         assert_eq!(used, Consumed::Refused, "a token that says something else than its record");
@@ -72,7 +73,7 @@ pub async fn whatever_else_is_refused(store: &impl TokenStore, users: Users) {
 }
 
 /// A token that is recorded again, after a lost answer, stays used or revoked.
-pub async fn a_token_recorded_again_is_not_revived(store: &impl TokenStore, users: Users) {
+pub async fn repeated_record_revives_nothing(store: &impl TokenStore, users: Users) {
     let login = Login::opened(store, &users.new_user()).await;
     let (used, revoked) = (login.single_use(now()), login.single_use(now()));
     for _ in 0..2 {
@@ -91,7 +92,7 @@ pub async fn a_token_recorded_again_is_not_revived(store: &impl TokenStore, user
 }
 
 /// No token is recorded for a session that is revoked or unknown.
-pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore, users: Users) {
+pub async fn record_in_a_dead_session_is_fenced(store: &impl TokenStore, users: Users) {
     let revoked = Login::opened(store, &users.new_user()).await;
     let _ = answer(store.revoke_session(revoked.id(), now()).await);
     let unknown = Login::new(&users.new_user(), now());
@@ -109,7 +110,7 @@ pub async fn dead_sessions_get_no_tokens(store: &impl TokenStore, users: Users) 
 
 /// A token recorded beside the revocation of its session is fenced or found by it. When both have
 /// returned, it is neither active nor accepted.
-pub async fn revoking_a_session_finds_every_token<S: TokenStore>(store: &Arc<S>, users: Users) {
+pub async fn session_revocation_finds_every_token<S: TokenStore>(store: &Arc<S>, users: Users) {
     rounds(move |round| record_beside_a_revocation(Arc::clone(store), users, round)).await;
 }
 
@@ -118,7 +119,7 @@ async fn record_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users, 
     let (token, session) = (login.single_use(now()), login.id());
     let (recorder, copy) = (Arc::clone(&store), token.clone());
     let revoker = Arc::clone(&store);
-    let mut tasks: [Task<Option<Admission>>; 2] = [
+    let mut tasks: [BoxedTask<Option<Admission>>; 2] = [
         Box::pin(async move { Some(answer(recorder.record_token(copy).await)) }),
         Box::pin(async move {
             let _ = answer(revoker.revoke_session(session, now()).await);

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The version of fences, and of tokens and sessions before users could be text.
-const FIRST: u8 = 1;
+const VERSION_1: u8 = 1;
 
 /// The version in which tokens and sessions are written.
 const VERSION: u8 = 2;
@@ -67,7 +67,7 @@ impl StoredToken {
     }
 
     pub(super) fn decode(id: TokenId, value: &[u8]) -> Option<Self> {
-        let mut from = Decoder::new(value, &[FIRST, VERSION])?;
+        let mut from = Decoder::new(value, &[VERSION_1, VERSION])?;
         let kind = match from.byte()? {
             0 => TokenKind::Access,
             1 => TokenKind::Refresh,
@@ -121,13 +121,13 @@ impl StoredSession {
     }
 
     pub(super) fn decode(id: SessionId, value: &[u8]) -> Option<Self> {
-        let mut from = Decoder::new(value, &[FIRST, VERSION])?;
+        let mut from = Decoder::new(value, &[VERSION_1, VERSION])?;
         let kept_until = from.time()?;
         let session = Session {
             session_id: id,
             user_id: from.subject()?,
             payload: match from.version {
-                FIRST => Payload::of_session(from.text()?, from.option(Decoder::text)?),
+                VERSION_1 => Payload::of_session(from.text()?, from.option(Decoder::text)?),
                 _ => from.payload()?,
             },
             created_at: from.time()?,
@@ -148,14 +148,14 @@ impl StoredSession {
 }
 
 pub(super) fn encode_fence(fence: UserFence) -> Vec<u8> {
-    let mut to = Encoder::new(FIRST);
+    let mut to = Encoder::new(VERSION_1);
     to.flag(fence.disabled);
     to.0.extend(fence.epoch.to_be_bytes());
     to.0
 }
 
 pub(super) fn decode_fence(value: &[u8]) -> Option<UserFence> {
-    let mut from = Decoder::new(value, &[FIRST])?;
+    let mut from = Decoder::new(value, &[VERSION_1])?;
     let fence = UserFence { disabled: from.flag()?, epoch: u64::from_be_bytes(from.array()?) };
     from.end(fence)
 }
@@ -269,7 +269,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn subject(&mut self) -> Option<Subject> {
-        let kind = if self.version == FIRST { UUID } else { self.byte()? };
+        let kind = if self.version == VERSION_1 { UUID } else { self.byte()? };
         match kind {
             UUID => self.id().map(|user: UserId| user.into()),
             // The text of a UUID is invalid here: it would have been written as a UUID.
@@ -321,7 +321,7 @@ impl<'a> Decoder<'a> {
             access_expires_at: self.time()?,
             refresh_expires_at: self.time()?,
             payload: match self.version {
-                FIRST => self.pair_fields()?,
+                VERSION_1 => self.pair_fields()?,
                 _ => self.payload()?,
             },
         })

@@ -10,7 +10,7 @@ use std::{
 use redb::{Database, Durability, ReadableDatabase, StorageBackend, backends::FileBackend};
 
 use super::{
-    fault::Fault,
+    error::EmbeddedError,
     tables::{Snapshot, Tables},
 };
 
@@ -18,15 +18,15 @@ use super::{
 const CACHE: usize = 128 << 20;
 
 /// Opens the database. If there is none, creates one only when told to.
-pub(super) type Opener = Box<dyn Fn(IfAbsent) -> Result<Database, Fault> + Send + Sync>;
+pub(super) type Opener = Box<dyn Fn(IfAbsent) -> Result<Database, EmbeddedError> + Send + Sync>;
 
 /// What success promises about a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
+pub(super) enum CommitMode {
     /// It is on the disk.
     Durable,
     /// It is visible until the process ends or the file is reopened.
-    Light,
+    Unsynced,
 }
 
 /// What to do when there is no file.
@@ -41,19 +41,22 @@ pub(super) enum IfAbsent {
 ///
 /// After one failed access (for example a full disk) redb refuses all others until the file is
 /// reopened. Operations share a lock, and reopening takes it exclusively.
-pub(super) struct File {
+pub(super) struct DatabaseFile {
     opener: Opener,
     database: RwLock<Option<Database>>,
 }
 
-impl File {
-    pub(super) fn open(opener: Opener) -> Result<Self, Fault> {
+impl DatabaseFile {
+    pub(super) fn open(opener: Opener) -> Result<Self, EmbeddedError> {
         let database = open(&opener, IfAbsent::Create)?;
         Ok(Self { opener, database: RwLock::new(Some(database)) })
     }
 
     /// Reads as of the last commit. Does not wait for writers.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Snapshot<'_>) -> Result<T, EmbeddedError>,
+    ) -> Result<T, EmbeddedError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let transaction = database.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_read()?;
         read(&Snapshot(&transaction))
@@ -61,16 +64,16 @@ impl File {
 
     /// Writes in one transaction, which is aborted if `write` fails.
     ///
-    /// `Ok` means committed, and durable unless `weight` is light. If the commit itself fails, the
+    /// `Ok` means committed, and durable unless `mode` is unsynced. If the commit itself fails, the
     /// outcome is unknown.
     pub(super) fn write<T>(
         &self,
-        weight: Weight,
-        write: impl FnOnce(&mut Tables<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+        mode: CommitMode,
+        write: impl FnOnce(&mut Tables<'_>) -> Result<T, EmbeddedError>,
+    ) -> Result<T, EmbeddedError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let mut transaction = database.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_write()?;
-        if weight == Weight::Light {
+        if mode == CommitMode::Unsynced {
             transaction.set_durability(Durability::None).map_err(redb::Error::from)?;
         }
         let written = write(&mut Tables::open(&transaction)?)?;
@@ -82,7 +85,7 @@ impl File {
     ///
     /// Until that is done, and if it fails, all operations fail at once. Only the writer's thread
     /// may call this.
-    pub(super) fn reopen(&self) -> Result<(), Fault> {
+    pub(super) fn reopen(&self) -> Result<(), EmbeddedError> {
         // Close first: the file's lock also excludes this process.
         self.replace(None);
         self.replace(Some(open(&self.opener, IfAbsent::Fail)?));
@@ -97,16 +100,16 @@ impl File {
 /// Opens the database and creates missing tables, so that reads find them all.
 ///
 /// Writes nothing if they exist: a full disk can still be read.
-fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
+fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, EmbeddedError> {
     let database = opener(if_absent)?;
     if !Snapshot(&database.begin_read()?).is_complete()? {
-        complete(&database)?;
+        create_missing_tables(&database)?;
     }
     Ok(database)
 }
 
 /// Creates the missing tables.
-fn complete(database: &Database) -> Result<(), Fault> {
+fn create_missing_tables(database: &Database) -> Result<(), EmbeddedError> {
     let transaction = database.begin_write()?;
     drop(Tables::open(&transaction)?);
     Ok(transaction.commit()?)
@@ -116,7 +119,7 @@ fn complete(database: &Database) -> Result<(), Fault> {
 /// its owner only.
 ///
 /// An existing file is never initialised: an emptied one has forgotten who is revoked and disabled.
-pub(super) fn at(path: &Path) -> Opener {
+pub(super) fn opener_at(path: &Path) -> Opener {
     let path: Arc<Path> = path.into();
     Box::new(move |if_absent| {
         if if_absent == IfAbsent::Create && !path.try_exists()? {
@@ -124,11 +127,11 @@ pub(super) fn at(path: &Path) -> Opener {
         }
         let backend = FileBackend::new(fs::OpenOptions::new().read(true).write(true).open(&path)?)?;
         if backend.len()? == 0 {
-            return Err(Fault::NotOurs(Arc::clone(&path)));
+            return Err(EmbeddedError::NotOurs(Arc::clone(&path)));
         }
         let database = builder().create_with_backend(backend)?;
         if !Snapshot(&database.begin_read()?).is_ours()? {
-            return Err(Fault::NotOurs(Arc::clone(&path)));
+            return Err(EmbeddedError::NotOurs(Arc::clone(&path)));
         }
         // With the file in place and locked, temporary files beside it are leftovers.
         remove_unfinished(&path)?;
@@ -140,12 +143,12 @@ pub(super) fn at(path: &Path) -> Opener {
 ///
 /// A process that is killed leaves a file of another name, never a half-made database. If another
 /// process was first, its file stays.
-pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), Fault> {
+pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), EmbeddedError> {
     let parent = parent(path);
     // Created with mode 0600.
     let file = tempfile::Builder::new().prefix(&prefix(path)).suffix(UNFINISHED).tempfile_in(parent)?;
     let database = builder().create_with_backend(on(FileBackend::new(file.reopen()?)?))?;
-    complete(&database)?;
+    create_missing_tables(&database)?;
     drop(database);
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {

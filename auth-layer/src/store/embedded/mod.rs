@@ -21,7 +21,7 @@
 //! [`StoreErrorKind::Unavailable`]: super::StoreErrorKind::Unavailable
 
 mod codec;
-mod fault;
+mod error;
 mod file;
 mod tables;
 #[cfg(test)]
@@ -39,8 +39,8 @@ use std::{
 
 use self::{
     codec::StoredToken,
-    fault::Fault,
-    file::{File, Opener},
+    error::EmbeddedError,
+    file::{DatabaseFile, Opener},
     tables::Snapshot,
     writer::Writer,
 };
@@ -69,7 +69,7 @@ const PURGE_BATCH: usize = 256;
 pub struct EmbeddedStore {
     // First, because fields drop in order: all writes must end before the file is closed.
     writer: Writer,
-    file: Arc<File>,
+    file: Arc<DatabaseFile>,
     local: LocalCache,
 }
 
@@ -99,7 +99,7 @@ impl EmbeddedStore {
     /// This waits for the disk. After a crash it also waits for a repair, which reads the whole
     /// file once.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::with(file::at(path.as_ref()))
+        Self::with(file::opener_at(path.as_ref()))
     }
 
     /// Returns whether the store holds nothing: no session, no token and no user.
@@ -117,9 +117,9 @@ impl EmbeddedStore {
     }
 
     fn with(opener: Opener) -> Result<Self, OpenError> {
-        let file = File::open(opener).map_err(|fault| match fault {
-            Fault::Database(error) if matches!(*error, redb::Error::DatabaseAlreadyOpen) => OpenError::InUse,
-            fault => OpenError::Failed(fault.into_error("the file could not be opened as a database")),
+        let file = DatabaseFile::open(opener).map_err(|error| match error {
+            EmbeddedError::Database(error) if matches!(*error, redb::Error::DatabaseAlreadyOpen) => OpenError::InUse,
+            error => OpenError::Failed(error.into_store_error("the file could not be opened as a database")),
         })?;
         let file = Arc::new(file);
         let writer = Writer::start(Arc::clone(&file)).map_err(|error| {
@@ -128,13 +128,13 @@ impl EmbeddedStore {
         Ok(Self { writer, file, local: LocalCache::new() })
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let read = catch_unwind(AssertUnwindSafe(|| self.file.read(read))).unwrap_or(Err(Fault::Panicked));
-        read.map_err(|fault| {
-            if fault.calls_for_reopening() {
+    fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, EmbeddedError>) -> Result<T, StoreError> {
+        let read = catch_unwind(AssertUnwindSafe(|| self.file.read(read))).unwrap_or(Err(EmbeddedError::Panicked));
+        read.map_err(|error| {
+            if error.needs_reopen() {
                 self.writer.probe();
             }
-            fault.into_error("the embedded store could not read")
+            error.into_store_error("the embedded store could not read")
         })
     }
 }
@@ -176,7 +176,7 @@ impl TokenStore for EmbeddedStore {
     }
 
     async fn session(&self, id: SessionId, _now: Timestamp) -> Result<Option<Session>, StoreError> {
-        self.read(|tables| Ok(tables.session(id)?.map(|held| held.session)))
+        self.read(|tables| Ok(tables.session(id)?.map(|stored| stored.session)))
     }
 
     async fn session_for_refresh(
@@ -186,8 +186,8 @@ impl TokenStore for EmbeddedStore {
         _now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
         self.read(|tables| {
-            let Some(held) = tables.session(session)? else { return Ok(None) };
-            Ok(Some((held.session, status(tables.token(refresh)?.as_ref()))))
+            let Some(stored) = tables.session(session)? else { return Ok(None) };
+            Ok(Some((stored.session, status(tables.token(refresh)?.as_ref()))))
         })
     }
 
@@ -197,21 +197,21 @@ impl TokenStore for EmbeddedStore {
 
     async fn confirm(&self, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
         self.read(|tables| {
-            let stands = tables.session(session)?.is_some_and(|held| held.session.is_current(current));
-            Ok(if stands { Rotated::Committed } else { Rotated::Lost })
+            let is_current = tables.session(session)?.is_some_and(|stored| stored.session.is_current(current));
+            Ok(if is_current { Rotated::Committed } else { Rotated::Lost })
         })
     }
 
     async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
-        self.writer.run_lightly(move |tables| tables.note_delivered(session, current, now)).await
+        self.writer.run_unsynced(move |tables| tables.note_delivered(session, current, now)).await
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
         self.writer.run(move |tables| tables.record_token(&token)).await
     }
 
-    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        self.writer.run(move |tables| tables.consume(id, &says, now)).await
+    async fn consume(&self, id: TokenId, expected: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        self.writer.run(move |tables| tables.consume(id, &expected, now)).await
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
@@ -245,9 +245,9 @@ impl TokenStore for EmbeddedStore {
     }
 
     async fn sessions(&self, user: Subject, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        let held = self.read(|tables| tables.sessions(&user))?;
+        let stored = self.read(|tables| tables.sessions(&user))?;
         let live = |session: &Session| !session.revoked && session.expires_at() > now;
-        let mut sessions: Vec<Session> = held.into_iter().map(|held| held.session).filter(live).collect();
+        let mut sessions: Vec<Session> = stored.into_iter().map(|stored| stored.session).filter(live).collect();
         sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.session_id)));
         Ok(sessions)
     }

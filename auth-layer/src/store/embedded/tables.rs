@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::{
     codec::{StoredSession, StoredToken, decode_fence},
-    fault::Fault,
+    error::EmbeddedError,
 };
 use crate::{
     clock::Timestamp,
@@ -68,7 +68,7 @@ pub(super) struct Tables<'t> {
 
 impl<'t> Tables<'t> {
     /// Opens the tables, and creates missing ones.
-    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, EmbeddedError> {
         Ok(Self {
             tokens: transaction.open_table(TOKENS)?,
             sessions: transaction.open_table(SESSIONS)?,
@@ -87,23 +87,23 @@ pub(super) struct Snapshot<'t>(pub(super) &'t ReadTransaction);
 
 impl Snapshot<'_> {
     /// Returns whether all tables of [`NAMES`] exist.
-    pub(super) fn is_complete(&self) -> Result<bool, Fault> {
+    pub(super) fn is_complete(&self) -> Result<bool, EmbeddedError> {
         Ok(self.tables()? == NAMES.len())
     }
 
     /// Returns whether any of our tables exists. A file that this store created has some from the
     /// start.
-    pub(super) fn is_ours(&self) -> Result<bool, Fault> {
+    pub(super) fn is_ours(&self) -> Result<bool, EmbeddedError> {
         Ok(self.tables()? > 0)
     }
 
     /// Counts our tables.
-    fn tables(&self) -> Result<usize, Fault> {
+    fn tables(&self) -> Result<usize, EmbeddedError> {
         Ok(self.0.list_tables()?.filter(|table| NAMES.contains(&table.name())).count())
     }
 
     /// Returns whether no table has a row.
-    pub(super) fn is_empty(&self) -> Result<bool, Fault> {
+    pub(super) fn is_empty(&self) -> Result<bool, EmbeddedError> {
         for table in self.0.list_tables()? {
             if !self.0.open_untyped_table(table)?.is_empty()? {
                 return Ok(false);
@@ -112,18 +112,18 @@ impl Snapshot<'_> {
         Ok(true)
     }
 
-    pub(super) fn token(&self, id: TokenId) -> Result<Option<StoredToken>, Fault> {
+    pub(super) fn token(&self, id: TokenId) -> Result<Option<StoredToken>, EmbeddedError> {
         token(&self.0.open_table(TOKENS)?, id)
     }
 
-    pub(super) fn session(&self, id: SessionId) -> Result<Option<StoredSession>, Fault> {
+    pub(super) fn session(&self, id: SessionId) -> Result<Option<StoredSession>, EmbeddedError> {
         session(&self.0.open_table(SESSIONS)?, id)
     }
 
-    pub(super) fn fence(&self, user: &Subject) -> Result<UserFence, Fault> {
+    pub(super) fn fence(&self, user: &Subject) -> Result<UserFence, EmbeddedError> {
         match user.id() {
             Some(id) => fence(&self.0.open_table(FENCES)?, id.as_bytes()),
-            None => match self.later_table(TEXT_FENCES)? {
+            None => match self.optional_table(TEXT_FENCES)? {
                 Some(fences) => fence(&fences, &*user.to_text()),
                 None => Ok(UserFence::default()),
             },
@@ -131,10 +131,10 @@ impl Snapshot<'_> {
     }
 
     /// Returns all sessions of a user, in the order of their ids.
-    pub(super) fn sessions(&self, user: &Subject) -> Result<Vec<StoredSession>, Fault> {
+    pub(super) fn sessions(&self, user: &Subject) -> Result<Vec<StoredSession>, EmbeddedError> {
         let ids: Vec<SessionId> = match user.id() {
             Some(id) => members(&self.0.open_table(USER_SESSIONS)?, id)?,
-            None => match self.later_table(TEXT_USER_SESSIONS)? {
+            None => match self.optional_table(TEXT_USER_SESSIONS)? {
                 Some(index) => text_members(&index, &user.to_text())?,
                 None => Vec::new(),
             },
@@ -145,10 +145,10 @@ impl Snapshot<'_> {
     }
 
     /// Opens a table that an older file lacks until its first write. `None` if it is missing.
-    fn later_table<K: Key + 'static, V: Value + 'static>(
+    fn optional_table<K: Key + 'static, V: Value + 'static>(
         &self,
         definition: TableDefinition<'_, K, V>,
-    ) -> Result<Option<ReadOnlyTable<K, V>>, Fault> {
+    ) -> Result<Option<ReadOnlyTable<K, V>>, EmbeddedError> {
         match self.0.open_table(definition) {
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             opened => Ok(Some(opened?)),
@@ -156,47 +156,56 @@ impl Snapshot<'_> {
     }
 }
 
-pub(super) fn token(tokens: &impl ReadableTable<IdKey, Bytes>, id: TokenId) -> Result<Option<StoredToken>, Fault> {
+pub(super) fn token(
+    tokens: &impl ReadableTable<IdKey, Bytes>,
+    id: TokenId,
+) -> Result<Option<StoredToken>, EmbeddedError> {
     let Some(value) = tokens.get(id.as_bytes())? else { return Ok(None) };
-    StoredToken::decode(id, value.value()).map(Some).ok_or(Fault::Value("tokens"))
+    StoredToken::decode(id, value.value()).map(Some).ok_or(EmbeddedError::Value("tokens"))
 }
 
 pub(super) fn session(
     sessions: &impl ReadableTable<IdKey, Bytes>,
     id: SessionId,
-) -> Result<Option<StoredSession>, Fault> {
+) -> Result<Option<StoredSession>, EmbeddedError> {
     let Some(value) = sessions.get(id.as_bytes())? else { return Ok(None) };
-    StoredSession::decode(id, value.value()).map(Some).ok_or(Fault::Value("sessions"))
+    StoredSession::decode(id, value.value()).map(Some).ok_or(EmbeddedError::Value("sessions"))
 }
 
 /// Reads a user's fence from either table of fences.
 pub(super) fn fence<'k, K: Key + 'static>(
     fences: &impl ReadableTable<K, Bytes>,
     user: impl Borrow<K::SelfType<'k>>,
-) -> Result<UserFence, Fault> {
+) -> Result<UserFence, EmbeddedError> {
     let Some(value) = fences.get(user)? else { return Ok(UserFence::default()) };
-    decode_fence(value.value()).ok_or(Fault::Value("fences"))
+    decode_fence(value.value()).ok_or(EmbeddedError::Value("fences"))
 }
 
 /// Lists the members of an owner in an index.
-pub(super) fn members<K, M>(index: &impl ReadableTable<IndexKey, ()>, owner: Id<K>) -> Result<Vec<Id<M>>, Fault> {
+pub(super) fn members<K, M>(
+    index: &impl ReadableTable<IndexKey, ()>,
+    owner: Id<K>,
+) -> Result<Vec<Id<M>>, EmbeddedError> {
     let first = index_key(owner, Id::<M>::from_uuid(Uuid::nil()));
     let last = index_key(owner, Id::<M>::from_uuid(Uuid::max()));
     let mut members = Vec::new();
     for row in index.range::<&[u8; 32]>(&first..=&last)? {
         let (key, ()) = row.map(|(key, value)| (key, value.value()))?;
-        members.push(tail(key.value()));
+        members.push(trailing_id(key.value()));
     }
     Ok(members)
 }
 
 /// Lists the sessions of a user that is text.
-pub(super) fn text_members(index: &impl ReadableTable<TextIndexKey, ()>, user: &str) -> Result<Vec<SessionId>, Fault> {
+pub(super) fn text_members(
+    index: &impl ReadableTable<TextIndexKey, ()>,
+    user: &str,
+) -> Result<Vec<SessionId>, EmbeddedError> {
     let (first, last) = ([0; 16], [u8::MAX; 16]);
     let mut members = Vec::new();
     for row in index.range((user, &first)..=(user, &last))? {
         let (key, _) = row?;
-        members.push(tail(key.value().1));
+        members.push(trailing_id(key.value().1));
     }
     Ok(members)
 }
@@ -209,14 +218,14 @@ pub(super) fn index_key<K, M>(owner: Id<K>, member: Id<M>) -> [u8; 32] {
 }
 
 /// Returns the identifier at the end of a key.
-fn tail<K>(key: &[u8]) -> Id<K> {
+fn trailing_id<K>(key: &[u8]) -> Id<K> {
     let bytes = key.last_chunk().copied().unwrap_or_default();
     Id::from_uuid(Uuid::from_bytes(bytes))
 }
 
 /// A row of the table `expiry`.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Due {
+pub(super) enum ExpiryRow {
     Token(TokenId, SessionId),
     Session(SessionId, UserId),
     /// A session whose user is text. Its record names the user.
@@ -228,7 +237,7 @@ const TOKEN: u8 = 0;
 const SESSION: u8 = 1;
 const TEXT_SESSION: u8 = 2;
 
-impl Due {
+impl ExpiryRow {
     pub(super) fn of_session(session: &Session) -> Self {
         match session.user_id.id() {
             Some(user) => Self::Session(session.session_id, user),
@@ -237,7 +246,7 @@ impl Due {
     }
 
     /// Returns the row's key, for the time when it is due, and its value.
-    pub(super) fn row(self, at: Timestamp) -> ([u8; 25], [u8; 16]) {
+    pub(super) fn encode(self, at: Timestamp) -> ([u8; 25], [u8; 16]) {
         let (kind, id, owner) = match self {
             Self::Token(id, session) => (TOKEN, *id.as_bytes(), *session.as_bytes()),
             Self::Session(id, user) => (SESSION, *id.as_bytes(), *user.as_bytes()),
@@ -246,19 +255,19 @@ impl Due {
         (expiry_key(at, kind, id), owner)
     }
 
-    pub(super) fn read(key: &[u8; 25], owner: &[u8; 16]) -> Result<Self, Fault> {
+    pub(super) fn decode(key: &[u8; 25], owner: &[u8; 16]) -> Result<Self, EmbeddedError> {
         let owner = Uuid::from_bytes(*owner);
         match key[8] {
-            TOKEN => Ok(Self::Token(tail(key), owner.into())),
-            SESSION => Ok(Self::Session(tail(key), owner.into())),
-            TEXT_SESSION => Ok(Self::TextSession(tail(key))),
-            _ => Err(Fault::Value("expiry")),
+            TOKEN => Ok(Self::Token(trailing_id(key), owner.into())),
+            SESSION => Ok(Self::Session(trailing_id(key), owner.into())),
+            TEXT_SESSION => Ok(Self::TextSession(trailing_id(key))),
+            _ => Err(EmbeddedError::Value("expiry")),
         }
     }
 }
 
 /// Returns the first key that is due at `at`. All smaller keys are due earlier.
-pub(super) fn due_from(at: Timestamp) -> [u8; 25] {
+pub(super) fn first_expiry_key(at: Timestamp) -> [u8; 25] {
     expiry_key(at, 0, [0; 16])
 }
 

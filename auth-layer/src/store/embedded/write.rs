@@ -7,8 +7,8 @@ use redb::ReadableTable;
 
 use super::{
     codec::{StoredSession, StoredToken, encode_fence},
-    fault::Fault,
-    tables::{Due, Tables, due_from, fence, index_key, members, session, text_members, token},
+    error::EmbeddedError,
+    tables::{ExpiryRow, Tables, fence, first_expiry_key, index_key, members, session, text_members, token},
 };
 use crate::{
     clock::Timestamp,
@@ -25,14 +25,14 @@ impl Tables<'_> {
         new: &Session,
         tokens: &[TokenRecord],
         epoch: u64,
-    ) -> Result<Admission, Fault> {
+    ) -> Result<Admission, EmbeddedError> {
         let fence = self.fence(&new.user_id)?;
         if fence.disabled || fence.epoch != epoch {
             return Ok(Admission::Fenced);
         }
-        if let Some(held) = session(&self.sessions, new.session_id)? {
+        if let Some(stored) = session(&self.sessions, new.session_id)? {
             // A retry after a lost answer. What has happened since stands.
-            return Ok(if held.session.revoked { Admission::Fenced } else { Admission::Admitted });
+            return Ok(if stored.session.revoked { Admission::Fenced } else { Admission::Admitted });
         }
         match new.user_id.id() {
             Some(user) => self.user_sessions.insert(&index_key(user, new.session_id), ())?,
@@ -42,7 +42,7 @@ impl Tables<'_> {
         Ok(Admission::Admitted)
     }
 
-    pub(super) fn rotate(&mut self, rotation: &Rotation) -> Result<Rotated, Fault> {
+    pub(super) fn rotate(&mut self, rotation: &Rotation) -> Result<Rotated, EmbeddedError> {
         let Some(StoredSession { mut session, kept_until }) = session(&self.sessions, rotation.session_id)? else {
             return Ok(Rotated::Lost);
         };
@@ -59,50 +59,60 @@ impl Tables<'_> {
         Ok(Rotated::Committed)
     }
 
-    pub(super) fn note_delivered(&mut self, id: SessionId, current: TokenId, now: Timestamp) -> Result<(), Fault> {
-        if let Some(mut held) = session(&self.sessions, id)?
-            && held.session.note_delivered(current, now)
+    pub(super) fn note_delivered(
+        &mut self,
+        id: SessionId,
+        current: TokenId,
+        now: Timestamp,
+    ) -> Result<(), EmbeddedError> {
+        if let Some(mut stored) = session(&self.sessions, id)?
+            && stored.session.note_delivered(current, now)
         {
-            self.sessions.insert(id.as_bytes(), held.encode().as_slice())?;
+            self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
         }
         Ok(())
     }
 
-    pub(super) fn record_token(&mut self, token: &TokenRecord) -> Result<Admission, Fault> {
+    pub(super) fn record_token(&mut self, token: &TokenRecord) -> Result<Admission, EmbeddedError> {
         match session(&self.sessions, token.session_id)? {
-            Some(held) if !held.session.revoked => {
-                self.put_session(Some(held.kept_until), held, std::slice::from_ref(token))?;
+            Some(stored) if !stored.session.revoked => {
+                self.put_session(Some(stored.kept_until), stored, std::slice::from_ref(token))?;
                 Ok(Admission::Admitted)
             }
             _ => Ok(Admission::Fenced),
         }
     }
 
-    pub(super) fn consume(&mut self, id: TokenId, says: &ActiveToken, now: Timestamp) -> Result<Consumed, Fault> {
+    pub(super) fn consume(
+        &mut self,
+        id: TokenId,
+        expected: &ActiveToken,
+        now: Timestamp,
+    ) -> Result<Consumed, EmbeddedError> {
         match token(&self.tokens, id)? {
-            Some(held) if !held.revoked && says.is_usable(&(&held.record).into(), now) => {
-                self.put_token(&StoredToken { revoked: true, ..held })?;
+            Some(stored) if !stored.revoked && expected.is_usable(&(&stored.record).into(), now) => {
+                self.put_token(&StoredToken { revoked: true, ..stored })?;
                 Ok(Consumed::Accepted)
             }
             _ => Ok(Consumed::Refused),
         }
     }
 
-    pub(super) fn revoke_token(&mut self, id: TokenId, since: Timestamp) -> Result<Revoked, Fault> {
+    pub(super) fn revoke_token(&mut self, id: TokenId, since: Timestamp) -> Result<Revoked, EmbeddedError> {
         let mut revoked = Revoked::default();
-        if let Some(held) = token(&self.tokens, id)? {
-            let session = held.record.session_id;
-            if held.record.kind == TokenKind::Refresh {
+        if let Some(stored) = token(&self.tokens, id)? {
+            let session = stored.record.session_id;
+            if stored.record.kind == TokenKind::Refresh {
                 return self.revoke_session(session, since);
             }
-            self.kill(held, since, &mut revoked)?;
+            self.revoke_record(stored, since, &mut revoked)?;
         }
         Ok(revoked)
     }
 
-    pub(super) fn revoke_session(&mut self, id: SessionId, since: Timestamp) -> Result<Revoked, Fault> {
+    pub(super) fn revoke_session(&mut self, id: SessionId, since: Timestamp) -> Result<Revoked, EmbeddedError> {
         let mut revoked = Revoked::default();
-        self.end(id, since, &mut revoked)?;
+        self.end_session(id, since, &mut revoked)?;
         Ok(revoked)
     }
 
@@ -111,9 +121,9 @@ impl Tables<'_> {
         id: SessionId,
         current: TokenId,
         since: Timestamp,
-    ) -> Result<Option<Revoked>, Fault> {
+    ) -> Result<Option<Revoked>, EmbeddedError> {
         match session(&self.sessions, id)? {
-            Some(held) if held.session.current.refresh_id == current => self.revoke_session(id, since).map(Some),
+            Some(stored) if stored.session.current.refresh_id == current => self.revoke_session(id, since).map(Some),
             _ => Ok(None),
         }
     }
@@ -123,45 +133,50 @@ impl Tables<'_> {
         user: &Subject,
         except: Option<SessionId>,
         since: Timestamp,
-    ) -> Result<Revoked, Fault> {
+    ) -> Result<Revoked, EmbeddedError> {
         let fence = self.fence(user)?;
-        self.raise(user, fence)?;
-        self.end_all(user, except, since)
+        self.raise_fence(user, fence)?;
+        self.end_sessions(user, except, since)
     }
 
-    pub(super) fn set_disabled(&mut self, user: &Subject, disabled: bool, since: Timestamp) -> Result<Revoked, Fault> {
+    pub(super) fn set_disabled(
+        &mut self,
+        user: &Subject,
+        disabled: bool,
+        since: Timestamp,
+    ) -> Result<Revoked, EmbeddedError> {
         let fence = UserFence { disabled, ..self.fence(user)? };
         if disabled {
-            self.raise(user, fence)?;
-            return self.end_all(user, None, since);
+            self.raise_fence(user, fence)?;
+            return self.end_sessions(user, None, since);
         }
         self.put_fence(user, fence)?;
         Ok(Revoked::default())
     }
 
     /// Removes up to `limit` records that are due before `before`.
-    pub(super) fn purge(&mut self, before: Timestamp, limit: usize) -> Result<Purged, Fault> {
+    pub(super) fn purge(&mut self, before: Timestamp, limit: usize) -> Result<Purged, EmbeddedError> {
         let mut due = Vec::with_capacity(limit);
-        for row in self.expiry.range::<&[u8; 25]>(..&due_from(before))?.take(limit) {
+        for row in self.expiry.range::<&[u8; 25]>(..&first_expiry_key(before))?.take(limit) {
             let (key, owner) = row?;
-            due.push((*key.value(), Due::read(key.value(), owner.value())?));
+            due.push((*key.value(), ExpiryRow::decode(key.value(), owner.value())?));
         }
         let mut purged = Purged::default();
         for (key, due) in due {
             match due {
-                Due::Token(id, session) => {
+                ExpiryRow::Token(id, session) => {
                     self.tokens.remove(id.as_bytes())?;
                     self.session_tokens.remove(&index_key(session, id))?;
                     purged.tokens += 1;
                 }
-                Due::Session(id, user) => {
+                ExpiryRow::Session(id, user) => {
                     self.sessions.remove(id.as_bytes())?;
                     self.user_sessions.remove(&index_key(user, id))?;
                     purged.sessions += 1;
                 }
-                Due::TextSession(id) => {
-                    if let Some(held) = session(&self.sessions, id)? {
-                        self.text_user_sessions.remove((&*held.session.user_id.to_text(), id.as_bytes()))?;
+                ExpiryRow::TextSession(id) => {
+                    if let Some(stored) = session(&self.sessions, id)? {
+                        self.text_user_sessions.remove((&*stored.session.user_id.to_text(), id.as_bytes()))?;
                     }
                     self.sessions.remove(id.as_bytes())?;
                     purged.sessions += 1;
@@ -172,14 +187,14 @@ impl Tables<'_> {
         Ok(purged)
     }
 
-    fn fence(&self, user: &Subject) -> Result<UserFence, Fault> {
+    fn fence(&self, user: &Subject) -> Result<UserFence, EmbeddedError> {
         match user.id() {
             Some(id) => fence(&self.fences, id.as_bytes()),
             None => fence(&self.text_fences, &*user.to_text()),
         }
     }
 
-    fn put_fence(&mut self, user: &Subject, fence: UserFence) -> Result<(), Fault> {
+    fn put_fence(&mut self, user: &Subject, fence: UserFence) -> Result<(), EmbeddedError> {
         let value = encode_fence(fence);
         match user.id() {
             Some(id) => self.fences.insert(id.as_bytes(), value.as_slice()).map(drop)?,
@@ -188,11 +203,16 @@ impl Tables<'_> {
         Ok(())
     }
 
-    fn raise(&mut self, user: &Subject, fence: UserFence) -> Result<(), Fault> {
+    fn raise_fence(&mut self, user: &Subject, fence: UserFence) -> Result<(), EmbeddedError> {
         self.put_fence(user, UserFence { epoch: fence.epoch.saturating_add(1), ..fence })
     }
 
-    fn end_all(&mut self, user: &Subject, except: Option<SessionId>, since: Timestamp) -> Result<Revoked, Fault> {
+    fn end_sessions(
+        &mut self,
+        user: &Subject,
+        except: Option<SessionId>,
+        since: Timestamp,
+    ) -> Result<Revoked, EmbeddedError> {
         let mut revoked = Revoked::default();
         let sessions = match user.id() {
             Some(user) => members(&self.user_sessions, user)?,
@@ -200,36 +220,41 @@ impl Tables<'_> {
         };
         for id in sessions {
             if Some(id) != except {
-                self.end(id, since, &mut revoked)?;
+                self.end_session(id, since, &mut revoked)?;
             }
         }
         Ok(revoked)
     }
 
     /// Revokes a session and its tokens, even if the session is already revoked.
-    fn end(&mut self, id: SessionId, since: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
-        if let Some(mut held) = session(&self.sessions, id)?
-            && !held.session.revoked
+    fn end_session(&mut self, id: SessionId, since: Timestamp, revoked: &mut Revoked) -> Result<(), EmbeddedError> {
+        if let Some(mut stored) = session(&self.sessions, id)?
+            && !stored.session.revoked
         {
-            held.session.revoked = true;
-            self.sessions.insert(id.as_bytes(), held.encode().as_slice())?;
+            stored.session.revoked = true;
+            self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
             revoked.sessions += 1;
         }
         for id in members(&self.session_tokens, id)? {
-            if let Some(held) = token(&self.tokens, id)? {
-                self.kill(held, since, revoked)?;
+            if let Some(stored) = token(&self.tokens, id)? {
+                self.revoke_record(stored, since, revoked)?;
             }
         }
         Ok(())
     }
 
-    fn kill(&mut self, mut held: StoredToken, since: Timestamp, revoked: &mut Revoked) -> Result<(), Fault> {
-        if held.record.kind == TokenKind::Access && held.record.expires_at > since {
-            revoked.access_tokens.push((held.record.token_id, held.record.expires_at));
+    fn revoke_record(
+        &mut self,
+        mut stored: StoredToken,
+        since: Timestamp,
+        revoked: &mut Revoked,
+    ) -> Result<(), EmbeddedError> {
+        if stored.record.kind == TokenKind::Access && stored.record.expires_at > since {
+            revoked.access_tokens.push((stored.record.token_id, stored.record.expires_at));
         }
-        if !held.revoked {
-            held.revoked = true;
-            self.put_token(&held)?;
+        if !stored.revoked {
+            stored.revoked = true;
+            self.put_token(&stored)?;
         }
         Ok(())
     }
@@ -242,38 +267,38 @@ impl Tables<'_> {
     fn put_session(
         &mut self,
         due: Option<Timestamp>,
-        mut held: StoredSession,
+        mut stored: StoredSession,
         tokens: &[TokenRecord],
-    ) -> Result<(), Fault> {
-        let expiries = tokens.iter().map(|token| token.expires_at).chain([held.session.expires_at()]);
-        held.kept_until = expiries.fold(held.kept_until, Timestamp::max);
-        let id = held.session.session_id;
-        self.sessions.insert(id.as_bytes(), held.encode().as_slice())?;
-        if due != Some(held.kept_until) {
-            let row = Due::of_session(&held.session);
+    ) -> Result<(), EmbeddedError> {
+        let expiries = tokens.iter().map(|token| token.expires_at).chain([stored.session.expires_at()]);
+        stored.kept_until = expiries.fold(stored.kept_until, Timestamp::max);
+        let id = stored.session.session_id;
+        self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
+        if due != Some(stored.kept_until) {
+            let row = ExpiryRow::of_session(&stored.session);
             if let Some(due) = due {
-                self.expiry.remove(&row.row(due).0)?;
+                self.expiry.remove(&row.encode(due).0)?;
             }
-            self.put_due(row, held.kept_until)?;
+            self.put_expiry(row, stored.kept_until)?;
         }
         for record in tokens {
             // An existing record may be revoked: keep it.
             if token(&self.tokens, record.token_id)?.is_none() {
                 self.put_token(&StoredToken { record: record.clone(), revoked: false })?;
                 self.session_tokens.insert(&index_key(id, record.token_id), ())?;
-                self.put_due(Due::Token(record.token_id, id), record.expires_at)?;
+                self.put_expiry(ExpiryRow::Token(record.token_id, id), record.expires_at)?;
             }
         }
         Ok(())
     }
 
-    fn put_token(&mut self, held: &StoredToken) -> Result<(), Fault> {
-        self.tokens.insert(held.record.token_id.as_bytes(), held.encode().as_slice())?;
+    fn put_token(&mut self, stored: &StoredToken) -> Result<(), EmbeddedError> {
+        self.tokens.insert(stored.record.token_id.as_bytes(), stored.encode().as_slice())?;
         Ok(())
     }
 
-    fn put_due(&mut self, due: Due, at: Timestamp) -> Result<(), Fault> {
-        let (key, owner) = due.row(at);
+    fn put_expiry(&mut self, due: ExpiryRow, at: Timestamp) -> Result<(), EmbeddedError> {
+        let (key, owner) = due.encode(at);
         self.expiry.insert(&key, &owner)?;
         Ok(())
     }

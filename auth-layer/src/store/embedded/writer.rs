@@ -16,8 +16,8 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    fault::Fault,
-    file::{File, Weight},
+    error::EmbeddedError,
+    file::{CommitMode, DatabaseFile},
     tables::Tables,
 };
 use crate::store::{StoreError, StoreErrorKind};
@@ -26,14 +26,14 @@ use crate::store::{StoreError, StoreErrorKind};
 const QUEUE: usize = 1_024;
 
 /// How many operations share a commit at most.
-const GROUP: usize = 256;
+const MAX_GROUP: usize = 256;
 
 /// How long the thread pauses after a failure. Meanwhile reads work if the file could be opened,
 /// and the log stays short.
-const REST: Duration = Duration::from_millis(100);
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// The error text of a failed operation.
-const WHAT: &str = "the embedded store could not write";
+const WRITE_FAILED: &str = "the embedded store could not write";
 
 /// The thread that writes. Dropping this completes the queue and ends the thread.
 pub(super) struct Writer {
@@ -43,9 +43,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(file: Arc<File>) -> io::Result<Self> {
+    pub(super) fn start(file: Arc<DatabaseFile>) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let thread = thread::Builder::new().name("auth-store".to_owned()).spawn(move || work(&file, jobs))?;
+        let thread = thread::Builder::new().name("auth-store".to_owned()).spawn(move || run_writer(&file, jobs))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -55,39 +55,39 @@ impl Writer {
     /// at most one of them is committed.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        operation: impl FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send + 'static,
+        operation: impl FnMut(&mut Tables<'_>) -> Result<T, EmbeddedError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.queue_up(operation, Weight::Durable).await
+        self.enqueue(operation, CommitMode::Durable).await
     }
 
     /// Runs an operation that may be lost in a crash. It waits for the disk only if it shares a
     /// transaction with one of [`run`](Self::run).
-    pub(super) async fn run_lightly<T: Send + 'static>(
+    pub(super) async fn run_unsynced<T: Send + 'static>(
         &self,
-        operation: impl FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send + 'static,
+        operation: impl FnMut(&mut Tables<'_>) -> Result<T, EmbeddedError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.queue_up(operation, Weight::Light).await
+        self.enqueue(operation, CommitMode::Unsynced).await
     }
 
-    async fn queue_up<T: Send + 'static>(
+    async fn enqueue<T: Send + 'static>(
         &self,
-        operation: impl FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send + 'static,
-        weight: Weight,
+        operation: impl FnMut(&mut Tables<'_>) -> Result<T, EmbeddedError> + Send + 'static,
+        mode: CommitMode,
     ) -> Result<T, StoreError> {
         let (caller, answer) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(Task { operation, answer: None, caller, weight });
+        let job: Box<dyn Job> = Box::new(QueuedOperation { operation, answer: None, caller, mode });
         match &self.queue {
             Some(queue) if queue.send(job).await.is_ok() => {}
-            _ => return Err(gone()),
+            _ => return Err(writer_ended()),
         }
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        answer.await.unwrap_or_else(|_| Err(writer_ended()))
     }
 
     /// Fails if the thread has ended and nothing can be written.
     pub(super) fn ping(&self) -> Result<(), StoreError> {
         match &self.queue {
             Some(queue) if !queue.is_closed() => Ok(()),
-            _ => Err(gone()),
+            _ => Err(writer_ended()),
         }
     }
 
@@ -103,7 +103,12 @@ impl Writer {
         if let Some(queue) = &self.queue {
             // If the queue is full, its operations will find out.
             let operation = |_: &mut Tables<'_>| Ok(());
-            let _ = queue.try_send(Box::new(Task { operation, answer: None, caller, weight: Weight::Durable }));
+            let _ = queue.try_send(Box::new(QueuedOperation {
+                operation,
+                answer: None,
+                caller,
+                mode: CommitMode::Durable,
+            }));
         }
     }
 }
@@ -118,67 +123,67 @@ impl Drop for Writer {
     }
 }
 
-fn gone() -> StoreError {
+fn writer_ended() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "the embedded store's writer has ended")
 }
 
 /// An operation in the queue.
 trait Job: Send {
-    fn weight(&self) -> Weight;
+    fn mode(&self) -> CommitMode;
 
     /// Runs it, and keeps its answer until the commit.
-    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Fault>;
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), EmbeddedError>;
 
     /// Sends the caller the kept answer, or the failure.
-    fn settle(self: Box<Self>, outcome: Result<(), Fault>);
+    fn respond(self: Box<Self>, outcome: Result<(), EmbeddedError>);
 }
 
-struct Task<F, T> {
+struct QueuedOperation<F, T> {
     operation: F,
     answer: Option<T>,
     caller: oneshot::Sender<Result<T, StoreError>>,
-    weight: Weight,
+    mode: CommitMode,
 }
 
-impl<T: Send, F: FnMut(&mut Tables<'_>) -> Result<T, Fault> + Send> Job for Task<F, T> {
-    fn weight(&self) -> Weight {
-        self.weight
+impl<T: Send, F: FnMut(&mut Tables<'_>) -> Result<T, EmbeddedError> + Send> Job for QueuedOperation<F, T> {
+    fn mode(&self) -> CommitMode {
+        self.mode
     }
 
-    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), Fault> {
+    fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), EmbeddedError> {
         self.answer = Some((self.operation)(tables)?);
         Ok(())
     }
 
-    fn settle(self: Box<Self>, outcome: Result<(), Fault>) {
+    fn respond(self: Box<Self>, outcome: Result<(), EmbeddedError>) {
         let answer = match outcome {
-            Ok(()) => self.answer.ok_or_else(gone),
-            Err(fault) => Err(fault.into_error(WHAT)),
+            Ok(()) => self.answer.ok_or_else(writer_ended),
+            Err(error) => Err(error.into_store_error(WRITE_FAILED)),
         };
         // The caller may have stopped waiting.
         let _ = self.caller.send(answer);
     }
 }
 
-fn work(file: &File, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while jobs.blocking_recv_many(&mut group, GROUP) > 0 {
+fn run_writer(file: &DatabaseFile, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    let mut group = Vec::with_capacity(MAX_GROUP);
+    while jobs.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
         // A panic fails only the operations in its transaction.
         if catch_unwind(AssertUnwindSafe(|| commit(file, &mut group))).is_err() {
             tracing::error!("the embedded store's writer panicked; nothing of that transaction is acknowledged");
-            group.drain(..).for_each(|job| job.settle(Err(Fault::Panicked)));
+            group.drain(..).for_each(|job| job.respond(Err(EmbeddedError::Panicked)));
             reopen(file);
         }
     }
 }
 
 /// Runs and commits the group, and answers all of it.
-fn commit(file: &File, group: &mut Vec<Box<dyn Job>>) {
+fn commit(file: &DatabaseFile, group: &mut Vec<Box<dyn Job>>) {
     while !group.is_empty() {
         let mut reached = 0;
-        let all_light = group.iter().all(|job| job.weight() == Weight::Light);
-        let weight = if all_light { Weight::Light } else { Weight::Durable };
-        let outcome = file.write(weight, |tables| {
+        let all_unsynced = group.iter().all(|job| job.mode() == CommitMode::Unsynced);
+        let mode = if all_unsynced { CommitMode::Unsynced } else { CommitMode::Durable };
+        let outcome = file.write(mode, |tables| {
             for job in group.iter_mut() {
                 job.run(tables)?;
                 reached += 1;
@@ -187,12 +192,12 @@ fn commit(file: &File, group: &mut Vec<Box<dyn Job>>) {
         });
         match outcome {
             // An operation that met an unreadable value fails alone. The others run again.
-            Err(fault @ Fault::Value(_)) if reached < group.len() => group.remove(reached).settle(Err(fault)),
-            Ok(()) => group.drain(..).for_each(|job| job.settle(Ok(()))),
-            Err(fault) => {
-                let reopen = fault.calls_for_reopening();
-                tracing::error!(error = &fault as &dyn std::error::Error, "the embedded store could not write");
-                group.drain(..).for_each(|job| job.settle(Err(fault.clone())));
+            Err(error @ EmbeddedError::Value(_)) if reached < group.len() => group.remove(reached).respond(Err(error)),
+            Ok(()) => group.drain(..).for_each(|job| job.respond(Ok(()))),
+            Err(error) => {
+                let reopen = error.needs_reopen();
+                tracing::error!(error = &error as &dyn std::error::Error, "the embedded store could not write");
+                group.drain(..).for_each(|job| job.respond(Err(error.clone())));
                 if reopen {
                     self::reopen(file);
                 }
@@ -201,13 +206,13 @@ fn commit(file: &File, group: &mut Vec<Box<dyn Job>>) {
     }
 }
 
-fn reopen(file: &File) {
+fn reopen(file: &DatabaseFile) {
     // If this panics, the file stays closed, and the next call that needs it opens it.
-    let opened = catch_unwind(AssertUnwindSafe(|| file.reopen())).unwrap_or(Err(Fault::Panicked));
-    if let Err(fault) = opened {
-        tracing::error!(error = &fault as &dyn std::error::Error, "the embedded store could not be opened again");
+    let opened = catch_unwind(AssertUnwindSafe(|| file.reopen())).unwrap_or(Err(EmbeddedError::Panicked));
+    if let Err(error) = opened {
+        tracing::error!(error = &error as &dyn std::error::Error, "the embedded store could not be opened again");
     } else {
         tracing::info!("the embedded store was opened again");
     }
-    thread::sleep(REST);
+    thread::sleep(REOPEN_PAUSE);
 }

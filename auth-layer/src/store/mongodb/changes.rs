@@ -30,16 +30,16 @@ use crate::store::Listeners;
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// How much longer than [`HEARTBEAT`] an answer may take, and how long a stream may take to open.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// The pause before the next try: first and longest. It doubles each time.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 type Changes = ChangeStream<ChangeStreamEvent<Document>>;
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+enum StreamEnd {
     #[error("the change stream failed")]
     Failed(#[from] mongodb::error::Error),
     #[error("nothing came from the change stream")]
@@ -48,7 +48,7 @@ enum Ended {
     Invalidated,
 }
 
-impl Ended {
+impl StreamEnd {
     /// Returns whether resuming the stream is worth a try.
     fn is_resumable(&self) -> bool {
         match self {
@@ -63,25 +63,25 @@ impl Ended {
 /// Reports revocations to the listeners, without end.
 pub(super) async fn follow(database: Database, listeners: Arc<Listeners>) {
     let tokens = database.collection_with_options("tokens", options());
-    let (shortest, longest) = PAUSES;
+    let (shortest, longest) = BACKOFF;
     let mut pause = shortest;
-    let mut place = None;
-    let mut complained = false;
+    let mut resume_token = None;
+    let mut warned = false;
     loop {
-        let mut heard = false;
-        let ended = follow_until_ended(&tokens, &mut place, &listeners, &mut heard).await;
+        let mut received = false;
+        let ended = follow_until_ended(&tokens, &mut resume_token, &listeners, &mut received).await;
         if !ended.is_resumable() {
-            place = None;
+            resume_token = None;
         }
-        if heard {
+        if received {
             pause = shortest;
         }
-        if heard || !complained {
+        if received || !warned {
             tracing::warn!(
                 error = &ended as &dyn Error,
                 "no news of revocations from MongoDB; in-process caches go by their lease"
             );
-            complained = true;
+            warned = true;
         } else {
             tracing::debug!(error = &ended as &dyn Error, "still no news of revocations from MongoDB");
         }
@@ -90,50 +90,50 @@ pub(super) async fn follow(database: Database, listeners: Arc<Listeners>) {
     }
 }
 
-/// Reports revocations until the stream ends. Sets `heard` if it worked at all, and keeps the
-/// resume token in `place`.
+/// Reports revocations until the stream ends. Sets `received` if it worked at all, and keeps
+/// `resume_token` up to date.
 async fn follow_until_ended(
     tokens: &Collection<Document>,
-    place: &mut Option<ResumeToken>,
+    resume_token: &mut Option<ResumeToken>,
     listeners: &Listeners,
-    heard: &mut bool,
-) -> Ended {
-    let mut changes = match open(tokens, place.clone()).await {
+    received: &mut bool,
+) -> StreamEnd {
+    let mut changes = match open(tokens, resume_token.clone()).await {
         Ok(changes) => changes,
         Err(ended) => return ended,
     };
-    if place.is_none() {
+    if resume_token.is_none() {
         listeners.gap();
     }
     loop {
         // A stream has a resume token even before its first answer.
         if let Some(reached) = changes.resume_token() {
-            *place = Some(reached);
+            *resume_token = Some(reached);
         }
-        let change = match timeout(HEARTBEAT + PATIENCE, changes.next_if_any()).await {
+        let change = match timeout(HEARTBEAT + ANSWER_TIMEOUT, changes.next_if_any()).await {
             Ok(Ok(change)) => change,
             Ok(Err(error)) => return error.into(),
             Err(silent) => return silent.into(),
         };
-        if !*heard {
-            *heard = true;
+        if !*received {
+            *received = true;
             tracing::info!("news of revocations from MongoDB");
         }
         match change.as_ref().map(token_of) {
             Some(Some(id)) => listeners.revoked(&[id]),
             Some(None) => tracing::debug!("a record of a token has no UUID"),
             None if changes.is_alive() => {}
-            None => return Ended::Invalidated,
+            None => return StreamEnd::Invalidated,
         }
     }
 }
 
-async fn open(tokens: &Collection<Document>, place: Option<ResumeToken>) -> Result<Changes, Ended> {
+async fn open(tokens: &Collection<Document>, resume_token: Option<ResumeToken>) -> Result<Changes, StreamEnd> {
     let mut watch = tokens.watch().pipeline(pipeline()).max_await_time(HEARTBEAT);
-    if let Some(place) = place {
-        watch = watch.start_after(place);
+    if let Some(resume_token) = resume_token {
+        watch = watch.start_after(resume_token);
     }
-    Ok(timeout(PATIENCE, watch).await??)
+    Ok(timeout(ANSWER_TIMEOUT, watch).await??)
 }
 
 /// Makes the server send only the identifier and what the stream needs. A used single-use token is

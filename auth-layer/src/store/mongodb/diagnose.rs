@@ -17,43 +17,43 @@ use super::schema;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How long one server may take to answer.
-const LIMIT: Duration = Duration::from_secs(1);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a starting member may say that it is in no set.
-const STARTING: Duration = Duration::from_secs(1);
+const STARTUP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns what is set up wrongly, or `None` if the reachable servers show no such fault.
-pub(super) async fn why_no_primary(options: &ClientOptions) -> Option<StoreError> {
-    let error = ask(options).await?;
-    sleep(STARTING).await;
-    ask(options).await.map(|_| error)
+pub(super) async fn find_misconfiguration(options: &ClientOptions) -> Option<StoreError> {
+    let error = check_servers(options).await?;
+    sleep(STARTUP_PAUSE).await;
+    check_servers(options).await.map(|_| error)
 }
 
-async fn ask(options: &ClientOptions) -> Option<StoreError> {
+async fn check_servers(options: &ClientOptions) -> Option<StoreError> {
     let answers = join_all(options.hosts.iter().map(|host| hello(options, host))).await;
     let faults: Vec<Option<StoreError>> =
-        answers.iter().flatten().map(|hello| fault_of(hello, options.repl_set_name.as_deref())).collect();
+        answers.iter().flatten().map(|hello| misconfiguration_of(hello, options.repl_set_name.as_deref())).collect();
     // If one member fits, the others may just be down.
     if faults.iter().any(Option::is_none) { None } else { faults.into_iter().flatten().next() }
 }
 
 /// Asks one server. `None` if it cannot be reached.
 async fn hello(options: &ClientOptions, host: &ServerAddress) -> Option<Document> {
-    let mut alone = options.clone();
-    alone.hosts = vec![host.clone()];
-    alone.direct_connection = Some(true);
-    alone.repl_set_name = None;
-    alone.load_balanced = None;
+    let mut direct = options.clone();
+    direct.hosts = vec![host.clone()];
+    direct.direct_connection = Some(true);
+    direct.repl_set_name = None;
+    direct.load_balanced = None;
     // `hello` needs no credentials.
-    alone.credential = None;
-    alone.server_selection_timeout = Some(LIMIT);
-    let client = Client::with_options(alone).ok()?;
+    direct.credential = None;
+    direct.server_selection_timeout = Some(HELLO_TIMEOUT);
+    let client = Client::with_options(direct).ok()?;
     let hello = client.database("admin").run_command(doc! { "hello": 1 }).await;
     client.shutdown().immediate(true).await;
     hello.ok()
 }
 
-fn fault_of(hello: &Document, wanted: Option<&str>) -> Option<StoreError> {
+fn misconfiguration_of(hello: &Document, wanted: Option<&str>) -> Option<StoreError> {
     let unsupported = |what| Some(StoreError::new(StoreErrorKind::Unsupported, what));
     match hello.get_str("setName") {
         Ok(name) => match wanted {
@@ -76,18 +76,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mongodb_servers_that_do_not_fit_the_uri_are_told_from_members() {
-        let said = |hello: &Document, wanted| fault_of(hello, wanted).map(|error| error.to_string());
+    fn mongodb_servers_that_do_not_match_the_uri_are_recognised() {
+        let fault = |hello: &Document, wanted| misconfiguration_of(hello, wanted).map(|error| error.to_string());
         let member = doc! { "setName": "rs0", "secondary": true };
-        assert_eq!(said(&member, None), None);
-        assert_eq!(said(&member, Some("rs0")), None);
-        assert!(said(&member, Some("rs1")).unwrap().contains("replicaSet=NAME"));
+        assert_eq!(fault(&member, None), None);
+        assert_eq!(fault(&member, Some("rs0")), None);
+        assert!(fault(&member, Some("rs1")).unwrap().contains("replicaSet=NAME"));
         let ghost = doc! { "isreplicaset": true, "info": "Does not have a valid replica set config" };
-        assert!(said(&ghost, Some("rs0")).unwrap().contains("rs.initiate()"));
+        assert!(fault(&ghost, Some("rs0")).unwrap().contains("rs.initiate()"));
         let standalone = doc! { "isWritablePrimary": true };
-        assert!(said(&standalone, Some("rs0")).unwrap().contains("--replSet"));
+        assert!(fault(&standalone, Some("rs0")).unwrap().contains("--replSet"));
         let mongos = doc! { "isWritablePrimary": true, "msg": "isdbgrid" };
-        assert_eq!(said(&mongos, None), None);
-        assert!(said(&mongos, Some("rs0")).unwrap().contains("mongos"));
+        assert_eq!(fault(&mongos, None), None);
+        assert!(fault(&mongos, Some("rs0")).unwrap().contains("mongos"));
     }
 }

@@ -19,8 +19,8 @@ use mongodb::{
 };
 
 use super::{
-    fault::{command_code, opening_fault},
-    indexes::{not_made, present},
+    error::{command_code, startup_error},
+    indexes::{creation_error, list},
 };
 use crate::store::StoreError;
 
@@ -38,19 +38,19 @@ pub(super) async fn ensure<T: Send + Sync>(
 ) -> Result<(), StoreError> {
     let seconds = whole_seconds(retention);
     let name = format!("auth_layer_{field}");
-    let there = present(collection).await?;
-    match there.iter().find(|index| name_of(index) == Some(&name)) {
-        Some(index) if expires_after(index) == Some(after(seconds)) => {}
-        Some(_) => change(database, collection, &name, seconds).await?,
+    let existing = list(collection).await?;
+    match existing.iter().find(|index| name_of(index) == Some(&name)) {
+        Some(index) if expires_after(index) == Some(from_seconds(seconds)) => {}
+        Some(_) => change_retention(database, collection, &name, seconds).await?,
         None => {
             let options =
-                IndexOptions::builder().name(name).expire_after(after(seconds)).partial_filter_expression(ours);
+                IndexOptions::builder().name(name).expire_after(from_seconds(seconds)).partial_filter_expression(ours);
             let model = IndexModel::builder().keys(doc! { field: 1 }).options(options.build()).build();
             let made = collection.create_index(model).commit_quorum(CommitQuorum::Majority).await;
-            made.map_err(not_made)?;
+            made.map_err(creation_error)?;
         }
     }
-    for old in there.iter().filter(|index| is_of_an_earlier_version(index, field)).filter_map(name_of) {
+    for old in existing.iter().filter(|index| is_of_an_earlier_version(index, field)).filter_map(name_of) {
         drop_index(collection, old).await?;
     }
     Ok(())
@@ -72,7 +72,7 @@ fn expires_after(index: &IndexModel) -> Option<Duration> {
     index.options.as_ref()?.expire_after
 }
 
-async fn change<T: Send + Sync>(
+async fn change_retention<T: Send + Sync>(
     database: &Database,
     collection: &Collection<T>,
     name: &str,
@@ -83,18 +83,18 @@ async fn change<T: Send + Sync>(
         "index": { "name": name, "expireAfterSeconds": seconds },
         "writeConcern": { "w": "majority" },
     };
-    database.run_command(change).await.map(drop).map_err(opening_fault("could not change how long records are kept"))
+    database.run_command(change).await.map(drop).map_err(startup_error("could not change how long records are kept"))
 }
 
 async fn drop_index<T: Send + Sync>(collection: &Collection<T>, name: &str) -> Result<(), StoreError> {
     match collection.drop_index(name).await {
         // Another node was first.
         Err(error) if command_code(&error) == Some(INDEX_NOT_FOUND) => Ok(()),
-        dropped => dropped.map_err(opening_fault("could not drop an index of an earlier version")),
+        dropped => dropped.map_err(startup_error("could not drop an index of an earlier version")),
     }
 }
 
-fn after(seconds: i32) -> Duration {
+fn from_seconds(seconds: i32) -> Duration {
     Duration::from_secs(seconds.unsigned_abs().into())
 }
 
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retention_is_never_rounded_down() {
+    fn mongodb_retention_is_never_rounded_down() {
         assert_eq!(whole_seconds(Duration::from_secs(330)), 330);
         assert_eq!(whole_seconds(Duration::from_millis(330_001)), 331);
         assert_eq!(whole_seconds(Duration::MAX), i32::MAX);

@@ -7,18 +7,18 @@ use mongodb::{
     options::{CommitQuorum, IndexOptions},
 };
 
-use super::fault::{NAMESPACE_NOT_FOUND, UNAUTHORIZED, command_code, opening_fault};
+use super::error::{NAMESPACE_NOT_FOUND, UNAUTHORIZED, command_code, startup_error};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Creates the indexes with these keys that are missing.
-pub(super) async fn index<T: Send + Sync>(
+pub(super) async fn create_missing<T: Send + Sync>(
     collection: &Collection<T>,
     keys: impl IntoIterator<Item = Document>,
     sparse: bool,
 ) -> Result<(), StoreError> {
-    let present = present(collection).await?;
+    let existing = list(collection).await?;
     let options = IndexOptions::builder().sparse(sparse.then_some(true)).build();
-    let missing = keys.into_iter().filter(|keys| !present.iter().any(|index| is_such(index, keys, sparse)));
+    let missing = keys.into_iter().filter(|keys| !existing.iter().any(|index| covers_keys(index, keys, sparse)));
     let models: Vec<IndexModel> =
         missing.map(|keys| IndexModel::builder().keys(keys).options(options.clone()).build()).collect();
     if models.is_empty() {
@@ -26,22 +26,22 @@ pub(super) async fn index<T: Send + Sync>(
     }
     // The default quorum is every voting member, so one that is down would block each node's start.
     let made = collection.create_indexes(models).commit_quorum(CommitQuorum::Majority).await;
-    made.map(drop).map_err(not_made)
+    made.map(drop).map_err(creation_error)
 }
 
 /// Lists the indexes, so that a user without the right to create any can start if they exist.
 ///
 /// Returns none if the collection does not exist or the user may not list indexes. Creating them is
 /// then tried.
-pub(super) async fn present<T: Send + Sync>(collection: &Collection<T>) -> Result<Vec<IndexModel>, StoreError> {
+pub(super) async fn list<T: Send + Sync>(collection: &Collection<T>) -> Result<Vec<IndexModel>, StoreError> {
     let listed = async { collection.list_indexes().await?.try_collect().await };
     match listed.await {
         Err(error) if matches!(command_code(&error), Some(NAMESPACE_NOT_FOUND | UNAUTHORIZED)) => Ok(Vec::new()),
-        listed => listed.map_err(opening_fault("could not list the indexes")),
+        listed => listed.map_err(startup_error("could not list the indexes")),
     }
 }
 
-pub(super) fn not_made(error: mongodb::error::Error) -> StoreError {
+pub(super) fn creation_error(error: mongodb::error::Error) -> StoreError {
     if command_code(&error) == Some(UNAUTHORIZED) {
         return StoreError::new(
             StoreErrorKind::Unsupported,
@@ -49,12 +49,12 @@ pub(super) fn not_made(error: mongodb::error::Error) -> StoreError {
              user the role readWrite",
         );
     }
-    opening_fault("could not make an index")(error)
+    startup_error("could not make an index")(error)
 }
 
 /// Returns whether an index has these keys and covers all documents (a sparse one: all that have
 /// the keys).
-fn is_such(index: &IndexModel, keys: &Document, sparse: bool) -> bool {
+fn covers_keys(index: &IndexModel, keys: &Document, sparse: bool) -> bool {
     let whole = match &index.options {
         Some(options) => {
             options.partial_filter_expression.is_none()
@@ -86,20 +86,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mongodb_indexes_count_by_keys_and_order_and_only_where_they_hold_every_document() {
+    fn mongodb_index_matches_by_keys_and_order_and_only_if_it_covers_all_documents() {
         let keys = doc! { "user_id": 1, "session_id": 1 };
         let index = |keys: Document| IndexModel::builder().keys(keys).build();
-        assert!(is_such(&index(keys.clone()), &keys, false));
-        assert!(is_such(&index(doc! { "user_id": 1.0, "session_id": 1_i64 }), &keys, false));
+        assert!(covers_keys(&index(keys.clone()), &keys, false));
+        assert!(covers_keys(&index(doc! { "user_id": 1.0, "session_id": 1_i64 }), &keys, false));
         for other in
             [doc! { "session_id": 1, "user_id": 1 }, doc! { "user_id": 1 }, doc! { "user_id": 1, "session_id": -1 }]
         {
-            assert!(!is_such(&index(other.clone()), &keys, false), "{other}");
+            assert!(!covers_keys(&index(other.clone()), &keys, false), "{other}");
         }
         let sparse = IndexOptions::builder().sparse(true).build();
         let sparse = IndexModel::builder().keys(keys.clone()).options(sparse).build();
-        assert!(!is_such(&sparse, &keys, false));
-        assert!(is_such(&sparse, &keys, true));
-        assert!(!is_such(&index(keys.clone()), &keys, true));
+        assert!(!covers_keys(&sparse, &keys, false));
+        assert!(covers_keys(&sparse, &keys, true));
+        assert!(!covers_keys(&index(keys.clone()), &keys, true));
     }
 }

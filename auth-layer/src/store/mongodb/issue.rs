@@ -6,7 +6,7 @@ use bson::{Bson, Uuid, doc, serialize_to_bson};
 
 use super::{
     document::{IdDocument, PairDocument, SessionDocument, TokenDocument, date, user, uuid},
-    fault::{duplicates, fault, is_duplicate_key},
+    error::{duplicates, is_duplicate_key, store_error},
     records::{Records, cheap_write_concern},
 };
 use crate::{
@@ -33,29 +33,29 @@ impl Records {
         // No fence has an epoch that cannot be stored.
         let Ok(epoch) = i64::try_from(epoch) else { return Ok(Admission::Fenced) };
         let (id, user, now) = (uuid(session.session_id), user(&session.user_id), date(session.created_at));
-        let ours = match self.sessions.insert_one(SessionDocument::opening(session, epoch)?).await {
+        let ours = match self.sessions.insert_one(SessionDocument::new_pending(session, epoch)?).await {
             Ok(_) => true,
             Err(error) if is_duplicate_key(&error) => false,
-            Err(error) => return Err(fault("could not record a session")(error)),
+            Err(error) => return Err(store_error("could not record a session")(error)),
         };
-        let recorded = self.record(&tokens).await?;
-        if self.pass_fence(user, epoch, now).await? {
+        let recorded = self.insert_tokens(&tokens).await?;
+        if self.commit_sign_in(user, epoch, now).await? {
             let mark = doc! { "$unset": { "pending": "" } };
             // No match: a `revoke_user` that came between has revoked this session too.
             let opened = self.sessions.update_one(doc! { "_id": id, "revoked": false }, mark).await;
-            if opened.map_err(fault("could not open a session"))?.matched_count == 1 {
+            if opened.map_err(store_error("could not open a session"))?.matched_count == 1 {
                 return Ok(Admission::Admitted);
             }
         }
         if ours && let Err(error) = self.sessions.delete_one(doc! { "_id": id }).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "a fenced session is left to expire");
         }
-        self.forget(recorded).await;
+        self.delete_tokens(recorded).await;
         Ok(Admission::Fenced)
     }
 
     /// Commits a sign-in. True if the user's fence is at `epoch` and the user is not disabled.
-    async fn pass_fence(&self, user: Bson, epoch: i64, now: bson::DateTime) -> Result<bool, StoreError> {
+    async fn commit_sign_in(&self, user: Bson, epoch: i64, now: bson::DateTime) -> Result<bool, StoreError> {
         // Without a document, or with one made by hand without these fields, the fence is the
         // default.
         let absent = (epoch == 0).then_some(Bson::Null);
@@ -71,10 +71,10 @@ impl Records {
                 Ok(_) => return Ok(true),
                 // The fence has moved, or another first sign-in just made the document: look again.
                 Err(error) if is_duplicate_key(&error) => {}
-                Err(error) => return Err(fault("could not commit a sign-in")(error)),
+                Err(error) => return Err(store_error("could not commit a sign-in")(error)),
             }
         }
-        let passed = self.subjects.update_one(fence, stamp).await.map_err(fault("could not commit a sign-in"))?;
+        let passed = self.subjects.update_one(fence, stamp).await.map_err(store_error("could not commit a sign-in"))?;
         Ok(passed.matched_count == 1)
     }
 
@@ -84,16 +84,16 @@ impl Records {
         let child_id = uuid(child.refresh_id);
         let replacement = serialize_to_bson(&PairDocument::try_from(child)?).map_err(unwritable)?;
 
-        let recorded = self.record(&tokens).await?;
-        let stands = doc! { "_id": uuid(session_id), "revoked": false, "current.refresh_id": uuid(parent) };
+        let recorded = self.insert_tokens(&tokens).await?;
+        let condition = doc! { "_id": uuid(session_id), "revoked": false, "current.refresh_id": uuid(parent) };
         // The grace window is measured by the server's clock, which all nodes share.
         let retired = doc! { "$mergeObjects": [{ "refresh_id": uuid(parent), "delivered": false }, { "at": "$$NOW" }] };
         let step = doc! { "current": { "$literal": replacement }, "previous": retired, "last_used_at": date(now) };
         let committed = self
             .sessions
-            .update_one(stands, vec![doc! { "$set": step }])
+            .update_one(condition, vec![doc! { "$set": step }])
             .await
-            .map_err(fault("could not commit a rotation"))?;
+            .map_err(store_error("could not commit a rotation"))?;
         if committed.matched_count == 1 {
             return Ok(Rotated::Committed);
         }
@@ -106,7 +106,7 @@ impl Records {
         };
         let sessions = self.sessions.clone_with_type::<IdDocument>();
         match sessions.find_one(in_use).projection(doc! { "_id": 1 }).max_time(self.limit).await {
-            Ok(None) => self.forget(recorded).await,
+            Ok(None) => self.delete_tokens(recorded).await,
             Ok(Some(_)) => {}
             Err(error) => {
                 tracing::debug!(
@@ -121,9 +121,9 @@ impl Records {
     /// Matches what was read, by a write. The write counts something, so that it waits for a
     /// majority.
     pub(super) async fn confirm(self: Arc<Self>, session: SessionId, current: TokenId) -> Result<Rotated, StoreError> {
-        let stands = doc! { "_id": uuid(session), "revoked": false, "current.refresh_id": uuid(current) };
-        let confirmed = self.sessions.update_one(stands, doc! { "$inc": { "repeats": 1_i64 } }).await;
-        let confirmed = confirmed.map_err(fault("could not confirm a pair"))?;
+        let condition = doc! { "_id": uuid(session), "revoked": false, "current.refresh_id": uuid(current) };
+        let confirmed = self.sessions.update_one(condition, doc! { "$inc": { "repeats": 1_i64 } }).await;
+        let confirmed = confirmed.map_err(store_error("could not confirm a pair"))?;
         Ok(if confirmed.matched_count == 1 { Rotated::Committed } else { Rotated::Lost })
     }
 
@@ -138,18 +138,18 @@ impl Records {
         let at = doc! { "$max": ["$previous.at", "$$NOW"] };
         let delivered = vec![doc! { "$set": { "previous.delivered": true, "previous.at": at } }];
         let noted = self.sessions.update_one(pair, delivered).write_concern(cheap_write_concern(self.limit)).await;
-        noted.map(drop).map_err(fault("could not note that a pair was handed out"))
+        noted.map(drop).map_err(store_error("could not note that a pair was handed out"))
     }
 
     /// Inserts the token, then commits on its session by counting it.
     pub(super) async fn record_token(self: Arc<Self>, token: TokenRecord) -> Result<Admission, StoreError> {
-        let stands = doc! { "_id": uuid(token.session_id), "revoked": false };
-        let recorded = self.record(&[token]).await?;
-        let committed = self.sessions.update_one(stands, doc! { "$inc": { "single_use_issued": 1_i64 } }).await;
-        if committed.map_err(fault("could not commit a token"))?.matched_count == 1 {
+        let condition = doc! { "_id": uuid(token.session_id), "revoked": false };
+        let recorded = self.insert_tokens(&[token]).await?;
+        let committed = self.sessions.update_one(condition, doc! { "$inc": { "single_use_issued": 1_i64 } }).await;
+        if committed.map_err(store_error("could not commit a token"))?.matched_count == 1 {
             return Ok(Admission::Admitted);
         }
-        self.forget(recorded).await;
+        self.delete_tokens(recorded).await;
         Ok(Admission::Fenced)
     }
 
@@ -157,28 +157,28 @@ impl Records {
     pub(super) async fn consume(
         self: Arc<Self>,
         id: TokenId,
-        says: ActiveToken,
+        expected: ActiveToken,
         now: Timestamp,
     ) -> Result<Consumed, StoreError> {
-        if says.kind != TokenKind::SingleUse || says.expires_at <= now {
+        if expected.kind != TokenKind::SingleUse || expected.expires_at <= now {
             return Ok(Consumed::Refused);
         }
         let usable = doc! {
             "_id": uuid(id),
-            "user_id": user(&says.user_id),
-            "session_id": uuid(says.session_id),
-            "kind": says.kind.as_str(),
-            "expires_at": date(says.expires_at),
+            "user_id": user(&expected.user_id),
+            "session_id": uuid(expected.session_id),
+            "kind": expected.kind.as_str(),
+            "expires_at": date(expected.expires_at),
             "revoked": false,
         };
         let used = doc! { "$set": { "revoked": true, "consumed_at": date(now) } };
-        let consumed = self.tokens.update_one(usable, used).await.map_err(fault("could not use up a token"))?;
+        let consumed = self.tokens.update_one(usable, used).await.map_err(store_error("could not use up a token"))?;
         Ok(if consumed.matched_count == 1 { Consumed::Accepted } else { Consumed::Refused })
     }
 
     /// Inserts tokens and returns those that this call wrote. An existing record may be revoked:
     /// keep it.
-    async fn record(&self, tokens: &[TokenRecord]) -> Result<Vec<Uuid>, StoreError> {
+    async fn insert_tokens(&self, tokens: &[TokenRecord]) -> Result<Vec<Uuid>, StoreError> {
         if tokens.is_empty() {
             return Ok(Vec::new());
         }
@@ -186,13 +186,13 @@ impl Records {
         let present: HashSet<usize> =
             match self.tokens.insert_many(tokens.iter().map(TokenDocument::from)).ordered(false).await {
                 Ok(_) => HashSet::new(),
-                Err(error) => duplicates(error).map_err(fault("could not record tokens"))?.into_iter().collect(),
+                Err(error) => duplicates(error).map_err(store_error("could not record tokens"))?.into_iter().collect(),
             };
         Ok(ids.enumerate().filter(|(at, _)| !present.contains(at)).map(|(_, id)| id).collect())
     }
 
     /// Removes records of tokens that were never handed out. If this fails, they expire.
-    async fn forget(&self, recorded: Vec<Uuid>) {
+    async fn delete_tokens(&self, recorded: Vec<Uuid>) {
         if let Err(error) = self.tokens.delete_many(doc! { "_id": { "$in": recorded } }).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,

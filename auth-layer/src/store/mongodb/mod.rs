@@ -76,13 +76,13 @@
 mod changes;
 mod diagnose;
 mod document;
+mod error;
 mod expiry;
-mod fault;
 mod indexes;
 mod issue;
 mod lookup;
 mod options;
-mod ours;
+mod ownership;
 mod purge;
 mod read;
 mod records;
@@ -104,8 +104,8 @@ use tracing::Instrument;
 
 use self::{
     records::Records,
-    retry::Retries,
-    revoke::{Raise, as_judged},
+    retry::CommitRetries,
+    revoke::{RaiseFence, session_with_current},
 };
 pub use options::MongoOptions;
 
@@ -135,7 +135,7 @@ pub struct MongoStore {
     database: Database,
     records: Arc<Records>,
     feed: Arc<Feed>,
-    retries: Retries,
+    retries: CommitRetries,
     limit: Duration,
     retention_margin: Duration,
     local: LocalCache,
@@ -169,7 +169,7 @@ impl MongoStore {
         let opened = Self::open(client.database(database), options, direct).await;
         match opened {
             Err(error) if error.kind() == StoreErrorKind::Unavailable => {
-                Err(diagnose::why_no_primary(&wanted).await.unwrap_or(error))
+                Err(diagnose::find_misconfiguration(&wanted).await.unwrap_or(error))
             }
             opened => opened,
         }
@@ -177,7 +177,7 @@ impl MongoStore {
 
     async fn open(database: Database, options: MongoOptions, direct: bool) -> Result<Self, StoreError> {
         if direct {
-            within(options.operation_timeout, schema::refuse_one_of_several(database.clone())).await?;
+            spawn_within(options.operation_timeout, schema::refuse_one_of_several(database.clone())).await?;
         }
         Self::new(database, options).await
     }
@@ -205,13 +205,13 @@ impl MongoStore {
             database,
             records,
             feed: Arc::new(Feed::new()),
-            retries: Retries::new(),
+            retries: CommitRetries::new(),
             limit,
             retention_margin: options.retention_margin,
             local: LocalCache::new(),
         };
         store.run(schema::refuse_standalone(store.database.clone())).await?;
-        within(
+        spawn_within(
             schema::INDEX_LIMIT.max(limit),
             schema::ensure_indexes(store.database.clone(), store.records(), options.retention_margin),
         )
@@ -244,11 +244,11 @@ impl MongoStore {
         &self,
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        within(self.limit, operation).await
+        spawn_within(self.limit, operation).await
     }
 
     /// Returns the result of a revocation. If it failed, its commit is retried in the background.
-    fn or_again<T, F>(
+    fn retry_if_failed<T, F>(
         &self,
         first: Result<T, StoreError>,
         commit: impl Fn(Arc<Records>) -> F + Send + 'static,
@@ -256,12 +256,12 @@ impl MongoStore {
     where
         F: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
-        first.inspect_err(|failed| self.retries.again(failed, &self.records, commit))
+        first.inspect_err(|failed| self.retries.retry_in_background(failed, &self.records, commit))
     }
 }
 
 /// Runs `operation` to its end, and waits for it for at most `limit`.
-async fn within<T: Send + 'static>(
+async fn spawn_within<T: Send + 'static>(
     limit: Duration,
     operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -324,19 +324,19 @@ impl TokenStore for MongoStore {
         self.run(self.records().record_token(token)).await
     }
 
-    async fn consume(&self, id: TokenId, says: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        self.run(self.records().consume(id, says, now)).await
+    async fn consume(&self, id: TokenId, expected: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
+        self.run(self.records().consume(id, expected, now)).await
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         let first = self.run(self.records().revoke_token(id, since)).await;
-        self.or_again(first, move |records| async move { records.mark_token(id).await.map(drop) })
+        self.retry_if_failed(first, move |records| async move { records.mark_token(id).await.map(drop) })
     }
 
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
         let first = self.run(self.records().revoke_session(session, since)).await;
         let this = doc! { "_id": document::uuid(session) };
-        self.or_again(first, move |records| {
+        self.retry_if_failed(first, move |records| {
             let this = this.clone();
             async move { records.mark_session(this).await.map(drop) }
         })
@@ -349,10 +349,9 @@ impl TokenStore for MongoStore {
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
         let first = self.run(self.records().revoke_for_reuse(session, current, since)).await;
-        self.or_again(
-            first,
-            move |records| async move { records.mark_session(as_judged(session, current)).await.map(drop) },
-        )
+        self.retry_if_failed(first, move |records| async move {
+            records.mark_session(session_with_current(session, current)).await.map(drop)
+        })
     }
 
     async fn revoke_user(
@@ -361,9 +360,9 @@ impl TokenStore for MongoStore {
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        let raise = Raise { user, id: bson::Uuid::new(), except, disables: false };
+        let raise = RaiseFence { user, id: bson::Uuid::new(), except, disables: false };
         let first = self.run(self.records().revoke_user(raise.clone(), since)).await;
-        self.or_again(first, move |records| {
+        self.retry_if_failed(first, move |records| {
             let raise = raise.clone();
             async move { records.raise_fence(&raise).await.map(drop) }
         })
@@ -372,7 +371,7 @@ impl TokenStore for MongoStore {
     /// Not retried in the background: the operator may have enabled the user meanwhile.
     async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         if disabled {
-            let raise = Raise { user, id: bson::Uuid::new(), except: None, disables: true };
+            let raise = RaiseFence { user, id: bson::Uuid::new(), except: None, disables: true };
             self.run(self.records().revoke_user(raise, since)).await
         } else {
             self.run(self.records().enable_user(user)).await

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_uri_keeps_its_timeouts_but_not_its_concerns() {
+    async fn mongodb_uri_keeps_its_timeouts_but_not_its_concerns() {
         let options = client_options(
             "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=7000&maxPoolSize=3&readPreference=secondary&w=1&readConcernLevel=majority",
         )
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_uri_is_refused_without_a_word_of_it() {
+    async fn mongodb_uri_that_cannot_be_read_is_refused_without_quoting_it() {
         for uri in
             ["mongodb://user:s3cr/et@127.0.0.1", "mongodb://user:s3cret@127.0.0.1/?w=s3cret&tls=s3cret", "s3cret"]
         {

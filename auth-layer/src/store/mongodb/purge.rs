@@ -9,8 +9,8 @@ use mongodb::{Collection, error::Result};
 
 use super::{
     document::{IdDocument, date},
-    fault::fault,
-    ours,
+    error::store_error,
+    ownership,
     records::Records,
     schema::{SESSION_EXPIRY, TOKEN_EXPIRY},
 };
@@ -34,23 +34,25 @@ impl Records {
             ours.insert(expiry, doc! { "$lt": date(before) });
             ours
         };
-        let (due_tokens, due_sessions) = (due(TOKEN_EXPIRY, ours::tokens()), due(SESSION_EXPIRY, ours::sessions()));
-        let tokens = self.some_of(&self.tokens.clone_with_type(), &due_tokens).await.map_err(fault(what))?;
-        let sessions = self.some_of(&self.sessions.clone_with_type(), &due_sessions).await.map_err(fault(what))?;
+        let (due_tokens, due_sessions) =
+            (due(TOKEN_EXPIRY, ownership::token_filter()), due(SESSION_EXPIRY, ownership::session_filter()));
+        let tokens = self.find_ids(&self.tokens.clone_with_type(), &due_tokens).await.map_err(store_error(what))?;
+        let sessions =
+            self.find_ids(&self.sessions.clone_with_type(), &due_sessions).await.map_err(store_error(what))?;
         if tokens.is_empty() && sessions.is_empty() {
             return Ok(None);
         }
         // A session found here may have been refreshed since, and then expires later.
-        let still = |ids: Vec<Uuid>, mut due: Document| {
+        let still_due = |ids: Vec<Uuid>, mut due: Document| {
             due.insert("_id", doc! { "$in": ids });
             due
         };
-        let tokens = self.tokens.delete_many(still(tokens, due_tokens)).await.map_err(fault(what))?;
-        let sessions = self.sessions.delete_many(still(sessions, due_sessions)).await.map_err(fault(what))?;
+        let tokens = self.tokens.delete_many(still_due(tokens, due_tokens)).await.map_err(store_error(what))?;
+        let sessions = self.sessions.delete_many(still_due(sessions, due_sessions)).await.map_err(store_error(what))?;
         Ok(Some(Purged { tokens: tokens.deleted_count, sessions: sessions.deleted_count }))
     }
 
-    async fn some_of(&self, collection: &Collection<IdDocument>, filter: &Document) -> Result<Vec<Uuid>> {
+    async fn find_ids(&self, collection: &Collection<IdDocument>, filter: &Document) -> Result<Vec<Uuid>> {
         let found = collection.find(filter.clone()).projection(doc! { "_id": 1 }).limit(BATCH).max_time(self.limit);
         found.await?.map_ok(|document| document.id).try_collect().await
     }

@@ -8,7 +8,7 @@ use mongodb::options::ReadConcern;
 
 use super::{
     document::{IdDocument, SessionDocument, date, id, user, uuid},
-    fault::fault,
+    error::store_error,
     records::Records,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many surplus sessions are returned at a time. Each sign-in ends some of them.
-const SURPLUS: i64 = 256;
+const MAX_SURPLUS: i64 = 256;
 
 impl Records {
     /// Needs no task of its own, unlike the others: the shared query is one. It has its own time
@@ -35,7 +35,7 @@ impl Records {
         let found = self.subjects.find_one(doc! { "_id": user(&of) }).read_concern(ReadConcern::majority());
         let found = found.max_time(self.limit).await;
         found
-            .map_err(fault("could not read a user's fence"))?
+            .map_err(store_error("could not read a user's fence"))?
             .map_or(Ok(UserFence::default()), |subject| subject.fence())
     }
 
@@ -61,9 +61,14 @@ impl Records {
     ) -> Result<Vec<Session>, StoreError> {
         let what = "could not list sessions";
         let newest = doc! { "created_at": -1, "_id": -1 };
-        let found =
-            self.sessions.find(live(&user, now)).sort(newest).max_time(self.limit).await.map_err(fault(what))?;
-        found.map_ok(Session::from).try_collect().await.map_err(fault(what))
+        let found = self
+            .sessions
+            .find(live_sessions(&user, now))
+            .sort(newest)
+            .max_time(self.limit)
+            .await
+            .map_err(store_error(what))?;
+        found.map_ok(Session::from).try_collect().await.map_err(store_error(what))
     }
 
     pub(super) async fn surplus_sessions(
@@ -74,7 +79,7 @@ impl Records {
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StoreError> {
         let what = "could not list the sessions that are too many";
-        let mut others = live(&user, now);
+        let mut others = live_sessions(&user, now);
         others.insert("_id", doc! { "$ne": uuid(new) });
         let found = self
             .sessions
@@ -82,13 +87,13 @@ impl Records {
             .find(others)
             .sort(doc! { "last_used_at": -1, "_id": -1 })
             .skip(i64::try_from(keep).unwrap_or(i64::MAX).unsigned_abs())
-            .limit(SURPLUS)
+            .limit(MAX_SURPLUS)
             .projection(doc! { "_id": 1 })
             .max_time(self.limit)
             .await
-            .map_err(fault(what))?;
+            .map_err(store_error(what))?;
         let mut surplus: Vec<SessionId> =
-            found.map_ok(|session| id(session.id)).try_collect().await.map_err(fault(what))?;
+            found.map_ok(|session| id(session.id)).try_collect().await.map_err(store_error(what))?;
         surplus.reverse();
         Ok(surplus)
     }
@@ -102,7 +107,7 @@ impl Records {
         ] {
             let first = collection.find(doc! {}).projection(doc! { "_id": 1 }).limit(1).max_time(self.limit).await;
             // A document that cannot be read counts too.
-            if first.map_err(fault(what))?.advance().await.map_err(fault(what))? {
+            if first.map_err(store_error(what))?.advance().await.map_err(store_error(what))? {
                 return Ok(false);
             }
         }
@@ -118,13 +123,13 @@ impl Records {
             doc! { "$set": { "retired_for": { "$subtract": ["$$NOW", "$previous.at"] } } },
         ];
         let found = self.sessions.aggregate(pipeline).with_type::<SessionDocument>().max_time(self.limit).await;
-        let found = found.map_err(fault(what))?.try_next().await.map_err(fault(what))?;
-        Ok(found.map(|document| document.seen_at(now)))
+        let found = found.map_err(store_error(what))?.try_next().await.map_err(store_error(what))?;
+        Ok(found.map(|document| document.into_session(now)))
     }
 }
 
 /// Matches the user's sessions that are neither pending, revoked nor expired.
-fn live(of: &Subject, now: Timestamp) -> Document {
+fn live_sessions(of: &Subject, now: Timestamp) -> Document {
     doc! {
         "user_id": user(of),
         "revoked": false,

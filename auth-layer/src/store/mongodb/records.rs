@@ -9,7 +9,7 @@ use mongodb::{
 
 use super::{
     document::{SessionDocument, SubjectDocument, TokenDocument},
-    lookup::{FindTokens, Lookups},
+    lookup::{FindTokens, LookupBatcher},
 };
 
 /// The collections. Operations are methods on an `Arc` of this, so that each can run as a task.
@@ -18,7 +18,7 @@ pub(super) struct Records {
     pub(super) sessions: Collection<SessionDocument>,
     pub(super) subjects: Collection<SubjectDocument>,
     /// Reads single tokens, many in one query.
-    pub(super) lookups: Lookups<FindTokens>,
+    pub(super) lookups: LookupBatcher<FindTokens>,
     /// The server's time limit for one read.
     pub(super) limit: Duration,
 }
@@ -32,7 +32,7 @@ impl Records {
             .build();
         let lookups = FindTokens::new(database.collection_with_options("tokens", options.clone()), limit);
         Self {
-            lookups: Lookups::new(lookups),
+            lookups: LookupBatcher::new(lookups),
             tokens: database.collection_with_options("tokens", options.clone()),
             sessions: database.collection_with_options("sessions", options.clone()),
             subjects: database.collection_with_options("subjects", options),

@@ -10,10 +10,10 @@ use mongodb::{
 use serde::Deserialize;
 
 use super::{
-    document::{EndedSession, FenceDocument, LiveToken, Mark, id},
-    fault::fault,
+    document::{LiveToken, Mark, MarkedSession, UserRevocationsDocument, id},
+    error::store_error,
     records::{BACKGROUND, Records},
-    revoke::{Raise, revoked_token},
+    revoke::{RaiseFence, revoked_token},
 };
 use crate::{
     clock::Timestamp,
@@ -21,23 +21,23 @@ use crate::{
 };
 
 /// How long a revocation is left to the node that last worked on it.
-const UNDISTURBED_MS: i64 = 5_000;
+const IDLE_MS: i64 = 5_000;
 
 /// How many of each kind one call continues.
-const MOST: usize = 64;
+const MAX_CLAIMS: usize = 64;
 
 impl Records {
     /// Claims revocations that broke off, and completes them.
     pub(super) async fn resume(self: Arc<Self>, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
         let mut resumed = Vec::new();
         let retry = vec![doc! { "$set": { "unfinished.tried": "$$NOW" } }];
-        for _ in 0..MOST {
-            let Some(ended) = claim::<EndedSession, _>(&self.sessions, &retry).await? else { break };
-            let age = age_of(ended.unfinished.as_ref());
-            let revoked = self.end(ended, since).await?;
+        for _ in 0..MAX_CLAIMS {
+            let Some(marked) = claim::<MarkedSession, _>(&self.sessions, &retry).await? else { break };
+            let age = age_of(marked.unfinished.as_ref());
+            let revoked = self.sweep_session(marked, since).await?;
             resumed.push(Resumed { revoked, age });
         }
-        for _ in 0..MOST {
+        for _ in 0..MAX_CLAIMS {
             let Some(token) = claim::<LiveToken, _>(&self.tokens, &retry).await? else { break };
             let (id, expires_at) = token.id_and_expiry();
             let kind = if token.is_access() { TokenKind::Access } else { TokenKind::SingleUse };
@@ -48,12 +48,12 @@ impl Records {
             "input": "$unfinished",
             "in": { "$mergeObjects": ["$$this", { "tried": "$$NOW" }] },
         } } } }];
-        for _ in 0..MOST {
-            let Some(fence) = claim::<FenceDocument, _>(&self.subjects, &retry_all).await? else { break };
-            for entry in &fence.unfinished {
-                let user = fence.user.0.clone();
-                let raise = Raise { user, id: entry.id, except: entry.except.map(id), disables: false };
-                let revoked = self.revoke_before(&raise, entry.epoch, since).await?;
+        for _ in 0..MAX_CLAIMS {
+            let Some(document) = claim::<UserRevocationsDocument, _>(&self.subjects, &retry_all).await? else { break };
+            for entry in &document.unfinished {
+                let user = document.user.0.clone();
+                let raise = RaiseFence { user, id: entry.id, except: entry.except.map(id), disables: false };
+                let revoked = self.revoke_sessions_before(&raise, entry.epoch, since).await?;
                 resumed.push(Resumed { revoked, age: age_of(Some(&entry.mark())) });
             }
         }
@@ -72,7 +72,7 @@ where
 {
     // A user's document may have several marks. The oldest counts.
     let oldest = doc! { "$min": "$unfinished.tried" };
-    let due = doc! { "$lt": [oldest, { "$subtract": ["$$NOW", UNDISTURBED_MS] }] };
+    let due = doc! { "$lt": [oldest, { "$subtract": ["$$NOW", IDLE_MS] }] };
     let claimed = collection
         .clone_with_type::<D>()
         .find_one_and_update(doc! { "unfinished.tried": { "$exists": true }, "$expr": due }, step.to_vec())
@@ -81,7 +81,7 @@ where
         .hint(Hint::Keys(doc! { "unfinished.tried": 1 }))
         .comment(BACKGROUND)
         .await;
-    claimed.map_err(fault("could not look for revocations that broke off"))
+    claimed.map_err(store_error("could not look for revocations that broke off"))
 }
 
 /// Returns how old a revocation was when it was claimed. Zero if its mark cannot be read.
@@ -105,15 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn resume_reads_what_a_session_a_token_and_a_user_are_marked_with() {
+    fn resume_reads_the_marks_of_sessions_tokens_and_users() {
         let id = Uuid::new();
         let mark = doc! { "since": DateTime::from_millis(1_000), "tried": DateTime::from_millis(2_000) };
         let session = doc! {
             "_id": id, "user_id": id, "revoked": true, "current": { "refresh_id": id, "scope": "" },
             "unfinished": mark.clone(),
         };
-        let session: EndedSession = read(&session);
-        assert_eq!((session.refresh_id(), session.was_alive()), (Some(id), false));
+        let session: MarkedSession = read(&session);
+        assert_eq!((session.refresh_id(), session.was_active()), (Some(id), false));
         assert_eq!(age_of(session.unfinished.as_ref()), Duration::from_secs(1));
         let token = doc! {
             "_id": id, "session_id": id, "kind": "access", "expires_at": DateTime::from_millis(5_000), "revoked": true,
@@ -124,8 +124,8 @@ mod tests {
         assert_eq!(age_of(token.unfinished.as_ref()), Duration::from_secs(1));
         let mut entry = doc! { "id": id, "epoch": 3_i64, "except": null };
         entry.extend(mark);
-        let fence: FenceDocument = read(&doc! { "_id": id, "epoch": 3_i64, "unfinished": [entry] });
-        let entry = &fence.unfinished[0];
+        let document: UserRevocationsDocument = read(&doc! { "_id": id, "epoch": 3_i64, "unfinished": [entry] });
+        let entry = &document.unfinished[0];
         assert_eq!((entry.id, entry.epoch, entry.except), (id, 3, None));
         assert_eq!(age_of(Some(&entry.mark())), Duration::from_secs(1));
     }

@@ -21,23 +21,23 @@ use super::records::Records;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How many commits are retried at a time. Each takes about a kilobyte.
-const MOST: usize = 4_096;
+const MAX_PENDING: usize = 4_096;
 
 /// The pause before the next try: first and longest. It doubles each time.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
 /// Retries commits in the background.
 #[derive(Clone, Debug)]
-pub(super) struct Retries(Arc<Semaphore>);
+pub(super) struct CommitRetries(Arc<Semaphore>);
 
-impl Retries {
+impl CommitRetries {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST)))
+        Self(Arc::new(Semaphore::new(MAX_PENDING)))
     }
 
     /// Retries `commit` until it succeeds, if `failed` is a failure that may pass. Must be called
     /// within a Tokio runtime.
-    pub(super) fn again<F>(
+    pub(super) fn retry_in_background<F>(
         &self,
         failed: &StoreError,
         records: &Arc<Records>,
@@ -50,10 +50,10 @@ impl Retries {
         }
         match Arc::clone(&self.0).try_acquire_owned() {
             Ok(permit) => {
-                tokio::spawn(until_done(Arc::downgrade(records), commit, permit).in_current_span());
+                tokio::spawn(retry_until_done(Arc::downgrade(records), commit, permit).in_current_span());
             }
             Err(_) => tracing::error!(
-                most = MOST,
+                most = MAX_PENDING,
                 "too many revocations wait for MongoDB: one that failed is not tried again"
             ),
         }
@@ -61,11 +61,14 @@ impl Retries {
 }
 
 /// Ends on success, on a lasting failure, and when the store is dropped.
-async fn until_done<F>(records: Weak<Records>, commit: impl Fn(Arc<Records>) -> F + Send, _permit: OwnedSemaphorePermit)
-where
+async fn retry_until_done<F>(
+    records: Weak<Records>,
+    commit: impl Fn(Arc<Records>) -> F + Send,
+    _permit: OwnedSemaphorePermit,
+) where
     F: Future<Output = Result<(), StoreError>> + Send,
 {
-    let (mut pause, longest) = PAUSES;
+    let (mut pause, longest) = BACKOFF;
     loop {
         sleep(pause).await;
         pause = longest.min(pause * 2);

@@ -14,8 +14,8 @@ use mongodb::{
 };
 
 use super::{
-    document::{EndedSession, FenceDocument, IdDocument, LiveToken, corrupt, date, record, user, uuid},
-    fault::{fault, is_duplicate_key},
+    document::{IdDocument, LiveToken, MarkedSession, UserRevocationsDocument, corrupt, date, record, user, uuid},
+    error::{is_duplicate_key, store_error},
     records::{BACKGROUND, Records, cheap_write_concern},
 };
 use crate::{
@@ -28,11 +28,11 @@ use crate::{
 const BATCH: usize = 10_000;
 
 /// How many settled revocations a user's document remembers.
-const SETTLED: i32 = 16;
+const MAX_SETTLED: i32 = 16;
 
 /// A request to raise a user's fence.
 #[derive(Clone, Debug)]
-pub(super) struct Raise {
+pub(super) struct RaiseFence {
     pub(super) user: Subject,
     /// The same for a call and all its retries, so that together they raise the fence once.
     pub(super) id: Uuid,
@@ -41,21 +41,21 @@ pub(super) struct Raise {
 }
 
 /// The document on which the revocation of a token was committed.
-pub(super) enum Marked {
+pub(super) enum MarkedDocument {
     /// There is no such token.
     Nothing,
     /// On the token itself.
     Token(ActiveToken),
     /// On the session of a refresh token.
-    Session(EndedSession),
+    Session(MarkedSession),
 }
 
 impl Records {
     pub(super) async fn revoke_token(self: Arc<Self>, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         match self.mark_token(id).await? {
-            Marked::Nothing => Ok(Revoked::default()),
-            Marked::Token(token) => Ok(revoked_token(id, token.kind, token.expires_at, since)),
-            Marked::Session(ended) => self.end(ended, since).await,
+            MarkedDocument::Nothing => Ok(Revoked::default()),
+            MarkedDocument::Token(token) => Ok(revoked_token(id, token.kind, token.expires_at, since)),
+            MarkedDocument::Session(marked) => self.sweep_session(marked, since).await,
         }
     }
 
@@ -63,26 +63,30 @@ impl Records {
     /// that mark covers both.
     ///
     /// The fields read before the commit never change.
-    pub(super) async fn mark_token(&self, id: TokenId) -> Result<Marked, StoreError> {
+    pub(super) async fn mark_token(&self, id: TokenId) -> Result<MarkedDocument, StoreError> {
         let what = "could not revoke a token";
         let tokens = self.tokens.clone_with_type::<RawDocumentBuf>();
         let found = tokens.find_one(doc! { "_id": uuid(id) }).max_time(self.limit).await;
-        let Some(found) = found.map_err(fault(what))? else {
-            self.be_absent(&self.tokens, uuid(id), what).await?;
-            return Ok(Marked::Nothing);
+        let Some(found) = found.map_err(store_error(what))? else {
+            self.confirm_absent(&self.tokens, uuid(id), what).await?;
+            return Ok(MarkedDocument::Nothing);
         };
         let token = record(&found)?;
         if token.kind == TokenKind::Refresh {
             let session = self.mark_session(doc! { "_id": uuid(token.session_id) }).await?;
             self.revoke_tokens([uuid(id)]).await?;
-            return Ok(Marked::Session(session.unwrap_or_else(|| EndedSession::unknown(token.session_id))));
+            return Ok(MarkedDocument::Session(session.unwrap_or_else(|| MarkedSession::unknown(token.session_id))));
         }
-        let marked = self.tokens.update_one(doc! { "_id": uuid(id) }, mark()).await.map_err(fault(what))?;
+        let marked = self
+            .tokens
+            .update_one(doc! { "_id": uuid(id) }, set_revoked_and_marked())
+            .await
+            .map_err(store_error(what))?;
         if marked.matched_count == 0 {
-            self.be_absent(&self.tokens, uuid(id), what).await?;
-            return Ok(Marked::Nothing);
+            self.confirm_absent(&self.tokens, uuid(id), what).await?;
+            return Ok(MarkedDocument::Nothing);
         }
-        Ok(Marked::Token(token))
+        Ok(MarkedDocument::Token(token))
     }
 
     pub(super) async fn revoke_session(
@@ -91,14 +95,14 @@ impl Records {
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let id = uuid(session);
-        let ended = match self.mark_session(doc! { "_id": id }).await? {
-            Some(ended) => ended,
+        let marked = match self.mark_session(doc! { "_id": id }).await? {
+            Some(marked) => marked,
             None => {
-                self.be_absent(&self.sessions, id, "could not revoke a session").await?;
-                EndedSession::unknown(session)
+                self.confirm_absent(&self.sessions, id, "could not revoke a session").await?;
+                MarkedSession::unknown(session)
             }
         };
-        self.end(ended, since).await
+        self.sweep_session(marked, since).await
     }
 
     /// The committing update has the condition. It waits for a majority even if the session was
@@ -109,40 +113,44 @@ impl Records {
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        match self.mark_session(as_judged(session, current)).await? {
-            Some(ended) => self.end(ended, since).await.map(Some),
+        match self.mark_session(session_with_current(session, current)).await? {
+            Some(marked) => self.sweep_session(marked, since).await.map(Some),
             None => Ok(None),
         }
     }
 
     /// Marks the matching session as revoked and unfinished. `None` if there is none.
-    pub(super) async fn mark_session(&self, session: Document) -> Result<Option<EndedSession>, StoreError> {
+    pub(super) async fn mark_session(&self, session: Document) -> Result<Option<MarkedSession>, StoreError> {
         let before = self
             .sessions
-            .clone_with_type::<EndedSession>()
-            .find_one_and_update(session, mark())
+            .clone_with_type::<MarkedSession>()
+            .find_one_and_update(session, set_revoked_and_marked())
             .projection(doc! { "revoked": 1, "current.refresh_id": 1 })
             .max_time(self.limit)
             .await;
-        before.map_err(fault("could not revoke a session"))
+        before.map_err(store_error("could not revoke a session"))
     }
 
     /// Revokes the tokens of a marked session, even if it was revoked before: an earlier try may
     /// have stopped here.
-    pub(super) async fn end(&self, ended: EndedSession, since: Timestamp) -> Result<Revoked, StoreError> {
-        let live = self.live_tokens(doc! { "session_id": ended.id }, since).await?;
-        self.revoke_tokens(unrevoked(&live).chain(ended.refresh_id())).await?;
+    pub(super) async fn sweep_session(&self, marked: MarkedSession, since: Timestamp) -> Result<Revoked, StoreError> {
+        let live = self.live_tokens(doc! { "session_id": marked.id }, since).await?;
+        self.revoke_tokens(not_revoked(&live).chain(marked.refresh_id())).await?;
         Ok(Revoked {
             access_tokens: access_tokens(&live),
-            sessions: u64::from(ended.was_alive()),
-            unsettled: ended.is_known().then(|| Revocation::Session(ended.session_id())),
+            sessions: u64::from(marked.was_active()),
+            unsettled: marked.is_known().then(|| Revocation::Session(marked.session_id())),
         })
     }
 
     /// Raises the fence, then revokes the sessions from before.
-    pub(super) async fn revoke_user(self: Arc<Self>, raise: Raise, since: Timestamp) -> Result<Revoked, StoreError> {
+    pub(super) async fn revoke_user(
+        self: Arc<Self>,
+        raise: RaiseFence,
+        since: Timestamp,
+    ) -> Result<Revoked, StoreError> {
         match self.raise_fence(&raise).await? {
-            Some(epoch) => self.revoke_before(&raise, epoch, since).await,
+            Some(epoch) => self.revoke_sessions_before(&raise, epoch, since).await,
             None => Ok(Revoked::default()),
         }
     }
@@ -150,9 +158,9 @@ impl Records {
     pub(super) async fn enable_user(self: Arc<Self>, of: Subject) -> Result<Revoked, StoreError> {
         let (what, id) = ("could not enable a user", user(&of));
         let enabled = doc! { "$set": { "disabled": false } };
-        let done = self.subjects.update_one(doc! { "_id": id.clone() }, enabled).await.map_err(fault(what))?;
+        let done = self.subjects.update_one(doc! { "_id": id.clone() }, enabled).await.map_err(store_error(what))?;
         if done.matched_count == 0 {
-            self.be_absent(&self.subjects, id, what).await?;
+            self.confirm_absent(&self.subjects, id, what).await?;
         }
         Ok(Revoked::default())
     }
@@ -163,7 +171,7 @@ impl Records {
     /// stale primary would report success. A linearizable read needs a majority, so a stale primary
     /// cannot answer it. If the read finds the document, another server has it and has not updated
     /// it. The call then fails.
-    async fn be_absent<T: Send + Sync>(
+    async fn confirm_absent<T: Send + Sync>(
         &self,
         collection: &Collection<T>,
         id: impl Into<Bson>,
@@ -176,7 +184,7 @@ impl Records {
             .read_concern(ReadConcern::linearizable())
             .max_time(self.limit)
             .await;
-        match found.map_err(fault(what))? {
+        match found.map_err(store_error(what))? {
             None => Ok(()),
             Some(_) => Err(StoreError::new(StoreErrorKind::Unavailable, what)),
         }
@@ -184,9 +192,9 @@ impl Records {
 
     /// Raises the user's fence, and creates the document if there is none. Returns the new epoch,
     /// or `None` if another node has already settled this revocation.
-    pub(super) async fn raise_fence(&self, raise: &Raise) -> Result<Option<i64>, StoreError> {
+    pub(super) async fn raise_fence(&self, raise: &RaiseFence) -> Result<Option<i64>, StoreError> {
         let what = "could not raise a user's fence";
-        let &Raise { user: ref of, id, except, disables } = raise;
+        let &RaiseFence { user: ref of, id, except, disables } = raise;
         let (user, except) = (user(of), except.map_or(Bson::Null, |except| uuid(except).into()));
         let epoch = doc! { "$add": [{ "$ifNull": ["$epoch", 0_i64] }, 1_i64] };
         let entry = doc! { "id": id, "epoch": epoch.clone(), "except": except, "since": "$$NOW", "tried": "$$NOW" };
@@ -195,7 +203,7 @@ impl Records {
         if disables {
             step.insert("disabled", true);
         }
-        let subjects = self.subjects.clone_with_type::<FenceDocument>();
+        let subjects = self.subjects.clone_with_type::<UserRevocationsDocument>();
         let raise = || {
             subjects
                 .find_one_and_update(
@@ -219,15 +227,15 @@ impl Records {
             }
             raised => raised,
         };
-        let fence = raised.map_err(fault(what))?.ok_or_else(corrupt)?;
+        let fence = raised.map_err(store_error(what))?.ok_or_else(corrupt)?;
         Ok(fence.unfinished.iter().find(|entry| entry.id == id).map(|entry| entry.epoch))
     }
 
     /// Revokes the sessions opened before `epoch`. A session under `epoch` began after the fence
     /// was raised, and is spared.
-    pub(super) async fn revoke_before(
+    pub(super) async fn revoke_sessions_before(
         &self,
-        raise: &Raise,
+        raise: &RaiseFence,
         epoch: i64,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
@@ -237,9 +245,9 @@ impl Records {
         if let Some(except) = except {
             older.insert("_id", doc! { "$ne": except });
         }
-        let doomed = self.session_ids(older.clone()).await?;
-        let ended = self.sessions.update_many(older, dead()).await;
-        let sessions = ended.map_err(fault("could not revoke a user's sessions"))?.modified_count;
+        let older_ids = self.session_ids(older.clone()).await?;
+        let updated = self.sessions.update_many(older, set_revoked()).await;
+        let sessions = updated.map_err(store_error("could not revoke a user's sessions"))?.modified_count;
 
         // Listing by user also finds tokens whose session is gone. Tokens are listed before the
         // spared sessions: a session is recorded before its tokens, so a spared token's session is
@@ -248,8 +256,8 @@ impl Records {
         let opened_since = doc! { "user_id": user, "revoked": { "$ne": true }, "epoch": { "$gte": epoch } };
         let spared: HashSet<Uuid> = self.session_ids(opened_since).await?.into_iter().chain(except).collect();
         live.retain(|token| !spared.contains(&token.session_id));
-        let refresh_tokens = self.refresh_tokens_of(&doomed).await?;
-        self.revoke_tokens(unrevoked(&live).chain(refresh_tokens)).await?;
+        let refresh_tokens = self.refresh_tokens_of(&older_ids).await?;
+        self.revoke_tokens(not_revoked(&live).chain(refresh_tokens)).await?;
         let unsettled = Some(Revocation::User(raise.user.clone(), raise.id.into()));
         Ok(Revoked { access_tokens: access_tokens(&live), sessions, unsettled })
     }
@@ -277,13 +285,13 @@ impl Records {
                 let id = Uuid::from_bytes(id.into_bytes());
                 let settle = doc! {
                     "$pull": { "unfinished": { "id": id } },
-                    "$push": { "settled": { "$each": [id], "$slice": -SETTLED } },
+                    "$push": { "settled": { "$each": [id], "$slice": -MAX_SETTLED } },
                 };
                 let of_user = doc! { "_id": user(&of), "unfinished.id": id };
                 self.subjects.update_one(of_user, settle).write_concern(concern).comment(BACKGROUND).await
             }
         };
-        settled.map(drop).map_err(fault(what))
+        settled.map(drop).map_err(store_error(what))
     }
 
     /// Lists the unexpired access and single-use tokens that match, revoked or not. Refresh tokens
@@ -303,15 +311,15 @@ impl Records {
             .projection(doc! { "session_id": 1, "kind": 1, "expires_at": 1, "revoked": 1 })
             .max_time(self.limit)
             .await
-            .map_err(fault(what))?;
-        found.try_collect().await.map_err(fault(what))
+            .map_err(store_error(what))?;
+        found.try_collect().await.map_err(store_error(what))
     }
 
     async fn revoke_tokens(&self, ids: impl IntoIterator<Item = Uuid>) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = ids.into_iter().collect();
         for batch in ids.chunks(BATCH) {
             let live = doc! { "_id": { "$in": batch }, "revoked": { "$ne": true } };
-            self.tokens.update_many(live, dead()).await.map_err(fault("could not revoke tokens"))?;
+            self.tokens.update_many(live, set_revoked()).await.map_err(store_error("could not revoke tokens"))?;
         }
         Ok(())
     }
@@ -325,8 +333,8 @@ impl Records {
             .projection(doc! { "_id": 1 })
             .max_time(self.limit)
             .await
-            .map_err(fault(what))?;
-        found.map_ok(|session| session.id).try_collect().await.map_err(fault(what))
+            .map_err(store_error(what))?;
+        found.map_ok(|session| session.id).try_collect().await.map_err(store_error(what))
     }
 
     /// Lists the newest refresh tokens of these sessions.
@@ -336,13 +344,13 @@ impl Records {
         for batch in sessions.chunks(BATCH) {
             let mut found = self
                 .sessions
-                .clone_with_type::<EndedSession>()
+                .clone_with_type::<MarkedSession>()
                 .find(doc! { "_id": { "$in": batch } })
                 .projection(doc! { "revoked": 1, "current.refresh_id": 1 })
                 .max_time(self.limit)
                 .await
-                .map_err(fault(what))?;
-            while let Some(session) = found.try_next().await.map_err(fault(what))? {
+                .map_err(store_error(what))?;
+            while let Some(session) = found.try_next().await.map_err(store_error(what))? {
                 refresh_tokens.extend(session.refresh_id());
             }
         }
@@ -351,7 +359,7 @@ impl Records {
 }
 
 /// Matches the session as it was when the reuse was judged.
-pub(super) fn as_judged(session: SessionId, current: TokenId) -> Document {
+pub(super) fn session_with_current(session: SessionId, current: TokenId) -> Document {
     doc! { "_id": uuid(session), "current.refresh_id": uuid(current) }
 }
 
@@ -365,7 +373,7 @@ pub(super) fn revoked_token(id: TokenId, kind: TokenKind, expires_at: Timestamp,
     }
 }
 
-fn unrevoked(tokens: &[LiveToken]) -> impl Iterator<Item = Uuid> {
+fn not_revoked(tokens: &[LiveToken]) -> impl Iterator<Item = Uuid> {
     tokens.iter().filter(|token| !token.revoked).map(|token| token.id)
 }
 
@@ -374,12 +382,12 @@ fn access_tokens(tokens: &[LiveToken]) -> Vec<(TokenId, Timestamp)> {
 }
 
 /// The one change that a revocation makes, never undone.
-fn dead() -> Document {
+fn set_revoked() -> Document {
     doc! { "$set": { "revoked": true } }
 }
 
 /// The change to the committing document: also sets the mark, by the server's clock.
-fn mark() -> Document {
+fn set_revoked_and_marked() -> Document {
     doc! {
         "$set": { "revoked": true },
         "$currentDate": { "unfinished.since": true, "unfinished.tried": true },

@@ -9,10 +9,10 @@ use mongodb::{
 };
 
 use super::{
+    error::{startup_error, store_error},
     expiry,
-    fault::{fault, opening_fault},
-    indexes::index,
-    ours,
+    indexes::create_missing,
+    ownership,
     records::Records,
 };
 use crate::store::{StoreError, StoreErrorKind};
@@ -64,13 +64,13 @@ pub(super) async fn refuse_one_of_several(database: Database) -> Result<(), Stor
 
 async fn hello(database: &Database) -> Result<Document, StoreError> {
     let hello = database.run_command(doc! { "hello": 1 }).selection_criteria(primary()).await;
-    hello.map_err(opening_fault("could not reach a MongoDB primary"))
+    hello.map_err(startup_error("could not reach a MongoDB primary"))
 }
 
 /// Succeeds when a primary answers.
 pub(super) async fn ping(database: Database) -> Result<(), StoreError> {
     let pong = database.run_command(doc! { "ping": 1 }).selection_criteria(primary()).await;
-    pong.map(drop).map_err(fault("could not reach a MongoDB primary"))
+    pong.map(drop).map_err(store_error("could not reach a MongoDB primary"))
 }
 
 /// Creates missing indexes. Any number of nodes may do so at the same time.
@@ -80,19 +80,19 @@ pub(super) async fn ensure_indexes(
     retention: Duration,
 ) -> Result<(), StoreError> {
     // Check before any write: a TTL index would remove another program's documents.
-    ours::refuse_others(&records).await?;
-    expiry::ensure(&database, &records.tokens, TOKEN_EXPIRY, ours::tokens(), retention).await?;
-    expiry::ensure(&database, &records.sessions, SESSION_EXPIRY, ours::sessions(), retention).await?;
+    ownership::refuse_foreign_documents(&records).await?;
+    expiry::ensure(&database, &records.tokens, TOKEN_EXPIRY, ownership::token_filter(), retention).await?;
+    expiry::ensure(&database, &records.sessions, SESSION_EXPIRY, ownership::session_filter(), retention).await?;
     // For the sweep of a revocation: it lists live tokens, however many refresh tokens were
     // retired.
     let of_tokens = ["session_id", "user_id"].map(|owner| doc! { owner: 1, "kind": 1, "expires_at": 1 });
-    index(&records.tokens, of_tokens, false).await?;
-    index(&records.sessions, [doc! { "user_id": 1, "revoked": 1 }], false).await?;
+    create_missing(&records.tokens, of_tokens, false).await?;
+    create_missing(&records.sessions, [doc! { "user_id": 1, "revoked": 1 }], false).await?;
     // Sparse: only documents with a revocation in progress have the mark.
     let marks = || [doc! { "unfinished.tried": 1 }];
-    index(&records.tokens, marks(), true).await?;
-    index(&records.sessions, marks(), true).await?;
-    index(&records.subjects, marks(), true).await
+    create_missing(&records.tokens, marks(), true).await?;
+    create_missing(&records.sessions, marks(), true).await?;
+    create_missing(&records.subjects, marks(), true).await
 }
 
 fn primary() -> SelectionCriteria {

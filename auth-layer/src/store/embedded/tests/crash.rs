@@ -12,8 +12,8 @@ const FILE: &str = "AUTH_LAYER_CRASH_TEST_FILE";
 /// How many acknowledged sign-ins to wait for before the kill.
 const ENOUGH: usize = 300;
 
-/// Not a test: the process that [`nothing_acknowledged_is_lost_by_kill_9`] kills. It prints each
-/// acknowledged token on a line until it dies.
+/// Not a test: the process that [`embedded_writes_that_were_acknowledged_survive_kill_9`] kills. It
+/// prints each acknowledged token on a line until it dies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by another test"]
 async fn victim() {
@@ -29,7 +29,7 @@ async fn victim() {
 }
 
 #[tokio::test]
-async fn nothing_acknowledged_is_lost_by_kill_9() {
+async fn embedded_writes_that_were_acknowledged_survive_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
     for _ in 0..3 {
@@ -42,17 +42,17 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
             .unwrap();
         let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
         let mut acknowledged = Vec::new();
-        let mut note = |line: String| {
+        let mut record = |line: String| {
             // The test harness may print something in front, on the same line.
             acknowledged.extend(line.split_once("acknowledged ").map(|(_, id)| id.to_owned()));
             acknowledged.len()
         };
-        while note(lines.next().expect("the victim writes until it is killed").unwrap()) < ENOUGH {}
+        while record(lines.next().expect("the victim writes until it is killed").unwrap()) < ENOUGH {}
         assert!(matches!(EmbeddedStore::open(&path), Err(OpenError::InUse)), "the victim has it open");
         victim.kill().unwrap();
         victim.wait().unwrap();
-        for said_before_it_died in lines.map_while(Result::ok) {
-            note(said_before_it_died);
+        for line in lines.map_while(Result::ok) {
+            record(line);
         }
 
         let store = EmbeddedStore::open(&path).unwrap();

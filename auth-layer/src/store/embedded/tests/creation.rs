@@ -19,13 +19,13 @@ use crate::store::StoreErrorKind;
 
 /// A disk that runs a limited number of operations. Each later operation does what the test says.
 #[derive(Debug)]
-struct Limited {
+struct LimitedBackend {
     file: FileBackend,
     left: AtomicUsize,
     then: fn() -> io::Error,
 }
 
-impl Limited {
+impl LimitedBackend {
     fn new(file: FileBackend, operations: usize, then: fn() -> io::Error) -> Self {
         Self { file, left: operations.into(), then }
     }
@@ -36,7 +36,7 @@ impl Limited {
     }
 }
 
-impl StorageBackend for Limited {
+impl StorageBackend for LimitedBackend {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -72,12 +72,12 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn creation_that_dies_at_any_step_leaves_no_half_of_a_file() {
+fn embedded_creation_that_fails_at_any_step_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
     let mut died = 0;
     for steps in 0.. {
-        let made = create(&path, |file| Limited::new(file, steps, || io::Error::other("died")));
+        let made = create(&path, |file| LimitedBackend::new(file, steps, || io::Error::other("died")));
         match made {
             Ok(()) => break,
             Err(_) => assert_eq!(names(dir.path()), Vec::<String>::new(), "after {steps} steps"),
@@ -89,7 +89,7 @@ fn creation_that_dies_at_any_step_leaves_no_half_of_a_file() {
 }
 
 #[tokio::test]
-async fn creation_beside_another_leaves_the_file_that_came_first() {
+async fn embedded_creation_keeps_a_file_that_was_created_first() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
     let store = EmbeddedStore::open(&path).unwrap();
@@ -117,11 +117,11 @@ fn halt() -> io::Error {
 fn victim() {
     let (Some(path), Ok(steps)) = (env::var_os(FILE), env::var(STEPS)) else { return };
     let steps = steps.parse().unwrap();
-    create(Path::new(&path), |file| Limited::new(file, steps, halt)).unwrap();
+    create(Path::new(&path), |file| LimitedBackend::new(file, steps, halt)).unwrap();
 }
 
 #[test]
-fn creation_that_is_killed_at_any_step_leaves_a_directory_in_which_the_next_start_succeeds() {
+fn embedded_creation_killed_at_any_step_lets_the_next_start_succeed() {
     let (_, module) = module_path!().split_once("::").unwrap();
     let mut killed = 0;
     for steps in 0.. {
@@ -152,7 +152,7 @@ fn creation_that_is_killed_at_any_step_leaves_a_directory_in_which_the_next_star
 }
 
 #[tokio::test]
-async fn file_that_was_truncated_is_refused_and_left_as_it_is() {
+async fn embedded_file_that_was_truncated_is_refused_and_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
     let store = EmbeddedStore::open(&path).unwrap();
@@ -175,7 +175,7 @@ async fn file_that_was_truncated_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn file_of_another_program_is_refused() {
+fn embedded_file_of_another_program_is_refused() {
     const OTHER: TableDefinition<'_, &str, u64> = TableDefinition::new("other");
     let dir = tempfile::tempdir().unwrap();
     for with_table in [false, true] {

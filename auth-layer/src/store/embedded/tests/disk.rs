@@ -19,10 +19,10 @@ use crate::store::{StoreErrorKind, TokenStore};
 
 /// A handle to a disk. Its clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk(Arc<State>);
+pub(super) struct Disk(Arc<DiskState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct DiskState {
     syncs: AtomicUsize,
     full: AtomicBool,
     unreadable: AtomicBool,
@@ -36,12 +36,12 @@ impl Disk {
     }
 
     /// Makes opening the file fail from now on.
-    pub(super) fn lose(&self) {
+    pub(super) fn disconnect(&self) {
         self.0.absent.store(true, SeqCst);
     }
 
     /// Makes opening the file work again.
-    pub(super) fn find(&self) {
+    pub(super) fn reconnect(&self) {
         self.0.absent.store(false, SeqCst);
     }
 
@@ -53,7 +53,7 @@ impl Disk {
             }
             let mut options = std::fs::OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
-            let backend = Watched { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
+            let backend = DiskBackend { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
             // A cache of size 0, so that reads reach the disk.
             Ok(builder().set_cache_size(0).create_with_backend(backend).map_err(redb::Error::from)?)
         })
@@ -61,12 +61,12 @@ impl Disk {
 }
 
 #[derive(Debug)]
-struct Watched {
+struct DiskBackend {
     file: FileBackend,
     disk: Disk,
 }
 
-impl StorageBackend for Watched {
+impl StorageBackend for DiskBackend {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -100,7 +100,7 @@ impl StorageBackend for Watched {
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_the_write_and_can_be_read() {
+async fn embedded_write_to_a_full_disk_fails_and_reads_work() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
@@ -128,7 +128,7 @@ async fn a_full_disk_fails_the_write_and_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_disk_that_comes_back_serves_readers_without_a_writer() {
+async fn embedded_read_recovers_when_the_disk_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use redb::ReadableTableMetadata;
 
 use super::{
-    super::{OpenError, file::Weight},
+    super::{OpenError, file::CommitMode},
     EmbeddedStore, is_active, login, now, sign_in,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn what_was_recorded_is_there_when_the_file_is_opened_again() {
+async fn embedded_file_keeps_records_when_it_is_reopened() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
     let store = EmbeddedStore::open(&path).unwrap();
@@ -21,8 +21,8 @@ async fn what_was_recorded_is_there_when_the_file_is_opened_again() {
     let (session, mut tokens) = login(user.clone());
     tokens[0].jwt_token = Some("a.b.c".to_owned());
     let _ = store.open_session(session.clone(), tokens.clone(), 0).await.unwrap();
-    let (dead, access) = sign_in(&store).await.unwrap();
-    let _ = store.revoke_session(dead, now()).await.unwrap();
+    let (revoked, access) = sign_in(&store).await.unwrap();
+    let _ = store.revoke_session(revoked, now()).await.unwrap();
     let _ = store.set_user_disabled(user.clone(), false, now()).await.unwrap();
     let fenced = [Subject::generate(), Subject::from(7_u64)];
     for user in &fenced {
@@ -34,8 +34,8 @@ async fn what_was_recorded_is_there_when_the_file_is_opened_again() {
     assert_eq!(store.sessions(user, now()).await.unwrap(), [session]);
     for token in &tokens {
         assert_eq!(store.token_status(token.token_id).await.unwrap(), TokenStatus::Active(token.into()));
-        let held = store.file.read(|tables| tables.token(token.token_id)).unwrap().unwrap();
-        assert_eq!(held.record, *token);
+        let stored = store.file.read(|tables| tables.token(token.token_id)).unwrap().unwrap();
+        assert_eq!(stored.record, *token);
     }
     assert_eq!(store.token_status(access).await.unwrap(), TokenStatus::Revoked);
     for user in fenced {
@@ -44,7 +44,7 @@ async fn what_was_recorded_is_there_when_the_file_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_file_has_one_store_at_a_time() {
+async fn embedded_file_has_one_store_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
     let store = EmbeddedStore::open(&path).unwrap();
@@ -57,7 +57,7 @@ async fn a_file_has_one_store_at_a_time() {
 
 #[cfg(unix)]
 #[test]
-fn a_new_file_is_its_owners_alone() {
+fn embedded_file_is_created_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
 
     let dir = tempfile::tempdir().unwrap();
@@ -67,7 +67,7 @@ fn a_new_file_is_its_owners_alone() {
 }
 
 #[test]
-fn what_is_no_database_is_not_opened() {
+fn embedded_file_that_is_no_database_is_refused() {
     let failure = |path| match EmbeddedStore::open(path) {
         Err(OpenError::Failed(error)) => error.kind(),
         other => panic!("{other:?}"),
@@ -83,7 +83,7 @@ fn what_is_no_database_is_not_opened() {
 
 /// Counts the rows of each table.
 fn rows(store: &EmbeddedStore) -> BTreeMap<&'static str, u64> {
-    let count = store.file.write(Weight::Durable, |tables| {
+    let count = store.file.write(CommitMode::Durable, |tables| {
         Ok(BTreeMap::from([
             ("tokens", tables.tokens.len()?),
             ("sessions", tables.sessions.len()?),
@@ -97,7 +97,7 @@ fn rows(store: &EmbeddedStore) -> BTreeMap<&'static str, u64> {
 }
 
 #[tokio::test]
-async fn a_purge_leaves_no_row_behind() {
+async fn embedded_purge_leaves_no_row_behind() {
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
     for user in [Subject::generate(), Subject::generate(), "auth0|7".parse().unwrap()] {
@@ -148,7 +148,7 @@ async fn a_purge_leaves_no_row_behind() {
 }
 
 #[tokio::test]
-async fn opening_a_session_again_revives_nothing() {
+async fn embedded_session_opened_again_revives_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
     let (session, tokens) = login(Subject::generate());

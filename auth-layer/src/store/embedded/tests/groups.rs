@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     super::{OpenError, file},
-    EmbeddedStore,
+    EmbeddedStore, block_writer,
     disk::Disk,
-    hold, is_active, login, now, sign_in,
+    is_active, login, now, sign_in,
 };
 use crate::{
     id::{Subject, TokenId},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn whoever_waits_shares_one_commit() {
+async fn embedded_writes_that_wait_share_one_commit() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let store = Arc::new(EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap());
@@ -28,9 +28,9 @@ async fn whoever_waits_shares_one_commit() {
     let each = disk.syncs() - before;
     assert!(each > 0, "a commit reaches the disk");
 
-    let (operation, reached, release) = hold();
-    let holder = Arc::clone(&store);
-    let held = tokio::spawn(async move { holder.writer.run(operation).await });
+    let (operation, reached, release) = block_writer();
+    let writer_store = Arc::clone(&store);
+    let blocked = tokio::spawn(async move { writer_store.writer.run(operation).await });
     tokio::task::spawn_blocking(move || reached.recv().unwrap()).await.unwrap();
     let before = disk.syncs();
     let waiting: Vec<_> = (0..100)
@@ -43,19 +43,19 @@ async fn whoever_waits_shares_one_commit() {
         tokio::task::yield_now().await;
     }
     drop(release);
-    held.await.unwrap().unwrap();
+    blocked.await.unwrap().unwrap();
     for task in waiting {
         let (_, access) = task.await.unwrap();
         assert!(is_active(&store, access).await);
     }
-    // The held one, the hundred that waited meanwhile, and a file that grew for them, perhaps
+    // The blocked one, the hundred that waited meanwhile, and a file that grew for them, perhaps
     // twice.
     let syncs = disk.syncs() - before;
     assert!(syncs <= 4 * each, "{syncs} waits for the disk, where one commit takes {each}");
 }
 
 #[tokio::test]
-async fn a_note_of_a_delivery_is_seen_at_once_and_waits_for_no_disk() {
+async fn embedded_delivery_note_is_visible_at_once_without_a_sync() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
@@ -74,23 +74,23 @@ async fn a_note_of_a_delivery_is_seen_at_once_and_waits_for_no_disk() {
     let before = disk.syncs();
     store.note_delivered(session.session_id, child.refresh_id, now()).await.unwrap();
     assert_eq!(disk.syncs(), before);
-    let (held, _) = store.session_for_refresh(session.session_id, child.refresh_id, now()).await.unwrap().unwrap();
-    assert!(held.previous.unwrap().delivered);
+    let (stored, _) = store.session_for_refresh(session.session_id, child.refresh_id, now()).await.unwrap().unwrap();
+    assert!(stored.previous.unwrap().delivered);
 }
 
 #[tokio::test]
-async fn what_is_queued_is_done_though_nobody_waits_for_it() -> Result<(), OpenError> {
+async fn embedded_write_in_the_queue_is_done_after_its_caller_is_dropped() -> Result<(), OpenError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
-    let store = EmbeddedStore::with(file::at(&path))?;
+    let store = EmbeddedStore::with(file::opener_at(&path))?;
     let (session, tokens) = login(Subject::generate());
     let access = tokens[0].token_id;
-    let (operation, reached, release) = hold();
+    let (operation, reached, release) = block_writer();
     {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut held = pin!(store.writer.run(operation));
+        let mut blocked = pin!(store.writer.run(operation));
         let mut cancelled = pin!(store.open_session(session, tokens, 0));
-        assert!(held.as_mut().poll(&mut cx).is_pending());
+        assert!(blocked.as_mut().poll(&mut cx).is_pending());
         assert!(cancelled.as_mut().poll(&mut cx).is_pending());
     }
     reached.recv().unwrap();

@@ -13,7 +13,7 @@ use std::{sync::mpsc, time::Duration};
 
 use chrono::{DateTime, TimeDelta};
 
-use super::{EmbeddedStore, fault::Fault, tables::Tables};
+use super::{EmbeddedStore, error::EmbeddedError, tables::Tables};
 use crate::{
     claims::Scope,
     clock::Timestamp,
@@ -78,7 +78,8 @@ async fn is_active(store: &EmbeddedStore, id: TokenId) -> bool {
 
 /// Returns an operation that blocks the writer's thread, a signal that it has begun, and a sender
 /// that releases it.
-fn hold() -> (impl FnMut(&mut Tables<'_>) -> Result<(), Fault> + Send + 'static, mpsc::Receiver<()>, mpsc::Sender<()>) {
+fn block_writer()
+-> (impl FnMut(&mut Tables<'_>) -> Result<(), EmbeddedError> + Send + 'static, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (reached, has_reached) = mpsc::channel();
     let (release, released) = mpsc::channel();
     let operation = move |_: &mut Tables<'_>| {

@@ -3,8 +3,8 @@ use chrono::{DateTime, Utc};
 use super::{
     super::{
         codec::{StoredSession, StoredToken, decode_fence, encode_fence},
-        file::Weight,
-        tables::{Due, due_from},
+        file::CommitMode,
+        tables::{ExpiryRow, first_expiry_key},
     },
     EmbeddedStore, is_active, login, now, sign_in,
 };
@@ -25,13 +25,13 @@ fn damaged(value: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[test]
-fn values_come_back_whole_or_not_at_all() {
+fn embedded_values_round_trip_and_damaged_ones_are_refused() {
     for user in [Subject::generate(), "auth0|\u{e9}".parse().unwrap()] {
-        come_back_whole_or_not_at_all(user);
+        assert_round_trip_or_refusal(user);
     }
 }
 
-fn come_back_whole_or_not_at_all(user: Subject) {
+fn assert_round_trip_or_refusal(user: Subject) {
     let (mut session, mut tokens) = login(user);
     tokens[0].jwt_token = Some("a.b.c".to_owned());
     tokens[1].expires_at = DateTime::<Utc>::MAX_UTC.min(DateTime::from_timestamp_micros(i64::MAX).unwrap_or_default());
@@ -60,24 +60,24 @@ fn come_back_whole_or_not_at_all(user: Subject) {
 }
 
 #[test]
-fn rows_are_due_in_the_order_of_time() {
+fn embedded_expiry_rows_are_ordered_by_time() {
     let moments = [Timestamp::MIN_UTC, DateTime::from_timestamp_micros(-1).unwrap(), DateTime::UNIX_EPOCH, now()];
     let id = TokenId::from_uuid(uuid::Uuid::max());
     let session = crate::id::SessionId::generate();
     for pair in moments.windows(2) {
-        let (key, _) = Due::Token(id, session).row(pair[0]);
-        assert!(key >= due_from(pair[0]), "what expires at the bound is kept");
-        assert!(key < due_from(pair[1]), "what expires before the bound goes");
+        let (key, _) = ExpiryRow::Token(id, session).encode(pair[0]);
+        assert!(key >= first_expiry_key(pair[0]), "what expires at the bound is kept");
+        assert!(key < first_expiry_key(pair[1]), "what expires before the bound goes");
     }
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_understood_fails_whoever_meets_it_and_nobody_else() {
+async fn embedded_value_that_is_unreadable_fails_only_the_operations_that_read_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
     let (session, access) = sign_in(&store).await.unwrap();
     let (_, other) = sign_in(&store).await.unwrap();
-    let truncated = store.file.write(Weight::Durable, |tables| {
+    let truncated = store.file.write(CommitMode::Durable, |tables| {
         tables.tokens.insert(access.as_bytes(), [1, 0, 0].as_slice())?;
         Ok(())
     });
@@ -85,8 +85,8 @@ async fn a_value_that_cannot_be_understood_fails_whoever_meets_it_and_nobody_els
 
     let read = store.token_status(access).await.unwrap_err();
     assert_eq!(read.kind(), StoreErrorKind::Corrupt, "{read:?}");
-    let (operation, reached, release) = super::hold();
-    let (held, corrupt, fine, ()) = tokio::join!(
+    let (operation, reached, release) = super::block_writer();
+    let (blocked, corrupt, fine, ()) = tokio::join!(
         store.writer.run(operation),
         store.revoke_session(session, now()),
         store.revoke_token(other, now()),
@@ -96,7 +96,7 @@ async fn a_value_that_cannot_be_understood_fails_whoever_meets_it_and_nobody_els
             drop(release);
         },
     );
-    held.unwrap();
+    blocked.unwrap();
     assert_eq!(corrupt.unwrap_err().kind(), StoreErrorKind::Corrupt);
     assert_eq!(fine.unwrap().access_tokens.len(), 1);
     assert!(!is_active(&store, other).await);

@@ -148,7 +148,7 @@ fn make_file(path: &std::path::Path) {
 }
 
 #[tokio::test]
-async fn embedded_file_of_version_1_is_read_and_goes_on() {
+async fn embedded_file_of_version_1_is_read_and_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
     make_file(&path);
@@ -161,8 +161,8 @@ async fn embedded_file_of_version_1_is_read_and_goes_on() {
     let (session, [access, refresh]) = (session(), tokens());
     assert_eq!(store.sessions(user(), now()).await.unwrap(), std::slice::from_ref(&session));
     assert_eq!(store.token_status(access.token_id).await.unwrap(), TokenStatus::Active((&access).into()));
-    let presented = store.session_for_refresh(session.session_id, refresh.token_id, now()).await.unwrap();
-    assert_eq!(presented, Some((session.clone(), TokenStatus::Active((&refresh).into()))));
+    let found = store.session_for_refresh(session.session_id, refresh.token_id, now()).await.unwrap();
+    assert_eq!(found, Some((session.clone(), TokenStatus::Active((&refresh).into()))));
     assert_eq!(store.user_fence(user()).await.unwrap(), UserFence { epoch: 3, disabled: false });
 
     let (other, records) = login(user());
@@ -182,8 +182,8 @@ async fn embedded_file_of_version_1_is_read_and_goes_on() {
     drop(store);
 
     let store = EmbeddedStore::open(&path).unwrap();
-    let held = store.session(session.session_id, now()).await.unwrap().unwrap();
-    assert_eq!((held.current, held.payload), (child, session.payload));
+    let stored = store.session(session.session_id, now()).await.unwrap().unwrap();
+    assert_eq!((stored.current, stored.payload), (child, session.payload));
     assert_eq!(store.sessions(text, now()).await.unwrap().len(), 1);
     let revoked = store.revoke_user(user(), None, now()).await.unwrap();
     assert_eq!(revoked.sessions, 2);

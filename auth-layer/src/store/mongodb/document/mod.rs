@@ -10,7 +10,7 @@ mod user;
 use bson::{DateTime, Uuid};
 use serde::Deserialize;
 
-pub(super) use session::{EndedSession, PairDocument, SessionDocument};
+pub(super) use session::{MarkedSession, PairDocument, SessionDocument};
 pub(super) use token::{LiveToken, TokenDocument, Unreadable, identifier, record, status};
 pub(super) use user::{UserKey, is_user, user};
 
@@ -38,16 +38,16 @@ impl SubjectDocument {
 
 /// A user's revocations that are not settled.
 #[derive(Debug, Deserialize)]
-pub(super) struct FenceDocument {
+pub(super) struct UserRevocationsDocument {
     #[serde(rename = "_id")]
     pub(super) user: UserKey,
     #[serde(default)]
-    pub(super) unfinished: Vec<UnfinishedDocument>,
+    pub(super) unfinished: Vec<UserRevocationDocument>,
 }
 
 /// One unsettled revocation of a user.
 #[derive(Debug, Deserialize)]
-pub(super) struct UnfinishedDocument {
+pub(super) struct UserRevocationDocument {
     pub(super) id: Uuid,
     /// The epoch that it raised the fence to.
     pub(super) epoch: i64,
@@ -57,7 +57,7 @@ pub(super) struct UnfinishedDocument {
     tried: DateTime,
 }
 
-impl UnfinishedDocument {
+impl UserRevocationDocument {
     pub(super) fn mark(&self) -> Mark {
         Mark { since: self.since, tried: self.tried }
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_written_with_the_documented_fields_and_types() {
+    fn mongodb_token_document_has_the_documented_fields_and_types() {
         let record = token(None);
         let document = stored(&TokenDocument::from(&record));
         let fields: Vec<_> = document.keys().map(String::as_str).collect();
@@ -185,9 +185,9 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_written_in_types_that_filters_and_ttl_indexes_find_and_comes_back_equal() {
+    fn mongodb_session_document_has_bson_types_and_round_trips() {
         let session = session();
-        let document = stored(&SessionDocument::opening(session.clone(), 7).unwrap());
+        let document = stored(&SessionDocument::new_pending(session.clone(), 7).unwrap());
         assert_uuid(&document["_id"], session.session_id.as_bytes());
         assert_uuid(&document["user_id"], session.user_id.as_uuid().unwrap().as_bytes());
         assert_eq!(document["epoch"], Bson::Int64(7));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     /// A session as written by the version before payloads, with every field that it knew.
-    fn written_before_payloads() -> Document {
+    fn document_from_before_payloads() -> Document {
         let (id, at) = (Uuid::from_bytes([7; 16]), DateTime::from_millis(1_800_000_000_000));
         doc! {
             "_id": id, "user_id": id, "client_id": "demo-app", "user_agent": "curl/8",
@@ -232,12 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn mongodb_sessions_are_read_from_and_written_for_the_version_before_payloads() {
-        let before = written_before_payloads();
+    fn mongodb_session_document_is_compatible_with_the_version_before_payloads() {
+        let before = document_from_before_payloads();
         let read = Session::from(deserialize_from_document::<SessionDocument>(before.clone()).unwrap());
         assert_eq!(read.payload, session().payload);
         assert_eq!(read.current.payload, session().current.payload);
-        let written = stored(&SessionDocument::opening(read.clone(), 7).unwrap());
+        let written = stored(&SessionDocument::new_pending(read.clone(), 7).unwrap());
         assert_eq!(written, before, "what that version reads is where it looks for it");
 
         let mut minimal = before;
@@ -248,11 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn mongodb_sessions_keep_other_members_of_payloads_in_a_document_of_their_own() {
+    fn mongodb_session_document_keeps_unknown_payload_members_apart() {
         let mut session = session();
         session.payload.set("later", Some("\u{0}$a.b".to_owned()));
         session.current.payload.set("crit", Some("later".to_owned()));
-        let document = stored(&SessionDocument::opening(session.clone(), 7).unwrap());
+        let document = stored(&SessionDocument::new_pending(session.clone(), 7).unwrap());
         assert_eq!(document.get_document("payload").unwrap(), &doc! { "later": "\u{0}$a.b" });
         let current = document.get_document("current").unwrap();
         assert_eq!(current.get_document("payload").unwrap(), &doc! { "crit": "later" });
@@ -261,18 +261,18 @@ mod tests {
     }
 
     #[test]
-    fn mongodb_sessions_without_what_every_document_has_are_not_written() {
+    fn mongodb_session_without_a_required_payload_member_is_not_written() {
         for name in ["client_id", "scope", "custom", "kid"] {
             let mut session = session();
             session.payload.take(name);
             session.current.payload.take(name);
-            let refused = SessionDocument::opening(session, 7).map(drop);
+            let refused = SessionDocument::new_pending(session, 7).map(drop);
             assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Corrupt, "without {name}");
         }
     }
 
     #[test]
-    fn an_update_writes_a_pair_in_the_same_types_as_an_insert() {
+    fn mongodb_pair_has_the_same_types_in_an_update_as_in_an_insert() {
         let pair = session().current;
         let updated = bson::serialize_to_bson(&PairDocument::try_from(pair.clone()).unwrap()).unwrap();
         assert_uuid(&updated.as_document().unwrap()["refresh_id"], pair.refresh_id.as_bytes());
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_record_that_says_so_is_active() {
+    fn mongodb_token_is_active_only_if_its_record_is_complete() {
         let record = token(None);
         let status = |document: &Document| status(&RawDocumentBuf::try_from(document).unwrap()).ok();
         let whole = serialize_to_document(&TokenDocument::from(&record)).unwrap();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_made_by_hand_is_read_with_its_defaults_and_a_negative_epoch_is_corrupt() {
+    fn mongodb_fence_made_by_hand_gets_defaults_and_a_negative_epoch_is_corrupt() {
         let read = |document: Document| deserialize_from_document::<SubjectDocument>(document).unwrap().fence();
         assert_eq!(read(doc! {}).unwrap(), UserFence::default());
         assert_eq!(read(doc! { "disabled": true }).unwrap(), UserFence { epoch: 0, disabled: true });

@@ -48,7 +48,7 @@ pub(in crate::store::mongodb) struct SessionDocument {
 
 /// A session that a revocation ends.
 #[derive(Debug, Deserialize)]
-pub(in crate::store::mongodb) struct EndedSession {
+pub(in crate::store::mongodb) struct MarkedSession {
     #[serde(rename = "_id")]
     pub(in crate::store::mongodb) id: Uuid,
     revoked: Option<bool>,
@@ -62,7 +62,7 @@ struct CurrentDocument {
     refresh_id: Uuid,
 }
 
-impl EndedSession {
+impl MarkedSession {
     /// Returns a session that is not recorded.
     pub(in crate::store::mongodb) fn unknown(session: SessionId) -> Self {
         Self { id: uuid(session), revoked: None, current: None, unfinished: None }
@@ -72,7 +72,7 @@ impl EndedSession {
         self.current.is_some()
     }
 
-    pub(in crate::store::mongodb) fn was_alive(&self) -> bool {
+    pub(in crate::store::mongodb) fn was_active(&self) -> bool {
         self.is_known() && self.revoked != Some(true)
     }
 
@@ -121,7 +121,7 @@ impl SessionDocument {
     /// Creates the document of a session whose sign-in is not yet committed.
     ///
     /// Fails if its payloads lack a member that every document has.
-    pub(in crate::store::mongodb) fn opening(session: Session, epoch: i64) -> Result<Self, StoreError> {
+    pub(in crate::store::mongodb) fn new_pending(session: Session, epoch: i64) -> Result<Self, StoreError> {
         let mut payload = session.payload;
         Ok(Self {
             session_id: uuid(session.session_id),
@@ -142,7 +142,7 @@ impl SessionDocument {
     }
 
     /// Converts to a session. `previous` was retired as long before `now` as the server says.
-    pub(in crate::store::mongodb) fn seen_at(self, now: Timestamp) -> Session {
+    pub(in crate::store::mongodb) fn into_session(self, now: Timestamp) -> Session {
         let age = self.retired_for.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
         let mut session = Session::from(self);
         if let (Some(previous), Some(age)) = (&mut session.previous, age) {

@@ -6,7 +6,7 @@ use bson::{Bson, RawDocumentBuf, doc};
 use foldhash::fast::RandomState;
 use mongodb::{Collection, error::Error};
 
-use super::{Found, Outcome, RoundTrip};
+use super::{BatchQuery, Found, MongoResult};
 use crate::{
     id::TokenId,
     store::mongodb::document::{identifier, status, uuid},
@@ -26,8 +26,8 @@ impl FindTokens {
     }
 }
 
-impl RoundTrip for FindTokens {
-    async fn read(&self, ids: Vec<TokenId>) -> Outcome<Found> {
+impl BatchQuery for FindTokens {
+    async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found> {
         let wanted = match *ids.as_slice() {
             // The server has a faster path for a single `_id`.
             [id] => Bson::from(uuid(id)),

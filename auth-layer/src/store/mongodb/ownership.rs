@@ -5,23 +5,24 @@ use bson::{Bson, Document, Uuid, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt;
 use mongodb::{Collection, options::Hint};
 
-use super::{document::is_user, fault::opening_fault, records::Records};
+use super::{document::is_user, error::startup_error, records::Records};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How many documents are checked at each end of a collection.
 const SAMPLE: i64 = 20;
 
 /// Matches our tokens. Also the filter of their TTL index.
-pub(super) fn tokens() -> Document {
+pub(super) fn token_filter() -> Document {
     doc! { "kind": { "$type": "string" }, "session_id": { "$type": "binData" } }
 }
 
 /// Matches our sessions. Also the filter of their TTL index.
-pub(super) fn sessions() -> Document {
+pub(super) fn session_filter() -> Document {
     doc! { "client_id": { "$type": "string" }, "current.access_id": { "$type": "binData" } }
 }
 
-/// Fails if one of the three collections holds another program's documents. Writes nothing.
+/// Fails if one of the three collections holds foreign documents, those of another program.
+/// Writes nothing.
 ///
 /// Checking identifiers is cheap. In the order of `_id` all UUIDs are neighbours, so if both ends
 /// are UUIDs, all documents between have one. The other fields are checked on a few documents at
@@ -29,15 +30,15 @@ pub(super) fn sessions() -> Document {
 ///
 /// A user is a UUID or a string, and all strings sort before all UUIDs. If both ends are users,
 /// only a document between the two groups can be another's. A query looks for one.
-pub(super) async fn refuse_others(records: &Records) -> Result<(), StoreError> {
-    let failed = opening_fault("could not read the collections");
-    refuse(
+pub(super) async fn refuse_foreign_documents(records: &Records) -> Result<(), StoreError> {
+    let failed = startup_error("could not read the collections");
+    check_samples(
         &records.tokens.clone_with_type(),
         |token| is_uuid(token.get("_id")) && is_token(token),
         "the MongoDB collection `tokens` holds documents that are not auth-layer's; give auth-layer a database of its own",
     )
     .await?;
-    refuse(
+    check_samples(
         &records.sessions.clone_with_type(),
         |session| is_uuid(session.get("_id")) && is_session(session),
         "the MongoDB collection `sessions` holds documents that are not auth-layer's; give auth-layer a database of its own",
@@ -45,7 +46,8 @@ pub(super) async fn refuse_others(records: &Records) -> Result<(), StoreError> {
     .await?;
     let subjects = records.subjects.clone_with_type();
     let sentence = "the MongoDB collection `subjects` holds documents that are not auth-layer's; give auth-layer a database of its own";
-    refuse(&subjects, |subject| subject.get("_id").is_some_and(is_user) && is_subject(subject), sentence).await?;
+    check_samples(&subjects, |subject| subject.get("_id").is_some_and(is_user) && is_subject(subject), sentence)
+        .await?;
     let between = subjects
         .find_one(doc! {})
         .hint(Hint::Keys(doc! { "_id": 1 }))
@@ -59,12 +61,12 @@ pub(super) async fn refuse_others(records: &Records) -> Result<(), StoreError> {
     }
 }
 
-async fn refuse(
+async fn check_samples(
     collection: &Collection<Document>,
     is_ours: fn(&Document) -> bool,
     sentence: &'static str,
 ) -> Result<(), StoreError> {
-    let failed = opening_fault("could not read the collections");
+    let failed = startup_error("could not read the collections");
     for order in [1, -1] {
         let found = collection.find(doc! {}).sort(doc! { "_id": order }).limit(SAMPLE).await.map_err(&failed)?;
         let found: Vec<Document> = found.try_collect().await.map_err(&failed)?;

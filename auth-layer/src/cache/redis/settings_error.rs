@@ -6,11 +6,12 @@ use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Codes of errors that pass by themselves: the server is busy or loading, is full, elects a
 /// primary, or has lost its replicas or its disk.
-const PASSING: [&str; 8] = ["BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN"];
+const TRANSIENT_CODES: [&str; 8] =
+    ["BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN"];
 
 /// Returns what is set up wrongly, in one sentence that begins after "Redis at ADDRESS". `None` if
 /// waiting may help.
-pub(super) fn refusal(error: &RedisError) -> Option<String> {
+pub(super) fn settings_error(error: &RedisError) -> Option<String> {
     // In a pipeline, the first command that failed counts.
     let of_first = error.clone().into_server_errors().and_then(|errors| Some(errors.first()?.1.clone().into()));
     let error = of_first.as_ref().unwrap_or(error);
@@ -19,33 +20,35 @@ pub(super) fn refusal(error: &RedisError) -> Option<String> {
         ErrorKind::AuthenticationFailed => "refuses the user name or the password in the URL",
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => "does not answer as a Redis does: check host and port",
         ErrorKind::InvalidClientConfig => "cannot be used with this URL",
-        ErrorKind::Io => return tls(error),
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => REPLICA,
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => MEMBER,
+        ErrorKind::Io => return tls_error(error),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => IS_REPLICA,
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot) => {
+            IS_CLUSTER_MEMBER
+        }
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
             return Some(format!("does not allow its user what is needed ({detail}): extend the user's ACL"));
         }
-        ErrorKind::Server(_) | ErrorKind::Extension => return answered(error, detail),
+        ErrorKind::Server(_) | ErrorKind::Extension => return server_error(error, detail),
         _ => return None,
     };
     Some(sentence.to_owned())
 }
 
 /// The error text for a server that accepts no writes.
-pub(super) const REPLICA: &str = "is a replica, which takes no writes: name its primary";
+pub(super) const IS_REPLICA: &str = "is a replica, which takes no writes: name its primary";
 
 /// The error text for a server that holds only some keys.
-pub(super) const MEMBER: &str =
+pub(super) const IS_CLUSTER_MEMBER: &str =
     "is a member of a cluster: name several members (or this one twice), separated by commas";
 
 /// The error text for a server outside a cluster when several were named.
-pub(super) const NO_MEMBER: &str = "is in no cluster: several URLs mean the members of one; name one server only";
+pub(super) const NOT_IN_CLUSTER: &str = "is in no cluster: several URLs mean the members of one; name one server only";
 
 /// Returns the sentence for an answer with another code.
-fn answered(error: &RedisError, detail: &str) -> Option<String> {
+fn server_error(error: &RedisError, detail: &str) -> Option<String> {
     let code = error.code().unwrap_or("ERR");
     let has = |part: &str| detail.contains(part);
-    if PASSING.contains(&code) || has("max number of clients") {
+    if TRANSIENT_CODES.contains(&code) || has("max number of clients") {
         return None;
     }
     let sentence = match code {
@@ -53,8 +56,8 @@ fn answered(error: &RedisError, detail: &str) -> Option<String> {
         "WRONGPASS" => "refuses the user name or the password in the URL",
         "DENIED" => "is in protected mode, and takes no connections from other machines",
         _ if has("DB index") => "has no database of the number in the URL",
-        _ if has("SELECT is not allowed in cluster mode") => MEMBER,
-        _ if has("cluster support disabled") => NO_MEMBER,
+        _ if has("SELECT is not allowed in cluster mode") => IS_CLUSTER_MEMBER,
+        _ if has("cluster support disabled") => NOT_IN_CLUSTER,
         _ if has("unknown command") || has("syntax error") => {
             return Some(format!("lacks a command that is needed ({detail}): use Redis 6.2 or later"));
         }
@@ -64,7 +67,7 @@ fn answered(error: &RedisError, detail: &str) -> Option<String> {
 }
 
 /// Of the failures of a connection, only those of TLS are due to the settings.
-fn tls(error: &RedisError) -> Option<String> {
+fn tls_error(error: &RedisError) -> Option<String> {
     // The driver wraps the cause in an `Arc`.
     let cause = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
     let Some(failed) = cause.downcast_ref::<io::Error>() else {
@@ -85,17 +88,17 @@ mod tests {
 
     use super::*;
 
-    fn answer(line: &str) -> RedisError {
-        match parse_redis_value(format!("-{line}\r\n").as_bytes()) {
+    fn answer(reply: &str) -> RedisError {
+        match parse_redis_value(format!("-{reply}\r\n").as_bytes()) {
             Ok(Value::ServerError(error)) => error.into(),
-            Ok(other) => panic!("{line}: {other:?}"),
+            Ok(other) => panic!("{reply}: {other:?}"),
             Err(error) => error,
         }
     }
 
     #[test]
-    fn redis_errors_of_the_settings_are_told_from_those_that_pass() {
-        for (line, expected) in [
+    fn redis_settings_errors_differ_from_transient_errors() {
+        for (reply, expected) in [
             ("NOAUTH Authentication required.", "wants a password"),
             ("WRONGPASS invalid username-password pair or user is disabled.", "refuses the user name or the password"),
             ("NOPERM this user has no permissions to run the 'get' command", "run the 'get' command"),
@@ -107,10 +110,10 @@ mod tests {
             ("ERR unknown command `TIME`, with args beginning with: ", "Redis 6.2 or later"),
             ("ERR something new", "answers with an error (ERR something new)"),
         ] {
-            let sentence = refusal(&answer(line)).unwrap_or_else(|| panic!("{line}"));
-            assert!(sentence.contains(expected), "{line}: {sentence}");
+            let sentence = settings_error(&answer(reply)).unwrap_or_else(|| panic!("{reply}"));
+            assert!(sentence.contains(expected), "{reply}: {sentence}");
         }
-        for line in [
+        for reply in [
             "LOADING Redis is loading the dataset in memory",
             "OOM command not allowed when used memory > 'maxmemory'.",
             "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
@@ -121,18 +124,18 @@ mod tests {
             "NOREPLICAS Not enough good replicas to write.",
             "ERR max number of clients reached",
         ] {
-            assert_eq!(refusal(&answer(line)), None, "{line}");
+            assert_eq!(settings_error(&answer(reply)), None, "{reply}");
         }
-        assert_eq!(refusal(&io::Error::from(io::ErrorKind::ConnectionRefused).into()), None);
+        assert_eq!(settings_error(&io::Error::from(io::ErrorKind::ConnectionRefused).into()), None);
     }
 
     #[test]
-    fn redis_certificates_that_are_not_trusted_are_no_outage() {
+    fn redis_certificate_that_is_not_trusted_is_a_settings_error() {
         let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let sentence = refusal(&io::Error::new(io::ErrorKind::InvalidData, unknown).into());
+        let sentence = settings_error(&io::Error::new(io::ErrorKind::InvalidData, unknown).into());
         assert!(sentence.is_some_and(|sentence| sentence.contains("SSL_CERT_FILE")));
         let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        let sentence = refusal(&io::Error::new(io::ErrorKind::InvalidData, plain).into());
+        let sentence = settings_error(&io::Error::new(io::ErrorKind::InvalidData, plain).into());
         assert!(sentence.is_some_and(|sentence| sentence.contains("does not speak TLS")));
     }
 }

@@ -8,7 +8,7 @@ use crate::store::{StoreError, StoreErrorKind};
 const DUPLICATE_KEY: i32 = 11_000;
 
 /// Converts the driver's error. `what` says in one phrase what could not be done.
-pub(super) fn fault(what: &'static str) -> impl Fn(Error) -> StoreError {
+pub(super) fn store_error(what: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| {
         let kind = match *error.kind {
             ErrorKind::BsonDeserialization(_) | ErrorKind::BsonSerialization(_) | ErrorKind::Bson(_) => {
@@ -30,7 +30,7 @@ const DIFFERS_IN_CASE: i32 = 13_297;
 
 /// Converts an error while the store is opened. Tells an outage from a fault that waiting will not
 /// mend.
-pub(super) fn opening_fault(what: &'static str) -> impl Fn(Error) -> StoreError {
+pub(super) fn startup_error(what: &'static str) -> impl Fn(Error) -> StoreError {
     move |error| {
         let refusal = match &*error.kind {
             ErrorKind::Authentication { .. } => Some(SIGN_IN),
@@ -49,7 +49,8 @@ pub(super) fn opening_fault(what: &'static str) -> impl Fn(Error) -> StoreError 
         };
         // The driver's error is not a source here: it holds the server's whole answer, bytes and
         // all.
-        refusal.map_or_else(|| fault(what)(error), |refusal| StoreError::new(StoreErrorKind::Unsupported, refusal))
+        refusal
+            .map_or_else(|| store_error(what)(error), |refusal| StoreError::new(StoreErrorKind::Unsupported, refusal))
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::{
     millis,
-    report::{EvictionPolicy, Report},
+    status_log::{EvictionPolicy, StatusLog},
 };
 
 /// Identifies a server process and its replication history.
@@ -37,7 +37,7 @@ use super::{
 pub(super) struct ServerId(pub(super) u64);
 
 /// A connection that many callers share.
-pub(super) enum Conn {
+pub(super) enum RawConnection {
     /// Has its own time limit for each call.
     Single(MultiplexedConnection),
     Cluster {
@@ -47,42 +47,42 @@ pub(super) enum Conn {
 }
 
 /// A connection with the identity and the clock of its server.
-pub(super) struct Line {
-    conn: Conn,
+pub(super) struct Connection {
+    conn: RawConnection,
     probe: Cmd,
-    report: Arc<Report>,
+    log: Arc<StatusLog>,
     server: ServerId,
     opened: Instant,
     /// The server's time at `opened`, in milliseconds since 1970. Too early, if anything.
     server_at_opened: AtomicU64,
-    doubts: Notify,
+    check_requested: Notify,
 }
 
-impl Line {
+impl Connection {
     /// Asks the server for its identity and clock. `probe` is the key of the small write in each
     /// check.
     pub(super) async fn new(
-        conn: Conn,
+        conn: RawConnection,
         probe: String,
         probe_life: Duration,
-        report: Arc<Report>,
+        log: Arc<StatusLog>,
     ) -> Result<Self, RedisError> {
         let mut write = redis::cmd("SET");
         write.arg(probe).arg("").arg("PX").arg(millis(probe_life));
         let opened = Instant::now();
-        let Inspected { server, time, eviction } = conn.inspect(&write).await?;
-        report.found(eviction);
-        let line = Self {
+        let ServerState { server, time, eviction } = conn.inspect(&write).await?;
+        log.log_eviction_policy(eviction);
+        let connection = Self {
             conn,
             probe: write,
-            report,
+            log,
             server,
             opened,
             server_at_opened: AtomicU64::new(0),
-            doubts: Notify::new(),
+            check_requested: Notify::new(),
         };
-        line.set_clock(time);
-        Ok(line)
+        connection.set_clock(time);
+        Ok(connection)
     }
 
     pub(super) fn server(&self) -> ServerId {
@@ -99,8 +99,8 @@ impl Line {
     /// Reads the clock again. Checks that the same server answers and accepts writes or, in a
     /// cluster, that every primary answers.
     pub(super) async fn check(&self) -> Result<(), RedisError> {
-        let Inspected { server, time, eviction } = self.conn.inspect(&self.probe).await?;
-        self.report.found(eviction);
+        let ServerState { server, time, eviction } = self.conn.inspect(&self.probe).await?;
+        self.log.log_eviction_policy(eviction);
         if server != self.server {
             return Err(io::Error::other("another server answers on this connection").into());
         }
@@ -111,8 +111,8 @@ impl Line {
     /// Checks that the server, or each primary of the cluster, answers. Writes nothing.
     pub(super) async fn ping(&self) -> Result<(), RedisError> {
         match &self.conn {
-            Conn::Single(_) => self.ask::<Value>(&redis::cmd("PING")).await.map(drop),
-            Conn::Cluster { .. } => self.check().await,
+            RawConnection::Single(_) => self.send::<Value>(&redis::cmd("PING")).await.map(drop),
+            RawConnection::Cluster { .. } => self.check().await,
         }
     }
 
@@ -123,19 +123,21 @@ impl Line {
     }
 
     /// Asks for a check now, because a call has failed.
-    pub(super) fn doubt(&self) {
-        self.doubts.notify_one();
+    pub(super) fn suspect(&self) {
+        self.check_requested.notify_one();
     }
 
-    pub(super) async fn doubted(&self) {
-        self.doubts.notified().await;
+    pub(super) async fn suspected(&self) {
+        self.check_requested.notified().await;
     }
 
     /// Sends one command in one round trip.
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+    pub(super) async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         match &self.conn {
-            Conn::Single(connection) => command.query_async(&mut connection.clone()).await,
-            Conn::Cluster { connection, limit } => bounded(*limit, command.query_async(&mut connection.clone())).await,
+            RawConnection::Single(connection) => command.query_async(&mut connection.clone()).await,
+            RawConnection::Cluster { connection, limit } => {
+                with_timeout(*limit, command.query_async(&mut connection.clone())).await
+            }
         }
     }
 
@@ -143,7 +145,7 @@ impl Line {
     /// command.
     pub(super) async fn run_all(&self, writes: &[Cmd], then: &Cmd) -> Result<(), RedisError> {
         match &self.conn {
-            Conn::Single(connection) => {
+            RawConnection::Single(connection) => {
                 let mut pipeline = Pipeline::with_capacity(writes.len() + 1);
                 for write in writes {
                     pipeline.add_command(write.clone());
@@ -153,9 +155,9 @@ impl Line {
                 written.into_iter().collect()
             }
             // Keys of different nodes cannot share a pipeline.
-            Conn::Cluster { .. } => {
-                try_join_all(writes.iter().map(|write| self.ask::<()>(write))).await?;
-                match self.ask::<Value>(then).await {
+            RawConnection::Cluster { .. } => {
+                try_join_all(writes.iter().map(|write| self.send::<()>(write))).await?;
+                match self.send::<Value>(then).await {
                     Ok(_) => Ok(()),
                     // The server answered with an error: it refused the command.
                     Err(error) if error.code().is_some() => Ok(()),
@@ -167,17 +169,17 @@ impl Line {
 }
 
 /// A server's answers to a check.
-struct Inspected {
+struct ServerState {
     server: ServerId,
     /// In milliseconds since 1970.
     time: u64,
     eviction: EvictionPolicy,
 }
 
-impl Conn {
+impl RawConnection {
     /// Asks for the server's identity and clock. Fails if a single server does not accept `write`.
     /// A cluster gets no write.
-    async fn inspect(&self, write: &Cmd) -> Result<Inspected, RedisError> {
+    async fn inspect(&self, write: &Cmd) -> Result<ServerState, RedisError> {
         match self {
             Self::Single(connection) => {
                 let mut pipeline = redis::pipe();
@@ -188,9 +190,9 @@ impl Conn {
                     pipeline.query_async(&mut connection.clone()).await?;
                 let process = identity(&server, "run_id")?;
                 let history = identity(&replication, "master_replid")?;
-                Ok(Inspected {
+                Ok(ServerState {
                     server: ServerId(process ^ history),
-                    time: server_millis(time),
+                    time: to_millis(time),
                     eviction: EvictionPolicy::of([&memory]),
                 })
             }
@@ -199,7 +201,7 @@ impl Conn {
                 let mut memory = redis::cmd("INFO");
                 memory.arg("memory");
                 let (mut of_time, mut of_memory) = (connection.clone(), connection.clone());
-                let (times, memories): (Value, Value) = bounded(*limit, async {
+                let (times, memories): (Value, Value) = with_timeout(*limit, async {
                     try_join(of_time.route_command(redis::cmd("TIME"), all()), of_memory.route_command(memory, all()))
                         .await
                 })
@@ -207,8 +209,8 @@ impl Conn {
                 let times: HashMap<String, (u64, u64)> = from_redis_value(times)?;
                 let memories: HashMap<String, InfoDict> = from_redis_value(memories)?;
                 // The slowest clock of all: entries end early on the other nodes.
-                let time = times.into_values().map(server_millis).min();
-                Ok(Inspected {
+                let time = times.into_values().map(to_millis).min();
+                Ok(ServerState {
                     server: ServerId(0),
                     time: time.ok_or_else(|| io::Error::other("the cluster has no primaries"))?,
                     eviction: EvictionPolicy::of(memories.values()),
@@ -226,11 +228,11 @@ fn identity(info: &InfoDict, name: &str) -> Result<u64, RedisError> {
 }
 
 /// Converts the answer to `TIME`: seconds and microseconds.
-fn server_millis((seconds, micros): (u64, u64)) -> u64 {
+fn to_millis((seconds, micros): (u64, u64)) -> u64 {
     seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }
 
-async fn bounded<T>(limit: Duration, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+async fn with_timeout<T>(limit: Duration, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
     timeout(limit, call).await.unwrap_or_else(|_| Err(timed_out()))
 }
 

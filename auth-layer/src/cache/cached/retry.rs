@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::{background::again_after_panics, cache::StatusCache, clock::Timestamp, id::TokenId};
 
 /// How often writing is retried.
-const EVERY: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How many are written in one call, so that even a slow cache works off a long list.
 const BATCH: usize = 256;
@@ -21,10 +21,10 @@ const BATCH: usize = 256;
 /// Each is dropped when the cache's bound has passed since its revocation: no entry then says
 /// "active" any more.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pending(Arc<Mutex<State>>);
+pub(super) struct TombstoneRetries(Arc<Mutex<RetryState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct RetryState {
     due: HashMap<TokenId, Tombstone>,
     running: bool,
 }
@@ -35,7 +35,7 @@ struct Tombstone {
     added: Instant,
 }
 
-impl Pending {
+impl TombstoneRetries {
     /// Adds tombstones, and starts the task if none runs. Must be called within a Tokio runtime.
     pub(super) fn add<C: StatusCache>(&self, cache: &Arc<C>, tokens: &[(TokenId, Timestamp)], since: Timestamp) {
         let added = Instant::now();
@@ -43,15 +43,15 @@ impl Pending {
         state.due.extend(tokens.iter().map(|&(id, expires_at)| (id, Tombstone { expires_at, added })));
         if !state.running {
             state.running = true;
-            let (pending, cache) = (self.clone(), Arc::clone(cache));
-            let retry = move || pending.clone().retry(Arc::clone(&cache), since);
+            let (retries, cache) = (self.clone(), Arc::clone(cache));
+            let retry = move || retries.clone().retry(Arc::clone(&cache), since);
             tokio::spawn(again_after_panics("tombstones that are due", retry));
         }
     }
 
     async fn retry<C: StatusCache>(self, cache: Arc<C>, since: Timestamp) {
         loop {
-            sleep(EVERY).await;
+            sleep(RETRY_INTERVAL).await;
             let due: Vec<(TokenId, Tombstone)> = {
                 let mut state = self.state();
                 state.due.retain(|_, tombstone| tombstone.added.elapsed() < cache.bound());
@@ -80,7 +80,7 @@ impl Pending {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RetryState> {
         // Recovering from a poisoned lock is safe: no change of the state can panic half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// Why an operation failed. Cheap to clone, because a whole group fails with one cause.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum EmbeddedError {
     /// The database failed, or is closed after a failure.
     #[error("{0}")]
     Database(Arc<redb::Error>),
@@ -25,7 +25,7 @@ pub(super) enum Fault {
     Panicked,
 }
 
-impl Fault {
+impl EmbeddedError {
     fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Database(error) => match &**error {
@@ -44,53 +44,53 @@ impl Fault {
 
     /// Returns whether reopening the file may help. After a failed access redb refuses all work
     /// until then.
-    pub(super) fn calls_for_reopening(&self) -> bool {
+    pub(super) fn needs_reopen(&self) -> bool {
         self.kind() == StoreErrorKind::Unavailable
     }
 
     /// Converts to the caller's error.
-    pub(super) fn into_error(self, what: &'static str) -> StoreError {
+    pub(super) fn into_store_error(self, what: &'static str) -> StoreError {
         StoreError::new(self.kind(), what).with_source(self)
     }
 }
 
-impl From<redb::Error> for Fault {
+impl From<redb::Error> for EmbeddedError {
     fn from(error: redb::Error) -> Self {
         Self::Database(Arc::new(error))
     }
 }
 
-impl From<redb::DatabaseError> for Fault {
+impl From<redb::DatabaseError> for EmbeddedError {
     fn from(error: redb::DatabaseError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for EmbeddedError {
     fn from(error: io::Error) -> Self {
         redb::Error::Io(error).into()
     }
 }
 
-impl From<redb::StorageError> for Fault {
+impl From<redb::StorageError> for EmbeddedError {
     fn from(error: redb::StorageError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
-impl From<redb::TableError> for Fault {
+impl From<redb::TableError> for EmbeddedError {
     fn from(error: redb::TableError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
-impl From<redb::TransactionError> for Fault {
+impl From<redb::TransactionError> for EmbeddedError {
     fn from(error: redb::TransactionError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
-impl From<redb::CommitError> for Fault {
+impl From<redb::CommitError> for EmbeddedError {
     fn from(error: redb::CommitError) -> Self {
         redb::Error::from(error).into()
     }

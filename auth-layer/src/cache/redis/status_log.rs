@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use deadpool_redis::redis::{InfoDict, RedisError};
 
-use super::refusal::refusal;
+use super::settings_error::settings_error;
 
 /// What Redis does when its memory is full (`maxmemory-policy`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,20 +40,20 @@ impl EvictionPolicy {
 
 /// What was last logged.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct StatusLog {
     eviction: Mutex<Option<EvictionPolicy>>,
-    refusal: Mutex<Option<String>>,
+    settings_error: Mutex<Option<String>>,
 }
 
-impl Report {
+impl StatusLog {
     /// Returns the last policy found, or `None` before the first connection.
     pub(super) fn eviction(&self) -> Option<EvictionPolicy> {
-        held(&self.eviction).clone()
+        lock(&self.eviction).clone()
     }
 
     /// Logs the policy if it has changed.
-    pub(super) fn found(&self, policy: EvictionPolicy) {
-        let mut last = held(&self.eviction);
+    pub(super) fn log_eviction_policy(&self, policy: EvictionPolicy) {
+        let mut last = lock(&self.eviction);
         if last.as_ref() == Some(&policy) {
             return;
         }
@@ -71,9 +71,9 @@ impl Report {
     }
 
     /// Logs an error that waiting will not mend, unless it was logged since the last connection.
-    pub(super) fn failed(&self, error: &RedisError) {
-        let Some(sentence) = refusal(error) else { return };
-        let mut last = held(&self.refusal);
+    pub(super) fn log_settings_error(&self, error: &RedisError) {
+        let Some(sentence) = settings_error(error) else { return };
+        let mut last = lock(&self.settings_error);
         if last.as_ref() != Some(&sentence) {
             tracing::error!("Redis {sentence}; until then the store of record answers alone");
             *last = Some(sentence);
@@ -81,12 +81,12 @@ impl Report {
     }
 
     /// Forgets the last error, because a connection works.
-    pub(super) fn serves(&self) {
-        *held(&self.refusal) = None;
+    pub(super) fn clear_settings_error(&self) {
+        *lock(&self.settings_error) = None;
     }
 }
 
-fn held<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redis_eviction_is_that_of_the_server_that_evicts_and_unknown_where_one_does_not_say() {
+    fn redis_eviction_policy_is_that_of_a_server_that_evicts_or_unknown() {
         let info = |policy: &str| InfoDict::new(&format!("# Memory\r\nmaxmemory_policy:{policy}\r\n"));
         let (safe, evicts, silent) = (info("noeviction"), info("volatile-ttl"), InfoDict::new("# Memory\r\n"));
         assert_eq!(EvictionPolicy::of([&safe, &safe]), EvictionPolicy::NoEviction);

@@ -7,21 +7,21 @@ use deadpool_redis::redis::RedisError;
 use tokio::time::sleep;
 
 use super::{
-    line::Line,
-    source::{Opened, Source},
+    connection::Connection,
+    source::{OpenedConnection, Source},
 };
 
 /// How often a connection is checked if no call on it fails.
-const EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The pause after a check that a failed call asked for, so that failures do not add up to a load.
-const AT_MOST_EVERY: Duration = Duration::from_millis(50);
+const MIN_CHECK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The pause before the next try to connect: first and longest. It doubles each time.
-pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+pub(super) const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 /// The connections in use. A slot is empty while its connection is being replaced.
-pub(super) struct Slots(Box<[ArcSwapOption<Line>]>);
+pub(super) struct Slots(Box<[ArcSwapOption<Connection>]>);
 
 impl Slots {
     pub(super) fn new(count: usize) -> Self {
@@ -36,13 +36,13 @@ impl Slots {
         self.0.iter().filter(|slot| slot.load().is_some()).count()
     }
 
-    pub(super) fn put(&self, slot: usize, line: &Arc<Line>) {
-        self.0[slot].store(Some(Arc::clone(line)));
+    pub(super) fn put(&self, slot: usize, connection: &Arc<Connection>) {
+        self.0[slot].store(Some(Arc::clone(connection)));
     }
 
     /// Returns the connection in the slot `number` modulo their count, or in the next slot that is
     /// filled.
-    pub(super) fn pick(&self, number: usize) -> Option<Arc<Line>> {
+    pub(super) fn pick(&self, number: usize) -> Option<Arc<Connection>> {
         let start = number % self.0.len();
         let (before, after) = self.0.split_at(start);
         after.iter().chain(before).find_map(ArcSwapOption::load_full)
@@ -50,27 +50,27 @@ impl Slots {
 }
 
 /// Keeps one slot filled with a working connection, without end.
-pub(super) async fn keep(slots: Arc<Slots>, slot: usize, source: Arc<Source>, first: Option<Opened>) {
-    let (shortest, longest) = PAUSES;
+pub(super) async fn maintain(slots: Arc<Slots>, slot: usize, source: Arc<Source>, first: Option<OpenedConnection>) {
+    let (shortest, longest) = BACKOFF;
     let mut opened = first;
     let mut pause = shortest;
     loop {
-        if let Some(Opened { line, held }) = opened.take() {
-            slots.put(slot, &line);
-            let error = until_unfit(&line).await;
+        if let Some(OpenedConnection { connection, pooled }) = opened.take() {
+            slots.put(slot, &connection);
+            let error = check_until_failure(&connection).await;
             slots.0[slot].store(None);
-            held.discard();
-            lost(&error, &source);
+            pooled.discard();
+            log_lost(&error, &source);
         }
         match source.open().await {
             Ok(fresh) => {
                 tracing::info!("connected to Redis");
-                source.report().serves();
+                source.log().clear_settings_error();
                 opened = Some(fresh);
                 pause = shortest;
             }
             Err(error) => {
-                source.report().failed(&error);
+                source.log().log_settings_error(&error);
                 tracing::debug!(error = &error as &dyn Error, "Redis is still away");
                 sleep(pause).await;
                 pause = longest.min(pause * 2);
@@ -80,22 +80,22 @@ pub(super) async fn keep(slots: Arc<Slots>, slot: usize, source: Arc<Source>, fi
 }
 
 /// Logs that a connection was lost. If the settings are wrong, says so once.
-pub(super) fn lost(error: &RedisError, source: &Source) {
-    source.report().failed(error);
+pub(super) fn log_lost(error: &RedisError, source: &Source) {
+    source.log().log_settings_error(error);
     tracing::warn!(error = error as &dyn Error, "no use of a connection to Redis; connecting anew");
 }
 
-async fn until_unfit(line: &Line) -> RedisError {
+async fn check_until_failure(connection: &Connection) -> RedisError {
     loop {
-        let doubted = tokio::select! {
-            () = sleep(EVERY) => false,
-            () = line.doubted() => true,
+        let suspected = tokio::select! {
+            () = sleep(CHECK_INTERVAL) => false,
+            () = connection.suspected() => true,
         };
-        if let Err(error) = line.check().await {
+        if let Err(error) = connection.check().await {
             return error;
         }
-        if doubted {
-            sleep(AT_MOST_EVERY).await;
+        if suspected {
+            sleep(MIN_CHECK_PAUSE).await;
         }
     }
 }
