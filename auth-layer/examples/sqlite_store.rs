@@ -36,14 +36,14 @@ CREATE INDEX IF NOT EXISTS tokens_by_expiry ON tokens (expires_at);";
 /// Stores tokens in a SQLite database.
 pub(crate) struct SqliteStore {
     connection: Arc<Mutex<Connection>>,
-    verified: LocalCache,
+    local_cache: LocalCache,
 }
 
 impl SqliteStore {
     pub(crate) fn open(path: &str) -> Sql<Self> {
         let connection = Connection::open(path)?;
         connection.execute_batch(SCHEMA)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), verified: LocalCache::new() })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), local_cache: LocalCache::new() })
     }
 
     /// Runs `operation` in a transaction on a blocking thread. It runs to its end even when the
@@ -78,7 +78,7 @@ macro_rules! operations {
 
 impl TokenStore for SqliteStore {
     fn local_cache(&self) -> &LocalCache {
-        &self.verified
+        &self.local_cache
     }
 
     operations! {

@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_matched_without_regard_to_case() {
+    fn bearer_scheme_is_matched_in_any_case() {
         for value in ["Bearer a.b-c_~+/==", "bearer a.b-c_~+/==", "BEARER   a.b-c_~+/=="] {
             assert_eq!(read(&[value.as_bytes()]), Ok(Some("a.b-c_~+/==".into())), "{value}");
         }
     }
 
     #[test]
-    fn other_schemes_are_no_credentials_of_ours() {
+    fn bearer_ignores_other_schemes() {
         for value in ["Basic dTpw", "Bearer1 abc", "Bearertoken", "", "DPoP abc"] {
             assert_eq!(read(&[value.as_bytes()]), Ok(None), "{value}");
         }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_grammar_forbids_is_an_invalid_request() {
+    fn bearer_refuses_text_that_the_grammar_forbids() {
         for value in [
             &b"Bearer"[..],
             b"Bearer ",
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn two_headers_are_an_invalid_request_whatever_they_say() {
+    fn bearer_refuses_two_headers() {
         assert_eq!(read(&[b"Bearer abc", b"Bearer abc"]), Err(BearerError::Several));
         assert_eq!(read(&[b"Basic abc", b"Bearer abc"]), Err(BearerError::Several));
     }

@@ -81,6 +81,17 @@ impl Clock for SystemClock {
 }
 
 /// A clock that moves only when it is advanced. Its clones are the same clock.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use auth_layer::clock::{Clock, ManualClock, Timestamp};
+///
+/// let clock = ManualClock::starting_at(Timestamp::UNIX_EPOCH);
+/// let same = clock.clone();
+/// clock.advance(Duration::from_mins(1));
+/// assert_eq!(same.monotonic(), Duration::from_mins(1));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     start: Timestamp,

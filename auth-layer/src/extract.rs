@@ -29,6 +29,20 @@ use crate::{
 };
 
 /// Why an extractor failed.
+///
+/// ```
+/// # use auth_layer::Claims;
+/// use auth_layer::extract::ClaimsRejection;
+///
+/// // Reads the refusal instead of sending it.
+/// async fn greet(claims: Result<Claims, ClaimsRejection>) -> String {
+///     match claims {
+///         Ok(claims) => format!("hello, {}", claims.sub),
+///         Err(ClaimsRejection::Refused(refused)) => refused.rejection().error().to_owned(),
+///         Err(_) => "no layer is in front".to_owned(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimsRejection {
@@ -72,7 +86,7 @@ impl From<MissingLayer> for ClaimsRejection {
 fn refused(parts: &Parts, rejection: impl Into<Rejection>, layer: Option<&LayerContext>) -> ClaimsRejection {
     let rejection = rejection.into();
     let rejection = match layer {
-        Some(layer) => rejection.of_layer(layer),
+        Some(layer) => rejection.for_layer(layer),
         None => rejection,
     };
     let is_grpc = is_grpc(&parts.method, parts.version, &parts.headers);

@@ -1,6 +1,14 @@
 //! Reasons to refuse a token.
 
 /// Why a token is refused. For logs and metrics: the client gets `invalid_token` only.
+///
+/// ```
+/// use auth_layer::{AuthError, TokenFault};
+///
+/// fn is_forged(error: &AuthError) -> bool {
+///     matches!(error, AuthError::InvalidToken(TokenFault::Signature))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenFault {

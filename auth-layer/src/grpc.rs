@@ -34,6 +34,15 @@ pub fn claims<T>(request: &Request<T>) -> Result<Claims, Status> {
 /// # Errors
 ///
 /// `INTERNAL` without a layer in front.
+///
+/// ```
+/// # use auth_layer::grpc;
+/// # use tonic::{Request, Status};
+/// fn greeting<T>(request: &Request<T>) -> Result<String, Status> {
+///     let claims = grpc::optional_claims(request)?;
+///     Ok(claims.map_or("hello, guest".into(), |claims| format!("hello, {}", claims.sub)))
+/// }
+/// ```
 pub fn optional_claims<T>(request: &Request<T>) -> Result<Option<Claims>, Status> {
     Ok(Claims::from_extensions(request.extensions())?)
 }

@@ -40,6 +40,17 @@ use crate::{
 
 /// Refuses requests whose claims do not meet a [`Demand`]. Place it inside an
 /// [`AuthLayer`](crate::AuthLayer).
+///
+/// ```
+/// # use axum::{Router, routing::get};
+/// use auth_layer::{Demand, GuardLayer};
+///
+/// # fn routes() -> Router {
+/// // Around one route.
+/// let clerks = GuardLayer::new(Demand::new().role("clerk"));
+/// Router::new().route("/orders", get(async || "orders").route_layer(clerks))
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GuardLayer(Arc<Demand>);
 
@@ -80,8 +91,8 @@ where
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let state = match self.check(&request) {
-            Ok(()) => State::Inner { future: self.inner.call(request) },
-            Err(rejection) => State::Refused { response: Some(rejection.into_response_to(&request)) },
+            Ok(()) => GuardState::Inner { future: self.inner.call(request) },
+            Err(rejection) => GuardState::Refused { response: Some(rejection.into_response_to(&request)) },
         };
         GuardFuture { state }
     }
@@ -96,14 +107,14 @@ impl<S> GuardService<S> {
                 }
                 let rejection = Rejection::from(error);
                 match claims.layer() {
-                    Some(layer) => rejection.of_layer(layer),
+                    Some(layer) => rejection.for_layer(layer),
                     None => rejection,
                 }
             }),
             Ok(None) => {
                 let rejection = Rejection::missing_credentials();
                 Err(match request.extensions().get::<Anonymous>() {
-                    Some(Anonymous(layer)) => rejection.of_layer(layer),
+                    Some(Anonymous(layer)) => rejection.for_layer(layer),
                     None => rejection,
                 })
             }
@@ -127,13 +138,13 @@ pin_project! {
     /// The response future of [`GuardService`].
     pub struct GuardFuture<F> {
         #[pin]
-        state: State<F>,
+        state: GuardState<F>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<F> {
+    #[project = GuardStateProjection]
+    enum GuardState<F> {
         Inner { #[pin] future: F },
         // The response is taken once.
         Refused { response: Option<Response<Bytes>> },
@@ -149,8 +160,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Inner { future } => future.poll(cx),
-            StateProjection::Refused { response } => {
+            GuardStateProjection::Inner { future } => future.poll(cx),
+            GuardStateProjection::Refused { response } => {
                 let response = response.take().expect("`GuardFuture` polled after it was done");
                 Poll::Ready(Ok(response.map(ResB::refusal)))
             }

@@ -13,6 +13,15 @@ pub use text::{InvalidTextId, TextId};
 ///
 /// Its text is the canonical form of RFC 9562 §4: lower case with hyphens. No other spelling is
 /// accepted, so two texts are equal exactly when the identifiers are.
+///
+/// ```
+/// use auth_layer::SessionId;
+///
+/// let id: SessionId = "018f2a3e-7b1c-7def-8abc-0123456789ab".parse()?;
+/// assert_eq!(id.to_string(), "018f2a3e-7b1c-7def-8abc-0123456789ab");
+/// assert!("018F2A3E-7B1C-7DEF-8ABC-0123456789AB".parse::<SessionId>().is_err());
+/// # Ok::<(), auth_layer::id::ParseIdError>(())
+/// ```
 pub struct Id<K> {
     uuid: Uuid,
     of: PhantomData<fn() -> K>,
@@ -164,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_canonical_text_is_an_id() {
+    fn id_is_read_from_its_canonical_text_only() {
         let id = TokenId::generate();
         let text = id.to_string();
         assert_eq!(text.parse(), Ok(id));

@@ -15,14 +15,14 @@ use serde::{
 use serde_json::{Map, Value};
 
 /// How many strings of an array are kept. No claim needs more.
-const MOST_TEXTS: usize = 64;
+const MAX_TEXTS: usize = 64;
 
 /// The value of a member, as far as claims and headers use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Datum<'t> {
     Text(Cow<'t, str>),
     Integer(i64),
-    /// An array of at most [`MOST_TEXTS`] strings.
+    /// An array of at most [`MAX_TEXTS`] strings.
     Texts(Vec<Cow<'t, str>>),
     /// Any other value.
     Other,
@@ -39,7 +39,7 @@ impl<'t> Datum<'t> {
 }
 
 /// Joins the texts of two JSON objects that have no member in common.
-pub(crate) fn joined(mut first: String, second: &str) -> String {
+pub(crate) fn join_objects(mut first: String, second: &str) -> String {
     if first == "{}" {
         return second.to_owned();
     }
@@ -87,8 +87,8 @@ impl<'t, const N: usize> Visitor<'t> for FieldsVisitor<'_, N> {
 
     fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut values = [const { None }; N];
-        let mut others = Names::default();
-        while let Some(name) = map.next_key_seed(Text)? {
+        let mut others = MemberNames::default();
+        while let Some(name) = map.next_key_seed(TextSeed)? {
             match self.names.iter().position(|wanted| *wanted == name) {
                 Some(at) if values[at].is_some() => return Err(duplicate()),
                 Some(at) => values[at] = Some(map.next_value()?),
@@ -104,12 +104,12 @@ impl<'t, const N: usize> Visitor<'t> for FieldsVisitor<'_, N> {
 
 /// The names of one object so far.
 #[derive(Default)]
-struct Names<'t> {
+struct MemberNames<'t> {
     few: Vec<Cow<'t, str>>,
     many: HashSet<Cow<'t, str>>,
 }
 
-impl<'t> Names<'t> {
+impl<'t> MemberNames<'t> {
     /// How many names are compared one by one. Further ones go into a set.
     const FEW: usize = 16;
 
@@ -134,9 +134,9 @@ fn duplicate<E: Error>() -> E {
 }
 
 /// Reads a string without copying it, unless it has escapes.
-struct Text;
+struct TextSeed;
 
-impl<'t> DeserializeSeed<'t> for Text {
+impl<'t> DeserializeSeed<'t> for TextSeed {
     type Value = Cow<'t, str>;
 
     fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -144,7 +144,7 @@ impl<'t> DeserializeSeed<'t> for Text {
     }
 }
 
-impl<'t> Visitor<'t> for Text {
+impl<'t> Visitor<'t> for TextSeed {
     type Value = Cow<'t, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,12 +216,12 @@ impl<'t> Kept<'t> for Datum<'t> {
     }
 
     fn texts(items: Vec<Option<Cow<'t, str>>>) -> Self {
-        let within = items.len() <= MOST_TEXTS;
+        let within = items.len() <= MAX_TEXTS;
         let texts = items.into_iter().collect::<Option<_>>().filter(|_| within);
         texts.map_or(Self::Other, Self::Texts)
     }
 
-    const ITEMS: usize = MOST_TEXTS + 1;
+    const ITEMS: usize = MAX_TEXTS + 1;
 }
 
 struct ValueVisitor<T>(PhantomData<T>);
@@ -276,8 +276,8 @@ impl<'t, T: Kept<'t>> Visitor<'t> for ValueVisitor<T> {
     /// Also called for numbers with a fraction if another crate enables `arbitrary_precision` of
     /// `serde_json`. Such a number is not kept, like an object.
     fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<T, A::Error> {
-        let mut names = Names::default();
-        while let Some(name) = map.next_key_seed(Text)? {
+        let mut names = MemberNames::default();
+        while let Some(name) = map.next_key_seed(TextSeed)? {
             names.add(name)?;
             map.next_value::<Skipped>()?;
         }
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn json_fields_are_what_they_are_and_nothing_more() {
+    fn json_fields_keep_only_what_was_requested() {
         let text =
             br#"{"t":"\u0061b","i":-3,"x":1.5,"big":18446744073709551615,"s":["a","b"],"m":["a",1],"o":{"t":1},"z":0}"#;
         let names = ["t", "i", "x", "big", "s", "m", "o", "absent"];
@@ -353,8 +353,8 @@ mod tests {
     #[test]
     fn json_arrays_are_kept_up_to_a_bound() {
         let text = |many: usize| json!({ "s": vec!["a"; many] }).to_string();
-        for many in [MOST_TEXTS, MOST_TEXTS + 1, 1_000] {
-            let kept = if many <= MOST_TEXTS { Datum::Texts(vec!["a".into(); many]) } else { Datum::Other };
+        for many in [MAX_TEXTS, MAX_TEXTS + 1, 1_000] {
+            let kept = if many <= MAX_TEXTS { Datum::Texts(vec!["a".into(); many]) } else { Datum::Other };
             assert_eq!(fields(text(many).as_bytes(), &["s"]).unwrap().values, [Some(kept)], "{many}");
         }
     }

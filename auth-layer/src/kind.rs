@@ -5,6 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The kinds of token. No kind is ever accepted as another.
+///
+/// ```
+/// use auth_layer::store::TokenKind;
+///
+/// assert_eq!(TokenKind::SingleUse.as_str(), "single_use");
+/// assert_eq!(TokenKind::from_name("access"), Some(TokenKind::Access));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -66,7 +66,7 @@ pub struct MissingLayer(&'static str);
 impl MissingLayer {
     /// Returns what a layer left of this type; `None` if it let the request pass without
     /// credentials.
-    pub(crate) fn or_left<T: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<T>, Self> {
+    pub(crate) fn find_extension<T: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Result<Option<T>, Self> {
         if let Some(left) = extensions.get::<T>() {
             return Ok(Some(left.clone()));
         }
@@ -80,6 +80,14 @@ impl MissingLayer {
 }
 
 /// The URL of a protected resource's metadata (RFC 9728 §5.1).
+///
+/// ```
+/// use auth_layer::rejection::ResourceMetadata;
+///
+/// let url = "https://api.example/.well-known/oauth-protected-resource";
+/// assert!(ResourceMetadata::new(url).is_ok());
+/// assert!(ResourceMetadata::new("/relative").is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceMetadata(Arc<str>);
 
@@ -118,6 +126,13 @@ impl ResourceMetadata {
 }
 
 /// The `realm` of a challenge (RFC 9110 §11.5): text that needs no escape in a quoted string.
+///
+/// ```
+/// use auth_layer::rejection::Realm;
+///
+/// assert_eq!(Realm::default().as_str(), "api");
+/// assert!(Realm::new("shop").is_ok() && Realm::new("the \"shop\"").is_err());
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Realm(Arc<str>);
 

@@ -53,6 +53,29 @@
 //! # }
 //! ```
 //!
+//! # Tasks
+//!
+//! | to | see the example of |
+//! | --- | --- |
+//! | sign users in | [`begin_sign_in`](Authority::begin_sign_in) |
+//! | refresh, also with new claims | [`refresh`](Authority::refresh), [`refresh_with`] |
+//! | sign out, end sessions, disable users | [`sign_out`](Authority::sign_out), [`revoke_user`] |
+//! | put claims of your own into tokens | [`Grant::custom`], [`Claims::custom`] |
+//! | demand scopes, roles, a recent sign-in | [`Demand`], [`AuthLayer`] |
+//! | guard some routes | [`guard`], [`GuardLayer`] |
+//! | let strangers in as well | [`optional`](trust::PolicyBuilder::optional) |
+//! | exempt a path or CORS preflights | [`except`](trust::PolicyBuilder::except), [`preflight`] |
+//! | place `CorsLayer` | [`middleware`] |
+//! | let a token open one request | [`SingleUse`], [`issue_single_use`] |
+//! | rotate keys | [`set_keys`](Authority::set_keys) |
+//! | run a fleet on MongoDB and Redis | [`Authority::builder`], [`cache::Cached`] |
+//! | keep tokens in a store of your own | [`store`]; `examples/sqlite_store.rs` is one |
+//!
+//! [`refresh_with`]: Authority::refresh_with
+//! [`revoke_user`]: Authority::revoke_user
+//! [`preflight`]: trust::PolicyBuilder::preflight
+//! [`issue_single_use`]: Authority::issue_single_use
+//!
 //! # Features
 //!
 //! | feature | gives |

@@ -40,6 +40,17 @@ pub struct Rejection {
 }
 
 /// The cases of a [`Rejection`].
+///
+/// ```
+/// # use axum::response::Response;
+/// use auth_layer::rejection::{Rejection, RejectionKind};
+///
+/// // Outside the layer: says which refusals are outages.
+/// fn is_outage(response: &Response) -> bool {
+///     let rejection = response.extensions().get::<Rejection>();
+///     rejection.is_some_and(|rejection| *rejection.kind() == RejectionKind::Unavailable)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectionKind {
@@ -113,6 +124,13 @@ impl Rejection {
     }
 
     /// Replaces the realm.
+    ///
+    /// ```
+    /// # use auth_layer::{Rejection, rejection::{InvalidRealm, Realm}};
+    /// # fn example() -> Result<Rejection, InvalidRealm> {
+    /// Ok(Rejection::invalid_token().with_realm(Realm::new("shop")?))
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_realm(self, realm: Realm) -> Self {
         Self { realm, ..self }
@@ -120,7 +138,7 @@ impl Rejection {
 
     /// Takes realm and metadata from a layer.
     #[must_use]
-    pub(crate) fn of_layer(self, layer: &LayerContext) -> Self {
+    pub(crate) fn for_layer(self, layer: &LayerContext) -> Self {
         Self { realm: layer.realm().clone(), resource_metadata: layer.resource_metadata().cloned(), ..self }
     }
 
@@ -226,6 +244,16 @@ impl Rejection {
     }
 
     /// Builds the response to this request, over gRPC or HTTP.
+    ///
+    /// ```
+    /// # use auth_layer::Rejection;
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// // In a tower service of your own that refuses requests.
+    /// fn refuse<B>(request: &Request<B>) -> Response<Bytes> {
+    ///     Rejection::missing_credentials().into_response_to(request)
+    /// }
+    /// ```
     pub fn into_response_to<B: From<Bytes>, R>(self, request: &Request<R>) -> Response<B> {
         if is_grpc(request.method(), request.version(), request.headers()) {
             self.into_grpc()

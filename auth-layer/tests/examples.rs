@@ -27,19 +27,19 @@ use tonic::{Code, Request, metadata::MetadataValue, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// A running example. Ends when dropped.
-struct Served {
+struct RunningExample {
     address: SocketAddr,
     client: Client,
     task: AbortHandle,
 }
 
-impl Drop for Served {
+impl Drop for RunningExample {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Served {
+impl RunningExample {
     async fn start<F: Future<Output: Send> + Send + 'static>(serve: impl FnOnce(TcpListener) -> F) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -74,34 +74,37 @@ async fn tokens(request: RequestBuilder) -> [String; 2] {
 
 #[tokio::test]
 async fn example_axum_service_signs_in_refreshes_guards_and_signs_out() {
-    let served = Served::start(axum_service::serve).await;
-    let login = |password| served.post("/login", &json!({ "username": "ada", "password": password }));
+    let example = RunningExample::start(axum_service::serve).await;
+    let login = |password| example.post("/login", &json!({ "username": "ada", "password": password }));
     assert_eq!(text(login("wrong")).await.0, StatusCode::UNAUTHORIZED);
     let [_, refresh] = tokens(login("correct horse")).await;
-    let [access, _] = tokens(served.post("/refresh", &json!({ "refresh_token": refresh }))).await;
+    let [access, _] = tokens(example.post("/refresh", &json!({ "refresh_token": refresh }))).await;
 
-    assert_eq!(text(served.get("/orders").bearer_auth(&access)).await, (StatusCode::OK, "orders of 42 at shop".into()));
-    assert_eq!(text(served.get("/orders")).await.0, StatusCode::UNAUTHORIZED);
-    let delete = served.client.delete(format!("http://{}/orders/7", served.address)).bearer_auth(&access);
+    assert_eq!(
+        text(example.get("/orders").bearer_auth(&access)).await,
+        (StatusCode::OK, "orders of 42 at shop".into())
+    );
+    assert_eq!(text(example.get("/orders")).await.0, StatusCode::UNAUTHORIZED);
+    let delete = example.client.delete(format!("http://{}/orders/7", example.address)).bearer_auth(&access);
     assert_eq!(text(delete).await.0, StatusCode::FORBIDDEN);
 
-    assert_eq!(text(served.get("/")).await, (StatusCode::OK, "hello, stranger".into()));
-    assert_eq!(text(served.get("/").bearer_auth(&access)).await, (StatusCode::OK, "hello, 42".into()));
-    assert_eq!(text(served.get("/").bearer_auth("a.b.c")).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(text(example.get("/")).await, (StatusCode::OK, "hello, stranger".into()));
+    assert_eq!(text(example.get("/").bearer_auth(&access)).await, (StatusCode::OK, "hello, 42".into()));
+    assert_eq!(text(example.get("/").bearer_auth("a.b.c")).await.0, StatusCode::UNAUTHORIZED);
 
-    let out = served.client.post(format!("http://{}/logout", served.address));
+    let out = example.client.post(format!("http://{}/logout", example.address));
     assert_eq!(text(out.bearer_auth(&access)).await.0, StatusCode::NO_CONTENT);
-    assert_eq!(text(served.get("/orders").bearer_auth(&access)).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(text(example.get("/orders").bearer_auth(&access)).await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn example_axum_service_answers_preflights_and_lets_pages_read_refusals() {
-    let served = Served::start(axum_service::serve).await;
-    let preflight = served.client.request(reqwest::Method::OPTIONS, format!("http://{}/orders", served.address));
+    let example = RunningExample::start(axum_service::serve).await;
+    let preflight = example.client.request(reqwest::Method::OPTIONS, format!("http://{}/orders", example.address));
     let preflight = preflight.header("origin", "https://page.example").header("access-control-request-method", "GET");
     for (request, status) in [
         (preflight.header("access-control-request-headers", "authorization"), StatusCode::OK),
-        (served.get("/orders").header("origin", "https://page.example"), StatusCode::UNAUTHORIZED),
+        (example.get("/orders").header("origin", "https://page.example"), StatusCode::UNAUTHORIZED),
     ] {
         let response = request.send().await.unwrap();
         assert_eq!(
@@ -115,10 +118,10 @@ async fn example_axum_service_answers_preflights_and_lets_pages_read_refusals() 
 async fn example_axum_service_opens_a_web_socket_only_with_a_good_token() {
     use futures_util::StreamExt;
 
-    let served = Served::start(axum_service::serve).await;
-    let login = served.post("/login", &json!({ "username": "ada", "password": "correct horse" }));
+    let example = RunningExample::start(axum_service::serve).await;
+    let login = example.post("/login", &json!({ "username": "ada", "password": "correct horse" }));
     let [access, _] = tokens(login).await;
-    let url = format!("ws://{}/socket", served.address);
+    let url = format!("ws://{}/socket", example.address);
     let mut request = url.as_str().into_client_request().unwrap();
     request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {access}").parse().unwrap());
     let (mut socket, _) = connect_async(request).await.unwrap();
@@ -131,21 +134,21 @@ async fn example_axum_service_opens_a_web_socket_only_with_a_good_token() {
 
 #[tokio::test]
 async fn example_own_users_sign_in_by_name_and_are_known_by_id() {
-    let served = Served::start(own_users::serve).await;
-    let login = |name, password| served.post("/login", &json!({ "username": name, "password": password }));
+    let example = RunningExample::start(own_users::serve).await;
+    let login = |name, password| example.post("/login", &json!({ "username": name, "password": password }));
     for (name, password) in [("ada", "wrong"), ("ada", ""), ("bob", "correct horse")] {
         assert_eq!(text(login(name, password)).await.0, StatusCode::UNAUTHORIZED, "{name} {password}");
     }
     let [access, _] = tokens(login("ada", "correct horse")).await;
-    assert_eq!(text(served.get("/me").bearer_auth(&access)).await, (StatusCode::OK, "42".into()));
-    assert_eq!(text(served.get("/me")).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(text(example.get("/me").bearer_auth(&access)).await, (StatusCode::OK, "42".into()));
+    assert_eq!(text(example.get("/me")).await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn example_tonic_service_has_a_rule_for_each_method() {
     let authority = tonic_service::authority().unwrap();
     let issuer = authority.clone();
-    let served = Served::start(async move |listener| tonic_service::serve(listener, &authority).await).await;
+    let example = RunningExample::start(async move |listener| tonic_service::serve(listener, &authority).await).await;
     let token = async |scope: &str| {
         let sign_in = issuer.begin_sign_in("ada".parse::<Subject>().unwrap()).await.unwrap();
         issuer.sign_in(sign_in, Grant::new("cli").scope(scope.parse().unwrap())).await.unwrap().access_token
@@ -158,7 +161,7 @@ async fn example_tonic_service_has_a_rule_for_each_method() {
         }
         request
     };
-    let channel = Endpoint::try_from(format!("http://{}", served.address)).unwrap().connect_lazy();
+    let channel = Endpoint::try_from(format!("http://{}", example.address)).unwrap().connect_lazy();
     let mut client = HealthClient::new(channel);
     client.check(request(None)).await.unwrap();
     for (token, code) in [

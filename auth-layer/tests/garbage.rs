@@ -70,7 +70,7 @@ fn payload() -> Value {
 
 /// Returns the answer of the layer to these credentials.
 fn answer(credentials: HeaderValue) -> (StatusCode, Value) {
-    let _alone = alone();
+    let _guard = one_at_a_time();
     let layer = AuthLayer::builder(authority()).custom_claims::<Tenant>().build();
     let app = Router::new().route("/", get(async |_: Claims| ())).layer(layer);
     let request = Request::get("/").header(AUTHORIZATION, credentials).body(Body::empty()).unwrap();
@@ -82,7 +82,7 @@ fn answer(credentials: HeaderValue) -> (StatusCode, Value) {
     })
 }
 
-fn is_the_clients_fault(credentials: HeaderValue) -> Result<(), TestCaseError> {
+fn expect_client_error(credentials: HeaderValue) -> Result<(), TestCaseError> {
     let (status, body) = answer(credentials);
     let expected = match body["error"].as_str() {
         Some("unauthorized" | "invalid_token") => StatusCode::UNAUTHORIZED,
@@ -115,7 +115,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// An object with some members replaced, removed or added.
-fn nearly(right: Value) -> impl Strategy<Value = Value> {
+fn mutated(right: Value) -> impl Strategy<Value = Value> {
     let names: Vec<String> = right.as_object().unwrap().keys().cloned().collect();
     let name = prop_oneof![prop::sample::select(names), any::<String>(), "(crit|jwk|jku|x5c|nbf|cnf)"];
     prop::collection::vec((name, prop::option::of(any_json())), 0..4).prop_map(move |changes| {
@@ -137,21 +137,21 @@ proptest! {
     #[test]
     fn garbage_in_the_authorization_header_is_the_clients_fault(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(value) = HeaderValue::from_bytes(&bytes) {
-            is_the_clients_fault(value)?;
+            expect_client_error(value)?;
         }
     }
 
     #[test]
     fn garbage_behind_bearer_is_the_clients_fault(text in "(?i:bearer) {0,2}[A-Za-z0-9_.~+/=-]{0,300}") {
-        is_the_clients_fault(HeaderValue::try_from(text).unwrap())?;
+        expect_client_error(HeaderValue::try_from(text).unwrap())?;
     }
 
     #[test]
     fn garbage_with_a_valid_signature_is_the_clients_fault(
-        header in prop_oneof![nearly(header()).prop_map(|json| json.to_string()), any::<String>()],
-        payload in prop_oneof![nearly(payload()).prop_map(|json| json.to_string()), any::<String>()],
+        header in prop_oneof![mutated(header()).prop_map(|json| json.to_string()), any::<String>()],
+        payload in prop_oneof![mutated(payload()).prop_map(|json| json.to_string()), any::<String>()],
     ) {
-        is_the_clients_fault(HeaderValue::try_from(format!("Bearer {}", signed(&header, &payload))).unwrap())?;
+        expect_client_error(HeaderValue::try_from(format!("Bearer {}", signed(&header, &payload))).unwrap())?;
     }
 
     #[test]
@@ -159,12 +159,12 @@ proptest! {
         let mut token = signed(&header().to_string(), &payload().to_string()).into_bytes();
         let at = at.index(token.len());
         token[at] = byte;
-        is_the_clients_fault(HeaderValue::from_bytes(&[b"Bearer ", &token[..]].concat()).unwrap())?;
+        expect_client_error(HeaderValue::from_bytes(&[b"Bearer ", &token[..]].concat()).unwrap())?;
     }
 }
 
 /// Serializes the tests: dhat counts for the whole process.
-fn alone() -> MutexGuard<'static, ()> {
+fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -191,11 +191,11 @@ fn cost(authority: &Authority, token: &str) -> Cost {
 }
 
 /// Makes a member of the given size in bytes.
-type Shape = fn(usize) -> (&'static str, String);
+type MemberShape = fn(usize) -> (&'static str, String);
 
 /// Members that could make a forged token of 8 KB cost more than its size warrants.
-const SHAPES: [(&str, Shape); 12] = [
-    ("scope words", |size| ("scope", words(size))),
+const MEMBER_SHAPES: [(&str, MemberShape); 12] = [
+    ("scope words", |size| ("scope", scope_of(size))),
     ("scope of one word again and again", |size| ("scope", format!("\"{}\"", vec!["a"; size / 2].join(" ")))),
     ("audiences", |size| ("aud", list(size, |n| format!("\"{n}\"")))),
     ("zeros", |size| ("custom", list(size, |_| "0".into()))),
@@ -228,7 +228,7 @@ fn list(size: usize, item: impl Fn(usize) -> String) -> String {
     format!("[{}]", join(size, item))
 }
 
-fn words(size: usize) -> String {
+fn scope_of(size: usize) -> String {
     format!("\"{}\"", join(size, |n| n.to_string()).replace(',', " "))
 }
 
@@ -245,14 +245,14 @@ fn forged(name: &str, value: &str) -> String {
 
 #[test]
 fn garbage_allocates_in_proportion_to_its_size() {
-    let _alone = alone();
+    let _guard = one_at_a_time();
     let authority = authority();
     let ordinary = cost(&authority, &forged("custom", "0"));
     // With its feature `arbitrary_precision`, serde_json keeps each number as text.
     let written = serde_json::from_str::<Value>("1.10").unwrap().to_string();
     let is_precise = written == "1.10";
     let (blocks, bytes) = if is_precise { (2, 40) } else { (60, 20) };
-    for (name, shape) in SHAPES {
+    for (name, shape) in MEMBER_SHAPES {
         for size in [500, 1_000, 2_000, 5_000] {
             let (member, value) = shape(size);
             let token = forged(member, &value);

@@ -18,21 +18,21 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// A cache without entries that sends its listeners what the test says.
 #[derive(Default)]
-struct Messenger(Mutex<Vec<Weak<dyn RevocationListener>>>);
+struct NotifyingCache(Mutex<Vec<Weak<dyn RevocationListener>>>);
 
-impl Messenger {
+impl NotifyingCache {
     fn listeners(&self) -> Vec<Arc<dyn RevocationListener>> {
         self.0.lock().unwrap().iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn tell(&self, tell: impl Fn(&dyn RevocationListener)) {
+    fn notify(&self, notify: impl Fn(&dyn RevocationListener)) {
         let listeners = self.listeners();
         assert_eq!(listeners.len(), 1);
-        tell(&*listeners[0]);
+        notify(&*listeners[0]);
     }
 }
 
-impl StatusCache for Messenger {
+impl StatusCache for NotifyingCache {
     type Miss = ();
 
     async fn get(&self, _: TokenId) -> Result<CacheAnswer<()>, CacheError> {
@@ -60,7 +60,7 @@ impl StatusCache for Messenger {
     }
 }
 
-type Store = Arc<Cached<MemoryStore, Messenger>>;
+type Store = Arc<Cached<MemoryStore, NotifyingCache>>;
 
 /// An authority with a cached token, and the store under it.
 struct Node {
@@ -72,7 +72,7 @@ struct Node {
 
 impl Node {
     async fn start(lease: Duration) -> Self {
-        let store: Store = Arc::new(Cached::new(MemoryStore::new(), Messenger::default()));
+        let store: Store = Arc::new(Cached::new(MemoryStore::new(), NotifyingCache::default()));
         let clock = ManualClock::starting_at(chrono::Utc::now());
         let keys = Keyring::new(SigningKey::generate().unwrap());
         let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))
@@ -106,11 +106,11 @@ async fn news_of_a_token_its_session_or_its_user_end_its_cache_entry() {
         let node = Node::start(LEASE).await;
         let claims = node.authority.verify(&node.pair.access_token).await.unwrap();
         node.revoke_elsewhere().await;
-        node.store.cache().tell(|listener| listener.revoked(Uuid::now_v7()));
+        node.store.cache().notify(|listener| listener.revoked(Uuid::now_v7()));
         node.revoke_elsewhere().await;
         let id: Uuid =
             [claims.token_id().unwrap().into(), claims.session_id().unwrap().into(), claims.sub.tag()][which];
-        node.store.cache().tell(|listener| listener.revoked(id));
+        node.store.cache().notify(|listener| listener.revoked(id));
         assert!(node.is_refused().await);
     }
 }
@@ -119,14 +119,14 @@ async fn news_of_a_token_its_session_or_its_user_end_its_cache_entry() {
 async fn news_gap_ends_every_cache_entry_checked_before_it() {
     let node = Node::start(LEASE).await;
     node.revoke_elsewhere().await;
-    node.store.cache().tell(RevocationListener::gap);
+    node.store.cache().notify(RevocationListener::gap);
     assert!(node.is_refused().await);
 }
 
 #[tokio::test]
 async fn news_gap_spares_cache_entries_checked_after_it() {
     let node = Node::start(LEASE).await;
-    node.store.cache().tell(RevocationListener::gap);
+    node.store.cache().notify(RevocationListener::gap);
     node.clock.advance(Duration::from_millis(1));
     node.authority.verify(&node.pair.access_token).await.unwrap();
     node.revoke_elsewhere().await;

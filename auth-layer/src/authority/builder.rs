@@ -5,7 +5,7 @@ use std::{fmt, num::NonZero, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use super::{Authority, CustomCheck, Inner, Settings, sweep::Sweeps};
+use super::{Authority, AuthorityInner, IssuedCustomCheck, Settings, purge::PurgeSchedule};
 use crate::{
     claims::CustomClaims,
     clock::Clock,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How many fully revoked sessions are remembered.
-const FINISHED: usize = 4_096;
+const FULLY_REVOKED: usize = 4_096;
 
 /// Configures an [`Authority`]. Made by [`Authority::builder`].
 ///
@@ -41,7 +41,7 @@ pub struct AuthorityBuilder {
     audiences: Vec<String>,
     keys: Option<Keyring>,
     store: Arc<dyn ErasedStore>,
-    check_custom: Option<CustomCheck>,
+    check_custom: Option<IssuedCustomCheck>,
     purge_every: Duration,
     settings: Settings,
     checks: CheckSettings,
@@ -70,6 +70,17 @@ impl AuthorityBuilder {
     }
 
     /// Sets the keys: one that signs, and all that verify. Required.
+    ///
+    /// ```
+    /// # use auth_layer::authority::AuthorityBuilder;
+    /// use auth_layer::keys::{Algorithm, KeyError, Keyring, SigningKey};
+    ///
+    /// # fn example(builder: AuthorityBuilder, pem: &[u8]) -> Result<AuthorityBuilder, KeyError> {
+    /// let key = SigningKey::from_pem(Algorithm::EdDsa, pem)?;
+    /// let builder = builder.keys(Keyring::new(key));
+    /// # Ok(builder)
+    /// # }
+    /// ```
     pub fn keys(mut self, keys: Keyring) -> Self {
         self.keys = Some(keys);
         self
@@ -86,6 +97,18 @@ impl AuthorityBuilder {
     /// Sets the type that custom claims of access and single-use tokens must read as. Default: any.
     ///
     /// A sign-in or refresh with other claims fails before anything is recorded.
+    ///
+    /// ```
+    /// # use auth_layer::authority::AuthorityBuilder;
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Tenant {
+    ///     tenant: u64,
+    /// }
+    ///
+    /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+    /// builder.custom_claims::<Tenant>()
+    /// # }
+    /// ```
     pub fn custom_claims<T: CustomClaims>(mut self) -> Self {
         self.check_custom = Some(Unverified::check_custom::<T>);
         self
@@ -106,6 +129,18 @@ impl AuthorityBuilder {
     }
 
     /// Sets the longest life of a session, however often it is refreshed. Default: 90 days.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use auth_layer::authority::AuthorityBuilder;
+    /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+    /// // Sign in again after two weeks without use, or after half a year.
+    /// builder
+    ///     .access_ttl(Duration::from_mins(5))
+    ///     .refresh_ttl(Duration::from_hours(14 * 24))
+    ///     .session_ttl(Duration::from_hours(180 * 24))
+    /// # }
+    /// ```
     pub fn session_ttl(mut self, ttl: Duration) -> Self {
         self.settings.session_ttl = ttl;
         self
@@ -116,6 +151,15 @@ impl AuthorityBuilder {
     /// A sign-in beyond the limit succeeds and ends the session that signed in or refreshed longest
     /// ago. Without a limit, anyone who can sign in as a user can open so many sessions that ending
     /// them all is slow.
+    ///
+    /// ```
+    /// # use std::num::NonZero;
+    /// # use auth_layer::authority::AuthorityBuilder;
+    /// # fn example(builder: AuthorityBuilder) -> Option<AuthorityBuilder> {
+    /// let builder = builder.max_sessions(NonZero::new(100)?);
+    /// # Some(builder)
+    /// # }
+    /// ```
     pub fn max_sessions(mut self, sessions: NonZero<usize>) -> Self {
         self.settings.max_sessions = Some(sessions);
         self
@@ -136,6 +180,15 @@ impl AuthorityBuilder {
     /// The window starts when the pair is first handed out. If a store failed between commit and
     /// answer, the pair can be asked for until it is handed out or the retired token expires. With
     /// zero, every second use of a refresh token is reuse.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use auth_layer::authority::AuthorityBuilder;
+    /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+    /// // No retries; single-use tokens for half a minute.
+    /// builder.refresh_grace(Duration::ZERO).single_use_ttl(Duration::from_secs(30))
+    /// # }
+    /// ```
     pub fn refresh_grace(mut self, window: Duration) -> Self {
         self.settings.refresh_grace = window;
         self
@@ -157,6 +210,15 @@ impl AuthorityBuilder {
     /// ago. The first token that a process issues starts the first one, and only one runs at a
     /// time. Zero switches it off; expired records then stay until something else removes them. A
     /// store that [removes them itself](crate::store::TokenStore::retention_margin) is not asked.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use auth_layer::authority::AuthorityBuilder;
+    /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+    /// // A job of your own calls `purge_expired`. Records hold their tokens.
+    /// builder.purge_every(Duration::ZERO).record_tokens(true)
+    /// # }
+    /// ```
     pub fn purge_every(mut self, interval: Duration) -> Self {
         self.purge_every = interval;
         self
@@ -179,12 +241,12 @@ impl AuthorityBuilder {
         checks.check(&*store)?;
         settings.check()?;
         let purge_every = if store.retention_margin().is_some() { Duration::ZERO } else { purge_every };
-        let inner = Inner {
+        let inner = AuthorityInner {
             trust: Trust::with(issuer, store, checks),
             keys: ArcSwap::from_pointee(keys),
             check_custom,
-            sweeps: Sweeps::new(purge_every),
-            finished: Cache::new(FINISHED),
+            purges: PurgeSchedule::new(purge_every),
+            fully_revoked: Cache::new(FULLY_REVOKED),
             settings,
         };
         Ok(Authority { inner: Arc::new(inner) })

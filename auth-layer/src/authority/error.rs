@@ -3,6 +3,8 @@
 use crate::{claims::CustomClaimsError, fault::TokenFault, keys::KeyError, store::StoreError};
 
 /// Why a sign-in failed, or no token was issued.
+///
+/// It converts into a [`Rejection`](crate::Rejection), which a handler can return.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignInError {
@@ -34,6 +36,19 @@ pub enum SignInError {
 }
 
 /// Why a refresh failed.
+///
+/// It converts into a [`Rejection`](crate::Rejection), which a handler can return.
+///
+/// ```
+/// # use auth_layer::{GrantFault, RefreshError};
+/// fn tell_the_user(error: &RefreshError) -> &'static str {
+///     match error {
+///         RefreshError::InvalidGrant(GrantFault::Reused) => "somebody had a copy: sign in again",
+///         RefreshError::InvalidGrant(_) => "sign in again",
+///         _ => "try again later",
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefreshError {

@@ -12,6 +12,18 @@ use crate::{
 };
 
 /// The answer to an introspection. Serialises as the response of RFC 7662 §2.2.
+///
+/// ```
+/// # use auth_layer::{AuthError, Authority};
+/// # async fn example(authority: &Authority, token: &str) -> Result<(), AuthError> {
+/// let introspection = authority.introspect(token).await?;
+/// match introspection.claims() {
+///     Some(claims) => println!("a token of {}", claims.sub),
+///     None => println!("not active"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Introspection(Option<Claims>);
 
@@ -61,6 +73,18 @@ impl Authority {
     /// # Errors
     ///
     /// [`AuthError::Unavailable`] if the token's state cannot be learnt.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Rejection, authority::Introspection};
+    /// # use axum::{Json, extract::State};
+    /// // Authenticate the caller first: it must be one of your OAuth clients.
+    /// async fn introspect(
+    ///     State(authority): State<Authority>,
+    ///     token: String,
+    /// ) -> Result<Json<Introspection>, Rejection> {
+    ///     Ok(Json(authority.introspect(&token).await?))
+    /// }
+    /// ```
     pub async fn introspect(&self, token: &str) -> Result<Introspection, AuthError> {
         for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
             let known = match kind {
@@ -81,13 +105,13 @@ impl Authority {
 
     async fn introspect_refresh(&self, token: &str) -> Result<Claims, AuthError> {
         let trust = &self.inner.trust;
-        let (unverified, among) = trust.read(TokenKind::Refresh, &trust.issuer().audiences, token)?;
+        let (unverified, key_set) = trust.read(TokenKind::Refresh, &trust.issuer().audiences, token)?;
         let (id, session) = (unverified.claims.jti, unverified.claims.sid);
         let expected = expected_record(&unverified.claims, TokenKind::Refresh);
-        let claims = unverified.verify(among)?;
+        let claims = unverified.verify(key_set)?;
         let now = self.now();
-        let presented = trust.bounded(self.store().session_for_refresh(session, id, now)).await;
-        let Some((session, status)) = presented.map_err(AuthError::Unavailable)? else {
+        let found = trust.with_deadline(self.store().session_for_refresh(session, id, now)).await;
+        let Some((session, status)) = found.map_err(AuthError::Unavailable)? else {
             return Err(TokenFault::Unknown.into());
         };
         let is_good =

@@ -10,6 +10,15 @@ use crate::{
 };
 
 /// An access token with its refresh token.
+///
+/// It serialises as the response of RFC 6749 §5.1. In axum, a handler can return it.
+///
+/// ```
+/// # use auth_layer::IssuedPair;
+/// fn body(pair: &IssuedPair) -> serde_json::Result<String> {
+///     serde_json::to_string(pair) // {"access_token":"…","token_type":"Bearer","expires_in":900,…}
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IssuedPair {
@@ -117,6 +126,9 @@ mod response {
 }
 
 /// A single-use token.
+///
+/// It serialises as the response of RFC 6749 §5.1, as `access_token`. In axum, a handler can return
+/// it: see [`Authority::issue_single_use`](crate::Authority::issue_single_use).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IssuedToken {

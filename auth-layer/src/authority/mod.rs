@@ -32,17 +32,17 @@ mod builder;
 mod error;
 mod introspect;
 mod issued;
+mod purge;
 mod refresh;
 mod revoke;
 mod sign_in;
-mod sweep;
 
 use std::{fmt, num::NonZero, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use self::sweep::Sweeps;
+use self::purge::PurgeSchedule;
 pub use self::{
     builder::AuthorityBuilder,
     error::{GrantFault, RefreshError, SignInError},
@@ -62,25 +62,42 @@ use crate::{
 };
 
 /// Issues tokens and knows which of them are good. Cloning it copies one pointer.
+///
+/// A program has one. Clone it into handlers and give it to layers.
+///
+/// ```
+/// # use auth_layer::{AuthLayer, keys::Keyring, store::MemoryStore, trust::BuildError};
+/// # fn example(keys: Keyring) -> Result<(), BuildError> {
+/// use auth_layer::Authority;
+///
+/// let authority = Authority::builder("https://auth.example", MemoryStore::new())
+///     .audience("api")
+///     .keys(keys)
+///     .build()?;
+/// let layer = AuthLayer::new(&authority);
+/// # let _ = layer;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Authority {
-    inner: Arc<Inner>,
+    inner: Arc<AuthorityInner>,
 }
 
-struct Inner {
+struct AuthorityInner {
     trust: Trust,
     keys: ArcSwap<Keyring>,
     /// Fails if issued custom claims are not what the application expects.
-    check_custom: Option<CustomCheck>,
-    sweeps: Arc<Sweeps>,
+    check_custom: Option<IssuedCustomCheck>,
+    purges: Arc<PurgeSchedule>,
     /// The last sessions that are fully revoked. Another refresh in one of them then costs no
     /// write.
-    finished: Cache<SessionId, ()>,
+    fully_revoked: Cache<SessionId, ()>,
     settings: Settings,
 }
 
 /// Fails if a token's custom claims do not read as one type.
-type CustomCheck = fn(&Unverified) -> Result<(), TokenFault>;
+type IssuedCustomCheck = fn(&Unverified) -> Result<(), TokenFault>;
 
 /// The settings, named as the builder's methods.
 #[derive(Clone, Copy, Debug)]
@@ -98,11 +115,50 @@ impl Authority {
     /// Begins an authority that issues as `issuer` (`iss`) and records tokens in `store`.
     ///
     /// [Keys](AuthorityBuilder::keys) and an [audience](AuthorityBuilder::audience) are required.
+    ///
+    /// A node of a fleet, on MongoDB with Redis as shared cache:
+    ///
+    /// ```no_run
+    /// # #[cfg(all(feature = "mongodb", feature = "redis"))]
+    /// # async fn example(
+    /// #     keys: auth_layer::keys::Keyring,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use auth_layer::{
+    ///     Authority,
+    ///     cache::{Cached, redis::{RedisCache, RedisOptions}},
+    ///     store::mongodb::{MongoOptions, MongoStore},
+    /// };
+    ///
+    /// let uri = "mongodb://127.0.0.1/?replicaSet=rs0";
+    /// let store = MongoStore::connect(uri, "auth", MongoOptions::default()).await?;
+    /// let urls = ["redis://127.0.0.1".to_owned()];
+    /// let cache = RedisCache::connect(&urls, RedisOptions::default()).await?;
+    /// let authority = Authority::builder("https://auth.example", Cached::new(store, cache))
+    ///     .audience("api")
+    ///     .keys(keys)
+    ///     .local_cache(Duration::from_secs(1))
+    ///     .build()?;
+    /// # let _ = authority;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder(issuer: impl Into<String>, store: impl TokenStore) -> AuthorityBuilder {
         AuthorityBuilder::new(issuer.into(), DynStore::new(store).into_inner())
     }
 
     /// Returns the trust in this authority's tokens.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthError, Authority, trust::Policy};
+    /// # use http::Request;
+    /// # async fn example(authority: &Authority, request: &Request<()>) -> Result<(), AuthError> {
+    /// let policy = Policy::builder().scope("orders:read").build();
+    /// authority.trust().authenticate(&policy, request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn trust(&self) -> &Trust {
         &self.inner.trust
     }
@@ -145,6 +201,15 @@ impl Authority {
     ///
     /// [`AuthError::InvalidToken`] if the token is not good, [`AuthError::Unavailable`] if its
     /// state cannot be learnt.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthError, Authority};
+    /// // For messages that pass no layer, such as those of a queue.
+    /// async fn handle(authority: &Authority, token: &str) -> Result<String, AuthError> {
+    ///     let claims = authority.verify(token).await?;
+    ///     Ok(format!("a message of {}", claims.sub))
+    /// }
+    /// ```
     pub async fn verify(&self, access_token: &str) -> Result<Claims, AuthError> {
         self.inner.trust.verify(access_token).await
     }
@@ -155,13 +220,35 @@ impl Authority {
     ///
     /// [`AuthError::InvalidToken`] if the token is not good, [`AuthError::Unavailable`] if its
     /// state cannot be learnt.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthError, Authority};
+    /// # async fn example(authority: &Authority, token: &str) -> Result<(), AuthError> {
+    /// let claims = authority.spend(token).await?;
+    /// // A second call fails: the token is used up.
+    /// assert!(authority.spend(token).await.is_err());
+    /// # let _ = claims;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn spend(&self, single_use_token: &str) -> Result<Claims, AuthError> {
         self.inner.trust.spend(single_use_token).await
     }
 
     /// Lists the user's sessions that are neither revoked nor expired, newest first.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Claims, store::StoreError};
+    /// # async fn example(authority: &Authority, claims: &Claims) -> Result<(), StoreError> {
+    /// for session in authority.sessions(&claims.sub).await? {
+    ///     let device = session.user_agent().unwrap_or("an unknown device");
+    ///     println!("{device}, last used {}", session.last_used_at);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn sessions(&self, user: impl Into<Subject>) -> Result<Vec<Session>, StoreError> {
-        self.inner.trust.bounded(self.store().sessions(user.into(), self.now())).await
+        self.inner.trust.with_deadline(self.store().sessions(user.into(), self.now())).await
     }
 
     /// Returns the session with this id, revoked or not; `None` if it is unknown or has expired.
@@ -172,9 +259,11 @@ impl Authority {
     /// # Errors
     ///
     /// Fails if the store of record is unavailable.
+    ///
+    /// [`revoke_session`](Self::revoke_session) has an example.
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         let now = self.now();
-        let session = self.inner.trust.bounded(self.store().session(id, now)).await?;
+        let session = self.inner.trust.with_deadline(self.store().session(id, now)).await?;
         Ok(session.filter(|session| session.expires_at() > now))
     }
 
@@ -182,11 +271,29 @@ impl Authority {
     ///
     /// This also happens [automatically](AuthorityBuilder::purge_every), and in MongoDB by TTL
     /// indexes. The call has no deadline: it takes as long as there is something to remove.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, store::StoreError};
+    /// # async fn example(authority: &Authority) -> Result<(), StoreError> {
+    /// let purged = authority.purge_expired().await?;
+    /// println!("removed {} tokens and {} sessions", purged.tokens, purged.sessions);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn purge_expired(&self) -> Result<Purged, StoreError> {
         self.store().purge_expired(self.inner.trust.accepted_since()).await
     }
 
     /// Checks that the store of record can serve.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Rejection};
+    /// # use axum::extract::State;
+    /// // Readiness: 503 while the store is away.
+    /// async fn ready(State(authority): State<Authority>) -> Result<(), Rejection> {
+    ///     Ok(authority.ping().await?)
+    /// }
+    /// ```
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.inner.trust.ping().await
     }

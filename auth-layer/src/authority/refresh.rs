@@ -9,10 +9,10 @@ use tracing::Instrument;
 use super::{
     Authority, IssuedPair,
     error::{GrantFault, RefreshError},
-    sign_in::{SignedPair, issued},
+    sign_in::{SignedPair, issued_pair},
 };
 use crate::{
-    claims::{Authentication, RegisteredClaims, custom_text},
+    claims::{Authentication, RegisteredClaims, custom_json},
     clock::{Timestamp, later},
     fault::TokenFault,
     id::{SessionId, Subject},
@@ -55,7 +55,7 @@ impl Authority {
     /// }
     /// ```
     pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedPair, RefreshError> {
-        self.refresh_by(refresh_token, async |_| Ok(None)).await
+        self.refresh_with_custom(refresh_token, async |_| Ok(None)).await
     }
 
     /// Exchanges a refresh token and gives the next pair new custom claims.
@@ -95,26 +95,26 @@ impl Authority {
     {
         let custom = async |session: &Session| {
             let claims = claims(session.clone()).await.map_err(|error| RefreshError::Claims(error.into()))?;
-            custom_text(&claims).map(Some).map_err(|error| RefreshError::Claims(error.into()))
+            custom_json(&claims).map(Some).map_err(|error| RefreshError::Claims(error.into()))
         };
-        self.refresh_by(refresh_token, custom).await
+        self.refresh_with_custom(refresh_token, custom).await
     }
 
-    async fn refresh_by(
+    async fn refresh_with_custom(
         &self,
         refresh_token: &str,
         custom: impl AsyncFn(&Session) -> Result<Option<String>, RefreshError>,
     ) -> Result<IssuedPair, RefreshError> {
         // Verify the signature first: a forged token causes no lookup and no write.
-        let claims = self.verified(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
+        let claims = self.verify_jwt(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
         let refresh = Box::pin(async { Ok(self.refresh_verified(&claims, custom).await) });
-        self.inner.trust.bounded(refresh).await.map_err(RefreshError::Unavailable)?
+        self.inner.trust.with_deadline(refresh).await.map_err(RefreshError::Unavailable)?
     }
 
     /// Returns the claims of a token that this authority signed and that has not expired.
     ///
     /// It does not ask whether the token is revoked.
-    pub(super) fn verified(&self, kind: TokenKind, token: &str) -> Result<RegisteredClaims, TokenFault> {
+    pub(super) fn verify_jwt(&self, kind: TokenKind, token: &str) -> Result<RegisteredClaims, TokenFault> {
         let trust = &self.inner.trust;
         trust.read(kind, &trust.issuer().audiences, token)?.0.verify_registered()
     }
@@ -126,8 +126,8 @@ impl Authority {
     ) -> Result<IssuedPair, RefreshError> {
         for _ in 0..ATTEMPTS {
             let now = self.now();
-            let presented = self.store().session_for_refresh(claims.sid, claims.jti, now).await;
-            let Some((session, status)) = presented.map_err(RefreshError::Unavailable)? else {
+            let found = self.store().session_for_refresh(claims.sid, claims.jti, now).await;
+            let Some((session, status)) = found.map_err(RefreshError::Unavailable)? else {
                 return Err(RefreshError::refused(TokenFault::Unknown));
             };
             session.check_payloads().map_err(RefreshError::Unavailable)?;
@@ -167,7 +167,7 @@ impl Authority {
                     // Settings may have changed since the pair was made.
                     let checked = self.pair_records(&session, &session.current, &signed, &keys);
                     checked.map_err(RefreshError::Unacceptable)?;
-                    return Ok(self.hand_out(&session, signed, now));
+                    return Ok(self.deliver(&session, signed, now));
                 }
                 Verdict::Reuse => {
                     if let Some(error) = self.revoke_for_reuse(&session).await {
@@ -190,9 +190,9 @@ impl Authority {
         let now = self.now();
         let keys = self.keys();
         let payload = match custom {
-            Some(custom) => {
-                session.next_payload().with_custom(Authentication::of(session.current.custom()).with(&custom))
-            }
+            Some(custom) => session
+                .next_payload()
+                .with_custom(Authentication::from_json(session.current.custom()).to_json_with(&custom)),
             None => session.next_payload(),
         };
         let child = self.new_pair(payload, &keys, now, session.ends_at);
@@ -206,10 +206,10 @@ impl Authority {
         };
         match self.store().rotate(rotation).await.map_err(RefreshError::Unavailable)? {
             Rotated::Committed => {
-                self.sweep_when_due();
+                self.purge_when_due();
                 session.current = child;
                 session.previous = Some(Retired { refresh_id: claims.jti, at: now, delivered: false });
-                Ok(Some(self.hand_out(&session, signed, now)))
+                Ok(Some(self.deliver(&session, signed, now)))
             }
             Rotated::Lost => Ok(None),
         }
@@ -219,7 +219,7 @@ impl Authority {
     ///
     /// Background: marks the pair as delivered, which starts the grace window. If that fails, the
     /// retired token gets this pair for longer.
-    fn hand_out(&self, session: &Session, signed: SignedPair, now: Timestamp) -> IssuedPair {
+    fn deliver(&self, session: &Session, signed: SignedPair, now: Timestamp) -> IssuedPair {
         if session.previous.is_some_and(|previous| !previous.delivered) {
             let (store, deadline) = (Arc::clone(self.store()), self.inner.trust.settings().deadline);
             let (id, current) = (session.session_id, session.current.refresh_id);
@@ -234,7 +234,7 @@ impl Authority {
             };
             tokio::spawn(note.in_current_span());
         }
-        issued(session, signed, now)
+        issued_pair(session, signed, now)
     }
 
     /// Repeats the revocation of a session that is revoked, or whose refresh token is.
@@ -243,11 +243,11 @@ impl Authority {
     /// revoked by hand names no session. RFC 7009 §2.1 ends the session with its refresh token. A
     /// revoked session issues nothing, so after one success nothing is left to do.
     async fn finish_revocation(&self, session: &Session) {
-        if session.revoked && self.inner.finished.get(&session.session_id).is_some() {
+        if session.revoked && self.inner.fully_revoked.get(&session.session_id).is_some() {
             return;
         }
         match self.revoke_session(session.session_id).await {
-            Ok(()) => self.inner.finished.insert(session.session_id, ()),
+            Ok(()) => self.inner.fully_revoked.insert(session.session_id, ()),
             // The answer is the same either way: this token is refused.
             Err(error) => tracing::warn!(
                 error = &error as &dyn Error,
@@ -264,9 +264,9 @@ impl Authority {
         let (since, id, current) = (self.inner.trust.accepted_since(), session.session_id, session.current.refresh_id);
         let reuse = Reuse { session: id, user: session.user_id.clone(), client: session.client_id().to_owned() };
         // Detached, log included: the client may hang up.
-        let punished = self.to_the_end(move |authority| async move {
-            let punished = authority.store().revoke_for_reuse(id, current, since).await;
-            match punished {
+        let outcome = self.run_detached(move |authority| async move {
+            let outcome = authority.store().revoke_for_reuse(id, current, since).await;
+            match outcome {
                 Ok(None) => {}
                 Ok(Some(_)) => reuse.report("a retired refresh token was presented: its session has ended"),
                 // The write may have succeeded, and then the reuse is not judged again. Report it
@@ -275,15 +275,15 @@ impl Authority {
                     reuse.report("a retired refresh token was presented: whether its session has ended is not known");
                 }
             }
-            if !matches!(punished, Ok(None)) {
+            if !matches!(outcome, Ok(None)) {
                 authority.inner.trust.forget(id.into());
             }
-            if let Ok(Some(revoked)) = &punished {
-                authority.inner.trust.settle(revoked.unsettled.clone());
+            if let Ok(Some(revoked)) = &outcome {
+                authority.inner.trust.settle_in_background(revoked.unsettled.clone());
             }
-            punished
+            outcome
         });
-        match punished.await {
+        match outcome.await {
             Ok(Some(_)) => Some(RefreshError::refused(GrantFault::Reused)),
             Ok(None) => None,
             Err(error) => Some(RefreshError::Unavailable(error)),

@@ -28,9 +28,20 @@ impl Authority {
     /// Revokes one token. A refresh token takes its whole session with it (RFC 7009 §2.1).
     ///
     /// An unknown token is no error (§2.2).
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Claims, store::StoreError};
+    /// // This access token alone; its session goes on.
+    /// async fn revoke(authority: &Authority, claims: &Claims) -> Result<(), StoreError> {
+    ///     match claims.token_id() {
+    ///         Some(id) => authority.revoke_token(id).await,
+    ///         None => Ok(()),
+    ///     }
+    /// }
+    /// ```
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
-        self.to_the_end(move |authority| async move {
+        self.run_detached(move |authority| async move {
             let revoked = authority.store().revoke_token(id, since).await;
             authority.inner.trust.forget(id.into());
             let revoked = revoked?;
@@ -38,7 +49,7 @@ impl Authority {
             for (id, _) in &revoked.access_tokens {
                 authority.inner.trust.forget((*id).into());
             }
-            authority.inner.trust.settle(revoked.unsettled);
+            authority.inner.trust.settle_in_background(revoked.unsettled);
             Ok(())
         })
         .await
@@ -47,6 +58,19 @@ impl Authority {
     /// Signs out: revokes the session of these claims and all its tokens.
     ///
     /// Does nothing for claims of another issuer's token, which have no session here.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Claims, Rejection};
+    /// # use axum::extract::State;
+    /// # use http::StatusCode;
+    /// async fn logout(
+    ///     State(authority): State<Authority>,
+    ///     claims: Claims,
+    /// ) -> Result<StatusCode, Rejection> {
+    ///     authority.sign_out(&claims).await?;
+    ///     Ok(StatusCode::NO_CONTENT)
+    /// }
+    /// ```
     pub async fn sign_out(&self, claims: &Claims) -> Result<(), StoreError> {
         match claims.session_id() {
             Some(session) => self.revoke_session(session).await,
@@ -58,9 +82,20 @@ impl Authority {
     ///
     /// Any other text than a valid token of this issuer is no error (§2.2): it has nothing to
     /// revoke.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Rejection};
+    /// # use axum::extract::State;
+    /// async fn revoke(
+    ///     State(authority): State<Authority>,
+    ///     token: String,
+    /// ) -> Result<(), Rejection> {
+    ///     Ok(authority.revoke(&token).await?)
+    /// }
+    /// ```
     pub async fn revoke(&self, token: &str) -> Result<(), StoreError> {
         for kind in [TokenKind::Refresh, TokenKind::Access, TokenKind::SingleUse] {
-            if let Ok(claims) = self.verified(kind, token) {
+            if let Ok(claims) = self.verify_jwt(kind, token) {
                 return self.revoke_token(claims.jti).await;
             }
         }
@@ -68,52 +103,96 @@ impl Authority {
     }
 
     /// Revokes a session and all its tokens. An unknown session is no error.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Claims, SessionId, store::StoreError};
+    /// // Users end sessions of their own, from a list of devices.
+    /// async fn end(
+    ///     authority: &Authority,
+    ///     claims: &Claims,
+    ///     id: SessionId,
+    /// ) -> Result<bool, StoreError> {
+    ///     let session = authority.session(id).await?;
+    ///     let is_own = session.is_some_and(|session| session.user_id == claims.sub);
+    ///     if is_own {
+    ///         authority.revoke_session(id).await?;
+    ///     }
+    ///     Ok(is_own)
+    /// }
+    /// ```
     pub async fn revoke_session(&self, session: SessionId) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
-        self.revoke_by(session.into(), move |store| async move { store.revoke_session(session, since).await }).await
+        self.revoke_and_forget(session.into(), move |store| async move { store.revoke_session(session, since).await })
+            .await
     }
 
     /// Revokes everything the user has, except the session `except`.
     ///
     /// Sign-ins that have begun and not finished are refused.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Claims, store::StoreError};
+    /// # async fn example(authority: &Authority, claims: &Claims) -> Result<(), StoreError> {
+    /// // After a change of password, all other devices must sign in again.
+    /// authority.revoke_user(&claims.sub, claims.session_id()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn revoke_user(&self, user: impl Into<Subject>, except: Option<SessionId>) -> Result<(), StoreError> {
         let (user, since) = (user.into(), self.inner.trust.accepted_since());
-        self.revoke_by(user.tag(), move |store| async move { store.revoke_user(user, except, since).await }).await
+        self.revoke_and_forget(user.tag(), move |store| async move { store.revoke_user(user, except, since).await })
+            .await
     }
 
     /// Disables or enables a user.
     ///
     /// Disabling revokes everything the user has, and refuses sign-ins until the user is enabled
     /// again. Enabling restores no token.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, store::StoreError};
+    /// # async fn example(authority: &Authority) -> Result<(), StoreError> {
+    /// let user = 42_u64;
+    /// authority.set_user_disabled(user, true).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn set_user_disabled(&self, user: impl Into<Subject>, disabled: bool) -> Result<(), StoreError> {
         let (user, since) = (user.into(), self.inner.trust.accepted_since());
-        self.revoke_by(user.tag(), move |store| async move { store.set_user_disabled(user, disabled, since).await })
-            .await
+        self.revoke_and_forget(
+            user.tag(),
+            move |store| async move { store.set_user_disabled(user, disabled, since).await },
+        )
+        .await
     }
 
     /// Runs a revocation in the store, and drops cached liveness whether it succeeds or fails.
-    async fn revoke_by<F>(&self, id: Uuid, operation: impl FnOnce(Arc<dyn ErasedStore>) -> F) -> Result<(), StoreError>
+    async fn revoke_and_forget<F>(
+        &self,
+        id: Uuid,
+        operation: impl FnOnce(Arc<dyn ErasedStore>) -> F,
+    ) -> Result<(), StoreError>
     where
         F: Future<Output = Result<Revoked, StoreError>> + Send + 'static,
     {
         let revoked = operation(Arc::clone(self.store()));
-        self.to_the_end(move |authority| async move {
+        self.run_detached(move |authority| async move {
             let revoked = revoked.await;
             authority.inner.trust.forget(id);
-            authority.inner.trust.settle(revoked?.unsettled);
+            authority.inner.trust.settle_in_background(revoked?.unsettled);
             Ok(())
         })
         .await
     }
 
     /// Runs an operation detached. Waits no longer than the deadline, and never cancels it.
-    pub(super) async fn to_the_end<T, F>(&self, operation: impl FnOnce(Self) -> F) -> Result<T, StoreError>
+    pub(super) async fn run_detached<T, F>(&self, operation: impl FnOnce(Self) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let task = tokio::spawn(operation(self.clone()).in_current_span());
         let joined = async { task.await.map_err(|error| StoreError::unavailable("the revocation broke off", error))? };
-        self.inner.trust.bounded(joined).await
+        self.inner.trust.with_deadline(joined).await
     }
 }

@@ -7,7 +7,7 @@ use tracing::Instrument;
 
 use super::{Authority, IssuedPair, IssuedToken, error::SignInError};
 use crate::{
-    claims::{Authentication, Claims, CustomClaimsError, Scope, custom_text},
+    claims::{Authentication, Claims, CustomClaimsError, Scope, custom_json},
     clock::{Timestamp, later, whole_seconds},
     fault::TokenFault,
     id::{SessionId, Subject, TokenId},
@@ -17,6 +17,8 @@ use crate::{
 };
 
 /// A sign-in that has begun: the user, and the fence that must still hold at the end.
+///
+/// [`Authority::begin_sign_in`] makes it and [`Authority::sign_in`] takes it.
 #[derive(Debug)]
 #[must_use]
 pub struct SignIn {
@@ -76,6 +78,12 @@ impl Grant {
     ///
     /// It must be one of [the authority's](super::AuthorityBuilder::audience). Clients request it
     /// as `resource` (RFC 8707 §2).
+    ///
+    /// ```
+    /// # use auth_layer::Grant;
+    /// let grant = Grant::new("web").audience("orders").audience("billing");
+    /// # let _ = grant;
+    /// ```
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         let audience = audience.into();
         if !self.audiences.contains(&audience) {
@@ -102,6 +110,13 @@ impl Grant {
 
     /// Sets how the user was authenticated: `amr`, such as `pwd` and `otp` (RFC 8176 §2). Default:
     /// none.
+    ///
+    /// ```
+    /// # use auth_layer::{Grant, clock::Timestamp};
+    /// # fn grant(at: Timestamp) -> Grant {
+    /// Grant::new("web").authenticated_at(at).acr("mfa").amr(["pwd", "otp"])
+    /// # }
+    /// ```
     pub fn amr<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
         self.authentication.amr = methods.into_iter().map(Into::into).collect();
         self
@@ -133,12 +148,12 @@ impl Grant {
     /// # }
     /// ```
     pub fn custom(self, custom: &impl Serialize) -> Result<Self, CustomClaimsError> {
-        Ok(Self { custom: custom_text(custom)?, ..self })
+        Ok(Self { custom: custom_json(custom)?, ..self })
     }
 }
 
 /// How long a sign-in waits until surplus sessions have ended.
-const PATIENCE: Duration = Duration::from_millis(500);
+const SURPLUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The signed access token and refresh token of a pair.
 pub(super) type SignedPair = (String, String);
@@ -152,10 +167,27 @@ impl Authority {
     /// # Errors
     ///
     /// [`SignInError::Unavailable`] if the store cannot be reached.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Grant, IssuedPair, Rejection};
+    /// # async fn password_is_right(user: u64, password: &str) -> bool { true }
+    /// async fn login(
+    ///     authority: &Authority,
+    ///     user: u64,
+    ///     password: &str,
+    /// ) -> Result<IssuedPair, Rejection> {
+    ///     let sign_in = authority.begin_sign_in(user).await?;
+    ///     if !password_is_right(user, password).await {
+    ///         return Err(Rejection::invalid_credentials());
+    ///     }
+    ///     Ok(authority.sign_in(sign_in, Grant::new("web")).await?)
+    /// }
+    /// ```
     pub async fn begin_sign_in(&self, user: impl Into<Subject>) -> Result<SignIn, SignInError> {
         let (user, trust) = (user.into(), &self.inner.trust);
         trust.resume_in_background();
-        let fence = trust.bounded(self.store().user_fence(user.clone())).await.map_err(SignInError::Unavailable)?;
+        let fence =
+            trust.with_deadline(self.store().user_fence(user.clone())).await.map_err(SignInError::Unavailable)?;
         Ok(SignIn { user, fence })
     }
 
@@ -182,7 +214,7 @@ impl Authority {
         let ends_at = later(now, self.inner.settings.session_ttl);
         let keys = self.keys();
         let payload = Payload::of_session(client_id, user_agent).for_audiences(&audiences);
-        let of_pair = Payload::of_pair(&scope, authentication.with(&custom)).for_audiences_of(&payload);
+        let of_pair = Payload::of_pair(&scope, authentication.to_json_with(&custom)).for_audiences_of(&payload);
         let mut session = Session {
             session_id: SessionId::generate(),
             user_id: sign_in.user,
@@ -198,10 +230,10 @@ impl Authority {
         let (pair, signed) = self.sign_new(&session, pair, &keys)?;
         let records = self.pair_records(&session, &pair, &signed, &keys).map_err(SignInError::Unacceptable)?;
         session.current = pair;
-        let issued = issued(&session, signed, now);
-        match self.inner.trust.bounded(self.store().open_session(session, records, sign_in.fence.epoch)).await {
+        let issued = issued_pair(&session, signed, now);
+        match self.inner.trust.with_deadline(self.store().open_session(session, records, sign_in.fence.epoch)).await {
             Ok(Admission::Admitted) => {
-                self.sweep_when_due();
+                self.purge_when_due();
                 self.end_surplus_sessions(&issued, now).await;
                 Ok(issued)
             }
@@ -225,7 +257,8 @@ impl Authority {
             }
             Ok::<_, StoreError>(())
         };
-        let ended = within(PATIENCE, async { tokio::spawn(end.in_current_span()).await.unwrap_or(Ok(())) }).await;
+        let ended =
+            within(SURPLUS_TIMEOUT, async { tokio::spawn(end.in_current_span()).await.unwrap_or(Ok(())) }).await;
         if let Err(error) = ended {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
@@ -243,12 +276,26 @@ impl Authority {
     /// # Errors
     ///
     /// [`SignInError::Fenced`] if the session is revoked or over.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Claims, IssuedToken, Rejection};
+    /// # use axum::extract::State;
+    /// // The client gets a token that opens one request, within a minute.
+    /// async fn issue(
+    ///     State(authority): State<Authority>,
+    ///     claims: Claims,
+    /// ) -> Result<IssuedToken, Rejection> {
+    ///     Ok(authority.issue_single_use(&claims).await?)
+    /// }
+    /// ```
+    ///
+    /// [`SingleUse`](crate::SingleUse) has the other side.
     pub async fn issue_single_use(&self, claims: &Claims) -> Result<IssuedToken, SignInError> {
-        let issue = async { Ok(self.issue_single_use_within(claims).await) };
-        self.inner.trust.bounded(issue).await.map_err(SignInError::Unavailable)?
+        let issue = async { Ok(self.issue_single_use_inner(claims).await) };
+        self.inner.trust.with_deadline(issue).await.map_err(SignInError::Unavailable)?
     }
 
-    async fn issue_single_use_within(&self, claims: &Claims) -> Result<IssuedToken, SignInError> {
+    async fn issue_single_use_inner(&self, claims: &Claims) -> Result<IssuedToken, SignInError> {
         // Tokens of another issuer have no session here.
         let Some(session_id) = claims.session_id() else { return Err(SignInError::Fenced) };
         let now = self.now();
@@ -260,14 +307,14 @@ impl Authority {
             kind: TokenKind::SingleUse,
             issued_at,
             expires_at: self
-                .single_use_end(claims, session_id, later(issued_at, self.inner.settings.single_use_ttl), now)
+                .single_use_expiry(claims, session_id, later(issued_at, self.inner.settings.single_use_ttl), now)
                 .await?,
             jwt_token: None,
         };
         let keys = self.keys();
         let content = Content {
             audiences: &claims.aud,
-            others: &Authentication::from(&**claims).with(&claims.custom_text()),
+            other_claims: &Authentication::from(&**claims).to_json_with(&claims.custom_json()),
             ..self.content(&record, claims.client_id.as_deref().unwrap_or_default(), &claims.scope)
         };
         let token = sign(keys.signing(), &content)?;
@@ -276,7 +323,7 @@ impl Authority {
         let record = TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.clone()), ..record };
         match self.store().record_token(record).await {
             Ok(Admission::Admitted) => {
-                self.sweep_when_due();
+                self.purge_when_due();
                 Ok(IssuedToken { token, expires_in, scope: claims.scope.clone() })
             }
             Ok(Admission::Fenced) => Err(SignInError::Fenced),
@@ -288,7 +335,7 @@ impl Authority {
     ///
     /// An access token never outlives its session. So the session is read only if `end` is later
     /// than the access token's expiry.
-    async fn single_use_end(
+    async fn single_use_expiry(
         &self,
         claims: &Claims,
         session: SessionId,
@@ -347,7 +394,7 @@ impl Authority {
     /// Returns `None` if its key is gone, or did not seal the signatures.
     pub(super) fn sign_again(&self, session: &Session, keys: &Keyring) -> Option<SignedPair> {
         let pair = &session.current;
-        let key = keys.signer(pair.kid())?;
+        let key = keys.signing_key(pair.kid())?;
         let inputs = self.signing_inputs(session, pair, key);
         let (access, refresh) = match pair.sealed_signatures() {
             Some(sealed) => {
@@ -392,7 +439,7 @@ impl Authority {
         let (scope, client_id) = (pair.scope(), session.client_id());
         let access = access_record(session, pair);
         let audiences = pair.audiences();
-        let mut access = Content { others: pair.custom(), ..self.content(&access, client_id, &scope) };
+        let mut access = Content { other_claims: pair.custom(), ..self.content(&access, client_id, &scope) };
         if let Some(audiences) = &audiences {
             access.audiences = audiences;
         }
@@ -414,13 +461,13 @@ impl Authority {
             issued_at: record.issued_at,
             expires_at: record.expires_at,
             scope,
-            others: "{}",
+            other_claims: "{}",
         }
     }
 }
 
 /// Returns the session's current pair as the client gets it.
-pub(super) fn issued(session: &Session, (access_token, refresh_token): SignedPair, now: Timestamp) -> IssuedPair {
+pub(super) fn issued_pair(session: &Session, (access_token, refresh_token): SignedPair, now: Timestamp) -> IssuedPair {
     IssuedPair {
         access_token,
         refresh_token,

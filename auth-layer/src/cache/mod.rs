@@ -29,6 +29,64 @@ use crate::{
 /// 2. A [fill](Self::put_active_if_absent) never replaces a tombstone. An entry that it made is
 ///    gone at its stated end, counted from the moment of the miss.
 /// 3. A cache that cannot answer within its time limit returns an error, not a miss.
+///
+/// # Example
+///
+/// A cache in memory, which stands for one that all nodes share:
+///
+/// ```
+/// use std::{collections::HashMap, sync::Mutex, time::Duration};
+///
+/// use auth_layer::{
+///     TokenId,
+///     cache::{CacheAnswer, CacheError, StatusCache},
+///     clock::Timestamp,
+///     store::ActiveToken,
+/// };
+///
+/// /// `None` is a tombstone.
+/// #[derive(Default)]
+/// struct MapCache(Mutex<HashMap<TokenId, Option<ActiveToken>>>);
+///
+/// impl StatusCache for MapCache {
+///     type Miss = ();
+///
+///     async fn get(&self, id: TokenId) -> Result<CacheAnswer<()>, CacheError> {
+///         Ok(match self.0.lock().unwrap().get(&id) {
+///             Some(Some(token)) => CacheAnswer::Active(token.clone()),
+///             Some(None) => CacheAnswer::Dead,
+///             None => CacheAnswer::Miss(()),
+///         })
+///     }
+///
+///     async fn put_active_if_absent(
+///         &self,
+///         (): (),
+///         id: TokenId,
+///         token: ActiveToken,
+///     ) -> Result<(), CacheError> {
+///         self.0.lock().unwrap().entry(id).or_insert(Some(token));
+///         Ok(())
+///     }
+///
+///     async fn put_tombstones(
+///         &self,
+///         tokens: &[(TokenId, Timestamp)],
+///         _since: Timestamp,
+///     ) -> Result<(), CacheError> {
+///         self.0.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, None)));
+///         Ok(())
+///     }
+///
+///     fn bound(&self) -> Duration {
+///         Duration::from_mins(15) // entries stay, and access tokens live no longer
+///     }
+///
+///     async fn ping(&self) -> Result<(), CacheError> {
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait StatusCache: Send + Sync + 'static {
     /// What a miss passes to the fill that may follow, for example its moment and its connection.
     type Miss: Send;

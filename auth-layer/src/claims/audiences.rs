@@ -25,7 +25,7 @@ impl Audiences {
     }
 
     /// Whether a token for `aud` is for one of these.
-    pub(crate) fn include_one_of(&self, aud: &[String]) -> bool {
+    pub(crate) fn include_any(&self, aud: &[String]) -> bool {
         aud.iter().any(|aud| self.names.contains(aud))
     }
 }
@@ -50,6 +50,6 @@ mod tests {
         assert_eq!(more.number(), audiences.number());
         more.push("billing".into());
         assert_ne!(more.number(), audiences.number());
-        assert!(more.include_one_of(&["x".into(), "billing".into()]) && !audiences.include_one_of(&["billing".into()]));
+        assert!(more.include_any(&["x".into(), "billing".into()]) && !audiences.include_any(&["billing".into()]));
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::set::ClaimSet;
-use crate::json::joined;
+use crate::json::join_objects;
 
 /// The claims of an access token that say how the user signed in (RFC 9068 §2.2.1).
 ///
@@ -21,15 +21,15 @@ pub(crate) struct Authentication {
 
 impl Authentication {
     /// Reads them from the members of a JSON object.
-    pub(crate) fn of(members: &str) -> Self {
+    pub(crate) fn from_json(members: &str) -> Self {
         serde_json::from_str(members).unwrap_or_default()
     }
 
     /// Returns the text of a JSON object with these and the members of `custom`.
     ///
     /// `custom` is a JSON object without them.
-    pub(crate) fn with(&self, custom: &str) -> String {
-        joined(serde_json::to_string(self).expect("texts and numbers in a struct always serialise"), custom)
+    pub(crate) fn to_json_with(&self, custom: &str) -> String {
+        join_objects(serde_json::to_string(self).expect("texts and numbers in a struct always serialise"), custom)
     }
 }
 
@@ -51,8 +51,8 @@ mod tests {
             Authentication { auth_time: Some(7), acr: Some("2".into()), amr: vec!["pwd".into(), "otp".into()] },
         ] {
             for custom in ["{}", r#"{"tenant":7}"#] {
-                let text = authentication.with(custom);
-                assert_eq!(Authentication::of(&text), authentication, "{text}");
+                let text = authentication.to_json_with(custom);
+                assert_eq!(Authentication::from_json(&text), authentication, "{text}");
             }
         }
     }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn authentication_that_is_empty_leaves_the_custom_claims_as_they_are() {
         for custom in ["{}", r#"{"tenant":7}"#] {
-            assert_eq!(Authentication::default().with(custom), custom);
+            assert_eq!(Authentication::default().to_json_with(custom), custom);
         }
     }
 }

@@ -35,6 +35,14 @@ pub trait CustomClaims: Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<C: Serialize + DeserializeOwned + Send + Sync + 'static> CustomClaims for C {}
 
 /// Why custom claims cannot be put into a token.
+///
+/// ```
+/// use auth_layer::{Grant, claims::CustomClaimsError};
+/// use serde_json::json;
+///
+/// let refused = Grant::new("web").custom(&json!({ "exp": 0 }));
+/// assert!(matches!(refused, Err(CustomClaimsError::Registered("exp"))));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CustomClaimsError {
@@ -50,7 +58,7 @@ pub enum CustomClaimsError {
 }
 
 /// Writes custom claims as the text of a JSON object. The same claims give the same text.
-pub(crate) fn custom_text(custom: &impl Serialize) -> Result<String, CustomClaimsError> {
+pub(crate) fn custom_json(custom: &impl Serialize) -> Result<String, CustomClaimsError> {
     let Value::Object(members) = serde_json::to_value(custom).map_err(CustomClaimsError::Json)? else {
         return Err(CustomClaimsError::NotAnObject);
     };
@@ -61,21 +69,25 @@ pub(crate) fn custom_text(custom: &impl Serialize) -> Result<String, CustomClaim
 }
 
 /// The custom claims of one token: the payload, and each type that they were parsed as.
-pub(crate) struct Custom {
+pub(crate) struct CustomPayload {
     /// The decoded payload; `None` without custom claims.
     payload: Option<Box<[u8]>>,
-    read: Slot,
+    parsed: ParsedTypes,
     /// The memory of the parsed types, in bytes, roughly.
     read_bytes: AtomicU32,
 }
 
 /// One parsed type, and the place for the next. Types are only ever added, so readers need no lock.
 #[derive(Default)]
-struct Slot(OnceLock<Box<(Arc<dyn Any + Send + Sync>, Slot)>>);
+struct ParsedTypes(OnceLock<Box<(Arc<dyn Any + Send + Sync>, ParsedTypes)>>);
 
-impl Custom {
+impl CustomPayload {
     pub(crate) fn new(payload: Option<Vec<u8>>) -> Self {
-        Self { payload: payload.map(Vec::into_boxed_slice), read: Slot::default(), read_bytes: AtomicU32::new(0) }
+        Self {
+            payload: payload.map(Vec::into_boxed_slice),
+            parsed: ParsedTypes::default(),
+            read_bytes: AtomicU32::new(0),
+        }
     }
 
     /// Returns all members of the payload except the registered claims.
@@ -88,24 +100,24 @@ impl Custom {
 
     /// Returns the claims as a `T`; `None` if they do not read as one. Each type is parsed once.
     pub(crate) fn read<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let mut slot = &self.read;
-        let mut parsed: Option<Arc<T>> = None;
+        let mut node = &self.parsed;
+        let mut value: Option<Arc<T>> = None;
         loop {
-            let (held, next) = match (slot.0.get(), &parsed) {
+            let (held, next) = match (node.0.get(), &value) {
                 (Some(taken), _) => &**taken,
                 (None, None) => {
-                    parsed = Some(Arc::new(serde_json::from_value(Value::Object(self.members()?)).ok()?));
+                    value = Some(Arc::new(serde_json::from_value(Value::Object(self.members()?)).ok()?));
                     continue;
                 }
                 (None, Some(value)) => {
                     let mut added = false;
-                    let taken = slot.0.get_or_init(|| {
+                    let taken = node.0.get_or_init(|| {
                         added = true;
-                        Box::new((Arc::clone(value) as Arc<dyn Any + Send + Sync>, Slot::default()))
+                        Box::new((Arc::clone(value) as Arc<dyn Any + Send + Sync>, ParsedTypes::default()))
                     });
                     if added {
                         // What a type keeps on the heap is estimated by the length of its text.
-                        let bytes = SLOT + size_of::<T>() + self.text_bytes();
+                        let bytes = NODE_BYTES + size_of::<T>() + self.text_bytes();
                         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
                         self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
                     }
@@ -115,7 +127,7 @@ impl Custom {
             if let Ok(found) = Arc::clone(held).downcast::<T>() {
                 return Some(found);
             }
-            slot = next;
+            node = next;
         }
     }
 
@@ -130,12 +142,12 @@ impl Custom {
     }
 }
 
-/// What a slot takes besides the value: its box and the value's counters.
-const SLOT: usize = size_of::<(Arc<dyn Any + Send + Sync>, Slot)>() + 2 * size_of::<usize>();
+/// What a parsed type takes besides the value: its box and the value's counters.
+const NODE_BYTES: usize = size_of::<(Arc<dyn Any + Send + Sync>, ParsedTypes)>() + 2 * size_of::<usize>();
 
-impl fmt::Debug for Custom {
+impl fmt::Debug for CustomPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Custom").finish_non_exhaustive()
+        f.debug_struct("CustomPayload").finish_non_exhaustive()
     }
 }
 
@@ -157,8 +169,8 @@ mod tests {
         roles: Vec<String>,
     }
 
-    fn custom() -> Custom {
-        Custom::new(Some(br#"{"sub":"x","tenant":7,"roles":["admin"]}"#.to_vec()))
+    fn custom() -> CustomPayload {
+        CustomPayload::new(Some(br#"{"sub":"x","tenant":7,"roles":["admin"]}"#.to_vec()))
     }
 
     #[test]
@@ -184,7 +196,7 @@ mod tests {
         let custom = custom();
         assert!(custom.read::<Other>().is_none());
         assert!(custom.read::<Tenant>().is_some());
-        assert!(Custom::new(None).read::<Tenant>().is_none());
+        assert!(CustomPayload::new(None).read::<Tenant>().is_none());
     }
 
     #[test]

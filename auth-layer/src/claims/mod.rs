@@ -9,8 +9,8 @@ mod set;
 
 pub(crate) use audiences::Audiences;
 pub(crate) use authentication::Authentication;
-pub(crate) use custom::{Custom, custom_text};
 pub use custom::{CustomClaims, CustomClaimsError};
+pub(crate) use custom::{CustomPayload, custom_json};
 pub use scope::{ParseScopeError, Scope};
 pub use set::{ClaimSet, Claims};
-pub(crate) use set::{RegisteredClaims, Signature};
+pub(crate) use set::{RegisteredClaims, VerifiedSignature};

@@ -58,15 +58,23 @@ impl Scope {
     }
 
     /// Returns a scope with the tokens of both.
+    ///
+    /// ```
+    /// # use auth_layer::Scope;
+    /// let granted: Scope = "orders:read".parse()?;
+    /// let both = granted.union(&"orders:write".parse()?);
+    /// assert!(both.covers(&granted) && !granted.covers(&both));
+    /// # Ok::<(), auth_layer::claims::ParseScopeError>(())
+    /// ```
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        Self::of(self.iter().chain(other.iter()), self.0.len() + other.0.len() + 1)
+        Self::join(self.iter().chain(other.iter()), self.0.len() + other.0.len() + 1)
     }
 
     /// Joins tokens, each once, to a text of at most this length.
-    fn of<'t>(tokens: impl Iterator<Item = &'t str>, length: usize) -> Self {
+    fn join<'t>(tokens: impl Iterator<Item = &'t str>, length: usize) -> Self {
         let mut scope = String::with_capacity(length);
-        for token in each_once(tokens) {
+        for token in without_duplicates(tokens) {
             if !scope.is_empty() {
                 scope.push(' ');
             }
@@ -95,12 +103,12 @@ impl FromStr for Scope {
         if !text.split(' ').all(is_token) {
             return Err(ParseScopeError);
         }
-        Ok(Self::of(text.split(' '), text.len()))
+        Ok(Self::join(text.split(' '), text.len()))
     }
 }
 
 /// Drops items that came before. The work is linear in their number.
-fn each_once<T: Copy + Eq + Hash>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+fn without_duplicates<T: Copy + Eq + Hash>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     let (mut few, mut many) = (Vec::new(), HashSet::new());
     items.filter(move |item| {
         if few.contains(item) {
@@ -197,7 +205,7 @@ mod tests {
     fn scope_parsing_is_linear_in_the_number_of_tokens() {
         for many in [100, 1_000, 4_000] {
             COMPARED.set(0);
-            assert_eq!(each_once((0..many).map(Counted)).count(), many);
+            assert_eq!(without_duplicates((0..many).map(Counted)).count(), many);
             // With each of the few, and sometimes with one of the same hash bits.
             assert!(COMPARED.get() <= (FEW + 4) * many, "{} comparisons of {many}", COMPARED.get());
         }

@@ -6,7 +6,7 @@ use chrono::{TimeZone, Utc};
 use http::Extensions;
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
-use super::{Audiences, Scope, custom::Custom, names::READ};
+use super::{Audiences, Scope, custom::CustomPayload, names::READ};
 use crate::{
     clock::Timestamp,
     fault::TokenFault,
@@ -43,8 +43,8 @@ pub struct Claims {
 struct Checked {
     set: ClaimSet,
     kind: TokenKind,
-    custom: Custom,
-    signature: Signature,
+    custom: CustomPayload,
+    signature: VerifiedSignature,
     /// The number of the [`Audiences`] that the token was read for.
     audiences: u64,
     /// The later one of `nbf` and `iat`.
@@ -54,17 +54,25 @@ struct Checked {
 }
 
 /// The verdict that a signature is right.
-pub(crate) struct Signature {
+pub(crate) struct VerifiedSignature {
     /// The key that verified it.
     pub(crate) key: VerifyingKey,
     /// The number of the key set in which that key was found.
-    pub(crate) among: u64,
+    pub(crate) key_set: u64,
 }
 
 /// The registered claims of [`Claims`].
 ///
 /// Claims that another issuer's token may lack are optional. Tokens of an
 /// [`Authority`](crate::Authority) have all of them except `acr` and `amr`.
+///
+/// ```
+/// # use auth_layer::Claims;
+/// fn summary(claims: &Claims) -> String {
+///     let client = claims.client_id.as_deref().unwrap_or("an unknown client");
+///     format!("{} with {client} until {}, for {}", claims.sub, claims.exp, claims.scope)
+/// }
+/// ```
 #[derive(Debug, Serialize)]
 #[non_exhaustive]
 pub struct ClaimSet {
@@ -110,8 +118,21 @@ impl Claims {
     /// # Errors
     ///
     /// [`MissingLayer`] if no layer is in front.
+    ///
+    /// ```
+    /// # use auth_layer::Claims;
+    /// # use http::Request;
+    /// // In a tower service that has no extractors.
+    /// fn greeting<B>(request: &Request<B>) -> String {
+    ///     match Claims::from_extensions(request.extensions()) {
+    ///         Ok(Some(claims)) => format!("hello, {}", claims.sub),
+    ///         Ok(None) => "hello, guest".into(),
+    ///         Err(missing) => missing.to_string(),
+    ///     }
+    /// }
+    /// ```
     pub fn from_extensions(extensions: &Extensions) -> Result<Option<Self>, MissingLayer> {
-        MissingLayer::or_left(extensions)
+        MissingLayer::find_extension(extensions)
     }
 
     /// Returns the session, for [`Authority::revoke_session`](crate::Authority::revoke_session).
@@ -153,7 +174,7 @@ impl Claims {
     }
 
     /// Returns the custom claims as the text of a JSON object.
-    pub(crate) fn custom_text(&self) -> String {
+    pub(crate) fn custom_json(&self) -> String {
         let members = self.checked.custom.members();
         members.and_then(|members| serde_json::to_string(&members).ok()).unwrap_or_else(|| "{}".into())
     }
@@ -170,16 +191,16 @@ impl Claims {
 
     /// Whether the token is for one of these audiences.
     pub(crate) fn is_for(&self, audiences: &Audiences) -> bool {
-        self.checked.audiences == audiences.number() || audiences.include_one_of(&self.aud)
+        self.checked.audiences == audiences.number() || audiences.include_any(&self.aud)
     }
 
     /// Returns the verdict on the signature.
-    pub(crate) fn signature(&self) -> &Signature {
+    pub(crate) fn signature(&self) -> &VerifiedSignature {
         &self.checked.signature
     }
 
     /// Replaces the layer that let the request in.
-    pub(crate) fn let_in_by(self, layer: LayerContext) -> Self {
+    pub(crate) fn with_layer(self, layer: LayerContext) -> Self {
         Self { context: Some(layer), ..self }
     }
 
@@ -256,32 +277,38 @@ impl RegisteredClaims {
         let Fields { values, has_others } = fields(payload, &READ).ok_or(TokenFault::Malformed)?;
         let [iss, sub, aud, exp, nbf, iat, jti, client_id, sid, scope, auth_time, acr, amr] = values;
         let claims = Self {
-            iss: read("iss", iss, text)?,
-            sub: read("sub", sub, identifier)?,
-            aud: read("aud", aud, one_or_more)?,
-            exp: read("exp", exp, moment)?,
-            nbf: optional("nbf", nbf, moment)?,
-            iat: read("iat", iat, moment)?,
-            jti: read("jti", jti, identifier)?,
-            client_id: read("client_id", client_id, text)?,
-            sid: read("sid", sid, identifier)?,
-            scope: optional("scope", scope, identifier)?.unwrap_or_default(),
-            auth_time: optional("auth_time", auth_time, moment)?,
+            iss: required("iss", iss, text)?,
+            sub: required("sub", sub, parsed)?,
+            aud: required("aud", aud, text_or_texts)?,
+            exp: required("exp", exp, numeric_date)?,
+            nbf: optional("nbf", nbf, numeric_date)?,
+            iat: required("iat", iat, numeric_date)?,
+            jti: required("jti", jti, parsed)?,
+            client_id: required("client_id", client_id, text)?,
+            sid: required("sid", sid, parsed)?,
+            scope: optional("scope", scope, parsed)?.unwrap_or_default(),
+            auth_time: optional("auth_time", auth_time, numeric_date)?,
             acr: optional("acr", acr, text)?,
-            amr: optional("amr", amr, many)?.unwrap_or_default(),
+            amr: optional("amr", amr, texts)?.unwrap_or_default(),
         };
         Ok((claims, has_others))
     }
 
     /// Returns their memory on the heap, in bytes, roughly.
     pub(crate) fn bytes(&self) -> usize {
-        let texts: usize = self.aud.iter().chain(&self.amr).map(|text| size_of::<String>() + text.len()).sum();
+        let lists: usize = self.aud.iter().chain(&self.amr).map(|text| size_of::<String>() + text.len()).sum();
         let rest = self.scope.bytes() + self.acr.as_ref().map_or(0, String::len);
-        self.iss.len() + self.sub.bytes() + texts + self.client_id.len() + rest
+        self.iss.len() + self.sub.bytes() + lists + self.client_id.len() + rest
     }
 
     /// Turns them into checked claims. Only `jwt` calls this, after verifying the signature.
-    pub(crate) fn into_claims(self, kind: TokenKind, custom: Custom, signature: Signature, audiences: u64) -> Claims {
+    pub(crate) fn into_claims(
+        self,
+        kind: TokenKind,
+        custom: CustomPayload,
+        signature: VerifiedSignature,
+        audiences: u64,
+    ) -> Claims {
         let bytes = size_of::<Checked>() + self.bytes() + custom.text_bytes();
         let valid_from = Some(self.iat).max(self.nbf);
         let set = ClaimSet {
@@ -305,7 +332,7 @@ impl RegisteredClaims {
     }
 }
 
-fn read<'t, T>(
+fn required<'t, T>(
     name: &'static str,
     value: Option<Datum<'t>>,
     read: fn(Datum<'t>) -> Option<T>,
@@ -325,11 +352,11 @@ fn text(value: Datum<'_>) -> Option<String> {
     value.text().map(Cow::into_owned)
 }
 
-fn identifier<T: std::str::FromStr>(value: Datum<'_>) -> Option<T> {
+fn parsed<T: std::str::FromStr>(value: Datum<'_>) -> Option<T> {
     value.text()?.parse().ok()
 }
 
-fn many(value: Datum<'_>) -> Option<Vec<String>> {
+fn texts(value: Datum<'_>) -> Option<Vec<String>> {
     match value {
         Datum::Texts(many) => Some(many.into_iter().map(Cow::into_owned).collect()),
         Datum::Text(_) | Datum::Integer(_) | Datum::Other => None,
@@ -337,16 +364,16 @@ fn many(value: Datum<'_>) -> Option<Vec<String>> {
 }
 
 /// One text stands for an array of one (RFC 7519 §4.1.3).
-fn one_or_more(value: Datum<'_>) -> Option<Vec<String>> {
+fn text_or_texts(value: Datum<'_>) -> Option<Vec<String>> {
     match value {
         Datum::Text(one) => Some(vec![one.into_owned()]),
-        more => many(more),
+        more => texts(more),
     }
 }
 
 /// Reads a NumericDate. RFC 7519 §2 allows fractions; they are refused here.
 #[expect(clippy::needless_pass_by_value, reason = "like the other readers")]
-fn moment(value: Datum<'_>) -> Option<Timestamp> {
+fn numeric_date(value: Datum<'_>) -> Option<Timestamp> {
     match value {
         Datum::Integer(seconds @ 0..=LAST_SECOND) => Utc.timestamp_opt(seconds, 0).single(),
         _ => None,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Id;
 
 /// The longest identifier, in characters (OpenID Connect Core §2 for `sub`).
-const LONGEST: usize = 255;
+const MAX_CHARS: usize = 255;
 
 /// Text of 1 to 255 characters that identifies a `K`.
 ///
@@ -101,7 +101,7 @@ impl<K> FromStr for TextId<K> {
             return Ok(id.into());
         }
         // `nth` counts no further than needed.
-        if text.is_empty() || text.chars().nth(LONGEST).is_some() {
+        if text.is_empty() || text.chars().nth(MAX_CHARS).is_some() {
             return Err(InvalidTextId);
         }
         Ok(Self::of(Form::Text(text.into())))

@@ -8,7 +8,7 @@ use crate::{
     claims::Scope,
     clock::Timestamp,
     id::{SessionId, Subject, TokenId},
-    json::joined,
+    json::join_objects,
     keys::SigningKey,
     kind::TokenKind,
 };
@@ -27,18 +27,18 @@ pub(crate) struct Content<'a> {
     pub(crate) expires_at: Timestamp,
     pub(crate) scope: &'a Scope,
     /// All other claims: the text of a JSON object.
-    pub(crate) others: &'a str,
+    pub(crate) other_claims: &'a str,
 }
 
 #[derive(Serialize)]
-struct Header<'a> {
+struct JwtHeader<'a> {
     alg: &'a str,
     typ: &'a str,
     kid: &'a str,
 }
 
 #[derive(Serialize)]
-struct Payload<'a> {
+struct JwtPayload<'a> {
     iss: &'a str,
     sub: &'a Subject,
     aud: Audience<'a>,
@@ -70,8 +70,8 @@ impl<'a> From<&'a [String]> for Audience<'a> {
 
 /// Builds the JWS signing input (RFC 7515 §5.1) for this content and key.
 pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
-    let header = Header { alg: key.algorithm().as_str(), typ: typ(content.kind), kid: key.kid() };
-    let payload = Payload {
+    let header = JwtHeader { alg: key.algorithm().as_str(), typ: typ(content.kind), kid: key.kid() };
+    let payload = JwtPayload {
         iss: content.issuer,
         sub: content.subject,
         aud: content.audiences.into(),
@@ -82,7 +82,7 @@ pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
         sid: content.session,
         scope: content.scope,
     };
-    let payload = joined(json(&payload), content.others);
+    let payload = join_objects(json(&payload), content.other_claims);
     let mut input = URL_SAFE_NO_PAD.encode(json(&header));
     input.push('.');
     URL_SAFE_NO_PAD.encode_string(payload, &mut input);

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::typ;
 use crate::{
-    claims::{Audiences, Claims, Custom, CustomClaims, RegisteredClaims, Signature},
+    claims::{Audiences, Claims, CustomClaims, CustomPayload, RegisteredClaims, VerifiedSignature},
     clock::{Timestamp, later},
     fault::TokenFault,
     json::{Datum, fields},
@@ -18,7 +18,7 @@ use crate::{
 ///
 /// The refused ones would have us use a key of the sender's or do what we cannot (RFC 7515
 /// §4.1.11).
-const HEADER: [&str; 11] = ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x5u", "b64", "enc", "zip"];
+const HEADER_MEMBERS: [&str; 11] = ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x5u", "b64", "enc", "zip"];
 
 /// What a token is read against.
 #[derive(Clone, Copy, Debug)]
@@ -85,16 +85,16 @@ impl Unverified {
     /// Verifies the signature with the named key and that key's one algorithm, and returns the
     /// claims.
     ///
-    /// `among` is the number of the key set in which the key was found.
-    pub(crate) fn verify(self, among: u64) -> Result<Claims, TokenFault> {
+    /// `key_set` is the number of the key set in which the key was found.
+    pub(crate) fn verify(self, key_set: u64) -> Result<Claims, TokenFault> {
         self.check_signature()?;
-        let signature = Signature { key: self.key, among };
-        Ok(self.claims.into_claims(self.kind, Custom::new(self.payload), signature, self.audiences))
+        let signature = VerifiedSignature { key: self.key, key_set };
+        Ok(self.claims.into_claims(self.kind, CustomPayload::new(self.payload), signature, self.audiences))
     }
 
     /// Fails unless the custom claims read as a `C`. Does not verify the signature.
     pub(crate) fn check_custom<C: CustomClaims>(&self) -> Result<(), TokenFault> {
-        Custom::new(self.payload.clone()).read::<C>().map(drop).ok_or(TokenFault::CustomClaims)
+        CustomPayload::new(self.payload.clone()).read::<C>().map(drop).ok_or(TokenFault::CustomClaims)
     }
 
     /// Verifies the signature of a token without custom claims, and returns the claims.
@@ -155,7 +155,7 @@ struct NamedKey<'t> {
 
 /// Reads the header of a token of this kind.
 fn named_key(header: &[u8], kind: TokenKind) -> Result<NamedKey<'_>, TokenFault> {
-    let header = fields(header, &HEADER).ok_or(TokenFault::Malformed)?;
+    let header = fields(header, &HEADER_MEMBERS).ok_or(TokenFault::Malformed)?;
     let [typ_value, kid_value, alg_value, refused @ ..] = header.values;
     if refused.iter().any(Option::is_some) {
         return Err(TokenFault::Header);
@@ -178,7 +178,7 @@ fn check_claims(claims: &RegisteredClaims, expected: &Expected<'_>) -> Result<()
     if claims.iss != expected.issuer {
         return Err(TokenFault::Issuer);
     }
-    if !expected.audiences.include_one_of(&claims.aud) {
+    if !expected.audiences.include_any(&claims.aud) {
         return Err(TokenFault::Audience);
     }
     if expected.now >= later(claims.exp, expected.leeway) {

@@ -1,6 +1,13 @@
 use std::fmt;
 
 /// The signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1).
+///
+/// ```
+/// use auth_layer::keys::Algorithm;
+///
+/// assert_eq!(Algorithm::from_name("ES256"), Some(Algorithm::Es256));
+/// assert_eq!(Algorithm::EdDsa.as_str(), "EdDSA");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {

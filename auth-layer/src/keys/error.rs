@@ -1,6 +1,13 @@
 use super::Algorithm;
 
 /// Why a key was refused or could not be used. Tells nothing of the key itself.
+///
+/// ```
+/// use auth_layer::keys::{KeyError, SigningKey};
+///
+/// let refused = SigningKey::from_secret("shared", b"too short").unwrap_err();
+/// assert_eq!(refused, KeyError::ShortSecret(9));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, KeyError, public::Public};
+use super::{Algorithm, KeyError, public::PublicKey};
 use crate::json::members;
 
 /// A JWK whose key type, curve, algorithm and use have been checked.
@@ -16,13 +16,13 @@ pub(super) struct Jwk {
 
 /// What the key is needed for.
 #[derive(Clone, Copy)]
-pub(super) enum Need {
+pub(super) enum KeyUse {
     Sign,
     Verify,
 }
 
 impl Jwk {
-    pub(super) fn parse(json: &str, need: Need) -> Result<Self, KeyError> {
+    pub(super) fn parse(json: &str, need: KeyUse) -> Result<Self, KeyError> {
         let members = members(json.as_bytes()).ok_or(KeyError::Jwk("not a JSON object without duplicate members"))?;
         let jwk = Self { algorithm: algorithm(&members)?, kid: text(&members, "kid")?.map(str::to_owned), members };
         if text(&jwk.members, "use")?.is_some_and(|usage| usage != "sig") {
@@ -31,8 +31,8 @@ impl Jwk {
         if let Some(operations) = jwk.members.get("key_ops") {
             let operations = operations.as_array().ok_or(KeyError::Jwk("key_ops is not an array"))?;
             let needed = match need {
-                Need::Sign => "sign",
-                Need::Verify => "verify",
+                KeyUse::Sign => "sign",
+                KeyUse::Verify => "verify",
             };
             if !operations.iter().any(|operation| operation == needed) {
                 return Err(KeyError::Use("key_ops"));
@@ -47,24 +47,24 @@ impl Jwk {
     }
 
     /// Returns the public half.
-    pub(super) fn public(&self) -> Result<Public, KeyError> {
+    pub(super) fn public(&self) -> Result<PublicKey, KeyError> {
         let bytes = |name| self.bytes(name).map(|bytes| bytes.to_vec());
         Ok(match self.algorithm {
             Algorithm::EdDsa => match bytes("x")? {
                 // Exactly 32 bytes (RFC 8032 §5.1.5): aws-lc would also take a
                 // SubjectPublicKeyInfo.
-                x if x.len() == 32 => Public::Ed25519 { x },
+                x if x.len() == 32 => PublicKey::Ed25519 { x },
                 _ => return Err(KeyError::Jwk("x is 32 bytes")),
             },
             Algorithm::Es256 => match (bytes("x")?, bytes("y")?) {
                 // As long as the curve's field elements, leading zeros included (RFC 7518
                 // §6.2.1.2).
-                (x, y) if x.len() == 32 && y.len() == 32 => Public::P256 { x, y },
+                (x, y) if x.len() == 32 && y.len() == 32 => PublicKey::P256 { x, y },
                 _ => return Err(KeyError::Jwk("x and y are 32 bytes each")),
             },
             Algorithm::Rs256 | Algorithm::Ps256 => match (bytes("n")?, bytes("e")?) {
                 // No leading zeros (RFC 7518 §6.3.1.1).
-                (n, e) if n.first() != Some(&0) && e.first() != Some(&0) => Public::Rsa { n, e },
+                (n, e) if n.first() != Some(&0) && e.first() != Some(&0) => PublicKey::Rsa { n, e },
                 _ => return Err(KeyError::Jwk("n and e have no leading zeros")),
             },
             Algorithm::Hs256 => return Err(KeyError::Form(Algorithm::Hs256)),

@@ -29,6 +29,15 @@ struct SigningKeys {
 /// Keys that verify, for a service that issues nothing. Each has its own `kid`.
 ///
 /// Cloning copies one pointer.
+///
+/// ```
+/// use auth_layer::keys::{Algorithm, KeyError, VerifyingKey, VerifyingKeys};
+///
+/// # fn example(current: &[u8], next: &[u8]) -> Result<VerifyingKeys, KeyError> {
+/// let read = |pem| VerifyingKey::from_pem(Algorithm::EdDsa, pem);
+/// VerifyingKeys::new([read(current)?, read(next)?])
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct VerifyingKeys(Arc<Vec<VerifyingKey>>);
 
@@ -66,13 +75,13 @@ impl VerifyingKeys {
     }
 
     /// Whether this key is in the set, by `kid` and thumbprint.
-    pub(crate) fn has(&self, key: &VerifyingKey) -> bool {
+    pub(crate) fn contains(&self, key: &VerifyingKey) -> bool {
         self.get(key.kid()).is_some_and(|here| here.thumbprint() == key.thumbprint())
     }
 
     /// Whether every key of `other` is in the set.
-    pub(crate) fn has_all_of(&self, other: &Self) -> bool {
-        other.iter().all(|key| self.has(key))
+    pub(crate) fn contains_all(&self, other: &Self) -> bool {
+        other.iter().all(|key| self.contains(key))
     }
 }
 
@@ -100,6 +109,15 @@ impl Keyring {
     /// # Errors
     ///
     /// [`KeyError::DuplicateKid`] if a key with this `kid` is there already.
+    ///
+    /// ```
+    /// # use auth_layer::keys::{KeyError, Keyring, SigningKey, VerifyingKey};
+    /// # fn example(key: SigningKey, shared: VerifyingKey) -> Result<Keyring, KeyError> {
+    /// let keys = Keyring::new(key).with_verifying(shared)?;
+    /// assert_eq!(keys.verifying().iter().count(), 2);
+    /// # Ok(keys)
+    /// # }
+    /// ```
     pub fn with_verifying(self, key: VerifyingKey) -> Result<Self, KeyError> {
         Ok(Self { verifying: self.verifying.with(key)?, ..self })
     }
@@ -134,7 +152,7 @@ impl Keyring {
     }
 
     /// Returns the signing key with this `kid`, current or retired.
-    pub(crate) fn signer(&self, kid: &str) -> Option<&SigningKey> {
+    pub(crate) fn signing_key(&self, kid: &str) -> Option<&SigningKey> {
         std::iter::once(&self.signing.current).chain(&self.signing.retired).find(|key| key.kid() == kid)
     }
 }

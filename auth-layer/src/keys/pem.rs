@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 
 use super::{
     Algorithm, KeyError,
-    der::{self, Kind},
+    der::{self, KeyKind},
 };
 
 /// The one private key of a PEM text.
 pub(super) struct PrivatePem {
-    pub(super) kind: Kind,
+    pub(super) kind: KeyKind,
     /// In the form `PRIVATE KEY` (RFC 5958) or `RSA PRIVATE KEY` (RFC 8017 §A.1.2).
     pub(super) der: Zeroizing<PrivateKeyDer<'static>>,
 }
@@ -42,7 +42,7 @@ impl PrivatePem {
         let der = der.map_err(|_| KeyError::PemHolds(DAMAGED))?;
         let kind = match &*der {
             PrivateKeyDer::Pkcs8(key) => der::private_key_info(key.secret_pkcs8_der()).map(|(kind, _)| kind),
-            _ => Some(Kind::Rsa),
+            _ => Some(KeyKind::Rsa),
         };
         Ok(Self { kind: kind.ok_or(KeyError::PemHolds(DAMAGED))?, der })
     }
@@ -65,7 +65,7 @@ pub(super) fn public_key(algorithm: Algorithm, pem: &[u8]) -> Option<Vec<u8>> {
         // `rustls-pki-types` does not know this label, so the section is read under the other one.
         let pem = String::from_utf8_lossy(pem).replace(" RSA PUBLIC KEY-----", " PUBLIC KEY-----");
         let pkcs1 = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).ok()?;
-        return Kind::Rsa.serves(algorithm).then(|| pkcs1.to_vec());
+        return KeyKind::Rsa.serves(algorithm).then(|| pkcs1.to_vec());
     }
     let spki = SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
     let (kind, key) = der::public_key_info(&spki)?;

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use super::{Algorithm, KeyError};
 
 /// The members of a public JWK (RFC 7518 §6, RFC 8037 §2).
-pub(super) enum Public {
+pub(super) enum PublicKey {
     Ed25519 { x: Vec<u8> },
     P256 { x: Vec<u8>, y: Vec<u8> },
     Rsa { n: Vec<u8>, e: Vec<u8> },
 }
 
-impl Public {
+impl PublicKey {
     /// Reads the BIT STRING of a SubjectPublicKeyInfo: an Ed25519 key, a P-256 point or PKCS #1 for
     /// RSA.
     pub(super) fn from_bit_string(algorithm: Algorithm, key: &[u8]) -> Result<Self, KeyError> {
@@ -84,7 +84,7 @@ impl Public {
     }
 }
 
-impl From<&RsaPublicKey> for Public {
+impl From<&RsaPublicKey> for PublicKey {
     fn from(key: &RsaPublicKey) -> Self {
         let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(key);
         Self::Rsa { n, e }

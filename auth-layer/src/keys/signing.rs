@@ -16,15 +16,26 @@ use zeroize::Zeroizing;
 
 use super::{
     Algorithm, KeyError, VerifyingKey,
-    der::{self, Kind},
-    jwk::{Jwk, Need},
+    der::{self, KeyKind},
+    jwk::{Jwk, KeyUse},
     pem::{self, PrivatePem},
-    public::{Public, check_rsa_bits},
+    public::{PublicKey, check_rsa_bits},
     seal::Sealer,
     verifying::hmac_key,
 };
 
 /// A key that signs, and verifies what it signed. Cloning it copies a few pointers.
+///
+/// ```
+/// use auth_layer::keys::{Algorithm, Keyring, SigningKey};
+///
+/// # fn example(pem: &[u8]) -> Result<Keyring, auth_layer::keys::KeyError> {
+/// // openssl genpkey -algorithm ed25519 -out key.pem
+/// let key = SigningKey::from_pem(Algorithm::EdDsa, pem)?.with_kid("2026-11")?;
+/// let keys = Keyring::new(key);
+/// # Ok(keys)
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SigningKey {
     signer: Arc<Signer>,
@@ -85,7 +96,7 @@ impl SigningKey {
             other => other,
         })?;
         match key.kind {
-            Kind::Other(name) => Err(KeyError::PemHolds(name)),
+            KeyKind::Other(name) => Err(KeyError::PemHolds(name)),
             kind if kind.serves(algorithm) => Self::from_private_pem(algorithm, &key),
             _ => Err(unreadable()),
         }
@@ -120,10 +131,10 @@ impl SigningKey {
             return Err(KeyError::PemHolds(pem::PKCS1));
         }
         let algorithm = match key.kind {
-            Kind::Ed25519 => Algorithm::EdDsa,
-            Kind::P256 => Algorithm::Es256,
-            Kind::Rsa => Algorithm::Rs256,
-            Kind::Other(name) => return Err(KeyError::PemHolds(name)),
+            KeyKind::Ed25519 => Algorithm::EdDsa,
+            KeyKind::P256 => Algorithm::Es256,
+            KeyKind::Rsa => Algorithm::Rs256,
+            KeyKind::Other(name) => return Err(KeyError::PemHolds(name)),
         };
         Self::from_private_pem(algorithm, &key)
     }
@@ -149,7 +160,7 @@ impl SigningKey {
     ///
     /// The `kid` is the JWK's, or else the key's RFC 7638 thumbprint. A secret must have one.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
-        let jwk = Jwk::parse(json, Need::Sign)?;
+        let jwk = Jwk::parse(json, KeyUse::Sign)?;
         let key = match jwk.algorithm {
             Algorithm::Hs256 => return Self::from_secret(jwk.kid.clone().ok_or(KeyError::Kid)?, &jwk.bytes("k")?),
             _ if !jwk.is_private() => return Err(KeyError::PublicKey),
@@ -162,6 +173,16 @@ impl SigningKey {
     }
 
     /// Creates an HS256 key from a secret of 32 bytes or more.
+    ///
+    /// ```
+    /// # fn example(secret: &[u8]) -> Result<(), auth_layer::keys::KeyError> {
+    /// use auth_layer::keys::{Keyring, SigningKey};
+    ///
+    /// let keys = Keyring::new(SigningKey::from_secret("shared", secret)?);
+    /// # let _ = keys;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_secret(kid: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
         Ok(Self {
             signer: Arc::new(Signer::Secret(hmac_key(secret)?)),
@@ -237,9 +258,9 @@ impl SigningKey {
 
     fn from_pair(algorithm: Algorithm, signer: Signer) -> Result<Self, KeyError> {
         let public = match &signer {
-            Signer::Ed25519(pair) => Public::Ed25519 { x: pair.public_key().as_ref().to_vec() },
-            Signer::P256(pair) => Public::p256(pair.public_key().as_ref())?,
-            Signer::Rsa(pair) => Public::from(pair.public_key()),
+            Signer::Ed25519(pair) => PublicKey::Ed25519 { x: pair.public_key().as_ref().to_vec() },
+            Signer::P256(pair) => PublicKey::p256(pair.public_key().as_ref())?,
+            Signer::Rsa(pair) => PublicKey::from(pair.public_key()),
             Signer::Secret(_) => return Err(KeyError::Form(algorithm)),
         };
         let verifying = VerifyingKey::from_public(algorithm, public)?;
@@ -279,14 +300,14 @@ impl Signer {
 
 fn jwk_signer(jwk: &Jwk) -> Result<Signer, KeyError> {
     let signer = match jwk.public()? {
-        Public::Ed25519 { x } => Ed25519KeyPair::from_seed_and_public_key(&jwk.bytes("d")?, &x).map(Signer::Ed25519),
-        Public::P256 { x, y } => {
+        PublicKey::Ed25519 { x } => Ed25519KeyPair::from_seed_and_public_key(&jwk.bytes("d")?, &x).map(Signer::Ed25519),
+        PublicKey::P256 { x, y } => {
             let point = [&[4][..], &x, &y].concat();
             let d = jwk.bytes("d")?;
             EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &d, &point)
                 .map(Signer::P256)
         }
-        Public::Rsa { n, e } => {
+        PublicKey::Rsa { n, e } => {
             check_rsa_bits(&n)?;
             let [d, p, q, dp, dq, qi] = ["d", "p", "q", "dp", "dq", "qi"].map(|name| jwk.bytes(name));
             RsaKeyPair::from_components(&aws_lc_rs::rsa::KeyPairComponents {

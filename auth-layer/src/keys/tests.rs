@@ -69,7 +69,7 @@ fn one_of_each() -> Vec<SigningKey> {
 }
 
 #[test]
-fn rfc_8037_ed25519_thumbprint_and_signature() {
+fn keys_of_ed25519_match_the_example_of_rfc_8037() {
     let key = SigningKey::from_jwk(ED25519).unwrap();
     assert_eq!(key.kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     let message = b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc";
@@ -79,7 +79,7 @@ fn rfc_8037_ed25519_thumbprint_and_signature() {
 }
 
 #[test]
-fn rfc_7515_hs256_and_es256_examples_verify() {
+fn keys_of_hs256_and_es256_verify_the_examples_of_rfc_7515() {
     let payload = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
     let message = format!("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{payload}");
     let signature = base64url("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
@@ -92,7 +92,7 @@ fn rfc_7515_hs256_and_es256_examples_verify() {
 }
 
 #[test]
-fn rfc_7638_rsa_thumbprint() {
+fn keys_of_rsa_have_the_thumbprint_of_rfc_7638() {
     let key = VerifyingKey::from_jwk(RSA).unwrap();
     assert_eq!(key.kid(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
 }
@@ -135,18 +135,18 @@ fn thumbprint_stays_the_same_in_every_version() {
 }
 
 #[test]
-fn verifying_keys_have_all_of_others_when_each_kid_has_the_same_key() {
+fn verifying_keys_contain_others_when_each_kid_has_the_same_key() {
     let secret = |byte| VerifyingKeys::from(VerifyingKey::from_secret("hmac", &[byte; 32]).unwrap());
     let both = secret(7).with(VerifyingKey::from_jwk(RSA).unwrap()).unwrap();
-    assert!(both.has_all_of(&secret(7)), "the same secret, loaded again");
-    assert!(!secret(7).has_all_of(&both));
-    assert!(!both.has_all_of(&secret(8)));
+    assert!(both.contains_all(&secret(7)), "the same secret, loaded again");
+    assert!(!secret(7).contains_all(&both));
+    assert!(!both.contains_all(&secret(8)));
     let ps256 = VerifyingKey::from_jwk(&with(RSA, |jwk| jwk["alg"] = "PS256".into())).unwrap();
-    assert!(!both.has_all_of(&secret(7).with(ps256).unwrap()));
+    assert!(!both.contains_all(&secret(7).with(ps256).unwrap()));
 }
 
 #[test]
-fn a_key_comes_back_the_same_from_pem_and_jwk() {
+fn keys_come_back_the_same_from_pem_and_jwk() {
     for key in one_of_each() {
         let algorithm = key.algorithm();
         let Some(pem) = key.to_pkcs8_pem() else {
@@ -171,7 +171,7 @@ fn a_key_comes_back_the_same_from_pem_and_jwk() {
 }
 
 #[test]
-fn no_key_verifies_another_s_signature_or_rubbish() {
+fn keys_verify_no_signature_of_another_key_and_no_rubbish() {
     let keys = one_of_each();
     for (i, signer) in keys.iter().enumerate() {
         let signature = signer.sign(b"message").unwrap();
@@ -188,7 +188,7 @@ fn no_key_verifies_another_s_signature_or_rubbish() {
 }
 
 #[test]
-fn what_one_key_sealed_only_that_key_opens() {
+fn keys_open_only_what_they_sealed() {
     let keys = one_of_each();
     for key in &keys {
         let sealed = key.seal(b"context", b"plain").unwrap();
@@ -208,7 +208,7 @@ fn what_one_key_sealed_only_that_key_opens() {
 }
 
 #[test]
-fn weak_keys_are_refused() {
+fn keys_that_are_weak_are_refused() {
     assert_eq!(refused(SigningKey::from_secret("a", &[7; 31])), KeyError::ShortSecret(31));
     assert_eq!(refused(VerifyingKey::from_secret("a", b"")), KeyError::ShortSecret(0));
     let pem = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END";
@@ -221,7 +221,7 @@ fn weak_keys_are_refused() {
 }
 
 #[test]
-fn a_weak_private_rsa_key_is_refused_for_its_size_in_whichever_form_it_comes() {
+fn keys_of_rsa_that_are_too_small_are_refused_in_any_form() {
     let pkcs8 = aws_lc_rs::rsa::KeyPair::from_pkcs8(&pem_body(WEAK_RSA)).unwrap_err();
     assert!(pkcs8.to_string().contains("Small"), "{pkcs8}: the key is good but for its size");
     // PKCS #8 ends with the PKCS #1 form.
@@ -259,7 +259,7 @@ fn keys_meant_for_another_use_are_refused() {
 }
 
 #[test]
-fn mismatched_keys_are_refused() {
+fn keys_with_mismatched_parts_are_refused() {
     let set = |jwk: &str, name: &str, value: Value| with(jwk, |jwk| jwk[name] = value);
     for (jwk, alg) in [(ED25519, "ES256"), (P256, "EdDSA"), (P256, "ES384"), (RSA, "HS256"), (HMAC, "RS256")] {
         assert_eq!(refused(SigningKey::from_jwk(&set(jwk, "alg", alg.into()))), KeyError::AlgorithmMismatch, "{alg}");
@@ -287,7 +287,7 @@ fn mismatched_keys_are_refused() {
 }
 
 #[test]
-fn private_and_public_are_not_taken_for_each_other() {
+fn keys_that_are_private_are_not_taken_for_public_ones() {
     assert_eq!(refused(SigningKey::from_jwk(&without_d(ED25519))), KeyError::PublicKey);
     assert_eq!(refused(VerifyingKey::from_jwk(ED25519)), KeyError::PrivateKey);
     let public = b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
@@ -308,11 +308,11 @@ fn private_and_public_are_not_taken_for_each_other() {
 }
 
 #[test]
-fn a_ring_has_each_kid_once_and_tells_who_signs() {
+fn keyring_has_each_kid_once_and_names_the_signing_key() {
     let (first, second) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
     let ring = Keyring::new(first.clone()).with_retired(second.clone()).unwrap();
     assert_eq!(ring.signing().kid(), first.kid());
-    assert_eq!(ring.signer(second.kid()).unwrap().kid(), second.kid());
+    assert_eq!(ring.signing_key(second.kid()).unwrap().kid(), second.kid());
     assert!(ring.verifying().get(second.kid()).is_some());
     assert!(ring.verifying().get("").is_none());
     assert_eq!(refused(ring.clone().with_verifying(first.verifying_key())), KeyError::DuplicateKid);
@@ -320,7 +320,7 @@ fn a_ring_has_each_kid_once_and_tells_who_signs() {
     let kid = third.kid().to_owned();
     let ring = ring.with_verifying(third).unwrap();
     assert!(ring.verifying().get(&kid).is_some());
-    assert!(ring.signer(&kid).is_none(), "it only verifies");
+    assert!(ring.signing_key(&kid).is_none(), "it only verifies");
     assert_eq!(ring.verifying_keys().count(), 3);
     for kid in ["", "a b", "é", &"a".repeat(129)] {
         assert_eq!(refused(first.clone().with_kid(kid)), KeyError::Kid, "{kid:?}");
@@ -329,7 +329,7 @@ fn a_ring_has_each_kid_once_and_tells_who_signs() {
 }
 
 #[test]
-fn no_debug_output_holds_a_key() {
+fn keys_are_in_no_debug_output() {
     let key = SigningKey::from_jwk(HMAC).unwrap();
     let shown = format!("{key:?} {:?} {:?}", key.verifying_key(), Keyring::new(key.clone()));
     assert!(!shown.contains("AyM1"), "{shown}");

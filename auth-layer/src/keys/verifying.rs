@@ -9,12 +9,22 @@ use serde_json::Value;
 
 use super::{
     Algorithm, KeyError,
-    jwk::{Jwk, Need},
+    jwk::{Jwk, KeyUse},
     pem,
-    public::Public,
+    public::PublicKey,
 };
 
 /// A key that verifies, with one algorithm and a `kid`. Cloning it copies two pointers.
+///
+/// ```
+/// use auth_layer::keys::{Keyring, VerifyingKey};
+///
+/// // The body of `/.well-known/jwks.json`.
+/// fn jwks(keys: &Keyring) -> serde_json::Value {
+///     let keys: Vec<_> = keys.verifying_keys().filter_map(VerifyingKey::to_jwk).collect();
+///     serde_json::json!({ "keys": keys })
+/// }
+/// ```
 #[derive(Clone)]
 pub struct VerifyingKey {
     kid: Arc<str>,
@@ -29,7 +39,7 @@ struct Material {
 
 #[expect(clippy::large_enum_variant, reason = "a program has a handful of keys")]
 enum Verifier {
-    Public(ParsedPublicKey, Public),
+    Public(ParsedPublicKey, PublicKey),
     Secret(hmac::Key),
 }
 
@@ -46,14 +56,23 @@ impl VerifyingKey {
             return Err(KeyError::Form(algorithm));
         }
         let key = pem::public_key(algorithm, pem).ok_or(KeyError::Pem(algorithm))?;
-        Self::from_public(algorithm, Public::from_bit_string(algorithm, &key)?)
+        Self::from_public(algorithm, PublicKey::from_bit_string(algorithm, &key)?)
     }
 
     /// Reads a public key or a secret from the text of a JWK (RFC 7517 §4).
     ///
     /// The `kid` is the JWK's, or else the key's RFC 7638 thumbprint. A secret must have one.
+    ///
+    /// ```
+    /// use auth_layer::keys::{SigningKey, VerifyingKey};
+    ///
+    /// let key = SigningKey::generate()?.verifying_key();
+    /// let jwk = key.to_jwk().expect("only secrets have none");
+    /// assert_eq!(VerifyingKey::from_jwk(&jwk.to_string())?.kid(), key.kid());
+    /// # Ok::<(), auth_layer::keys::KeyError>(())
+    /// ```
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
-        let jwk = Jwk::parse(json, Need::Verify)?;
+        let jwk = Jwk::parse(json, KeyUse::Verify)?;
         let key = match jwk.algorithm {
             Algorithm::Hs256 => return Self::from_secret(jwk.kid.clone().ok_or(KeyError::Kid)?, &jwk.bytes("k")?),
             _ if jwk.is_private() => return Err(KeyError::PrivateKey),
@@ -114,7 +133,7 @@ impl VerifyingKey {
         }
     }
 
-    pub(super) fn from_public(algorithm: Algorithm, public: Public) -> Result<Self, KeyError> {
+    pub(super) fn from_public(algorithm: Algorithm, public: PublicKey) -> Result<Self, KeyError> {
         let parsed = public.parse(algorithm)?;
         let (kid, members) = (public.default_kid().into(), public.members().to_string());
         let material = Material::new(Verifier::Public(parsed, public), algorithm, members.as_bytes());

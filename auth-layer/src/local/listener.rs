@@ -6,6 +6,23 @@ use uuid::Uuid;
 /// [`TokenStore::subscribe`](crate::store::TokenStore::subscribe).
 ///
 /// The store calls these methods from a task, one call at a time. They must not block or take long.
+///
+/// ```
+/// use auth_layer::store::RevocationListener;
+/// use uuid::Uuid;
+///
+/// struct Log;
+///
+/// impl RevocationListener for Log {
+///     fn revoked(&self, id: Uuid) {
+///         println!("{id} was revoked");
+///     }
+///
+///     fn gap(&self) {
+///         println!("some revocations may have been missed");
+///     }
+/// }
+/// ```
 pub trait RevocationListener: Send + Sync + 'static {
     /// Called when a token, session or user was revoked: from now on the store reports it as
     /// revoked.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    claims::{Custom, RegisteredClaims, Scope, Signature},
+    claims::{CustomPayload, RegisteredClaims, Scope, VerifiedSignature},
     clock::ManualClock,
     id::{SessionId, Subject, TokenId},
     keys::SigningKey,
@@ -79,7 +79,7 @@ fn claims_until(exp: Timestamp) -> Claims {
         amr: Vec::new(),
     };
     let key = SigningKey::from_secret("key", &[7; 32]).unwrap().verifying_key();
-    claims.into_claims(TokenKind::Access, Custom::new(None), Signature { key, among: 0 }, 0)
+    claims.into_claims(TokenKind::Access, CustomPayload::new(None), VerifiedSignature { key, key_set: 0 }, 0)
 }
 
 fn at(millis: u64) -> Duration {

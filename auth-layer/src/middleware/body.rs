@@ -10,7 +10,21 @@ use pin_project_lite::pin_project;
 /// A response body that can hold a refusal.
 ///
 /// The service inside an [`AuthLayer`](super::AuthLayer) must respond with such a body. axum's and
-/// tonic's bodies are (features `axum` and `tonic`); an [`AuthBody`] wraps any other.
+/// tonic's bodies are (features `axum` and `tonic`); an [`AuthBody`] wraps any other. A body type of
+/// your own can implement it:
+///
+/// ```
+/// use auth_layer::middleware::RefusalBody;
+/// use bytes::Bytes;
+///
+/// struct Text(Bytes);
+///
+/// impl RefusalBody for Text {
+///     fn refusal(text: Bytes) -> Self {
+///         Self(text)
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold the refusals of an `AuthLayer`",
     note = "axum's and tonic's bodies can, with the features `axum` and `tonic`",
@@ -40,7 +54,7 @@ impl RefusalBody for tonic::body::Body {
 
 impl<B: Body<Data: From<Bytes>>> RefusalBody for AuthBody<B> {
     fn refusal(text: Bytes) -> Self {
-        Self { kind: Kind::Refusal { text: (!text.is_empty()).then_some(text) } }
+        Self { kind: BodyKind::Refusal { text: (!text.is_empty()).then_some(text) } }
     }
 }
 
@@ -66,14 +80,14 @@ pin_project! {
     #[derive(Debug)]
     pub struct AuthBody<B> {
         #[pin]
-        kind: Kind<B>,
+        kind: BodyKind<B>,
     }
 }
 
 pin_project! {
     #[derive(Debug)]
-    #[project = KindProjection]
-    enum Kind<B> {
+    #[project = BodyKindProjection]
+    enum BodyKind<B> {
         Inner { #[pin] body: B },
         // `None` once it was sent, or if it is empty.
         Refusal { text: Option<Bytes> },
@@ -83,7 +97,7 @@ pin_project! {
 impl<B> AuthBody<B> {
     /// Wraps a body.
     pub fn new(body: B) -> Self {
-        Self { kind: Kind::Inner { body } }
+        Self { kind: BodyKind::Inner { body } }
     }
 }
 
@@ -93,23 +107,23 @@ impl<B: Body<Data: From<Bytes>>> Body for AuthBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.project().kind.project() {
-            KindProjection::Inner { body } => body.poll_frame(cx),
-            KindProjection::Refusal { text } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text.into())))),
+            BodyKindProjection::Inner { body } => body.poll_frame(cx),
+            BodyKindProjection::Refusal { text } => Poll::Ready(text.take().map(|text| Ok(Frame::data(text.into())))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
+            BodyKind::Inner { body } => body.is_end_stream(),
             // A gRPC refusal is headers alone, which must end the stream.
-            Kind::Refusal { text } => text.is_none(),
+            BodyKind::Refusal { text } => text.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } => body.size_hint(),
-            Kind::Refusal { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            BodyKind::Inner { body } => body.size_hint(),
+            BodyKind::Refusal { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
         }
     }
 }

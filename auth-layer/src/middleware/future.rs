@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{RefusalBody, Shared};
-use crate::trust::Pending;
+use crate::trust::PendingCheck;
 
 pin_project! {
     /// The response future of [`AuthService`](super::AuthService).
@@ -21,15 +21,15 @@ pin_project! {
         S: Service<Request<ReqB>>,
     {
         #[pin]
-        state: State<S, ReqB, S::Future>,
+        state: ResponseState<S, ReqB, S::Future>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<S, ReqB, F> {
-        // The token is being checked. `waiting` is taken when the check is done.
-        Checking { check: Pending, waiting: Option<Waiting<S, ReqB>> },
+    #[project = ResponseStateProjection]
+    enum ResponseState<S, ReqB, F> {
+        // The token is being checked. `held` is taken when the check is done.
+        Checking { check: PendingCheck, held: Option<HeldRequest<S, ReqB>> },
         // The request was let in.
         Inner { #[pin] future: F },
         // The request was refused; the answer is taken once.
@@ -37,7 +37,7 @@ pin_project! {
     }
 }
 
-struct Waiting<S, ReqB> {
+struct HeldRequest<S, ReqB> {
     shared: Arc<Shared>,
     request: Request<ReqB>,
     service: S,
@@ -45,16 +45,16 @@ struct Waiting<S, ReqB> {
 
 impl<S: Service<Request<ReqB>>, ReqB> ResponseFuture<S, ReqB> {
     pub(super) fn inner(future: S::Future) -> Self {
-        Self { state: State::Inner { future } }
+        Self { state: ResponseState::Inner { future } }
     }
 
     pub(super) fn refused(response: Response<Bytes>) -> Self {
-        Self { state: State::Refused { response: Some(response) } }
+        Self { state: ResponseState::Refused { response: Some(response) } }
     }
 
     /// `service` must have been polled ready.
-    pub(super) fn checking(check: Pending, shared: Arc<Shared>, request: Request<ReqB>, service: S) -> Self {
-        Self { state: State::Checking { check, waiting: Some(Waiting { shared, request, service }) } }
+    pub(super) fn checking(check: PendingCheck, shared: Arc<Shared>, request: Request<ReqB>, service: S) -> Self {
+        Self { state: ResponseState::Checking { check, held: Some(HeldRequest { shared, request, service }) } }
     }
 }
 
@@ -71,23 +71,23 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProjection::Inner { future } => return future.poll(cx),
-                StateProjection::Refused { response } => {
+                ResponseStateProjection::Inner { future } => return future.poll(cx),
+                ResponseStateProjection::Refused { response } => {
                     let response = response.take().expect(POLLED_AGAIN);
                     return Poll::Ready(Ok(response.map(ResB::refusal)));
                 }
-                StateProjection::Checking { check, waiting } => {
+                ResponseStateProjection::Checking { check, held } => {
                     let checked = ready!(Pin::new(check).poll(cx));
-                    let Waiting { shared, mut request, mut service } = waiting.take().expect(POLLED_AGAIN);
+                    let HeldRequest { shared, mut request, mut service } = held.take().expect(POLLED_AGAIN);
                     if checked.is_ok() {
                         shared.outage.learnt();
                     }
                     match shared.trust.conclude(&shared.policy, checked) {
                         Ok(authenticated) => {
-                            authenticated.leave_in(request.extensions_mut(), &shared.context);
-                            State::Inner { future: service.call(request) }
+                            authenticated.insert_into(request.extensions_mut(), &shared.context);
+                            ResponseState::Inner { future: service.call(request) }
                         }
-                        Err(error) => State::Refused { response: Some(shared.refuse(error, &request)) },
+                        Err(error) => ResponseState::Refused { response: Some(shared.refuse(error, &request)) },
                     }
                 }
             };

@@ -36,6 +36,16 @@ pub type AuthLayerBuilder = PolicyBuilder<Trust>;
 
 impl AuthLayer {
     /// Creates a layer that requires an access token on every request, in the realm `api`.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Authority, Claims};
+    /// # use axum::{Router, routing::get};
+    /// # fn app(authority: &Authority) -> Router {
+    /// Router::new()
+    ///     .route("/me", get(async |claims: Claims| claims.sub.to_string()))
+    ///     .layer(AuthLayer::new(authority))
+    /// # }
+    /// ```
     pub fn new(trust: impl Into<Trust>) -> Self {
         Self::builder(trust).build()
     }
@@ -46,6 +56,14 @@ impl AuthLayer {
     }
 
     /// Creates a layer with an existing policy.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Authority, trust::Policy};
+    /// # fn layers(orders: &Authority, billing: &Authority) -> [AuthLayer; 2] {
+    /// let policy = Policy::builder().scope("profile").build();
+    /// [orders, billing].map(|authority| AuthLayer::with_policy(authority, policy.clone()))
+    /// # }
+    /// ```
     pub fn with_policy(trust: impl Into<Trust>, policy: Policy) -> Self {
         let trust = trust.into();
         let context = trust.context(&policy);
@@ -57,7 +75,7 @@ impl AuthLayerBuilder {
     /// Builds the layer.
     #[must_use]
     pub fn build(self) -> AuthLayer {
-        let trust = self.for_whom.clone();
+        let trust = self.target.clone();
         AuthLayer::with_policy(trust, self.policy())
     }
 }

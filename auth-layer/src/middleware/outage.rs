@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 pub(super) struct Outage {
     started: Instant,
     /// Read after every check that asked a store. The rest is used in outages only.
-    is_on: AtomicBool,
+    is_active: AtomicBool,
     refusals: Mutex<Refusals>,
 }
 
@@ -31,18 +31,18 @@ struct Refusals {
     last: Duration,
     /// When the next line may be written.
     due: Duration,
-    untold: u64,
-    in_all: u64,
+    unlogged: u64,
+    total: u64,
 }
 
 impl Outage {
     pub(super) fn new() -> Self {
-        Self { started: Instant::now(), is_on: AtomicBool::new(false), refusals: Mutex::default() }
+        Self { started: Instant::now(), is_active: AtomicBool::new(false), refusals: Mutex::default() }
     }
 
     /// Logs a refusal, as a warning unless one was logged a moment ago.
     pub(super) fn refused(&self, error: &StoreError) {
-        self.is_on.store(true, Ordering::Relaxed);
+        self.is_active.store(true, Ordering::Relaxed);
         match self.refusals().count(self.started.elapsed()) {
             Some(1) => tracing::warn!(error = error as &dyn Error, "the state of a token cannot be learnt"),
             Some(refusals) => {
@@ -57,10 +57,10 @@ impl Outage {
     /// Caches may know some tokens during an outage. So an outage is over only when no request was
     /// refused for a while.
     pub(super) fn learnt(&self) {
-        if self.is_on.load(Ordering::Relaxed)
-            && let Some(refusals) = self.refusals().over(self.started.elapsed())
+        if self.is_active.load(Ordering::Relaxed)
+            && let Some(refusals) = self.refusals().take_if_over(self.started.elapsed())
         {
-            self.is_on.store(false, Ordering::Relaxed);
+            self.is_active.store(false, Ordering::Relaxed);
             tracing::info!(refusals, "the state of tokens can be learnt again");
         }
     }
@@ -75,22 +75,22 @@ impl Refusals {
     /// Counts a refusal at `now`. If a line is due, returns the count since the last one.
     fn count(&mut self, now: Duration) -> Option<u64> {
         self.last = now;
-        self.untold += 1;
-        self.in_all += 1;
+        self.unlogged += 1;
+        self.total += 1;
         if now < self.due {
             return None;
         }
         self.due = now + WINDOW;
-        Some(std::mem::take(&mut self.untold))
+        Some(std::mem::take(&mut self.unlogged))
     }
 
     /// Returns the count of refusals if an outage is over at `now` and nobody has logged that.
-    fn over(&mut self, now: Duration) -> Option<u64> {
-        if self.in_all == 0 || now < self.last + WINDOW {
+    fn take_if_over(&mut self, now: Duration) -> Option<u64> {
+        if self.total == 0 || now < self.last + WINDOW {
             return None;
         }
         let ended = std::mem::take(self);
-        Some(ended.in_all)
+        Some(ended.total)
     }
 }
 
@@ -101,19 +101,19 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn outage_is_told_of_when_it_begins_every_window_and_when_it_is_over() {
+    fn outage_is_logged_at_its_start_every_window_and_at_its_end() {
         let mut refusals = Refusals::default();
-        assert_eq!(refusals.over(SECOND), None, "there was none");
+        assert_eq!(refusals.take_if_over(SECOND), None, "there was none");
         assert_eq!(refusals.count(SECOND), Some(1));
         for _ in 0..39 {
             assert_eq!(refusals.count(2 * SECOND), None);
         }
-        assert_eq!(refusals.over(20 * SECOND), None, "a cache may have known the token");
+        assert_eq!(refusals.take_if_over(20 * SECOND), None, "a cache may have known the token");
         assert_eq!(refusals.count(31 * SECOND), Some(40));
         assert_eq!(refusals.count(32 * SECOND), None);
-        assert_eq!(refusals.over(61 * SECOND), None);
-        assert_eq!(refusals.over(62 * SECOND), Some(42));
-        assert_eq!(refusals.over(62 * SECOND), None, "said once");
+        assert_eq!(refusals.take_if_over(61 * SECOND), None);
+        assert_eq!(refusals.take_if_over(62 * SECOND), Some(42));
+        assert_eq!(refusals.take_if_over(62 * SECOND), None, "said once");
         assert_eq!(refusals.count(63 * SECOND), Some(1), "a new outage");
     }
 }

@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::{RefusalBody, ResponseFuture, Shared};
 use crate::{
     rejection::Rejection,
-    trust::{AuthError, Check, RequestHead},
+    trust::{AuthError, RequestCheck, RequestHead},
 };
 
 /// The service that [`AuthLayer`](super::AuthLayer) makes.
@@ -42,12 +42,12 @@ where
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         let shared = &self.shared;
         match shared.trust.check(&shared.policy, RequestHead::from(&request)) {
-            Check::Done(Ok(authenticated)) => {
-                authenticated.leave_in(request.extensions_mut(), &shared.context);
+            RequestCheck::Done(Ok(authenticated)) => {
+                authenticated.insert_into(request.extensions_mut(), &shared.context);
                 ResponseFuture::inner(self.inner.call(request))
             }
-            Check::Done(Err(error)) => ResponseFuture::refused(shared.refuse(error, &request)),
-            Check::Pending(pending) => {
+            RequestCheck::Done(Err(error)) => ResponseFuture::refused(shared.refuse(error, &request)),
+            RequestCheck::Pending(pending) => {
                 // The service that was polled ready goes along; an unready clone stays.
                 let unready = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, unready);
@@ -66,7 +66,7 @@ impl Shared {
             AuthError::Denied(denied) => tracing::debug!(%denied, "a good token is not enough"),
             AuthError::MissingCredentials | AuthError::InvalidRequest(_) => {}
         }
-        Rejection::from(error).of_layer(&self.context).into_response_to(request)
+        Rejection::from(error).for_layer(&self.context).into_response_to(request)
     }
 }
 

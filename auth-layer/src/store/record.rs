@@ -12,6 +12,14 @@ use crate::{
 };
 
 /// A token's record when it is issued.
+///
+/// ```
+/// # use auth_layer::store::TokenRecord;
+/// // A store keeps it as JSON, under the token's id.
+/// fn row(record: &TokenRecord) -> serde_json::Result<(String, String)> {
+///     Ok((record.token_id.to_string(), serde_json::to_string(record)?))
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRecord {
     /// The token's `jti`.
@@ -75,6 +83,17 @@ impl ActiveToken {
     /// record, neither revoked nor used.
     ///
     /// This is the condition of [`TokenStore::consume`](super::TokenStore::consume).
+    ///
+    /// ```
+    /// # use auth_layer::clock::Timestamp;
+    /// # use auth_layer::store::{ActiveToken, Consumed, TokenStatus};
+    /// fn decide(claims: &ActiveToken, status: &TokenStatus, now: Timestamp) -> Consumed {
+    ///     match status {
+    ///         TokenStatus::Active(record) if claims.is_usable(record, now) => Consumed::Accepted,
+    ///         _ => Consumed::Refused,
+    ///     }
+    /// }
+    /// ```
     pub fn is_usable(&self, record: &Self, now: Timestamp) -> bool {
         self == record && self.kind == TokenKind::SingleUse && self.expires_at > now
     }

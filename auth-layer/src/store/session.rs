@@ -12,6 +12,14 @@ use crate::{
 };
 
 /// One login, with its newest pair of tokens.
+///
+/// ```
+/// # use auth_layer::store::Session;
+/// // A store keeps it as JSON, with `revoked` in a column of its own.
+/// fn restore(record: &str, revoked: bool) -> serde_json::Result<Session> {
+///     Ok(Session { revoked, ..serde_json::from_str(record)? })
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Its identifier, the `sid` of its tokens.

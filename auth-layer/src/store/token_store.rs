@@ -17,6 +17,20 @@ use crate::{
 /// author of a store must know.
 ///
 /// Times are arguments. An implementation reads no clock, except one that all its nodes share.
+///
+/// `examples/sqlite_store.rs` implements it in 240 lines.
+///
+/// ```
+/// use auth_layer::{
+///     TokenId,
+///     store::{StoreError, TokenStatus, TokenStore},
+/// };
+///
+/// // Works with any store.
+/// async fn is_recorded(store: &impl TokenStore, id: TokenId) -> Result<bool, StoreError> {
+///     Ok(store.token_status(id).await? != TokenStatus::Unknown)
+/// }
+/// ```
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns what this process has verified of this store's tokens.
     ///

@@ -5,8 +5,8 @@ use std::{
 };
 
 use super::{
-    BuildError, CheckOrder, CheckSettings, FORGED_SIGNATURES, Inner, Issuer, Trust, check_setters, meter::Meter,
-    missing_key::MissingKeys, signature_pool::SignaturePool,
+    BuildError, CheckOrder, CheckSettings, FORGED_SIGNATURES, Issuer, Trust, TrustInner, check_setters, meter::Meter,
+    missing_key::MissingKeyLimits, signature_pool::SignaturePool,
 };
 use crate::{
     clock::Clock,
@@ -25,6 +25,7 @@ pub struct TrustBuilder {
 
 impl Trust {
     /// Begins a trust for a service that checks tokens and issues none. Each check asks `store`.
+    ///
     /// ```
     /// # fn trust(
     /// #     keys: auth_layer::keys::VerifyingKeys,
@@ -54,7 +55,7 @@ impl Trust {
             store.subscribe(cache.listener());
         }
         let context = LayerContext::new(Realm::default(), None, Arc::clone(&settings.clock), settings.leeway);
-        let inner = Inner {
+        let inner = TrustInner {
             issuer,
             context,
             local: cache,
@@ -62,8 +63,8 @@ impl Trust {
             unverified_lookups: Meter::new(settings.forged_lookups),
             forged_signatures: Meter::new(FORGED_SIGNATURES),
             signature_pool: SignaturePool::new(),
-            missing_keys: MissingKeys::new(),
-            resuming: OnceLock::new(),
+            missing_keys: MissingKeyLimits::new(),
+            resume_started: OnceLock::new(),
             settings,
             store,
         };

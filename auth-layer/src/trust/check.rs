@@ -12,7 +12,7 @@ use http::Extensions;
 use tokio::{task::JoinHandle, time::timeout};
 use tracing::{Span, field::display, level_filters::LevelFilter};
 
-use super::{AuthError, CheckOrder, Inner, Policy, RequestHead, SingleUse, Trust};
+use super::{AuthError, CheckOrder, Policy, RequestHead, SingleUse, Trust, TrustInner};
 use crate::{
     bearer::bearer_credentials,
     claims::{Audiences, Claims, RegisteredClaims},
@@ -27,6 +27,24 @@ use crate::{
 };
 
 /// What [`Trust::authenticate`] found in a request.
+///
+/// ```
+/// # use auth_layer::{AuthError, Trust};
+/// # use http::Request;
+/// use auth_layer::trust::{Authenticated, Policy};
+///
+/// async fn caller(
+///     trust: &Trust,
+///     policy: &Policy,
+///     request: &Request<()>,
+/// ) -> Result<String, AuthError> {
+///     Ok(match trust.authenticate(policy, request).await? {
+///         Authenticated::Claims(claims) => claims.sub.to_string(),
+///         Authenticated::SingleUse(token) => token.spend().await?.sub.to_string(),
+///         _ => "a guest".to_owned(),
+///     })
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Authenticated {
@@ -41,50 +59,50 @@ pub enum Authenticated {
 
 /// A check of a request, done or waiting.
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
-pub(crate) enum Check {
+pub(crate) enum RequestCheck {
     /// The check is done.
     Done(Result<Authenticated, AuthError>),
     /// The check waits for a signature or for the store.
-    Pending(Pending),
+    Pending(PendingCheck),
 }
 
 /// A check that waits for a signature or for the store, and then finishes.
-pub(crate) struct Pending(Waiting);
+pub(crate) struct PendingCheck(PendingOn);
 
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
-enum Waiting {
-    /// Waits for the store's answer. `asking` is taken when the answer arrives.
-    Store { answer: StoreFuture<'static, StoreResponse>, asking: Option<Asking> },
+enum PendingOn {
+    /// Waits for the store's answer. `check` is taken when the answer arrives.
+    Store { answer: StoreFuture<'static, StoreResponse>, check: Option<RecordCheck> },
     /// Waits for the signature, then for the store.
     Signature(Pin<Box<dyn Future<Output = Result<Claims, AuthError>> + Send>>),
 }
 
-/// The state of a check that waits for a token's record.
-struct Asking {
+/// A check that waits for a token's record.
+struct RecordCheck {
     trust: Trust,
-    token: Token,
+    signature: SignatureState,
     expected: ActiveToken,
     key: Option<Key>,
     began: Duration,
 }
 
-/// What the store is asked about a token.
+/// What the store does with a token's record.
 #[derive(Clone, Copy)]
-enum Ask {
+enum RecordOperation {
     /// Reads the token's status.
     Status,
     /// Reads the status and uses the token up.
     Consume,
 }
 
-/// How far a token has been checked when its record is requested.
+/// What is known of a token's signature when its record is requested.
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
-enum Token {
+enum SignatureState {
     /// The number is that of the key set in which the token's key was found.
     Unverified(Unverified, u64),
     Verified(Claims),
     /// The signature was verified earlier; the claims come from the in-process cache.
-    Known(Claims),
+    Cached(Claims),
 }
 
 /// Returns the record that the store must have for a token with these claims.
@@ -100,6 +118,8 @@ impl Trust {
     /// # Errors
     ///
     /// [`AuthError`], which converts into a [`Rejection`](crate::rejection::Rejection).
+    ///
+    /// [`Authenticated`] has an example.
     pub async fn authenticate(
         &self,
         policy: &Policy,
@@ -107,12 +127,12 @@ impl Trust {
     ) -> Result<Authenticated, AuthError> {
         let check = self.check(policy, head.into());
         let authenticated = match check {
-            Check::Done(result) => result?,
-            Check::Pending(pending) => self.conclude(policy, pending.await)?,
+            RequestCheck::Done(result) => result?,
+            RequestCheck::Pending(pending) => self.conclude(policy, pending.await)?,
         };
         Ok(match authenticated {
-            Authenticated::Claims(claims) => Authenticated::Claims(claims.let_in_by(self.context(policy))),
-            Authenticated::SingleUse(token) => Authenticated::SingleUse(token.let_in_by(self.context(policy))),
+            Authenticated::Claims(claims) => Authenticated::Claims(claims.with_layer(self.context(policy))),
+            Authenticated::SingleUse(token) => Authenticated::SingleUse(token.with_layer(self.context(policy))),
             Authenticated::Anonymous => Authenticated::Anonymous,
         })
     }
@@ -125,8 +145,10 @@ impl Trust {
     ///
     /// [`AuthError::InvalidToken`] if the token is not good, [`AuthError::Unavailable`] if its
     /// state cannot be learnt.
+    ///
+    /// [`Authority::verify`](crate::Authority::verify) has an example.
     pub async fn verify(&self, access_token: &str) -> Result<Claims, AuthError> {
-        self.check_text(TokenKind::Access, Ask::Status, access_token).await
+        self.check_token(TokenKind::Access, RecordOperation::Status, access_token).await
     }
 
     /// Uses up a single-use token and returns its claims.
@@ -137,63 +159,66 @@ impl Trust {
     /// # Errors
     ///
     /// As [`verify`](Self::verify).
+    ///
+    /// [`Authority::spend`](crate::Authority::spend) has an example.
     pub async fn spend(&self, single_use_token: &str) -> Result<Claims, AuthError> {
-        self.check_text(TokenKind::SingleUse, Ask::Consume, single_use_token).await
+        self.check_token(TokenKind::SingleUse, RecordOperation::Consume, single_use_token).await
     }
 
     /// Checks a single-use token without using it up.
     pub(crate) async fn peek(&self, single_use_token: &str) -> Result<Claims, AuthError> {
-        self.check_text(TokenKind::SingleUse, Ask::Status, single_use_token).await
+        self.check_token(TokenKind::SingleUse, RecordOperation::Status, single_use_token).await
     }
 
-    async fn check_text(&self, kind: TokenKind, ask: Ask, token: &str) -> Result<Claims, AuthError> {
+    async fn check_token(&self, kind: TokenKind, operation: RecordOperation, token: &str) -> Result<Claims, AuthError> {
         let audiences = &self.inner.issuer.audiences;
-        let (began, key, known) = self.look_up(kind, audiences, token.as_bytes());
+        let (began, key, known) = self.look_up_cache(kind, audiences, token.as_bytes());
         let check = match known {
             Known::Good(claims) => TokenCheck::Done(Ok(claims)),
-            Known::Verified(claims) => self.check_verified(claims, key, began),
-            Known::Nothing => self.check_unknown(kind, ask, audiences, token, key, began),
+            Known::Verified(claims) => self.check_cached(claims, key, began),
+            Known::Nothing => self.check_uncached(kind, operation, audiences, token, key, began),
         };
         let checked = match check {
             TokenCheck::Done(result) => result,
             TokenCheck::Pending(pending) => pending.await,
         };
-        Ok(checked?.let_in_by(self.inner.context.clone()))
+        Ok(checked?.with_layer(self.inner.context.clone()))
     }
 
     /// Checks a request as far as possible without waiting.
-    pub(crate) fn check(&self, policy: &Policy, head: RequestHead<'_>) -> Check {
+    pub(crate) fn check(&self, policy: &Policy, head: RequestHead<'_>) -> RequestCheck {
         let rules = policy.rules();
         if rules.exempts(&head) {
-            return Check::Done(Ok(Authenticated::Anonymous));
+            return RequestCheck::Done(Ok(Authenticated::Anonymous));
         }
         let credentials = match bearer_credentials(head.headers) {
             Ok(Some(credentials)) => credentials,
-            Ok(None) if rules.optional => return Check::Done(Ok(Authenticated::Anonymous)),
-            Ok(None) => return Check::Done(Err(AuthError::MissingCredentials)),
-            Err(error) => return Check::Done(Err(error.into())),
+            Ok(None) if rules.optional => return RequestCheck::Done(Ok(Authenticated::Anonymous)),
+            Ok(None) => return RequestCheck::Done(Err(AuthError::MissingCredentials)),
+            Err(error) => return RequestCheck::Done(Err(error.into())),
         };
         let audiences = rules.demand.audiences().unwrap_or(&self.inner.issuer.audiences);
-        let (began, key, known) = self.look_up(rules.kind, audiences, credentials.as_bytes());
+        let (began, key, known) = self.look_up_cache(rules.kind, audiences, credentials.as_bytes());
         match known {
             // By far the most frequent case. Kept separate, so that nothing large is moved.
-            Known::Good(claims) => Check::Done(self.admit(policy, claims)),
-            Known::Verified(claims) => self.go_on(policy, self.check_verified(claims, key, began)),
+            Known::Good(claims) => RequestCheck::Done(self.admit(policy, claims)),
+            Known::Verified(claims) => self.conclude_if_done(policy, self.check_cached(claims, key, began)),
             // Characters are checked here only: a cached token passed this check before.
             Known::Nothing => match credentials.token() {
-                Ok(token) => {
-                    self.go_on(policy, self.check_unknown(rules.kind, Ask::Status, audiences, token, key, began))
-                }
-                Err(error) => Check::Done(Err(error.into())),
+                Ok(token) => self.conclude_if_done(
+                    policy,
+                    self.check_uncached(rules.kind, RecordOperation::Status, audiences, token, key, began),
+                ),
+                Err(error) => RequestCheck::Done(Err(error.into())),
             },
         }
     }
 
     #[inline(never)]
-    fn go_on(&self, policy: &Policy, check: TokenCheck) -> Check {
+    fn conclude_if_done(&self, policy: &Policy, check: TokenCheck) -> RequestCheck {
         match check {
-            TokenCheck::Done(result) => Check::Done(self.conclude(policy, result)),
-            TokenCheck::Pending(pending) => Check::Pending(pending),
+            TokenCheck::Done(result) => RequestCheck::Done(self.conclude(policy, result)),
+            TokenCheck::Pending(pending) => RequestCheck::Pending(pending),
         }
     }
 
@@ -211,7 +236,7 @@ impl Trust {
     fn admit(&self, policy: &Policy, claims: Claims) -> Result<Authenticated, AuthError> {
         let rules = policy.rules();
         if rules.demands_more {
-            rules.demand.judge(&claims, || self.now(), self.settings().leeway)?;
+            rules.demand.check_at(&claims, || self.now(), self.settings().leeway)?;
         }
         Ok(match rules.kind {
             TokenKind::SingleUse => Authenticated::SingleUse(SingleUse::new(self.clone(), claims)),
@@ -224,9 +249,9 @@ impl Trust {
     /// The cache is shared by all authorities on the store. An entry of another issuer or for
     /// another audience counts as unknown.
     #[inline]
-    fn look_up(&self, kind: TokenKind, audiences: &Audiences, bytes: &[u8]) -> (Duration, Option<Key>, Known) {
-        let Inner { settings, issuer, freshness, .. } = &*self.inner;
-        let Some(verified) = self.verified() else { return (settings.clock.monotonic(), None, Known::Nothing) };
+    fn look_up_cache(&self, kind: TokenKind, audiences: &Audiences, bytes: &[u8]) -> (Duration, Option<Key>, Known) {
+        let TrustInner { settings, issuer, freshness, .. } = &*self.inner;
+        let Some(verified) = self.local_cache() else { return (settings.clock.monotonic(), None, Known::Nothing) };
         let now = verified.now();
         // Tokens beyond the size limit are not hashed.
         if kind != TokenKind::Access || bytes.len() > settings.max_token_bytes {
@@ -241,17 +266,17 @@ impl Trust {
 
     /// Checks a token that is not cached, as far as possible without waiting.
     #[inline(never)]
-    fn check_unknown(
+    fn check_uncached(
         &self,
         kind: TokenKind,
-        ask: Ask,
+        operation: RecordOperation,
         audiences: &Audiences,
         token: &str,
         key: Option<Key>,
         began: Duration,
     ) -> TokenCheck {
         let inner = &*self.inner;
-        let (unverified, among) = match self.read(kind, audiences, token) {
+        let (unverified, key_set) = match self.read(kind, audiences, token) {
             Ok(read) => read,
             Err(fault) => return TokenCheck::Done(Err(fault.into())),
         };
@@ -260,77 +285,103 @@ impl Trust {
             || inner.settings.check_order == CheckOrder::SignatureFirst
             || !inner.unverified_lookups.try_acquire(began);
         if !signature_first {
-            return TokenCheck::Pending(self.ask(ask, id, Token::Unverified(unverified, among), record, key, began));
+            return TokenCheck::Pending(self.look_up_record(
+                operation,
+                id,
+                SignatureState::Unverified(unverified, key_set),
+                record,
+                key,
+                began,
+            ));
         }
         let verified = if inner.forged_signatures.is_exhausted(began) {
             let (checker, bytes) = (self.clone(), unverified.bytes());
-            let verify = move || checker.verify_noting(unverified, among, began);
+            let verify = move || checker.verify_and_count(unverified, key_set, began);
             match inner.signature_pool.try_spawn(bytes, verify) {
-                Ok(verified) => return TokenCheck::Pending(self.ask_after(verified, ask, id, record, key, began)),
-                Err(given_back) => given_back(),
+                Ok(verified) => {
+                    return TokenCheck::Pending(self.look_up_record_after(verified, operation, id, record, key, began));
+                }
+                Err(verify) => verify(),
             }
         } else {
-            self.verify_noting(unverified, among, began)
+            self.verify_and_count(unverified, key_set, began)
         };
         match verified {
-            Ok(claims) => TokenCheck::Pending(self.ask(ask, id, Token::Verified(claims), record, key, began)),
+            Ok(claims) => TokenCheck::Pending(self.look_up_record(
+                operation,
+                id,
+                SignatureState::Verified(claims),
+                record,
+                key,
+                began,
+            )),
             Err(fault) => TokenCheck::Done(Err(fault.into())),
         }
     }
 
     /// Checks a token whose signature this process has verified before.
     #[inline(never)]
-    fn check_verified(&self, claims: Claims, key: Option<Key>, began: Duration) -> TokenCheck {
+    fn check_cached(&self, claims: Claims, key: Option<Key>, began: Duration) -> TokenCheck {
         // The monotonic clock may have stopped while the machine slept, so compare wall-clock time
         // too.
         if self.now() >= later(claims.exp, self.settings().leeway) {
-            if let Some((verified, key)) = self.verified().zip(key) {
+            if let Some((verified, key)) = self.local_cache().zip(key) {
                 verified.remove(key);
             }
             return TokenCheck::Done(Err(TokenFault::Expired.into()));
         }
-        let Some((id, record)) = record_of(&claims) else {
+        let Some((id, record)) = id_and_record(&claims) else {
             return TokenCheck::Done(Err(TokenFault::Unknown.into()));
         };
-        TokenCheck::Pending(self.ask(Ask::Status, id, Token::Known(claims), record, key, began))
+        TokenCheck::Pending(self.look_up_record(
+            RecordOperation::Status,
+            id,
+            SignatureState::Cached(claims),
+            record,
+            key,
+            began,
+        ))
     }
 
-    fn ask(
+    fn look_up_record(
         &self,
-        ask: Ask,
+        operation: RecordOperation,
         id: TokenId,
-        token: Token,
+        signature: SignatureState,
         expected: ActiveToken,
         key: Option<Key>,
         began: Duration,
-    ) -> Pending {
+    ) -> PendingCheck {
         self.resume_in_background();
-        let request = match ask {
-            Ask::Status => StoreRequest::Status(id),
-            Ask::Consume => self.consumption(id, expected.clone()),
+        let request = match operation {
+            RecordOperation::Status => StoreRequest::Status(id),
+            RecordOperation::Consume => self.consumption(id, expected.clone()),
         };
         let answer = Arc::clone(&self.inner.store).ask(request, self.settings().deadline);
-        Pending(Waiting::Store { answer, asking: Some(Asking { trust: self.clone(), token, expected, key, began }) })
+        PendingCheck(PendingOn::Store {
+            answer,
+            check: Some(RecordCheck { trust: self.clone(), signature, expected, key, began }),
+        })
     }
 
     /// Asks the store once the signature has been verified.
-    fn ask_after(
+    fn look_up_record_after(
         &self,
         verified: JoinHandle<Result<Claims, TokenFault>>,
-        ask: Ask,
+        operation: RecordOperation,
         id: TokenId,
         expected: ActiveToken,
         key: Option<Key>,
         began: Duration,
-    ) -> Pending {
+    ) -> PendingCheck {
         let trust = self.clone();
         let deadline = self.settings().deadline;
         let check = async move {
             let cut = |cut| AuthError::Unavailable(StoreError::unavailable("a signature could not be verified", cut));
             let claims = verified.await.map_err(cut)??;
-            trust.ask(ask, id, Token::Verified(claims), expected, key, began).await
+            trust.look_up_record(operation, id, SignatureState::Verified(claims), expected, key, began).await
         };
-        Pending(Waiting::Signature(Box::pin(async move {
+        PendingCheck(PendingOn::Signature(Box::pin(async move {
             timeout(deadline, check).await.unwrap_or_else(|late| {
                 Err(AuthError::Unavailable(StoreError::unavailable("a token was not checked in time", late)))
             })
@@ -339,7 +390,7 @@ impl Trust {
 
     /// Uses up a single-use token whose signature was verified.
     pub(super) async fn consume(&self, claims: &Claims) -> Result<(), AuthError> {
-        let Some((id, record)) = record_of(claims) else { return Err(TokenFault::Unknown.into()) };
+        let Some((id, record)) = id_and_record(claims) else { return Err(TokenFault::Unknown.into()) };
         let request = self.consumption(id, record);
         match Arc::clone(&self.inner.store).ask(request, self.settings().deadline).await {
             Ok(StoreResponse::Consumed(Consumed::Accepted)) => Ok(()),
@@ -355,14 +406,14 @@ impl Trust {
         audiences: &Audiences,
         token: &str,
     ) -> Result<(Unverified, u64), TokenFault> {
-        let (keys, among) = self.inner.issuer.keys();
+        let (keys, key_set) = self.inner.issuer.keys();
         let expected = self.expected(kind, audiences, self.now());
         let unverified = Unverified::read(token, &keys, &expected).inspect_err(|fault| {
             if *fault == TokenFault::Key {
-                self.note_missing_key(token, &expected);
+                self.warn_of_missing_key(token, &expected);
             }
         })?;
-        Ok((unverified, among))
+        Ok((unverified, key_set))
     }
 
     /// Builds the request that uses up a single-use token. The leeway applies to its expiry.
@@ -384,8 +435,8 @@ impl Trust {
     }
 
     /// Verifies a signature. A wrong one is counted in the budget of forged signatures.
-    fn verify_noting(&self, token: Unverified, among: u64, began: Duration) -> Result<Claims, TokenFault> {
-        token.verify(among).inspect_err(|fault| {
+    fn verify_and_count(&self, token: Unverified, key_set: u64, began: Duration) -> Result<Claims, TokenFault> {
+        token.verify(key_set).inspect_err(|fault| {
             if *fault == TokenFault::Signature {
                 self.inner.forged_signatures.record(began);
             }
@@ -393,14 +444,14 @@ impl Trust {
     }
 
     /// Returns the claims once the store has answered, and verifies the signature if that is due.
-    fn verify_late(&self, token: Token, began: Duration) -> Result<Claims, TokenFault> {
-        match token {
-            Token::Unverified(token, among) => {
-                let claims = self.verify_noting(token, among, began)?;
+    fn verify_if_due(&self, signature: SignatureState, began: Duration) -> Result<Claims, TokenFault> {
+        match signature {
+            SignatureState::Unverified(token, key_set) => {
+                let claims = self.verify_and_count(token, key_set, began)?;
                 self.inner.unverified_lookups.refund();
                 Ok(claims)
             }
-            Token::Verified(claims) | Token::Known(claims) => Ok(claims),
+            SignatureState::Verified(claims) | SignatureState::Cached(claims) => Ok(claims),
         }
     }
 }
@@ -409,11 +460,11 @@ impl Trust {
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 enum TokenCheck {
     Done(Result<Claims, AuthError>),
-    Pending(Pending),
+    Pending(PendingCheck),
 }
 
 /// Returns the id and expected record of a recorded token; `None` for another issuer's token.
-fn record_of(claims: &Claims) -> Option<(TokenId, ActiveToken)> {
+fn id_and_record(claims: &Claims) -> Option<(TokenId, ActiveToken)> {
     let record = ActiveToken {
         user_id: claims.sub.clone(),
         session_id: claims.session_id()?,
@@ -435,16 +486,16 @@ fn record_in_span(claims: &Claims) {
 impl Authenticated {
     /// Stores the result in a request's extensions, for extractors and guards.
     #[inline]
-    pub(crate) fn leave_in(self, extensions: &mut Extensions, layer: &LayerContext) {
+    pub(crate) fn insert_into(self, extensions: &mut Extensions, layer: &LayerContext) {
         match self {
             Self::Claims(claims) => {
                 if LevelFilter::current() != LevelFilter::OFF {
                     record_in_span(&claims);
                 }
-                extensions.insert(claims.let_in_by(layer.clone()));
+                extensions.insert(claims.with_layer(layer.clone()));
             }
             Self::SingleUse(token) => {
-                extensions.insert(token.let_in_by(layer.clone()));
+                extensions.insert(token.with_layer(layer.clone()));
             }
             Self::Anonymous => {
                 extensions.insert(Anonymous(layer.clone()));
@@ -453,25 +504,25 @@ impl Authenticated {
     }
 }
 
-impl Future for Pending {
+impl Future for PendingCheck {
     type Output = Result<Claims, AuthError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.get_mut().0 {
-            Waiting::Store { answer, asking } => {
+            PendingOn::Store { answer, check } => {
                 let answer = ready!(answer.as_mut().poll(cx));
-                Poll::Ready(asking.take().expect("`Pending` polled after it was done").conclude(answer))
+                Poll::Ready(check.take().expect("`PendingCheck` polled after it was done").conclude(answer))
             }
-            Waiting::Signature(end) => end.as_mut().poll(cx),
+            PendingOn::Signature(end) => end.as_mut().poll(cx),
         }
     }
 }
 
-impl Asking {
+impl RecordCheck {
     /// Finishes the check with the store's answer.
     fn conclude(self, answer: Result<StoreResponse, StoreError>) -> Result<Claims, AuthError> {
-        let Self { trust, token, expected, key, began } = self;
-        let was_known = matches!(token, Token::Known(_));
+        let Self { trust, signature, expected, key, began } = self;
+        let was_cached = matches!(signature, SignatureState::Cached(_));
         let fault = match answer {
             Ok(StoreResponse::Status(TokenStatus::Active(record))) if record == expected => None,
             Ok(StoreResponse::Status(TokenStatus::Active(_))) => Some(TokenFault::Mismatch),
@@ -486,20 +537,20 @@ impl Asking {
             Err(error) => {
                 // 503 is for genuine tokens only. A forged token gets 401 even while the store is
                 // down.
-                trust.verify_late(token, began)?;
+                trust.verify_if_due(signature, began)?;
                 return Err(AuthError::Unavailable(error));
             }
         };
-        let kept = trust.verified().zip(key);
+        let kept = trust.local_cache().zip(key);
         if let Some(fault) = fault {
             if let Some((verified, key)) = kept {
                 verified.remove(key);
             }
             return Err(fault.into());
         }
-        let claims = trust.verify_late(token, began)?;
+        let claims = trust.verify_if_due(signature, began)?;
         if let Some((verified, key)) = kept {
-            verified.insert(key, &CheckOutcome { claims: &claims, began, now: trust.now() }, was_known);
+            verified.insert(key, &CheckOutcome { claims: &claims, began, now: trust.now() }, was_cached);
         }
         Ok(claims)
     }

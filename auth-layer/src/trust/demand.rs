@@ -80,6 +80,13 @@ impl Demand {
     }
 
     /// Demands all tokens of this scope. Calls add up.
+    ///
+    /// ```
+    /// # use auth_layer::{Demand, claims::ParseScopeError};
+    /// # fn demand(configured: &str) -> Result<Demand, ParseScopeError> {
+    /// Ok(Demand::new().covering(&configured.parse()?))
+    /// # }
+    /// ```
     pub fn covering(mut self, scope: &Scope) -> Self {
         self.scope = self.scope.union(scope);
         self
@@ -109,12 +116,30 @@ impl Demand {
     /// Demands this authentication context class in the claim `acr` (RFC 9470 §4).
     ///
     /// After several calls, any one is enough.
+    ///
+    /// ```
+    /// # use auth_layer::Demand;
+    /// // A token for `billing`, after a sign-in of one of two kinds.
+    /// let demand = Demand::new().audience("billing").acr("mfa").acr("hardware");
+    /// # let _ = demand;
+    /// ```
     pub fn acr(mut self, value: impl Into<String>) -> Self {
         self.acr_values.push(value.into());
         self
     }
 
     /// Demands custom claims that read as a `T`. Other tokens are refused as `invalid_token`.
+    ///
+    /// ```
+    /// # use auth_layer::Demand;
+    /// #[derive(serde::Deserialize)]
+    /// struct Tenant {
+    ///     tenant: u64,
+    /// }
+    ///
+    /// let demand = Demand::new().custom_claims::<Tenant>();
+    /// # let _ = demand;
+    /// ```
     pub fn custom_claims<T: DeserializeOwned + Send + Sync + 'static>(mut self) -> Self {
         self.custom = Some(|claims| claims.custom::<T>().map(drop));
         self
@@ -144,7 +169,7 @@ impl Demand {
         // Claims from the public API always have a layer. Without one, `max_age` denies.
         let (now, leeway) =
             claims.layer().map_or((Timestamp::MAX_UTC, Duration::ZERO), |layer| (layer.now(), layer.leeway()));
-        self.judge(claims, || now, leeway)
+        self.check_at(claims, || now, leeway)
     }
 
     /// Whether every checked token meets this demand. Audiences are part of the check itself.
@@ -161,7 +186,7 @@ impl Demand {
     /// Fails unless the claims meet this demand at `now`. The check has judged the audience
     /// already.
     #[inline(never)]
-    pub(crate) fn judge(
+    pub(crate) fn check_at(
         &self,
         claims: &Claims,
         now: impl FnOnce() -> Timestamp,

@@ -2,6 +2,15 @@ use super::Denied;
 use crate::{bearer::BearerError, fault::TokenFault, store::StoreError};
 
 /// Why a request or a token was refused.
+///
+/// It converts into a [`Rejection`](crate::Rejection), the response to the client.
+///
+/// ```
+/// # use auth_layer::{AuthError, Rejection};
+/// fn response(error: AuthError) -> http::Response<bytes::Bytes> {
+///     Rejection::from(error).into_http()
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {

@@ -7,6 +7,18 @@ use http::{
 };
 
 /// A request without its body, as a check sees it.
+///
+/// ```
+/// use auth_layer::trust::RequestHead;
+/// use http::Request;
+///
+/// let request = Request::options("/orders")
+///     .header("origin", "https://page.example")
+///     .header("access-control-request-method", "POST")
+///     .body(())?;
+/// assert!(RequestHead::from(&request).is_preflight());
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct RequestHead<'a> {

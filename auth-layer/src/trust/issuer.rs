@@ -27,7 +27,7 @@ pub struct Issuer {
     pub(crate) audiences: Audiences,
     keys: ArcSwap<VerifyingKeys>,
     /// The number of the current key set. It changes when a key is removed, not when one is added.
-    among: AtomicU64,
+    key_set: AtomicU64,
 }
 
 impl Issuer {
@@ -39,7 +39,7 @@ impl Issuer {
             name: name.into(),
             audiences: Audiences::default(),
             keys: ArcSwap::from_pointee(keys.into()),
-            among: AtomicU64::new(next_number()),
+            key_set: AtomicU64::new(next_number()),
         }
     }
 
@@ -66,16 +66,16 @@ impl Issuer {
     /// Returns the current keys and their number.
     pub(crate) fn keys(&self) -> (Guard<Arc<VerifyingKeys>>, u64) {
         // Read before the keys: if a key is removed in between, the verdict keeps the old number.
-        let among = self.among.load(Ordering::Acquire);
-        (self.keys.load(), among)
+        let key_set = self.key_set.load(Ordering::Acquire);
+        (self.keys.load(), key_set)
     }
 
     /// Replaces the keys.
     pub(crate) fn set_keys(&self, keys: VerifyingKeys) {
         let new = Arc::new(keys);
         let old = self.keys.swap(Arc::clone(&new));
-        if !new.has_all_of(&old) {
-            self.among.store(next_number(), Ordering::Release);
+        if !new.contains_all(&old) {
+            self.key_set.store(next_number(), Ordering::Release);
         }
     }
 
@@ -83,12 +83,12 @@ impl Issuer {
     #[inline]
     pub(crate) fn has_verified(&self, claims: &Claims) -> bool {
         // Numbers are unique in the process, so an equal number means this issuer.
-        claims.signature().among == self.among.load(Ordering::Acquire) || self.has_key_of(claims)
+        claims.signature().key_set == self.key_set.load(Ordering::Acquire) || self.has_key_of(claims)
     }
 
     #[cold]
     fn has_key_of(&self, claims: &Claims) -> bool {
-        claims.iss == self.name && self.keys.load().has(&claims.signature().key)
+        claims.iss == self.name && self.keys.load().contains(&claims.signature().key)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// How far ahead may be paid before the budget is spent, in nanoseconds.
-const CREDIT: u64 = 1_000_000_000;
+const BURST: u64 = 1_000_000_000;
 
 /// A budget per second, with a burst of one second's worth.
 ///
@@ -25,9 +25,9 @@ impl Meter {
     /// Creates a budget of `per_second`: 0 is always spent, `u32::MAX` never.
     pub(super) fn new(per_second: u32) -> Self {
         let interval = match per_second {
-            0 => CREDIT,
+            0 => BURST,
             u32::MAX => 0,
-            many => CREDIT / u64::from(many),
+            many => BURST / u64::from(many),
         };
         let paid_until = AtomicU64::new(if per_second == 0 { u64::MAX } else { 0 });
         Self { interval, paid_until }
@@ -36,7 +36,7 @@ impl Meter {
     /// Takes one from the budget. Returns false when it is spent.
     pub(super) fn try_acquire(&self, now: Duration) -> bool {
         let now = nanos(now);
-        let pay = |paid: u64| (paid <= now.saturating_add(CREDIT)).then(|| paid.max(now).saturating_add(self.interval));
+        let pay = |paid: u64| (paid <= now.saturating_add(BURST)).then(|| paid.max(now).saturating_add(self.interval));
         self.paid_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()
     }
 
@@ -53,7 +53,7 @@ impl Meter {
 
     /// Whether the budget is spent. Acquires nothing.
     pub(super) fn is_exhausted(&self, now: Duration) -> bool {
-        self.paid_until.load(Ordering::Relaxed) > nanos(now).saturating_add(CREDIT)
+        self.paid_until.load(Ordering::Relaxed) > nanos(now).saturating_add(BURST)
     }
 }
 

@@ -28,13 +28,13 @@ const QUIET: Duration = Duration::from_mins(1);
 
 /// Bounds the lookups and the log.
 #[derive(Debug)]
-pub(super) struct MissingKeys {
+pub(super) struct MissingKeyLimits {
     lookups: Meter,
     /// In milliseconds of the trust's monotonic clock.
     quiet_until: AtomicU64,
 }
 
-impl MissingKeys {
+impl MissingKeyLimits {
     pub(super) fn new() -> Self {
         Self { lookups: Meter::new(LOOKUPS), quiet_until: AtomicU64::new(0) }
     }
@@ -56,7 +56,7 @@ fn millis(time: Duration) -> u64 {
 
 impl Trust {
     /// Looks up the record of a token whose key was not found, in the background.
-    pub(super) fn note_missing_key(&self, token: &str, expected: &Expected<'_>) {
+    pub(super) fn warn_of_missing_key(&self, token: &str, expected: &Expected<'_>) {
         let now = self.monotonic();
         let Ok(runtime) = Handle::try_current() else { return };
         if !self.inner.missing_keys.may_look_up(now) {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn missing_key_is_logged_once_a_minute_and_few_are_looked_up() {
-        let missing = MissingKeys::new();
+        let missing = MissingKeyLimits::new();
         let begun = Duration::from_secs(1_000);
         let lookups = (0..10_000).filter(|_| missing.may_look_up(begun)).count();
         assert!(lookups <= 2 * LOOKUPS as usize, "{lookups}");

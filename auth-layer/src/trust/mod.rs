@@ -69,10 +69,10 @@ pub use self::{
     single_use::SingleUse,
 };
 pub(crate) use self::{
-    check::{Check, Pending, expected_record},
+    check::{PendingCheck, RequestCheck, expected_record},
     settings::{CheckSettings, check_duration, check_setters},
 };
-use self::{meter::Meter, missing_key::MissingKeys, signature_pool::SignaturePool};
+use self::{meter::Meter, missing_key::MissingKeyLimits, signature_pool::SignaturePool};
 use crate::{
     clock::{Timestamp, earlier, whole_millis},
     layer_context::LayerContext,
@@ -89,12 +89,21 @@ const FORGED_SIGNATURES: u32 = 1_000;
 ///
 /// An [`Authority`](crate::Authority) has a trust in its own tokens: `Trust::from(&authority)`. A
 /// service that only checks tokens uses [`Trust::builder`], and needs no signing key.
+///
+/// ```
+/// use auth_layer::{AuthLayer, Authority, Trust};
+///
+/// fn layer(authority: &Authority) -> AuthLayer {
+///     let trust = Trust::from(authority);
+///     AuthLayer::new(trust) // or AuthLayer::new(authority)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Trust {
-    inner: Arc<Inner>,
+    inner: Arc<TrustInner>,
 }
 
-struct Inner {
+struct TrustInner {
     issuer: Issuer,
     store: Arc<dyn ErasedStore>,
     /// The store's in-process cache.
@@ -107,9 +116,9 @@ struct Inner {
     /// Budget for wrong signatures found inline. When it is spent, the pool verifies.
     forged_signatures: Meter,
     signature_pool: SignaturePool,
-    missing_keys: MissingKeys,
+    missing_keys: MissingKeyLimits,
     /// Set once the task that finishes interrupted revocations has started.
-    resuming: OnceLock<()>,
+    resume_started: OnceLock<()>,
     settings: CheckSettings,
     /// The context of claims that were checked outside a layer.
     context: LayerContext,
@@ -130,7 +139,7 @@ impl Trust {
     }
 
     /// Returns the in-process cache, if it is open.
-    fn verified(&self) -> Option<&VerifiedTokens> {
+    fn local_cache(&self) -> Option<&VerifiedTokens> {
         self.inner.local.get()
     }
 
@@ -141,7 +150,7 @@ impl Trust {
 
     /// Returns the monotonic time by which checks are dated.
     pub(crate) fn monotonic(&self) -> Duration {
-        self.verified().map_or_else(|| self.inner.settings.clock.monotonic(), VerifiedTokens::now)
+        self.local_cache().map_or_else(|| self.inner.settings.clock.monotonic(), VerifiedTokens::now)
     }
 
     /// Returns the time before which expired tokens are accepted nowhere.
@@ -158,10 +167,10 @@ impl Trust {
     ///
     /// Fails when the store cannot serve, or does not answer within the deadline.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.bounded(self.inner.store.ping()).await
+        self.with_deadline(self.inner.store.ping()).await
     }
 
-    pub(crate) async fn bounded<T>(
+    pub(crate) async fn with_deadline<T>(
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
@@ -170,13 +179,13 @@ impl Trust {
 
     /// Drops cached liveness of the token, session or user with this id or tag.
     pub(crate) fn forget(&self, id: Uuid) {
-        if let Some(verified) = self.verified() {
+        if let Some(verified) = self.local_cache() {
             verified.revoke(id);
         }
     }
 
     /// Records in the background that a revocation is finished. This record may be lost.
-    pub(crate) fn settle(&self, revocation: Option<Revocation>) {
+    pub(crate) fn settle_in_background(&self, revocation: Option<Revocation>) {
         use tracing::Instrument;
 
         let Some(revocation) = revocation else { return };

@@ -29,20 +29,31 @@ pub(super) struct Rules {
     pub(super) demands_more: bool,
     pub(super) optional: bool,
     pub(super) preflight: bool,
-    pub(super) exceptions: Vec<Exception>,
+    pub(super) exemptions: Vec<Exemption>,
     pub(super) realm: Realm,
     pub(super) resource_metadata: Option<ResourceMetadata>,
 }
 
-type Exception = Box<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
+type Exemption = Box<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 
 /// Configures a [`Policy`], or a layer with one.
 ///
 /// Made by [`Policy::builder`] and [`AuthLayer::builder`](crate::AuthLayer::builder), with the same
 /// methods.
+///
+/// ```
+/// # use auth_layer::{AuthLayer, Authority};
+/// # fn layer(authority: &Authority) -> AuthLayer {
+/// AuthLayer::builder(authority)
+///     .scope("orders:read")
+///     .role("clerk")
+///     .except(|head| head.uri.path() == "/healthz")
+///     .build()
+/// # }
+/// ```
 #[must_use]
-pub struct PolicyBuilder<For = ()> {
-    pub(crate) for_whom: For,
+pub struct PolicyBuilder<Target = ()> {
+    pub(crate) target: Target,
     rules: Rules,
 }
 
@@ -60,7 +71,7 @@ impl Policy {
 impl Rules {
     /// Whether a request passes unchecked.
     pub(super) fn exempts(&self, head: &RequestHead<'_>) -> bool {
-        (self.preflight && head.is_preflight()) || self.exceptions.iter().any(|exempts| exempts(head))
+        (self.preflight && head.is_preflight()) || self.exemptions.iter().any(|exempts| exempts(head))
     }
 }
 
@@ -78,19 +89,19 @@ impl PolicyBuilder {
     }
 }
 
-impl<For> PolicyBuilder<For> {
-    pub(crate) fn new(for_whom: For) -> Self {
+impl<Target> PolicyBuilder<Target> {
+    pub(crate) fn new(target: Target) -> Self {
         let rules = Rules {
             kind: TokenKind::Access,
             demand: Demand::new(),
             demands_more: false,
             optional: false,
             preflight: false,
-            exceptions: Vec::new(),
+            exemptions: Vec::new(),
             realm: Realm::default(),
             resource_metadata: None,
         };
-        Self { for_whom, rules }
+        Self { target, rules }
     }
 
     pub(crate) fn policy(self) -> Policy {
@@ -99,12 +110,19 @@ impl<For> PolicyBuilder<For> {
     }
 
     /// Replaces the whole demand.
+    ///
+    /// ```
+    /// # use auth_layer::{Demand, trust::Policy};
+    /// let writing = Demand::new().scope("orders:write").role("clerk");
+    /// let policy = Policy::builder().demand(writing).build();
+    /// # let _ = policy;
+    /// ```
     pub fn demand(mut self, demand: Demand) -> Self {
         self.rules.demand = demand;
         self
     }
 
-    fn demanding(mut self, more: impl FnOnce(Demand) -> Demand) -> Self {
+    fn map_demand(mut self, more: impl FnOnce(Demand) -> Demand) -> Self {
         self.rules.demand = more(self.rules.demand);
         self
     }
@@ -122,38 +140,72 @@ impl<For> PolicyBuilder<For> {
 
     /// Adds a scope, see [`Demand::covering`].
     pub fn covering(self, scope: &Scope) -> Self {
-        self.demanding(|demand| demand.covering(scope))
+        self.map_demand(|demand| demand.covering(scope))
     }
 
     /// Adds a role, see [`Demand::role`].
     pub fn role(self, role: impl Into<Arc<str>>) -> Self {
-        self.demanding(|demand| demand.role(role))
+        self.map_demand(|demand| demand.role(role))
     }
 
     /// Adds an audience, see [`Demand::audience`].
     pub fn audience(self, audience: impl Into<String>) -> Self {
-        self.demanding(|demand| demand.audience(audience))
+        self.map_demand(|demand| demand.audience(audience))
     }
 
     /// Sets the longest age of the sign-in, see [`Demand::max_age`].
     pub fn max_age(self, age: Duration) -> Self {
-        self.demanding(|demand| demand.max_age(age))
+        self.map_demand(|demand| demand.max_age(age))
     }
 
     /// Adds an authentication context class, see [`Demand::acr`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use auth_layer::trust::Policy;
+    /// // A sign-in with a second factor, at most five minutes ago.
+    /// let policy = Policy::builder().max_age(Duration::from_mins(5)).acr("mfa").build();
+    /// # let _ = policy;
+    /// ```
     pub fn acr(self, value: impl Into<String>) -> Self {
-        self.demanding(|demand| demand.acr(value))
+        self.map_demand(|demand| demand.acr(value))
     }
 
     /// Sets the type of the custom claims, see [`Demand::custom_claims`].
+    ///
+    /// ```
+    /// # use auth_layer::trust::Policy;
+    /// #[derive(serde::Deserialize)]
+    /// struct Tenant {
+    ///     tenant: u64,
+    /// }
+    ///
+    /// let policy = Policy::builder().audience("billing").custom_claims::<Tenant>().build();
+    /// # let _ = policy;
+    /// ```
     pub fn custom_claims<T: DeserializeOwned + Send + Sync + 'static>(self) -> Self {
-        self.demanding(Demand::custom_claims::<T>)
+        self.map_demand(Demand::custom_claims::<T>)
     }
 
     /// Accepts single-use tokens instead of access tokens.
     ///
     /// The layer checks a token and leaves it unspent. The handler spends it, see
     /// [`SingleUse`](super::SingleUse).
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Authority, SingleUse};
+    /// # use auth_layer::Rejection;
+    /// # use axum::{Router, routing::post};
+    /// async fn confirm(token: SingleUse) -> Result<String, Rejection> {
+    ///     let claims = token.spend().await?;
+    ///     Ok(format!("{} has confirmed", claims.sub))
+    /// }
+    ///
+    /// fn app(authority: &Authority) -> Router {
+    ///     let once = AuthLayer::builder(authority).single_use().build();
+    ///     Router::new().route("/confirm", post(confirm)).route_layer(once)
+    /// }
+    /// ```
     pub fn single_use(mut self) -> Self {
         self.rules.kind = TokenKind::SingleUse;
         self
@@ -189,7 +241,7 @@ impl<For> PolicyBuilder<For> {
     /// let policy = Policy::builder().except(|head| head.uri.path() == "/healthz").build();
     /// ```
     pub fn except(mut self, exempts: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.rules.exceptions.push(Box::new(exempts));
+        self.rules.exemptions.push(Box::new(exempts));
         self
     }
 
@@ -197,6 +249,18 @@ impl<For> PolicyBuilder<For> {
     ///
     /// Needed only if the layer that answers them is inside this one. Default: a preflight is
     /// refused like any request without credentials.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Authority};
+    /// # use axum::{Router, routing::get};
+    /// # use tower_http::cors::CorsLayer;
+    /// # fn app(authority: &Authority) -> Router {
+    /// // One route answers preflights itself, inside the layer around all routes.
+    /// let orders = get(async || "orders").layer(CorsLayer::permissive());
+    /// let layer = AuthLayer::builder(authority).preflight().build();
+    /// Router::new().route("/orders", orders).layer(layer)
+    /// # }
+    /// ```
     pub fn preflight(mut self) -> Self {
         self.rules.preflight = true;
         self
@@ -209,6 +273,19 @@ impl<For> PolicyBuilder<For> {
     }
 
     /// Sets the `resource_metadata` that challenges name (RFC 9728 §5.1). Default: none.
+    ///
+    /// ```
+    /// # use auth_layer::trust::Policy;
+    /// # fn policy() -> Result<Policy, Box<dyn std::error::Error>> {
+    /// use auth_layer::rejection::{Realm, ResourceMetadata};
+    ///
+    /// let url = "https://api.example/.well-known/oauth-protected-resource";
+    /// Ok(Policy::builder()
+    ///     .realm(Realm::new("shop")?)
+    ///     .resource_metadata(ResourceMetadata::new(url)?)
+    ///     .build())
+    /// # }
+    /// ```
     pub fn resource_metadata(mut self, url: ResourceMetadata) -> Self {
         self.rules.resource_metadata = Some(url);
         self
@@ -226,7 +303,7 @@ impl fmt::Debug for Rules {
     }
 }
 
-impl<For> fmt::Debug for PolicyBuilder<For> {
+impl<Target> fmt::Debug for PolicyBuilder<Target> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PolicyBuilder").field("rules", &self.rules).finish_non_exhaustive()
     }

@@ -12,23 +12,23 @@ use std::{
 
 use tokio::{runtime::Handle, time::sleep};
 
-use super::{Inner, Trust};
+use super::{Trust, TrustInner};
 use crate::store::{Revocation, StoreError};
 
 /// How often a node looks.
 ///
 /// A store skips revocations that are only seconds old. With this interval all is done within the
 /// promised 15 s.
-const EVERY: Duration = Duration::from_secs(3);
+const INTERVAL: Duration = Duration::from_secs(3);
 
 impl Trust {
     /// Starts the task, once. Outside a runtime it does nothing and is tried again on the next use.
     pub(crate) fn resume_in_background(&self) {
-        if self.inner.resuming.get().is_some() {
+        if self.inner.resume_started.get().is_some() {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
-        self.inner.resuming.get_or_init(|| {
+        self.inner.resume_started.get_or_init(|| {
             if self.inner.store.revokes_in_steps() {
                 runtime.spawn(resume(Arc::downgrade(&self.inner)));
             }
@@ -45,16 +45,16 @@ impl Trust {
                 Revocation::User(user, _) => user.tag(),
             });
             tracing::info!(?revocation, age = ?resumed.age, "a revocation that had broken off is finished");
-            self.settle(Some(revocation));
+            self.settle_in_background(Some(revocation));
         }
         Ok(())
     }
 }
 
 /// Looks in a loop until the trust is dropped.
-async fn resume(inner: Weak<Inner>) {
+async fn resume(inner: Weak<TrustInner>) {
     loop {
-        sleep(EVERY).await;
+        sleep(INTERVAL).await;
         let Some(inner) = inner.upgrade() else { return };
         if let Err(error) = (Trust { inner }).resume_once().await {
             // Calls that need the stores log the outage.

@@ -9,6 +9,15 @@ use crate::{
 };
 
 /// What is checked first: a token's record or its signature.
+///
+/// ```
+/// # use auth_layer::authority::AuthorityBuilder;
+/// use auth_layer::trust::CheckOrder;
+///
+/// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+/// builder.check_order(CheckOrder::SignatureFirst)
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckOrder {
@@ -56,6 +65,13 @@ impl Default for CheckSettings {
 }
 
 /// A setting is missing or cannot work.
+///
+/// ```
+/// use auth_layer::{Authority, store::MemoryStore, trust::BuildError};
+///
+/// let built = Authority::builder("https://auth.example", MemoryStore::new()).build();
+/// assert!(matches!(built, Err(BuildError::Missing("key"))));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -79,11 +95,11 @@ pub enum BuildError {
 }
 
 /// The longest duration that any setting may have: ten years.
-const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
+const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Fails if a duration is zero or longer than ten years.
 pub(crate) fn check_duration(name: &'static str, duration: Duration) -> Result<(), BuildError> {
-    if duration.is_zero() || duration > LONGEST { Err(BuildError::Duration(name)) } else { Ok(()) }
+    if duration.is_zero() || duration > MAX_DURATION { Err(BuildError::Duration(name)) } else { Ok(()) }
 }
 
 impl CheckSettings {
@@ -92,7 +108,7 @@ impl CheckSettings {
         for (name, duration) in
             [("leeway", self.leeway), ("clock_skew_margin", self.clock_skew_margin), ("local_cache", self.lease)]
         {
-            if duration > LONGEST {
+            if duration > MAX_DURATION {
                 return Err(BuildError::Duration(name));
             }
         }
@@ -131,6 +147,19 @@ macro_rules! check_setters {
         }
 
         /// Sets the largest size of a token, in bytes. Default: 8 KiB.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use auth_layer::authority::AuthorityBuilder;
+        /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+        /// // Well-kept clocks, nearby stores, small tokens.
+        /// builder
+        ///     .leeway(Duration::from_secs(5))
+        ///     .clock_skew_margin(Duration::from_mins(1))
+        ///     .deadline(Duration::from_secs(1))
+        ///     .max_token_bytes(2 * 1024)
+        /// # }
+        /// ```
         pub fn max_token_bytes(mut self, bytes: usize) -> Self {
             self.checks.max_token_bytes = bytes;
             self
@@ -161,6 +190,14 @@ macro_rules! check_setters {
         /// saves decoding and verifying them again. It belongs to the store's handle: the first
         /// authority or trust that is built on a handle sets the size. Zero entries or zero bytes
         /// switch the cache off.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use auth_layer::authority::AuthorityBuilder;
+        /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+        /// builder.local_cache(Duration::from_secs(1)).local_cache_limits(1_000_000, 1 << 30)
+        /// # }
+        /// ```
         pub fn local_cache_limits(mut self, entries: usize, bytes: usize) -> Self {
             self.checks.limits = Limits { entries, bytes };
             self
@@ -175,12 +212,32 @@ macro_rules! check_setters {
         ///
         /// When many signatures are wrong, in either order, a pool of half the processors verifies
         /// them. Known tokens then do not wait for them.
+        ///
+        /// ```
+        /// # use auth_layer::authority::AuthorityBuilder;
+        /// use auth_layer::trust::CheckOrder;
+        ///
+        /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+        /// builder.check_order(CheckOrder::RecordFirst).forged_lookups(20)
+        /// # }
+        /// ```
         pub fn forged_lookups(mut self, per_second: u32) -> Self {
             self.checks.forged_lookups = per_second;
             self
         }
 
         /// Sets the clock. Default: [`SystemClock`](crate::clock::SystemClock).
+        ///
+        /// ```
+        /// # use auth_layer::authority::AuthorityBuilder;
+        /// use auth_layer::clock::{ManualClock, Timestamp};
+        ///
+        /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+        /// // In a test. Its clones are the same clock: advance one of them.
+        /// let clock = ManualClock::starting_at(Timestamp::UNIX_EPOCH);
+        /// builder.clock(clock.clone())
+        /// # }
+        /// ```
         pub fn clock(mut self, clock: impl Clock) -> Self {
             self.checks.clock = std::sync::Arc::new(clock);
             self

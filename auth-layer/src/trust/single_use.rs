@@ -53,7 +53,7 @@ impl SingleUse {
     ///
     /// [`MissingLayer`] if no layer for single-use tokens is in front.
     pub fn from_extensions(extensions: &Extensions) -> Result<Option<Self>, MissingLayer> {
-        MissingLayer::or_left(extensions)
+        MissingLayer::find_extension(extensions)
     }
 
     /// Uses up the token and returns its claims.
@@ -71,8 +71,8 @@ impl SingleUse {
     }
 
     /// Replaces the layer that let the token in.
-    pub(super) fn let_in_by(self, layer: LayerContext) -> Self {
-        Self { claims: self.claims.let_in_by(layer), ..self }
+    pub(super) fn with_layer(self, layer: LayerContext) -> Self {
+        Self { claims: self.claims.with_layer(layer), ..self }
     }
 
     /// Returns the layer that let the token in.

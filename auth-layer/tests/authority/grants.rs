@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 
-fn of_two_audiences(clock: &ManualClock) -> Authority {
+fn authority_for_two_audiences(clock: &ManualClock) -> Authority {
     builder(clock).audience("billing").build().unwrap()
 }
 
@@ -34,7 +34,7 @@ async fn all_claims(authority: &Authority, grant: Grant) -> Vec<Claims> {
 
 #[tokio::test]
 async fn grant_for_audiences_puts_them_in_every_token_of_its_session() {
-    let authority = of_two_audiences(&clock());
+    let authority = authority_for_two_audiences(&clock());
     let web = || Grant::new("web");
     for (grant, audiences) in [
         (web(), &["api"][..]),
@@ -50,7 +50,7 @@ async fn grant_for_audiences_puts_them_in_every_token_of_its_session() {
 /// RFC 8707 §2: `invalid_target`.
 #[tokio::test]
 async fn grant_for_an_unknown_audience_opens_no_session() {
-    let authority = of_two_audiences(&clock());
+    let authority = authority_for_two_audiences(&clock());
     let user = UserId::generate();
     let sign_in = authority.begin_sign_in(user).await.unwrap();
     let refused = authority.sign_in(sign_in, Grant::new("web").audience("api").audience("elsewhere")).await;
@@ -78,7 +78,7 @@ async fn grant_for_a_removed_audience_refreshes_again_when_it_is_back() {
 #[tokio::test]
 async fn grant_records_when_and_how_the_user_signed_in_and_refreshes_keep_it() {
     let clock = clock();
-    let authority = of_two_audiences(&clock);
+    let authority = authority_for_two_audiences(&clock);
     let now = clock.now().timestamp();
     let earlier = Timestamp::from_timestamp(now - 300, 999_000_000).unwrap();
     let web = || Grant::new("web");
@@ -100,7 +100,7 @@ async fn grant_records_when_and_how_the_user_signed_in_and_refreshes_keep_it() {
 
 #[tokio::test]
 async fn grant_with_new_custom_claims_at_a_refresh_keeps_how_the_user_signed_in() {
-    let authority = of_two_audiences(&clock());
+    let authority = authority_for_two_audiences(&clock());
     let grant = Grant::new("web").audience("billing").acr("urn:strong").custom(&json!({ "roles": ["clerk"] })).unwrap();
     let pair = granted(&authority, grant).await;
     let before = authority.verify(&pair.access_token).await.unwrap();

@@ -10,25 +10,25 @@ use std::{
 
 use auth_layer::store::{Session, StoreErrorKind, TokenStatus, TokenStore};
 
-use super::{faulty::Faulty, *};
+use super::{faulty_store::FaultyStore, *};
 
 /// Longer than the grace window, as elections of a replica set are.
 const ELECTION: Duration = Duration::from_secs(11);
 
-struct Subject {
+struct Fixture {
     clock: ManualClock,
-    store: Arc<Faulty>,
+    store: Arc<FaultyStore>,
     authority: Authority,
     first: IssuedPair,
 }
 
-impl Subject {
+impl Fixture {
     async fn new() -> Self {
         Self::with(Duration::from_secs(10)).await
     }
 
     async fn with(grace: Duration) -> Self {
-        let (clock, store) = (clock(), Arc::new(Faulty::default()));
+        let (clock, store) = (clock(), Arc::new(FaultyStore::default()));
         let keys = Keyring::new(SigningKey::generate().unwrap());
         let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))
             .audience("api")
@@ -65,67 +65,67 @@ impl Subject {
 
 #[tokio::test]
 async fn refresh_whose_answer_was_lost_returns_the_same_pair_after_the_window() {
-    let subject = Subject::new().await;
-    subject.lose_an_answer().await;
-    settle().await;
-    assert!(!subject.delivered().await);
-    subject.clock.advance(ELECTION);
+    let fixture = Fixture::new().await;
+    fixture.lose_an_answer().await;
+    finish_background_work().await;
+    assert!(!fixture.delivered().await);
+    fixture.clock.advance(ELECTION);
     // The retry finds the pair, and its answer is lost as well.
-    subject.lose_an_answer().await;
-    subject.clock.advance(ELECTION);
-    let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
-    settle().await;
-    assert!(subject.delivered().await, "now it was handed out");
-    assert!(subject.authority.verify(&second.access_token).await.is_ok());
-    assert!(subject.authority.refresh(&second.refresh_token).await.is_ok(), "nobody was punished");
+    fixture.lose_an_answer().await;
+    fixture.clock.advance(ELECTION);
+    let second = fixture.authority.refresh(&fixture.first.refresh_token).await.unwrap();
+    finish_background_work().await;
+    assert!(fixture.delivered().await, "now it was handed out");
+    assert!(fixture.authority.verify(&second.access_token).await.is_ok());
+    assert!(fixture.authority.refresh(&second.refresh_token).await.is_ok(), "nobody was punished");
 }
 
 /// After an outage several clients may retry with one token. The window starts with the first
 /// answer that is delivered. A retry after the window is reuse: somebody has the child.
 #[tokio::test]
 async fn refresh_window_starts_when_the_pair_is_delivered() {
-    let subject = Subject::new().await;
-    subject.lose_an_answer().await;
-    subject.clock.advance(ELECTION);
-    let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
-    settle().await;
-    subject.clock.advance(Duration::from_secs(9));
-    let again = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
+    let fixture = Fixture::new().await;
+    fixture.lose_an_answer().await;
+    fixture.clock.advance(ELECTION);
+    let second = fixture.authority.refresh(&fixture.first.refresh_token).await.unwrap();
+    finish_background_work().await;
+    fixture.clock.advance(Duration::from_secs(9));
+    let again = fixture.authority.refresh(&fixture.first.refresh_token).await.unwrap();
     assert_eq!((&again.access_token, &again.refresh_token), (&second.access_token, &second.refresh_token));
-    settle().await;
-    subject.clock.advance(Duration::from_secs(1));
-    assert_eq!(refusal(&subject.authority, &subject.first.refresh_token).await, GrantFault::Reused);
-    assert_eq!(fault(&subject.authority, &second.access_token).await, TokenFault::Revoked);
+    finish_background_work().await;
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(refusal(&fixture.authority, &fixture.first.refresh_token).await, GrantFault::Reused);
+    assert_eq!(fault(&fixture.authority, &second.access_token).await, TokenFault::Revoked);
 }
 
 #[tokio::test]
 async fn refresh_retries_that_race_after_the_window_get_one_pair() {
-    let subject = Subject::new().await;
-    subject.lose_an_answer().await;
-    subject.clock.advance(ELECTION);
-    let token = &subject.first.refresh_token;
-    let (one, other) = tokio::join!(subject.authority.refresh(token), subject.authority.refresh(token));
+    let fixture = Fixture::new().await;
+    fixture.lose_an_answer().await;
+    fixture.clock.advance(ELECTION);
+    let token = &fixture.first.refresh_token;
+    let (one, other) = tokio::join!(fixture.authority.refresh(token), fixture.authority.refresh(token));
     assert_eq!(one.unwrap(), other.unwrap());
 }
 
 /// The client went away between the commit and the answer.
 #[tokio::test]
 async fn refresh_whose_caller_went_away_has_delivered_nothing() {
-    let subject = Subject::new().await;
-    subject.store.hangs.store(true, Ordering::SeqCst);
+    let fixture = Fixture::new().await;
+    fixture.store.hangs.store(true, Ordering::SeqCst);
     {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut dropped = pin!(subject.authority.refresh(&subject.first.refresh_token));
+        let mut dropped = pin!(fixture.authority.refresh(&fixture.first.refresh_token));
         assert!(dropped.as_mut().poll(&mut cx).is_pending());
     }
-    subject.store.hangs.store(false, Ordering::SeqCst);
-    settle().await;
-    subject.clock.advance(ELECTION);
-    assert!(subject.authority.refresh(&subject.first.refresh_token).await.is_ok());
+    fixture.store.hangs.store(false, Ordering::SeqCst);
+    finish_background_work().await;
+    fixture.clock.advance(ELECTION);
+    assert!(fixture.authority.refresh(&fixture.first.refresh_token).await.is_ok());
 }
 
 /// Reads that a deposed primary repeats later.
-impl Subject {
+impl Fixture {
     async fn read_now(&self, session: SessionId, refresh: auth_layer::TokenId) -> (Session, TokenStatus) {
         self.store.session_for_refresh(session, refresh, self.clock.now()).await.unwrap().unwrap()
     }
@@ -133,43 +133,43 @@ impl Subject {
 
 #[tokio::test]
 async fn refresh_judged_by_a_stale_read_is_judged_again() {
-    let subject = Subject::new().await;
-    let first = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0);
-    let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
-    let current = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
+    let fixture = Fixture::new().await;
+    let first = fixture.authority.sessions(&fixture.first.user_id).await.unwrap().remove(0);
+    let second = fixture.authority.refresh(&fixture.first.refresh_token).await.unwrap();
+    let current = fixture.authority.sessions(&fixture.first.user_id).await.unwrap().remove(0).current.refresh_id;
     // The deposed primary had the record of the child and not the rotation.
-    let (_, active) = subject.read_now(first.session_id, current).await;
-    subject.store.stale.lock().unwrap().extend(vec![Some((first.clone(), active)); 3]);
-    let third = subject.authority.refresh(&second.refresh_token).await.unwrap();
-    assert!(subject.authority.verify(&third.access_token).await.is_ok());
+    let (_, active) = fixture.read_now(first.session_id, current).await;
+    fixture.store.stale.lock().unwrap().extend(vec![Some((first.clone(), active)); 3]);
+    let third = fixture.authority.refresh(&second.refresh_token).await.unwrap();
+    assert!(fixture.authority.verify(&third.access_token).await.is_ok());
 
     // A primary that stays behind makes the call unavailable. The token is not refused for good.
-    let current = subject.authority.sessions(&subject.first.user_id).await.unwrap().remove(0).current.refresh_id;
-    let (_, active) = subject.read_now(first.session_id, current).await;
-    subject.store.stale.lock().unwrap().extend(vec![Some((first, active)); 8]);
-    let unknown = subject.authority.refresh(&third.refresh_token).await;
+    let current = fixture.authority.sessions(&fixture.first.user_id).await.unwrap().remove(0).current.refresh_id;
+    let (_, active) = fixture.read_now(first.session_id, current).await;
+    fixture.store.stale.lock().unwrap().extend(vec![Some((first, active)); 8]);
+    let unknown = fixture.authority.refresh(&third.refresh_token).await;
     assert!(matches!(unknown, Err(RefreshError::Unavailable(_))), "{unknown:?}");
-    assert!(subject.authority.refresh(&third.refresh_token).await.is_ok(), "and the session lives");
+    assert!(fixture.authority.refresh(&third.refresh_token).await.is_ok(), "and the session lives");
 }
 
 #[tokio::test]
 async fn reuse_whose_caller_goes_away_still_ends_the_session() {
-    let subject = Subject::new().await;
-    let second = subject.authority.refresh(&subject.first.refresh_token).await.unwrap();
-    let third = subject.authority.refresh(&second.refresh_token).await.unwrap();
+    let fixture = Fixture::new().await;
+    let second = fixture.authority.refresh(&fixture.first.refresh_token).await.unwrap();
+    let third = fixture.authority.refresh(&second.refresh_token).await.unwrap();
     {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut dropped = pin!(subject.authority.refresh(&subject.first.refresh_token));
+        let mut dropped = pin!(fixture.authority.refresh(&fixture.first.refresh_token));
         assert!(dropped.as_mut().poll(&mut cx).is_pending());
     }
-    settle().await;
-    assert_eq!(fault(&subject.authority, &third.access_token).await, TokenFault::Revoked);
+    finish_background_work().await;
+    assert_eq!(fault(&fixture.authority, &third.access_token).await, TokenFault::Revoked);
 }
 
 /// Law 2 has no exception without a window.
 #[tokio::test]
 async fn reuse_without_a_window_includes_a_retry_after_a_lost_answer() {
-    let subject = Subject::with(Duration::ZERO).await;
-    subject.lose_an_answer().await;
-    assert_eq!(refusal(&subject.authority, &subject.first.refresh_token).await, GrantFault::Reused);
+    let fixture = Fixture::with(Duration::ZERO).await;
+    fixture.lose_an_answer().await;
+    assert_eq!(refusal(&fixture.authority, &fixture.first.refresh_token).await, GrantFault::Reused);
 }

@@ -1,19 +1,19 @@
 //! The life of a token on the in-memory store, with a clock that the test turns.
 
-mod by_text;
-mod faulty;
+mod each_algorithm;
+mod faulty_store;
 mod grants;
-mod half_revoked;
-mod in_process;
+mod interrupted_revocation;
 mod issued;
+mod local_cache;
 mod lost_answers;
 mod missing_key;
 mod payloads;
+mod purge;
+mod revoke_and_introspect;
 mod sessions;
-mod sharing;
+mod shared_store;
 mod subjects;
-mod sweep;
-mod whatever_signs;
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn sign_in(authority: &Authority, user: UserId) -> IssuedPair {
 }
 
 /// Lets background work finish.
-async fn settle() {
+async fn finish_background_work() {
     for _ in 0..8 {
         tokio::task::yield_now().await;
     }

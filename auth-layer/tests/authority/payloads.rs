@@ -9,7 +9,7 @@ use auth_layer::store::{
 use super::*;
 
 /// A store that opens every session with members that this version does not know.
-struct Later {
+struct LaterVersion {
     store: MemoryStore,
     of_session: &'static [(&'static str, &'static str)],
     of_pair: &'static [(&'static str, &'static str)],
@@ -20,7 +20,7 @@ fn with(payload: &Payload, members: &[(&str, &str)]) -> Payload {
     known.chain(members.iter().copied()).collect()
 }
 
-impl StoreDecorator for Later {
+impl StoreDecorator for LaterVersion {
     type Inner = MemoryStore;
 
     fn inner(&self) -> &MemoryStore {
@@ -39,17 +39,17 @@ impl StoreDecorator for Later {
     }
 }
 
-fn on(store: impl TokenStore, keys: Keyring) -> Authority {
+fn authority_on(store: impl TokenStore, keys: Keyring) -> Authority {
     Authority::builder("https://issuer", store).audience("api").keys(keys).clock(clock()).build().unwrap()
 }
 
 async fn opened(
     of_session: &'static [(&'static str, &'static str)],
     of_pair: &'static [(&'static str, &'static str)],
-) -> (Arc<Later>, Authority, IssuedPair) {
-    let store = Arc::new(Later { store: MemoryStore::new(), of_session, of_pair });
+) -> (Arc<LaterVersion>, Authority, IssuedPair) {
+    let store = Arc::new(LaterVersion { store: MemoryStore::new(), of_session, of_pair });
     let keys = Keyring::new(SigningKey::generate_for(auth_layer::keys::Algorithm::Es256).unwrap());
-    let authority = on(Arc::clone(&store), keys);
+    let authority = authority_on(Arc::clone(&store), keys);
     let pair = sign_in(&authority, UserId::generate()).await;
     (store, authority, pair)
 }
@@ -63,13 +63,17 @@ async fn payload_members_of_a_later_version_survive_every_refresh() {
         assert_eq!(authority.refresh(&pair.refresh_token).await.unwrap(), next, "the same pair, byte for byte");
         pair = next;
         let session = authority.session(pair.session_id).await.unwrap().unwrap();
-        let of = |payload: &Payload, name: &str| payload.get(name).map(str::to_owned);
+        let member = |payload: &Payload, name: &str| payload.get(name).map(str::to_owned);
         assert_eq!(
-            (of(&session.payload, "acr"), of(&session.payload, "crit")),
+            (member(&session.payload, "acr"), member(&session.payload, "crit")),
             (Some("2".into()), Some("client_id".into()))
         );
         let current = &session.current.payload;
-        assert_eq!((of(current, "cnf"), of(current, "crit")), (Some("jkt".into()), Some("kid scope".into())), "{turn}");
+        assert_eq!(
+            (member(current, "cnf"), member(current, "crit")),
+            (Some("jkt".into()), Some("kid scope".into())),
+            "{turn}"
+        );
     }
     drop(store);
 }
@@ -107,9 +111,9 @@ async fn payload_that_must_be_understood_and_is_not_makes_the_call_unavailable()
 
 #[tokio::test]
 async fn payload_that_a_store_lost_makes_the_call_unavailable() {
-    struct Loses(MemoryStore, &'static str);
+    struct LosesMember(MemoryStore, &'static str);
 
-    impl StoreDecorator for Loses {
+    impl StoreDecorator for LosesMember {
         type Inner = MemoryStore;
 
         fn inner(&self) -> &MemoryStore {
@@ -134,8 +138,8 @@ async fn payload_that_a_store_lost_makes_the_call_unavailable() {
 
     for name in ["client_id", "scope", "custom", "kid"] {
         let keys = Keyring::new(SigningKey::generate().unwrap());
-        let store = Loses(MemoryStore::new(), name);
-        let authority = on(store, keys);
+        let store = LosesMember(MemoryStore::new(), name);
+        let authority = authority_on(store, keys);
         let pair = sign_in(&authority, UserId::generate()).await;
         let refused = authority.refresh(&pair.refresh_token).await;
         assert!(matches!(&refused, Err(RefreshError::Unavailable(_))), "without {name}: {refused:?}");

@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, sync::Arc, sync::atomic::Ordering};
 
-use super::{faulty::Faulty, *};
+use super::{faulty_store::FaultyStore, *};
 
 fn limited(clock: &ManualClock, most: usize) -> Authority {
     builder(clock).max_sessions(NonZero::new(most).unwrap()).build().unwrap()
@@ -81,7 +81,7 @@ async fn sessions_stay_within_the_limit_when_many_sign_in_at_once() {
 /// The sign-in is already committed. It does not fail when another session cannot be ended.
 #[tokio::test]
 async fn sessions_over_the_limit_that_cannot_be_ended_fail_no_sign_in() {
-    let (clock, store) = (clock(), Arc::new(Faulty::default()));
+    let (clock, store) = (clock(), Arc::new(FaultyStore::default()));
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))
         .audience("api")

@@ -24,7 +24,7 @@ async fn token(authority: &Authority, scope: &str, roles: &[&str]) -> String {
 }
 
 /// The same demand as a layer's policy, and as a guard behind a layer.
-fn doors(authority: &Authority, demand: &Demand) -> [Router; 2] {
+fn as_policy_and_guard(authority: &Authority, demand: &Demand) -> [Router; 2] {
     let routes = || Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string()));
     let realm = || Realm::new("shop").unwrap();
     let behind = routes()
@@ -54,7 +54,7 @@ async fn guard_refuses_a_good_token_that_is_not_enough_and_says_what_is() {
         (Demand::new().role("clerk").role("chief"), Some(r#"Bearer realm="shop", error="insufficient_scope""#)),
     ];
     for (demand, refusal) in cases {
-        for app in doors(&authority, &demand) {
+        for app in as_policy_and_guard(&authority, &demand) {
             // The second request is answered from the in-process cache.
             for _ in 0..2 {
                 let answer = challenge(app.clone(), &clerk).await;
@@ -199,7 +199,7 @@ async fn guard_demands_a_recent_and_strong_sign_in() {
         (Demand::new().acr("gold").acr("platinum"), Some(r#", acr_values="gold platinum""#)),
     ];
     for (demand, asked) in cases {
-        for app in doors(&authority, &demand) {
+        for app in as_policy_and_guard(&authority, &demand) {
             for _ in 0..2 {
                 let (status, challenge) = challenge(app.clone(), &pair.access_token).await;
                 match asked {
@@ -215,7 +215,7 @@ async fn guard_demands_a_recent_and_strong_sign_in() {
     clock.advance(minutes(2));
     let next = authority.refresh(&pair.refresh_token).await.unwrap();
     for token in [&pair.access_token, &next.access_token] {
-        for app in doors(&authority, &Demand::new().max_age(minutes(5))) {
+        for app in as_policy_and_guard(&authority, &Demand::new().max_age(minutes(5))) {
             assert_eq!(challenge(app, token).await.0, StatusCode::UNAUTHORIZED);
         }
     }
@@ -233,7 +233,7 @@ async fn policy_accepts_its_own_audience_only() {
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
     let pair = authority.sign_in(sign_in, Grant::new("web").audience("billing")).await.unwrap();
     for (audience, status) in [("billing", StatusCode::OK), ("orders", StatusCode::UNAUTHORIZED)] {
-        for app in doors(&authority, &Demand::new().audience(audience)) {
+        for app in as_policy_and_guard(&authority, &Demand::new().audience(audience)) {
             assert_eq!(challenge(app, &pair.access_token).await.0, status, "{audience}");
         }
     }

@@ -51,7 +51,7 @@ fn authority() -> Authority {
         .unwrap()
 }
 
-async fn signed_in(authority: &Authority) -> auth_layer::IssuedPair {
+async fn sign_in(authority: &Authority) -> auth_layer::IssuedPair {
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
     authority.sign_in(sign_in, Grant::new("web").scope("profile".parse().unwrap())).await.unwrap()
 }
@@ -71,7 +71,7 @@ async fn body(response: Response<Body>) -> String {
 #[tokio::test]
 async fn layer_passes_a_good_token_and_refuses_a_revoked_one() {
     let authority = authority();
-    let pair = signed_in(&authority).await;
+    let pair = sign_in(&authority).await;
     let app = app(AuthLayer::new(authority.clone()));
 
     let response = app.clone().oneshot(with_token(&pair.access_token)).await.unwrap();
@@ -181,7 +181,7 @@ async fn layer_inside_cors_lets_preflights_pass_and_pages_read_refusals() {
         origin(request).body(Body::empty()).unwrap()
     };
     let authority = authority();
-    let pair = signed_in(&authority).await;
+    let pair = sign_in(&authority).await;
     let routes = || Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string()));
     let auth = || AuthLayer::new(authority.clone());
     // Around the routes, and around the whole router as a service.
@@ -209,7 +209,7 @@ async fn layer_inside_cors_lets_preflights_pass_and_pages_read_refusals() {
 #[tokio::test]
 async fn layer_with_optional_authentication_passes_strangers_and_refuses_bad_tokens() {
     let authority = authority();
-    let pair = signed_in(&authority).await;
+    let pair = sign_in(&authority).await;
     let app = Router::new()
         .route("/greet", get(async |claims: Option<Claims>| claims.map_or("stranger".into(), |c| c.sub.to_string())))
         .route("/me", get(async |claims: Claims| claims.sub.to_string()))
@@ -280,18 +280,18 @@ fn claims_of_a_custom_type_cannot_take_a_registered_name() {
 
 /// Counts the calls that did not follow a `poll_ready` on the same clone.
 #[derive(Debug)]
-struct Insistent {
+struct RequiresReady {
     ready: bool,
     called_unready: Arc<AtomicUsize>,
 }
 
-impl Clone for Insistent {
+impl Clone for RequiresReady {
     fn clone(&self) -> Self {
         Self { ready: false, called_unready: Arc::clone(&self.called_unready) }
     }
 }
 
-impl Service<Request<()>> for Insistent {
+impl Service<Request<()>> for RequiresReady {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
@@ -319,9 +319,9 @@ async fn layer_calls_the_clone_of_the_inner_service_that_was_ready() {
             .local_cache(lease)
             .build()
             .unwrap();
-        let pair = signed_in(&authority).await;
+        let pair = sign_in(&authority).await;
         let called_unready = Arc::new(AtomicUsize::new(0));
-        let inner = Insistent { ready: false, called_unready: Arc::clone(&called_unready) };
+        let inner = RequiresReady { ready: false, called_unready: Arc::clone(&called_unready) };
         let mut service = AuthLayer::new(authority).layer(inner);
         for _ in 0..3 {
             let request = Request::get("/")
@@ -338,12 +338,12 @@ async fn layer_calls_the_clone_of_the_inner_service_that_was_ready() {
 #[tokio::test]
 async fn secret_token_is_in_no_debug_output() {
     let authority = authority();
-    let pair = signed_in(&authority).await;
+    let pair = sign_in(&authority).await;
     let layer = AuthLayer::new(authority.clone());
     let once = authority.issue_single_use(&authority.verify(&pair.access_token).await.unwrap()).await.unwrap();
     let refused = authority.verify(&format!("{}x", pair.access_token)).await.unwrap_err();
     let claims = authority.verify(&pair.access_token).await.unwrap();
-    let service = layer.layer(Insistent { ready: false, called_unready: Arc::default() });
+    let service = layer.layer(RequiresReady { ready: false, called_unready: Arc::default() });
     let shown = format!("{pair:?} {once:?} {authority:?} {layer:?} {refused:?} {claims:?} {service:?}");
     for token in [&pair.access_token, &pair.refresh_token, &once.token] {
         for part in token.split('.') {

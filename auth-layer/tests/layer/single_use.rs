@@ -11,7 +11,7 @@ struct Order {
 }
 
 async fn token(authority: &Authority) -> String {
-    let pair = signed_in(authority).await;
+    let pair = sign_in(authority).await;
     let claims = authority.verify(&pair.access_token).await.unwrap();
     authority.issue_single_use(&claims).await.unwrap().token
 }
@@ -77,7 +77,7 @@ async fn single_use_token_is_accepted_once_from_the_first_request() {
 #[tokio::test]
 async fn single_use_route_refuses_access_tokens_and_gives_its_handler_no_claims() {
     let authority = authority();
-    let pair = signed_in(&authority).await;
+    let pair = sign_in(&authority).await;
     let response = app(&authority)
         .oneshot(request(&Method::POST, "/confirm", &pair.access_token, "text/plain", ""))
         .await

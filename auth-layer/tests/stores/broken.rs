@@ -18,23 +18,23 @@ use auth_layer::{
 /// A mistake that is easily made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mistake {
-    LooksThenRotates,
-    LooksThenConsumes,
-    LooksThenAdmits,
+    ReadsThenRotates,
+    ReadsThenConsumes,
+    ReadsThenAdmits,
     AdmitsAnyEpoch,
-    LooksThenRecords,
-    LooksThenPunishes,
-    PunishesAlways,
-    LooksThenNotes,
+    ReadsThenRecords,
+    ReadsThenRevokesForReuse,
+    RevokesForReuseAlways,
+    ReadsThenNotes,
     NotesAgain,
-    LooksThenRaises,
-    LooksThenPurges,
+    ReadsThenRaisesFence,
+    ReadsThenPurges,
 }
 
 /// A [`MemoryStore`] with one mistake, or none. Tokens that it records unasked belong to a session
 /// that no test reads.
 #[derive(Debug)]
-struct Broken {
+struct BrokenStore {
     store: MemoryStore,
     mistake: Option<Mistake>,
     admitted: Mutex<Vec<SessionId>>,
@@ -44,8 +44,8 @@ struct Broken {
     noted: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
-impl Broken {
-    fn by(mistake: impl Into<Option<Mistake>>) -> Arc<Self> {
+impl BrokenStore {
+    fn with(mistake: impl Into<Option<Mistake>>) -> Arc<Self> {
         Arc::new(Self {
             store: MemoryStore::new(),
             mistake: mistake.into(),
@@ -60,7 +60,7 @@ impl Broken {
     }
 
     /// Returns the session as this store sees it.
-    async fn look(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+    async fn read_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         if self.gone.lock().unwrap().contains(&id) {
             return Ok(None);
         }
@@ -75,7 +75,7 @@ impl Broken {
     }
 
     async fn admit(&self, session: Session, tokens: Vec<TokenRecord>) -> Result<Admission, StoreError> {
-        let_the_others_go_on().await;
+        yield_to_others().await;
         let epoch = self.store.user_fence(session.user_id.clone()).await?.epoch;
         self.store.open_session(session, tokens, epoch).await
     }
@@ -87,13 +87,13 @@ impl Broken {
 
 /// Runs between a read and a write. Yields more than once, because the task that yielded last wakes
 /// first.
-async fn let_the_others_go_on() {
+async fn yield_to_others() {
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
 }
 
-impl StoreDecorator for Broken {
+impl StoreDecorator for BrokenStore {
     type Inner = MemoryStore;
 
     fn inner(&self) -> &MemoryStore {
@@ -109,14 +109,14 @@ impl StoreDecorator for Broken {
         self.admitted.lock().unwrap().push(session.session_id);
         let fence = self.store.user_fence(session.user_id.clone()).await?;
         let stands = fence.epoch == epoch && !fence.disabled;
-        if self.makes(Mistake::AdmitsAnyEpoch) || self.makes(Mistake::LooksThenAdmits) && stands {
+        if self.makes(Mistake::AdmitsAnyEpoch) || self.makes(Mistake::ReadsThenAdmits) && stands {
             return self.admit(session, tokens).await;
         }
         self.store.open_session(session, tokens, epoch).await
     }
 
     async fn session(&self, id: SessionId, _now: Timestamp) -> Result<Option<Session>, StoreError> {
-        self.look(id).await
+        self.read_session(id).await
     }
 
     async fn session_for_refresh(
@@ -126,36 +126,36 @@ impl StoreDecorator for Broken {
         _now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
         let status = self.store.token_status(refresh).await?;
-        Ok(self.look(session).await?.map(|session| (session, status)))
+        Ok(self.read_session(session).await?.map(|session| (session, status)))
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        if !self.makes(Mistake::LooksThenRotates) {
+        if !self.makes(Mistake::ReadsThenRotates) {
             return self.store.rotate(rotation).await;
         }
-        let found = self.look(rotation.session_id).await?;
+        let found = self.read_session(rotation.session_id).await?;
         let Some(session) = found.filter(|it| !it.revoked && it.current.refresh_id == rotation.parent) else {
             return Ok(Rotated::Lost);
         };
         let tokens = rotation.tokens.clone();
         let _ = self.record(session, tokens).await?;
-        if let Some(later) = self.look(rotation.session_id).await? {
+        if let Some(later) = self.read_session(rotation.session_id).await? {
             let _ = self.store.rotate(Rotation { parent: later.current.refresh_id, ..rotation }).await?;
         }
         Ok(Rotated::Committed)
     }
 
     async fn note_delivered(&self, session: SessionId, current: TokenId, now: Timestamp) -> Result<(), StoreError> {
-        let found = self.look(session).await?.filter(|it| it.current.refresh_id == current);
+        let found = self.read_session(session).await?.filter(|it| it.current.refresh_id == current);
         if self.makes(Mistake::NotesAgain) && found.is_some() {
             self.noted.lock().unwrap().insert(current, now);
         }
-        if !self.makes(Mistake::LooksThenNotes) {
+        if !self.makes(Mistake::ReadsThenNotes) {
             return self.store.note_delivered(session, current, now).await;
         }
         if found.is_some() {
-            let_the_others_go_on().await;
-            if let Some(later) = self.look(session).await? {
+            yield_to_others().await;
+            if let Some(later) = self.read_session(session).await? {
                 self.store.note_delivered(session, later.current.refresh_id, now).await?;
             }
         }
@@ -163,24 +163,24 @@ impl StoreDecorator for Broken {
     }
 
     async fn record_token(&self, token: TokenRecord) -> Result<Admission, StoreError> {
-        if !self.makes(Mistake::LooksThenRecords) {
+        if !self.makes(Mistake::ReadsThenRecords) {
             return self.store.record_token(token).await;
         }
-        match self.look(token.session_id).await?.filter(|session| !session.revoked) {
+        match self.read_session(token.session_id).await?.filter(|session| !session.revoked) {
             Some(session) => self.record(session, vec![token]).await,
             None => Ok(Admission::Fenced),
         }
     }
 
     async fn consume(&self, id: TokenId, expected: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        if !self.makes(Mistake::LooksThenConsumes) {
+        if !self.makes(Mistake::ReadsThenConsumes) {
             return self.store.consume(id, expected, now).await;
         }
         let usable = expected.kind == TokenKind::SingleUse && expected.expires_at > now;
         if !usable || self.store.token_status(id).await? != TokenStatus::Active(expected) {
             return Ok(Consumed::Refused);
         }
-        let_the_others_go_on().await;
+        yield_to_others().await;
         let _ = self.store.revoke_token(id, now).await?;
         Ok(Consumed::Accepted)
     }
@@ -191,14 +191,14 @@ impl StoreDecorator for Broken {
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        let looks = self.makes(Mistake::LooksThenPunishes);
-        if !looks && !self.makes(Mistake::PunishesAlways) {
+        let reads = self.makes(Mistake::ReadsThenRevokesForReuse);
+        if !reads && !self.makes(Mistake::RevokesForReuseAlways) {
             return self.store.revoke_for_reuse(session, current, since).await;
         }
-        if looks && self.look(session).await?.is_none_or(|it| it.current.refresh_id != current) {
+        if reads && self.read_session(session).await?.is_none_or(|it| it.current.refresh_id != current) {
             return Ok(None);
         }
-        let_the_others_go_on().await;
+        yield_to_others().await;
         self.store.revoke_session(session, since).await.map(Some)
     }
 
@@ -210,9 +210,9 @@ impl StoreDecorator for Broken {
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        if self.makes(Mistake::LooksThenRaises) {
+        if self.makes(Mistake::ReadsThenRaisesFence) {
             let read = self.store.user_fence(user.clone()).await?;
-            let_the_others_go_on().await;
+            yield_to_others().await;
             if self.store.user_fence(user.clone()).await? != read {
                 let mut revoked = Revoked::default();
                 for session in self.store.sessions(user, since).await? {
@@ -229,13 +229,13 @@ impl StoreDecorator for Broken {
     /// With the mistake it removes the sessions that it found expired, even if they were refreshed
     /// since.
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
-        if self.makes(Mistake::LooksThenPurges) {
+        if self.makes(Mistake::ReadsThenPurges) {
             let mut expired = Vec::new();
             let admitted = self.admitted.lock().unwrap().clone();
             for session in admitted {
-                expired.extend(self.look(session).await?.filter(|it| it.expires_at() < before));
+                expired.extend(self.read_session(session).await?.filter(|it| it.expires_at() < before));
             }
-            let_the_others_go_on().await;
+            yield_to_others().await;
             self.gone.lock().unwrap().extend(expired.iter().map(|session| session.session_id));
         }
         self.store.purge_expired(before).await
@@ -301,7 +301,7 @@ async fn conformance_finds_payloads_that_lose_a_member() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conformance_passes_without_a_mistake() {
-    conformance::all(&Broken::by(None)).await;
+    conformance::all(&BrokenStore::with(None)).await;
 }
 
 /// Makes one test for each mistake and each function that must find it.
@@ -311,35 +311,35 @@ macro_rules! finds {
             #[tokio::test]
             #[should_panic(expected = $expected)]
             async fn $name() {
-                $law(&Broken::by(Mistake::$mistake), Users::Texts).await;
+                $law(&BrokenStore::with(Mistake::$mistake), Users::Texts).await;
             }
         )+
     };
 }
 
 finds! {
-    refresh_that_looks_first_has_many_winners: LooksThenRotates
+    refresh_that_looks_first_has_many_winners: ReadsThenRotates
         by conformance::refresh::concurrent_rotations_have_one_child, "rotations of one parent that committed";
-    refresh_that_looks_first_outlives_a_revocation: LooksThenRotates
+    refresh_that_looks_first_outlives_a_revocation: ReadsThenRotates
         by conformance::refresh::revocation_finds_every_refresh, "beside a revocation";
-    single_use_that_looks_first_is_accepted_twice: LooksThenConsumes
+    single_use_that_looks_first_is_accepted_twice: ReadsThenConsumes
         by conformance::single_use::concurrent_uses_accept_one, "uses of one single-use token that were accepted";
     sign_in_under_a_passed_epoch_is_found: AdmitsAnyEpoch
         by conformance::sign_in::passed_epoch_is_fenced, "a sign-in under epoch";
-    sign_in_that_looks_first_outlives_a_revocation: LooksThenAdmits
+    sign_in_that_looks_first_outlives_a_revocation: ReadsThenAdmits
         by conformance::sign_in::user_revocation_finds_every_sign_in, "admitted beside a revocation";
-    single_use_issue_that_looks_first_outlives_a_revocation: LooksThenRecords
+    single_use_issue_that_looks_first_outlives_a_revocation: ReadsThenRecords
         by conformance::single_use::session_revocation_finds_every_token, "used after a revocation";
-    reuse_that_revokes_a_session_that_moved_on_is_found: PunishesAlways
+    reuse_that_revokes_a_session_that_moved_on_is_found: RevokesForReuseAlways
         by conformance::revoke::reuse_revokes_only_the_session_that_was_read, "a session that has moved on";
-    reuse_that_looks_first_revokes_a_session_that_moved_on: LooksThenPunishes
+    reuse_that_looks_first_revokes_a_session_that_moved_on: ReadsThenRevokesForReuse
         by conformance::revoke::reuse_never_revokes_a_session_that_was_refreshed, "a session that has moved on";
-    refresh_note_that_looks_first_marks_the_next_pair_delivered: LooksThenNotes
+    refresh_note_that_looks_first_marks_the_next_pair_delivered: ReadsThenNotes
         by conformance::refresh::late_delivery_note_never_applies_to_the_next_pair, "nobody was given the child of this rotation";
     refresh_note_made_twice_moves_the_window: NotesAgain
         by conformance::refresh::repeated_delivery_note_leaves_the_window_alone, "a second note moved the window";
-    revoke_user_that_looks_first_raises_the_fence_once_for_two_calls: LooksThenRaises
+    revoke_user_that_looks_first_raises_the_fence_once_for_two_calls: ReadsThenRaisesFence
         by conformance::revoke::user_revocation_always_raises_the_fence, "raise the fence twice";
-    purge_that_looks_first_removes_a_live_session: LooksThenPurges
+    purge_that_looks_first_removes_a_live_session: ReadsThenPurges
         by conformance::purge::purge_keeps_a_session_that_is_refreshed, "a session that was refreshed beside a purge";
 }

@@ -55,13 +55,13 @@ async fn conformance_holds_for_the_embedded_store() {
 
 /// A cache that keeps its laws, unless it drops tombstones.
 #[derive(Default)]
-struct Cache {
+struct MapCache {
     /// `None` is a tombstone.
     entries: Mutex<HashMap<TokenId, Option<ActiveToken>>>,
-    buries_nothing: bool,
+    drops_tombstones: bool,
 }
 
-impl StatusCache for Cache {
+impl StatusCache for MapCache {
     type Miss = ();
 
     async fn get(&self, id: TokenId) -> Result<CacheAnswer<()>, CacheError> {
@@ -78,7 +78,7 @@ impl StatusCache for Cache {
     }
 
     async fn put_tombstones(&self, tokens: &[(TokenId, Timestamp)], _since: Timestamp) -> Result<(), CacheError> {
-        if !self.buries_nothing {
+        if !self.drops_tombstones {
             self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, None)));
         }
         Ok(())
@@ -95,24 +95,24 @@ impl StatusCache for Cache {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conformance_holds_for_a_cached_store() {
-    conformance::all(&Arc::new(Cached::new(MemoryStore::new(), Cache::default()))).await;
+    conformance::all(&Arc::new(Cached::new(MemoryStore::new(), MapCache::default()))).await;
 }
 
 /// Makes one test for each law of revocation. A store whose cache gets no tombstones breaks it.
-macro_rules! finds_a_cache_that_is_not_told {
+macro_rules! finds_missing_tombstones {
     ($($name:ident: $law:path;)+) => {
         $(
             #[tokio::test]
             #[should_panic(expected = "Revoked")]
             async fn $name() {
-                let cache = Cache { buries_nothing: true, ..Cache::default() };
+                let cache = MapCache { drops_tombstones: true, ..MapCache::default() };
                 $law(&Cached::new(MemoryStore::new(), cache), Users::Texts).await;
             }
         )+
     };
 }
 
-finds_a_cache_that_is_not_told! {
+finds_missing_tombstones! {
     revoke_of_an_access_token_without_tombstones_is_found: conformance::revoke::access_token_is_revoked_alone;
     revoke_of_a_refresh_token_without_tombstones_is_found: conformance::revoke::refresh_token_revokes_its_session;
     revoke_of_a_session_without_tombstones_is_found: conformance::revoke::session_revokes_all_its_tokens;

@@ -14,7 +14,7 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(5);
 
-fn on(store: impl TokenStore, keys: &Keyring, clock: &ManualClock) -> AuthorityBuilder {
+fn builder_on(store: impl TokenStore, keys: &Keyring, clock: &ManualClock) -> AuthorityBuilder {
     let builder = Authority::builder("https://issuer", store).audience("api").keys(keys.clone());
     builder.local_cache(LEASE).clock(clock.clone())
 }
@@ -26,7 +26,7 @@ fn keys() -> Keyring {
 /// Revokes through one of two authorities, in each way, and expects the other to refuse the token.
 async fn revocations_reach_the_other<S: TokenStore>(store: Arc<S>) {
     let (keys, clock) = (keys(), clock());
-    let node = || on(Arc::clone(&store), &keys, &clock).build().unwrap();
+    let node = || builder_on(Arc::clone(&store), &keys, &clock).build().unwrap();
     let (first, second) = (node(), node());
     let user = UserId::generate();
     for way in 0..5 {
@@ -60,11 +60,11 @@ async fn revoke_reaches_another_authority_on_the_embedded_store_at_once() {
 #[tokio::test]
 async fn cache_shared_with_a_longer_lease_believes_nothing_revoked_before() {
     let (store, keys, clock) = (Arc::new(MemoryStore::new()), keys(), clock());
-    let first = on(Arc::clone(&store), &keys, &clock).local_cache(Duration::ZERO).build().unwrap();
+    let first = builder_on(Arc::clone(&store), &keys, &clock).local_cache(Duration::ZERO).build().unwrap();
     let pair = sign_in(&first, UserId::generate()).await;
     first.verify(&pair.access_token).await.unwrap();
     first.revoke_session(pair.session_id).await.unwrap();
-    let second = on(Arc::clone(&store), &keys, &clock).local_cache(HOUR).build().unwrap();
+    let second = builder_on(Arc::clone(&store), &keys, &clock).local_cache(HOUR).build().unwrap();
     assert_eq!(fault(&second, &pair.access_token).await, TokenFault::Revoked);
 }
 
@@ -72,9 +72,9 @@ async fn cache_shared_with_a_longer_lease_believes_nothing_revoked_before() {
 async fn cache_shared_with_other_keys_believes_no_signature_of_theirs() {
     let (store, clock) = (Arc::new(MemoryStore::new()), clock());
     let key = SigningKey::generate().unwrap();
-    let first = on(Arc::clone(&store), &Keyring::new(key.clone()), &clock).build().unwrap();
-    let same = on(Arc::clone(&store), &Keyring::new(key.clone()), &clock).build().unwrap();
-    let other = on(Arc::clone(&store), &keys(), &clock).build().unwrap();
+    let first = builder_on(Arc::clone(&store), &Keyring::new(key.clone()), &clock).build().unwrap();
+    let same = builder_on(Arc::clone(&store), &Keyring::new(key.clone()), &clock).build().unwrap();
+    let other = builder_on(Arc::clone(&store), &keys(), &clock).build().unwrap();
     let pair = sign_in(&first, UserId::generate()).await;
     first.verify(&pair.access_token).await.unwrap();
     same.verify(&pair.access_token).await.unwrap();
@@ -92,7 +92,7 @@ async fn cache_shared_with_other_keys_believes_no_signature_of_theirs() {
 #[tokio::test]
 async fn cache_shared_by_authorities_keeps_no_verdict_on_issuer_audience_or_leeway() {
     let (store, keys, clock) = (Arc::new(MemoryStore::new()), keys(), clock());
-    let first = on(Arc::clone(&store), &keys, &clock).leeway(MINUTE).build().unwrap();
+    let first = builder_on(Arc::clone(&store), &keys, &clock).leeway(MINUTE).build().unwrap();
     let made = |issuer: &str, audience: &str| {
         let builder = Authority::builder(issuer, Arc::clone(&store)).audience(audience).keys(keys.clone());
         builder.local_cache(LEASE).leeway(Duration::ZERO).clock(clock.clone()).build().unwrap()
@@ -112,7 +112,7 @@ async fn cache_shared_by_authorities_keeps_no_verdict_on_issuer_audience_or_leew
 #[tokio::test]
 async fn check_by_a_trust_needs_no_signing_key() {
     let (store, keys, clock) = (Arc::new(MemoryStore::new()), keys(), clock());
-    let authority = on(Arc::clone(&store), &keys, &clock).build().unwrap();
+    let authority = builder_on(Arc::clone(&store), &keys, &clock).build().unwrap();
     let public = VerifyingKeys::new(keys.verifying_keys().cloned()).unwrap();
     let issuer = || Issuer::recorded("https://issuer", public.clone());
     let trust = Trust::builder(Arc::clone(&store)).issuer(issuer().audience("api")).local_cache(LEASE);

@@ -44,7 +44,7 @@ async fn introspect_describes_an_active_token_of_each_kind() {
     let next = authority.refresh(&pair.refresh_token).await.unwrap();
     assert!(authority.introspect(&pair.refresh_token).await.unwrap().is_active(), "it still gets its pair once more");
     // Waits until the pair is marked as delivered.
-    settle().await;
+    finish_background_work().await;
     clock.advance(MINUTE);
     assert!(!authority.introspect(&pair.refresh_token).await.unwrap().is_active(), "it is retired");
     assert!(authority.refresh(&next.refresh_token).await.is_ok(), "that was no use of it");

@@ -9,7 +9,7 @@ use std::{
 
 use auth_layer::store::TokenStore;
 
-use super::{faulty::Faulty, *};
+use super::{faulty_store::FaultyStore, *};
 
 #[tokio::test]
 async fn cache_entry_ends_with_a_revocation_on_this_node() {
@@ -54,13 +54,13 @@ async fn cache_entry_ends_with_a_revocation_whose_caller_went_away() {
         let mut dropped = pin!(authority.revoke_session(known.session_id().unwrap()));
         assert!(dropped.as_mut().poll(&mut cx).is_pending());
     }
-    settle().await;
+    finish_background_work().await;
     assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
 }
 
 #[tokio::test]
 async fn cache_ignores_a_read_from_before_a_revocation_on_this_node() {
-    let (clock, store) = (clock(), Arc::new(Faulty::default()));
+    let (clock, store) = (clock(), Arc::new(FaultyStore::default()));
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let authority: Authority = Authority::builder("https://issuer", Arc::clone(&store))
         .audience("api")
@@ -78,7 +78,7 @@ async fn cache_ignores_a_read_from_before_a_revocation_on_this_node() {
         store.statuses_wait.store(true, Ordering::SeqCst);
         let (checker, token) = (authority.clone(), pair.access_token.clone());
         let check = tokio::spawn(async move { checker.verify(&token).await });
-        settle().await;
+        finish_background_work().await;
         authority.revoke_session(pair.session_id).await.unwrap();
         clock.advance(Duration::from_secs(1));
         store.statuses_wait.store(false, Ordering::SeqCst);

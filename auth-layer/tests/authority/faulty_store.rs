@@ -20,7 +20,7 @@ use auth_layer::{
 
 /// A [`MemoryStore`] with faults.
 #[derive(Debug, Default)]
-pub(crate) struct Faulty {
+pub(crate) struct FaultyStore {
     pub(crate) store: MemoryStore,
     /// Writes that decide a pair are done, and their answers are lost.
     pub(crate) loses_answers: AtomicBool,
@@ -41,7 +41,7 @@ pub(crate) struct Faulty {
     pub(crate) retention_margin: Option<Duration>,
 }
 
-impl Faulty {
+impl FaultyStore {
     /// The answer to a write that is done: lost, never given, or `done`.
     async fn answer<T>(&self, done: T) -> Result<T, StoreError> {
         if self.hangs.load(Ordering::SeqCst) {
@@ -54,7 +54,7 @@ impl Faulty {
     }
 }
 
-impl StoreDecorator for Faulty {
+impl StoreDecorator for FaultyStore {
     type Inner = MemoryStore;
 
     fn inner(&self) -> &MemoryStore {

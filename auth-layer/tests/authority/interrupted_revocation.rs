@@ -5,21 +5,21 @@ use std::sync::{Arc, atomic::Ordering};
 
 use auth_layer::store::{Session, TokenStore};
 
-use super::{faulty::Faulty, *};
+use super::{faulty_store::FaultyStore, *};
 
-struct Subject {
+struct Fixture {
     clock: ManualClock,
-    store: Arc<Faulty>,
+    store: Arc<FaultyStore>,
     authority: Authority,
     first: IssuedPair,
     second: IssuedPair,
 }
 
-impl Subject {
+impl Fixture {
     /// The first access token lives for two hours, the second for a minute, as if the setting had
     /// been lowered in between.
     async fn new() -> Self {
-        let (clock, store) = (clock(), Arc::new(Faulty::default()));
+        let (clock, store) = (clock(), Arc::new(FaultyStore::default()));
         let keys = Keyring::new(SigningKey::generate().unwrap());
         let issuing = |access_ttl| -> Authority {
             Authority::builder("https://issuer", Arc::clone(&store))
@@ -36,8 +36,8 @@ impl Subject {
         Self { clock, store, authority, first, second }
     }
 
-    /// Presents the newest refresh token `times` times, each time with the session read as revoked.
-    async fn present(&self, times: usize) {
+    /// Refreshes with the newest token `times` times, each time with the session read as revoked.
+    async fn refresh_as_revoked(&self, times: usize) {
         for _ in 0..times {
             let current = self.authority.session(self.first.session_id).await.unwrap().unwrap().current.refresh_id;
             let (id, now) = (self.first.session_id, self.clock.now());
@@ -55,32 +55,32 @@ impl Subject {
 
 #[tokio::test]
 async fn revoke_that_broke_off_is_finished_for_older_access_tokens_too() {
-    let subject = Subject::new().await;
-    subject.clock.advance(HOUR);
-    assert!(subject.authority.verify(&subject.first.access_token).await.is_ok());
-    subject.present(1).await;
-    assert_eq!(fault(&subject.authority, &subject.first.access_token).await, TokenFault::Revoked);
+    let fixture = Fixture::new().await;
+    fixture.clock.advance(HOUR);
+    assert!(fixture.authority.verify(&fixture.first.access_token).await.is_ok());
+    fixture.refresh_as_revoked(1).await;
+    assert_eq!(fault(&fixture.authority, &fixture.first.access_token).await, TokenFault::Revoked);
 }
 
 #[tokio::test]
 async fn revoke_that_is_finished_is_not_repeated() {
-    let subject = Subject::new().await;
-    subject.present(3).await;
-    assert_eq!(subject.revocations(), 1);
-    subject.clock.advance(HOUR);
-    subject.present(3).await;
-    assert_eq!(subject.revocations(), 1);
+    let fixture = Fixture::new().await;
+    fixture.refresh_as_revoked(3).await;
+    assert_eq!(fixture.revocations(), 1);
+    fixture.clock.advance(HOUR);
+    fixture.refresh_as_revoked(3).await;
+    assert_eq!(fixture.revocations(), 1);
 }
 
 #[tokio::test]
 async fn revoke_that_failed_is_tried_again() {
-    let subject = Subject::new().await;
-    subject.store.revocation_fails.store(true, Ordering::SeqCst);
-    subject.present(2).await;
-    assert_eq!(subject.revocations(), 2);
-    assert!(subject.authority.verify(&subject.first.access_token).await.is_ok());
-    subject.store.revocation_fails.store(false, Ordering::SeqCst);
-    subject.present(2).await;
-    assert_eq!(subject.revocations(), 3);
-    assert_eq!(fault(&subject.authority, &subject.first.access_token).await, TokenFault::Revoked);
+    let fixture = Fixture::new().await;
+    fixture.store.revocation_fails.store(true, Ordering::SeqCst);
+    fixture.refresh_as_revoked(2).await;
+    assert_eq!(fixture.revocations(), 2);
+    assert!(fixture.authority.verify(&fixture.first.access_token).await.is_ok());
+    fixture.store.revocation_fails.store(false, Ordering::SeqCst);
+    fixture.refresh_as_revoked(2).await;
+    assert_eq!(fixture.revocations(), 3);
+    assert_eq!(fault(&fixture.authority, &fixture.first.access_token).await, TokenFault::Revoked);
 }

@@ -36,7 +36,7 @@ async fn refresh_retry_in_the_grace_window_gets_the_same_pair_byte_for_byte() {
         assert_eq!(again.refresh_token, second.refresh_token, "{algorithm:?}");
         assert!(authority.verify(&again.access_token).await.is_ok(), "{algorithm:?}");
 
-        settle().await;
+        finish_background_work().await;
         clock.advance(Duration::from_millis(1));
         assert_eq!(refusal(&authority, &first.refresh_token).await, GrantFault::Reused, "{algorithm:?}");
     }
