@@ -1,9 +1,8 @@
 //! The laws, as properties of every state.
 //!
-//! A step that breaks a law records that in the state it leads to
-//! ([`History::breach`](crate::state::History::breach)), and the property finds it there. The start
-//! of a call fixes what a law forbids. A call that began before a revocation returned may be
-//! answered as if it had ended then, however late it ends.
+//! A step that breaks a law records that in the state it leads to ([`History::record_broken`]), and
+//! the property finds it there. The start of a call fixes what the laws permit. A call that began
+//! before a revocation returned may be answered as if it had ended then, however late it ends.
 
 use stateright::Property;
 
@@ -11,7 +10,7 @@ use crate::{
     process::{Check, CheckAt, Outcome, Process, Refresh, RefreshAt},
     protocol::Protocol,
     set::Set,
-    state::{Age, Entry, History, NODES, PAIRS, Record, Session, State, covering, session_of},
+    state::{Age, History, NODES, PAIRS, Record, RedisEntry, Session, State, covering, session_of},
 };
 
 /// The laws that the protocol keeps.
@@ -28,6 +27,7 @@ pub(crate) enum Law {
 }
 
 impl Law {
+    /// Returns the name of its property.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::NoAcceptAfterRevoke => "1 no accept after revoke",
@@ -41,47 +41,50 @@ impl Law {
     }
 }
 
-/// Whether a law forbids the success of a call, fixed when the call begins.
+/// Whether the laws permit the success of a call, fixed when the call begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Bar {
-    None,
+pub(crate) enum Permission {
+    /// No law forbids it.
+    Allowed,
     /// Only the node's own cache may still accept, until the lease is over.
-    UnlessCached(Law),
-    Barred(Law),
+    OnlyFromLocalCache(Law),
+    /// This law forbids it.
+    Forbidden(Law),
 }
 
-impl Bar {
-    /// The bar for a call on `node` with a token of `pair`.
+impl Permission {
+    /// Returns the permission for a call on `node` with a token of `pair`.
     pub(crate) fn at_start(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
-        Self::by(history, node, pair, Set::of(session_of(pair)), local_cache)
+        Self::given(history, node, pair, Set::of(session_of(pair)), local_cache)
     }
 
-    /// The bar for a check of the access token, which may have been revoked alone.
+    /// Returns the permission for a check of the access token, which may have been revoked alone.
     pub(crate) fn of_check(history: &History, node: u8, pair: u8, local_cache: bool) -> Self {
-        Self::by(history, node, pair, covering(pair), local_cache)
+        Self::given(history, node, pair, covering(pair), local_cache)
     }
 
-    fn by(history: &History, node: u8, pair: u8, covering: Set, local_cache: bool) -> Self {
+    /// Returns the permission for a call whose token these numbers cover.
+    fn given(history: &History, node: u8, pair: u8, covering: Set, local_cache: bool) -> Self {
         if history.purged && pair == 0 {
-            return Self::Barred(Law::NoRevival);
+            return Self::Forbidden(Law::NoRevival);
         }
-        let fenced = history.told_by_all.meets(covering);
+        let fenced = history.acknowledged_by_revoke_all.intersects(covering);
         let law = if fenced { Law::RevokeAllIsAFence } else { Law::NoAcceptAfterRevoke };
-        if !history.told_anywhere().meets(covering) {
-            Self::None
-        } else if local_cache && !history.lease_over && !history.told[usize::from(node)].meets(covering) {
-            Self::UnlessCached(law)
+        if !history.acknowledged_anywhere().intersects(covering) {
+            Self::Allowed
+        } else if local_cache && !history.lease_over && !history.acknowledged[usize::from(node)].intersects(covering) {
+            Self::OnlyFromLocalCache(law)
         } else {
-            Self::Barred(law)
+            Self::Forbidden(law)
         }
     }
 
     /// Returns the law that a success breaks.
     pub(crate) fn broken_by(self, from_local_cache: bool) -> Option<Law> {
         match self {
-            Self::None => None,
-            Self::UnlessCached(law) => (!from_local_cache).then_some(law),
-            Self::Barred(law) => Some(law),
+            Self::Allowed => None,
+            Self::OnlyFromLocalCache(law) => (!from_local_cache).then_some(law),
+            Self::Forbidden(law) => Some(law),
         }
     }
 }
@@ -93,15 +96,15 @@ impl Bar {
 pub(crate) fn broken_by_refusal(state: &State, refresh: Refresh) -> Option<Law> {
     let Refresh { node, parent, .. } = refresh;
     let is_expired = state.age == Age::Over && parent == 0;
-    if is_expired || state.mongo.is_behind(node) {
+    if is_expired || state.mongo.is_deposed_for(node) {
         return None;
     }
     let session = state.mongo.primary.sessions[usize::from(session_of(parent))];
     let lives = session.is_some_and(|session| !session.revoked);
-    if lives && state.history.is_reuse(parent, &state.mongo.majority) {
+    if lives && state.history.must_be_reuse(parent, &state.mongo.majority) {
         Some(Law::TheftEndsTheSession)
     } else {
-        (!state.history.doomed.has(session_of(parent))).then_some(Law::FailClosed)
+        (!state.history.to_end.contains(session_of(parent))).then_some(Law::FailClosed)
     }
 }
 
@@ -110,18 +113,18 @@ pub(crate) fn broken_by_refusal(state: &State, refresh: Refresh) -> Option<Law> 
 pub(crate) fn is_refused_wrongly(state: &State, pair: u8) -> bool {
     let is_expired = state.age == Age::Over && pair == 0;
     let is_active = state.mongo.primary.access[usize::from(pair)] == Record::Active;
-    is_active || !is_expired && !state.history.doomed.meets(covering(pair))
+    is_active || !is_expired && !state.history.to_end.intersects(covering(pair))
 }
 
 /// Returns one property for each law, and two that the argument for the laws rests on.
 pub(crate) fn always() -> Vec<Property<Protocol>> {
     fn keeps<const LAW: u8>(_: &Protocol, state: &State) -> bool {
-        !state.history.broken.has(LAW)
+        !state.history.broken.contains(LAW)
     }
     fn ends_no_session_unasked(state: &State) -> bool {
         let ended = |session: &Option<Session>| session.is_some_and(|session| session.revoked);
         let mut sessions = state.mongo.primary.sessions.iter().zip(0..);
-        sessions.all(|(session, number)| !ended(session) || state.history.doomed.has(number))
+        sessions.all(|(session, number)| !ended(session) || state.history.to_end.contains(number))
     }
     vec![
         Property::always(Law::NoAcceptAfterRevoke.name(), keeps::<{ Law::NoAcceptAfterRevoke as u8 }>),
@@ -133,17 +136,18 @@ pub(crate) fn always() -> Vec<Property<Protocol>> {
         Property::always(Law::UsedOnce.name(), keeps::<{ Law::UsedOnce as u8 }>),
         Property::always(Law::NoRevival.name(), keeps::<{ Law::NoRevival as u8 }>),
         Property::always(Law::FailClosed.name(), keeps::<{ Law::FailClosed as u8 }>),
-        Property::always("what was revoked is revoked for good", |_, state: &State| {
-            let told = state.history.told_anywhere();
+        Property::always("a revocation is permanent", |_, state: &State| {
+            let acknowledged = state.history.acknowledged_anywhere();
             state.mongo.majority.sessions.iter().zip(0..).all(|(session, number)| {
-                !told.has(number) || session.is_none_or(|session| session.revoked || session.pending)
+                !acknowledged.contains(number) || session.is_none_or(|session| session.revoked || session.pending)
             })
         }),
         // Tokens that nobody holds are left out: a child may be recorded between the sweep and the
         // list.
-        Property::always("a tombstone stands for a revoked record", |_, state: &State| {
-            state.history.handed.iter().map(usize::from).take_while(|&pair| pair < PAIRS).all(|pair| {
-                state.redis.entries[pair] != Entry::Tombstone || state.mongo.majority.access[pair] != Record::Active
+        Property::always("a tombstone implies a revoked record", |_, state: &State| {
+            state.history.delivered.iter().map(usize::from).take_while(|&pair| pair < PAIRS).all(|pair| {
+                state.redis.entries[pair] != RedisEntry::Tombstone
+                    || state.mongo.majority.access[pair] != Record::Active
             })
         }),
     ]
@@ -154,7 +158,7 @@ pub(crate) fn ended(state: &State, outcome: Outcome) -> bool {
     state.processes.contains(&Process::Ended(outcome))
 }
 
-/// Something that must happen, or the scenario proves nothing.
+/// Returns the property that something happens on some path. Otherwise the scenario proves nothing.
 pub(crate) fn sometimes(name: &'static str) -> Property<Protocol> {
     let condition: fn(&Protocol, &State) -> bool = match name {
         "a token is accepted" => |_, state| ended(state, Outcome::Accepted),
@@ -164,9 +168,9 @@ pub(crate) fn sometimes(name: &'static str) -> Property<Protocol> {
         "a revocation is finished by another node" => {
             |_, state| ended(state, Outcome::Crashed) && ended(state, Outcome::Revoked)
         }
-        "a reuse is punished" => |_, state| ended(state, Outcome::RefusedAsReuse),
-        "a pair is handed out and later revoked" => {
-            |_, state| ended(state, Outcome::Handed) && ended(state, Outcome::Revoked)
+        "a reuse revokes its session" => |_, state| ended(state, Outcome::RefusedAsReuse),
+        "a pair is delivered and later revoked" => {
+            |_, state| ended(state, Outcome::Delivered) && ended(state, Outcome::Revoked)
         }
         "a fill comes after the revocation was recorded" => |_, state| {
             state.processes.iter().any(|process| match process {
@@ -178,16 +182,16 @@ pub(crate) fn sometimes(name: &'static str) -> Property<Protocol> {
         },
         "a refresh is committed while a revocation is under way" => |_, state| {
             let committed =
-                |process: &Process| matches!(process, Process::Refresh(Refresh { at: RefreshAt::HandOut(_), .. }));
+                |process: &Process| matches!(process, Process::Refresh(Refresh { at: RefreshAt::Deliver(_), .. }));
             let revoking = |process: &Process| matches!(process, Process::Revoke(_)) && process.is_under_way();
             state.processes.iter().any(committed) && state.processes.iter().any(revoking)
         },
-        "two calls get the same pair" => {
-            |_, state| state.processes.iter().filter(|process| **process == Process::Ended(Outcome::Handed)).count() > 1
-        }
+        "two calls get the same pair" => |_, state| {
+            state.processes.iter().filter(|process| **process == Process::Ended(Outcome::Delivered)).count() > 1
+        },
         "tombstones are written late" => |_, state| {
             ended(state, Outcome::Unavailable)
-                && state.redis.entries.contains(&Entry::Tombstone)
+                && state.redis.entries.contains(&RedisEntry::Tombstone)
                 && (0..NODES).all(|node| state.nodes[node].pending.is_empty())
         },
         other => unreachable!("no such condition: {other}"),

@@ -15,13 +15,14 @@
 //!   writer waits for the majority. Reads go to the primary, so they may return writes that are
 //!   lost with it. A failover loses unreplicated writes, or keeps them and loses the answers. In
 //!   both cases the waiting writer gets an error. A deposed primary may go on answering the reads
-//!   of one node. Refreshes ([`DeposedAnswers`](scenarios::With::DeposedAnswers)) and revocations
-//!   survive that; `ARCHITECTURE.md` states the bound for checks.
+//!   of one node. Refreshes survive that
+//!   ([`DeposedAnswers`](scenarios::Condition::DeposedAnswers)), and so do revocations;
+//!   `ARCHITECTURE.md` states the bound for checks.
 //! - Redis ([`state::Redis`]) runs one command after the other. It restarts empty or with an old
 //!   snapshot, and nodes lose their connection to it.
 //! - A node ([`state::Node`]) has a breaker, the tombstones that it still has to write and, where
 //!   switched on, a cache of its own.
-//! - The world ([`world`]) is everything that happens to them: a few faults, and time.
+//! - The environment ([`environment`]) is everything that happens to them: a few faults, and time.
 //!
 //! # What is left out, and why that proves no less
 //!
@@ -42,9 +43,9 @@
 //!
 //! - **A sweep** of many documents (`update_many`) is one step.
 //! - **A deposed primary** answers refreshes, and revocations of a session and of all
-//!   ([`DeposedAlone`](scenarios::With::DeposedAlone)). It answers checks only to break a law
-//!   ([`DeposedPrimaryAnswers`](broken::Broken::DeposedPrimaryAnswers)). It never answers a sign-in
-//!   or the revocation of one token.
+//!   ([`DeposedAlone`](scenarios::Condition::DeposedAlone)). It answers checks only to break a law
+//!   ([`DeposedPrimaryAnswers`](mutation::Mutation::DeposedPrimaryAnswers)). It never answers a
+//!   sign-in or the revocation of one token.
 //! - **The nodes' own caches** meet a Redis that is cut off. They meet no restart of Redis,
 //!   failover, crash, refresh or revoke-all.
 //! - **A change of password** meets crashes and no failover.
@@ -56,25 +57,26 @@
 //! Three rules came out of the model. The code lacked them until a trace showed how a law breaks:
 //!
 //! - A revocation puts tombstones for access tokens until no node accepts them, which is later than
-//!   their `exp` ([`PassOverLeeway`](broken::Broken::PassOverLeeway)).
+//!   their `exp` ([`SkipTokensInLeeway`](mutation::Mutation::SkipTokensInLeeway)).
 //! - A pair is returned again only when a majority holds its commit. Otherwise the primary may be
-//!   lost, and the pair with it ([`RepeatUnconfirmed`](broken::Broken::RepeatUnconfirmed)).
+//!   lost, and the pair with it
+//!   ([`RepeatUnconfirmedPair`](mutation::Mutation::RepeatUnconfirmedPair)).
 //! - A sign-in reads the fence that a majority holds. An epoch that is lost is reached a second
-//!   time ([`FenceReadLocally`](broken::Broken::FenceReadLocally)).
+//!   time ([`ReadFenceLocally`](mutation::Mutation::ReadFenceLocally)).
 //!
 //! # How it can fail
 //!
-//! [`broken`] takes one rule away, and [`counterexamples`] demands that a law breaks then. So the
-//! model can break each law, and each rule has a reason that can be replayed.
+//! Each [`mutation`] takes one rule away, and [`counterexamples`] demands that a law breaks then.
+//! So the model can break each law, and each rule has a reason that can be replayed.
 
-mod broken;
 mod counterexamples;
+mod environment;
 mod exhaustive;
 mod laws;
+mod mutation;
 mod process;
 mod protocol;
 mod scenarios;
 mod set;
 mod state;
 mod step;
-mod world;

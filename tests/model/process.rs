@@ -1,7 +1,7 @@
 //! The processes. Each is a call of the library and stands before its next read or write.
 
 use crate::{
-    laws::Bar,
+    laws::Permission,
     set::Set,
     state::{FIRST_SESSION, LONE_TOKEN, NEW_SESSION, PAIR_OF_SIGN_IN, State},
 };
@@ -28,7 +28,7 @@ pub(crate) enum Outcome {
     /// 401 after the session was ended: the refresh token had been used before.
     RefusedAsReuse,
     /// A pair or a token is delivered.
-    Handed,
+    Delivered,
     /// 204: a revocation has returned success.
     Revoked,
     /// 503.
@@ -37,27 +37,28 @@ pub(crate) enum Outcome {
     Crashed,
 }
 
-/// `Authority::check` to `Authority::conclude`, of an access token.
+/// The check of an access token: `Trust::authenticate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Check {
     pub(crate) node: u8,
     /// The number of the pair.
     pub(crate) token: u8,
     pub(crate) at: CheckAt,
-    /// Whether a law forbids acceptance, fixed when the check began.
-    pub(crate) bar: Bar,
+    /// Whether the laws permit acceptance, fixed when the check began.
+    pub(crate) permission: Permission,
     /// The node has recorded a revocation of the token since the check began.
-    pub(crate) noted: bool,
+    pub(crate) revoked_meanwhile: bool,
 }
 
+/// The next step of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum CheckAt {
     /// Before the node's own cache.
     Begin,
     /// Before the `GET`.
-    Ask,
+    AskRedis,
     /// Before the read of the record. Holds the server process that answered the miss.
-    Read(Option<u8>),
+    ReadRecord(Option<u8>),
     /// Before the `SET NX`.
     Fill(u8),
     /// Before the entry in the node's own cache, and the answer.
@@ -72,9 +73,10 @@ pub(crate) struct Refresh {
     /// The number of the pair that the refresh would issue.
     pub(crate) child: u8,
     pub(crate) at: RefreshAt,
-    pub(crate) bar: Bar,
+    pub(crate) permission: Permission,
 }
 
+/// The next step of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RefreshAt {
     /// Before its first read of the session.
@@ -82,25 +84,25 @@ pub(crate) enum RefreshAt {
     /// Before another read, after a lost race.
     Again,
     /// Before the child's records are inserted.
-    Record,
+    InsertRecords,
     /// Before the conditional write on the session.
     Commit,
     /// Before the child's records are removed, after a lost race.
-    Forget,
+    RemoveRecords,
     /// Before the session is confirmed to hold this pair, for a retry.
     Confirm(u8),
     /// Before the session is revoked for reuse, if its current pair still is this one.
-    Punish(u8),
+    RevokeForReuse(u8),
     /// Before this pair is delivered.
-    HandOut(u8),
+    Deliver(u8),
     /// Before this pair is marked as delivered. The caller has the pair, and nobody waits for the
     /// mark.
-    Note(u8),
+    MarkDelivered(u8),
 }
 
 /// The reason of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Cause {
+pub(crate) enum RevocationCause {
     /// `Authority::revoke_session` of session 0.
     Session,
     /// `Authority::revoke_session` of session 1. Nobody knows it before its pair is delivered.
@@ -117,7 +119,7 @@ pub(crate) enum Cause {
     /// `Authority::set_user_disabled`.
     Disable,
     /// A retired refresh token was presented.
-    Theft,
+    Reuse,
     /// A refresh token of a revoked session was presented. The node that revoked the session may
     /// have died halfway.
     Finish,
@@ -127,7 +129,7 @@ pub(crate) enum Cause {
     ResumeUser,
 }
 
-impl Cause {
+impl RevocationCause {
     /// Returns what this revocation may end. A session that is opened beside a revocation of all
     /// may come before it or after.
     pub(crate) const fn may_end(self) -> Set {
@@ -135,13 +137,13 @@ impl Cause {
             Self::Session | Self::RefreshToken => Set::of(FIRST_SESSION),
             Self::AccessToken => Set::of(LONE_TOKEN),
             Self::Password | Self::NewSession => Set::of(NEW_SESSION),
-            Self::User | Self::Disable => Set::of(FIRST_SESSION).or(Set::of(NEW_SESSION)),
+            Self::User | Self::Disable => Set::of(FIRST_SESSION).union(Set::of(NEW_SESSION)),
             // The step that decided on these has recorded what they may end.
-            Self::Theft | Self::Finish | Self::ResumeSession | Self::ResumeUser => Set::EMPTY,
+            Self::Reuse | Self::Finish | Self::ResumeSession | Self::ResumeUser => Set::EMPTY,
         }
     }
 
-    /// Returns the session that is revoked, if it is one.
+    /// Returns the session that is revoked, where it is one session.
     pub(crate) const fn session(self) -> u8 {
         if matches!(self, Self::NewSession) { NEW_SESSION } else { FIRST_SESSION }
     }
@@ -151,13 +153,14 @@ impl Cause {
         if matches!(self, Self::Password) { Set::of(FIRST_SESSION) } else { Set::EMPTY }
     }
 
+    /// Returns the step that a revocation for this cause begins with.
     pub(crate) const fn first_step(self) -> RevokeAt {
         match self {
             Self::RefreshToken | Self::AccessToken => RevokeAt::Token,
             Self::Password => RevokeAt::Password,
             // These are already committed.
-            Self::Theft | Self::ResumeSession => RevokeAt::Sweep,
-            Self::ResumeUser => RevokeAt::Sessions,
+            Self::Reuse | Self::ResumeSession => RevokeAt::Sweep,
+            Self::ResumeUser => RevokeAt::MarkSessions,
             Self::Session | Self::NewSession | Self::User | Self::Disable | Self::Finish => RevokeAt::Commit,
         }
     }
@@ -167,19 +170,20 @@ impl Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Revoke {
     pub(crate) node: u8,
-    pub(crate) cause: Cause,
+    pub(crate) cause: RevocationCause,
     pub(crate) at: RevokeAt,
     /// What the revocation must end: the sessions that were open, or being opened, when it was
     /// called, or [`LONE_TOKEN`].
     pub(crate) covers: Set,
     /// The sessions whose tokens it sweeps.
-    pub(crate) doomed: Set,
+    pub(crate) sweeps: Set,
     /// The epoch that it raised the fence to.
     pub(crate) epoch: u8,
     /// The number of times that its caller retries after an error.
     pub(crate) retries: u8,
 }
 
+/// The next step of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RevokeAt {
     /// Before the new password.
@@ -189,17 +193,17 @@ pub(crate) enum RevokeAt {
     /// Before the committing document: the session, or the fence of a user.
     Commit,
     /// Before the user's sessions are marked.
-    Sessions,
+    MarkSessions,
     /// Before the sessions of the user's tokens are listed.
     ListSessions,
     /// Before the sessions of the new epoch are listed.
-    Spare,
+    SpareNewSessions,
     /// Before the tokens are marked.
     Sweep,
     /// Before the access tokens are listed.
-    List,
+    ListAccessTokens,
     /// Before the tombstones of these tokens.
-    Bury(Set),
+    PutTombstones(Set),
     /// Before the node's own cache, and the answer.
     Return,
 }
@@ -212,41 +216,53 @@ pub(crate) struct SignIn {
     pub(crate) epoch: u8,
 }
 
+/// The next step of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum SignInAt {
     /// Before the fence is read.
     Begin,
     /// Before the password is checked.
     Password,
+    /// Before the session is inserted, as pending.
     Session,
+    /// Before the tokens' records are inserted.
     Tokens,
+    /// Before the conditional write on the fence.
     Fence,
+    /// Before the session stops being pending.
     Open,
-    HandOut,
+    /// Before the pair is delivered.
+    Deliver,
     /// Before the session is removed.
     Undo,
     /// Before the tokens' records are removed.
     UndoTokens,
 }
 
-/// `Authority::issue_single_use`.
+/// The next step of `Authority::issue_single_use`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum IssueAt {
-    Record,
+    /// Before the token's record is inserted.
+    InsertRecord,
+    /// Before the conditional write on the session.
     Commit,
-    HandOut,
-    Forget,
+    /// Before the token is delivered.
+    Deliver,
+    /// Before the token's record is removed.
+    RemoveRecord,
 }
 
-/// `Authority::consume`.
+/// `Authority::spend`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Consume {
     pub(crate) at: ConsumeAt,
-    pub(crate) bar: Bar,
+    pub(crate) permission: Permission,
 }
 
+/// The next step of the use of a single-use token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ConsumeAt {
+    /// Before the conditional write on the token.
     Begin,
     /// Before the write of a call that read first. Not a step of the protocol.
     Set,
@@ -255,55 +271,66 @@ pub(crate) enum ConsumeAt {
 }
 
 impl Process {
+    /// A check on `node` of the access token of pair `token`.
     pub(crate) const fn check(node: u8, token: u8) -> Self {
-        Self::Check(Check { node, token, at: CheckAt::Begin, bar: Bar::None, noted: false })
+        Self::Check(Check {
+            node,
+            token,
+            at: CheckAt::Begin,
+            permission: Permission::Allowed,
+            revoked_meanwhile: false,
+        })
     }
 
+    /// A refresh on `node` with the refresh token of `parent`, which may issue `child`.
     pub(crate) const fn refresh(node: u8, parent: u8, child: u8) -> Self {
-        Self::Refresh(Refresh { node, parent, child, at: RefreshAt::Begin, bar: Bar::None })
+        Self::Refresh(Refresh { node, parent, child, at: RefreshAt::Begin, permission: Permission::Allowed })
     }
 
-    pub(crate) const fn revoke(node: u8, cause: Cause, retries: u8) -> Self {
+    /// A revocation on `node`, retried up to `retries` times.
+    pub(crate) const fn revoke(node: u8, cause: RevocationCause, retries: u8) -> Self {
         Self::Revoke(Revoke {
             node,
             cause,
             at: cause.first_step(),
             covers: Set::EMPTY,
-            doomed: Set::EMPTY,
+            sweeps: Set::EMPTY,
             epoch: 0,
             retries,
         })
     }
 
     /// The rest of a revocation for reuse, after its session is marked.
-    pub(crate) const fn punishment(node: u8) -> Self {
+    pub(crate) const fn reuse_revocation(node: u8) -> Self {
         let session = Set::of(FIRST_SESSION);
-        let (cause, at) = (Cause::Theft, RevokeAt::Sweep);
-        Self::Revoke(Revoke { node, cause, at, covers: session, doomed: session, epoch: 0, retries: 0 })
+        let (cause, at) = (RevocationCause::Reuse, RevokeAt::Sweep);
+        Self::Revoke(Revoke { node, cause, at, covers: session, sweeps: session, epoch: 0, retries: 0 })
     }
 
+    /// A sign-in, which opens session 1.
     pub(crate) const fn sign_in() -> Self {
         Self::SignIn(SignIn { at: SignInAt::Begin, epoch: 0 })
     }
 
+    /// A use of the single-use token.
     pub(crate) const fn consume() -> Self {
-        Self::Consume(Consume { at: ConsumeAt::Begin, bar: Bar::None })
+        Self::Consume(Consume { at: ConsumeAt::Begin, permission: Permission::Allowed })
     }
 
     /// Returns whether its next write removes records that nobody holds. If that write fails, the
     /// call goes on.
-    pub(crate) fn only_tidies(self) -> bool {
+    pub(crate) fn only_cleans_up(self) -> bool {
         match self {
-            Self::Refresh(refresh) => refresh.at == RefreshAt::Forget,
+            Self::Refresh(refresh) => refresh.at == RefreshAt::RemoveRecords,
             Self::SignIn(sign_in) => matches!(sign_in.at, SignInAt::Undo | SignInAt::UndoTokens),
-            Self::IssueSingleUse(at) => at == IssueAt::Forget,
+            Self::IssueSingleUse(at) => at == IssueAt::RemoveRecord,
             _ => false,
         }
     }
 
     /// Returns whether the driver may retry its next write.
     pub(crate) fn writes_one_document(self) -> bool {
-        !matches!(self, Self::Revoke(Revoke { at: RevokeAt::Sessions | RevokeAt::Sweep, .. }))
+        !matches!(self, Self::Revoke(Revoke { at: RevokeAt::MarkSessions | RevokeAt::Sweep, .. }))
     }
 
     /// Returns whether its caller can know the argument of the call.
@@ -313,11 +340,13 @@ impl Process {
     pub(crate) fn can_begin(self, state: &State) -> bool {
         let recorded = &state.mongo.primary;
         match self {
-            Self::Revoke(Revoke { cause: Cause::NewSession, .. }) => state.history.handed.has(PAIR_OF_SIGN_IN),
-            Self::Revoke(Revoke { cause: Cause::ResumeSession, .. }) => {
+            Self::Revoke(Revoke { cause: RevocationCause::NewSession, .. }) => {
+                state.history.delivered.contains(PAIR_OF_SIGN_IN)
+            }
+            Self::Revoke(Revoke { cause: RevocationCause::ResumeSession, .. }) => {
                 recorded.sessions[usize::from(FIRST_SESSION)].is_some_and(|session| session.revoked)
             }
-            Self::Revoke(Revoke { cause: Cause::ResumeUser, .. }) => recorded.epoch > 0,
+            Self::Revoke(Revoke { cause: RevocationCause::ResumeUser, .. }) => recorded.epoch > 0,
             _ => true,
         }
     }
@@ -328,9 +357,9 @@ impl Process {
             Self::Check(check) => check.at != CheckAt::Begin,
             Self::Refresh(refresh) => refresh.at != RefreshAt::Begin,
             // The refresh commits the revocation for reuse.
-            Self::Revoke(revoke) => revoke.cause == Cause::Theft || revoke.at != revoke.cause.first_step(),
+            Self::Revoke(revoke) => revoke.cause == RevocationCause::Reuse || revoke.at != revoke.cause.first_step(),
             Self::SignIn(sign_in) => sign_in.at != SignInAt::Begin,
-            Self::IssueSingleUse(at) => at != IssueAt::Record,
+            Self::IssueSingleUse(at) => at != IssueAt::InsertRecord,
             Self::Consume(consume) => consume.at != ConsumeAt::Begin,
             Self::Ended(_) => false,
         }

@@ -8,20 +8,21 @@ use std::{
 use stateright::{Model, Property};
 
 use crate::{
-    broken::Broken,
+    environment::{self, Event},
     laws::{always, broken_by_refusal, sometimes},
+    mutation::Mutation,
     process::{Outcome, Process},
-    scenarios::{Scenario, With},
+    scenarios::{Condition, Scenario},
     state::{Age, History, Mongo, NODES, Node, Record, Redis, SINGLE_USE, State},
     step,
-    world::{self, World},
 };
 
 /// A scenario under the protocol, or under the protocol without one rule.
 #[derive(Debug)]
 pub(crate) struct Protocol {
     pub(crate) scenario: Scenario,
-    pub(crate) without: Option<Broken>,
+    /// The rule that is left out.
+    pub(crate) mutation: Option<Mutation>,
     /// The points at which a process has died, as numbered by [`crash_point`].
     crashes: AtomicU64,
 }
@@ -33,17 +34,19 @@ pub(crate) enum Action {
     Step(u8),
     /// The process with this number dies.
     Crash(u8),
-    /// Something else happens.
-    World(World),
+    /// Something happens in the environment.
+    Environment(Event),
 }
 
 impl Protocol {
-    pub(crate) fn new(scenario: Scenario, without: Option<Broken>) -> Self {
-        Self { scenario, without, crashes: AtomicU64::new(0) }
+    /// Creates the model of a scenario.
+    pub(crate) fn new(scenario: Scenario, mutation: Option<Mutation>) -> Self {
+        Self { scenario, mutation, crashes: AtomicU64::new(0) }
     }
 
-    pub(crate) fn is_without(&self, rule: Broken) -> bool {
-        self.without == Some(rule)
+    /// Returns whether this mutation is in force.
+    pub(crate) fn has_mutation(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
     }
 
     /// Returns the points at which processes have died, one bit each.
@@ -55,42 +58,45 @@ impl Protocol {
 /// Numbers the place of a process before its next read or write. Every step of every operation has
 /// its own number.
 pub(crate) const fn crash_point(process: Process) -> u32 {
-    use crate::process::{Cause, ConsumeAt, IssueAt, RefreshAt, RevokeAt, SignInAt};
+    use crate::process::{ConsumeAt, IssueAt, RefreshAt, RevocationCause, RevokeAt, SignInAt};
     match process {
         Process::Check(_) | Process::Ended(_) => 0,
         Process::Refresh(refresh) => match refresh.at {
             RefreshAt::Begin | RefreshAt::Again => 1,
-            RefreshAt::Record => 2,
+            RefreshAt::InsertRecords => 2,
             RefreshAt::Commit => 3,
-            RefreshAt::Forget => 4,
+            RefreshAt::RemoveRecords => 4,
             RefreshAt::Confirm(_) => 5,
-            RefreshAt::HandOut(_) => 6,
-            RefreshAt::Note(_) => 7,
-            RefreshAt::Punish(_) => 8,
+            RefreshAt::Deliver(_) => 6,
+            RefreshAt::MarkDelivered(_) => 7,
+            RefreshAt::RevokeForReuse(_) => 8,
         },
         Process::Revoke(revoke) => {
             let at = match revoke.at {
                 RevokeAt::Password => 0,
                 RevokeAt::Token => 1,
                 RevokeAt::Commit => 2,
-                RevokeAt::Sessions => 3,
+                RevokeAt::MarkSessions => 3,
                 RevokeAt::ListSessions => 4,
-                RevokeAt::Spare => 5,
+                RevokeAt::SpareNewSessions => 5,
                 RevokeAt::Sweep => 6,
-                RevokeAt::List => 7,
-                RevokeAt::Bury(_) => 8,
+                RevokeAt::ListAccessTokens => 7,
+                RevokeAt::PutTombstones(_) => 8,
                 RevokeAt::Return => 9,
             };
             // Different writes revoke a session, a user, and a session for reuse.
             at + match revoke.cause {
-                Cause::Session
-                | Cause::NewSession
-                | Cause::RefreshToken
-                | Cause::AccessToken
-                | Cause::Finish
-                | Cause::ResumeSession => 10,
-                Cause::User | Cause::Password | Cause::Disable | Cause::ResumeUser => 20,
-                Cause::Theft => 30,
+                RevocationCause::Session
+                | RevocationCause::NewSession
+                | RevocationCause::RefreshToken
+                | RevocationCause::AccessToken
+                | RevocationCause::Finish
+                | RevocationCause::ResumeSession => 10,
+                RevocationCause::User
+                | RevocationCause::Password
+                | RevocationCause::Disable
+                | RevocationCause::ResumeUser => 20,
+                RevocationCause::Reuse => 30,
             }
         }
         Process::SignIn(sign_in) => match sign_in.at {
@@ -100,15 +106,15 @@ pub(crate) const fn crash_point(process: Process) -> u32 {
             SignInAt::Tokens => 43,
             SignInAt::Fence => 44,
             SignInAt::Open => 45,
-            SignInAt::HandOut => 46,
+            SignInAt::Deliver => 46,
             SignInAt::Undo => 47,
             SignInAt::UndoTokens => 48,
         },
         Process::IssueSingleUse(at) => match at {
-            IssueAt::Record => 49,
+            IssueAt::InsertRecord => 49,
             IssueAt::Commit => 50,
-            IssueAt::HandOut => 51,
-            IssueAt::Forget => 52,
+            IssueAt::Deliver => 51,
+            IssueAt::RemoveRecord => 52,
         },
         Process::Consume(consume) => match consume.at {
             ConsumeAt::Begin => 53,
@@ -120,15 +126,15 @@ pub(crate) const fn crash_point(process: Process) -> u32 {
 
 /// Returns the points between two steps of one operation, where a process may die with its work
 /// half done.
-pub(crate) fn between_steps() -> u64 {
+pub(crate) fn points_between_steps() -> u64 {
     let refresh = 1..=8;
     let sessions = [12, 16, 17, 18, 19];
     let users = 22..=29;
-    let thefts = 36..=39;
+    let reuses = 36..=39;
     let sign_in = 41..=48;
     let issue = 50..=52;
     let consume = [55];
-    let points = refresh.chain(sessions).chain(users).chain(thefts).chain(sign_in).chain(issue).chain(consume);
+    let points = refresh.chain(sessions).chain(users).chain(reuses).chain(sign_in).chain(issue).chain(consume);
     points.fold(0, |set, point: u32| set | 1 << point)
 }
 
@@ -141,8 +147,8 @@ impl Model for Protocol {
         let begun = documents.sessions.iter().zip(0..).filter(|(session, _)| session.is_some());
         let begun = begun.map(|(_, number)| number).collect();
         let single_use = (documents.single_use == Record::Active).then_some(SINGLE_USE);
-        let handed = [0].into_iter().chain(single_use).collect();
-        let history = History { begun, handed, ..History::default() };
+        let delivered = [0].into_iter().chain(single_use).collect();
+        let history = History { begun, delivered, ..History::default() };
         vec![State {
             mongo: Mongo { primary: documents, majority: documents, ..Mongo::default() },
             redis: Redis::default(),
@@ -163,11 +169,12 @@ impl Model for Protocol {
             if !state.writers.contains_key(&number) && process.can_begin(state) {
                 actions.push(Action::Step(number));
             }
-            if self.scenario.has(With::Crashes) && process.is_under_way() && !matches!(process, Process::Check(_)) {
+            if self.scenario.has(Condition::Crashes) && process.is_under_way() && !matches!(process, Process::Check(_))
+            {
                 actions.push(Action::Crash(number));
             }
         }
-        world::events(self, state, |event| actions.push(Action::World(event)));
+        environment::possible_events(self, state, |event| actions.push(Action::Environment(event)));
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
@@ -180,13 +187,13 @@ impl Model for Protocol {
                 *process = Process::Ended(Outcome::Crashed);
                 state.writers.remove(&number);
             }
-            Action::World(event) => world::happen(&mut state, event),
+            Action::Environment(event) => environment::apply(&mut state, event),
         }
         for (before, after) in last.processes.iter().zip(&state.processes) {
             if let (Process::Refresh(refresh), Process::Ended(Outcome::Refused)) = (before, after)
                 && let Some(law) = broken_by_refusal(last, *refresh)
             {
-                state.history.breach(law);
+                state.history.record_broken(law);
             }
         }
         (state != *last).then_some(state)
@@ -194,7 +201,7 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = always();
-        if self.without.is_none() {
+        if self.mutation.is_none() {
             properties.extend(self.scenario.sometimes.iter().map(|&name| sometimes(name)));
         }
         properties

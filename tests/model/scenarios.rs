@@ -1,13 +1,13 @@
 //! The scenarios: a few calls side by side, and what may go wrong meanwhile.
 
 use crate::{
-    process::{Cause, IssueAt, Process},
+    process::{IssueAt, Process, RevocationCause},
     state::{Documents, FIRST_SESSION, PAIR_OF_SIGN_IN, Session},
 };
 
 /// What the surroundings of a scenario have or do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum With {
+pub(crate) enum Condition {
     /// A fault: Redis restarts, empty or from a snapshot.
     RedisRestarts,
     /// A fault: a node cannot reach Redis for a while.
@@ -22,7 +22,7 @@ pub(crate) enum With {
     /// there, too.
     DeposedAlone,
     /// The user's password is changed, so sign-ins check it.
-    ChangeOfPassword,
+    PasswordChange,
     /// Processes die.
     Crashes,
     /// The nodes have caches of their own.
@@ -38,39 +38,44 @@ pub(crate) enum With {
 /// The calls that run side by side, and their surroundings.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
+    /// The documents at the start.
     pub(crate) documents: Documents,
+    /// The calls.
     pub(crate) processes: Vec<Process>,
-    pub(crate) with: &'static [With],
+    /// What the surroundings have or do.
+    pub(crate) conditions: &'static [Condition],
     /// The greatest number of faults.
     pub(crate) faults: u8,
     /// What must happen on some path.
     pub(crate) sometimes: &'static [&'static str],
     /// The least number of states. Fails a scenario that shrank unnoticed.
-    pub(crate) at_least: usize,
+    pub(crate) min_states: usize,
     /// The number of points at which processes must have died, counted by
     /// [`crash_point`](crate::protocol::crash_point).
     pub(crate) crash_points: u32,
 }
 
 impl Scenario {
+    /// Returns a scenario of these calls in which nothing goes wrong.
     fn of(processes: impl IntoIterator<Item = Process>) -> Self {
         Self {
             documents: one_session(),
             processes: processes.into_iter().collect(),
-            with: &[],
+            conditions: &[],
             faults: 0,
             sometimes: &[],
-            at_least: 0,
+            min_states: 0,
             crash_points: 0,
         }
     }
 
-    pub(crate) fn has(&self, with: With) -> bool {
-        self.with.contains(&with)
+    /// Returns whether this holds in the scenario.
+    pub(crate) fn has(&self, condition: Condition) -> bool {
+        self.conditions.contains(&condition)
     }
 }
 
-/// Session 0 with pair 0.
+/// Returns the documents of session 0 with pair 0.
 fn one_session() -> Documents {
     let mut documents = Documents::default();
     let session = Session { epoch: 0, revoked: false, pending: false, current: 0, previous: None };
@@ -82,7 +87,7 @@ fn one_session() -> Documents {
 /// Checks on both nodes while a session is revoked, and Redis fails.
 pub(crate) fn check_and_revoke() -> Scenario {
     Scenario {
-        with: &[With::RedisRestarts, With::RedisCutOff],
+        conditions: &[Condition::RedisRestarts, Condition::RedisCutOff],
         faults: 2,
         sometimes: &[
             "a token is accepted",
@@ -92,12 +97,12 @@ pub(crate) fn check_and_revoke() -> Scenario {
             "tombstones are written late",
             "a fill comes after the revocation was recorded",
         ],
-        at_least: 400_000,
+        min_states: 400_000,
         ..Scenario::of([
             Process::check(0, 0),
             Process::check(1, 0),
             Process::check(0, 0),
-            Process::revoke(1, Cause::Session, 1),
+            Process::revoke(1, RevocationCause::Session, 1),
         ])
     }
 }
@@ -105,16 +110,16 @@ pub(crate) fn check_and_revoke() -> Scenario {
 /// Checks on both nodes while a session is revoked, with caches in the nodes.
 pub(crate) fn local_caches() -> Scenario {
     Scenario {
-        with: &[With::RedisCutOff, With::LocalCaches],
+        conditions: &[Condition::RedisCutOff, Condition::LocalCaches],
         faults: 1,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds"],
-        at_least: 280_000,
+        min_states: 280_000,
         ..Scenario::of([
             Process::check(0, 0),
             Process::check(1, 0),
             Process::check(0, 0),
             Process::check(1, 0),
-            Process::revoke(1, Cause::Session, 0),
+            Process::revoke(1, RevocationCause::Session, 0),
         ])
     }
 }
@@ -122,30 +127,34 @@ pub(crate) fn local_caches() -> Scenario {
 /// Both caches and the store are away.
 pub(crate) fn outage() -> Scenario {
     Scenario {
-        with: &[With::RedisCutOff, With::StoreGone],
+        conditions: &[Condition::RedisCutOff, Condition::StoreGone],
         faults: 2,
         sometimes: &["a token is accepted", "a revocation succeeds", "a call is unavailable"],
-        at_least: 77_000,
-        ..Scenario::of([Process::check(1, 0), Process::refresh(0, 0, 1), Process::revoke(0, Cause::Session, 1)])
+        min_states: 77_000,
+        ..Scenario::of([
+            Process::check(1, 0),
+            Process::refresh(0, 0, 1),
+            Process::revoke(0, RevocationCause::Session, 1),
+        ])
     }
 }
 
 /// The node that revokes everything dies halfway, and another finishes beside a sign-in.
 pub(crate) fn resumed_revoke_all() -> Scenario {
     Scenario {
-        with: &[With::Crashes, With::RedisCutOff, With::Resumes],
+        conditions: &[Condition::Crashes, Condition::RedisCutOff, Condition::Resumes],
         faults: 1,
         sometimes: &[
             "a revocation is finished by another node",
-            "a pair is handed out and later revoked",
+            "a pair is delivered and later revoked",
             "a token is accepted",
             "a token is refused",
         ],
         crash_points: 14,
-        at_least: 600_000,
+        min_states: 600_000,
         ..Scenario::of([
-            Process::revoke(0, Cause::User, 0),
-            Process::revoke(1, Cause::ResumeUser, 0),
+            Process::revoke(0, RevocationCause::User, 0),
+            Process::revoke(1, RevocationCause::ResumeUser, 0),
             Process::sign_in(),
             Process::check(1, 0),
             Process::check(0, PAIR_OF_SIGN_IN),
@@ -154,16 +163,16 @@ pub(crate) fn resumed_revoke_all() -> Scenario {
 }
 
 /// The node that ends a session dies halfway, and another finishes beside a refresh.
-pub(crate) fn resumed_session() -> Scenario {
+pub(crate) fn resumed_revoke_session() -> Scenario {
     Scenario {
-        with: &[With::Crashes, With::RedisCutOff, With::Resumes],
+        conditions: &[Condition::Crashes, Condition::RedisCutOff, Condition::Resumes],
         faults: 1,
         sometimes: &["a revocation is finished by another node", "a token is accepted", "a token is refused"],
         crash_points: 10,
-        at_least: 250_000,
+        min_states: 250_000,
         ..Scenario::of([
-            Process::revoke(0, Cause::Session, 0),
-            Process::revoke(1, Cause::ResumeSession, 0),
+            Process::revoke(0, RevocationCause::Session, 0),
+            Process::revoke(1, RevocationCause::ResumeSession, 0),
             Process::refresh(1, 0, 1),
             Process::check(1, 0),
             Process::check(0, 1),
@@ -175,21 +184,21 @@ pub(crate) fn resumed_session() -> Scenario {
 /// die.
 pub(crate) fn refresh_and_revoke() -> Scenario {
     Scenario {
-        with: &[With::Crashes, With::GraceEnds],
+        conditions: &[Condition::Crashes, Condition::GraceEnds],
         sometimes: &[
-            "a pair is handed out and later revoked",
+            "a pair is delivered and later revoked",
             "two calls get the same pair",
-            "a reuse is punished",
+            "a reuse revokes its session",
             "a revocation succeeds",
             "a refresh is committed while a revocation is under way",
         ],
         crash_points: 16,
-        at_least: 18_000,
+        min_states: 18_000,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
             Process::refresh(1, 0, 2),
             Process::check(1, 1),
-            Process::revoke(1, Cause::Session, 0),
+            Process::revoke(1, RevocationCause::Session, 0),
         ])
     }
 }
@@ -198,20 +207,20 @@ pub(crate) fn refresh_and_revoke() -> Scenario {
 /// and processes die.
 pub(crate) fn refresh_and_revoke_token() -> Scenario {
     Scenario {
-        with: &[With::Crashes, With::RedisCutOff],
+        conditions: &[Condition::Crashes, Condition::RedisCutOff],
         faults: 1,
         sometimes: &[
-            "a pair is handed out and later revoked",
+            "a pair is delivered and later revoked",
             "a revocation succeeds",
             "a refresh is committed while a revocation is under way",
         ],
-        at_least: 55_000,
+        min_states: 55_000,
         crash_points: 11,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
             Process::refresh(1, 1, 2),
             Process::check(1, 1),
-            Process::revoke(0, Cause::RefreshToken, 1),
+            Process::revoke(0, RevocationCause::RefreshToken, 1),
         ])
     }
 }
@@ -220,14 +229,14 @@ pub(crate) fn refresh_and_revoke_token() -> Scenario {
 /// between the revocation of the record and of the session.
 pub(crate) fn retry_and_revoke_token() -> Scenario {
     Scenario {
-        with: &[With::Crashes, With::GraceEnds],
-        sometimes: &["two calls get the same pair", "a reuse is punished", "a revocation succeeds"],
-        at_least: 10_000,
+        conditions: &[Condition::Crashes, Condition::GraceEnds],
+        sometimes: &["two calls get the same pair", "a reuse revokes its session", "a revocation succeeds"],
+        min_states: 10_000,
         crash_points: 17,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
             Process::refresh(1, 0, 2),
-            Process::revoke(0, Cause::RefreshToken, 0),
+            Process::revoke(0, RevocationCause::RefreshToken, 0),
         ])
     }
 }
@@ -235,9 +244,9 @@ pub(crate) fn retry_and_revoke_token() -> Scenario {
 /// A refresh, and then two with its child, while processes die and the window closes.
 pub(crate) fn retry_after_the_window() -> Scenario {
     Scenario {
-        with: &[With::Crashes, With::GraceEnds],
-        sometimes: &["two calls get the same pair", "a reuse is punished"],
-        at_least: 1_100,
+        conditions: &[Condition::Crashes, Condition::GraceEnds],
+        sometimes: &["two calls get the same pair", "a reuse revokes its session"],
+        min_states: 1_100,
         crash_points: 12,
         ..Scenario::of([Process::refresh(0, 0, 1), Process::refresh(1, 1, 2), Process::refresh(0, 1, 3)])
     }
@@ -246,10 +255,10 @@ pub(crate) fn retry_after_the_window() -> Scenario {
 /// Two refreshes with one token and one with its child, with failovers of MongoDB.
 pub(crate) fn refresh_and_fail_over() -> Scenario {
     Scenario {
-        with: &[With::Failovers, With::GraceEnds],
+        conditions: &[Condition::Failovers, Condition::GraceEnds],
         faults: 1,
         sometimes: &["two calls get the same pair", "a call is unavailable"],
-        at_least: 450_000,
+        min_states: 450_000,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
             Process::refresh(1, 0, 2),
@@ -262,10 +271,10 @@ pub(crate) fn refresh_and_fail_over() -> Scenario {
 /// A refresh, its retry and a refresh of its child, while one node reads from a deposed primary.
 pub(crate) fn refresh_beside_a_deposed_primary() -> Scenario {
     Scenario {
-        with: &[With::DeposedAnswers, With::GraceEnds],
+        conditions: &[Condition::DeposedAnswers, Condition::GraceEnds],
         faults: 1,
-        sometimes: &["two calls get the same pair", "a token is refused", "a reuse is punished"],
-        at_least: 135_000,
+        sometimes: &["two calls get the same pair", "a token is refused", "a reuse revokes its session"],
+        min_states: 135_000,
         ..Scenario::of([
             Process::refresh(0, 0, 1),
             Process::refresh(1, 0, 2),
@@ -279,22 +288,22 @@ pub(crate) fn refresh_beside_a_deposed_primary() -> Scenario {
 /// primary.
 pub(crate) fn revoke_at_a_deposed_primary() -> Scenario {
     Scenario {
-        with: &[With::DeposedAlone],
+        conditions: &[Condition::DeposedAlone],
         faults: 1,
         sometimes: &[
-            "a pair is handed out and later revoked",
+            "a pair is delivered and later revoked",
             "a token is accepted",
             "a token is refused",
             "a revocation succeeds",
             "a call is unavailable",
         ],
-        at_least: 59_000,
+        min_states: 59_000,
         ..Scenario::of([
             Process::sign_in(),
             Process::check(0, PAIR_OF_SIGN_IN),
             Process::check(0, PAIR_OF_SIGN_IN),
-            Process::revoke(1, Cause::NewSession, 2),
-            Process::revoke(1, Cause::User, 0),
+            Process::revoke(1, RevocationCause::NewSession, 2),
+            Process::revoke(1, RevocationCause::User, 0),
         ])
     }
 }
@@ -302,19 +311,19 @@ pub(crate) fn revoke_at_a_deposed_primary() -> Scenario {
 /// A sign-in and a refresh while all sessions of the user are revoked and processes die.
 pub(crate) fn sign_in_and_revoke_all() -> Scenario {
     Scenario {
-        with: &[With::Crashes],
+        conditions: &[Condition::Crashes],
         sometimes: &[
-            "a pair is handed out and later revoked",
+            "a pair is delivered and later revoked",
             "a token is accepted",
             "a token is refused",
             "a revocation succeeds",
         ],
         crash_points: 24,
-        at_least: 27_000,
+        min_states: 27_000,
         ..Scenario::of([
             Process::sign_in(),
             Process::refresh(0, 0, 1),
-            Process::revoke(1, Cause::User, 0),
+            Process::revoke(1, RevocationCause::User, 0),
             Process::check(0, PAIR_OF_SIGN_IN),
             Process::check(1, 1),
         ])
@@ -325,14 +334,14 @@ pub(crate) fn sign_in_and_revoke_all() -> Scenario {
 /// disables the user.
 pub(crate) fn sign_in_and_fail_over() -> Scenario {
     Scenario {
-        with: &[With::Failovers],
+        conditions: &[Condition::Failovers],
         faults: 1,
         sometimes: &["a revocation succeeds", "a token is refused", "a call is unavailable"],
-        at_least: 160_000,
+        min_states: 160_000,
         ..Scenario::of([
             Process::sign_in(),
-            Process::revoke(1, Cause::User, 0),
-            Process::revoke(0, Cause::User, 0),
+            Process::revoke(1, RevocationCause::User, 0),
+            Process::revoke(0, RevocationCause::User, 0),
             Process::check(0, PAIR_OF_SIGN_IN),
         ])
     }
@@ -341,14 +350,14 @@ pub(crate) fn sign_in_and_fail_over() -> Scenario {
 /// A user is disabled while a sign-in runs.
 pub(crate) fn sign_in_and_disable() -> Scenario {
     Scenario {
-        with: &[With::Crashes],
+        conditions: &[Condition::Crashes],
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds"],
         crash_points: 14,
-        at_least: 14_000,
+        min_states: 14_000,
         ..Scenario::of([
             Process::sign_in(),
-            Process::revoke(1, Cause::Disable, 0),
-            Process::revoke(0, Cause::User, 0),
+            Process::revoke(1, RevocationCause::Disable, 0),
+            Process::revoke(0, RevocationCause::User, 0),
             Process::check(0, PAIR_OF_SIGN_IN),
         ])
     }
@@ -356,21 +365,21 @@ pub(crate) fn sign_in_and_disable() -> Scenario {
 
 /// A sign-in, and a refresh of the session that changes the password meanwhile, while processes
 /// die.
-pub(crate) fn change_of_password() -> Scenario {
+pub(crate) fn password_change() -> Scenario {
     Scenario {
-        with: &[With::ChangeOfPassword, With::Crashes],
+        conditions: &[Condition::PasswordChange, Condition::Crashes],
         sometimes: &[
-            "a pair is handed out and later revoked",
+            "a pair is delivered and later revoked",
             "a token is accepted",
             "a token is refused",
             "a revocation succeeds",
         ],
         crash_points: 20,
-        at_least: 12_900,
+        min_states: 12_900,
         ..Scenario::of([
             Process::sign_in(),
             Process::refresh(0, 0, 1),
-            Process::revoke(1, Cause::Password, 0),
+            Process::revoke(1, RevocationCause::Password, 0),
             Process::check(0, PAIR_OF_SIGN_IN),
             Process::check(1, 1),
         ])
@@ -380,7 +389,7 @@ pub(crate) fn change_of_password() -> Scenario {
 /// Checks and a refresh while one access token is revoked, and Redis fails.
 pub(crate) fn revoke_access_token() -> Scenario {
     Scenario {
-        with: &[With::RedisRestarts, With::RedisCutOff],
+        conditions: &[Condition::RedisRestarts, Condition::RedisCutOff],
         faults: 1,
         sometimes: &[
             "a token is accepted",
@@ -388,13 +397,13 @@ pub(crate) fn revoke_access_token() -> Scenario {
             "a revocation succeeds",
             "a fill comes after the revocation was recorded",
         ],
-        at_least: 115_000,
+        min_states: 115_000,
         ..Scenario::of([
             Process::check(0, 0),
             Process::check(1, 0),
             Process::refresh(0, 0, 1),
             Process::check(1, 1),
-            Process::revoke(1, Cause::AccessToken, 1),
+            Process::revoke(1, RevocationCause::AccessToken, 1),
         ])
     }
 }
@@ -403,16 +412,16 @@ pub(crate) fn revoke_access_token() -> Scenario {
 /// fails over.
 pub(crate) fn consume() -> Scenario {
     Scenario {
-        with: &[With::Failovers, With::Crashes],
+        conditions: &[Condition::Failovers, Condition::Crashes],
         faults: 2,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a call is unavailable"],
         crash_points: 8,
-        at_least: 2_800,
+        min_states: 2_800,
         ..Scenario::of([
-            Process::IssueSingleUse(IssueAt::Record),
+            Process::IssueSingleUse(IssueAt::InsertRecord),
             Process::consume(),
             Process::consume(),
-            Process::revoke(1, Cause::Session, 0),
+            Process::revoke(1, RevocationCause::Session, 0),
         ])
     }
 }
@@ -420,14 +429,14 @@ pub(crate) fn consume() -> Scenario {
 /// The tokens expire and are removed while they are checked, refreshed and revoked.
 pub(crate) fn expiry() -> Scenario {
     Scenario {
-        with: &[With::Expiry],
+        conditions: &[Condition::Expiry],
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds"],
-        at_least: 40_000,
+        min_states: 40_000,
         ..Scenario::of([
             Process::check(0, 0),
             Process::check(1, 0),
             Process::refresh(0, 0, 1),
-            Process::revoke(1, Cause::Session, 0),
+            Process::revoke(1, RevocationCause::Session, 0),
         ])
     }
 }
@@ -436,16 +445,21 @@ pub(crate) fn expiry() -> Scenario {
 /// call or a fault that is missing here.
 pub(crate) fn everything() -> Scenario {
     Scenario {
-        with: &[With::RedisRestarts, With::Failovers, With::Crashes, With::GraceEnds],
+        conditions: &[Condition::RedisRestarts, Condition::Failovers, Condition::Crashes, Condition::GraceEnds],
         faults: 2,
-        sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a reuse is punished"],
-        at_least: 3_600_000,
+        sometimes: &[
+            "a token is accepted",
+            "a token is refused",
+            "a revocation succeeds",
+            "a reuse revokes its session",
+        ],
+        min_states: 3_600_000,
         crash_points: 23,
         ..Scenario::of([
             Process::check(1, 1),
             Process::refresh(0, 0, 1),
             Process::refresh(1, 0, 2),
-            Process::revoke(1, Cause::User, 1),
+            Process::revoke(1, RevocationCause::User, 1),
         ])
     }
 }

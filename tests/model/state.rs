@@ -9,17 +9,23 @@ use std::collections::BTreeMap;
 
 use crate::{laws::Law, process::Process, set::Set};
 
+/// The number of pairs.
 pub(crate) const PAIRS: usize = 6;
+/// The number of sessions.
 pub(crate) const SESSIONS: usize = 2;
+/// The number of nodes.
 pub(crate) const NODES: usize = 2;
 
 /// The only single-use token belongs to this session, as do the pairs below [`PAIR_OF_SIGN_IN`].
 pub(crate) const FIRST_SESSION: u8 = 0;
+/// The session that a sign-in opens.
 pub(crate) const NEW_SESSION: u8 = 1;
+/// The pair that a sign-in issues.
 pub(crate) const PAIR_OF_SIGN_IN: u8 = 5;
 /// Stands for the single-use token where a pair number is expected.
 pub(crate) const SINGLE_USE: u8 = 7;
 
+/// Returns the session that a pair belongs to.
 pub(crate) const fn session_of(pair: u8) -> u8 {
     if pair == PAIR_OF_SIGN_IN { NEW_SESSION } else { FIRST_SESSION }
 }
@@ -31,12 +37,12 @@ pub(crate) const LONE_TOKEN: u8 = 2;
 /// Returns the numbers under which the access token of a pair can be revoked.
 pub(crate) const fn covering(pair: u8) -> Set {
     let session = Set::of(session_of(pair));
-    if pair == 0 { session.or(Set::of(LONE_TOKEN)) } else { session }
+    if pair == 0 { session.union(Set::of(LONE_TOKEN)) } else { session }
 }
 
 /// Returns the access tokens that these numbers cover, by the number of their pair.
 pub(crate) fn pairs_of(covers: Set) -> impl Iterator<Item = u8> {
-    (0..=PAIR_OF_SIGN_IN).filter(move |&pair| covering(pair).meets(covers))
+    (0..=PAIR_OF_SIGN_IN).filter(move |&pair| covering(pair).intersects(covers))
 }
 
 /// A token's document.
@@ -49,12 +55,14 @@ pub(crate) enum Record {
 }
 
 impl Record {
+    /// Inserts it, unless it is there.
     pub(crate) fn insert(&mut self) {
         if *self == Self::Absent {
             *self = Self::Active;
         }
     }
 
+    /// Marks it as revoked, if it is active.
     pub(crate) fn revoke(&mut self) {
         if *self == Self::Active {
             *self = Self::Revoked;
@@ -96,15 +104,18 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
+    /// Returns the document of this session.
     pub(crate) fn session(&mut self, session: u8) -> &mut Option<Session> {
         &mut self.sessions[usize::from(session)]
     }
 
+    /// Inserts the records of a pair.
     pub(crate) fn insert_pair(&mut self, pair: u8) {
         self.access[usize::from(pair)].insert();
         self.refresh[usize::from(pair)].insert();
     }
 
+    /// Removes the records of a pair.
     pub(crate) fn remove_pair(&mut self, pair: u8) {
         self.access[usize::from(pair)] = Record::Absent;
         self.refresh[usize::from(pair)] = Record::Absent;
@@ -132,14 +143,14 @@ impl Mongo {
     }
 
     /// Returns whether a deposed primary answers this node.
-    pub(crate) fn is_behind(&self, node: u8) -> bool {
+    pub(crate) fn is_deposed_for(&self, node: u8) -> bool {
         node == 1 && self.deposed.is_some()
     }
 }
 
 /// What Redis holds under a token's key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Entry {
+pub(crate) enum RedisEntry {
     #[default]
     Absent,
     /// Active, taken by the server process with this number.
@@ -154,13 +165,13 @@ pub(crate) struct Redis {
     /// The number of this server, counted over restarts and promotions. Each has another process or
     /// another replication history.
     pub(crate) run: u8,
-    pub(crate) entries: [Entry; PAIRS],
+    pub(crate) entries: [RedisEntry; PAIRS],
 }
 
 /// An entry in a node's own cache: whether its date is later than the return of the revocation that
 /// it outlived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Local {
+pub(crate) struct LocalEntry {
     pub(crate) after_revocation: bool,
 }
 
@@ -173,7 +184,7 @@ pub(crate) struct Node {
     pub(crate) breaker_open: bool,
     /// The access tokens whose tombstones are still to be written.
     pub(crate) pending: Set,
-    pub(crate) local: [Option<Local>; PAIRS],
+    pub(crate) local: [Option<LocalEntry>; PAIRS],
 }
 
 /// The age of the tokens of pair 0. Clocks differ by no more than the margins, so only three ages
@@ -193,9 +204,9 @@ pub(crate) enum Age {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct History {
     /// What each node has returned success for: the revoked sessions, or [`LONE_TOKEN`].
-    pub(crate) told: [Set; NODES],
-    /// Those in `told` that a revocation of all covered.
-    pub(crate) told_by_all: Set,
+    pub(crate) acknowledged: [Set; NODES],
+    /// Those in `acknowledged` that a revocation of all covered.
+    pub(crate) acknowledged_by_revoke_all: Set,
     /// A lease has passed since a revocation returned success.
     pub(crate) lease_over: bool,
     /// The sessions whose sign-in has begun.
@@ -203,7 +214,7 @@ pub(crate) struct History {
     /// Those in `begun` that the last revocation of all covers.
     pub(crate) fenced: Set,
     /// The pairs that were delivered.
-    pub(crate) handed: Set,
+    pub(crate) delivered: Set,
     /// The pair that was delivered for each refresh token.
     pub(crate) child: [Option<u8>; PAIRS],
     /// The refresh tokens that a commit retired, except commits that were lost.
@@ -211,10 +222,10 @@ pub(crate) struct History {
     /// Those in `retired` whose window has closed, and was not started again by a delivery mark.
     pub(crate) closed: Set,
     /// Those in `retired` whose window has closed after their child was delivered.
-    pub(crate) closed_on_a_child: Set,
+    pub(crate) closed_after_delivery: Set,
     /// The sessions, or [`LONE_TOKEN`], that a call was to end: a revocation, or a reuse of a
     /// refresh token.
-    pub(crate) doomed: Set,
+    pub(crate) to_end: Set,
     /// The single-use token was accepted.
     pub(crate) used: bool,
     pub(crate) purged: bool,
@@ -223,44 +234,46 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn breach(&mut self, law: Law) {
-        self.broken.add(law as u8);
+    /// Records that this law was broken.
+    pub(crate) fn record_broken(&mut self, law: Law) {
+        self.broken.insert(law as u8);
     }
 
-    pub(crate) fn told_anywhere(&self) -> Set {
-        self.told.into_iter().fold(Set::EMPTY, Set::or)
+    /// Returns what any node has returned success for.
+    pub(crate) fn acknowledged_anywhere(&self) -> Set {
+        self.acknowledged.into_iter().fold(Set::EMPTY, Set::union)
     }
 
     /// Returns whether this refresh token may count as reuse: its child was delivered, and the
     /// window has closed or the child was used.
-    pub(crate) fn is_retired_for_good(&self, refresh: u8) -> bool {
-        self.closed_on_a_child.has(refresh)
-            || self.child[usize::from(refresh)].is_some_and(|child| self.retired.has(child))
+    pub(crate) fn may_be_reuse(&self, refresh: u8) -> bool {
+        self.closed_after_delivery.contains(refresh)
+            || self.child[usize::from(refresh)].is_some_and(|child| self.retired.contains(child))
     }
 
     /// Returns whether this refresh token must count as reuse, given what a majority holds. Until a
     /// majority holds the use of the child or the delivery mark, both may be lost. Until then the
     /// token gets its child, however late.
-    pub(crate) fn is_reuse(&self, refresh: u8, held: &Documents) -> bool {
+    pub(crate) fn must_be_reuse(&self, refresh: u8, held: &Documents) -> bool {
         let Some(child) = self.child[usize::from(refresh)] else { return false };
         held.sessions[usize::from(session_of(refresh))].is_some_and(|session| {
             if session.current == child {
-                self.closed.has(refresh) && session.previous.is_some_and(|previous| previous.delivered)
+                self.closed.contains(refresh) && session.previous.is_some_and(|previous| previous.delivered)
             } else {
-                self.retired.has(child)
+                self.retired.contains(child)
             }
         })
     }
 
     /// Closes all windows, whenever they started.
     pub(crate) fn close_windows(&mut self) {
-        self.closed = self.closed.or(self.retired);
+        self.closed = self.closed.union(self.retired);
         let with_child = self.retired.iter().filter(|&refresh| self.child[usize::from(refresh)].is_some()).collect();
-        self.closed_on_a_child = self.closed_on_a_child.or(with_child);
+        self.closed_after_delivery = self.closed_after_delivery.union(with_child);
     }
 
     /// Forgets the commits that were lost with the primary, given what is left.
-    pub(crate) fn forget_what_was_lost(&mut self, left: &Documents) {
+    pub(crate) fn forget_lost_commits(&mut self, left: &Documents) {
         for session in left.sessions.iter().flatten() {
             self.retired.remove(session.current);
         }
@@ -284,11 +297,13 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Returns the node with this number.
     pub(crate) fn node(&mut self, node: u8) -> &mut Node {
         &mut self.nodes[usize::from(node)]
     }
 
-    pub(crate) fn entry(&mut self, pair: u8) -> &mut Entry {
+    /// Returns what Redis holds under the key of this pair's access token.
+    pub(crate) fn entry(&mut self, pair: u8) -> &mut RedisEntry {
         &mut self.redis.entries[usize::from(pair)]
     }
 }

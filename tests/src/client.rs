@@ -16,12 +16,12 @@ use tokio::{
 pub struct Client {
     base: String,
     http: reqwest::Client,
-    patience: usize,
+    retries: usize,
 }
 
 /// A response, read to its end.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
@@ -54,20 +54,20 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .expect("the client's settings are valid");
-        Self { base: url.trim_end_matches('/').to_owned(), http, patience: 0 }
+        Self { base: url.trim_end_matches('/').to_owned(), http, retries: 0 }
     }
 
     /// Returns a client that retries "unavailable" answers, which happen on a slow machine. Not for
     /// calls that must not be repeated.
     #[must_use]
-    pub fn patient(&self) -> Self {
-        Self { patience: 20, ..self.clone() }
+    pub fn retrying(&self) -> Self {
+        Self { retries: 20, ..self.clone() }
     }
 
     /// Returns a client that takes the first answer.
     #[must_use]
-    pub fn hasty(&self) -> Self {
-        Self { patience: 0, ..self.clone() }
+    pub fn without_retries(&self) -> Self {
+        Self { retries: 0, ..self.clone() }
     }
 
     /// Starts a request that the methods below do not cover.
@@ -76,32 +76,32 @@ impl Client {
     }
 
     /// Sends a `GET`, with the Bearer token if there is one.
-    pub async fn get(&self, path: &str, token: Option<&str>) -> reqwest::Result<Answer> {
+    pub async fn get(&self, path: &str, token: Option<&str>) -> reqwest::Result<Response> {
         self.send(Method::GET, path, token, None).await
     }
 
     /// Sends a `POST`, with the Bearer token and the JSON body if there are any.
-    pub async fn post(&self, path: &str, token: Option<&str>, body: Option<&Value>) -> reqwest::Result<Answer> {
+    pub async fn post(&self, path: &str, token: Option<&str>, body: Option<&Value>) -> reqwest::Result<Response> {
         self.send(Method::POST, path, token, body).await
     }
 
     /// Sends a `POST` of a form.
-    pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::Result<Answer> {
-        Answer::read(self.request(Method::POST, path).form(fields).send().await?).await
+    pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::Result<Response> {
+        Response::read(self.request(Method::POST, path).form(fields).send().await?).await
     }
 
     /// Sends a `DELETE`, with the Bearer token.
-    pub async fn delete(&self, path: &str, token: &str) -> reqwest::Result<Answer> {
+    pub async fn delete(&self, path: &str, token: &str) -> reqwest::Result<Response> {
         self.send(Method::DELETE, path, Some(token), None).await
     }
 
     /// Calls `POST /auth/register`.
-    pub async fn register(&self, username: &str, password: &str) -> reqwest::Result<Answer> {
+    pub async fn register(&self, username: &str, password: &str) -> reqwest::Result<Response> {
         self.post("/auth/register", None, Some(&json!({ "username": username, "password": password }))).await
     }
 
     /// Calls `POST /auth/login`.
-    pub async fn login(&self, username: &str, password: &str) -> reqwest::Result<Answer> {
+    pub async fn login(&self, username: &str, password: &str) -> reqwest::Result<Response> {
         self.post("/auth/login", None, Some(&json!({ "username": username, "password": password }))).await
     }
 
@@ -117,33 +117,34 @@ impl Client {
     }
 
     /// Calls `POST /auth/refresh`.
-    pub async fn refresh(&self, refresh_token: &str) -> reqwest::Result<Answer> {
+    pub async fn refresh(&self, refresh_token: &str) -> reqwest::Result<Response> {
         self.post("/auth/refresh", None, Some(&json!({ "refresh_token": refresh_token }))).await
     }
 
     /// Calls `POST /auth/logout`.
-    pub async fn logout(&self, token: &str) -> reqwest::Result<Answer> {
+    pub async fn logout(&self, token: &str) -> reqwest::Result<Response> {
         self.post("/auth/logout", Some(token), None).await
     }
 
     /// Calls `POST /auth/logout-all`.
-    pub async fn logout_all(&self, token: &str) -> reqwest::Result<Answer> {
+    pub async fn logout_all(&self, token: &str) -> reqwest::Result<Response> {
         self.post("/auth/logout-all", Some(token), None).await
     }
 
     /// Calls `GET /me`.
-    pub async fn me(&self, token: &str) -> reqwest::Result<Answer> {
+    pub async fn me(&self, token: &str) -> reqwest::Result<Response> {
         self.get("/me", Some(token)).await
     }
 
+    /// Sends a request, and repeats it while the answer is "unavailable" and retries are left.
     async fn send(
         &self,
         method: Method,
         path: &str,
         token: Option<&str>,
         body: Option<&Value>,
-    ) -> reqwest::Result<Answer> {
-        for _ in 0..self.patience {
+    ) -> reqwest::Result<Response> {
+        for _ in 0..self.retries {
             let answer = self.send_once(method.clone(), path, token, body).await?;
             if answer.status != StatusCode::SERVICE_UNAVAILABLE {
                 return Ok(answer);
@@ -152,13 +153,14 @@ impl Client {
         self.send_once(method, path, token, body).await
     }
 
+    /// Sends a request once.
     async fn send_once(
         &self,
         method: Method,
         path: &str,
         token: Option<&str>,
         body: Option<&Value>,
-    ) -> reqwest::Result<Answer> {
+    ) -> reqwest::Result<Response> {
         let mut request = self.request(method, path);
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -166,11 +168,11 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        Answer::read(request.send().await?).await
+        Response::read(request.send().await?).await
     }
 }
 
-impl Answer {
+impl Response {
     /// Reads a response to its end.
     pub async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status(), response.headers().clone());
@@ -218,17 +220,17 @@ pub fn payload(token: &str) -> Value {
 }
 
 /// Sends `bytes` to `address` and returns the answer, until the server closes or is silent for
-/// `patience`.
+/// `idle_limit`.
 ///
 /// # Errors
 ///
 /// If the connection cannot be made. A server that closes while we write counts as an answer.
-pub async fn send_raw(address: SocketAddr, bytes: &[u8], patience: Duration) -> io::Result<Vec<u8>> {
+pub async fn send_raw(address: SocketAddr, bytes: &[u8], idle_limit: Duration) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     let mut answer = Vec::new();
     let _ = stream.write_all(bytes).await;
     let mut chunk = [0; 4096];
-    while let Ok(Ok(read @ 1..)) = timeout(patience, stream.read(&mut chunk)).await {
+    while let Ok(Ok(read @ 1..)) = timeout(idle_limit, stream.read(&mut chunk)).await {
         answer.extend_from_slice(&chunk[..read]);
     }
     Ok(answer)

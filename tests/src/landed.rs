@@ -21,22 +21,22 @@ pub const COMMIT: &str = "2c45295214d9661b3886cad78df5af9fc1294708";
 /// If it cannot be built; the message says what to do.
 pub async fn demo_app() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let built = tokio::task::spawn_blocking(|| {
-        BUILT.get_or_init(|| build(COMMIT).unwrap_or_else(|sentence| panic!("{sentence}")))
-    });
+    let built =
+        tokio::task::spawn_blocking(|| BUILT.get_or_init(|| build(COMMIT).unwrap_or_else(|error| panic!("{error}"))));
     built.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
+/// Builds the demo application of this commit, unless that has been done. Returns its path.
 fn build(commit: &str) -> Result<PathBuf, String> {
-    let shelf = target_dir().join("landed");
-    let home = shelf.join(commit);
-    let (source, target) = (home.join("source"), home.join("target"));
-    fs::create_dir_all(&home).map_err(|error| format!("{} cannot be made: {error}", home.display()))?;
+    let root = target_dir().join("landed");
+    let dir = root.join(commit);
+    let (source, target) = (dir.join("source"), dir.join("target"));
+    fs::create_dir_all(&dir).map_err(|error| format!("{} cannot be made: {error}", dir.display()))?;
     // One process builds, others wait. Source in its place is complete: it was moved there.
-    let lock = File::create(shelf.join("lock")).and_then(|file| file.lock().map(|()| file));
-    let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", shelf.display()))?;
+    let lock = File::create(root.join("lock")).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", root.display()))?;
     if !source.is_dir() {
-        let new = tempfile::tempdir_in(&shelf).map_err(|error| error.to_string())?;
+        let new = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
         unpack(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), commit, new.path())?;
         fs::rename(new.keep(), &source).map_err(|error| error.to_string())?;
     }
@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn landed_version_that_cannot_be_found_is_an_error_that_says_what_to_do() {
         let (no_repository, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let sentence = unpack(no_repository.path(), COMMIT, to.path()).unwrap_err();
-        assert!(sentence.contains(&format!("git fetch origin {COMMIT}")), "{sentence}");
+        let error = unpack(no_repository.path(), COMMIT, to.path()).unwrap_err();
+        assert!(error.contains(&format!("git fetch origin {COMMIT}")), "{error}");
         assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
     }
 }

@@ -79,7 +79,7 @@ impl Node {
     }
 
     /// Kills it (SIGKILL) and waits until it is gone.
-    pub fn kill9(&mut self) {
+    pub fn kill(&mut self) {
         self.process.kill();
     }
 
@@ -116,12 +116,13 @@ impl Node {
         self.until_listening().await;
     }
 
+    /// Waits until it has printed its address.
     async fn until_listening(&mut self) {
         let begun = Instant::now();
         let log = self.process.log();
         loop {
-            let said = log.lines();
-            if let Some(url) = said.iter().find_map(|line| line.strip_prefix(LISTENING)) {
+            let lines = log.lines();
+            if let Some(url) = lines.iter().find_map(|line| line.strip_prefix(LISTENING)) {
                 url.clone_into(&mut self.url);
                 return;
             }

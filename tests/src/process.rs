@@ -57,7 +57,8 @@ pub struct Program {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    lifeline: ChildStdin,
+    /// The pipe that the watcher reads from.
+    watched_pipe: ChildStdin,
     log: Log,
 }
 
@@ -85,11 +86,11 @@ impl Process {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let missing = || io::Error::other("a pipe that was asked for is missing");
-        let lifeline = child.stdin.take().ok_or_else(missing)?;
+        let watched_pipe = child.stdin.take().ok_or_else(missing)?;
         let log = Log::default();
         log.collect(child.stdout.take().ok_or_else(missing)?);
         log.collect(child.stderr.take().ok_or_else(missing)?);
-        Ok(Self { child, lifeline, log })
+        Ok(Self { child, watched_pipe, log })
     }
 
     /// Returns its process id.
@@ -166,35 +167,37 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         // Ends the watcher before the process id can be reused. The watcher may be gone already.
-        let _ = self.lifeline.write_all(b"ended\n");
+        let _ = self.watched_pipe.write_all(b"ended\n");
     }
 }
 
 impl Log {
+    /// Collects the lines of one output in a thread of its own.
     fn collect(&self, from: impl Read + Send + 'static) {
         let log = self.clone();
         thread::spawn(move || {
             let mut from = BufReader::new(from);
             let mut line = Vec::new();
             while matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
-                log.lines_held().push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                log.lock_lines().push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 line.clear();
             }
         });
     }
 
-    fn lines_held(&self) -> MutexGuard<'_, Vec<String>> {
+    /// Locks the lines.
+    fn lock_lines(&self) -> MutexGuard<'_, Vec<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the lines so far.
     pub fn lines(&self) -> Vec<String> {
-        self.lines_held().clone()
+        self.lock_lines().clone()
     }
 
     /// Returns whether any line so far contains `text`.
     pub fn contains(&self, text: &str) -> bool {
-        self.lines_held().iter().any(|line| line.contains(text))
+        self.lock_lines().iter().any(|line| line.contains(text))
     }
 
     /// Waits until `lines` lines contain `text`, because output arrives with a delay.
@@ -204,7 +207,7 @@ impl Log {
     /// If they do not arrive within ten seconds.
     pub async fn until(&self, text: &str, lines: usize) {
         let begun = Instant::now();
-        while self.lines_held().iter().filter(|line| line.contains(text)).count() < lines {
+        while self.lock_lines().iter().filter(|line| line.contains(text)).count() < lines {
             assert!(begun.elapsed() < Duration::from_secs(10), "no {lines} lines with {text}:\n{}", self.tail());
             sleep(Duration::from_millis(10)).await;
         }
@@ -212,7 +215,7 @@ impl Log {
 
     /// Returns the last lines, for an error message.
     pub fn tail(&self) -> String {
-        let lines = self.lines_held();
+        let lines = self.lock_lines();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 }

@@ -45,23 +45,24 @@ pub enum Protocol {
 /// Relays the connections of one node. They end when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
-    steps: Arc<Steps>,
+    counter: Arc<StepCounter>,
     _listeners: JoinSet<()>,
 }
 
-/// The steps of a node.
+/// Counts the steps of a node and stops it.
 #[derive(Debug)]
-struct Steps {
-    count: Mutex<Count>,
-    /// True while the node is held.
-    held: watch::Sender<bool>,
+struct StepCounter {
+    state: Mutex<CounterState>,
+    /// True while the node is stopped.
+    paused: watch::Sender<bool>,
     /// True once the stop has been reached.
     reached: watch::Sender<bool>,
 }
 
+/// The steps so far, and the one to stop after.
 #[derive(Debug, Default)]
-struct Count {
-    seen: Vec<String>,
+struct CounterState {
+    steps: Vec<String>,
     stop_after: Option<usize>,
 }
 
@@ -72,9 +73,9 @@ impl Relay {
     ///
     /// If no port is free.
     pub async fn start(servers: &[(Protocol, SocketAddr)]) -> io::Result<(Self, Vec<SocketAddr>)> {
-        let steps = Arc::new(Steps {
-            count: Mutex::default(),
-            held: watch::Sender::new(false),
+        let counter = Arc::new(StepCounter {
+            state: Mutex::default(),
+            paused: watch::Sender::new(false),
             reached: watch::Sender::new(false),
         });
         let mut listeners = JoinSet::new();
@@ -82,92 +83,95 @@ impl Relay {
         for &(protocol, server) in servers {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             addresses.push(listener.local_addr()?);
-            listeners.spawn(accept(listener, protocol, server, Arc::clone(&steps)));
+            listeners.spawn(accept(listener, protocol, server, Arc::clone(&counter)));
         }
-        Ok((Self { steps, _listeners: listeners }, addresses))
+        Ok((Self { counter, _listeners: listeners }, addresses))
     }
 
-    /// Starts counting. The node is held after step `number`; the first is 1.
+    /// Starts counting. The node is stopped after step `number`; the first is 1.
     pub fn stop_after(&self, number: usize) {
-        let mut count = self.steps.count();
-        *count = Count { seen: Vec::new(), stop_after: Some(number) };
-        self.steps.reached.send_replace(false);
-        self.steps.held.send_replace(false);
+        let mut state = self.counter.lock();
+        *state = CounterState { steps: Vec::new(), stop_after: Some(number) };
+        self.counter.reached.send_replace(false);
+        self.counter.paused.send_replace(false);
     }
 
-    /// Waits until the node is held. Race it against the node's work, which may end with fewer
+    /// Waits until the node is stopped. Race it against the node's work, which may end with fewer
     /// steps.
     ///
     /// # Panics
     ///
     /// If the node takes longer than any work does.
-    pub async fn reached(&self) {
-        let mut reached = self.steps.reached.subscribe();
+    pub async fn until_stopped(&self) {
+        let mut reached = self.counter.reached.subscribe();
         let waited = timeout(PATIENCE, reached.wait_for(|reached| *reached)).await;
-        assert!(waited.is_ok(), "the node neither came to the stop nor to its end; steps: {:?}", self.seen());
+        assert!(waited.is_ok(), "the node neither came to the stop nor to its end; steps: {:?}", self.steps());
     }
 
     /// Lets the node go on, and stops it no more.
     pub fn release(&self) {
-        self.steps.count().stop_after = None;
-        self.steps.held.send_replace(false);
+        self.counter.lock().stop_after = None;
+        self.counter.paused.send_replace(false);
     }
 
     /// Returns the steps since [`stop_after`](Self::stop_after), by the names of their commands.
-    pub fn seen(&self) -> Vec<String> {
-        self.steps.count().seen.clone()
+    pub fn steps(&self) -> Vec<String> {
+        self.counter.lock().steps.clone()
     }
 }
 
-impl Steps {
-    fn count(&self) -> std::sync::MutexGuard<'_, Count> {
+impl StepCounter {
+    /// Locks the count.
+    fn lock(&self) -> std::sync::MutexGuard<'_, CounterState> {
         // Nothing panics while it holds the lock.
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a step; true if it is the one to stop after.
-    fn take(&self, name: &str) -> bool {
-        let mut count = self.count();
-        count.seen.push(name.to_owned());
-        count.stop_after == Some(count.seen.len())
+    /// Counts a step. Returns whether the node is to stop after it.
+    fn record(&self, name: &str) -> bool {
+        let mut state = self.lock();
+        state.steps.push(name.to_owned());
+        state.stop_after == Some(state.steps.len())
     }
 }
 
-async fn accept(listener: TcpListener, protocol: Protocol, server: SocketAddr, steps: Arc<Steps>) {
+/// Accepts connections of the node and forwards each.
+async fn accept(listener: TcpListener, protocol: Protocol, server: SocketAddr, counter: Arc<StepCounter>) {
     let mut connections = JoinSet::new();
     while let Ok((node, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        connections.spawn(relay(node, protocol, server, Arc::clone(&steps)));
+        connections.spawn(forward(node, protocol, server, Arc::clone(&counter)));
     }
 }
 
-async fn relay(node: TcpStream, protocol: Protocol, server: SocketAddr, steps: Arc<Steps>) {
+/// Forwards one connection, in both directions.
+async fn forward(node: TcpStream, protocol: Protocol, server: SocketAddr, counter: Arc<StepCounter>) {
     // An unreachable server appears as a connection that closes at once.
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (from_node, to_node) = node.into_split();
     let (from_server, to_server) = server.into_split();
     let stopped = AtomicBool::new(false);
     tokio::select! {
-        () = requests(from_node, to_server, protocol, &steps, &stopped) => {}
-        () = answers(from_server, to_node, &steps, &stopped) => {}
+        () = forward_requests(from_node, to_server, protocol, &counter, &stopped) => {}
+        () = forward_answers(from_server, to_node, &counter, &stopped) => {}
     }
 }
 
 /// Forwards requests one by one. Marks the connection as stopped before it forwards the request
-/// whose answer is held.
-async fn requests(
+/// whose answer waits.
+async fn forward_requests(
     mut node: OwnedReadHalf,
     mut server: OwnedWriteHalf,
     protocol: Protocol,
-    steps: &Steps,
+    counter: &StepCounter,
     stopped: &AtomicBool,
 ) {
     let mut buffer = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
         while let Some((length, step)) = first_request(protocol, &buffer) {
-            if step.is_some_and(|name| steps.take(&name)) {
-                steps.held.send_replace(true);
+            if step.is_some_and(|name| counter.record(&name)) {
+                counter.paused.send_replace(true);
                 stopped.store(true, Ordering::Release);
             }
             if server.write_all(&buffer[..length]).await.is_err() {
@@ -183,12 +187,17 @@ async fn requests(
 }
 
 /// Forwards answers. On a stopped connection it waits until the stop is lifted.
-async fn answers(mut server: OwnedReadHalf, mut node: OwnedWriteHalf, steps: &Steps, stopped: &AtomicBool) {
+async fn forward_answers(
+    mut server: OwnedReadHalf,
+    mut node: OwnedWriteHalf,
+    counter: &StepCounter,
+    stopped: &AtomicBool,
+) {
     let mut chunk = [0; 16 * 1024];
     while let Ok(read @ 1..) = server.read(&mut chunk).await {
         if stopped.swap(false, Ordering::AcqRel) {
-            steps.reached.send_replace(true);
-            if steps.held.subscribe().wait_for(|held| !held).await.is_err() {
+            counter.reached.send_replace(true);
+            if counter.paused.subscribe().wait_for(|paused| !paused).await.is_err() {
                 return;
             }
         }
@@ -242,9 +251,9 @@ fn redis_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
         rest = rest.get(length + 2..)?;
     }
     let name = words.first().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
-    let of_a_token =
+    let is_token_key =
         words.get(1).and_then(|key| key.last_chunk::<36>()).is_some_and(|id| Uuid::try_parse_ascii(id).is_ok());
-    let step = name.filter(|name| of_a_token && (name == "GET" || name == "SET"));
+    let step = name.filter(|name| is_token_key && (name == "GET" || name == "SET"));
     Some((bytes.len() - rest.len(), step))
 }
 
@@ -262,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_of_redis_are_told_apart() {
+    fn relay_tells_redis_steps_from_other_commands() {
         let get = b"*2\r\n$3\r\nGET\r\n$41\r\nauth:0191d7b0-0000-7000-8000-000000000000\r\n";
         assert_eq!(redis_request(get), Some((get.len(), Some("GET".to_owned()))));
         let two = [&get[..], b"*1\r\n$4\r\nTIME\r\n"].concat();
@@ -276,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_of_mongodb_are_told_apart() {
+    fn relay_tells_mongodb_steps_from_other_commands() {
         let message_with = |name: &str, comment: &str| {
             let document = bson::doc! { name: "tokens", "comment": comment }.to_vec().unwrap();
             let length = u32::try_from(21 + document.len()).unwrap();

@@ -7,12 +7,12 @@ mod sign_in;
 mod single_use;
 
 use crate::{
-    process::{Cause, Outcome, Process, Revoke},
+    environment::drop_local_entries,
+    process::{Outcome, Process, RevocationCause, Revoke},
     protocol::Protocol,
-    scenarios::With,
+    scenarios::Condition,
     set::Set,
     state::State,
-    world::forget,
 };
 
 /// Lets a process do its next read or write.
@@ -24,8 +24,8 @@ pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
         Process::Refresh(refresh) => call.refresh(refresh),
         Process::Revoke(revoke) => {
             if revoke.at == revoke.cause.first_step() {
-                let doomed = &mut call.state.history.doomed;
-                *doomed = doomed.or(revoke.cause.may_end());
+                let to_end = &mut call.state.history.to_end;
+                *to_end = to_end.union(revoke.cause.may_end());
             }
             call.revoke(revoke);
         }
@@ -40,18 +40,18 @@ pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
 pub(crate) fn fail(state: &mut State, number: u8) {
     let process = &mut state.processes[usize::from(number)];
     if let Process::Revoke(revoke) = *process {
-        *process = if revoke.cause == Cause::Finish {
+        *process = if revoke.cause == RevocationCause::Finish {
             Process::Ended(Outcome::Refused)
-        } else if matches!(revoke.cause, Cause::ResumeSession | Cause::ResumeUser) {
+        } else if matches!(revoke.cause, RevocationCause::ResumeSession | RevocationCause::ResumeUser) {
             // The node tries again from the beginning.
             Process::revoke(revoke.node, revoke.cause, 0)
         } else if revoke.retries == 0 {
             Process::Ended(Outcome::Unavailable)
         } else {
             let retries = revoke.retries - 1;
-            Process::Revoke(Revoke { at: revoke.cause.first_step(), doomed: Set::EMPTY, retries, ..revoke })
+            Process::Revoke(Revoke { at: revoke.cause.first_step(), sweeps: Set::EMPTY, retries, ..revoke })
         };
-        forget(state, revoke.node, revoke.covers);
+        drop_local_entries(state, revoke.node, revoke.covers);
     } else {
         *process = Process::Ended(Outcome::Unavailable);
     }
@@ -68,23 +68,25 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// Replaces the process.
-    fn go(&mut self, process: Process) {
+    fn continue_as(&mut self, process: Process) {
         self.state.processes[usize::from(self.number)] = process;
     }
 
+    /// Ends the process.
     fn end(&mut self, outcome: Outcome) {
-        self.go(Process::Ended(outcome));
+        self.continue_as(Process::Ended(outcome));
     }
 
+    /// Ends the process because its store or cache has failed, or lets its caller retry.
     fn fail(&mut self) {
         fail(self.state, self.number);
     }
 
-    /// Called after a write was applied or an update matched nothing. The process waits until a
-    /// majority holds all that it saw. Without failovers the majority catches up at once, because
-    /// nothing can show the difference.
+    /// Waits for the majority, after a write was applied or an update matched nothing. The process
+    /// waits until a majority holds all that it saw. Without failovers the majority catches up at
+    /// once, because nothing can show the difference.
     fn acknowledge(&mut self) {
-        if self.protocol.scenario.has(With::Failovers) {
+        if self.protocol.scenario.has(Condition::Failovers) {
             self.state.writers.insert(self.number, self.before);
         } else {
             self.state.mongo.majority = self.state.mongo.primary;

@@ -3,23 +3,24 @@
 
 use super::Call;
 use crate::{
-    broken::Broken,
-    process::{Cause, Outcome, Process, Revoke, RevokeAt},
-    scenarios::With,
+    environment::drop_local_entries,
+    mutation::Mutation,
+    process::{Outcome, Process, RevocationCause, Revoke, RevokeAt},
+    scenarios::Condition,
     set::Set,
-    state::{Age, Entry, FIRST_SESSION, LONE_TOKEN, Record, pairs_of, session_of},
-    world::forget,
+    state::{Age, FIRST_SESSION, LONE_TOKEN, Record, RedisEntry, pairs_of, session_of},
 };
 
 impl Call<'_> {
+    /// Does the next step of a revocation.
     pub(super) fn revoke(&mut self, revoke: Revoke) {
-        if self.state.mongo.down && !matches!(revoke.at, RevokeAt::Bury(_) | RevokeAt::Return) {
+        if self.state.mongo.down && !matches!(revoke.at, RevokeAt::PutTombstones(_) | RevokeAt::Return) {
             return self.fail();
         }
-        if self.protocol.scenario.has(With::DeposedAlone) && self.state.mongo.is_behind(revoke.node) {
-            return self.revoke_behind(revoke);
+        if self.protocol.scenario.has(Condition::DeposedAlone) && self.state.mongo.is_deposed_for(revoke.node) {
+            return self.revoke_at_deposed_primary(revoke);
         }
-        let revoke = self.taken_up(revoke);
+        let revoke = self.resumed(revoke);
         match revoke.at {
             RevokeAt::Password => {
                 self.state.mongo.primary.new_password = true;
@@ -28,29 +29,29 @@ impl Call<'_> {
             }
             RevokeAt::Token => self.revoke_record(revoke),
             RevokeAt::Commit => self.commit_revocation(revoke),
-            RevokeAt::Sessions => self.mark_sessions(revoke),
+            RevokeAt::MarkSessions => self.mark_sessions(revoke),
             RevokeAt::ListSessions => self.list_sessions(revoke),
-            RevokeAt::Spare => self.spare(revoke),
+            RevokeAt::SpareNewSessions => self.spare_new_sessions(revoke),
             RevokeAt::Sweep => self.sweep(revoke),
-            RevokeAt::List => self.list(revoke),
-            RevokeAt::Bury(found) => self.put_tombstones(revoke, found),
+            RevokeAt::ListAccessTokens => self.list_access_tokens(revoke),
+            RevokeAt::PutTombstones(found) => self.put_tombstones(revoke, found),
             RevokeAt::Return => self.return_success(revoke),
         }
     }
 
     /// Fills in what the record of a revocation says, when a node starts to finish it.
-    fn taken_up(&mut self, revoke: Revoke) -> Revoke {
+    fn resumed(&mut self, revoke: Revoke) -> Revoke {
         if revoke.at != revoke.cause.first_step() {
             return revoke;
         }
         match revoke.cause {
-            Cause::ResumeSession => {
+            RevocationCause::ResumeSession => {
                 let session = Set::of(revoke.cause.session());
-                Revoke { covers: session, doomed: session, ..revoke }
+                Revoke { covers: session, sweeps: session, ..revoke }
             }
-            Cause::ResumeUser => {
+            RevocationCause::ResumeUser => {
                 let primary = &mut self.state.mongo.primary;
-                if self.protocol.is_without(Broken::ResumeFromTheFence) {
+                if self.protocol.has_mutation(Mutation::ResumeRaisesFence) {
                     primary.epoch += 1;
                 }
                 Revoke { covers: self.state.history.fenced, epoch: primary.epoch, ..revoke }
@@ -59,61 +60,70 @@ impl Call<'_> {
         }
     }
 
+    /// Moves the revocation on to this step.
     fn revoke_at(&mut self, revoke: Revoke, at: RevokeAt) {
-        self.go(Process::Revoke(Revoke { at, ..revoke }));
+        self.continue_as(Process::Revoke(Revoke { at, ..revoke }));
     }
 
+    /// Revokes the token's own record.
     fn revoke_record(&mut self, revoke: Revoke) {
         let primary = &mut self.state.mongo.primary;
-        if revoke.cause == Cause::RefreshToken {
+        if revoke.cause == RevocationCause::RefreshToken {
             primary.refresh[0].revoke();
             self.revoke_at(revoke, RevokeAt::Commit);
             return self.acknowledge();
         }
         let token = Set::of(LONE_TOKEN);
-        let marked = Revoke { covers: token, doomed: token, ..revoke };
-        match self.protocol.without {
-            Some(Broken::BuryBeforeRecord) if revoke.doomed.is_empty() => return self.list(marked),
-            Some(Broken::BuryBeforeRecord) => {
+        let marked = Revoke { covers: token, sweeps: token, ..revoke };
+        match self.protocol.mutation {
+            Some(Mutation::TombstoneBeforeRecord) if revoke.sweeps.is_empty() => {
+                return self.list_access_tokens(marked);
+            }
+            Some(Mutation::TombstoneBeforeRecord) => {
                 primary.access[0].revoke();
                 self.revoke_at(marked, RevokeAt::Return);
             }
-            Some(Broken::TokenEndsSession) => self.revoke_at(revoke, RevokeAt::Commit),
+            Some(Mutation::TokenEndsSession) => self.revoke_at(revoke, RevokeAt::Commit),
             _ => {
                 primary.access[0].revoke();
-                self.list(marked);
+                self.list_access_tokens(marked);
             }
         }
         self.acknowledge();
     }
 
+    /// Writes the committing document: the session, or the user's fence.
     fn commit_revocation(&mut self, revoke: Revoke) {
         match revoke.cause {
-            Cause::Session
-            | Cause::NewSession
-            | Cause::RefreshToken
-            | Cause::AccessToken
-            | Cause::Theft
-            | Cause::Finish
-            | Cause::ResumeSession => self.end_session(revoke),
-            Cause::User | Cause::Password | Cause::Disable | Cause::ResumeUser => {
-                let covers = self.state.history.begun.minus(revoke.cause.spares());
+            RevocationCause::Session
+            | RevocationCause::NewSession
+            | RevocationCause::RefreshToken
+            | RevocationCause::AccessToken
+            | RevocationCause::Reuse
+            | RevocationCause::Finish
+            | RevocationCause::ResumeSession => self.end_session(revoke),
+            RevocationCause::User
+            | RevocationCause::Password
+            | RevocationCause::Disable
+            | RevocationCause::ResumeUser => {
+                let covers = self.state.history.begun.difference(revoke.cause.spares());
                 let primary = &mut self.state.mongo.primary;
                 primary.epoch += 1;
-                primary.disabled |= revoke.cause == Cause::Disable;
+                primary.disabled |= revoke.cause == RevocationCause::Disable;
                 let epoch = primary.epoch;
                 self.state.history.fenced = covers;
-                self.revoke_at(Revoke { covers, epoch, ..revoke }, RevokeAt::Sessions);
+                self.revoke_at(Revoke { covers, epoch, ..revoke }, RevokeAt::MarkSessions);
                 self.acknowledge();
             }
         }
     }
 
+    /// Revokes the session.
     fn end_session(&mut self, revoke: Revoke) {
         let session = Set::of(revoke.cause.session());
-        let late = self.protocol.is_without(Broken::SweepBeforeCommit);
-        let marked = Revoke { covers: session, doomed: session, ..revoke };
-        if late && revoke.doomed.is_empty() {
+        let late = self.protocol.has_mutation(Mutation::SweepBeforeCommit);
+        let marked = Revoke { covers: session, sweeps: session, ..revoke };
+        if late && revoke.sweeps.is_empty() {
             return self.revoke_at(marked, RevokeAt::Sweep);
         }
         if let Some(session) = self.state.mongo.primary.session(revoke.cause.session()) {
@@ -123,23 +133,27 @@ impl Call<'_> {
         self.acknowledge();
     }
 
-    /// A deposed primary gets no write acknowledged. The mark of a revocation is a write, also if
-    /// the session was revoked before. An update of a session that the deposed primary does not
-    /// know changes nothing. So absence is confirmed by a read that needs a majority.
-    fn revoke_behind(&mut self, revoke: Revoke) {
+    /// Does the next step on a deposed primary, which gets no write acknowledged. The mark of a
+    /// revocation is a write, also if the session was revoked before. An update of a session that
+    /// the deposed primary does not know changes nothing. So absence is confirmed by a read that
+    /// needs a majority.
+    fn revoke_at_deposed_primary(&mut self, revoke: Revoke) {
         let known = self.state.mongo.read_on(revoke.node);
         let number = revoke.cause.session();
-        let marked = Revoke { covers: Set::of(number), doomed: Set::of(number), ..revoke };
+        let marked = Revoke { covers: Set::of(number), sweeps: Set::of(number), ..revoke };
         let is_swept = |pair: u8| {
             known.access[usize::from(pair)] != Record::Active && known.refresh[usize::from(pair)] != Record::Active
         };
         match (revoke.at, known.sessions[usize::from(number)]) {
-            (RevokeAt::Bury(found), _) => self.put_tombstones(revoke, found),
+            (RevokeAt::PutTombstones(found), _) => self.put_tombstones(revoke, found),
             (RevokeAt::Return, _) => self.return_success(revoke),
-            (RevokeAt::List, _) => self.list(revoke),
-            (RevokeAt::Sweep, _) if pairs_of(revoke.doomed).all(is_swept) => self.revoke_at(revoke, RevokeAt::List),
+            (RevokeAt::ListAccessTokens, _) => self.list_access_tokens(revoke),
+            (RevokeAt::Sweep, _) if pairs_of(revoke.sweeps).all(is_swept) => {
+                self.revoke_at(revoke, RevokeAt::ListAccessTokens);
+            }
             (RevokeAt::Commit, None)
-                if revoke.cause == Cause::NewSession && self.protocol.is_without(Broken::BelieveAbsence) =>
+                if revoke.cause == RevocationCause::NewSession
+                    && self.protocol.has_mutation(Mutation::BelieveAbsence) =>
             {
                 self.revoke_at(marked, RevokeAt::Sweep);
             }
@@ -147,11 +161,12 @@ impl Call<'_> {
         }
     }
 
+    /// Revokes the user's sessions of older epochs.
     fn mark_sessions(&mut self, revoke: Revoke) {
-        let everybody = self.protocol.is_without(Broken::SpareNobody);
-        let spares = if everybody { Set::EMPTY } else { revoke.cause.spares() };
+        let all = self.protocol.has_mutation(Mutation::RevokeOwnSession);
+        let spares = if all { Set::EMPTY } else { revoke.cause.spares() };
         for (session, number) in self.state.mongo.primary.sessions.iter_mut().zip(0..) {
-            if let Some(session) = session.as_mut().filter(|_| !spares.has(number)) {
+            if let Some(session) = session.as_mut().filter(|_| !spares.contains(number)) {
                 session.revoked |= session.epoch < revoke.epoch;
             }
         }
@@ -159,6 +174,7 @@ impl Call<'_> {
         self.acknowledge();
     }
 
+    /// Lists the sessions of the user's tokens.
     fn list_sessions(&mut self, revoke: Revoke) {
         let primary = &self.state.mongo.primary;
         let recorded = |&session: &u8| {
@@ -166,22 +182,24 @@ impl Call<'_> {
                 .map(usize::from)
                 .any(|pair| primary.access[pair] != Record::Absent || primary.refresh[pair] != Record::Absent)
         };
-        let doomed: Set = (0..2).filter(recorded).collect();
-        let sweeps_all = self.protocol.is_without(Broken::SweepTheSpared);
-        let doomed = if sweeps_all { doomed } else { doomed.minus(revoke.cause.spares()) };
-        self.revoke_at(Revoke { doomed, ..revoke }, RevokeAt::Spare);
+        let sweeps: Set = (0..2).filter(recorded).collect();
+        let sweeps_all = self.protocol.has_mutation(Mutation::SweepSparedSession);
+        let sweeps = if sweeps_all { sweeps } else { sweeps.difference(revoke.cause.spares()) };
+        self.revoke_at(Revoke { sweeps, ..revoke }, RevokeAt::SpareNewSessions);
     }
 
-    fn spare(&mut self, revoke: Revoke) {
+    /// Takes the sessions of the new epoch from the list.
+    fn spare_new_sessions(&mut self, revoke: Revoke) {
         let sessions = self.state.mongo.primary.sessions.iter().zip(0..);
         let new = |session: &Option<crate::state::Session>| session.is_some_and(|one| one.epoch >= revoke.epoch);
         let spared = sessions.filter(|(session, _)| new(session)).map(|(_, number)| number).collect();
-        self.revoke_at(Revoke { doomed: revoke.doomed.minus(spared), ..revoke }, RevokeAt::Sweep);
+        self.revoke_at(Revoke { sweeps: revoke.sweeps.difference(spared), ..revoke }, RevokeAt::Sweep);
     }
 
+    /// Revokes the records of the tokens.
     fn sweep(&mut self, revoke: Revoke) {
         let primary = &mut self.state.mongo.primary;
-        for pair in pairs_of(revoke.doomed) {
+        for pair in pairs_of(revoke.sweeps) {
             primary.access[usize::from(pair)].revoke();
             // Retired refresh tokens are left to their session.
             let session = primary.sessions[usize::from(session_of(pair))];
@@ -189,25 +207,25 @@ impl Call<'_> {
                 primary.refresh[usize::from(pair)].revoke();
             }
         }
-        if revoke.doomed.has(FIRST_SESSION) {
+        if revoke.sweeps.contains(FIRST_SESSION) {
             primary.single_use.revoke();
         }
-        self.revoke_at(revoke, RevokeAt::List);
+        self.revoke_at(revoke, RevokeAt::ListAccessTokens);
         self.acknowledge();
     }
 
     /// Lists the access tokens that a node may still accept.
-    fn list(&mut self, revoke: Revoke) {
-        let listed = if self.protocol.is_without(Broken::PassOverLeeway) { Age::Fresh } else { Age::Leeway };
+    fn list_access_tokens(&mut self, revoke: Revoke) {
+        let listed = if self.protocol.has_mutation(Mutation::SkipTokensInLeeway) { Age::Fresh } else { Age::Leeway };
         let access = self.state.mongo.read_on(revoke.node).access;
         let age = self.state.age;
-        let found: Set = pairs_of(revoke.doomed)
+        let found: Set = pairs_of(revoke.sweeps)
             .filter(|&pair| access[usize::from(pair)] != Record::Absent && (pair != 0 || age <= listed))
             .collect();
-        if found.is_empty() || self.protocol.is_without(Broken::SucceedWithoutTombstones) {
+        if found.is_empty() || self.protocol.has_mutation(Mutation::SucceedWithoutTombstones) {
             self.after_tombstones(revoke);
         } else {
-            self.revoke_at(revoke, RevokeAt::Bury(found));
+            self.revoke_at(revoke, RevokeAt::PutTombstones(found));
         }
     }
 
@@ -216,42 +234,51 @@ impl Call<'_> {
     fn put_tombstones(&mut self, revoke: Revoke, found: Set) {
         let node = self.state.node(revoke.node);
         if node.cut_off {
-            node.pending = node.pending.or(found);
+            node.pending = node.pending.union(found);
             return self.fail();
         }
-        let deletes = self.protocol.is_without(Broken::DeleteForTombstone);
+        let deletes = self.protocol.has_mutation(Mutation::DeleteInsteadOfTombstone);
         for pair in found.iter() {
-            *self.state.entry(pair) = if deletes { Entry::Absent } else { Entry::Tombstone };
+            *self.state.entry(pair) = if deletes { RedisEntry::Absent } else { RedisEntry::Tombstone };
         }
         self.after_tombstones(revoke);
     }
 
+    /// Moves the revocation on after its tombstones.
     fn after_tombstones(&mut self, revoke: Revoke) {
         let by_session = matches!(
             revoke.cause,
-            Cause::Session | Cause::NewSession | Cause::RefreshToken | Cause::Theft | Cause::Finish
+            RevocationCause::Session
+                | RevocationCause::NewSession
+                | RevocationCause::RefreshToken
+                | RevocationCause::Reuse
+                | RevocationCause::Finish
         );
-        let next = match self.protocol.without {
-            Some(Broken::SweepBeforeCommit) if by_session => RevokeAt::Commit,
-            Some(Broken::BuryBeforeRecord) if revoke.cause == Cause::AccessToken => RevokeAt::Token,
+        let next = match self.protocol.mutation {
+            Some(Mutation::SweepBeforeCommit) if by_session => RevokeAt::Commit,
+            Some(Mutation::TombstoneBeforeRecord) if revoke.cause == RevocationCause::AccessToken => RevokeAt::Token,
             _ => RevokeAt::Return,
         };
         self.revoke_at(revoke, next);
     }
 
+    /// Updates the node's own cache and returns success.
     fn return_success(&mut self, revoke: Revoke) {
-        if !self.protocol.is_without(Broken::ForgetNothing) {
-            forget(self.state, revoke.node, revoke.covers);
+        if !self.protocol.has_mutation(Mutation::KeepOwnCacheEntries) {
+            drop_local_entries(self.state, revoke.node, revoke.covers);
         }
         let history = &mut self.state.history;
-        let told = &mut history.told[usize::from(revoke.node)];
-        *told = told.or(revoke.covers);
-        if matches!(revoke.cause, Cause::User | Cause::Password | Cause::Disable | Cause::ResumeUser) {
-            history.told_by_all = history.told_by_all.or(revoke.covers);
+        let acknowledged = &mut history.acknowledged[usize::from(revoke.node)];
+        *acknowledged = acknowledged.union(revoke.covers);
+        if matches!(
+            revoke.cause,
+            RevocationCause::User | RevocationCause::Password | RevocationCause::Disable | RevocationCause::ResumeUser
+        ) {
+            history.acknowledged_by_revoke_all = history.acknowledged_by_revoke_all.union(revoke.covers);
         }
         self.end(match revoke.cause {
-            Cause::Theft => Outcome::RefusedAsReuse,
-            Cause::Finish => Outcome::Refused,
+            RevocationCause::Reuse => Outcome::RefusedAsReuse,
+            RevocationCause::Finish => Outcome::Refused,
             _ => Outcome::Revoked,
         });
     }

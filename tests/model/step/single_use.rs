@@ -2,32 +2,37 @@
 
 use super::Call;
 use crate::{
-    broken::Broken,
-    laws::{Bar, Law},
+    laws::{Law, Permission},
+    mutation::Mutation,
     process::{Consume, ConsumeAt, IssueAt, Outcome, Process},
     state::{FIRST_SESSION, Record, SINGLE_USE},
 };
 
 impl Call<'_> {
+    /// Does the next step of the issue.
     pub(super) fn issue_single_use(&mut self, at: IssueAt) {
-        if self.state.mongo.down && at != IssueAt::HandOut {
+        if self.state.mongo.down && at != IssueAt::Deliver {
             return self.fail();
         }
         let primary = &mut self.state.mongo.primary;
         match at {
-            IssueAt::Record => {
+            IssueAt::InsertRecord => {
                 primary.single_use.insert();
-                self.go(Process::IssueSingleUse(IssueAt::Commit));
+                self.continue_as(Process::IssueSingleUse(IssueAt::Commit));
             }
             IssueAt::Commit => {
                 let stands = primary.session(FIRST_SESSION).is_some_and(|session| !session.revoked);
-                self.go(Process::IssueSingleUse(if stands { IssueAt::HandOut } else { IssueAt::Forget }));
+                self.continue_as(Process::IssueSingleUse(if stands {
+                    IssueAt::Deliver
+                } else {
+                    IssueAt::RemoveRecord
+                }));
             }
-            IssueAt::HandOut => {
-                self.state.history.handed.add(SINGLE_USE);
-                return self.end(Outcome::Handed);
+            IssueAt::Deliver => {
+                self.state.history.delivered.insert(SINGLE_USE);
+                return self.end(Outcome::Delivered);
             }
-            IssueAt::Forget => {
+            IssueAt::RemoveRecord => {
                 primary.single_use = Record::Absent;
                 self.end(Outcome::Refused);
             }
@@ -35,20 +40,21 @@ impl Call<'_> {
         self.acknowledge();
     }
 
+    /// Does the next step of a use.
     pub(super) fn consume(&mut self, consume: Consume) {
         if self.state.mongo.down && consume.at != ConsumeAt::Answer {
             return self.fail();
         }
         match consume.at {
-            ConsumeAt::Begin if !self.state.history.handed.has(SINGLE_USE) => {}
+            ConsumeAt::Begin if !self.state.history.delivered.contains(SINGLE_USE) => {}
             ConsumeAt::Begin => {
-                let bar = Bar::at_start(&self.state.history, 0, SINGLE_USE, false);
-                let consume = Consume { bar, ..consume };
+                let permission = Permission::at_start(&self.state.history, 0, SINGLE_USE, false);
+                let consume = Consume { permission, ..consume };
                 if self.state.mongo.primary.single_use != Record::Active {
                     self.end(Outcome::Refused);
                     self.acknowledge();
-                } else if self.protocol.is_without(Broken::ConsumeCheckThenSet) {
-                    self.go(Process::Consume(Consume { at: ConsumeAt::Set, ..consume }));
+                } else if self.protocol.has_mutation(Mutation::ReadThenConsume) {
+                    self.continue_as(Process::Consume(Consume { at: ConsumeAt::Set, ..consume }));
                 } else {
                     self.use_up(consume);
                 }
@@ -56,20 +62,21 @@ impl Call<'_> {
             ConsumeAt::Set => self.use_up(consume),
             ConsumeAt::Answer => {
                 let history = &mut self.state.history;
-                if let Some(law) = consume.bar.broken_by(false) {
-                    history.breach(law);
+                if let Some(law) = consume.permission.broken_by(false) {
+                    history.record_broken(law);
                 }
                 if std::mem::replace(&mut history.used, true) {
-                    history.breach(Law::UsedOnce);
+                    history.record_broken(Law::UsedOnce);
                 }
                 self.end(Outcome::Accepted);
             }
         }
     }
 
+    /// Marks the token as used.
     fn use_up(&mut self, consume: Consume) {
         self.state.mongo.primary.single_use = Record::Revoked;
-        self.go(Process::Consume(Consume { at: ConsumeAt::Answer, ..consume }));
+        self.continue_as(Process::Consume(Consume { at: ConsumeAt::Answer, ..consume }));
         self.acknowledge();
     }
 }

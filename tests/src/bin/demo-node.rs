@@ -10,14 +10,14 @@ use chrono::TimeDelta;
 use demo_app::PasswordCost;
 
 /// A clock that is wrong by a fixed amount.
-struct Skewed {
+struct SkewedClock {
     clock: SystemClock,
-    by: TimeDelta,
+    error: TimeDelta,
 }
 
-impl Clock for Skewed {
+impl Clock for SkewedClock {
     fn now(&self) -> Timestamp {
-        self.clock.now() + self.by
+        self.clock.now() + self.error
     }
 
     fn monotonic(&self) -> Duration {
@@ -29,5 +29,5 @@ fn main() -> ExitCode {
     let seconds = std::env::var("NODE_CLOCK_SKEW").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
     let cheap = std::env::var("NODE_PASSWORDS").is_ok_and(|passwords| passwords == "cheap");
     let passwords = if cheap { PasswordCost::DangerouslyLow } else { PasswordCost::Owasp };
-    demo_app::run_by(Skewed { clock: SystemClock::new(), by: TimeDelta::seconds(seconds) }, passwords)
+    demo_app::run_by(SkewedClock { clock: SystemClock::new(), error: TimeDelta::seconds(seconds) }, passwords)
 }

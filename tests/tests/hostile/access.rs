@@ -6,15 +6,15 @@ use std::sync::Arc;
 use auth_layer::{AuthError, Authority, TokenFault, store::TokenKind};
 
 use crate::{
-    bench::{AUDIENCE, Bench, ISSUER},
     corpus::Corpus,
-    door::{Door, bearer},
+    fixture::{AUDIENCE, Fixture, ISSUER},
     forge::{KEYS, with_member},
+    protected_route::{ProtectedRoute, bearer},
 };
 
 /// Returns whether the fault shows without a store and without a signature. A forged token with
 /// such a fault must cost neither.
-pub(crate) fn is_seen_at_sight(fault: TokenFault) -> bool {
+pub(crate) fn shows_before_lookup(fault: TokenFault) -> bool {
     use TokenFault::{Audience, Claim, Expired, Header, Issuer, Key, Malformed, NotYetValid, Oversized, Type, Unknown};
     match fault {
         Oversized | Malformed | Header | Type | Key | Claim(_) | Issuer | Audience | Expired | NotYetValid => true,
@@ -25,26 +25,26 @@ pub(crate) fn is_seen_at_sight(fault: TokenFault) -> bool {
 
 #[tokio::test]
 async fn check_refuses_a_forged_access_token_for_its_fault_and_writes_nothing() {
-    let bench = Bench::new();
-    let corpus = Corpus::of(&bench.good(TokenKind::Access).await);
-    for (order, authority) in bench.orders() {
-        let door = Door::new(authority, false);
+    let fixture = Fixture::new();
+    let corpus = Corpus::of(&fixture.good(TokenKind::Access).await);
+    for (order, authority) in fixture.authorities() {
+        let route = ProtectedRoute::new(authority, false);
         for case in &corpus.cases {
             let name = format!("{order}, {}", case.name);
-            let before = bench.store.asked();
+            let before = fixture.store.calls();
             match authority.verify(&case.token).await {
                 Err(AuthError::InvalidToken(fault)) => assert_eq!(fault, case.fault, "{name}"),
                 other => panic!("{name}: {other:?}"),
             }
             let credentials = bearer(&case.token);
-            assert_eq!(credentials.is_some(), case.answer.refusal().is_some(), "{name}: can it be sent?");
-            if let Some((value, refusal)) = credentials.zip(case.answer.refusal()) {
-                door.refuses(&name, &[value], refusal, &case.token).await;
+            assert_eq!(credentials.is_some(), case.expected.refusal().is_some(), "{name}: can it be sent?");
+            if let Some((value, refusal)) = credentials.zip(case.expected.refusal()) {
+                route.assert_refuses(&name, &[value], refusal, &case.token).await;
             }
-            let after = bench.store.asked();
+            let after = fixture.store.calls();
             assert_eq!(after.writes, before.writes, "{name}: a write");
             let no_store = order == "signature first" && case.fault == TokenFault::Signature;
-            if no_store || is_seen_at_sight(case.fault) {
+            if no_store || shows_before_lookup(case.fault) {
                 assert_eq!(after.reads, before.reads, "{name}: the store was asked");
             } else {
                 assert!(after.reads > before.reads, "{name}: the store was not asked");
@@ -53,7 +53,7 @@ async fn check_refuses_a_forged_access_token_for_its_fault_and_writes_nothing() 
             let control = authority.verify(&case.control).await;
             assert!(control.is_ok(), "{name}: its control is refused: {control:?}");
         }
-        assert_eq!(door.entered(), 0, "{order}");
+        assert_eq!(route.handler_calls(), 0, "{order}");
     }
 }
 
@@ -61,10 +61,10 @@ async fn check_refuses_a_forged_access_token_for_its_fault_and_writes_nothing() 
 /// a token is linear in its length.
 #[tokio::test]
 async fn check_with_a_larger_size_limit_exhausts_neither_stack_nor_time() {
-    let bench = Bench::new();
-    let good = bench.good(TokenKind::Access).await.eddsa;
+    let fixture = Fixture::new();
+    let good = fixture.good(TokenKind::Access).await.eddsa;
     let keys = KEYS.ring();
-    let authority: Authority = Authority::builder(ISSUER, Arc::clone(&bench.store))
+    let authority: Authority = Authority::builder(ISSUER, Arc::clone(&fixture.store))
         .audience(AUDIENCE)
         .keys(keys)
         .max_token_bytes(4 << 20)
@@ -86,9 +86,9 @@ async fn check_with_a_larger_size_limit_exhausts_neither_stack_nor_time() {
     ];
     for (name, token) in tokens {
         assert!(token.len() > 1_000_000 && token.len() <= 4 << 20, "{name}: {}", token.len());
-        let before = bench.store.asked();
+        let before = fixture.store.calls();
         let verified = authority.verify(&token).await;
         assert!(matches!(verified, Err(AuthError::InvalidToken(TokenFault::Malformed))), "{name}: {verified:?}");
-        assert_eq!(bench.store.asked(), before, "{name}: no store was asked");
+        assert_eq!(fixture.store.calls(), before, "{name}: no store was asked");
     }
 }

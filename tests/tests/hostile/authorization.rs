@@ -6,27 +6,27 @@ use axum::body::Body;
 use http::{HeaderValue, Request, header};
 
 use crate::{
-    bench::Bench,
     corpus::Corpus,
-    door::{Door, Refusal, bearer},
+    fixture::Fixture,
+    protected_route::{ProtectedRoute, Refusal, bearer},
 };
 
 /// Header fields that must be refused, even with a good token in them.
-pub(crate) struct Case {
+pub(crate) struct HeaderCase {
     pub(crate) name: &'static str,
     pub(crate) fields: Vec<Vec<u8>>,
     pub(crate) refusal: Refusal,
 }
 
 /// Returns the cases around this token.
-pub(crate) fn cases(token: &str) -> Vec<Case> {
+pub(crate) fn cases(token: &str) -> Vec<HeaderCase> {
     use Refusal::{InvalidRequest, Unauthorized};
 
-    let one = |name, field: &[u8], refusal| Case { name, fields: vec![field.to_vec()], refusal };
+    let one = |name, field: &[u8], refusal| HeaderCase { name, fields: vec![field.to_vec()], refusal };
     let text = |name, field: String, refusal| one(name, field.as_bytes(), refusal);
     let several = |name, fields: &[String]| {
         let fields = fields.iter().map(|field| field.as_bytes().to_vec()).collect();
-        Case { name, fields, refusal: InvalidRequest }
+        HeaderCase { name, fields, refusal: InvalidRequest }
     };
     let bearer = format!("Bearer {token}");
     let behind = |bytes: &[u8]| [bearer.as_bytes(), bytes].concat();
@@ -73,7 +73,7 @@ pub(crate) fn cases(token: &str) -> Vec<Case> {
         several("an empty field first", &[String::new(), bearer.clone()]),
         several("an empty field behind", &[bearer.clone(), String::new()]),
         several("ten fields", &vec![bearer.clone(); 10]),
-        Case { name: "no field", fields: Vec::new(), refusal: Unauthorized },
+        HeaderCase { name: "no field", fields: Vec::new(), refusal: Unauthorized },
         one("an empty field", b"", Unauthorized),
         text("no scheme", token.to_owned(), Unauthorized),
         one("Basic", b"Basic dTpw", Unauthorized),
@@ -92,23 +92,23 @@ pub(crate) fn cases(token: &str) -> Vec<Case> {
 
 #[tokio::test]
 async fn credentials_that_cannot_be_read_are_refused_even_with_a_good_token() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     for kind in [TokenKind::Access, TokenKind::SingleUse] {
-        let token = bench.good(kind).await.eddsa.token();
+        let token = fixture.good(kind).await.eddsa.token();
         let single_use = kind == TokenKind::SingleUse;
-        for (order, authority) in bench.orders() {
-            let door = Door::new(authority, single_use);
-            let before = bench.store.asked();
+        for (order, authority) in fixture.authorities() {
+            let route = ProtectedRoute::new(authority, single_use);
+            let before = fixture.store.calls();
             for case in cases(&token) {
                 let fields: Vec<_> = case.fields.iter().map(|field| HeaderValue::from_bytes(field).unwrap()).collect();
-                door.refuses(&format!("{order}, {kind}, {}", case.name), &fields, case.refusal, &token).await;
+                route.assert_refuses(&format!("{order}, {kind}, {}", case.name), &fields, case.refusal, &token).await;
             }
-            assert_eq!(bench.store.asked(), before, "{order}, {kind}: no store was asked");
+            assert_eq!(fixture.store.calls(), before, "{order}, {kind}: no store was asked");
         }
         let good = if single_use {
-            bench.record_first.spend(&token).await.is_ok()
+            fixture.record_first.spend(&token).await.is_ok()
         } else {
-            bench.record_first.verify(&token).await.is_ok()
+            fixture.record_first.verify(&token).await.is_ok()
         };
         assert!(good, "{kind}: the token itself is good, after all that");
     }
@@ -118,45 +118,45 @@ async fn credentials_that_cannot_be_read_are_refused_even_with_a_good_token() {
 /// credentials are refused.
 #[tokio::test]
 async fn credentials_that_are_optional_are_refused_when_bad_and_may_be_missing() {
-    let bench = Bench::new();
-    let good = bench.good(TokenKind::Access).await;
+    let fixture = Fixture::new();
+    let good = fixture.good(TokenKind::Access).await;
     let token = good.eddsa.token();
-    for (order, authority) in bench.orders() {
-        let door = Door::optional(authority);
+    for (order, authority) in fixture.authorities() {
+        let route = ProtectedRoute::optional(authority);
         for case in cases(&token) {
             let name = format!("{order}, {}", case.name);
             let fields: Vec<_> = case.fields.iter().map(|field| HeaderValue::from_bytes(field).unwrap()).collect();
             if case.refusal != Refusal::Unauthorized {
-                door.refuses(&name, &fields, case.refusal, &token).await;
+                route.assert_refuses(&name, &fields, case.refusal, &token).await;
                 continue;
             }
             let mut request = Request::get("/").body(Body::empty()).unwrap();
             request.headers_mut().extend(fields.into_iter().map(|field| (header::AUTHORIZATION, field)));
-            let response = door.ask(request).await;
+            let response = route.send(request).await;
             assert_eq!((response.status.as_u16(), response.body.as_str()), (200, "nobody"), "{name}");
         }
         let request = Request::get("/").header(header::AUTHORIZATION, bearer(&token).unwrap());
-        let response = door.ask(request.body(Body::empty()).unwrap()).await;
+        let response = route.send(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.body, good.eddsa.text("jti"), "{order}: a good token is somebody's");
     }
-    let door = Door::optional(&bench.record_first);
+    let route = ProtectedRoute::optional(&fixture.record_first);
     for case in Corpus::of(&good).cases {
-        if let Some((value, refusal)) = bearer(&case.token).zip(case.answer.refusal()) {
-            door.refuses(&case.name, &[value], refusal, &case.token).await;
+        if let Some((value, refusal)) = bearer(&case.token).zip(case.expected.refusal()) {
+            route.assert_refuses(&case.name, &[value], refusal, &case.token).await;
         }
     }
-    assert_eq!(door.entered(), 0);
+    assert_eq!(route.handler_calls(), 0);
 }
 
 /// Tokens are read from the header alone, and never from a query string or any other place.
 #[tokio::test]
 async fn credentials_in_another_place_are_ignored() {
-    let bench = Bench::new();
-    let token = bench.good(TokenKind::Access).await.eddsa.token();
+    let fixture = Fixture::new();
+    let token = fixture.good(TokenKind::Access).await.eddsa.token();
     let bearer = format!("Bearer {token}");
     let form = "application/x-www-form-urlencoded";
-    for (order, authority) in bench.orders() {
-        let door = Door::new(authority, false);
+    for (order, authority) in fixture.authorities() {
+        let route = ProtectedRoute::new(authority, false);
         let with = |name: &str, value: &str| Request::get("/").header(name, value);
         let requests = [
             ("query", Request::get(format!("/?access_token={token}")), String::new()),
@@ -174,9 +174,9 @@ async fn credentials_in_another_place_are_ignored() {
             ("Cookie", with("cookie", &format!("__Host-access={token}")), String::new()),
         ];
         for (name, request, body) in requests {
-            let response = door.ask(request.body(Body::from(body)).unwrap()).await;
-            response.is_refusal(&format!("{order}, {name}"), Refusal::Unauthorized, "api", &token);
+            let response = route.send(request.body(Body::from(body)).unwrap()).await;
+            response.assert_refusal(&format!("{order}, {name}"), Refusal::Unauthorized, "api", &token);
         }
-        assert_eq!(door.entered(), 0, "{order}");
+        assert_eq!(route.handler_calls(), 0, "{order}");
     }
 }

@@ -6,14 +6,14 @@ use http::HeaderValue;
 use serde_json::json;
 
 use crate::{
-    bench::{AUDIENCE, Bench, Good, LEEWAY},
     corpus::es256_twin,
-    door::{Door, bearer},
-    forge::{Draft, KEYS},
+    fixture::{AUDIENCE, Fixture, GoodTokens, LEEWAY},
+    forge::{KEYS, TokenDraft},
+    protected_route::{ProtectedRoute, bearer},
 };
 
-/// Tokens that differ from the one issued and are as good.
-fn tolerated(good: &Good) -> Vec<(&'static str, String)> {
+/// Returns tokens that differ from the one issued and are as good.
+fn tolerated(good: &GoodTokens) -> Vec<(&'static str, String)> {
     let draft = &good.eddsa;
     let in_leeway = (good.now + LEEWAY).timestamp();
     let header = |name, value: serde_json::Value| draft.clone().header(name, value).token();
@@ -42,22 +42,23 @@ fn tolerated(good: &Good) -> Vec<(&'static str, String)> {
         ),
         ("JSON: as deep as a hundred", claim("x", nested(100))),
         ("length: just within the limit", draft.of_length(8 * 1024)),
-        ("key: the second of its algorithm", draft.clone().by(&KEYS.second).token()),
+        ("key: the second of its algorithm", draft.clone().signed_by(&KEYS.second).token()),
         ("signature: ES256's twin", es256_twin(&good.es256.token())),
         ("expired: within the leeway", good.expiring.token()),
     ]
 }
 
+/// Returns an array of this depth.
 fn nested(depth: usize) -> serde_json::Value {
     (0..depth).fold(json!(1), |inner, _| json!([inner]))
 }
 
 #[tokio::test]
 async fn check_accepts_the_untouched_token_of_each_algorithm_and_kind() {
-    let bench = Bench::new();
-    for (order, authority) in bench.orders() {
+    let fixture = Fixture::new();
+    for (order, authority) in fixture.authorities() {
         for key in KEYS.each() {
-            let draft = async |kind| bench.good(kind).await.eddsa.by(key);
+            let draft = async |kind| fixture.good(kind).await.eddsa.signed_by(key);
             let access = draft(TokenKind::Access).await;
             assert!(authority.verify(&access.token()).await.is_ok(), "{order}, {}", key.alg());
             let refresh = draft(TokenKind::Refresh).await;
@@ -69,22 +70,22 @@ async fn check_accepts_the_untouched_token_of_each_algorithm_and_kind() {
 }
 
 #[tokio::test]
-async fn check_accepts_what_only_looks_odd() {
-    let bench = Bench::new();
-    let good = bench.good(TokenKind::Access).await;
-    for (order, authority) in bench.orders() {
-        let door = Door::new(authority, false);
+async fn check_accepts_good_tokens_that_look_odd() {
+    let fixture = Fixture::new();
+    let good = fixture.good(TokenKind::Access).await;
+    for (order, authority) in fixture.authorities() {
+        let route = ProtectedRoute::new(authority, false);
         for (name, token) in tolerated(&good) {
             let verified = authority.verify(&token).await;
             assert!(verified.is_ok(), "{order}, {name}: {verified:?}");
             let request = http::Request::get("/").header("authorization", bearer(&token).unwrap());
-            let response = door.ask(request.body(axum::body::Body::empty()).unwrap()).await;
+            let response = route.send(request.body(axum::body::Body::empty()).unwrap()).await;
             assert_eq!(response.status, 200, "{order}, {name}");
         }
         let token = good.eddsa.token();
         for credentials in [format!("bearer {token}"), format!("BEARER {token}"), format!("bEaReR    {token}")] {
             let request = http::Request::get("/").header("authorization", HeaderValue::try_from(&credentials).unwrap());
-            let response = door.ask(request.body(axum::body::Body::empty()).unwrap()).await;
+            let response = route.send(request.body(axum::body::Body::empty()).unwrap()).await;
             assert_eq!(response.status, 200, "{order}, {}", &credentials[..10]);
         }
     }
@@ -94,9 +95,9 @@ async fn check_accepts_what_only_looks_odd() {
 /// The twin is another text of the same token. It must not get around a revocation or a single use.
 #[tokio::test]
 async fn revoke_covers_the_twin_of_an_es256_signature() {
-    let bench = Bench::new();
-    for (order, authority) in bench.orders() {
-        let draft = bench.good(TokenKind::Access).await.es256;
+    let fixture = Fixture::new();
+    for (order, authority) in fixture.authorities() {
+        let draft = fixture.good(TokenKind::Access).await.es256;
         let token = draft.token();
         let twin = es256_twin(&token);
         assert_ne!(token, twin);
@@ -111,13 +112,13 @@ async fn revoke_covers_the_twin_of_an_es256_signature() {
             );
         }
 
-        let once = bench.good(TokenKind::SingleUse).await.es256.token();
+        let once = fixture.good(TokenKind::SingleUse).await.es256.token();
         assert!(authority.spend(&es256_twin(&once)).await.is_ok(), "{order}");
         let again = authority.spend(&once).await;
         assert!(matches!(again, Err(AuthError::InvalidToken(TokenFault::Used))), "{order}: {again:?}");
 
-        let refresh = bench.good(TokenKind::Refresh).await.es256;
-        let session: SessionId = Draft::text(&refresh, "sid").parse().unwrap();
+        let refresh = fixture.good(TokenKind::Refresh).await.es256;
+        let session: SessionId = TokenDraft::text(&refresh, "sid").parse().unwrap();
         let token = refresh.token();
         let child = authority.refresh(&token).await.unwrap();
         let repeated = authority.refresh(&es256_twin(&token)).await.unwrap();

@@ -7,9 +7,9 @@ use chrono::DateTime;
 use futures_util::future::join_all;
 
 use crate::{
-    bench::{AUDIENCE, ISSUER, issue},
-    forge::{Draft, KEYS},
-    watched::Watched,
+    counting_store::CountingStore,
+    fixture::{AUDIENCE, ISSUER, issue},
+    forge::{KEYS, TokenDraft},
 };
 
 /// More tokens than can be checked within the deadline of one check.
@@ -18,7 +18,7 @@ const FLOOD: usize = 20_000;
 #[tokio::test]
 async fn flood_of_forged_tokens_costs_bounded_lookups_and_good_ones_pass() {
     let clock = ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-    let store = Arc::<Watched>::default();
+    let store = Arc::<CountingStore>::default();
     let authority: Authority = Authority::builder(ISSUER, Arc::clone(&store))
         .audience(AUDIENCE)
         .keys(KEYS.ring())
@@ -28,12 +28,12 @@ async fn flood_of_forged_tokens_costs_bounded_lookups_and_good_ones_pass() {
         .build()
         .unwrap();
     let [access, ..] = issue(&authority).await;
-    let draft = Draft::of(&access, &KEYS.eddsa);
-    let revoked = Draft::of(&issue(&authority).await[0], &KEYS.eddsa);
+    let draft = TokenDraft::of(&access, &KEYS.eddsa);
+    let revoked = TokenDraft::of(&issue(&authority).await[0], &KEYS.eddsa);
     authority.revoke_token(revoked.text("jti").parse().unwrap()).await.unwrap();
 
     for second in 0..3 {
-        let before = store.asked().reads;
+        let before = store.calls().reads;
         let forged: Vec<String> = (0..FLOOD)
             .map(|number| {
                 // Forgeries of tokens that nobody issued, of a live one, and of a revoked one.
@@ -53,7 +53,7 @@ async fn flood_of_forged_tokens_costs_bounded_lookups_and_good_ones_pass() {
                 other => panic!("{other:?}"),
             }
         }
-        let cost = store.asked().reads - before;
+        let cost = store.calls().reads - before;
         assert!((1..=101).contains(&cost), "second {second}: {cost} lookups");
         let good = issue(&authority).await;
         assert!(authority.verify(&good[0]).await.is_ok(), "a token that the process has not seen before");

@@ -12,33 +12,33 @@
 
 mod access;
 mod authorization;
-mod bench;
 mod controls;
 mod corpus;
+mod counting_store;
 mod custom;
-mod door;
+mod fixture;
 mod flood;
 mod forge;
 mod mutation;
 mod node;
 mod outage;
+mod protected_route;
 mod refresh;
 mod single_use;
-mod watched;
 mod wire;
 
 use std::collections::HashSet;
 
 use auth_layer::store::TokenKind;
 
-use crate::{bench::Bench, corpus::Corpus};
+use crate::{corpus::Corpus, fixture::Fixture};
 
 /// No edit may empty the corpus, or hide a case behind another of its name.
 #[tokio::test]
 async fn corpus_is_large_and_its_names_are_unique() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
-        let corpus = Corpus::of(&bench.good(kind).await);
+        let corpus = Corpus::of(&fixture.good(kind).await);
         let mut names = HashSet::new();
         let mut tokens = HashSet::new();
         for case in &corpus.cases {

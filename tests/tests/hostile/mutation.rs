@@ -4,17 +4,19 @@ use auth_layer::{AuthError, Claims, GrantFault, RefreshError, store::TokenKind};
 use http::{HeaderValue, Request, StatusCode, header};
 
 use crate::{
-    bench::Bench,
-    door::{Door, bearer},
-    forge::{Draft, KEYS},
+    fixture::Fixture,
+    forge::{KEYS, TokenDraft},
+    protected_route::{ProtectedRoute, bearer},
 };
 
+/// The number of damaged tokens.
 const ROUNDS: usize = 4_000;
 
 /// xorshift64* (Vigna 2016), good enough to choose bytes by.
 struct Random(u64);
 
 impl Random {
+    /// Returns the next number.
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -22,10 +24,12 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
+    /// Returns a number below `end`.
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
+    /// Returns a byte.
     fn byte(&mut self) -> u8 {
         // Mostly characters of tokens, so that the damage passes the first checks.
         let likely = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_..{}[]\",:\\ne";
@@ -59,16 +63,16 @@ impl Random {
 
 #[tokio::test]
 async fn mutation_of_a_token_is_never_accepted() {
-    let bench = Bench::new();
-    let access = bench.good(TokenKind::Access).await;
-    let refresh = bench.good(TokenKind::Refresh).await;
-    let once = bench.good(TokenKind::SingleUse).await;
+    let fixture = Fixture::new();
+    let access = fixture.good(TokenKind::Access).await;
+    let refresh = fixture.good(TokenKind::Refresh).await;
+    let once = fixture.good(TokenKind::SingleUse).await;
     let mut random = Random(0x5eed);
-    let before = bench.store.asked().writes;
-    for (order, authority) in bench.orders() {
-        let door = Door::new(authority, false);
+    let before = fixture.store.calls().writes;
+    for (order, authority) in fixture.authorities() {
+        let route = ProtectedRoute::new(authority, false);
         for key in KEYS.each() {
-            let sign = |draft: &Draft| draft.clone().by(key).token();
+            let sign = |draft: &TokenDraft| draft.clone().signed_by(key).token();
             let other = sign(&access.other);
             let (access, refresh, once) = (sign(&access.eddsa), sign(&refresh.eddsa), sign(&once.eddsa));
             assert!(authority.verify(&access).await.is_ok());
@@ -80,7 +84,7 @@ async fn mutation_of_a_token_is_never_accepted() {
                 }
                 if let Ok(value) = HeaderValue::from_bytes(&[b"Bearer ", &damaged[..]].concat()) {
                     let request = Request::get("/").header(header::AUTHORIZATION, value);
-                    let status = door.ask(request.body(axum::body::Body::empty()).unwrap()).await.status;
+                    let status = route.send(request.body(axum::body::Body::empty()).unwrap()).await.status;
                     let refused = [StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST];
                     assert!(refused.contains(&status), "{name}: {status}: {}", damaged.escape_ascii());
                 }
@@ -103,11 +107,11 @@ async fn mutation_of_a_token_is_never_accepted() {
                 }
             }
         }
-        assert_eq!(door.entered(), 0, "{order}");
+        assert_eq!(route.handler_calls(), 0, "{order}");
     }
-    assert_eq!(bench.store.asked().writes, before, "a write");
-    assert!(bench.record_first.refresh(&refresh.eddsa.token()).await.is_ok());
-    assert!(bench.record_first.spend(&once.eddsa.token()).await.is_ok());
+    assert_eq!(fixture.store.calls().writes, before, "a write");
+    assert!(fixture.record_first.refresh(&refresh.eddsa.token()).await.is_ok());
+    assert!(fixture.record_first.spend(&once.eddsa.token()).await.is_ok());
 }
 
 /// Damage below the signature, as a broken issuer with our key might make it. The token may be good
@@ -115,17 +119,17 @@ async fn mutation_of_a_token_is_never_accepted() {
 /// the client's fault.
 #[tokio::test]
 async fn mutation_that_is_signed_is_refused_or_is_the_recorded_token() {
-    let bench = Bench::new();
-    let good = bench.good(TokenKind::Access).await;
+    let fixture = Fixture::new();
+    let good = fixture.good(TokenKind::Access).await;
     let draft = &good.eddsa;
-    let issued = bench.record_first.verify(&draft.token()).await.unwrap();
+    let issued = fixture.record_first.verify(&draft.token()).await.unwrap();
     let (header_text, payload_text) = (draft.header_text(), draft.payload_text());
     let other = good.other.payload_text();
     let mut random = Random(0xbad_5eed);
-    let before = bench.store.asked().writes;
+    let before = fixture.store.calls().writes;
     let (mut accepted, mut refused) = (0, 0);
-    for (order, authority) in bench.orders() {
-        let door = Door::new(authority, false);
+    for (order, authority) in fixture.authorities() {
+        let route = ProtectedRoute::new(authority, false);
         for round in 0..ROUNDS / 2 {
             let token = if random.below(3) == 0 {
                 draft.with_header_text(random.damage(header_text.as_bytes(), payload_text.as_bytes()))
@@ -146,13 +150,13 @@ async fn mutation_that_is_signed_is_refused_or_is_the_recorded_token() {
                 Err(AuthError::InvalidToken(_)) => {
                     refused += 1;
                     let request = Request::get("/").header(header::AUTHORIZATION, bearer(&token).unwrap());
-                    let status = door.ask(request.body(axum::body::Body::empty()).unwrap()).await.status;
+                    let status = route.send(request.body(axum::body::Body::empty()).unwrap()).await.status;
                     assert_eq!(status, StatusCode::UNAUTHORIZED, "{order}, round {round}: {token}");
                 }
                 Err(other) => panic!("{order}, round {round}: {other:?}: {token}"),
             }
         }
     }
-    assert_eq!(bench.store.asked().writes, before, "a write");
+    assert_eq!(fixture.store.calls().writes, before, "a write");
     assert!(accepted > 0 && refused > ROUNDS / 2, "the damage is neither nothing nor all: {accepted}, {refused}");
 }

@@ -7,18 +7,19 @@ use auth_layer::store::TokenKind;
 use chrono::{TimeDelta, Utc};
 use http::{Method, StatusCode, header};
 use tests::{
-    client::{Answer, Client, raw_status, send_raw},
+    client::{Client, Response, raw_status, send_raw},
     node::Node,
 };
 use uuid::Uuid;
 
 use crate::{
-    bench::{AUDIENCE, Good, ISSUER, LEEWAY},
     corpus::{Case, Corpus},
-    door::{Response, bearer},
-    forge::{Draft, KEYS},
+    fixture::{AUDIENCE, GoodTokens, ISSUER, LEEWAY},
+    forge::{KEYS, TokenDraft},
+    protected_route::{HttpResponse, bearer},
 };
 
+/// The realm of the demo's challenges.
 pub(crate) const REALM: &str = "demo-app";
 
 /// The size up to which hyper reads headers. Above it hyper answers 431 and closes the connection.
@@ -31,13 +32,14 @@ pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A node on the embedded store that signs with the keys of the ring.
-pub(crate) struct Target {
+pub(crate) struct TargetNode {
     pub(crate) node: Node,
     pub(crate) client: Client,
     _keys: tempfile::TempDir,
 }
 
-impl Target {
+impl TargetNode {
+    /// Starts the node.
     pub(crate) async fn start() -> Self {
         let keys = tempfile::tempdir().unwrap();
         for key in [&KEYS.eddsa, &KEYS.es256, &KEYS.rs256] {
@@ -51,22 +53,24 @@ impl Target {
         Self { client: Client::new(node.url()), node, _keys: keys }
     }
 
+    /// Returns its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.node.url().strip_prefix("http://").unwrap().parse().unwrap()
     }
 
     /// Returns an access, a refresh and a single-use token of a new user.
-    pub(crate) async fn tokens(&self) -> [Draft; 3] {
+    pub(crate) async fn tokens(&self) -> [TokenDraft; 3] {
         let name = format!("u{}", Uuid::new_v4().simple());
         let tokens = self.client.sign_up(&name, "correct horse").await.unwrap();
         let once = self.client.post("/auth/single-use", Some(&tokens.access), None).await.unwrap();
         assert_eq!(once.status, StatusCode::CREATED, "{once:?}");
         let once = once.json()["access_token"].as_str().unwrap().to_owned();
-        [tokens.access, tokens.refresh, once].map(|token| Draft::of(&token, &KEYS.eddsa))
+        [tokens.access, tokens.refresh, once].map(|token| TokenDraft::of(&token, &KEYS.eddsa))
     }
 
-    pub(crate) async fn good(&self, kind: TokenKind) -> Good {
-        let sorted = |[access, refresh, once]: [Draft; 3]| match kind {
+    /// Issues good tokens of this kind.
+    pub(crate) async fn good(&self, kind: TokenKind) -> GoodTokens {
+        let sorted = |[access, refresh, once]: [TokenDraft; 3]| match kind {
             TokenKind::Access => (access, vec![refresh, once]),
             TokenKind::Refresh => (refresh, vec![access, once]),
             TokenKind::SingleUse => (once, vec![access, refresh]),
@@ -76,14 +80,14 @@ impl Target {
         let (other, _) = sorted(self.tokens().await);
         let now = Utc::now();
         let just_expired = (now - LEEWAY).timestamp();
-        Good {
+        GoodTokens {
             kind,
             // The node's clock goes on meanwhile.
             now: now + TimeDelta::minutes(2),
-            es256: draft.clone().by(&KEYS.es256),
-            rs256: draft.clone().by(&KEYS.rs256),
-            ps256: draft.clone().by(&KEYS.ps256),
-            hs256: draft.clone().by(&KEYS.hs256),
+            es256: draft.clone().signed_by(&KEYS.es256),
+            rs256: draft.clone().signed_by(&KEYS.rs256),
+            ps256: draft.clone().signed_by(&KEYS.ps256),
+            hs256: draft.clone().signed_by(&KEYS.hs256),
             expired: draft.clone().claim("exp", just_expired),
             expiring: draft.clone(),
             eddsa: draft,
@@ -104,20 +108,20 @@ impl Target {
 
     /// Fails unless a body of this size is refused unread. A client that is still sending when the
     /// server closes the connection may not see the 413.
-    pub(crate) async fn is_too_large(&self, body: &str) {
+    pub(crate) async fn assert_too_large(&self, body: &str) {
         let head = "POST /auth/refresh HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n";
         let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
         let status = raw_status(&send_raw(self.address(), request.as_bytes(), PATIENCE).await.unwrap());
         assert!(matches!(status, None | Some(StatusCode::PAYLOAD_TOO_LARGE)), "{} bytes: {status:?}", body.len());
     }
 
-    /// Sends the corpus to a protected route.
-    async fn refuses(&self, method: &Method, path: &str, cases: &[Case]) {
+    /// Sends the corpus to a protected route. Fails unless each case is refused as it must be.
+    async fn assert_refuses(&self, method: &Method, path: &str, cases: &[Case]) {
         for case in cases.iter().filter(|case| case.token.len() < HEADERS_LIMIT) {
-            if let Some((value, refusal)) = bearer(&case.token).zip(case.answer.refusal()) {
+            if let Some((value, refusal)) = bearer(&case.token).zip(case.expected.refusal()) {
                 let request = self.client.request(method.clone(), path).header(header::AUTHORIZATION, value);
-                let answer = Answer::read(request.send().await.unwrap()).await.unwrap();
-                Response::from(answer).is_refusal(&case.name, refusal, REALM, &case.token);
+                let answer = Response::read(request.send().await.unwrap()).await.unwrap();
+                HttpResponse::from(answer).assert_refusal(&case.name, refusal, REALM, &case.token);
             } else if case.token.ends_with('\n') {
                 // A line feed at the end is the end of the line on the wire (RFC 9112 §2.2), and no
                 // part of the token.
@@ -130,7 +134,7 @@ impl Target {
     }
 
     /// Fails unless the node still serves and its log holds no token.
-    pub(crate) async fn is_well(&self, cases: &[Case]) {
+    pub(crate) async fn assert_healthy(&self, cases: &[Case]) {
         let health = self.client.get("/healthz", None).await.unwrap();
         assert_eq!(health.status, StatusCode::OK);
         // By this answer the earlier log lines have been written.
@@ -146,53 +150,53 @@ impl Target {
     }
 }
 
-impl From<Answer> for Response {
-    fn from(answer: Answer) -> Self {
+impl From<Response> for HttpResponse {
+    fn from(answer: Response) -> Self {
         Self { status: answer.status, headers: answer.headers, body: answer.text }
     }
 }
 
 #[tokio::test]
 async fn check_by_a_node_refuses_forged_access_tokens_and_goes_on_serving() {
-    let target = Target::start().await;
+    let target = TargetNode::start().await;
     let good = target.good(TokenKind::Access).await;
     let cases = Corpus::of(&good).cases;
-    target.refuses(&Method::GET, "/me", &cases).await;
+    target.assert_refuses(&Method::GET, "/me", &cases).await;
     for draft in [&good.eddsa, &good.es256, &good.rs256, &good.other] {
         assert_eq!(target.client.me(&draft.token()).await.unwrap().status, StatusCode::OK, "{}", draft.key.alg());
     }
     let sessions = target.client.get("/auth/sessions", Some(&good.eddsa.token())).await.unwrap();
     assert_eq!(sessions.json().as_array().map(Vec::len), Some(1));
-    target.is_well(&cases).await;
+    target.assert_healthy(&cases).await;
 }
 
 #[tokio::test]
 async fn refresh_with_forged_tokens_is_refused_by_a_node_and_rotates_nothing() {
-    let target = Target::start().await;
+    let target = TargetNode::start().await;
     let good = target.good(TokenKind::Refresh).await;
     let cases = Corpus::of(&good).cases;
     for case in &cases {
         if case.token.len() > BODY_LIMIT {
-            target.is_too_large(&format!(r#"{{"refresh_token":"{}"}}"#, case.token)).await;
+            target.assert_too_large(&format!(r#"{{"refresh_token":"{}"}}"#, case.token)).await;
             continue;
         }
         let answer = target.client.refresh(&case.token).await.unwrap();
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}: {answer:?}", case.name);
         assert_eq!(answer.header("www-authenticate"), format!("Bearer realm=\"{REALM}\""), "{}", case.name);
-        Response::from(answer).is_error(&case.name, "invalid_grant", &case.token);
+        HttpResponse::from(answer).assert_error(&case.name, "invalid_grant", &case.token);
     }
     for draft in [&good.eddsa, &good.other] {
         assert_eq!(target.client.refresh(&draft.token()).await.unwrap().status, StatusCode::OK);
     }
-    target.is_well(&cases).await;
+    target.assert_healthy(&cases).await;
 }
 
 #[tokio::test]
 async fn single_use_token_that_is_forged_is_refused_by_a_node_and_uses_nothing_up() {
-    let target = Target::start().await;
+    let target = TargetNode::start().await;
     let good = target.good(TokenKind::SingleUse).await;
     let cases = Corpus::of(&good).cases;
-    target.refuses(&Method::POST, "/demo/single-use", &cases).await;
+    target.assert_refuses(&Method::POST, "/demo/single-use", &cases).await;
     for draft in [&good.eddsa, &good.other] {
         let token = draft.token();
         for expected in [StatusCode::OK, StatusCode::UNAUTHORIZED] {
@@ -200,5 +204,5 @@ async fn single_use_token_that_is_forged_is_refused_by_a_node_and_uses_nothing_u
             assert_eq!(answer.status, expected, "{answer:?}");
         }
     }
-    target.is_well(&cases).await;
+    target.assert_healthy(&cases).await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth_layer::store::TokenKind;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt;
-use tests::client::{Answer, raw_status, send_raw};
+use tests::client::{Response, raw_status, send_raw};
 use tonic::{
     body::Body,
     transport::{Channel, Endpoint},
@@ -16,8 +16,8 @@ use tower::{Service, ServiceExt};
 use crate::{
     authorization,
     corpus::Corpus,
-    door::{Refusal, Response, bearer},
-    node::{BODY_LIMIT, HEADERS_LIMIT, PATIENCE, REALM, Target},
+    node::{BODY_LIMIT, HEADERS_LIMIT, PATIENCE, REALM, TargetNode},
+    protected_route::{HttpResponse, Refusal, bearer},
 };
 
 /// Fails unless the answer to a raw request comes from the demo, with this status and this `error`
@@ -32,7 +32,7 @@ fn assert_raw(name: &str, answer: &[u8], status: StatusCode, error: &str) {
 
 #[tokio::test]
 async fn wire_headers_that_cannot_be_read_are_refused_and_queries_are_ignored() {
-    let target = Target::start().await;
+    let target = TargetNode::start().await;
     let [access, ..] = target.tokens().await;
     let token = access.token();
     for case in authorization::cases(&token) {
@@ -61,12 +61,12 @@ async fn wire_headers_that_cannot_be_read_are_refused_and_queries_are_ignored() 
     for field in [format!("Bearer {token} \t "), format!(" \tBearer {token}")] {
         assert_eq!(raw_status(&target.raw("GET /me", &[field.into_bytes()]).await), Some(StatusCode::OK));
     }
-    target.is_well(&[]).await;
+    target.assert_healthy(&[]).await;
 }
 
 #[tokio::test]
 async fn wire_tokens_of_any_size_are_survived() {
-    let target = Target::start().await;
+    let target = TargetNode::start().await;
     let [access, ..] = target.tokens().await;
     let good = HeaderValue::try_from(format!("Bearer {}", access.token())).unwrap();
     let request =
@@ -100,15 +100,15 @@ async fn wire_tokens_of_any_size_are_survived() {
         let answer = send_raw(target.address(), half.as_bytes(), Duration::from_millis(20)).await.unwrap();
         assert!(answer.is_empty(), "nothing was asked yet");
     }
-    target.is_well(&[]).await;
+    target.assert_healthy(&[]).await;
 }
 
 /// Sends one request on an HTTP/2 connection.
-async fn over_http2(channel: &mut Channel, request: Request<Body>) -> Response {
+async fn send_over_http2(channel: &mut Channel, request: Request<Body>) -> HttpResponse {
     let response = channel.ready().await.unwrap().call(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes().to_vec();
-    Response { status: parts.status, headers: parts.headers, body: String::from_utf8(body).unwrap() }
+    HttpResponse { status: parts.status, headers: parts.headers, body: String::from_utf8(body).unwrap() }
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn wire_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
     // oversized.
     const HTTP2_LIMIT: usize = 15 * 1024;
 
-    let target = Target::start().await;
+    let target = TargetNode::start().await;
     let good = target.good(TokenKind::Access).await;
     let cases = Corpus::of(&good).cases;
     let endpoint = Endpoint::from_shared(target.node.url().to_owned()).unwrap();
@@ -134,17 +134,17 @@ async fn wire_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
         request
     };
     for case in cases.iter().filter(|case| case.token.len() < HEADERS_LIMIT) {
-        let Some((value, refusal)) = bearer(&case.token).zip(case.answer.refusal()) else { continue };
-        let response = over_http2(&mut channel, request(false, value.clone())).await;
+        let Some((value, refusal)) = bearer(&case.token).zip(case.expected.refusal()) else { continue };
+        let response = send_over_http2(&mut channel, request(false, value.clone())).await;
         if case.token.len() > HTTP2_LIMIT {
             let status = response.status;
             assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{}: {response:?}", case.name);
             continue;
         }
-        response.is_refusal(&case.name, refusal, REALM, &case.token);
-        over_http2(&mut channel, request(true, value)).await.is_grpc_refusal(&case.name);
+        response.assert_refusal(&case.name, refusal, REALM, &case.token);
+        send_over_http2(&mut channel, request(true, value)).await.assert_grpc_refusal(&case.name);
     }
-    let response = over_http2(&mut channel, request(false, bearer(&good.eddsa.token()).unwrap())).await;
+    let response = send_over_http2(&mut channel, request(false, bearer(&good.eddsa.token()).unwrap())).await;
     assert_eq!(response.status, StatusCode::OK, "the connection has survived all that");
 
     let flood = request(false, bearer(&"A".repeat(1 << 20)).unwrap());
@@ -152,14 +152,14 @@ async fn wire_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
     if let Ok(response) = flooded.ready().await.unwrap().call(flood).await {
         assert_eq!(response.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
-    let response = over_http2(&mut channel, request(false, bearer(&good.eddsa.token()).unwrap())).await;
+    let response = send_over_http2(&mut channel, request(false, bearer(&good.eddsa.token()).unwrap())).await;
     assert_eq!(response.status, StatusCode::OK, "only the connection that floods is closed");
-    target.is_well(&cases).await;
+    target.assert_healthy(&cases).await;
 }
 
 #[tokio::test]
 async fn refresh_refuses_bodies_without_a_refresh_token() {
-    let target = Target::start().await;
+    let target = TargetNode::start().await;
     let [_, refresh, _] = target.tokens().await;
     let token = refresh.token();
     let json = "application/json";
@@ -189,7 +189,7 @@ async fn refresh_refuses_bodies_without_a_refresh_token() {
     for (name, media, body, status) in cases {
         let request = target.client.request(Method::POST, "/auth/refresh");
         let media = HeaderValue::from_bytes(media.as_bytes()).unwrap();
-        let answer = Answer::read(request.header(header::CONTENT_TYPE, media).body(body).send().await.unwrap());
+        let answer = Response::read(request.header(header::CONTENT_TYPE, media).body(body).send().await.unwrap());
         let answer = answer.await.unwrap();
         assert_eq!(
             (answer.status.as_u16(), answer.error().as_str()),
@@ -199,17 +199,17 @@ async fn refresh_refuses_bodies_without_a_refresh_token() {
         assert!(!answer.text.contains(&token), "{name}: the answer repeats the token");
     }
     for bytes in [BODY_LIMIT, 1 << 20, 8 << 20] {
-        target.is_too_large(&format!(r#"{{"refresh_token":"{}"}}"#, "A".repeat(bytes))).await;
+        target.assert_too_large(&format!(r#"{{"refresh_token":"{}"}}"#, "A".repeat(bytes))).await;
     }
     assert_eq!(target.client.refresh(&token).await.unwrap().status, StatusCode::OK, "nothing of that has rotated it");
-    target.is_well(&[]).await;
+    target.assert_healthy(&[]).await;
 }
 
 /// For any bytes: no 5xx, and the next request is served. 501 and 505 would describe the request
 /// and be right; hyper sends neither.
 #[tokio::test]
 async fn wire_bytes_that_are_no_http_are_survived() {
-    let target = Target::start().await;
+    let target = TargetNode::start().await;
     let [access, ..] = target.tokens().await;
     let bearer = format!("authorization: Bearer {}\r\n", access.token());
     let many = |line: &str, count: usize| line.repeat(count);
@@ -262,5 +262,5 @@ async fn wire_bytes_that_are_no_http_are_survived() {
         assert!(status.is_none_or(|status| status.is_client_error()), "{name}: {status:?}");
         assert_eq!(target.client.me(&access.token()).await.unwrap().status, StatusCode::OK, "after {name}");
     }
-    target.is_well(&[]).await;
+    target.assert_healthy(&[]).await;
 }

@@ -23,18 +23,19 @@ use tests::{
 
 use crate::{
     fleet::{self, LONG_GRACE, PASSWORD, PATIENCE, store_in, username},
-    races::{RUSH, rush, the_one_pair},
+    races::{REQUESTS_AT_ONCE, send_at_once, single_pair},
 };
 
 /// A node a minute behind and one a minute ahead, on one MongoDB and Redis.
-struct Apart {
+struct SkewedNodes {
     behind: Node,
     ahead: Node,
     _keys: tempfile::TempDir,
     _database: MongoDatabase,
 }
 
-impl Apart {
+impl SkewedNodes {
+    /// Starts both nodes.
     async fn start() -> Self {
         let (mongodb, redis) = (servers::mongodb().await, servers::redis().await);
         let keys = tempfile::tempdir().unwrap();
@@ -57,7 +58,8 @@ impl Apart {
         (Client::new(self.behind.url()), Client::new(self.ahead.url()))
     }
 
-    async fn dead(&self, pair: &Tokens) {
+    /// Fails unless both nodes refuse this pair.
+    async fn assert_refused(&self, pair: &Tokens) {
         let (behind, ahead) = self.clients();
         for node in [&behind, &ahead] {
             assert_eq!(node.me(&pair.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
@@ -68,8 +70,8 @@ impl Apart {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refresh_retry_gets_the_same_pair_from_a_node_two_minutes_ahead() {
-    let apart = Apart::start().await;
-    let (behind, ahead) = apart.clients();
+    let skewed = SkewedNodes::start().await;
+    let (behind, ahead) = skewed.clients();
     let parent = behind.sign_up(&username(), PASSWORD).await.unwrap();
     let child = behind.refresh(&parent.refresh).await.unwrap().tokens();
     for node in [&ahead, &behind] {
@@ -87,22 +89,22 @@ async fn refresh_retry_gets_the_same_pair_from_a_node_two_minutes_ahead() {
     // The parent is retired for good on both nodes.
     assert_eq!(behind.refresh(&parent.refresh).await.unwrap().error(), "invalid_grant");
     for pair in [&parent, &child, &grandchild] {
-        apart.dead(pair).await;
+        skewed.assert_refused(pair).await;
     }
 }
 
 /// Either node may make the child, and the other must return the same one.
 #[tokio::test(flavor = "multi_thread")]
 async fn refresh_of_one_token_at_once_gets_one_child_from_nodes_two_minutes_apart() {
-    let apart = Apart::start().await;
-    let (behind, ahead) = apart.clients();
+    let skewed = SkewedNodes::start().await;
+    let (behind, ahead) = skewed.clients();
     let name = username();
     let mut parent = behind.sign_up(&name, PASSWORD).await.unwrap();
     for _ in 0..4 {
-        let nodes = (behind.patient(), ahead.patient());
-        let answers = rush(nodes, async |node: Client| node.refresh(&parent.refresh).await.unwrap()).await;
-        let child = the_one_pair(&answers);
-        assert_eq!(ahead.me(&child.access).await.unwrap().status, StatusCode::OK, "nobody was punished");
+        let nodes = (behind.retrying(), ahead.retrying());
+        let answers = send_at_once(nodes, async |node: Client| node.refresh(&parent.refresh).await.unwrap()).await;
+        let child = single_pair(&answers);
+        assert_eq!(ahead.me(&child.access).await.unwrap().status, StatusCode::OK, "no session was ended");
         let grandchild = ahead.refresh(&child.refresh).await.unwrap();
         assert_eq!(grandchild.status, StatusCode::OK, "{grandchild:?}");
         parent = behind.login(&name, PASSWORD).await.unwrap().tokens();
@@ -111,8 +113,8 @@ async fn refresh_of_one_token_at_once_gets_one_child_from_nodes_two_minutes_apar
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revoke_on_either_node_holds_on_both() {
-    let apart = Apart::start().await;
-    let (behind, ahead) = apart.clients();
+    let skewed = SkewedNodes::start().await;
+    let (behind, ahead) = skewed.clients();
     let name = username();
     let mut opened = vec![behind.sign_up(&name, PASSWORD).await.unwrap()];
     for node in [&behind, &ahead] {
@@ -120,14 +122,14 @@ async fn revoke_on_either_node_holds_on_both() {
         let session = behind.login(&name, PASSWORD).await.unwrap().tokens();
         assert_eq!(ahead.me(&session.access).await.unwrap().status, StatusCode::OK);
         assert_eq!(node.logout(&session.access).await.unwrap().status, StatusCode::NO_CONTENT);
-        apart.dead(&session).await;
+        skewed.assert_refused(&session).await;
         opened.push(ahead.login(&name, PASSWORD).await.unwrap().tokens());
     }
     // The node behind sees a session from the future, and revokes it all the same: the fence
     // counts, it does not tell time.
     assert_eq!(behind.logout_all(&opened[0].access).await.unwrap().status, StatusCode::NO_CONTENT);
     for session in &opened {
-        apart.dead(session).await;
+        skewed.assert_refused(session).await;
     }
     let after = ahead.login(&name, PASSWORD).await.unwrap().tokens();
     assert_eq!(ahead.me(&after.access).await.unwrap().status, StatusCode::OK);
@@ -135,8 +137,8 @@ async fn revoke_on_either_node_holds_on_both() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn single_use_token_is_accepted_at_most_once() {
-    let apart = Apart::start().await;
-    let (behind, ahead) = apart.clients();
+    let skewed = SkewedNodes::start().await;
+    let (behind, ahead) = skewed.clients();
     let session = behind.sign_up(&username(), PASSWORD).await.unwrap();
     for (issuer, other) in [(&behind, &ahead), (&ahead, &behind)] {
         let issued = issuer.post("/auth/single-use", Some(&session.access), None).await.unwrap().json();
@@ -152,12 +154,12 @@ async fn single_use_token_is_accepted_at_most_once() {
 }
 
 /// A clock that is wrong by `seconds`.
-struct Off {
+struct SkewedClock {
     clock: ManualClock,
     seconds: i64,
 }
 
-impl Clock for Off {
+impl Clock for SkewedClock {
     fn now(&self) -> Timestamp {
         self.clock.now() + chrono::TimeDelta::seconds(self.seconds)
     }
@@ -177,7 +179,7 @@ async fn single_use_token_used_at_once_is_accepted_once_by_nodes_two_minutes_apa
         Authority::builder("https://issuer", store)
             .audience("api")
             .keys(Keyring::new(key.clone()))
-            .clock(Off { clock: clock.clone(), seconds })
+            .clock(SkewedClock { clock: clock.clone(), seconds })
             .single_use_ttl(Duration::from_mins(5))
             .deadline(PATIENCE)
             .build()
@@ -191,7 +193,7 @@ async fn single_use_token_used_at_once_is_accepted_once_by_nodes_two_minutes_apa
         let issued = nodes[0].issue_single_use(&claims).await.unwrap();
         let answers = match round {
             0 | 1 => vec![nodes[round].spend(&issued.token).await, nodes[1 - round].spend(&issued.token).await],
-            _ => join_all((0..RUSH).map(|number| nodes[number % 2].spend(&issued.token))).await,
+            _ => join_all((0..REQUESTS_AT_ONCE).map(|number| nodes[number % 2].spend(&issued.token))).await,
         };
         let accepted = answers.iter().filter(|used| used.is_ok()).count();
         let used = |used: &&Result<_, _>| matches!(used, Err(AuthError::InvalidToken(TokenFault::Used)));
@@ -201,14 +203,14 @@ async fn single_use_token_used_at_once_is_accepted_once_by_nodes_two_minutes_apa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn purge_keeps_what_can_be_refreshed_on_mongodb() {
+async fn purge_keeps_refreshable_sessions_on_mongodb() {
     let database = servers::mongodb().await;
     let store = async || Arc::new(store_in(&database).await);
     purge_beside_refresh([store().await, store().await]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn purge_keeps_what_can_be_refreshed_on_the_embedded_store() {
+async fn purge_keeps_refreshable_sessions_on_the_embedded_store() {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(directory.path().join("tokens.redb")).unwrap());
     purge_beside_refresh([Arc::clone(&store), store]).await;
@@ -233,7 +235,7 @@ async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
         Authority::builder("https://issuer", Arc::clone(store))
             .audience("api")
             .keys(Keyring::new(key.clone()))
-            .clock(Off { clock: clock.clone(), seconds })
+            .clock(SkewedClock { clock: clock.clone(), seconds })
             .access_ttl(LIFETIME / 2)
             .refresh_ttl(LIFETIME)
             .leeway(LEEWAY)
@@ -259,7 +261,7 @@ async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
         let refresh = || behind.refresh(&parent.refresh_token);
         let late = async {
             let Some(before) = at.checked_sub(1) else { return };
-            has_expired(&behind, &left[before]).await;
+            assert_expired(&behind, &left[before]).await;
         };
         let purging = join_all([&ahead, &behind, &ahead].map(Authority::purge_expired));
         let (child, again, (), purged) = tokio::join!(refresh(), refresh(), late, purging);
@@ -299,12 +301,13 @@ async fn purge_beside_refresh<S: TokenStore>(stores: [Arc<S>; 2]) {
         for node in [&behind, &ahead] {
             let access = node.verify(&pair.access_token).await;
             assert!(matches!(access, Err(AuthError::InvalidToken(TokenFault::Expired))), "{access:?}");
-            has_expired(node, pair).await;
+            assert_expired(node, pair).await;
         }
     }
 }
 
-async fn has_expired(node: &Authority, pair: &IssuedPair) {
+/// Fails unless the refresh is refused because the token has expired.
+async fn assert_expired(node: &Authority, pair: &IssuedPair) {
     let refreshed = node.refresh(&pair.refresh_token).await;
     let expired = GrantFault::Token(TokenFault::Expired);
     assert!(matches!(refreshed, Err(RefreshError::InvalidGrant(fault)) if fault == expired), "{refreshed:?}");

@@ -4,9 +4,9 @@ mod bytes;
 mod cost;
 mod expiry;
 mod foreign;
+mod grace_window;
 mod payloads;
 mod subjects;
-mod window;
 
 use auth_layer::keys::Algorithm;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -19,15 +19,18 @@ use tests::servers::{MongoServer, RedisServer};
 
 use crate::fleet::{Fleet, LONG_GRACE, PASSWORD, username};
 
+/// Opens the database of a fleet.
 async fn database(fleet: &Fleet) -> Database {
     let database = fleet.database.as_ref().unwrap();
     Client::with_uri_str(&database.uri).await.unwrap().database(&database.name)
 }
 
-async fn all(database: &Database, collection: &str) -> Vec<Document> {
+/// Returns all documents of a collection.
+async fn all_documents(database: &Database, collection: &str) -> Vec<Document> {
     database.collection::<Document>(collection).find(doc! {}).await.unwrap().try_collect().await.unwrap()
 }
 
+/// Returns whether the value is a UUID in binary subtype 4.
 fn is_uuid(value: &Bson) -> bool {
     matches!(value, Bson::Binary(binary) if binary.subtype == BinarySubtype::Uuid && binary.bytes.len() == 16)
 }
@@ -41,7 +44,7 @@ async fn mongodb_token_documents_have_the_documented_fields() {
     let claims = client.me(&tokens.access).await.unwrap().json()["claims"].clone();
 
     let database = database(&fleet).await;
-    let documents = all(&database, "tokens").await;
+    let documents = all_documents(&database, "tokens").await;
     let mut kinds: Vec<&str> = documents.iter().map(|document| document.get_str("kind").unwrap()).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, ["access", "refresh", "single_use"]);
@@ -60,24 +63,25 @@ async fn mongodb_token_documents_have_the_documented_fields() {
     assert_eq!(access.get_datetime("expires_at").unwrap().timestamp_millis(), claims["exp"].as_i64().unwrap() * 1000);
 
     client.logout(&tokens.access).await.unwrap();
-    for document in all(&database, "tokens").await {
+    for document in all_documents(&database, "tokens").await {
         assert_eq!(document["revoked"], Bson::Boolean(true), "{document}");
     }
 }
 
 #[tokio::test]
 async fn secret_tokens_and_passwords_are_not_in_the_database() {
-    no_door_opens(&Fleet::on_shared_servers(1, false, &LONG_GRACE).await, "EdDSA").await;
+    assert_no_secret_stored(&Fleet::on_shared_servers(1, false, &LONG_GRACE).await, "EdDSA").await;
 }
 
 /// ES256 signs differently each time, so both nodes need the stored signatures. Other readers must
 /// not be able to use them.
 #[tokio::test]
-async fn secret_tokens_and_passwords_are_not_in_the_database_where_signatures_are_kept() {
-    no_door_opens(&Fleet::signing_with(Algorithm::Es256, 2, false, &LONG_GRACE).await, "ES256").await;
+async fn secret_tokens_and_passwords_are_not_in_the_database_with_stored_signatures() {
+    assert_no_secret_stored(&Fleet::signing_with(Algorithm::Es256, 2, false, &LONG_GRACE).await, "ES256").await;
 }
 
-async fn no_door_opens(fleet: &Fleet, algorithm: &str) {
+/// Fails if the database holds a password or a signature of this algorithm.
+async fn assert_no_secret_stored(fleet: &Fleet, algorithm: &str) {
     let (client, other) = fleet.clients();
     let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
     let refreshed = client.refresh(&tokens.refresh).await.unwrap().tokens();
@@ -101,6 +105,7 @@ async fn no_door_opens(fleet: &Fleet, algorithm: &str) {
     }
 }
 
+/// Decodes a token's header.
 fn header(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap()
 }
@@ -163,7 +168,7 @@ async fn revoke_by_hand_holds_within_the_bound_of_the_caches() {
 async fn check_of_a_cached_token_costs_one_redis_command_and_no_mongodb() {
     const REQUESTS: usize = 50;
     let (mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let fleet = Fleet::on(1, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
+    let fleet = Fleet::on_servers(1, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
     let (client, _) = fleet.clients();
     let tokens = client.sign_up(&username(), PASSWORD).await.unwrap();
     let me = client.me(&tokens.access).await.unwrap().json();
@@ -180,7 +185,7 @@ async fn check_of_a_cached_token_costs_one_redis_command_and_no_mongodb() {
     assert!(commands.iter().all(|command| command.contains("\"GET\"")), "{commands:?}");
     let profiled = database.collection::<Document>("system.profile");
     let count = async || profiled.count_documents(doc! { "ns": { "$ne": "auth.system.profile" } }).await.unwrap();
-    assert_eq!(count().await, 0, "{:?}", all(&database, "system.profile").await);
+    assert_eq!(count().await, 0, "{:?}", all_documents(&database, "system.profile").await);
     // Shows that the profiler sees what there is to see.
     client.refresh(&tokens.refresh).await.unwrap();
     assert!(count().await > 0);
@@ -188,7 +193,7 @@ async fn check_of_a_cached_token_costs_one_redis_command_and_no_mongodb() {
 
 #[tokio::test]
 async fn mongodb_that_is_no_replica_set_is_refused_with_the_reason() {
-    let standalone = MongoServer::standalone().await;
+    let standalone = MongoServer::start_standalone().await;
     let data = tempfile::tempdir().unwrap();
     let output = tokio::process::Command::new(crate::fleet::NODE)
         .args(["--listen", "127.0.0.1:0", "--mongodb-uri", &standalone.uri(), "--data-dir"])

@@ -26,20 +26,20 @@ pub(crate) const LONG_GRACE: [&str; 2] = ["--refresh-grace", "10m"];
 
 /// A program that nodes run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Program<'a> {
+pub(crate) struct NodeProgram<'a> {
     path: &'a Path,
     env: &'a [(&'a str, &'a str)],
 }
 
-impl<'a> Program<'a> {
+impl<'a> NodeProgram<'a> {
     /// This version of the demo, with cheap password hashes. Full hashes would take most of the
     /// time in which the two sides of a race can meet.
-    pub(crate) fn quick() -> Self {
+    pub(crate) fn cheap_hashes() -> Self {
         Self { path: Path::new(NODE), env: &[("NODE_PASSWORDS", "cheap")] }
     }
 
     /// This version of the demo, with full password hashes.
-    pub(crate) fn current() -> Self {
+    pub(crate) fn full_hashes() -> Self {
         Self::at(Path::new(NODE))
     }
 
@@ -48,6 +48,7 @@ impl<'a> Program<'a> {
         Self { path, env: &[] }
     }
 
+    /// Starts a node that runs it.
     pub(crate) async fn start(self, args: &[&str], env: &[(&str, &str)]) -> Node {
         Node::start(self.path, args, &[env, self.env].concat()).await
     }
@@ -55,7 +56,7 @@ impl<'a> Program<'a> {
 
 /// A node of this version.
 pub(crate) async fn node(args: &[&str], env: &[(&str, &str)]) -> Node {
-    Program::quick().start(args, env).await
+    NodeProgram::cheap_hashes().start(args, env).await
 }
 
 /// The time that a store may take in tests that are not about that. A slow machine must not fail
@@ -67,6 +68,7 @@ pub(crate) async fn store_in(database: &servers::MongoDatabase) -> MongoStore {
     patient_store(&database.uri, &database.name).await
 }
 
+/// Opens the store in this database with time limits of [`PATIENCE`].
 pub(crate) async fn patient_store(uri: &str, database: &str) -> MongoStore {
     let mut patient = ClientOptions::parse(uri).await.unwrap();
     patient.server_selection_timeout = Some(PATIENCE);
@@ -93,24 +95,24 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts one node on the embedded store.
     pub(crate) async fn embedded(args: &[&str]) -> Self {
-        Self::start(&[Program::quick()], args, &[], None, None).await
+        Self::start(&[NodeProgram::cheap_hashes()], args, &[], None, None).await
     }
 
     /// Starts nodes on the shared MongoDB, in a database of their own. With `redis` they use the
     /// shared Redis, under keys that begin with the name of the database.
     pub(crate) async fn on_shared_servers(nodes: usize, redis: bool, args: &[&str]) -> Self {
-        Self::running(&vec![Program::quick(); nodes], redis, args, None).await
+        Self::of_programs(&vec![NodeProgram::cheap_hashes(); nodes], redis, args, None).await
     }
 
     /// Starts nodes on shared servers that sign with a key of this algorithm.
     pub(crate) async fn signing_with(algorithm: Algorithm, nodes: usize, redis: bool, args: &[&str]) -> Self {
-        Self::running(&vec![Program::quick(); nodes], redis, args, Some(algorithm)).await
+        Self::of_programs(&vec![NodeProgram::cheap_hashes(); nodes], redis, args, Some(algorithm)).await
     }
 
     /// Starts nodes on shared servers, each with the program at its place. They sign with a key of
     /// this algorithm, or make one.
-    pub(crate) async fn running(
-        programs: &[Program<'_>],
+    pub(crate) async fn of_programs(
+        programs: &[NodeProgram<'_>],
         redis: bool,
         args: &[&str],
         algorithm: Option<Algorithm>,
@@ -124,14 +126,20 @@ impl Fleet {
     }
 
     /// Starts nodes on servers that the caller may break.
-    pub(crate) async fn on(nodes: usize, mongodb: &MongoServer, redis: Option<&RedisServer>, args: &[&str]) -> Self {
+    pub(crate) async fn on_servers(
+        nodes: usize,
+        mongodb: &MongoServer,
+        redis: Option<&RedisServer>,
+        args: &[&str],
+    ) -> Self {
         let mut env = vec![("MONGODB_URI", mongodb.uri())];
         env.extend(redis.map(|redis| ("REDIS_URL", redis.url())));
-        Self::start(&vec![Program::quick(); nodes], args, &env, None, None).await
+        Self::start(&vec![NodeProgram::cheap_hashes(); nodes], args, &env, None, None).await
     }
 
+    /// Starts a node for each program, all with the same keys.
     async fn start(
-        programs: &[Program<'_>],
+        programs: &[NodeProgram<'_>],
         args: &[&str],
         env: &[(&str, String)],
         database: Option<servers::MongoDatabase>,

@@ -53,18 +53,19 @@ impl Health for OwnSubject {
 }
 
 /// A server on a free port. Ends when dropped.
-struct Listening {
+struct RunningServer {
     address: SocketAddr,
     task: AbortHandle,
 }
 
-impl Drop for Listening {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Listening {
+impl RunningServer {
+    /// Starts a tonic server behind the layer.
     async fn tonic(authority: &Authority) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -75,29 +76,34 @@ impl Listening {
         Self { address, task: tokio::spawn(server).abort_handle() }
     }
 
+    /// Starts an axum server.
     async fn axum(app: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Self { address, task: tokio::spawn(async { axum::serve(listener, app).await }).abort_handle() }
     }
 
+    /// Connects a gRPC client.
     async fn client(&self) -> HealthClient<Channel> {
         let channel = Channel::from_shared(format!("http://{}", self.address)).unwrap();
         HealthClient::new(channel.connect().await.unwrap())
     }
 }
 
+/// Builds an authority on this store.
 fn authority(store: impl TokenStore) -> Authority {
     let keys = Keyring::new(SigningKey::generate().unwrap());
     Authority::builder("https://issuer", store).audience("api").keys(keys).build().unwrap()
 }
 
+/// Opens a session of a new user.
 async fn signed_in(authority: &Authority) -> IssuedPair {
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
     authority.sign_in(sign_in, Grant::new("web")).await.unwrap()
 }
 
-fn asking_for(service: &str, token: Option<&str>) -> Request<HealthCheckRequest> {
+/// Returns a request for the health of `service`, with the token if there is one.
+fn health_request(service: &str, token: Option<&str>) -> Request<HealthCheckRequest> {
     let mut request = Request::new(HealthCheckRequest { service: service.to_owned() });
     if let Some(token) = token {
         let value = MetadataValue::try_from(format!("Bearer {token}")).unwrap();
@@ -106,27 +112,27 @@ fn asking_for(service: &str, token: Option<&str>) -> Request<HealthCheckRequest>
     request
 }
 
-/// Tries everything a client can be told, except an outage.
-async fn grants_and_refuses(client: &mut HealthClient<Channel>, authority: &Authority) {
+/// Fails unless the server grants and refuses as it must. Tries everything except an outage.
+async fn assert_grants_and_refuses(client: &mut HealthClient<Channel>, authority: &Authority) {
     let pair = signed_in(authority).await;
     let subject = pair.user_id.to_string();
-    let served = client.check(asking_for(&subject, Some(&pair.access_token))).await.unwrap();
+    let served = client.check(health_request(&subject, Some(&pair.access_token))).await.unwrap();
     assert_eq!(served.get_ref().status(), ServingStatus::Serving, "the handler had the caller's claims");
-    let stranger = client.check(asking_for("stranger", Some(&pair.access_token))).await.unwrap_err();
+    let stranger = client.check(health_request("stranger", Some(&pair.access_token))).await.unwrap_err();
     assert_eq!(stranger.code(), Code::NotFound, "the service's own errors pass through the layer");
 
-    let anonymous = client.check(asking_for(&subject, None)).await.unwrap_err();
+    let anonymous = client.check(health_request(&subject, None)).await.unwrap_err();
     assert_eq!(anonymous.code(), Code::Unauthenticated);
-    let rubbish = client.check(asking_for(&subject, Some("rubbish"))).await.unwrap_err();
+    let rubbish = client.check(health_request(&subject, Some("rubbish"))).await.unwrap_err();
     assert_eq!(rubbish.code(), Code::Unauthenticated);
-    let wrong_kind = client.check(asking_for(&subject, Some(&pair.refresh_token))).await.unwrap_err();
+    let wrong_kind = client.check(health_request(&subject, Some(&pair.refresh_token))).await.unwrap_err();
     assert_eq!(wrong_kind.code(), Code::Unauthenticated);
     // Streaming calls are refused in the same way.
-    let watched = client.watch(asking_for(&subject, None)).await.unwrap_err();
+    let watched = client.watch(health_request(&subject, None)).await.unwrap_err();
     assert_eq!(watched.code(), Code::Unauthenticated);
 
     authority.revoke_session(pair.session_id).await.unwrap();
-    let revoked = client.check(asking_for(&subject, Some(&pair.access_token))).await.unwrap_err();
+    let revoked = client.check(health_request(&subject, Some(&pair.access_token))).await.unwrap_err();
     assert_eq!(revoked.code(), Code::Unauthenticated);
     assert!(!revoked.message().is_empty() && !revoked.message().contains('%'), "it was decoded: {}", revoked.message());
 }
@@ -134,8 +140,8 @@ async fn grants_and_refuses(client: &mut HealthClient<Channel>, authority: &Auth
 #[tokio::test]
 async fn grpc_server_grants_and_refuses_in_grpc_terms() {
     let authority = authority(MemoryStore::new());
-    let server = Listening::tonic(&authority).await;
-    grants_and_refuses(&mut server.client().await, &authority).await;
+    let server = RunningServer::tonic(&authority).await;
+    assert_grants_and_refuses(&mut server.client().await, &authority).await;
 }
 
 #[tokio::test]
@@ -143,9 +149,9 @@ async fn grpc_and_axum_share_one_port_behind_one_layer() {
     let authority = authority(MemoryStore::new());
     let me = Router::new().route("/me", get(async |claims: Claims| claims.sub.to_string()));
     let app = Routes::new(HealthServer::new(OwnSubject)).prepare().into_axum_router().merge(me);
-    let server = Listening::axum(app.layer(AuthLayer::new(authority.clone()))).await;
+    let server = RunningServer::axum(app.layer(AuthLayer::new(authority.clone()))).await;
 
-    grants_and_refuses(&mut server.client().await, &authority).await;
+    assert_grants_and_refuses(&mut server.client().await, &authority).await;
     let pair = signed_in(&authority).await;
     let http = Client::new(&format!("http://{}", server.address));
     assert_eq!(http.me(&pair.access_token).await.unwrap().text, pair.user_id.to_string());
@@ -167,8 +173,8 @@ async fn grpc_service_can_be_behind_the_layer_beside_others_that_are_not() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = Server::builder().add_service(layered).serve_with_incoming(TcpListenerStream::new(listener));
-    let server = Listening { address, task: tokio::spawn(serving).abort_handle() };
-    grants_and_refuses(&mut server.client().await, &authority).await;
+    let server = RunningServer { address, task: tokio::spawn(serving).abort_handle() };
+    assert_grants_and_refuses(&mut server.client().await, &authority).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,16 +182,16 @@ async fn grpc_server_without_its_store_is_unavailable_and_then_serves_again() {
     let mut mongodb = MongoServer::start().await;
     let store = MongoStore::connect(&mongodb.uri(), "grpc", MongoOptions::default()).await.unwrap();
     let authority = authority(store);
-    let server = Listening::tonic(&authority).await;
+    let server = RunningServer::tonic(&authority).await;
     let mut client = server.client().await;
     let pair = signed_in(&authority).await;
     let subject = pair.user_id.to_string();
-    client.check(asking_for(&subject, Some(&pair.access_token))).await.unwrap();
+    client.check(health_request(&subject, Some(&pair.access_token))).await.unwrap();
 
     mongodb.kill();
-    let refused = client.check(asking_for(&subject, Some(&pair.access_token))).await.unwrap_err();
+    let refused = client.check(health_request(&subject, Some(&pair.access_token))).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
 
     mongodb.restart().await;
-    client.check(asking_for(&subject, Some(&pair.access_token))).await.unwrap();
+    client.check(health_request(&subject, Some(&pair.access_token))).await.unwrap();
 }

@@ -16,7 +16,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::fleet::{Fleet, PASSWORD, username};
 
+/// The number of clients that open and end sessions.
 const WRITERS: usize = 4;
+/// The number of clients that register users.
 const REGISTRARS: usize = 2;
 
 /// What was acknowledged. A write in progress at the kill may or may not have been recorded.
@@ -48,7 +50,7 @@ struct Account {
 
 /// What the writers and the killer share.
 #[derive(Debug)]
-struct Writing {
+struct SharedState {
     stop: AtomicBool,
     acknowledged: Mutex<Acknowledged>,
     /// A permit for each session in `acknowledged`.
@@ -58,7 +60,7 @@ struct Writing {
 }
 
 /// Issues two single-use tokens and uses one. Returns `None` if the node is gone.
-async fn single_use(client: &Client, access: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
+async fn issue_and_spend(client: &Client, access: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
     let issue = async || {
         let issued = client.post("/auth/single-use", Some(access), None).await.ok()?;
         assert_eq!(issued.status, StatusCode::CREATED);
@@ -72,14 +74,15 @@ async fn single_use(client: &Client, access: &str, acknowledged: &Mutex<Acknowle
     Some(())
 }
 
+/// Uses a single-use token.
 async fn spend(client: &Client, token: &str) -> reqwest::Result<StatusCode> {
     Ok(client.post("/demo/single-use", Some(token), None).await?.status)
 }
 
 /// Opens sessions, refreshes and ends them until the node is gone. Uses single-use tokens of those
 /// that stay.
-async fn write(client: Client, name: String, writing: Arc<Writing>) {
-    let Writing { stop, acknowledged, count, .. } = &*writing;
+async fn write_sessions(client: Client, name: String, shared: Arc<SharedState>) {
+    let SharedState { stop, acknowledged, count, .. } = &*shared;
     let mut turn = 0;
     while !stop.load(Ordering::Relaxed) {
         turn += 1;
@@ -97,7 +100,7 @@ async fn write(client: Client, name: String, writing: Arc<Writing>) {
         if turn % 2 == 0 {
             acknowledged.lock().unwrap().live.push(last.clone());
             count.add_permits(1);
-            if single_use(&client, &last.access, acknowledged).await.is_none() {
+            if issue_and_spend(&client, &last.access, acknowledged).await.is_none() {
                 return;
             }
             continue;
@@ -115,8 +118,8 @@ async fn write(client: Client, name: String, writing: Arc<Writing>) {
 }
 
 /// Registers users and changes their passwords until the node is gone.
-async fn register(client: Client, writing: Arc<Writing>) {
-    let Writing { stop, acknowledged, changes, .. } = &*writing;
+async fn register_users(client: Client, shared: Arc<SharedState>) {
+    let SharedState { stop, acknowledged, changes, .. } = &*shared;
     while !stop.load(Ordering::Relaxed) {
         let name = username();
         let note = |account: &Account| acknowledged.lock().unwrap().accounts.insert(name.clone(), account.clone());
@@ -143,9 +146,9 @@ async fn register(client: Client, writing: Arc<Writing>) {
     }
 }
 
-/// The name must be taken, the last acknowledged password must be the current one, and the sessions
-/// that a change ended must be over.
-async fn check(client: &Client, name: &str, account: &Account) {
+/// Fails unless the name is taken, the last acknowledged password is the current one, and the
+/// sessions that a change ended are over.
+async fn check_account(client: &Client, name: &str, account: &Account) {
     assert_eq!(client.register(name, PASSWORD).await.unwrap().error(), "username_taken", "a registration is lost");
     let status = async |password: &str| client.login(name, password).await.unwrap().status;
     let (current, former) = account.passwords.split_last().expect("it was registered with one");
@@ -168,6 +171,7 @@ async fn embedded_node_loses_nothing_acknowledged_when_it_is_killed() {
     embedded_node_loses_nothing_acknowledged(8).await;
 }
 
+/// Kills a node under writes this often. Nothing that was acknowledged may be lost.
 pub(crate) async fn embedded_node_loses_nothing_acknowledged(kills: u32) {
     let args = ["--local-cache", "0", "--refresh-grace", "10m", "--rate-limit", "off"];
     let mut fleet = Fleet::embedded(&args).await;
@@ -177,7 +181,7 @@ pub(crate) async fn embedded_node_loses_nothing_acknowledged(kills: u32) {
     let (mut live, mut dead, mut spent, mut changed) = (0, 0, 0, 0);
     for kill in 0..kills {
         let (client, _) = fleet.clients();
-        let writing = Arc::new(Writing {
+        let shared = Arc::new(SharedState {
             stop: AtomicBool::new(false),
             acknowledged: Mutex::default(),
             count: Semaphore::new(0),
@@ -185,22 +189,22 @@ pub(crate) async fn embedded_node_loses_nothing_acknowledged(kills: u32) {
         });
         let mut writers = JoinSet::new();
         for _ in 0..WRITERS {
-            writers.spawn(write(client.clone(), name.clone(), Arc::clone(&writing)));
+            writers.spawn(write_sessions(client.clone(), name.clone(), Arc::clone(&shared)));
         }
         for _ in 0..REGISTRARS {
-            writers.spawn(register(client.clone(), Arc::clone(&writing)));
+            writers.spawn(register_users(client.clone(), Arc::clone(&shared)));
         }
         // When one writer has its answer, the others are in the middle of something, and not always
         // of the same.
-        writing.changes.acquire_many(1 + kill % 2).await.unwrap().forget();
-        writing.count.acquire_many(8 + kill % 7).await.unwrap().forget();
-        fleet.nodes[0].kill9();
-        writing.stop.store(true, Ordering::Relaxed);
+        shared.changes.acquire_many(1 + kill % 2).await.unwrap().forget();
+        shared.count.acquire_many(8 + kill % 7).await.unwrap().forget();
+        fleet.nodes[0].kill();
+        shared.stop.store(true, Ordering::Relaxed);
         writers.join_all().await;
 
         fleet.nodes[0].restart().await;
         let (client, _) = fleet.clients();
-        let acknowledged = Arc::into_inner(writing).unwrap().acknowledged.into_inner().unwrap();
+        let acknowledged = Arc::into_inner(shared).unwrap().acknowledged.into_inner().unwrap();
         for token in &acknowledged.spent {
             let again = spend(&client, token).await.unwrap();
             assert_eq!(again, StatusCode::UNAUTHORIZED, "kill {kill}: an acknowledged use is lost");
@@ -220,7 +224,7 @@ pub(crate) async fn embedded_node_loses_nothing_acknowledged(kills: u32) {
             assert_eq!(me.status, StatusCode::UNAUTHORIZED, "kill {kill}: an acknowledged logout is lost");
             assert_eq!(client.refresh(&pair.refresh).await.unwrap().error(), "invalid_grant", "kill {kill}");
         }
-        join_all(acknowledged.accounts.iter().map(|(name, account)| check(&client, name, account))).await;
+        join_all(acknowledged.accounts.iter().map(|(name, account)| check_account(&client, name, account))).await;
         changed += acknowledged.accounts.values().map(|account| account.passwords.len() - 1).sum::<usize>();
         live += acknowledged.live.len();
         dead += acknowledged.dead.len();

@@ -6,7 +6,7 @@ use auth_layer::keys::Algorithm;
 use bson::{Document, doc};
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
-use tests::client::{Answer, Client, payload};
+use tests::client::{Client, Response, payload};
 
 use crate::fleet::{Fleet, LONG_GRACE, PASSWORD, username};
 
@@ -15,38 +15,38 @@ const STRICT: [&str; 4] = ["--local-cache", "0", LONG_GRACE[0], LONG_GRACE[1]];
 
 #[tokio::test]
 async fn life_on_the_embedded_store() {
-    whole_life(&Fleet::embedded(&STRICT).await).await;
+    run_session_lifecycle(&Fleet::embedded(&STRICT).await).await;
 }
 
 #[tokio::test]
 async fn life_on_the_embedded_store_with_a_local_cache() {
     // A single node knows its own revocations at once.
-    whole_life(&Fleet::embedded(&[&["--local-cache", "10s"], &LONG_GRACE[..]].concat()).await).await;
+    run_session_lifecycle(&Fleet::embedded(&[&["--local-cache", "10s"], &LONG_GRACE[..]].concat()).await).await;
 }
 
 #[tokio::test]
 async fn life_on_mongodb() {
-    whole_life(&Fleet::on_shared_servers(1, false, &STRICT).await).await;
+    run_session_lifecycle(&Fleet::on_shared_servers(1, false, &STRICT).await).await;
 }
 
 #[tokio::test]
 async fn life_on_mongodb_and_redis() {
-    whole_life(&Fleet::on_shared_servers(1, true, &STRICT).await).await;
+    run_session_lifecycle(&Fleet::on_shared_servers(1, true, &STRICT).await).await;
 }
 
 #[tokio::test]
 async fn life_on_two_nodes_with_mongodb() {
-    whole_life(&Fleet::on_shared_servers(2, false, &STRICT).await).await;
+    run_session_lifecycle(&Fleet::on_shared_servers(2, false, &STRICT).await).await;
 }
 
 #[tokio::test]
 async fn life_on_two_nodes_with_mongodb_and_redis() {
-    whole_life(&Fleet::on_shared_servers(2, true, &STRICT).await).await;
+    run_session_lifecycle(&Fleet::on_shared_servers(2, true, &STRICT).await).await;
 }
 
 #[tokio::test]
 async fn life_on_two_nodes_with_mongodb_and_a_key_that_signs_differently_each_time() {
-    whole_life(&Fleet::signing_with(Algorithm::Es256, 2, false, &STRICT).await).await;
+    run_session_lifecycle(&Fleet::signing_with(Algorithm::Es256, 2, false, &STRICT).await).await;
 }
 
 /// The default is 100. The limit holds for the whole service, over its nodes.
@@ -79,7 +79,7 @@ async fn sessions_beyond_the_limit_end_with_the_one_used_longest_ago() {
 }
 
 /// Runs a session through its life. What happens on one node must hold on the other at once.
-pub(crate) async fn whole_life(fleet: &Fleet) {
+pub(crate) async fn run_session_lifecycle(fleet: &Fleet) {
     let (a, b) = fleet.clients();
     let name = username();
     let first = a.sign_up(&name, PASSWORD).await.unwrap();
@@ -111,13 +111,13 @@ pub(crate) async fn whole_life(fleet: &Fleet) {
     }
     assert_eq!(a.logout(&refreshed.access).await.unwrap().status, StatusCode::UNAUTHORIZED);
 
-    stolen_refresh_token(&a, &b, &name).await;
-    single_use(&a, &b, &name).await;
-    sessions_and_passwords(&a, &b, &name).await;
+    check_refresh_reuse(&a, &b, &name).await;
+    check_single_use(&a, &b, &name).await;
+    check_sessions_and_password_change(&a, &b, &name).await;
 }
 
 /// A refresh token that is used after its successor was used ends the session.
-async fn stolen_refresh_token(a: &Client, b: &Client, name: &str) {
+async fn check_refresh_reuse(a: &Client, b: &Client, name: &str) {
     let first = a.login(name, PASSWORD).await.unwrap().tokens();
     let second = a.refresh(&first.refresh).await.unwrap().tokens();
     let third = b.refresh(&second.refresh).await.unwrap().tokens();
@@ -130,7 +130,8 @@ async fn stolen_refresh_token(a: &Client, b: &Client, name: &str) {
     }
 }
 
-async fn single_use(a: &Client, b: &Client, name: &str) {
+/// Uses a single-use token 32 times at once, and one of an ended session.
+async fn check_single_use(a: &Client, b: &Client, name: &str) {
     let access = a.login(name, PASSWORD).await.unwrap().tokens().access;
     let issued = a.post("/auth/single-use", Some(&access), None).await.unwrap();
     assert_eq!(issued.status, StatusCode::CREATED);
@@ -149,10 +150,11 @@ async fn single_use(a: &Client, b: &Client, name: &str) {
     assert_eq!(late.status, StatusCode::UNAUTHORIZED, "its session is over");
 }
 
-async fn sessions_and_passwords(a: &Client, b: &Client, name: &str) {
+/// Ends one session, changes the password, then ends all sessions.
+async fn check_sessions_and_password_change(a: &Client, b: &Client, name: &str) {
     let login = a.request(Method::POST, "/auth/login").header(header::USER_AGENT, "phone");
     let login = login.json(&json!({ "username": name, "password": PASSWORD })).send().await.unwrap();
-    let phone = Answer::read(login).await.unwrap().tokens();
+    let phone = Response::read(login).await.unwrap().tokens();
     let laptop = b.login(name, PASSWORD).await.unwrap().tokens();
     let sessions = b.get("/auth/sessions", Some(&laptop.access)).await.unwrap().json();
     let of_phone = sessions.as_array().unwrap().iter().find(|session| session["user_agent"] == "phone").unwrap();
@@ -182,12 +184,14 @@ async fn sessions_and_passwords(a: &Client, b: &Client, name: &str) {
     }
 }
 
+/// Fails unless the access token is refused with `invalid_token`.
 async fn assert_invalid_token(node: &Client, token: &str) {
     let answer = node.me(token).await.unwrap();
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
     assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="demo-app", error="invalid_token""#);
 }
 
+/// Fails unless the refresh is refused. Returns the error.
 async fn refused_refresh(node: &Client, token: &str) -> String {
     let answer = node.refresh(token).await.unwrap();
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
@@ -211,35 +215,35 @@ async fn refresh_never_widens_the_scope() {
     {
         let body = json!({ "username": name, "password": PASSWORD, "scope": asked });
         let login = a.post("/auth/login", None, Some(&body)).await.unwrap();
-        assert_eq!(scope_everywhere(&login, &[&a, &b]).await, asked);
+        assert_eq!(scope_on_all_nodes(&login, &[&a, &b]).await, asked);
         let mut current = login.tokens();
         for _ in 0..3 {
             let refreshed = a.refresh(&current.refresh).await.unwrap();
-            assert_eq!(scope_everywhere(&refreshed, &[&a, &b]).await, asked, "refreshed");
+            assert_eq!(scope_on_all_nodes(&refreshed, &[&a, &b]).await, asked, "refreshed");
             let wish = json!({ "refresh_token": current.refresh, "scope": wider });
             let again = b.post("/auth/refresh", None, Some(&wish)).await.unwrap();
-            assert_eq!(scope_everywhere(&again, &[&a, &b]).await, asked, "repeated, and asked for more");
+            assert_eq!(scope_on_all_nodes(&again, &[&a, &b]).await, asked, "repeated, and asked for more");
             current = again.tokens();
             let wish = json!({ "refresh_token": current.refresh, "scope": wider });
             let next = b.post("/auth/refresh", None, Some(&wish)).await.unwrap();
-            assert_eq!(scope_everywhere(&next, &[&a, &b]).await, asked, "refreshed, and asked for more");
+            assert_eq!(scope_on_all_nodes(&next, &[&a, &b]).await, asked, "refreshed, and asked for more");
             current = next.tokens();
         }
     }
 }
 
 /// Returns the scope of a token response, which must equal the scope in both tokens on each node.
-async fn scope_everywhere(answer: &Answer, nodes: &[&Client]) -> String {
-    let told = answer.json()["scope"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
+async fn scope_on_all_nodes(answer: &Response, nodes: &[&Client]) -> String {
+    let scope = answer.json()["scope"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned();
     let tokens = answer.tokens();
-    let says = |claims: &Value| claims["scope"].as_str().unwrap().to_owned();
+    let scope_of = |claims: &Value| claims["scope"].as_str().unwrap().to_owned();
     for node in nodes {
-        assert_eq!(says(&node.me(&tokens.access).await.unwrap().json()["claims"]), told);
+        assert_eq!(scope_of(&node.me(&tokens.access).await.unwrap().json()["claims"]), scope);
     }
     for token in [&tokens.access, &tokens.refresh] {
-        assert_eq!(says(&payload(token)), told);
+        assert_eq!(scope_of(&payload(token)), scope);
     }
-    told
+    scope
 }
 
 #[tokio::test]

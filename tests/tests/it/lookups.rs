@@ -16,7 +16,8 @@ use tests::servers::{self, MongoServer};
 
 use crate::fleet::store_in;
 
-fn id() -> (TokenId, Uuid) {
+/// Returns a new token id, also as BSON has it.
+fn new_id() -> (TokenId, Uuid) {
     let id = TokenId::generate();
     (id, Uuid::from_bytes(*id.as_bytes()))
 }
@@ -30,7 +31,8 @@ fn issued(id: Uuid) -> Document {
     }
 }
 
-fn with(id: Uuid, field: &str, value: impl Into<Bson>) -> Document {
+/// Returns a token's document with one field changed.
+fn issued_with(id: Uuid, field: &str, value: impl Into<Bson>) -> Document {
     let mut document = issued(id);
     document.insert(field, value);
     document
@@ -54,15 +56,15 @@ async fn lookup_returns_the_answer_of_its_own_token() {
     let mut expected = Vec::new();
     let mut documents = Vec::new();
     for round in 0..EACH {
-        let (active, revoked, unknown, odd) = (id(), id(), id(), id());
+        let (active, revoked, unknown, odd) = (new_id(), new_id(), new_id(), new_id());
         documents.push(issued(active.1));
-        documents.push(with(revoked.1, "revoked", true));
+        documents.push(issued_with(revoked.1, "revoked", true));
         let text = Uuid::new().to_string();
         let generic = Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![7; 16] };
         documents.push(match round % 4 {
-            0 => with(odd.1, "revoked", "false"),
-            1 => with(odd.1, "user_id", text),
-            2 => with(odd.1, "session_id", generic),
+            0 => issued_with(odd.1, "revoked", "false"),
+            1 => issued_with(odd.1, "user_id", text),
+            2 => issued_with(odd.1, "session_id", generic),
             _ => doc! { "_id": odd.1, "revoked": false },
         });
         expected.extend([(active.0, "active"), (revoked.0, "revoked"), (unknown.0, "unknown"), (odd.0, "corrupt")]);
@@ -94,7 +96,7 @@ async fn lookup_returns_the_answer_of_its_own_token() {
 }
 
 /// Returns the number of tokens in each lookup command.
-async fn profiled(store: &MongoStore) -> Vec<usize> {
+async fn lookup_sizes(store: &MongoStore) -> Vec<usize> {
     let database = store.database();
     let finds = doc! { "ns": format!("{}.tokens", database.name()), "command.find": "tokens" };
     let seen: Vec<Document> =
@@ -108,18 +110,18 @@ async fn lookup_alone_costs_one_command_and_many_share_a_few() {
     const LOOKUPS: usize = 640;
     let database = servers::mongodb().await;
     let store = store_in(&database).await;
-    let known: Vec<_> = (0..LOOKUPS).map(|_| id()).collect();
+    let known: Vec<_> = (0..LOOKUPS).map(|_| new_id()).collect();
     let documents = known.iter().map(|(_, id)| issued(*id));
     store.database().collection("tokens").insert_many(documents).await.unwrap();
     store.database().run_command(doc! { "profile": 2 }).await.unwrap();
 
     assert!(matches!(store.token_status(known[0].0).await.unwrap(), TokenStatus::Active(_)));
-    assert_eq!(profiled(&store).await, [1]);
+    assert_eq!(lookup_sizes(&store).await, [1]);
 
     let ids: Vec<TokenId> = known.iter().map(|(id, _)| *id).collect();
     let answers = join_all(ids.iter().map(|&id| store.token_status(id))).await;
     assert!(answers.iter().all(|answer| matches!(answer, Ok(TokenStatus::Active(_)))));
-    let commands = &profiled(&store).await[1..];
+    let commands = &lookup_sizes(&store).await[1..];
     assert_eq!(commands.iter().sum::<usize>(), LOOKUPS, "each is asked for once: {commands:?}");
     assert!(commands.len() <= LOOKUPS / 20, "{commands:?}");
 }
@@ -130,7 +132,7 @@ async fn lookup_after_a_revocation_sees_it_beside_many_for_the_same_token() {
     let store = store_in(&database).await;
     let tokens = store.database().collection::<Document>("tokens");
     for _ in 0..40 {
-        let (token, key) = id();
+        let (token, key) = new_id();
         tokens.insert_one(issued(key)).await.unwrap();
         let crowd: Vec<_> = (0..32)
             .map(|_| {

@@ -1,6 +1,5 @@
 //! Integration tests against real servers.
 
-mod books;
 mod clocks;
 mod conformance;
 mod documents;
@@ -9,11 +8,12 @@ mod fleet;
 mod grpc;
 mod harness;
 mod kill_nine;
+mod ledger;
 mod life;
 mod lookups;
 mod memory;
+mod news;
 mod outage;
-mod push;
 mod races;
 mod redis_cache;
 mod settings;

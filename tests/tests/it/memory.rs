@@ -8,16 +8,17 @@ use tests::{client::Client, node::Node};
 
 use crate::fleet::{NODE, PASSWORD, username};
 
+/// The number of sign-ins at once.
 const AT_A_TIME: usize = 8;
 
 /// The node itself, and 19 MiB for each hash in progress, one per core. In kB.
-fn bound() -> u64 {
+fn memory_bound_kb() -> u64 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     110_000 + 20_000 * u64::try_from(cores).expect("cores can be counted")
 }
 
 /// Returns the resident memory in kB: now, and at its highest.
-fn resident(node: &Node) -> (u64, u64) {
+fn resident_kb(node: &Node) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{}/status", node.id())).expect("the node runs");
     let value = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -30,7 +31,7 @@ fn resident(node: &Node) -> (u64, u64) {
 #[tokio::test]
 async fn sign_in_memory_is_bounded_by_the_hashes_under_way() {
     let node = Node::start(NODE, &["--rate-limit", "off"], &[]).await;
-    let client = Client::new(node.url()).patient();
+    let client = Client::new(node.url()).retrying();
     let name = username();
     assert_eq!(client.register(&name, PASSWORD).await.unwrap().status, StatusCode::CREATED);
     let (client, name) = (&client, name.as_str());
@@ -43,6 +44,10 @@ async fn sign_in_memory_is_bounded_by_the_hashes_under_way() {
         assert_eq!(client.login(name, password).await.unwrap().status, status, "{name} {password}");
     });
     logins.buffer_unordered(AT_A_TIME).collect::<()>().await;
-    let (now, highest) = resident(&node);
-    assert!(highest < bound(), "{now} kB resident, {highest} kB at the highest, {} kB allowed", bound());
+    let (now, highest) = resident_kb(&node);
+    assert!(
+        highest < memory_bound_kb(),
+        "{now} kB resident, {highest} kB at the highest, {} kB allowed",
+        memory_bound_kb()
+    );
 }

@@ -2,7 +2,7 @@
 //! every answer is in time.
 
 mod log;
-mod singles;
+mod single_use;
 mod unfinished;
 
 use std::{
@@ -15,27 +15,29 @@ use std::{
 
 use http::StatusCode;
 use tests::{
-    client::{Answer, Client, Tokens},
+    client::{Client, Response, Tokens},
     servers::{MongoServer, RedisServer},
 };
 use tokio::task::JoinSet;
 
-use self::singles::{Singles, unavailable};
+use self::single_use::{SingleUseTokens, assert_unavailable};
 use crate::fleet::{Fleet, PASSWORD, username};
 
 /// Law 7.
 const ANSWER: Duration = Duration::from_secs(3);
+/// Law 7: how long after the stores' return normal service may take.
 const RECOVERY: Duration = Duration::from_secs(15);
 
 /// Asks for `/me` all the time, with a good and with a revoked token, and keeps the wrong answers.
 struct Traffic {
     tasks: JoinSet<()>,
     stop: Arc<AtomicBool>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<TrafficCounts>>,
 }
 
+/// The answers by kind, and those that break a law.
 #[derive(Debug, Default)]
-struct Seen {
+struct TrafficCounts {
     ok: u64,
     unavailable: u64,
     refused: u64,
@@ -43,8 +45,9 @@ struct Seen {
 }
 
 impl Traffic {
+    /// Starts three clients of each node: two with the good token, one with the revoked token.
     fn start(nodes: &[Client], good: &str, revoked: &str) -> Self {
-        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
+        let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(TrafficCounts::default())));
         let mut tasks = JoinSet::new();
         for node in nodes {
             for (token, is_good) in [(good, true), (good, true), (revoked, false)] {
@@ -63,18 +66,20 @@ impl Traffic {
     }
 
     /// Returns what was seen since the last call.
-    fn take(&self) -> Seen {
+    fn take(&self) -> TrafficCounts {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 
+    /// Ends the traffic.
     async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
     }
 }
 
-impl Seen {
-    fn judge(&mut self, answer: reqwest::Result<Answer>, is_good: bool, took: Duration) {
+impl TrafficCounts {
+    /// Counts an answer. Notes it as wrong if it breaks a law.
+    fn judge(&mut self, answer: reqwest::Result<Response>, is_good: bool, took: Duration) {
         if took > ANSWER {
             self.wrong.push(format!("an answer took {took:?}"));
         }
@@ -93,7 +98,7 @@ impl Seen {
 }
 
 /// Two nodes under traffic.
-struct Service {
+struct NodesUnderTraffic {
     nodes: [Client; 2],
     name: String,
     good: Tokens,
@@ -101,9 +106,10 @@ struct Service {
     _fleet: Fleet,
 }
 
-impl Service {
+impl NodesUnderTraffic {
+    /// Starts two nodes, and traffic on both.
     async fn start(mongodb: &MongoServer, redis: Option<&RedisServer>) -> Self {
-        let fleet = Fleet::on(2, mongodb, redis, &["--local-cache", "0"]).await;
+        let fleet = Fleet::on_servers(2, mongodb, redis, &["--local-cache", "0"]).await;
         let nodes = <[Client; 2]>::from(fleet.clients());
         let name = username();
         let good = nodes[0].sign_up(&name, PASSWORD).await.unwrap();
@@ -114,12 +120,13 @@ impl Service {
     }
 }
 
+/// Lets the traffic run for three seconds.
 async fn for_a_while() {
     tokio::time::sleep(Duration::from_secs(3)).await;
 }
 
 /// Waits until every node answers `/me` with 200. Fails if that takes longer than the law allows.
-async fn recovered(nodes: &[Client], good: &str) {
+async fn until_recovered(nodes: &[Client], good: &str) {
     let begun = Instant::now();
     for node in nodes {
         while node.me(good).await.unwrap().status != StatusCode::OK {
@@ -131,7 +138,8 @@ async fn recovered(nodes: &[Client], good: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn outage_of_redis_then_mongodb_is_survived() {
     let (mut mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let Service { nodes, name, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
+    let NodesUnderTraffic { nodes, name, good, traffic, _fleet } =
+        NodesUnderTraffic::start(&mongodb, Some(&redis)).await;
 
     for_a_while().await;
     let seen = traffic.take();
@@ -157,12 +165,12 @@ async fn outage_of_redis_then_mongodb_is_survived() {
         assert_eq!(node.me(&doomed.access).await.unwrap().status, StatusCode::UNAUTHORIZED, "it stays recorded");
     }
 
-    let singles = Singles::issue(&nodes, &good.access).await;
-    let torn = singles.spent_beside(&nodes, || mongodb.kill()).await;
+    let single_use = SingleUseTokens::issue(&nodes, &good.access).await;
+    let in_flight = single_use.spend_during(&nodes, || mongodb.kill()).await;
     for_a_while().await;
     let seen = traffic.take();
     assert!(seen.wrong.is_empty() && seen.unavailable > 0, "{seen:?}");
-    singles.are_unavailable(&nodes, &good.access).await;
+    single_use.assert_unavailable(&nodes, &good.access).await;
     for node in &nodes {
         assert_eq!(node.get("/readyz", None).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(node.get("/healthz", None).await.unwrap().status, StatusCode::OK);
@@ -174,8 +182,8 @@ async fn outage_of_redis_then_mongodb_is_survived() {
 
     redis.restart().await;
     mongodb.restart().await;
-    recovered(&nodes, &good.access).await;
-    singles.are_used_once(&nodes, &torn).await;
+    until_recovered(&nodes, &good.access).await;
+    single_use.assert_used_once(&nodes, &in_flight).await;
     traffic.take();
     for_a_while().await;
     let seen = traffic.take();
@@ -193,7 +201,8 @@ async fn outage_of_redis_then_mongodb_is_survived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn outage_by_servers_that_hang_is_no_worse_than_by_servers_that_are_gone() {
     let (mut mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
+    let NodesUnderTraffic { nodes, name: _, good, traffic, _fleet } =
+        NodesUnderTraffic::start(&mongodb, Some(&redis)).await;
 
     redis.pause();
     for_a_while().await;
@@ -205,7 +214,7 @@ async fn outage_by_servers_that_hang_is_no_worse_than_by_servers_that_are_gone()
     assert!(seen.wrong.is_empty() && seen.unavailable > 0, "{seen:?}");
     mongodb.resume();
     redis.resume();
-    recovered(&nodes, &good.access).await;
+    until_recovered(&nodes, &good.access).await;
     traffic.take();
     for_a_while().await;
     let seen = traffic.take();
@@ -216,13 +225,13 @@ async fn outage_by_servers_that_hang_is_no_worse_than_by_servers_that_are_gone()
 #[tokio::test(flavor = "multi_thread")]
 async fn outage_of_mongodb_without_redis_is_survived() {
     let mut mongodb = MongoServer::start().await;
-    let Service { nodes, name: _, good, traffic, _fleet } = Service::start(&mongodb, None).await;
+    let NodesUnderTraffic { nodes, name: _, good, traffic, _fleet } = NodesUnderTraffic::start(&mongodb, None).await;
     mongodb.kill();
     for_a_while().await;
     let seen = traffic.take();
     assert!(seen.wrong.is_empty() && seen.unavailable > 0, "{seen:?}");
     mongodb.restart().await;
-    recovered(&nodes, &good.access).await;
+    until_recovered(&nodes, &good.access).await;
     traffic.take();
     for_a_while().await;
     let seen = traffic.take();
@@ -234,22 +243,23 @@ async fn outage_of_mongodb_without_redis_is_survived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn outage_of_mongodb_alone_refuses_revocations_and_single_use() {
     let (mut mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let Service { nodes, name, good, traffic, _fleet } = Service::start(&mongodb, Some(&redis)).await;
+    let NodesUnderTraffic { nodes, name, good, traffic, _fleet } =
+        NodesUnderTraffic::start(&mongodb, Some(&redis)).await;
     let doomed = nodes[0].login(&name, PASSWORD).await.unwrap().tokens();
     for node in &nodes {
         assert_eq!(node.me(&doomed.access).await.unwrap().status, StatusCode::OK, "Redis knows it");
     }
-    let singles = Singles::issue(&nodes, &good.access).await;
-    let torn = singles.spent_beside(&nodes, || mongodb.kill()).await;
+    let single_use = SingleUseTokens::issue(&nodes, &good.access).await;
+    let in_flight = single_use.spend_during(&nodes, || mongodb.kill()).await;
     // At once, except if Redis was slow to answer: then the node does not ask it for a second.
-    recovered(&nodes, &good.access).await;
-    singles.are_unavailable(&nodes, &good.access).await;
+    until_recovered(&nodes, &good.access).await;
+    single_use.assert_unavailable(&nodes, &good.access).await;
     for node in &nodes {
-        unavailable(async { node.logout(&doomed.access).await.unwrap() }).await;
+        assert_unavailable(async { node.logout(&doomed.access).await.unwrap() }).await;
     }
     mongodb.restart().await;
-    recovered(&nodes, &good.access).await;
-    singles.are_used_once(&nodes, &torn).await;
+    until_recovered(&nodes, &good.access).await;
+    single_use.assert_used_once(&nodes, &in_flight).await;
     // The logout may have succeeded before. After this call the session must be over.
     let logout = nodes[1].logout(&doomed.access).await.unwrap().status;
     assert!(matches!(logout, StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED), "{logout}");

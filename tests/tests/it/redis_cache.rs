@@ -1,7 +1,7 @@
 //! The Redis cache against a real Redis, healthy and broken.
 
-mod behind;
-mod broken;
+mod server_faults;
+mod with_store;
 
 use std::{
     future::Future,
@@ -27,7 +27,8 @@ const RECOVERY: Duration = Duration::from_secs(2);
 /// What a call may take beyond its time limit on a busy machine.
 const SLACK: Duration = Duration::from_millis(400);
 
-fn token() -> ActiveToken {
+/// Returns an access token that expires in 15 minutes.
+fn active_token() -> ActiveToken {
     ActiveToken {
         user_id: Subject::generate(),
         session_id: SessionId::generate(),
@@ -36,10 +37,12 @@ fn token() -> ActiveToken {
     }
 }
 
+/// Connects a cache to this server.
 async fn cache(server: &RedisServer) -> RedisCache {
     RedisCache::connect(&[server.url()], RedisOptions::default()).await.unwrap()
 }
 
+/// Looks the token up. Fails unless it is a miss.
 async fn miss(cache: &RedisCache, id: TokenId) -> Miss {
     match cache.get(id).await.unwrap() {
         CacheAnswer::Miss(miss) => miss,
@@ -47,13 +50,15 @@ async fn miss(cache: &RedisCache, id: TokenId) -> Miss {
     }
 }
 
+/// Puts an active entry after a miss.
 async fn fill(cache: &RedisCache, id: TokenId, token: ActiveToken) {
     let miss = miss(cache, id).await;
     cache.put_active_if_absent(miss, id, token).await.unwrap();
 }
 
+/// Puts the tombstone of one token.
 async fn put_tombstones(cache: &RedisCache, id: TokenId) {
-    cache.put_tombstones(&[(id, token().expires_at)], Utc::now()).await.unwrap();
+    cache.put_tombstones(&[(id, active_token().expires_at)], Utc::now()).await.unwrap();
 }
 
 /// Runs `call` and returns its result and how long it took.
@@ -63,6 +68,7 @@ async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
     (outcome, begun.elapsed())
 }
 
+/// Waits until `holds` is true, for `limit` at most.
 async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut holds: impl FnMut() -> F) {
     let begun = Instant::now();
     while !holds().await {
@@ -72,11 +78,11 @@ async fn until<F: Future<Output = bool>>(what: &str, limit: Duration, mut holds:
 }
 
 /// Waits until each connection of the cache takes tombstones and answers.
-async fn serves_again(cache: &RedisCache) {
-    let graves: Vec<_> = (0..16).map(|_| (TokenId::generate(), token().expires_at)).collect();
+async fn until_serving(cache: &RedisCache) {
+    let tombstones: Vec<_> = (0..16).map(|_| (TokenId::generate(), active_token().expires_at)).collect();
     until("the cache serves again", RECOVERY, || async {
-        let mut served = cache.put_tombstones(&graves, Utc::now()).await.is_ok();
-        for &(id, _) in &graves {
+        let mut served = cache.put_tombstones(&tombstones, Utc::now()).await.is_ok();
+        for &(id, _) in &tombstones {
             served = served && matches!(cache.get(id).await, Ok(CacheAnswer::Dead));
         }
         served
@@ -91,7 +97,7 @@ async fn redis_entry_is_found_until_its_tombstone_and_no_fill_replaces_that() {
     let node = RedisCache::connect(std::slice::from_ref(&keys.url), options.clone()).await.unwrap();
     let other = RedisCache::connect(&[keys.url], options).await.unwrap();
     for user_id in [Subject::generate(), "auth0|n\u{e4}her".parse().unwrap()] {
-        let (id, token) = (TokenId::generate(), ActiveToken { user_id, ..token() });
+        let (id, token) = (TokenId::generate(), ActiveToken { user_id, ..active_token() });
         let (first, late) = (miss(&node, id).await, miss(&other, id).await);
         node.put_active_if_absent(first, id, token.clone()).await.unwrap();
         assert!(matches!(other.get(id).await.unwrap(), CacheAnswer::Active(found) if found == token));
@@ -106,7 +112,7 @@ async fn redis_entry_is_found_until_its_tombstone_and_no_fill_replaces_that() {
 async fn redis_check_is_one_command() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
-    let (id, token) = (TokenId::generate(), token());
+    let (id, token) = (TokenId::generate(), active_token());
     fill(&cache, id, token).await;
     let monitor = server.monitor();
     for _ in 0..10 {
@@ -126,7 +132,7 @@ async fn redis_check_is_one_command() {
 async fn redis_entries_end_when_they_should() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
-    let (id, token) = (TokenId::generate(), token());
+    let (id, token) = (TokenId::generate(), active_token());
     let key = format!("auth:{id}");
     let ttl = || server.command(&["PTTL", &key]).strip_prefix(':').unwrap().parse::<i64>().unwrap();
     fill(&cache, id, token).await;
@@ -174,7 +180,7 @@ async fn redis_entry_of_another_program_is_an_error_and_harms_nothing_else() {
     server.command(&["RPUSH", &format!("auth:{list}"), "1"]);
     assert_eq!(cache.get(text).await.unwrap_err().to_string(), "Redis holds an entry that is not understood");
     assert_eq!(cache.get(list).await.unwrap_err().to_string(), "Redis did not answer");
-    fill(&cache, TokenId::generate(), token()).await;
+    fill(&cache, TokenId::generate(), active_token()).await;
     put_tombstones(&cache, text).await;
     assert!(matches!(cache.get(text).await.unwrap(), CacheAnswer::Dead));
 }
@@ -183,7 +189,7 @@ async fn redis_entry_of_another_program_is_an_error_and_harms_nothing_else() {
 async fn redis_takes_every_tombstone_of_a_large_revocation() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
-    let tokens: Vec<_> = (0..5_000).map(|_| (TokenId::generate(), token().expires_at)).collect();
+    let tokens: Vec<_> = (0..5_000).map(|_| (TokenId::generate(), active_token().expires_at)).collect();
     cache.put_tombstones(&tokens, Utc::now()).await.unwrap();
     for (id, _) in tokens.iter().step_by(97).chain(tokens.last()) {
         assert!(matches!(cache.get(*id).await.unwrap(), CacheAnswer::Dead));
@@ -237,16 +243,16 @@ async fn redis_cluster_serves_as_one_cache() {
     let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
     let ids: Vec<_> = (0..100).map(|_| TokenId::generate()).collect();
     until("the cluster is formed", Duration::from_secs(20), || async {
-        cache.put_tombstones(&[(TokenId::generate(), token().expires_at)], Utc::now()).await.is_ok()
+        cache.put_tombstones(&[(TokenId::generate(), active_token().expires_at)], Utc::now()).await.is_ok()
             && cache.ping().await.is_ok()
     })
     .await;
     for &id in &ids {
-        fill(&cache, id, token()).await;
+        fill(&cache, id, active_token()).await;
         assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Active(_)));
     }
-    let graves: Vec<_> = ids.iter().map(|&id| (id, token().expires_at)).collect();
-    cache.put_tombstones(&graves, Utc::now()).await.unwrap();
+    let tombstones: Vec<_> = ids.iter().map(|&id| (id, active_token().expires_at)).collect();
+    cache.put_tombstones(&tombstones, Utc::now()).await.unwrap();
     for &id in &ids {
         assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Dead));
     }

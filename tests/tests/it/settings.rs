@@ -16,7 +16,7 @@ use crate::fleet::NODE;
 const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// Starts a node that must refuse to serve, and returns the one line that says why.
-async fn refused(args: &[&str], env: &[(&str, &str)]) -> String {
+async fn refused_start(args: &[&str], env: &[(&str, &str)]) -> String {
     let data = tempfile::tempdir().unwrap();
     let own = ["--listen", "127.0.0.1:0", "--data-dir", data.path().to_str().unwrap()];
     let mut process = Process::start(&Program {

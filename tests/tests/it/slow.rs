@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
-use tests::client::{Answer, Client, Tokens};
+use tests::client::{Client, Response, Tokens};
 
 use crate::fleet::PASSWORD;
 
@@ -17,11 +17,11 @@ use crate::fleet::PASSWORD;
 async fn sign_in_with(node: &Client, name: &str, agent: &str) -> Tokens {
     let login = node.request(Method::POST, "/auth/login").header(header::USER_AGENT, agent);
     let login = login.json(&json!({ "username": name, "password": PASSWORD })).send().await.unwrap();
-    Answer::read(login).await.unwrap().tokens()
+    Response::read(login).await.unwrap().tokens()
 }
 
 /// Returns the user's sessions by id.
-async fn list(node: &Client, access: &str) -> BTreeMap<String, Value> {
+async fn list_sessions(node: &Client, access: &str) -> BTreeMap<String, Value> {
     let listed = node.get("/auth/sessions", Some(access)).await.unwrap();
     assert_eq!(listed.status, StatusCode::OK, "{listed:?}");
     let sessions = listed.json().as_array().unwrap().clone();

@@ -3,8 +3,8 @@
 //!
 //! Both nodes share MongoDB and Redis. The first reaches them through a [`Relay`] that counts its
 //! steps. In-process caches are off, so everything must hold at once. Each test tries every step
-//! ([`Steps`]). It stops after the first, then after the second, until the call is over before the
-//! stop is reached.
+//! ([`StepWalk`]). It stops after the first, then after the second, until the call is over before
+//! the stop is reached.
 
 mod killed;
 mod paused;
@@ -17,23 +17,23 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tests::{
-    client::{Answer, Client, Tokens},
+    client::{Client, Response, Tokens},
     node::Node,
     relay::{Protocol, Relay},
     servers::{MongoServer, RedisServer},
 };
 
-use self::walk::Steps;
+use self::walk::StepWalk;
 use crate::{
-    books::Books,
-    fleet::{LONG_GRACE, PASSWORD, Program, username},
+    fleet::{LONG_GRACE, NodeProgram, PASSWORD, username},
+    ledger::Ledger,
 };
 
 /// A password to change to.
 const NEW_PASSWORD: &str = "battery staple";
 
 /// Two nodes of one service, the first behind a relay.
-struct Stage {
+struct SteppedNodes {
     relay: Relay,
     /// MongoDB behind the relay.
     relayed: String,
@@ -44,7 +44,7 @@ struct Stage {
 }
 
 /// A user with two sessions.
-struct Subject {
+struct TestUser {
     name: String,
     /// The session that the test is about, as it was opened.
     session: Tokens,
@@ -52,17 +52,19 @@ struct Subject {
     other: Tokens,
 }
 
-impl Stage {
-    async fn set() -> Self {
-        Self::with(&LONG_GRACE).await
+impl SteppedNodes {
+    /// Starts two nodes with a long grace window.
+    async fn start() -> Self {
+        Self::start_with(&LONG_GRACE).await
     }
 
-    async fn with(more: &[&str]) -> Self {
-        Self::of([Program::quick(); 2], more).await
+    /// Starts two nodes with these arguments.
+    async fn start_with(more: &[&str]) -> Self {
+        Self::start_programs([NodeProgram::cheap_hashes(); 2], more).await
     }
 
     /// Starts two nodes that run these programs.
-    async fn of(programs: [Program<'_>; 2], more: &[&str]) -> Self {
+    async fn start_programs(programs: [NodeProgram<'_>; 2], more: &[&str]) -> Self {
         let (mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
         let address = |url: String| -> SocketAddr {
             url.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap()
@@ -76,7 +78,7 @@ impl Stage {
         let relayed = format!("mongodb://{}/?directConnection=true", at[0]);
         let behind = [("MONGODB_URI", relayed.clone()), ("REDIS_URL", format!("redis://{}", at[1]))];
         let direct = [("MONGODB_URI", mongodb.uri()), ("REDIS_URL", redis.url())];
-        let start = async |program: Program<'_>, env: &[(&str, String)]| {
+        let start = async |program: NodeProgram<'_>, env: &[(&str, String)]| {
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
             program.start(&args, &env).await
         };
@@ -86,8 +88,8 @@ impl Stage {
     }
 
     /// Returns what MongoDB holds.
-    async fn books(&self) -> Books {
-        Books::at(&self.servers.0.uri(), "auth").await
+    async fn ledger(&self) -> Ledger {
+        Ledger::open(&self.servers.0.uri(), "auth").await
     }
 
     /// Returns a client of the node that is stopped.
@@ -97,19 +99,20 @@ impl Stage {
 
     /// Returns a client of the other node.
     fn second(&self) -> Client {
-        Client::new(self.second.url()).patient()
+        Client::new(self.second.url()).retrying()
     }
 
-    async fn subject(&self) -> Subject {
+    /// Registers a user and opens two sessions, through the second node.
+    async fn new_user(&self) -> TestUser {
         let (name, client) = (username(), self.second());
         let session = client.sign_up(&name, PASSWORD).await.unwrap();
         let other = client.login(&name, PASSWORD).await.unwrap().tokens();
-        Subject { name, session, other }
+        TestUser { name, session, other }
     }
 
     /// Fails unless both nodes refuse every one of these pairs. Access tokens come first, because a
     /// node that gets a refresh token finishes the revocation of its session.
-    async fn dead(&self, pairs: &[&Tokens], when: &str) {
+    async fn assert_refused(&self, pairs: &[&Tokens], when: &str) {
         let nodes = [self.first(), self.second()];
         for node in &nodes {
             for pair in pairs {
@@ -126,7 +129,7 @@ impl Stage {
     }
 
     /// Fails unless both nodes accept this pair's access token and one refreshes it.
-    async fn alive(&self, pair: &Tokens, when: &str) -> Tokens {
+    async fn assert_live(&self, pair: &Tokens, when: &str) -> Tokens {
         for node in [self.first(), self.second()] {
             let me = node.me(&pair.access).await.unwrap();
             assert_eq!(me.status, StatusCode::OK, "{when}: access token: {me:?}");
@@ -137,37 +140,41 @@ impl Stage {
     }
 
     /// Returns `true` if the pair is live, `false` if it is revoked. Fails if it is half of each.
-    async fn whole(&self, pair: &Tokens, when: &str) -> bool {
+    async fn assert_live_or_refused(&self, pair: &Tokens, when: &str) -> bool {
         if self.second().me(&pair.access).await.unwrap().status == StatusCode::OK {
-            self.alive(pair, when).await;
+            self.assert_live(pair, when).await;
             true
         } else {
-            self.dead(&[pair], when).await;
+            self.assert_refused(&[pair], when).await;
             false
         }
     }
 }
 
 /// Returns the pair in an answer, if there is one.
-fn pair(answer: &Answer) -> Option<Tokens> {
+fn issued_pair(answer: &Response) -> Option<Tokens> {
     (answer.status == StatusCode::OK).then(|| answer.tokens())
 }
 
-async fn change_password(client: &Client, access: &str) -> Answer {
+/// Changes the password to [`NEW_PASSWORD`].
+async fn change_password(client: &Client, access: &str) -> Response {
     try_change_password(client, access).await.unwrap()
 }
 
-async fn try_change_password(client: &Client, access: &str) -> reqwest::Result<Answer> {
+/// Asks for a change of the password, and may get no answer.
+async fn try_change_password(client: &Client, access: &str) -> reqwest::Result<Response> {
     let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
     client.post("/auth/password", Some(access), Some(&body)).await
 }
 
+/// Issues a single-use token.
 async fn single_use(client: &Client, access: &str) -> String {
     let issued = client.post("/auth/single-use", Some(access), None).await.unwrap();
     assert_eq!(issued.status, StatusCode::CREATED, "{issued:?}");
     issued.json()["access_token"].as_str().unwrap().to_owned()
 }
 
+/// Uses a single-use token.
 async fn spend(client: &Client, token: &str) -> StatusCode {
     client.post("/demo/single-use", Some(token), None).await.unwrap().status
 }

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::fleet::{Fleet, PASSWORD, username};
 
-async fn users_of(fleet: &Fleet) -> Collection<Document> {
+/// Returns the collection `users` of a fleet.
+async fn users_collection(fleet: &Fleet) -> Collection<Document> {
     let database = fleet.database.as_ref().expect("it is on MongoDB");
     mongodb::Client::with_uri_str(&database.uri).await.unwrap().database(&database.name).collection("users")
 }
@@ -19,7 +20,7 @@ async fn sign_in_with_an_unreadable_stored_hash_is_refused_like_any_other() {
     let fleet = Fleet::on_shared_servers(1, false, &["--rate-limit", "off"]).await;
     let ((client, _), name) = (fleet.clients(), username());
     let registered = client.register(&name, PASSWORD).await.unwrap().json();
-    let users = users_of(&fleet).await;
+    let users = users_collection(&fleet).await;
     let hashes = ["!", "", "pbkdf2_sha256$870000$needle$needle"].map(Bson::from);
     for hash in hashes.into_iter().chain([Bson::Null, Bson::Int32(1), Bson::Document(doc! { "needle": 1 })]) {
         let changed = users.update_one(doc! {}, doc! { "$set": { "password_hash": &hash } }).await.unwrap();
@@ -37,9 +38,9 @@ async fn sign_in_with_an_unreadable_stored_hash_is_refused_like_any_other() {
     assert_eq!(client.login(&name, PASSWORD).await.unwrap().error(), "invalid_credentials");
 
     let log = fleet.nodes[0].log();
-    let told: Vec<String> = log.lines().into_iter().filter(|line| line.contains("stored password hash")).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("ERROR") && told[0].contains(registered["user_id"].as_str().unwrap()), "{told:?}");
+    let errors: Vec<String> = log.lines().into_iter().filter(|line| line.contains("stored password hash")).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("ERROR") && errors[0].contains(registered["user_id"].as_str().unwrap()), "{errors:?}");
     assert!(!log.contains("needle"));
 }
 
@@ -48,7 +49,7 @@ async fn password_change_applies_to_the_same_user_after_names_were_changed() {
     let fleet = Fleet::on_shared_servers(1, false, &[]).await;
     let ((client, _), name, former) = (fleet.clients(), username(), username());
     let mine = client.sign_up(&former, PASSWORD).await.unwrap();
-    let users = users_of(&fleet).await;
+    let users = users_collection(&fleet).await;
     let renamed = doc! { "$set": { "username": &name, "username_folded": &name } };
     assert_eq!(users.update_one(doc! {}, renamed).await.unwrap().modified_count, 1);
     // Somebody else has the former name now, and the same password.

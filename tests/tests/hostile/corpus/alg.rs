@@ -4,9 +4,9 @@ use auth_layer::TokenFault::{Key, Malformed};
 use serde_json::{Value, json};
 
 use super::Corpus;
-use crate::bench::Good;
+use crate::fixture::GoodTokens;
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let mut group = corpus.group("alg none", &good.eddsa);
     for none in ["none", "None", "NONE", "nOnE", "none ", " none", "none\0", "n\u{f6}ne", "NoNe;"] {
         let draft = good.eddsa.clone().header("alg", none);

@@ -5,9 +5,9 @@ use auth_layer::TokenFault::{Malformed, Signature};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::Corpus;
-use crate::{bench::Good, forge::Draft};
+use crate::{fixture::GoodTokens, forge::TokenDraft};
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     let mut group = corpus.group("base64url", draft);
     for part in ["header", "payload", "signature"] {
@@ -54,7 +54,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
 }
 
 /// Returns the token with one of its parts spelt in another way.
-fn altered(draft: &Draft, part: &str, alter: &dyn Fn(&str) -> String) -> String {
+fn altered(draft: &TokenDraft, part: &str, alter: &dyn Fn(&str) -> String) -> String {
     let (header, payload) = draft.parts();
     match part {
         "header" => draft.key.token_of_parts(&alter(&header), &payload),
@@ -68,7 +68,7 @@ fn altered(draft: &Draft, part: &str, alter: &dyn Fn(&str) -> String) -> String 
 }
 
 /// Returns the part with blanks behind its JSON, so that its length is `rest` modulo three bytes.
-fn respelt(text: &str, draft: &Draft, part: &str, rest: usize) -> String {
+fn respelt(text: &str, draft: &TokenDraft, part: &str, rest: usize) -> String {
     let mut json = match part {
         "header" => draft.header_text(),
         "payload" => draft.payload_text(),
@@ -80,7 +80,8 @@ fn respelt(text: &str, draft: &Draft, part: &str, rest: usize) -> String {
     URL_SAFE_NO_PAD.encode(json)
 }
 
-fn with_trailing_bits(draft: &Draft, part: &str) -> String {
+/// Returns the token with a bit set behind the last byte of a part.
+fn with_trailing_bits(draft: &TokenDraft, part: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     altered(draft, part, &|text| {
         let mut text = respelt(text, draft, part, 1);
@@ -92,16 +93,16 @@ fn with_trailing_bits(draft: &Draft, part: &str) -> String {
     })
 }
 
-/// Adds one letter to complete groups of four: six bits that make no byte.
-fn with_stray_letter(draft: &Draft, part: &str) -> String {
+/// Returns the token with one letter after complete groups of four: six bits that make no byte.
+fn with_stray_letter(draft: &TokenDraft, part: &str) -> String {
     altered(draft, part, &|text| {
         let text = respelt(text, draft, part, 0);
         format!("{}A", &text[..text.len() - text.len() % 4])
     })
 }
 
-/// Spells the same bytes with `+` and `/` in place of `-` and `_`.
-fn in_standard_alphabet(draft: &Draft, part: &str) -> String {
+/// Returns the token with a part spelt with `+` and `/` in place of `-` and `_`.
+fn in_standard_alphabet(draft: &TokenDraft, part: &str) -> String {
     // Header and payload get a letter that is spelt with one of the two. A signature cannot be
     // chosen, so others are tried.
     let tokens = (0..100).map(|attempt| {

@@ -7,10 +7,10 @@ use auth_layer::{
 };
 use serde_json::{Value, json};
 
-use super::{Corpus, not_as_recorded};
-use crate::bench::{AUDIENCE, Good, ISSUER};
+use super::{Corpus, mismatch_fault};
+use crate::fixture::{AUDIENCE, GoodTokens, ISSUER};
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     let mut group = corpus.group("claim", draft);
     for name in ["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "sid"] {
@@ -77,7 +77,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     let mut group = corpus.group("another user's", draft);
     // `sub` and `sid` must equal the record's. A forger who can sign such a token has the key, and
     // then only the record stands in the way.
-    let mismatch = not_as_recorded(good.kind);
+    let mismatch = mismatch_fault(good.kind);
     for name in ["jti", "sub", "sid"] {
         let theirs = draft.clone().claim(name, other.text(name));
         group.refused(format!("{name} alone"), theirs.token(), mismatch);

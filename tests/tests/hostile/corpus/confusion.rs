@@ -4,11 +4,11 @@ use auth_layer::TokenFault::{Key, Signature};
 
 use super::Corpus;
 use crate::{
-    bench::Good,
+    fixture::GoodTokens,
     forge::{KEYS, mac},
 };
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     for draft in [&good.eddsa, &good.es256, &good.rs256] {
         let alg = draft.key.alg();
         let mut group = corpus.group("public key as a secret", draft);

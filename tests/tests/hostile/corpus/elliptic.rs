@@ -4,7 +4,7 @@ use auth_layer::TokenFault::Signature;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::Corpus;
-use crate::{bench::Good, forge::Draft};
+use crate::{fixture::GoodTokens, forge::TokenDraft};
 
 /// The order of P-256's base point, big-endian (SEC 2 §2.4.2).
 const P256_ORDER: [u8; 32] = [
@@ -18,7 +18,7 @@ const ED25519_ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.es256;
     let mut group = corpus.group("ES256", draft);
     let (r, s) = es256(draft);
@@ -86,7 +86,8 @@ pub(crate) fn es256_twin(token: &str) -> String {
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(twin))
 }
 
-fn es256(draft: &Draft) -> (Vec<u8>, Vec<u8>) {
+/// Returns `r` and `s` of the right ES256 signature.
+fn es256(draft: &TokenDraft) -> (Vec<u8>, Vec<u8>) {
     let signature = draft.key.sign(draft.signing_input().as_bytes());
     let (r, s) = signature.split_at(32);
     (r.to_vec(), s.to_vec())

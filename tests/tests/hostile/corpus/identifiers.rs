@@ -4,10 +4,10 @@
 use auth_layer::{TokenFault::Claim, store::TokenKind};
 use uuid::Uuid;
 
-use super::{Corpus, not_as_recorded, not_recorded};
-use crate::bench::Good;
+use super::{Corpus, mismatch_fault, missing_record_fault};
+use crate::fixture::GoodTokens;
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     let mut group = corpus.group("identifier", draft);
     for claim in ["sub", "sid", "jti"] {
@@ -34,18 +34,18 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         for (what, spelling) in spellings {
             assert_ne!(spelling, right, "{claim} {what}");
             let is_text = claim == "sub" && spelling.chars().count() <= 255;
-            let fault = if is_text { not_as_recorded(good.kind) } else { Claim(claim) };
+            let fault = if is_text { mismatch_fault(good.kind) } else { Claim(claim) };
             group.refused(format!("{claim} {what}"), draft.clone().claim(claim, spelling).token(), fault);
         }
     }
 
     for (what, id) in [("nil", Uuid::nil()), ("of ones", Uuid::max()), ("that nobody has", Uuid::new_v4())] {
         let named = |claim| draft.clone().claim(claim, id.to_string()).token();
-        group.refused(format!("jti {what}"), named("jti"), not_recorded(good.kind));
-        group.refused(format!("sub {what}"), named("sub"), not_as_recorded(good.kind));
+        group.refused(format!("jti {what}"), named("jti"), missing_record_fault(good.kind));
+        group.refused(format!("sub {what}"), named("sub"), mismatch_fault(good.kind));
         // A refresh looks up the session first.
         let session =
-            if good.kind == TokenKind::Refresh { not_recorded(good.kind) } else { not_as_recorded(good.kind) };
+            if good.kind == TokenKind::Refresh { missing_record_fault(good.kind) } else { mismatch_fault(good.kind) };
         group.refused(format!("sid {what}"), named("sid"), session);
     }
 }

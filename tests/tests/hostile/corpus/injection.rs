@@ -5,16 +5,16 @@ use auth_layer::TokenFault::{Header, Key, Signature};
 use serde_json::{Value, json};
 
 use super::Corpus;
-use crate::{bench::Good, forge::KEYS};
+use crate::{fixture::GoodTokens, forge::KEYS};
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     let attacker = &KEYS.attacker;
     let jwk = attacker.library.verifying_key().to_jwk().unwrap();
     let url = "https://attacker.example/jwks.json";
 
     let mut group = corpus.group("a key of the sender's", draft);
-    let theirs = draft.clone().by(attacker);
+    let theirs = draft.clone().signed_by(attacker);
     group.refused("with no word about it", theirs.token(), Key);
     let ours = theirs.clone().header("kid", draft.key.kid());
     group.refused("under the name of ours", ours.token(), Signature);

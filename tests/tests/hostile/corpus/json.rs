@@ -4,9 +4,9 @@
 use auth_layer::TokenFault::Malformed;
 
 use super::Corpus;
-use crate::{bench::Good, forge::with_member};
+use crate::{fixture::GoodTokens, forge::with_member};
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     let mut group = corpus.group("header JSON", draft);
     let header = draft.header_text();

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::Corpus;
 use crate::{
-    bench::Good,
+    fixture::GoodTokens,
     forge::{KEYS, mac},
 };
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     let kid = draft.key.kid();
     let mut group = corpus.group("kid", draft);

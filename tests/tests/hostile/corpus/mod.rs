@@ -19,7 +19,7 @@ use auth_layer::{TokenFault, store::TokenKind};
 
 pub(crate) use elliptic::es256_twin;
 
-use crate::{bench::Good, forge::Draft};
+use crate::{fixture::GoodTokens, forge::TokenDraft};
 
 /// A token that must be refused.
 pub(crate) struct Case {
@@ -28,14 +28,14 @@ pub(crate) struct Case {
     pub(crate) token: String,
     /// The fault that the authority must find.
     pub(crate) fault: TokenFault,
-    pub(crate) answer: Answer,
+    pub(crate) expected: Expected,
     /// A good token that differs in that one thing.
     pub(crate) control: String,
 }
 
-/// The answer to a request with the token behind `Bearer `.
+/// The expected answer to a request with the token behind `Bearer `.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Expected {
     /// 401 `invalid_token`.
     InvalidToken,
     /// 400 `invalid_request`: the token has characters that no bearer token has (RFC 6750 §2.1).
@@ -59,7 +59,7 @@ struct Group<'a> {
 
 impl Corpus {
     /// Makes all cases for tokens of this kind.
-    pub(crate) fn of(good: &Good) -> Self {
+    pub(crate) fn of(good: &GoodTokens) -> Self {
         let mut corpus = Self { cases: Vec::new() };
         alg::add(&mut corpus, good);
         confusion::add(&mut corpus, good);
@@ -77,7 +77,8 @@ impl Corpus {
         corpus
     }
 
-    fn group(&mut self, name: &'static str, good: &Draft) -> Group<'_> {
+    /// Begins a group of cases that differ in one thing from this token.
+    fn group(&mut self, name: &'static str, good: &TokenDraft) -> Group<'_> {
         Group { corpus: self, name, control: good.token() }
     }
 }
@@ -85,27 +86,28 @@ impl Corpus {
 impl Group<'_> {
     /// Adds a token that can be read and is refused.
     fn refused(&mut self, what: impl AsRef<str>, token: impl Into<String>, fault: TokenFault) {
-        self.push(what.as_ref(), token.into(), fault, Answer::InvalidToken);
+        self.push(what.as_ref(), token.into(), fault, Expected::InvalidToken);
     }
 
     /// Adds a token with characters that make it malformed.
     fn unreadable(&mut self, what: impl AsRef<str>, token: impl Into<String>) {
-        self.push(what.as_ref(), token.into(), TokenFault::Malformed, Answer::InvalidRequest);
+        self.push(what.as_ref(), token.into(), TokenFault::Malformed, Expected::InvalidRequest);
     }
 
     /// Adds a token with characters that make it malformed and cannot be sent.
     fn unsendable(&mut self, what: impl AsRef<str>, token: impl Into<String>) {
-        self.push(what.as_ref(), token.into(), TokenFault::Malformed, Answer::Unsendable);
+        self.push(what.as_ref(), token.into(), TokenFault::Malformed, Expected::Unsendable);
     }
 
-    fn push(&mut self, what: &str, token: String, fault: TokenFault, answer: Answer) {
+    /// Adds a case.
+    fn push(&mut self, what: &str, token: String, fault: TokenFault, expected: Expected) {
         let name = format!("{}: {what}", self.name);
-        self.corpus.cases.push(Case { name, token, fault, answer, control: self.control.clone() });
+        self.corpus.cases.push(Case { name, token, fault, expected, control: self.control.clone() });
     }
 }
 
 /// Returns the fault of a validly signed token whose record differs from its claims.
-fn not_as_recorded(kind: TokenKind) -> TokenFault {
+fn mismatch_fault(kind: TokenKind) -> TokenFault {
     match kind {
         TokenKind::Access | TokenKind::Refresh => TokenFault::Mismatch,
         TokenKind::SingleUse => TokenFault::Used,
@@ -114,7 +116,7 @@ fn not_as_recorded(kind: TokenKind) -> TokenFault {
 }
 
 /// Returns the fault of a validly signed token whose id has no record.
-fn not_recorded(kind: TokenKind) -> TokenFault {
+fn missing_record_fault(kind: TokenKind) -> TokenFault {
     match kind {
         TokenKind::Access | TokenKind::Refresh => TokenFault::Unknown,
         TokenKind::SingleUse => TokenFault::Used,

@@ -4,12 +4,12 @@ use auth_layer::TokenFault::{Malformed, Oversized, Type};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::Corpus;
-use crate::bench::Good;
+use crate::fixture::GoodTokens;
 
 /// The default limit.
 const LIMIT: usize = 8 * 1024;
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     let (h, p) = draft.parts();
     let token = draft.token();

@@ -5,9 +5,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::Corpus;
-use crate::{bench::Good, forge::KEYS};
+use crate::{fixture::GoodTokens, forge::KEYS};
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     for draft in [&good.eddsa, &good.es256, &good.rs256, &good.ps256, &good.hs256] {
         let alg = draft.key.alg();
         let mut group = corpus.group("signature", draft);

@@ -5,7 +5,7 @@ use auth_layer::TokenFault::{Claim, Expired, NotYetValid};
 
 use super::Corpus;
 use crate::{
-    bench::{Good, LEEWAY},
+    fixture::{GoodTokens, LEEWAY},
     forge::KEYS,
 };
 
@@ -37,7 +37,7 @@ const NO_DATES: [&str; 22] = [
     r#"{"$serde_json::private::Number":"1900000000"}"#,
 ];
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     for (what, claim) in [("exp", "exp"), ("iat", "iat"), ("nbf", "nbf")] {
         let mut group = corpus.group(what, draft);
@@ -56,7 +56,7 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
     // This token was issued, recorded and has expired. Its control has one second left.
     let mut group = corpus.group("expired", &good.expiring);
     group.refused("just now, leeway included", good.expired.token(), Expired);
-    group.refused("just now, under another key", good.expired.clone().by(&KEYS.es256).token(), Expired);
+    group.refused("just now, under another key", good.expired.clone().signed_by(&KEYS.es256).token(), Expired);
 
     // In the controls, `future: iat` and `future: nbf` are one second less, and accepted.
     let mut group = corpus.group("future", draft);

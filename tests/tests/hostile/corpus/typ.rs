@@ -3,10 +3,10 @@
 use auth_layer::TokenFault::Type;
 use serde_json::{Value, json};
 
-use super::{Corpus, not_as_recorded};
-use crate::bench::Good;
+use super::{Corpus, mismatch_fault};
+use crate::fixture::GoodTokens;
 
-pub(super) fn add(corpus: &mut Corpus, good: &Good) {
+pub(super) fn add(corpus: &mut Corpus, good: &GoodTokens) {
     let draft = &good.eddsa;
     let typ = draft.typ();
     let mut group = corpus.group("typ", draft);
@@ -47,6 +47,6 @@ pub(super) fn add(corpus: &mut Corpus, good: &Good) {
         group.refused(format!("{other} as it was issued"), sibling.token(), Type);
         // We signed this token and recorded it, so only the record still shows its kind.
         let renamed = sibling.clone().header("typ", typ).token();
-        group.refused(format!("{other} under our typ"), renamed, not_as_recorded(good.kind));
+        group.refused(format!("{other} under our typ"), renamed, mismatch_fault(good.kind));
     }
 }

@@ -18,12 +18,13 @@ use base64::{
 };
 
 /// A key twice: as the library holds it, and raw, to sign what the library never would.
-pub(crate) struct Key {
+pub(crate) struct ForgeKey {
     pub(crate) library: SigningKey,
-    raw: Raw,
+    raw: RawKey,
 }
 
-enum Raw {
+/// The raw key, or the secret of HS256.
+enum RawKey {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),
     Rsa(RsaKeyPair),
@@ -31,38 +32,38 @@ enum Raw {
 }
 
 /// One key for each algorithm, a second Ed25519 key of the same ring, and a key that nobody trusts.
-pub(crate) struct Keys {
-    pub(crate) eddsa: Key,
-    pub(crate) es256: Key,
-    pub(crate) rs256: Key,
-    pub(crate) ps256: Key,
-    pub(crate) hs256: Key,
-    pub(crate) second: Key,
-    pub(crate) attacker: Key,
+pub(crate) struct ForgeKeys {
+    pub(crate) eddsa: ForgeKey,
+    pub(crate) es256: ForgeKey,
+    pub(crate) rs256: ForgeKey,
+    pub(crate) ps256: ForgeKey,
+    pub(crate) hs256: ForgeKey,
+    pub(crate) second: ForgeKey,
+    pub(crate) attacker: ForgeKey,
 }
 
 /// Made once, because an RSA key takes long.
-pub(crate) static KEYS: LazyLock<Keys> = LazyLock::new(|| {
-    let generated = |algorithm| Key::new(SigningKey::generate_for(algorithm).unwrap());
+pub(crate) static KEYS: LazyLock<ForgeKeys> = LazyLock::new(|| {
+    let generated = |algorithm| ForgeKey::new(SigningKey::generate_for(algorithm).unwrap());
     let rs256 = generated(Algorithm::Rs256);
     let pem = rs256.library.to_pkcs8_pem().unwrap();
     let ps256 = SigningKey::from_pem(Algorithm::Ps256, pem.as_bytes()).unwrap().with_kid("the-same-rsa-key").unwrap();
     let secret = b"a secret of more than 32 bytes, as HS256 demands".to_vec();
     let hs256 = SigningKey::from_secret("shared-secret", &secret).unwrap();
-    Keys {
+    ForgeKeys {
         eddsa: generated(Algorithm::EdDsa),
         es256: generated(Algorithm::Es256),
-        ps256: Key::new(ps256),
+        ps256: ForgeKey::new(ps256),
         rs256,
-        hs256: Key { library: hs256, raw: Raw::Secret(secret) },
+        hs256: ForgeKey { library: hs256, raw: RawKey::Secret(secret) },
         second: generated(Algorithm::EdDsa),
         attacker: generated(Algorithm::EdDsa),
     }
 });
 
-impl Keys {
+impl ForgeKeys {
     /// Returns the keys of the ring, one for each algorithm.
-    pub(crate) fn each(&'static self) -> [&'static Key; 5] {
+    pub(crate) fn each(&'static self) -> [&'static ForgeKey; 5] {
         [&self.eddsa, &self.es256, &self.rs256, &self.ps256, &self.hs256]
     }
 
@@ -74,22 +75,25 @@ impl Keys {
     }
 }
 
-impl Key {
+impl ForgeKey {
+    /// Holds the key raw as well.
     fn new(library: SigningKey) -> Self {
         let pem = library.to_pkcs8_pem().unwrap();
         let der = STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
         let raw = match library.algorithm() {
-            Algorithm::EdDsa => Raw::Ed25519(Ed25519KeyPair::from_pkcs8(&der).unwrap()),
-            Algorithm::Es256 => Raw::P256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).unwrap()),
-            _ => Raw::Rsa(RsaKeyPair::from_pkcs8(&der).unwrap()),
+            Algorithm::EdDsa => RawKey::Ed25519(Ed25519KeyPair::from_pkcs8(&der).unwrap()),
+            Algorithm::Es256 => RawKey::P256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).unwrap()),
+            _ => RawKey::Rsa(RsaKeyPair::from_pkcs8(&der).unwrap()),
         };
         Self { library, raw }
     }
 
+    /// Returns its `kid`.
     pub(crate) fn kid(&self) -> &str {
         self.library.kid()
     }
 
+    /// Returns the name of its algorithm.
     pub(crate) fn alg(&self) -> &'static str {
         self.library.algorithm().as_str()
     }
@@ -97,9 +101,9 @@ impl Key {
     /// Signs with this key, by its own algorithm.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.raw {
-            Raw::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-            Raw::P256(pair) => pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec(),
-            Raw::Rsa(pair) => {
+            RawKey::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+            RawKey::P256(pair) => pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec(),
+            RawKey::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 let random = SystemRandom::new();
                 match self.library.algorithm() {
@@ -108,7 +112,7 @@ impl Key {
                 }
                 signature
             }
-            Raw::Secret(secret) => mac(secret, message),
+            RawKey::Secret(secret) => mac(secret, message),
         }
     }
 
@@ -127,11 +131,11 @@ impl Key {
     /// Returns what is public of the key, in each form in which a careless verifier may hold it.
     pub(crate) fn public_forms(&self) -> Vec<(&'static str, Vec<u8>)> {
         let (raw, spki) = match &self.raw {
-            Raw::Ed25519(pair) => (pair.public_key().as_ref(), x509(pair.public_key())),
-            Raw::P256(pair) => (pair.public_key().as_ref(), x509(pair.public_key())),
+            RawKey::Ed25519(pair) => (pair.public_key().as_ref(), x509(pair.public_key())),
+            RawKey::P256(pair) => (pair.public_key().as_ref(), x509(pair.public_key())),
             // For RSA that is the DER of PKCS #1.
-            Raw::Rsa(pair) => (pair.public_key().as_ref(), x509(pair.public_key())),
-            Raw::Secret(_) => return Vec::new(),
+            RawKey::Rsa(pair) => (pair.public_key().as_ref(), x509(pair.public_key())),
+            RawKey::Secret(_) => return Vec::new(),
         };
         let body = STANDARD.encode(&spki);
         let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
@@ -153,6 +157,7 @@ pub(crate) fn mac(secret: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref().to_vec()
 }
 
+/// Returns the key as a `SubjectPublicKeyInfo`.
 fn x509(key: &impl AsDer<PublicKeyX509Der<'static>>) -> Vec<u8> {
     key.as_der().unwrap().as_ref().to_vec()
 }

@@ -5,50 +5,54 @@ mod key;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
-pub(crate) use key::{KEYS, Key, mac};
+pub(crate) use key::{ForgeKey, KEYS, mac};
 
 /// Stands for a number that `serde_json` would write differently.
 const RAW: &str = "@raw@";
 
 /// A token before it is signed. Each alteration makes another one.
 #[derive(Clone)]
-pub(crate) struct Draft {
-    pub(crate) key: &'static Key,
+pub(crate) struct TokenDraft {
+    pub(crate) key: &'static ForgeKey,
     header: Map<String, Value>,
     claims: Map<String, Value>,
     raw: String,
 }
 
-impl Draft {
+impl TokenDraft {
     /// Reads a good token, to be signed again by this key of the ring.
-    pub(crate) fn of(token: &str, key: &'static Key) -> Self {
+    pub(crate) fn of(token: &str, key: &'static ForgeKey) -> Self {
         let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
         let mut object = || serde_json::from_slice(&parts.next().unwrap()).unwrap();
         let draft = Self { key, header: object(), claims: object(), raw: String::new() };
-        draft.by(key)
+        draft.signed_by(key)
     }
 
     /// Changes the key, and `alg` and `kid` with it.
-    pub(crate) fn by(self, key: &'static Key) -> Self {
+    pub(crate) fn signed_by(self, key: &'static ForgeKey) -> Self {
         let named = Self { key, ..self };
         named.header("alg", key.alg()).header("kid", key.kid())
     }
 
+    /// Sets a header member.
     pub(crate) fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.into(), value.into());
         self
     }
 
+    /// Removes a header member.
     pub(crate) fn without_header(mut self, name: &str) -> Self {
         assert!(self.header.remove(name).is_some(), "{name} is in the header");
         self
     }
 
+    /// Sets a claim.
     pub(crate) fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.into(), value.into());
         self
     }
 
+    /// Removes a claim.
     pub(crate) fn without_claim(mut self, name: &str) -> Self {
         assert!(self.claims.remove(name).is_some(), "{name} is a claim");
         self
@@ -60,22 +64,27 @@ impl Draft {
         self.claim(name, RAW)
     }
 
+    /// Returns a claim that is text.
     pub(crate) fn text(&self, claim: &str) -> &str {
         self.claims[claim].as_str().unwrap()
     }
 
+    /// Returns a claim that is a number.
     pub(crate) fn number(&self, claim: &str) -> i64 {
         self.claims[claim].as_i64().unwrap()
     }
 
+    /// Returns its `typ`.
     pub(crate) fn typ(&self) -> &str {
         self.header["typ"].as_str().unwrap()
     }
 
+    /// Returns the JSON of its header.
     pub(crate) fn header_text(&self) -> String {
         Value::Object(self.header.clone()).to_string()
     }
 
+    /// Returns the JSON of its payload.
     pub(crate) fn payload_text(&self) -> String {
         Value::Object(self.claims.clone()).to_string().replace(&format!("\"{RAW}\""), &self.raw)
     }

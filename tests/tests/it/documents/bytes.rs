@@ -52,6 +52,7 @@ fn uuid(id: &Value) -> (u8, Vec<u8>) {
     (BINARY, [&16_i32.to_le_bytes()[..], &[UUID_SUBTYPE], id.as_bytes()].concat())
 }
 
+/// Returns a text as BSON has it.
 fn text(text: &str) -> (u8, Vec<u8>) {
     let length = i32::try_from(text.len() + 1).unwrap();
     (STRING, [&length.to_le_bytes()[..], text.as_bytes(), &[0]].concat())
@@ -62,6 +63,7 @@ fn date(seconds: &Value) -> (u8, Vec<u8>) {
     (DATE, (seconds.as_i64().unwrap() * 1_000).to_le_bytes().to_vec())
 }
 
+/// Returns a boolean as BSON has it.
 fn boolean(value: bool) -> (u8, Vec<u8>) {
     (BOOLEAN, vec![u8::from(value)])
 }

@@ -9,7 +9,7 @@ use super::*;
 const RETIRED: usize = 5_000;
 
 /// Returns the number of documents read since the profiler was switched on.
-async fn examined(database: &Database) -> i64 {
+async fn documents_examined(database: &Database) -> i64 {
     let entries = database.collection::<Document>("system.profile");
     let ours = doc! { "ns": { "$regex": "\\.(tokens|sessions|subjects)$" } };
     let found: Vec<Document> = entries.find(ours).await.unwrap().try_collect().await.unwrap();
@@ -19,7 +19,7 @@ async fn examined(database: &Database) -> i64 {
 }
 
 /// Adds records of refresh tokens that this session retired.
-async fn retire(database: &Database, refresh: &Document) {
+async fn insert_retired_tokens(database: &Database, refresh: &Document) {
     let records = (0..RETIRED).map(|_| {
         let mut record = refresh.clone();
         record.insert("_id", Uuid::new());
@@ -30,7 +30,7 @@ async fn retire(database: &Database, refresh: &Document) {
 }
 
 /// Adds sessions of this user that ended long ago and have not expired yet.
-async fn end_long_ago(database: &Database, session: &Document) {
+async fn insert_ended_sessions(database: &Database, session: &Document) {
     let sessions = (0..RETIRED).map(|_| {
         let mut ended = session.clone();
         ended.insert("_id", Uuid::new());
@@ -52,14 +52,14 @@ async fn revoke_reads_the_live_tokens_and_not_the_retired_ones() {
         };
         let refresh = one("tokens", doc! { "kind": "refresh" }).await;
         assert!(refresh.get_datetime("expires_at").unwrap() > &DateTime::now(), "it has not expired");
-        retire(&database, &refresh).await;
-        end_long_ago(&database, &one("sessions", doc! {}).await).await;
+        insert_retired_tokens(&database, &refresh).await;
+        insert_ended_sessions(&database, &one("sessions", doc! {}).await).await;
 
         database.run_command(doc! { "profile": 2 }).await.unwrap();
         let ended = if all { client.logout_all(&tokens.access).await } else { client.logout(&tokens.access).await };
         assert_eq!(ended.unwrap().status, StatusCode::NO_CONTENT);
         database.run_command(doc! { "profile": 0 }).await.unwrap();
-        let examined = examined(&database).await;
+        let examined = documents_examined(&database).await;
         assert!(
             (1..=25).contains(&examined),
             "revoke-all: {all}: {examined} documents of {RETIRED} and more were read"

@@ -16,7 +16,7 @@ use tests::servers;
 use crate::fleet::store_in;
 
 /// Leeway and clock-skew margin, 30 s and 5 min, in seconds.
-const KEPT: i32 = 330;
+const RETENTION_SECONDS: i32 = 330;
 
 /// A server that somebody else started looks for expired documents once a minute.
 pub(super) const PATIENCE: Duration = Duration::from_secs(150);
@@ -26,12 +26,12 @@ const LIFETIME: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn purge_in_mongodb_has_an_index_in_both_collections() {
-    let store = connect().await;
+    let store = new_store().await;
     for (collection, field) in [("tokens", "expires_at"), ("sessions", "current.refresh_expires_at")] {
-        let removing = removing(store.database(), collection).await;
-        let [index] = &removing[..] else { panic!("one index of {collection} removes: {removing:?}") };
+        let indexes = ttl_indexes(store.database(), collection).await;
+        let [index] = &indexes[..] else { panic!("one index of {collection} removes: {indexes:?}") };
         assert_eq!(index.get_document("key").unwrap(), &doc! { field: 1 });
-        assert_eq!(index["expireAfterSeconds"], Bson::Int32(KEPT));
+        assert_eq!(index["expireAfterSeconds"], Bson::Int32(RETENTION_SECONDS));
         // All that we write is covered by the index. Another filter would leave some documents for
         // ever.
         let filter = match collection {
@@ -43,7 +43,7 @@ async fn purge_in_mongodb_has_an_index_in_both_collections() {
 }
 
 /// Returns the indexes by which the server removes documents.
-pub(super) async fn removing(database: &Database, collection: &str) -> Vec<Document> {
+pub(super) async fn ttl_indexes(database: &Database, collection: &str) -> Vec<Document> {
     let listed = database.run_command(doc! { "listIndexes": collection }).await.unwrap();
     let indexes = listed.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
     let indexes = indexes.iter().filter_map(Bson::as_document);
@@ -51,8 +51,8 @@ pub(super) async fn removing(database: &Database, collection: &str) -> Vec<Docum
 }
 
 #[tokio::test]
-async fn purge_by_mongodb_removes_what_expired_and_keeps_the_margin() {
-    let store = connect().await;
+async fn purge_by_mongodb_removes_expired_records_and_keeps_the_margin() {
+    let store = new_store().await;
     let database = store.database().clone();
     // No node runs, and nobody calls `purge_expired`.
     let kept = session_expired_for(&store, Duration::from_secs(200)).await;
@@ -60,15 +60,16 @@ async fn purge_by_mongodb_removes_what_expired_and_keeps_the_margin() {
     for _ in 0..2 {
         let removed = session_expired_for(&store, Duration::from_secs(400)).await;
         let begun = Instant::now();
-        while count(&database, removed).await != (0, 0) {
-            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count(&database, removed).await);
+        while count_records(&database, removed).await != (0, 0) {
+            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_records(&database, removed).await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert_eq!(count(&database, kept).await, (1, 3), "expired within the margin: a session and its tokens");
+        assert_eq!(count_records(&database, kept).await, (1, 3), "expired within the margin: a session and its tokens");
     }
 }
 
-pub(super) async fn connect() -> MongoStore {
+/// Opens a store in a new database.
+pub(super) async fn new_store() -> MongoStore {
     let database = servers::mongodb().await;
     store_in(&database).await
 }
@@ -91,13 +92,13 @@ pub(super) async fn session_expired_for(store: &MongoStore, ago: Duration) -> Se
     // this call records is as old as the rest.
     if let Ok(claims) = authority.verify(&pair.access_token).await {
         let issued = authority.issue_single_use(&claims).await;
-        assert!(issued.is_ok() || ago > Duration::from_secs(KEPT.unsigned_abs().into()), "{issued:?}");
+        assert!(issued.is_ok() || ago > Duration::from_secs(RETENTION_SECONDS.unsigned_abs().into()), "{issued:?}");
     }
     pair.session_id
 }
 
 /// Returns the number of sessions with this id, and of their tokens.
-pub(super) async fn count(database: &Database, session: SessionId) -> (u64, u64) {
+pub(super) async fn count_records(database: &Database, session: SessionId) -> (u64, u64) {
     let id = bson::Uuid::from_bytes(*session.as_bytes());
     let of = |collection| database.collection::<Document>(collection);
     let sessions = of("sessions").count_documents(doc! { "_id": id }).await.unwrap();

@@ -10,17 +10,18 @@ use bson::{DateTime, Document, doc};
 use mongodb::{Client, Database, IndexModel, options::IndexOptions};
 use tests::servers;
 
-use super::expiry::{PATIENCE, connect, count, removing, session_expired_for};
+use super::expiry::{PATIENCE, count_records, new_store, session_expired_for, ttl_indexes};
 use crate::fleet::NODE;
 
+/// Returns a new database, and the handle that removes it on drop.
 async fn database() -> (servers::MongoDatabase, Database) {
-    let held = servers::mongodb().await;
-    let database = Client::with_uri_str(&held.uri).await.unwrap().database(&held.name);
-    (held, database)
+    let guard = servers::mongodb().await;
+    let database = Client::with_uri_str(&guard.uri).await.unwrap().database(&guard.name);
+    (guard, database)
 }
 
 /// A document that the indexes of earlier versions removed.
-fn foreign(id: impl Into<bson::Bson>) -> Document {
+fn foreign_document(id: impl Into<bson::Bson>) -> Document {
     let long_ago = DateTime::from_millis(1_577_836_800_000);
     doc! { "_id": id, "expires_at": long_ago, "current": { "refresh_expires_at": long_ago }, "note": "ours" }
 }
@@ -28,8 +29,13 @@ fn foreign(id: impl Into<bson::Bson>) -> Document {
 #[tokio::test]
 async fn mongodb_refuses_foreign_documents_before_anything_is_written() {
     for collection in ["tokens", "sessions", "subjects"] {
-        for foreign in [foreign(1), foreign("name"), foreign(bson::oid::ObjectId::new()), foreign(bson::Uuid::new())] {
-            let (_held, database) = database().await;
+        for foreign in [
+            foreign_document(1),
+            foreign_document("name"),
+            foreign_document(bson::oid::ObjectId::new()),
+            foreign_document(bson::Uuid::new()),
+        ] {
+            let (_guard, database) = database().await;
             let documents = database.collection::<Document>(collection);
             documents.insert_one(&foreign).await.unwrap();
             let error = MongoStore::new(database.clone(), MongoOptions::default()).await.unwrap_err();
@@ -44,7 +50,7 @@ async fn mongodb_refuses_foreign_documents_before_anything_is_written() {
 
 #[tokio::test]
 async fn mongodb_finds_foreign_documents_among_ours_at_the_next_start() {
-    let store = connect().await;
+    let store = new_store().await;
     let database = store.database().clone();
     session_expired_for(&store, Duration::ZERO).await;
     let start = || MongoStore::new(database.clone(), MongoOptions::default());
@@ -65,11 +71,11 @@ async fn mongodb_finds_foreign_documents_among_ours_at_the_next_start() {
 
 #[tokio::test]
 async fn purge_spares_foreign_documents_that_come_later() {
-    let store = connect().await;
+    let store = new_store().await;
     let database = store.database().clone();
     for collection in ["tokens", "sessions"] {
         let documents = database.collection::<Document>(collection);
-        documents.insert_many([foreign(1), foreign(bson::Uuid::new())]).await.unwrap();
+        documents.insert_many([foreign_document(1), foreign_document(bson::Uuid::new())]).await.unwrap();
     }
     let left = async |collection| {
         database.collection::<Document>(collection).count_documents(doc! { "note": "ours" }).await.unwrap()
@@ -78,8 +84,8 @@ async fn purge_spares_foreign_documents_that_come_later() {
     for _ in 0..2 {
         let removed = session_expired_for(&store, Duration::from_secs(400)).await;
         let begun = Instant::now();
-        while count(&database, removed).await != (0, 0) {
-            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count(&database, removed).await);
+        while count_records(&database, removed).await != (0, 0) {
+            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_records(&database, removed).await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -92,15 +98,15 @@ async fn purge_spares_foreign_documents_that_come_later() {
 
 #[tokio::test]
 async fn mongodb_refuses_foreign_users_at_once_and_makes_no_index() {
-    let (held, database) = database().await;
+    let (guard, database) = database().await;
     let users = database.collection::<Document>("users");
     users.insert_one(doc! { "_id": 1, "email": "ada@example.org" }).await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let begun = Instant::now();
     let node = tokio::process::Command::new(NODE)
         .args(["--listen", "127.0.0.1:0", "--data-dir", data.path().to_str().unwrap()])
-        .env("MONGODB_URI", &held.uri)
-        .env("MONGODB_DATABASE", &held.name)
+        .env("MONGODB_URI", &guard.uri)
+        .env("MONGODB_DATABASE", &guard.name)
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(Duration::from_mins(1), node).await.unwrap().unwrap();
@@ -130,14 +136,14 @@ async fn make_indexes_of_0_1(database: &Database, seconds: u64) -> mongodb::erro
 
 #[tokio::test]
 async fn mongodb_replaces_the_expiry_index_of_version_0_1() {
-    let (_held, database) = database().await;
+    let (_guard, database) = database().await;
     make_indexes_of_0_1(&database, 330).await.unwrap();
     let start = async |margin| {
         let options = MongoOptions::default().with_retention_margin(Duration::from_secs(margin));
         MongoStore::new(database.clone(), options).await.unwrap();
         for collection in ["tokens", "sessions"] {
-            let removing = removing(&database, collection).await;
-            let [index] = &removing[..] else { panic!("one index of {collection} removes: {removing:?}") };
+            let indexes = ttl_indexes(&database, collection).await;
+            let [index] = &indexes[..] else { panic!("one index of {collection} removes: {indexes:?}") };
             assert!(index.contains_key("partialFilterExpression"), "{index}");
             assert_eq!(index.get_i32("expireAfterSeconds").unwrap(), i32::try_from(margin).unwrap());
         }
@@ -149,7 +155,7 @@ async fn mongodb_replaces_the_expiry_index_of_version_0_1() {
     // version starts.
     make_indexes_of_0_1(&database, 330).await.unwrap();
     make_indexes_of_0_1(&database, 330).await.unwrap();
-    assert_eq!(removing(&database, "tokens").await.len(), 2);
+    assert_eq!(ttl_indexes(&database, "tokens").await.len(), 2);
     let other_margin = make_indexes_of_0_1(&database, 700).await.unwrap_err();
     assert!(other_margin.to_string().contains("AmbiguousIndexKeyPattern"), "{other_margin}");
     start(600).await;

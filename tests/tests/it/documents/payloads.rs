@@ -8,8 +8,9 @@ use auth_layer::{
 use bson::{Bson, Document, doc};
 use chrono::Utc;
 
-use super::{all, expiry::connect};
+use super::{all_documents, expiry::new_store};
 
+/// Opens a session, signed with ES256.
 async fn signed_in(store: &MongoStore) -> (Authority, IssuedPair) {
     let keys = Keyring::new(SigningKey::generate_for(Algorithm::Es256).unwrap());
     let authority = Authority::builder("https://issuer", store.clone()).audience("api").keys(keys).build().unwrap();
@@ -22,10 +23,10 @@ async fn signed_in(store: &MongoStore) -> (Authority, IssuedPair) {
 /// Nodes of the version before read these fields and no others, and fail without them.
 #[tokio::test]
 async fn payload_members_that_older_nodes_know_are_the_fields_they_read() {
-    let store = connect().await;
+    let store = new_store().await;
     let (authority, pair) = signed_in(&store).await;
     let next = authority.refresh(&pair.refresh_token).await.unwrap();
-    let session = all(store.database(), "sessions").await.remove(0);
+    let session = all_documents(store.database(), "sessions").await.remove(0);
     assert_eq!((&session["client_id"], &session["user_agent"]), (&Bson::from("web"), &Bson::from("browser")));
     let current = session.get_document("current").unwrap();
     // An older node copies the custom claims, and with them how the user signed in.
@@ -41,13 +42,13 @@ async fn payload_members_that_older_nodes_know_are_the_fields_they_read() {
 /// node, those on the session survive.
 #[tokio::test]
 async fn payload_members_that_newer_nodes_wrote_survive_a_refresh_here() {
-    let store = connect().await;
+    let store = new_store().await;
     let (authority, pair) = signed_in(&store).await;
     let sessions = store.database().collection::<Document>("sessions");
     let newer = doc! { "$set": { "payload": { "acr": "2" }, "current.payload": { "cnf": "$jkt", "crit": "kid" } } };
     sessions.update_one(doc! {}, newer).await.unwrap();
     let next = authority.refresh(&pair.refresh_token).await.unwrap();
-    let stored = all(store.database(), "sessions").await.remove(0);
+    let stored = all_documents(store.database(), "sessions").await.remove(0);
     assert_eq!(stored.get_document("payload").unwrap(), &doc! { "acr": "2" });
     assert_eq!(
         stored.get_document("current").unwrap().get_document("payload").unwrap(),
@@ -68,15 +69,18 @@ async fn payload_members_that_newer_nodes_wrote_survive_a_refresh_here() {
 
 #[tokio::test]
 async fn payload_that_must_be_understood_and_is_not_fails_and_writes_nothing() {
-    let store = connect().await;
+    let store = new_store().await;
     let (authority, pair) = signed_in(&store).await;
     let sessions = store.database().collection::<Document>("sessions");
     sessions.update_one(doc! {}, doc! { "$set": { "payload": { "cnf": "jkt", "crit": "cnf" } } }).await.unwrap();
-    let before = (all(store.database(), "sessions").await, all(store.database(), "tokens").await);
+    let before = (all_documents(store.database(), "sessions").await, all_documents(store.database(), "tokens").await);
     let refused = authority.refresh(&pair.refresh_token).await;
     let Err(RefreshError::Unavailable(error)) = refused else { panic!("{refused:?}") };
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
-    assert_eq!((all(store.database(), "sessions").await, all(store.database(), "tokens").await), before);
+    assert_eq!(
+        (all_documents(store.database(), "sessions").await, all_documents(store.database(), "tokens").await),
+        before
+    );
     sessions.update_one(doc! {}, doc! { "$set": { "payload": { "cnf": "jkt", "crit": "" } } }).await.unwrap();
     authority.refresh(&pair.refresh_token).await.expect("the session lives");
 }

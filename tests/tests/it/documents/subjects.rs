@@ -10,24 +10,26 @@ use auth_layer::{
 };
 use bson::{Binary, Bson, Document, doc, oid::ObjectId, spec::BinarySubtype};
 
-use super::{all, expiry::connect};
+use super::{all_documents, expiry::new_store};
 
+/// Opens a session of this user.
 async fn sign_in(authority: &Authority, user: &Subject) -> IssuedPair {
     let sign_in = authority.begin_sign_in(user).await.unwrap();
     authority.sign_in(sign_in, Grant::new("web")).await.unwrap()
 }
 
+/// Builds an authority on this store.
 fn authority(store: &MongoStore) -> Authority {
     let keys = Keyring::new(SigningKey::generate().unwrap());
     Authority::builder("https://issuer", store.clone()).audience("api").keys(keys).build().unwrap()
 }
 
 #[tokio::test]
-async fn subject_is_a_uuid_in_every_collection_where_it_is_one_and_a_string_where_not() {
+async fn subject_is_stored_as_a_uuid_or_a_string_in_every_collection() {
     let uuid = Subject::generate();
     let shouted: Subject = uuid.to_string().to_uppercase().parse().unwrap();
     for user in [uuid.clone(), shouted, Subject::from(42_u64), "auth0|n\u{e4}her $a.b".parse().unwrap()] {
-        let store = connect().await;
+        let store = new_store().await;
         let authority = authority(&store);
         let pair = sign_in(&authority, &user).await;
         authority.revoke_user(&user, None).await.unwrap();
@@ -38,7 +40,7 @@ async fn subject_is_a_uuid_in_every_collection_where_it_is_one_and_a_string_wher
         for (collection, field, documents) in
             [("tokens", "user_id", 2), ("sessions", "user_id", 1), ("subjects", "_id", 1)]
         {
-            let found = all(store.database(), collection).await;
+            let found = all_documents(store.database(), collection).await;
             assert_eq!(found.len(), documents, "{collection}");
             assert!(found.iter().all(|document| document[field] == expected), "{collection}: {found:?}");
         }
@@ -48,7 +50,7 @@ async fn subject_is_a_uuid_in_every_collection_where_it_is_one_and_a_string_wher
 
 #[tokio::test]
 async fn subject_that_is_text_can_be_disabled_and_revoked_by_hand() {
-    let store = connect().await;
+    let store = new_store().await;
     let (user, authority) = (Subject::from(42_u64), authority(&store));
     let subjects = store.database().collection::<Document>("subjects");
     subjects.insert_one(doc! { "_id": "42", "disabled": true }).await.unwrap();
@@ -63,8 +65,8 @@ async fn subject_that_is_text_can_be_disabled_and_revoked_by_hand() {
 
 /// No sweep finds such a record by the user that a token names, so it must not be accepted.
 #[tokio::test]
-async fn subject_that_is_written_as_this_store_does_not_is_unreadable() {
-    let store = connect().await;
+async fn subject_that_another_program_wrote_differently_is_unreadable() {
+    let store = new_store().await;
     let (user, authority) = (Subject::generate(), authority(&store));
     let pair = sign_in(&authority, &user).await;
     let id = authority.verify(&pair.access_token).await.unwrap().token_id().unwrap();
@@ -85,7 +87,7 @@ async fn subject_that_is_written_as_this_store_does_not_is_unreadable() {
 
 #[tokio::test]
 async fn subject_of_either_kind_is_ours_and_anything_between_is_foreign() {
-    let store = connect().await;
+    let store = new_store().await;
     let (database, authority) = (store.database().clone(), authority(&store));
     for number in 0..30_u32 {
         sign_in(&authority, &Subject::generate()).await;

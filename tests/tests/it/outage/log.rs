@@ -15,7 +15,7 @@ fn complaints(log: &[String]) -> Vec<&String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_of_an_outage_is_a_few_short_lines() {
     let mut mongodb = MongoServer::start().await;
-    let fleet = Fleet::on(1, &mongodb, None, &["--local-cache", "0"]).await;
+    let fleet = Fleet::on_servers(1, &mongodb, None, &["--local-cache", "0"]).await;
     let node = fleet.clients().0;
     let tokens = node.sign_up(&username(), PASSWORD).await.unwrap();
     mongodb.kill();
@@ -48,7 +48,7 @@ async fn log_of_an_idle_node_whose_redis_cluster_is_away_is_a_few_lines() {
     let mongodb = MongoServer::start().await;
     // Nobody listens on these ports.
     let away = "redis://127.0.0.1:1,redis://127.0.0.1:2";
-    let fleet = Fleet::on(1, &mongodb, None, &["--redis-url", away]).await;
+    let fleet = Fleet::on_servers(1, &mongodb, None, &["--redis-url", away]).await;
     let log = fleet.nodes[0].log();
     let begun = log.lines().len();
     for_a_while().await;

@@ -10,9 +10,10 @@ enum Outage {
     Killed,
 }
 
-async fn revoked_during(outage: Outage) {
+/// Revokes one session and all sessions during the outage. Both must end after it.
+async fn revoke_during(outage: Outage) {
     let (mut mongodb, redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let fleet = Fleet::on(2, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
+    let fleet = Fleet::on_servers(2, &mongodb, Some(&redis), &["--local-cache", "0"]).await;
     let nodes = <[Client; 2]>::from(fleet.clients());
     let name = username();
     let [session, all] =
@@ -52,10 +53,10 @@ async fn revoked_during(outage: Outage) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revoke_that_meets_a_frozen_mongodb_is_finished_after_it() {
-    revoked_during(Outage::Frozen).await;
+    revoke_during(Outage::Frozen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revoke_that_meets_a_dead_mongodb_is_finished_after_it() {
-    revoked_during(Outage::Killed).await;
+    revoke_during(Outage::Killed).await;
 }

@@ -25,14 +25,14 @@ use tests::{
 use tokio::sync::Semaphore;
 
 /// The number of retries after "unavailable", which a busy machine causes.
-const PATIENCE: usize = 20;
+const RETRIES: usize = 20;
 
 /// A lease that no test outlives, so that no entry ends by itself.
-const LONG: Duration = Duration::from_hours(1);
+const LONG_LEASE: Duration = Duration::from_hours(1);
 
 /// Builds two authorities. The first has an in-process cache with this lease, the second asks each
 /// time.
-async fn two(database: &MongoDatabase, lease: Duration) -> [Authority; 2] {
+async fn two_authorities(database: &MongoDatabase, lease: Duration) -> [Authority; 2] {
     let redis = servers::redis().await;
     let key = SigningKey::generate().unwrap();
     let authority = async |lease| {
@@ -50,13 +50,14 @@ async fn two(database: &MongoDatabase, lease: Duration) -> [Authority; 2] {
     [authority(lease).await, authority(Duration::ZERO).await]
 }
 
+/// Opens a session of this user.
 async fn sign_in(node: &Authority, user: UserId) -> Result<IssuedPair, SignInError> {
     let begun = node.begin_sign_in(user).await?;
     node.sign_in(begun, Grant::new("web")).await
 }
 
 /// Opens a session whose access token all caches hold.
-async fn warm(nodes: &[Authority; 2], user: UserId) -> IssuedPair {
+async fn cached_session(nodes: &[Authority; 2], user: UserId) -> IssuedPair {
     let pair = sign_in(&nodes[0], user).await.unwrap();
     for node in [&nodes[0], &nodes[1], &nodes[0], &nodes[1]] {
         node.verify(&pair.access_token).await.unwrap();
@@ -66,7 +67,7 @@ async fn warm(nodes: &[Authority; 2], user: UserId) -> IssuedPair {
 
 /// Calls until it succeeds. A retry is safe, and the tests are about what a success promises.
 async fn until_done(revoke: impl AsyncFn() -> Result<(), StoreError>) {
-    for _ in 0..PATIENCE {
+    for _ in 0..RETRIES {
         if revoke().await.is_ok() {
             return;
         }
@@ -74,7 +75,8 @@ async fn until_done(revoke: impl AsyncFn() -> Result<(), StoreError>) {
     revoke().await.unwrap();
 }
 
-async fn access_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
+/// Fails unless both nodes refuse the access token as revoked.
+async fn assert_access_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
     for node in nodes {
         let verified = node.verify(&pair.access_token).await;
         assert!(matches!(verified, Err(AuthError::InvalidToken(TokenFault::Revoked))), "{verified:?}");
@@ -83,7 +85,7 @@ async fn access_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
 
 /// Fails unless the refresh is refused because the session is over, and not because the token was
 /// used before.
-async fn refresh_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
+async fn assert_refresh_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
     for node in nodes {
         let refreshed = node.refresh(&pair.refresh_token).await;
         let fault = GrantFault::Token(TokenFault::Revoked);
@@ -93,34 +95,36 @@ async fn refresh_is_revoked(nodes: &[Authority; 2], pair: &IssuedPair) {
 
 /// Streams of sign-ins and refreshes beside a revocation. It begins when each stream has been
 /// granted something.
-struct Beside {
-    flowing: Semaphore,
+struct ConcurrentGrants {
+    started: Semaphore,
     sent: AtomicBool,
     over: AtomicBool,
     /// The number of grants after the revocation had begun.
     granted: AtomicUsize,
 }
 
-impl Beside {
+impl ConcurrentGrants {
+    /// Creates the state before the revocation.
     fn new() -> Self {
         let no = || AtomicBool::new(false);
-        Self { flowing: Semaphore::new(0), sent: no(), over: no(), granted: AtomicUsize::new(0) }
+        Self { started: Semaphore::new(0), sent: no(), over: no(), granted: AtomicUsize::new(0) }
     }
 
-    fn note(&self, first: bool) {
+    /// Counts a grant. `first` is the first of its stream.
+    fn record_grant(&self, first: bool) {
         self.granted.fetch_add(usize::from(self.sent.load(Ordering::SeqCst)), Ordering::Relaxed);
-        self.flowing.add_permits(usize::from(first));
+        self.started.add_permits(usize::from(first));
     }
 
     /// Signs in until one try came after the end.
-    async fn sign_ins(&self, node: &Authority, user: UserId) -> Vec<IssuedPair> {
+    async fn run_sign_ins(&self, node: &Authority, user: UserId) -> Vec<IssuedPair> {
         let mut opened = Vec::new();
         loop {
             let over = self.over.load(Ordering::SeqCst);
             match sign_in(node, user).await {
                 Ok(pair) => {
                     assert!(!over, "signed in after the user was disabled");
-                    self.note(opened.is_empty());
+                    self.record_grant(opened.is_empty());
                     opened.push(pair);
                 }
                 Err(SignInError::Fenced | SignInError::Disabled | SignInError::Unavailable(_)) => {}
@@ -135,7 +139,7 @@ impl Beside {
     /// Refreshes the newest pair until one try came after the end. With `ends_early` it stops after
     /// the beginning, because a refresh of a revoked session finishes the revocation and hides what
     /// was left.
-    async fn refreshes(&self, node: &Authority, first: IssuedPair, ends_early: bool) -> Vec<IssuedPair> {
+    async fn run_refreshes(&self, node: &Authority, first: IssuedPair, ends_early: bool) -> Vec<IssuedPair> {
         let mut pairs = vec![first];
         loop {
             let sent = self.sent.load(Ordering::SeqCst);
@@ -143,7 +147,7 @@ impl Beside {
             match node.refresh(&pairs[pairs.len() - 1].refresh_token).await {
                 Ok(pair) => {
                     assert!(!over, "refreshed after the user was disabled");
-                    self.note(pairs.len() == 1);
+                    self.record_grant(pairs.len() == 1);
                     pairs.push(pair);
                 }
                 Err(
@@ -163,46 +167,50 @@ impl Beside {
 async fn disabled_user_keeps_nothing_made_beside_it_and_enabling_restores_nothing() {
     const ROUNDS: usize = 24;
     let database = servers::mongodb().await;
-    let nodes = two(&database, LONG).await;
-    let mut beside_it = 0;
+    let nodes = two_authorities(&database, LONG_LEASE).await;
+    let mut granted = 0;
     let mut round = 0;
-    while round < ROUNDS || beside_it == 0 {
+    while round < ROUNDS || granted == 0 {
         assert!(round < 16 * ROUNDS, "nothing was granted while a user was being disabled");
         let user = UserId::generate();
-        let warmed = [warm(&nodes, user).await, warm(&nodes, user).await, warm(&nodes, user).await];
+        let cached = [
+            cached_session(&nodes, user).await,
+            cached_session(&nodes, user).await,
+            cached_session(&nodes, user).await,
+        ];
         let early = [nodes[0].begin_sign_in(user).await.unwrap(), nodes[1].begin_sign_in(user).await.unwrap()];
 
-        let beside = Beside::new();
+        let grants = ConcurrentGrants::new();
         let disabling = async {
-            drop(beside.flowing.acquire_many(4).await.unwrap());
-            beside.sent.store(true, Ordering::SeqCst);
+            drop(grants.started.acquire_many(4).await.unwrap());
+            grants.sent.store(true, Ordering::SeqCst);
             until_done(async || nodes[0].set_user_disabled(user, true).await).await;
             // Before any news can have come.
-            access_is_revoked(&nodes, &warmed[0]).await;
-            beside.over.store(true, Ordering::SeqCst);
+            assert_access_revoked(&nodes, &cached[0]).await;
+            grants.over.store(true, Ordering::SeqCst);
         };
-        let [still, first, second] = warmed.clone();
+        let [still, first, second] = cached.clone();
         let ((), opened, more, pairs, others) = tokio::join!(
             disabling,
-            beside.sign_ins(&nodes[0], user),
-            beside.sign_ins(&nodes[1], user),
-            beside.refreshes(&nodes[0], first, true),
-            beside.refreshes(&nodes[1], second, round % 2 == 0),
+            grants.run_sign_ins(&nodes[0], user),
+            grants.run_sign_ins(&nodes[1], user),
+            grants.run_refreshes(&nodes[0], first, true),
+            grants.run_refreshes(&nodes[1], second, round % 2 == 0),
         );
-        beside_it += beside.granted.into_inner();
+        granted += grants.granted.into_inner();
         round += 1;
 
-        let gone = || warmed.iter().chain(&opened).chain(&more).chain(&pairs).chain(&others);
+        let gone = || cached.iter().chain(&opened).chain(&more).chain(&pairs).chain(&others);
         let newest = || opened.iter().chain(&more).chain(pairs.last()).chain(others.last()).chain([&still]);
-        let all_is_dead = async || {
+        let assert_all_revoked = async || {
             for pair in gone() {
-                access_is_revoked(&nodes, pair).await;
+                assert_access_revoked(&nodes, pair).await;
             }
             for pair in newest() {
-                refresh_is_revoked(&nodes, pair).await;
+                assert_refresh_revoked(&nodes, pair).await;
             }
         };
-        all_is_dead().await;
+        assert_all_revoked().await;
         let [early, late] = early;
         let fenced = nodes[1].sign_in(early, Grant::new("web")).await;
         assert!(matches!(fenced, Err(SignInError::Fenced)), "begun before: {fenced:?}");
@@ -214,14 +222,14 @@ async fn disabled_user_keeps_nothing_made_beside_it_and_enabling_restores_nothin
         let disabled = nodes[1].begin_sign_in(user).await.unwrap();
 
         until_done(async || nodes[1].set_user_disabled(user, false).await).await;
-        all_is_dead().await;
+        assert_all_revoked().await;
         let fenced = nodes[0].sign_in(late, Grant::new("web")).await;
         assert!(matches!(fenced, Err(SignInError::Fenced)), "begun before, and ended after both: {fenced:?}");
         let refused = nodes[1].sign_in(disabled, Grant::new("web")).await;
         assert!(matches!(refused, Err(SignInError::Disabled)), "begun while it was so: {refused:?}");
-        let fresh = warm(&nodes, user).await;
+        let fresh = cached_session(&nodes, user).await;
         nodes[1].refresh(&fresh.refresh_token).await.unwrap();
-        all_is_dead().await;
+        assert_all_revoked().await;
         assert_eq!(nodes[0].sessions(user).await.unwrap().len(), 1);
     }
 }
@@ -231,12 +239,12 @@ async fn disabled_user_keeps_nothing_made_beside_it_and_enabling_restores_nothin
 async fn revoke_holds_on_both_nodes_with_all_caches_warm() {
     const ROUNDS: usize = 64;
     let database = servers::mongodb().await;
-    let nodes = two(&database, LONG).await;
+    let nodes = two_authorities(&database, LONG_LEASE).await;
     for round in 0..ROUNDS {
         // The node with the lease revokes. Of the other's revocations it hears within the lease
         // only.
         let user = UserId::generate();
-        let (pair, spared) = (warm(&nodes, user).await, warm(&nodes, user).await);
+        let (pair, spared) = (cached_session(&nodes, user).await, cached_session(&nodes, user).await);
         let over = AtomicBool::new(false);
         let checking = async |node: &Authority| {
             loop {
@@ -256,7 +264,7 @@ async fn revoke_holds_on_both_nodes_with_all_caches_warm() {
             over.store(true, Ordering::SeqCst);
         };
         tokio::join!(revoking, checking(&nodes[0]), checking(&nodes[1]));
-        access_is_revoked(&nodes, &pair).await;
+        assert_access_revoked(&nodes, &pair).await;
 
         // Revokes the one token, and no more.
         let child = nodes[round % 2].refresh(&pair.refresh_token).await.unwrap();
@@ -269,14 +277,14 @@ async fn revoke_holds_on_both_nodes_with_all_caches_warm() {
         let refresh: TokenId = payload(&child.refresh_token)["jti"].as_str().unwrap().parse().unwrap();
         until_done(async || nodes[0].revoke_token(refresh).await).await;
         for dead in [&pair, &child] {
-            access_is_revoked(&nodes, dead).await;
+            assert_access_revoked(&nodes, dead).await;
         }
-        refresh_is_revoked(&nodes, &child).await;
+        assert_refresh_revoked(&nodes, &child).await;
         for id in [access, refresh, TokenId::generate()] {
             until_done(async || nodes[1].revoke_token(id).await).await;
         }
         for dead in [&pair, &child] {
-            access_is_revoked(&nodes, dead).await;
+            assert_access_revoked(&nodes, dead).await;
         }
         for node in &nodes {
             node.verify(&spared.access_token).await.unwrap();

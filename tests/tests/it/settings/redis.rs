@@ -13,7 +13,7 @@ use tests::{
 };
 use tokio::time::sleep;
 
-use super::refused;
+use super::refused_start;
 use crate::{
     fleet::{Fleet, PASSWORD, node, username},
     redis_cache::cluster,
@@ -22,10 +22,11 @@ use crate::{
 /// The time within which a running node notices a setting of its Redis.
 const NOTICED: Duration = Duration::from_secs(10);
 
-async fn refused_with(url: &str) -> String {
+/// Returns the line with which a node refuses this URL.
+async fn refused_redis_url(url: &str) -> String {
     let database = servers::mongodb().await;
     let env = [("MONGODB_URI", &*database.uri), ("MONGODB_DATABASE", &database.name), ("REDIS_URL", url)];
-    let line = refused(&[], &env).await;
+    let line = refused_start(&[], &env).await;
     assert!(line.contains("--redis-url"), "{line}");
     line
 }
@@ -58,14 +59,14 @@ async fn settings_of_redis_that_cannot_work_end_the_start_at_once() {
         (format!("{},{}", primary.url(), replica.url()), "is in no cluster"),
         (primary.url().replace("redis://", "http://"), "Redis URL is not understood"),
     ] {
-        let line = refused_with(&url).await;
+        let line = refused_redis_url(&url).await;
         assert!(line.contains(expected), "{url}: {line}");
     }
     assert_eq!(primary.command(&["CONFIG", "SET", "requirepass", "s3cret"]), "+OK");
-    let line = refused_with(&primary.url()).await;
+    let line = refused_redis_url(&primary.url()).await;
     assert!(line.contains("wants a password"), "{line}");
     let members = cluster().await;
-    let line = refused_with(&members[0].url()).await;
+    let line = refused_redis_url(&members[0].url()).await;
     assert!(line.contains("is a member of a cluster"), "{line}");
 }
 
@@ -119,7 +120,7 @@ async fn settings_of_a_redis_that_is_away_let_a_node_start_and_are_logged() {
 async fn settings_of_a_redis_reconfigured_while_a_node_runs_are_logged_once() {
     let mongodb = servers::MongoServer::start().await;
     let redis = RedisServer::start(&[]).await;
-    let fleet = Fleet::on(1, &mongodb, Some(&redis), &[]).await;
+    let fleet = Fleet::on_servers(1, &mongodb, Some(&redis), &[]).await;
     let log = fleet.nodes[0].log();
     log.until("connected to Redis", 1).await;
     assert_eq!(redis.command(&["CONFIG", "SET", "requirepass", "s3cret"]), "+OK");
@@ -151,7 +152,7 @@ async fn settings_of_a_redis_reconfigured_while_a_node_runs_are_logged_once() {
 async fn settings_of_a_redis_that_evicts_are_warned_about_in_the_log_and_in_readyz() {
     let mongodb = servers::MongoServer::start().await;
     let redis = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]).await;
-    let fleet = Fleet::on(1, &mongodb, Some(&redis), &[]).await;
+    let fleet = Fleet::on_servers(1, &mongodb, Some(&redis), &[]).await;
     let log = fleet.nodes[0].log();
     log.until("set its maxmemory-policy to noeviction", 1).await;
     let client = Client::new(fleet.nodes[0].url());

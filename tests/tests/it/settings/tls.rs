@@ -16,18 +16,19 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::refused;
+use super::refused_start;
 use crate::fleet::{PASSWORD, node, username};
 
 /// Terminates TLS in front of a Redis.
-struct Terminator {
+struct TlsProxy {
     port: u16,
     authority: PathBuf,
     _directory: tempfile::TempDir,
     _relays: JoinSet<()>,
 }
 
-impl Terminator {
+impl TlsProxy {
+    /// Starts it in front of this server, with a new certificate authority.
     async fn start(redis: &RedisServer) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -71,14 +72,14 @@ impl Terminator {
 #[tokio::test]
 async fn settings_rediss_connects_only_to_a_server_whose_authority_is_trusted() {
     let redis = RedisServer::start(&[]).await;
-    let terminator = Terminator::start(&redis).await;
+    let proxy = TlsProxy::start(&redis).await;
     let database = servers::mongodb().await;
     let common = [("MONGODB_URI", &*database.uri), ("MONGODB_DATABASE", &database.name)];
-    let authority = terminator.authority.to_str().unwrap();
+    let authority = proxy.authority.to_str().unwrap();
     let keys = tempfile::tempdir().unwrap();
     let args = ["--keys-dir", keys.path().to_str().unwrap()];
     for host in ["localhost", "127.0.0.1"] {
-        let url = format!("rediss://{host}:{}", terminator.port);
+        let url = format!("rediss://{host}:{}", proxy.port);
         let env = [&common[..], &[("REDIS_URL", &url), ("SSL_CERT_FILE", authority)]].concat();
         let node = node(&args, &env).await;
         let client = Client::new(node.url());
@@ -90,11 +91,12 @@ async fn settings_rediss_connects_only_to_a_server_whose_authority_is_trusted() 
     }
     assert_ne!(redis.command(&["DBSIZE"]), ":0", "it went through this server");
 
-    let url = format!("rediss://localhost:{}", terminator.port);
-    let other = Terminator::start(&redis).await;
+    let url = format!("rediss://localhost:{}", proxy.port);
+    let other = TlsProxy::start(&redis).await;
     let other = other.authority.to_str().unwrap();
-    let line = refused(&[], &[&common[..], &[("REDIS_URL", &url), ("SSL_CERT_FILE", other)]].concat()).await;
+    let line = refused_start(&[], &[&common[..], &[("REDIS_URL", &url), ("SSL_CERT_FILE", other)]].concat()).await;
     assert!(line.contains("certificate that is not trusted") && line.contains("SSL_CERT_FILE"), "{line}");
-    let line = refused(&[], &[&common[..], &[("REDIS_URL", &url), ("SSL_CERT_FILE", "/no/such/file")]].concat()).await;
+    let line =
+        refused_start(&[], &[&common[..], &[("REDIS_URL", &url), ("SSL_CERT_FILE", "/no/such/file")]].concat()).await;
     assert!(line.contains("/no/such/file") && line.contains("check the URL's host and SSL_CERT_FILE"), "{line}");
 }

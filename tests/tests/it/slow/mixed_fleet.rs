@@ -16,10 +16,10 @@ use tests::{
     landed,
 };
 
-use super::{list, sign_in_with, single_use, spend};
+use super::{list_sessions, sign_in_with, single_use, spend};
 use crate::{
-    fleet::{Fleet, LONG_GRACE, PASSWORD, Program, username},
-    life, push, races,
+    fleet::{Fleet, LONG_GRACE, NodeProgram, PASSWORD, username},
+    life, news, races,
     steps::unfinished,
 };
 
@@ -33,19 +33,23 @@ const SESSIONS: usize = 8;
 const REFRESHES: usize = 60;
 
 /// Returns the landed version and this one, in either order.
-async fn both_orders() -> [[Program<'static>; 2]; 2] {
-    let (landed, current) = (Program::at(landed::demo_app().await), Program::current());
+async fn both_orders() -> [[NodeProgram<'static>; 2]; 2] {
+    let (landed, current) = (NodeProgram::at(landed::demo_app().await), NodeProgram::full_hashes());
     [[landed, current], [current, landed]]
 }
 
 /// Starts nodes of these programs on MongoDB and Redis.
-async fn fleet(programs: [Program<'_>; 2]) -> Fleet {
-    Fleet::running(&programs, true, &STRICT, None).await
+async fn fleet(programs: [NodeProgram<'_>; 2]) -> Fleet {
+    Fleet::of_programs(&programs, true, &STRICT, None).await
 }
 
 /// Fails unless `meant` reuses were counted, and unless they were logged.
 async fn assert_reuses(fleet: &Fleet, meant: u64) {
-    assert_eq!(races::reuses(fleet).await, (meant, meant > 0), "reuses that were counted, and whether any was logged");
+    assert_eq!(
+        races::count_reuses(fleet).await,
+        (meant, meant > 0),
+        "reuses that were counted, and whether any was logged"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,8 +57,8 @@ async fn assert_reuses(fleet: &Fleet, meant: u64) {
 async fn mixed_fleet_serves_the_whole_life_of_a_token() {
     for programs in both_orders().await {
         for redis in [true, false] {
-            let fleet = Fleet::running(&programs, redis, &STRICT, None).await;
-            life::whole_life(&fleet).await;
+            let fleet = Fleet::of_programs(&programs, redis, &STRICT, None).await;
+            life::run_session_lifecycle(&fleet).await;
             // The one reuse that the test stages.
             assert_reuses(&fleet, 1).await;
         }
@@ -67,7 +71,7 @@ async fn mixed_fleet_refreshes_in_turns_and_repeats_the_same_pair() {
     // ES256 signs differently each time, so its signatures are stored.
     for algorithm in [Algorithm::EdDsa, Algorithm::Es256] {
         let [programs, _] = both_orders().await;
-        let fleet = Fleet::running(&programs, true, &STRICT, Some(algorithm)).await;
+        let fleet = Fleet::of_programs(&programs, true, &STRICT, Some(algorithm)).await;
         let (landed, current) = fleet.clients();
         join_all((0..SESSIONS).map(|session| {
             let nodes = if session % 2 == 0 { [&landed, &current] } else { [&current, &landed] };
@@ -94,7 +98,7 @@ async fn refresh_in_turns(nodes: [&Client; 2]) {
             vec![this.refresh(&current.refresh).await.unwrap(), other.refresh(&current.refresh).await.unwrap()]
         };
         let again = [this.refresh(&current.refresh).await.unwrap(), other.refresh(&current.refresh).await.unwrap()];
-        let next = races::the_one_pair(&[answers, again.into()].concat());
+        let next = races::single_pair(&[answers, again.into()].concat());
         for node in nodes {
             for pair in [&current, &next] {
                 assert_accepted(node, &pair.access).await;
@@ -127,6 +131,7 @@ fn lasting_claims(tokens: &Tokens) -> Map<String, Value> {
     claims
 }
 
+/// Fails unless the node accepts this access token.
 async fn assert_accepted(node: &Client, access: &str) {
     let me = node.me(access).await.unwrap();
     assert_eq!(me.status, StatusCode::OK, "{me:?}");
@@ -138,7 +143,7 @@ async fn mixed_fleet_gives_concurrent_refreshes_of_one_token_one_child() {
     for programs in both_orders().await {
         let fleet = fleet(programs).await;
         for _ in 0..4 {
-            races::one_child(&fleet).await;
+            races::assert_one_child(&fleet).await;
         }
     }
 }
@@ -182,7 +187,7 @@ async fn mixed_fleet_uses_a_single_use_token_once() {
         let access = issuer.sign_up(&username(), PASSWORD).await.unwrap().access;
         for _ in 0..8 {
             let once = single_use(&issuer, &access).await;
-            let uses = races::rush(fleet.clients(), async |node: Client| spend(&node, &once).await).await;
+            let uses = races::send_at_once(fleet.clients(), async |node: Client| spend(&node, &once).await).await;
             assert_eq!(uses.iter().filter(|status| **status == StatusCode::OK).count(), 1, "{uses:?}");
             // One after the other: at the node that did not issue it, then at both.
             let once = single_use(&issuer, &access).await;
@@ -200,7 +205,7 @@ async fn mixed_fleet_uses_a_single_use_token_once() {
 async fn mixed_fleet_receives_news_of_each_other_s_revocations() {
     for programs in both_orders().await {
         for redis in [true, false] {
-            push::every_kind(&Fleet::running(&programs, redis, &push::LONG_LEASE, None).await).await;
+            news::assert_every_kind_arrives(&Fleet::of_programs(&programs, redis, &news::LONG_LEASE, None).await).await;
         }
     }
 }
@@ -209,9 +214,9 @@ async fn mixed_fleet_receives_news_of_each_other_s_revocations() {
 #[ignore = "slow: builds the landed version"]
 async fn mixed_fleet_finishes_a_revocation_that_broke_off_on_the_other_version() {
     for programs in both_orders().await {
-        unfinished::logout_is_finished(programs).await;
-        unfinished::logout_of_all_is_finished(programs).await;
-        unfinished::end_for_reuse_is_finished(programs).await;
+        unfinished::assert_logout_is_finished(programs).await;
+        unfinished::assert_logout_of_all_is_finished(programs).await;
+        unfinished::assert_revoke_for_reuse_is_finished(programs).await;
     }
 }
 
@@ -230,7 +235,7 @@ async fn mixed_fleet_lists_the_same_sessions() {
     }
     let mut listed = Vec::new();
     for turn in 0..6 {
-        let lists = join_all(nodes.map(|node| list(node, &pairs[0].access))).await;
+        let lists = join_all(nodes.map(|node| list_sessions(node, &pairs[0].access))).await;
         assert_eq!(lists[0], lists[1], "turn {turn}");
         listed.push(lists.into_iter().next().unwrap());
         for (number, pair) in pairs.iter_mut().enumerate() {
@@ -270,7 +275,7 @@ async fn mixed_fleet_removes_nothing_that_the_other_version_wrote() {
         .await;
         let once = single_use(&writer, &sessions[0].access).await;
         let bystander = writer.sign_up(&username(), PASSWORD).await.unwrap();
-        let written = members(&database).await;
+        let written = fields_by_document(&database).await;
         let kinds: BTreeSet<&str> = written.keys().map(|(collection, _)| collection.as_str()).collect();
         assert!(kinds.is_superset(&BTreeSet::from(["sessions", "subjects", "tokens", "users"])), "{kinds:?}");
 
@@ -281,44 +286,46 @@ async fn mixed_fleet_removes_nothing_that_the_other_version_wrote() {
             let refreshed = other.refresh(&session.refresh).await.unwrap().tokens();
             pairs.push(other.refresh(&refreshed.refresh).await.unwrap().tokens());
         }
-        assert_nothing_gone(&written, &members(&database).await, "two refreshes");
+        assert_no_field_lost(&written, &fields_by_document(&database).await, "two refreshes");
         assert_eq!(spend(&other, &once).await, StatusCode::OK);
         let change = json!({ "current_password": PASSWORD, "new_password": "battery staple" });
         let changed = other.post("/auth/password", Some(&pairs[0].access), Some(&change)).await.unwrap();
         assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
         assert_eq!(other.logout_all(&pairs[0].access).await.unwrap().status, StatusCode::NO_CONTENT);
-        assert_nothing_gone(&written, &members(&database).await, "a change of password and a revoke-all");
+        assert_no_field_lost(&written, &fields_by_document(&database).await, "a change of password and a revoke-all");
         assert_accepted(&writer, &bystander.access).await;
         assert_reuses(&fleet, 0).await;
     }
 }
 
 /// Returns the members of each document by its collection and id, nested documents included.
-async fn members(database: &Database) -> BTreeMap<(String, String), BTreeSet<String>> {
+async fn fields_by_document(database: &Database) -> BTreeMap<(String, String), BTreeSet<String>> {
     let mut found = BTreeMap::new();
     for collection in database.list_collection_names().await.unwrap() {
         let documents = database.collection::<Document>(&collection).find(Document::new()).await.unwrap();
         let documents: Vec<Document> = documents.try_collect().await.unwrap();
         for document in documents {
             let mut paths = BTreeSet::new();
-            collect_members(&document, "", &mut paths);
+            collect_fields(&document, "", &mut paths);
             found.insert((collection.clone(), document["_id"].to_string()), paths);
         }
     }
     found
 }
 
-fn collect_members(document: &Document, within: &str, into: &mut BTreeSet<String>) {
+/// Collects the paths of a document's fields.
+fn collect_fields(document: &Document, within: &str, into: &mut BTreeSet<String>) {
     for (name, value) in document {
         let path = format!("{within}{name}");
         if let Bson::Document(inner) = value {
-            collect_members(inner, &format!("{path}."), into);
+            collect_fields(inner, &format!("{path}."), into);
         }
         into.insert(path);
     }
 }
 
-fn assert_nothing_gone(
+/// Fails unless each document still has all its fields.
+fn assert_no_field_lost(
     written: &BTreeMap<(String, String), BTreeSet<String>>,
     now: &BTreeMap<(String, String), BTreeSet<String>>,
     after: &str,

@@ -17,44 +17,46 @@ use crate::fleet::{PATIENCE, patient_store};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_meets_a_revocation_at_each_step() {
-    let stage = Stage::set().await;
-    for end in [End::Logout, End::LogoutAll, End::Delete, End::Password, End::Reuse] {
-        let mut steps = Steps::at_least(3);
-        while steps.go_on() {
-            let subject = stage.subject().await;
-            let ending = end.prepare(&stage, &subject).await;
-            let (client, access) = (stage.first(), subject.session.access.clone());
+    let nodes = SteppedNodes::start().await;
+    for revocation in
+        [Revocation::Logout, Revocation::LogoutAll, Revocation::Delete, Revocation::Password, Revocation::Reuse]
+    {
+        let mut steps = StepWalk::at_least(3);
+        while steps.has_next() {
+            let user = nodes.new_user().await;
+            let prepared = revocation.prepare(&nodes, &user).await;
+            let (client, access) = (nodes.first(), user.session.access.clone());
             let checking = async move { client.me(&access).await.unwrap().status };
-            let Some(check) = stage.stopped_after(&mut steps, checking).await else { continue };
-            ending.run(&stage, &subject).await;
-            stage.relay.release();
-            let when = format!("a check that met {end:?} after {:?}", stage.relay.seen());
+            let Some(check) = nodes.stop_after_next_step(&mut steps, checking).await else { continue };
+            prepared.run(&nodes, &user).await;
+            nodes.relay.release();
+            let when = format!("a check that met {revocation:?} after {:?}", nodes.relay.steps());
             let status = check.await.unwrap();
             assert!(matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED), "{when}: {status}");
-            stage.dead(&[&subject.session], &when).await;
+            nodes.assert_refused(&[&user.session], &when).await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refresh_meets_a_revocation_at_each_step() {
-    let stage = Stage::set().await;
-    for end in [End::Logout, End::LogoutAll, End::Delete, End::Password] {
-        let mut steps = Steps::at_least(4);
-        while steps.go_on() {
-            let subject = stage.subject().await;
-            let ending = end.prepare(&stage, &subject).await;
-            let (client, token) = (stage.first(), subject.session.refresh.clone());
+    let nodes = SteppedNodes::start().await;
+    for revocation in [Revocation::Logout, Revocation::LogoutAll, Revocation::Delete, Revocation::Password] {
+        let mut steps = StepWalk::at_least(4);
+        while steps.has_next() {
+            let user = nodes.new_user().await;
+            let prepared = revocation.prepare(&nodes, &user).await;
+            let (client, token) = (nodes.first(), user.session.refresh.clone());
             let refreshing = async move { client.refresh(&token).await.unwrap() };
-            let Some(refresh) = stage.stopped_after(&mut steps, refreshing).await else { continue };
-            ending.run(&stage, &subject).await;
-            stage.relay.release();
-            let when = format!("a refresh that met {end:?} after {:?}", stage.relay.seen());
+            let Some(refresh) = nodes.stop_after_next_step(&mut steps, refreshing).await else { continue };
+            prepared.run(&nodes, &user).await;
+            nodes.relay.release();
+            let when = format!("a refresh that met {revocation:?} after {:?}", nodes.relay.steps());
             let answer = refresh.await.unwrap();
-            let child = pair(&answer);
+            let child = issued_pair(&answer);
             assert!(child.is_some() || answer.error() == "invalid_grant", "{when}: {answer:?}");
-            stage
-                .dead(&[Some(&subject.session), child.as_ref()].into_iter().flatten().collect::<Vec<_>>(), &when)
+            nodes
+                .assert_refused(&[Some(&user.session), child.as_ref()].into_iter().flatten().collect::<Vec<_>>(), &when)
                 .await;
         }
     }
@@ -62,21 +64,21 @@ async fn refresh_meets_a_revocation_at_each_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refresh_meets_its_twin_at_each_step() {
-    let stage = Stage::set().await;
-    let mut steps = Steps::at_least(4);
-    while steps.go_on() {
-        let subject = stage.subject().await;
-        let (client, token) = (stage.first(), subject.session.refresh.clone());
+    let nodes = SteppedNodes::start().await;
+    let mut steps = StepWalk::at_least(4);
+    while steps.has_next() {
+        let user = nodes.new_user().await;
+        let (client, token) = (nodes.first(), user.session.refresh.clone());
         let refreshing = async move { client.refresh(&token).await.unwrap() };
-        let Some(refresh) = stage.stopped_after(&mut steps, refreshing).await else { continue };
-        let twin = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
-        stage.relay.release();
-        let when = format!("a refresh that met its twin after {:?}", stage.relay.seen());
+        let Some(refresh) = nodes.stop_after_next_step(&mut steps, refreshing).await else { continue };
+        let twin = nodes.second().refresh(&user.session.refresh).await.unwrap().tokens();
+        nodes.relay.release();
+        let when = format!("a refresh that met its twin after {:?}", nodes.relay.steps());
         let answer = refresh.await.unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{when}: {answer:?}");
         let child = answer.tokens();
         assert_eq!((child.access, child.refresh), (twin.access.clone(), twin.refresh.clone()), "{when}: one child");
-        stage.alive(&twin, &when).await;
+        nodes.assert_live(&twin, &when).await;
     }
 }
 
@@ -85,83 +87,86 @@ async fn refresh_meets_its_twin_at_each_step() {
 /// retired token.
 #[tokio::test(flavor = "multi_thread")]
 async fn refresh_retry_meets_the_use_of_the_child_at_each_step() {
-    let stage = Stage::set().await;
-    let (mut repeated, mut punished) = (0, 0);
-    let mut steps = Steps::at_least(3);
-    while steps.go_on() {
-        let subject = stage.subject().await;
-        let child = stage.second().refresh(&subject.session.refresh).await.unwrap().tokens();
-        let (client, token) = (stage.first(), subject.session.refresh.clone());
+    let nodes = SteppedNodes::start().await;
+    let (mut repeated, mut revoked) = (0, 0);
+    let mut steps = StepWalk::at_least(3);
+    while steps.has_next() {
+        let user = nodes.new_user().await;
+        let child = nodes.second().refresh(&user.session.refresh).await.unwrap().tokens();
+        let (client, token) = (nodes.first(), user.session.refresh.clone());
         let retrying = async move { client.refresh(&token).await.unwrap() };
-        let Some(retry) = stage.stopped_after(&mut steps, retrying).await else { continue };
-        let grandchild = stage.second().refresh(&child.refresh).await.unwrap().tokens();
-        stage.relay.release();
-        let when = format!("a retry that met the use of the child after {:?}", stage.relay.seen());
+        let Some(retry) = nodes.stop_after_next_step(&mut steps, retrying).await else { continue };
+        let grandchild = nodes.second().refresh(&child.refresh).await.unwrap().tokens();
+        nodes.relay.release();
+        let when = format!("a retry that met the use of the child after {:?}", nodes.relay.steps());
         let answer = retry.await.unwrap();
-        if let Some(again) = pair(&answer) {
+        if let Some(again) = issued_pair(&answer) {
             repeated += 1;
             assert_eq!((again.access, again.refresh), (child.access, child.refresh), "{when}: one child");
-            stage.alive(&grandchild, &when).await;
+            nodes.assert_live(&grandchild, &when).await;
         } else {
-            punished += 1;
+            revoked += 1;
             assert_eq!(answer.error(), "invalid_grant", "{when}");
-            stage.dead(&[&subject.session, &child, &grandchild], &when).await;
+            nodes.assert_refused(&[&user.session, &child, &grandchild], &when).await;
         }
     }
     // The last stops come after the write that decides. Those before it deliver nothing on what
     // they have read.
-    assert!(repeated > 0 && punished > 0, "each comes first somewhere: {repeated} repeated, {punished} punished");
+    assert!(repeated > 0 && revoked > 0, "each comes first somewhere: {repeated} repeated, {revoked} revoked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reuse_meets_a_refresh_at_each_step() {
-    let stage = Stage::set().await;
-    let mut steps = Steps::at_least(8);
-    while steps.go_on() {
-        let subject = stage.subject().await;
-        let second = stage.second();
-        let child = second.refresh(&subject.session.refresh).await.unwrap().tokens();
+    let nodes = SteppedNodes::start().await;
+    let mut steps = StepWalk::at_least(8);
+    while steps.has_next() {
+        let user = nodes.new_user().await;
+        let second = nodes.second();
+        let child = second.refresh(&user.session.refresh).await.unwrap().tokens();
         let current = second.refresh(&child.refresh).await.unwrap().tokens();
-        let (client, token) = (stage.first(), subject.session.refresh.clone());
+        let (client, token) = (nodes.first(), user.session.refresh.clone());
         let reusing = async move { client.refresh(&token).await.unwrap() };
-        let Some(reuse) = stage.stopped_after(&mut steps, reusing).await else { continue };
-        let newest = pair(&second.refresh(&current.refresh).await.unwrap());
-        stage.relay.release();
-        let when = format!("a reuse that met a refresh after {:?}", stage.relay.seen());
+        let Some(reuse) = nodes.stop_after_next_step(&mut steps, reusing).await else { continue };
+        let newest = issued_pair(&second.refresh(&current.refresh).await.unwrap());
+        nodes.relay.release();
+        let when = format!("a reuse that met a refresh after {:?}", nodes.relay.steps());
         assert_eq!(reuse.await.unwrap().error(), "invalid_grant", "{when}");
-        let all = [Some(&subject.session), Some(&child), Some(&current), newest.as_ref()];
-        stage.dead(&all.into_iter().flatten().collect::<Vec<_>>(), &when).await;
+        let all = [Some(&user.session), Some(&child), Some(&current), newest.as_ref()];
+        nodes.assert_refused(&all.into_iter().flatten().collect::<Vec<_>>(), &when).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn revoke_meets_a_refresh_and_a_check_at_each_step() {
-    let stage = Stage::set().await;
-    for (end, least) in [(End::Logout, 7), (End::LogoutAll, 11), (End::Delete, 8), (End::Password, 14)] {
-        let mut steps = Steps::at_least(least);
-        while steps.go_on() {
-            let subject = stage.subject().await;
-            let ending = end.prepare(&stage, &subject).await;
-            let (client, tokens) = (stage.first(), ending.tokens(&subject));
-            let Some(running) = stage.stopped_after(&mut steps, end.send(client, tokens, ending.path.clone())).await
+    let nodes = SteppedNodes::start().await;
+    for (revocation, least) in
+        [(Revocation::Logout, 7), (Revocation::LogoutAll, 11), (Revocation::Delete, 8), (Revocation::Password, 14)]
+    {
+        let mut steps = StepWalk::at_least(least);
+        while steps.has_next() {
+            let user = nodes.new_user().await;
+            let prepared = revocation.prepare(&nodes, &user).await;
+            let (client, tokens) = (nodes.first(), prepared.credential(&user));
+            let Some(running) =
+                nodes.stop_after_next_step(&mut steps, revocation.send(client, tokens, prepared.path.clone())).await
             else {
                 continue;
             };
             // The check fills the shared cache, if it may.
-            let second = stage.second();
-            second.me(&subject.session.access).await.unwrap();
-            let child = pair(&second.refresh(&subject.session.refresh).await.unwrap());
+            let second = nodes.second();
+            second.me(&user.session.access).await.unwrap();
+            let child = issued_pair(&second.refresh(&user.session.refresh).await.unwrap());
             if let Some(child) = &child {
                 second.me(&child.access).await.unwrap();
             }
-            stage.relay.release();
-            let when = format!("{end:?} that met a refresh after {:?}", stage.relay.seen());
+            nodes.relay.release();
+            let when = format!("{revocation:?} that met a refresh after {:?}", nodes.relay.steps());
             let answer = running.await.unwrap();
             // The request came with a token of the refreshed session, or of another. The token was
             // good when the request began.
             assert_eq!(answer.status, StatusCode::NO_CONTENT, "{when}: {answer:?}");
-            stage
-                .dead(&[Some(&subject.session), child.as_ref()].into_iter().flatten().collect::<Vec<_>>(), &when)
+            nodes
+                .assert_refused(&[Some(&user.session), child.as_ref()].into_iter().flatten().collect::<Vec<_>>(), &when)
                 .await;
         }
     }
@@ -172,9 +177,9 @@ async fn revoke_meets_a_refresh_and_a_check_at_each_step() {
 async fn purge_meets_a_refresh_at_each_step() {
     const MINUTE: Duration = Duration::from_mins(1);
 
-    let stage = Stage::set().await;
-    let purger = patient_store(&stage.relayed, "purge").await;
-    let store = Arc::new(patient_store(&stage.servers.0.uri(), "purge").await);
+    let nodes = SteppedNodes::start().await;
+    let purger = patient_store(&nodes.relayed, "purge").await;
+    let store = Arc::new(patient_store(&nodes.servers.0.uri(), "purge").await);
     let (key, now) = (SigningKey::generate().unwrap(), Utc::now());
     let authority = |lifetime: Duration| -> Authority {
         Authority::builder("https://issuer", Arc::clone(&store))
@@ -190,134 +195,135 @@ async fn purge_meets_a_refresh_at_each_step() {
     // What the first authority opens expires before the bound. What the second makes of it does
     // not.
     let (opening, refreshing, bound) = (authority(MINUTE), authority(60 * MINUTE), now - MINUTE);
-    let (mut went_on, mut went) = (0, 0);
-    let mut steps = Steps::at_least(4);
-    while steps.go_on() {
+    let (mut refreshed, mut removed) = (0, 0);
+    let mut steps = StepWalk::at_least(4);
+    while steps.has_next() {
         let sign_in = opening.begin_sign_in(UserId::generate()).await.unwrap();
         let parent = opening.sign_in(sign_in, Grant::new("web")).await.unwrap();
         let purging = {
             let purger = purger.clone();
             async move { purger.purge_expired(bound).await.unwrap() }
         };
-        let Some(purge) = stage.stopped_after(&mut steps, purging).await else { continue };
+        let Some(purge) = nodes.stop_after_next_step(&mut steps, purging).await else { continue };
         let child = refreshing.refresh(&parent.refresh_token).await;
-        stage.relay.release();
-        let when = format!("a purge that met a refresh after {:?}", stage.relay.seen());
+        nodes.relay.release();
+        let when = format!("a purge that met a refresh after {:?}", nodes.relay.steps());
         purge.await.unwrap();
         match child {
             Ok(child) => {
-                went_on += 1;
+                refreshed += 1;
                 refreshing.verify(&child.access_token).await.expect(&when);
                 refreshing.refresh(&child.refresh_token).await.expect(&when);
             }
             Err(RefreshError::InvalidGrant(_)) => {
-                went += 1;
+                removed += 1;
                 assert_eq!(refreshing.session(parent.session_id).await.unwrap(), None, "{when}");
             }
             Err(error) => panic!("{when}: {error:?}"),
         }
     }
-    assert!(went_on > 0 && went > 0, "each comes first somewhere: {went_on} went on, {went} are gone");
+    assert!(refreshed > 0 && removed > 0, "each comes first somewhere: {refreshed} went on, {removed} are gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sign_in_meets_a_revoke_all_at_each_step() {
-    let stage = Stage::set().await;
-    let books = stage.books().await;
-    let mut steps = Steps::at_least(7);
-    while steps.go_on() {
-        let subject = stage.subject().await;
-        let (client, name) = (stage.first(), subject.name.clone());
+    let nodes = SteppedNodes::start().await;
+    let ledger = nodes.ledger().await;
+    let mut steps = StepWalk::at_least(7);
+    while steps.has_next() {
+        let user = nodes.new_user().await;
+        let (client, name) = (nodes.first(), user.name.clone());
         let signing_in = async move { client.login(&name, PASSWORD).await.unwrap() };
-        let Some(sign_in) = stage.stopped_after(&mut steps, signing_in).await else { continue };
-        let all = stage.second().logout_all(&subject.other.access).await.unwrap();
+        let Some(sign_in) = nodes.stop_after_next_step(&mut steps, signing_in).await else { continue };
+        let all = nodes.second().logout_all(&user.other.access).await.unwrap();
         assert_eq!(all.status, StatusCode::NO_CONTENT, "{all:?}");
-        stage.relay.release();
-        let when = format!("a sign-in that met a revoke-all after {:?}", stage.relay.seen());
+        nodes.relay.release();
+        let when = format!("a sign-in that met a revoke-all after {:?}", nodes.relay.steps());
         let answer = sign_in.await.unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{when}: the password is right: {answer:?}");
         let opened = answer.tokens();
-        stage.dead(&[&subject.session, &subject.other], &when).await;
+        nodes.assert_refused(&[&user.session, &user.other], &when).await;
         // The session survives if it was opened under the fence that the revoke-all raised, and not
         // otherwise.
-        let under_the_fence = books.opened_under(&opened).await == books.fence(&opened).await;
-        assert_eq!(stage.whole(&opened, &when).await, under_the_fence, "{when}");
+        let under_the_fence = ledger.session_epoch(&opened).await == ledger.user_epoch(&opened).await;
+        assert_eq!(nodes.assert_live_or_refused(&opened, &when).await, under_the_fence, "{when}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sign_in_with_the_old_password_meets_its_change_at_each_step() {
-    let stage = Stage::set().await;
-    let mut steps = Steps::at_least(7);
-    while steps.go_on() {
-        let subject = stage.subject().await;
-        let (client, name) = (stage.first(), subject.name.clone());
+    let nodes = SteppedNodes::start().await;
+    let mut steps = StepWalk::at_least(7);
+    while steps.has_next() {
+        let user = nodes.new_user().await;
+        let (client, name) = (nodes.first(), user.name.clone());
         let signing_in = async move { client.login(&name, PASSWORD).await.unwrap() };
-        let Some(sign_in) = stage.stopped_after(&mut steps, signing_in).await else { continue };
-        let changed = change_password(&stage.second(), &subject.other.access).await;
+        let Some(sign_in) = nodes.stop_after_next_step(&mut steps, signing_in).await else { continue };
+        let changed = change_password(&nodes.second(), &user.other.access).await;
         assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
-        stage.relay.release();
-        let when = format!("a sign-in that met a change of password after {:?}", stage.relay.seen());
+        nodes.relay.release();
+        let when = format!("a sign-in that met a change of password after {:?}", nodes.relay.steps());
         let answer = sign_in.await.unwrap();
-        match pair(&answer) {
+        match issued_pair(&answer) {
             // The sign-in was answered before the change, and its session did not survive it.
-            Some(opened) => stage.dead(&[&opened, &subject.session], &when).await,
+            Some(opened) => nodes.assert_refused(&[&opened, &user.session], &when).await,
             None => assert_eq!(answer.error(), "invalid_credentials", "{when}"),
         }
-        stage.alive(&subject.other, &when).await;
+        nodes.assert_live(&user.other, &when).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn password_change_meets_a_sign_in_with_the_old_one_at_each_step() {
-    let stage = Stage::set().await;
-    let mut steps = Steps::at_least(14);
-    while steps.go_on() {
-        let subject = stage.subject().await;
-        let (client, access) = (stage.first(), subject.other.access.clone());
+    let nodes = SteppedNodes::start().await;
+    let mut steps = StepWalk::at_least(14);
+    while steps.has_next() {
+        let user = nodes.new_user().await;
+        let (client, access) = (nodes.first(), user.other.access.clone());
         let changing = async move { change_password(&client, &access).await };
-        let Some(change) = stage.stopped_after(&mut steps, changing).await else { continue };
-        let opened = pair(&stage.second().login(&subject.name, PASSWORD).await.unwrap());
-        stage.relay.release();
-        let when = format!("a change of password that met a sign-in after {:?}", stage.relay.seen());
+        let Some(change) = nodes.stop_after_next_step(&mut steps, changing).await else { continue };
+        let opened = issued_pair(&nodes.second().login(&user.name, PASSWORD).await.unwrap());
+        nodes.relay.release();
+        let when = format!("a change of password that met a sign-in after {:?}", nodes.relay.steps());
         let answer = change.await.unwrap();
         assert_eq!(answer.status, StatusCode::NO_CONTENT, "{when}: {answer:?}");
-        let gone = [Some(&subject.session), opened.as_ref()];
-        stage.dead(&gone.into_iter().flatten().collect::<Vec<_>>(), &when).await;
-        stage.alive(&subject.other, &when).await;
+        let gone = [Some(&user.session), opened.as_ref()];
+        nodes.assert_refused(&gone.into_iter().flatten().collect::<Vec<_>>(), &when).await;
+        nodes.assert_live(&user.other, &when).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn single_use_token_meets_its_twin_or_a_revocation_at_each_step() {
-    let stage = Stage::set().await;
-    let mut steps = Steps::at_least(1);
-    while steps.go_on() {
-        let subject = stage.subject().await;
-        let token = single_use(&stage.second(), &subject.session.access).await;
-        let (client, copy) = (stage.first(), token.clone());
-        let Some(first) = stage.stopped_after(&mut steps, async move { spend(&client, &copy).await }).await else {
+    let nodes = SteppedNodes::start().await;
+    let mut steps = StepWalk::at_least(1);
+    while steps.has_next() {
+        let user = nodes.new_user().await;
+        let token = single_use(&nodes.second(), &user.session.access).await;
+        let (client, copy) = (nodes.first(), token.clone());
+        let Some(first) = nodes.stop_after_next_step(&mut steps, async move { spend(&client, &copy).await }).await
+        else {
             continue;
         };
-        let second = spend(&stage.second(), &token).await;
-        stage.relay.release();
+        let second = spend(&nodes.second(), &token).await;
+        nodes.relay.release();
         let both = [first.await.unwrap(), second];
         assert_eq!(both.iter().filter(|status| **status == StatusCode::OK).count(), 1, "used once: {both:?}");
         assert!(both.contains(&StatusCode::UNAUTHORIZED), "and refused once: {both:?}");
     }
-    let mut steps = Steps::at_least(5);
-    while steps.go_on() {
-        let subject = stage.subject().await;
-        let (client, access) = (stage.first(), subject.session.access.clone());
+    let mut steps = StepWalk::at_least(5);
+    while steps.has_next() {
+        let user = nodes.new_user().await;
+        let (client, access) = (nodes.first(), user.session.access.clone());
         let issuing = async move { client.post("/auth/single-use", Some(&access), None).await.unwrap() };
-        let Some(issue) = stage.stopped_after(&mut steps, issuing).await else { continue };
-        let logout = stage.second().logout(&subject.session.access).await.unwrap();
+        let Some(issue) = nodes.stop_after_next_step(&mut steps, issuing).await else { continue };
+        let logout = nodes.second().logout(&user.session.access).await.unwrap();
         assert_eq!(logout.status, StatusCode::NO_CONTENT);
-        stage.relay.release();
+        nodes.relay.release();
         let answer = issue.await.unwrap();
         if answer.status == StatusCode::CREATED {
             let token = answer.json()["access_token"].as_str().unwrap().to_owned();
-            for node in [stage.first(), stage.second()] {
+            for node in [nodes.first(), nodes.second()] {
                 assert_eq!(spend(&node, &token).await, StatusCode::UNAUTHORIZED, "a dead session's token");
             }
         } else {
@@ -328,7 +334,7 @@ async fn single_use_token_meets_its_twin_or_a_revocation_at_each_step() {
 
 /// A way to end a session.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
+enum Revocation {
     /// Its own logout.
     Logout,
     /// A logout everywhere, from another session.
@@ -342,25 +348,27 @@ enum End {
 }
 
 /// A prepared way to end a session.
-struct Ending {
-    end: End,
+struct PreparedRevocation {
+    revocation: Revocation,
     path: String,
     retired: Vec<String>,
 }
 
-impl End {
-    async fn prepare(self, stage: &Stage, subject: &Subject) -> Ending {
-        let second = stage.second();
+impl Revocation {
+    /// Makes the tokens that the revocation needs.
+    async fn prepare(self, nodes: &SteppedNodes, user: &TestUser) -> PreparedRevocation {
+        let second = nodes.second();
         let mut retired = Vec::new();
         if self == Self::Reuse {
-            let child = second.refresh(&subject.session.refresh).await.unwrap().tokens();
+            let child = second.refresh(&user.session.refresh).await.unwrap().tokens();
             second.refresh(&child.refresh).await.unwrap().tokens();
-            retired.push(subject.session.refresh.clone());
+            retired.push(user.session.refresh.clone());
         }
-        Ending { end: self, path: session_path(&subject.session.access), retired }
+        PreparedRevocation { revocation: self, path: session_path(&user.session.access), retired }
     }
 
-    async fn send(self, client: Client, access: String, path: String) -> Answer {
+    /// Sends the request that ends the session.
+    async fn send(self, client: Client, access: String, path: String) -> Response {
         match self {
             Self::Logout => client.logout(&access).await.unwrap(),
             Self::LogoutAll => client.logout_all(&access).await.unwrap(),
@@ -371,20 +379,20 @@ impl End {
     }
 }
 
-impl Ending {
+impl PreparedRevocation {
     /// Returns the token that the request comes with.
-    fn tokens(&self, subject: &Subject) -> String {
-        match (self.end, self.retired.first()) {
+    fn credential(&self, user: &TestUser) -> String {
+        match (self.revocation, self.retired.first()) {
             (_, Some(retired)) => retired.clone(),
-            (End::Logout, _) => subject.session.access.clone(),
-            _ => subject.other.access.clone(),
+            (Revocation::Logout, _) => user.session.access.clone(),
+            _ => user.other.access.clone(),
         }
     }
 
     /// Ends the session on the second node.
-    async fn run(&self, stage: &Stage, subject: &Subject) {
-        let answer = self.end.send(stage.second(), self.tokens(subject), self.path.clone()).await;
-        let done = if self.end == End::Reuse { StatusCode::UNAUTHORIZED } else { StatusCode::NO_CONTENT };
-        assert_eq!(answer.status, done, "{:?}: {answer:?}", self.end);
+    async fn run(&self, nodes: &SteppedNodes, user: &TestUser) {
+        let answer = self.revocation.send(nodes.second(), self.credential(user), self.path.clone()).await;
+        let done = if self.revocation == Revocation::Reuse { StatusCode::UNAUTHORIZED } else { StatusCode::NO_CONTENT };
+        assert_eq!(answer.status, done, "{:?}: {answer:?}", self.revocation);
     }
 }

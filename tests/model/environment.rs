@@ -1,26 +1,27 @@
-//! Events outside the processes: servers restart and fail over, connections break, time passes.
+//! The environment of the processes and its events: servers restart and fail over, connections
+//! break, time passes.
 
 use crate::{
-    broken::Broken,
+    mutation::Mutation,
     process::{CheckAt, Process},
     protocol::Protocol,
-    scenarios::With,
+    scenarios::Condition,
     set::Set,
-    state::{Age, Entry, NODES, PAIR_OF_SIGN_IN, PAIRS, State, pairs_of},
+    state::{Age, NODES, PAIR_OF_SIGN_IN, PAIRS, RedisEntry, State, pairs_of},
     step,
 };
 
 /// An event. The scenario limits the number of faults, and not the passing of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum World {
+pub(crate) enum Event {
     /// Redis restarts and has forgotten everything.
     RedisRestarts,
     /// Redis restarts from an old snapshot, or a replica takes over. It lacks the tombstone of pair
     /// 0 and has the active entry of the process before.
     RedisRestored,
     /// A replica takes over that lacks the tombstone. Then the former primary comes back with the
-    /// replica's data and under its own name. In the protocol that is a restart, so only a broken
-    /// protocol sees this event.
+    /// replica's data and under its own name. In the protocol that is a restart, so only a mutation
+    /// sees this event.
     RedisFailedBack,
     /// A node can no longer reach Redis.
     CutOff(u8),
@@ -46,7 +47,7 @@ pub(crate) enum World {
     /// may retry.
     FailOverRetrying,
     /// The primary is lost. Its writes were replicated, and only the answers are lost.
-    FailOverKeeping,
+    FailOverKeepingWrites,
     /// The primary is replaced, and goes on answering reads.
     Depose,
     /// The deposed primary notices and steps down.
@@ -62,132 +63,139 @@ pub(crate) enum World {
 }
 
 /// Calls `can` with each event that is possible in this state.
-pub(crate) fn events(protocol: &Protocol, state: &State, mut can: impl FnMut(World)) {
+pub(crate) fn possible_events(protocol: &Protocol, state: &State, mut can: impl FnMut(Event)) {
     let scenario = &protocol.scenario;
     if state.faults > 0 {
-        faults(protocol, state, &mut can);
+        possible_faults(protocol, state, &mut can);
     }
     for node in 0..2 {
         let is = &state.nodes[usize::from(node)];
         if is.cut_off {
-            can(World::Reconnect(node));
+            can(Event::Reconnect(node));
         }
         if is.breaker_open {
-            can(World::Retry(node));
+            can(Event::Retry(node));
         }
         if !is.cut_off && !is.pending.is_empty() {
-            can(World::WritePending(node));
+            can(Event::WritePending(node));
         }
     }
     for pair in 0..=PAIR_OF_SIGN_IN {
         match state.redis.entries[usize::from(pair)] {
-            Entry::Active(_) => can(World::EntryEnds(pair)),
-            Entry::Tombstone if protocol.is_without(Broken::EvictTombstones) => can(World::TombstoneEvicted(pair)),
-            Entry::Tombstone | Entry::Absent => {}
+            RedisEntry::Active(_) => can(Event::EntryEnds(pair)),
+            RedisEntry::Tombstone if protocol.has_mutation(Mutation::EvictTombstones) => {
+                can(Event::TombstoneEvicted(pair));
+            }
+            RedisEntry::Tombstone | RedisEntry::Absent => {}
         }
     }
     if state.mongo.down {
-        can(World::StoreBack);
+        can(Event::StoreBack);
     }
     if state.mongo.primary != state.mongo.majority || !state.writers.is_empty() {
-        can(World::Replicate);
+        can(Event::Replicate);
     }
     if state.mongo.deposed.is_some() {
-        can(World::StepDown);
+        can(Event::StepDown);
     }
     let closes = |session: &crate::state::Session| session.previous.is_some_and(|previous| previous.in_grace);
-    if scenario.has(With::GraceEnds) && state.mongo.primary.sessions.iter().flatten().any(closes) {
-        can(World::GraceEnds);
+    if scenario.has(Condition::GraceEnds) && state.mongo.primary.sessions.iter().flatten().any(closes) {
+        can(Event::GraceEnds);
     }
-    if scenario.has(With::Expiry) && state.age < Age::Over {
-        can(World::Age);
+    if scenario.has(Condition::Expiry) && state.age < Age::Over {
+        can(Event::Age);
     }
-    let removable = if protocol.is_without(Broken::PurgeWithoutMargin) { Age::Leeway } else { Age::Over };
-    if scenario.has(With::Expiry) && state.age >= removable && !state.history.purged {
-        can(World::Purge);
+    let removable = if protocol.has_mutation(Mutation::PurgeWithoutMargin) { Age::Leeway } else { Age::Over };
+    if scenario.has(Condition::Expiry) && state.age >= removable && !state.history.purged {
+        can(Event::Purge);
     }
-    if scenario.has(With::LocalCaches) && !state.history.lease_over && !state.history.told_anywhere().is_empty() {
-        can(World::LeaseEnds);
+    if scenario.has(Condition::LocalCaches)
+        && !state.history.lease_over
+        && !state.history.acknowledged_anywhere().is_empty()
+    {
+        can(Event::LeaseEnds);
     }
 }
 
-fn faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(World)) {
+/// Calls `can` with each fault that is possible in this state.
+fn possible_faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(Event)) {
     let scenario = &protocol.scenario;
-    if scenario.has(With::RedisRestarts) {
-        can(World::RedisRestarts);
-        can(World::RedisRestored);
-        if protocol.is_without(Broken::IdentifyByProcess) {
-            can(World::RedisFailedBack);
+    if scenario.has(Condition::RedisRestarts) {
+        can(Event::RedisRestarts);
+        can(Event::RedisRestored);
+        if protocol.has_mutation(Mutation::IdentifyByProcess) {
+            can(Event::RedisFailedBack);
         }
     }
-    if scenario.has(With::RedisCutOff) {
+    if scenario.has(Condition::RedisCutOff) {
         for node in (0..2).filter(|&node| !state.nodes[usize::from(node)].cut_off) {
-            can(World::CutOff(node));
+            can(Event::CutOff(node));
         }
     }
-    if scenario.has(With::StoreGone) && !state.mongo.down {
-        can(World::StoreGone);
+    if scenario.has(Condition::StoreGone) && !state.mongo.down {
+        can(Event::StoreGone);
     }
     // Without unacknowledged writes a failover changes nothing.
-    if scenario.has(With::Failovers) && !state.writers.is_empty() {
-        can(World::FailOver);
-        can(World::FailOverRetrying);
-        can(World::FailOverKeeping);
+    if scenario.has(Condition::Failovers) && !state.writers.is_empty() {
+        can(Event::FailOver);
+        can(Event::FailOverRetrying);
+        can(Event::FailOverKeepingWrites);
     }
-    let can_be_asked = [With::DeposedAnswers, With::DeposedAlone].into_iter().any(|with| scenario.has(with));
-    if (protocol.is_without(Broken::DeposedPrimaryAnswers) || can_be_asked) && state.mongo.deposed.is_none() {
-        can(World::Depose);
+    let may_be_deposed =
+        [Condition::DeposedAnswers, Condition::DeposedAlone].into_iter().any(|condition| scenario.has(condition));
+    if (protocol.has_mutation(Mutation::DeposedPrimaryAnswers) || may_be_deposed) && state.mongo.deposed.is_none() {
+        can(Event::Depose);
     }
 }
 
 /// Applies the event to the state.
-pub(crate) fn happen(state: &mut State, event: World) {
+pub(crate) fn apply(state: &mut State, event: Event) {
     match event {
-        World::RedisRestarts => restart_redis(state, [Entry::Absent; PAIRS]),
-        World::RedisRestored => {
+        Event::RedisRestarts => restart_redis(state, [RedisEntry::Absent; PAIRS]),
+        Event::RedisRestored => {
             let mut entries = state.redis.entries;
-            entries[0] = Entry::Active(state.redis.run);
+            entries[0] = RedisEntry::Active(state.redis.run);
             restart_redis(state, entries);
         }
-        World::RedisFailedBack => {
+        Event::RedisFailedBack => {
             state.faults -= 1;
-            *state.entry(0) = Entry::Active(state.redis.run);
+            *state.entry(0) = RedisEntry::Active(state.redis.run);
         }
-        World::CutOff(node) => {
+        Event::CutOff(node) => {
             state.faults -= 1;
             state.node(node).cut_off = true;
         }
-        World::Reconnect(node) => state.node(node).cut_off = false,
-        World::Retry(node) => state.node(node).breaker_open = false,
-        World::WritePending(node) => {
+        Event::Reconnect(node) => state.node(node).cut_off = false,
+        Event::Retry(node) => state.node(node).breaker_open = false,
+        Event::WritePending(node) => {
             let pending = std::mem::take(&mut state.node(node).pending);
-            pending.iter().for_each(|pair| *state.entry(pair) = Entry::Tombstone);
+            pending.iter().for_each(|pair| *state.entry(pair) = RedisEntry::Tombstone);
         }
-        World::EntryEnds(pair) | World::TombstoneEvicted(pair) => *state.entry(pair) = Entry::Absent,
-        World::StoreGone => {
+        Event::EntryEnds(pair) | Event::TombstoneEvicted(pair) => *state.entry(pair) = RedisEntry::Absent,
+        Event::StoreGone => {
             state.faults -= 1;
             state.mongo.down = true;
         }
-        World::StoreBack => state.mongo.down = false,
-        World::Replicate => {
+        Event::StoreBack => state.mongo.down = false,
+        Event::Replicate => {
             state.mongo.majority = state.mongo.primary;
             state.writers.clear();
         }
-        World::FailOver | World::FailOverRetrying => {
+        Event::FailOver | Event::FailOverRetrying => {
             state.mongo.primary = state.mongo.majority;
-            state.history.forget_what_was_lost(&state.mongo.primary);
-            fail_writers(state, event == World::FailOverRetrying);
+            state.history.forget_lost_commits(&state.mongo.primary);
+            fail_writers(state, event == Event::FailOverRetrying);
         }
-        World::FailOverKeeping => {
+        Event::FailOverKeepingWrites => {
             state.mongo.majority = state.mongo.primary;
             fail_writers(state, false);
         }
-        World::Depose => {
+        Event::Depose => {
             state.faults -= 1;
             state.mongo.deposed = Some(state.mongo.primary);
         }
-        World::StepDown => state.mongo.deposed = None,
-        World::GraceEnds => {
+        Event::StepDown => state.mongo.deposed = None,
+        Event::GraceEnds => {
             state.history.close_windows();
             let mongo = &mut state.mongo;
             for documents in [&mut mongo.primary, &mut mongo.majority].into_iter().chain(&mut mongo.deposed) {
@@ -197,13 +205,14 @@ pub(crate) fn happen(state: &mut State, event: World) {
                 }
             }
         }
-        World::Age => state.age = if state.age == Age::Fresh { Age::Leeway } else { Age::Over },
-        World::Purge => purge(state),
-        World::LeaseEnds => end_leases(state),
+        Event::Age => state.age = if state.age == Age::Fresh { Age::Leeway } else { Age::Over },
+        Event::Purge => purge(state),
+        Event::LeaseEnds => end_leases(state),
     }
 }
 
-fn restart_redis(state: &mut State, entries: [Entry; PAIRS]) {
+/// Replaces Redis by a server with these entries.
+fn restart_redis(state: &mut State, entries: [RedisEntry; PAIRS]) {
     state.faults -= 1;
     state.redis.run += 1;
     state.redis.entries = entries;
@@ -214,7 +223,7 @@ fn restart_redis(state: &mut State, entries: [Entry; PAIRS]) {
 fn fail_writers(state: &mut State, retry: bool) {
     state.faults -= 1;
     for (number, before) in std::mem::take(&mut state.writers) {
-        if before.only_tidies() {
+        if before.only_cleans_up() {
             continue;
         }
         if retry && before.writes_one_document() {
@@ -248,7 +257,7 @@ fn end_leases(state: &mut State) {
 }
 
 /// Drops these sessions from a node's own cache when a revocation ends there, with success or not.
-pub(crate) fn forget(state: &mut State, node: u8, sessions: Set) {
+pub(crate) fn drop_local_entries(state: &mut State, node: u8, sessions: Set) {
     for pair in pairs_of(sessions) {
         state.node(node).local[usize::from(pair)] = None;
         for process in &mut state.processes {
@@ -256,7 +265,7 @@ pub(crate) fn forget(state: &mut State, node: u8, sessions: Set) {
                 && (check.node, check.token) == (node, pair)
                 && check.at != CheckAt::Begin
             {
-                check.noted = true;
+                check.revoked_meanwhile = true;
             }
         }
     }

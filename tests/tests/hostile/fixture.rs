@@ -1,4 +1,4 @@
-//! The bench for hostile tokens: authorities over one counting store, and good tokens to forge
+//! The fixture of these tests: authorities over one counting store, and good tokens to forge
 //! from.
 
 use std::{sync::Arc, time::Duration};
@@ -12,11 +12,13 @@ use auth_layer::{
 use chrono::{DateTime, TimeDelta};
 
 use crate::{
-    forge::{Draft, KEYS},
-    watched::Watched,
+    counting_store::CountingStore,
+    forge::{KEYS, TokenDraft},
 };
 
+/// The issuer of all tokens.
 pub(crate) const ISSUER: &str = "https://issuer.example";
+/// The audience of all tokens.
 pub(crate) const AUDIENCE: &str = "api";
 
 /// The default leeway of [`Authority`].
@@ -24,36 +26,37 @@ pub(crate) const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 
 /// Two authorities that differ in the order of checking, on one store, with one clock that stands
 /// still.
-pub(crate) struct Bench {
-    pub(crate) store: Arc<Watched>,
+pub(crate) struct Fixture {
+    pub(crate) store: Arc<CountingStore>,
     clock: ManualClock,
     pub(crate) record_first: Authority,
     pub(crate) signature_first: Authority,
 }
 
-/// Good tokens of one kind and one session, one for each algorithm, and other tokens that a forger
-/// may have.
-pub(crate) struct Good {
+/// Good tokens of one kind and one session, one for each algorithm, and other tokens that a
+/// forger may have.
+pub(crate) struct GoodTokens {
     pub(crate) kind: TokenKind,
     pub(crate) now: Timestamp,
-    pub(crate) eddsa: Draft,
-    pub(crate) es256: Draft,
-    pub(crate) rs256: Draft,
-    pub(crate) ps256: Draft,
-    pub(crate) hs256: Draft,
+    pub(crate) eddsa: TokenDraft,
+    pub(crate) es256: TokenDraft,
+    pub(crate) rs256: TokenDraft,
+    pub(crate) ps256: TokenDraft,
+    pub(crate) hs256: TokenDraft,
     /// A token of the same kind of another user.
-    pub(crate) other: Draft,
+    pub(crate) other: TokenDraft,
     /// The session's tokens of the two other kinds.
-    pub(crate) siblings: Vec<Draft>,
+    pub(crate) siblings: Vec<TokenDraft>,
     /// A token that has just expired, leeway included, and one with a second left.
-    pub(crate) expired: Draft,
-    pub(crate) expiring: Draft,
+    pub(crate) expired: TokenDraft,
+    pub(crate) expiring: TokenDraft,
 }
 
-impl Bench {
+impl Fixture {
+    /// Creates the store and both authorities.
     pub(crate) fn new() -> Self {
         let clock = ManualClock::starting_at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-        let store = Arc::<Watched>::default();
+        let store = Arc::<CountingStore>::default();
         let made = |order| authority(&store, &clock, order);
         Self {
             record_first: made(CheckOrder::RecordFirst),
@@ -63,14 +66,16 @@ impl Bench {
         }
     }
 
-    pub(crate) fn orders(&self) -> [(&'static str, &Authority); 2] {
+    /// Returns both authorities, each with its order of checking.
+    pub(crate) fn authorities(&self) -> [(&'static str, &Authority); 2] {
         [("record first", &self.record_first), ("signature first", &self.signature_first)]
     }
 
     /// Issues good tokens of this kind.
-    pub(crate) async fn good(&self, kind: TokenKind) -> Good {
+    pub(crate) async fn good(&self, kind: TokenKind) -> GoodTokens {
         let now = self.clock.now();
-        let [access, refresh, single_use] = issue(&self.record_first).await.map(|token| Draft::of(&token, &KEYS.eddsa));
+        let [access, refresh, single_use] =
+            issue(&self.record_first).await.map(|token| TokenDraft::of(&token, &KEYS.eddsa));
         let (draft, siblings) = match kind {
             TokenKind::Access => (access, vec![refresh, single_use]),
             TokenKind::Refresh => (refresh, vec![access, single_use]),
@@ -79,13 +84,13 @@ impl Bench {
         };
         let ttl = TimeDelta::seconds(draft.number("exp") - draft.number("iat"));
         let issued_at = now - ttl - LEEWAY;
-        Good {
+        GoodTokens {
             kind,
             now,
-            es256: draft.clone().by(&KEYS.es256),
-            rs256: draft.clone().by(&KEYS.rs256),
-            ps256: draft.clone().by(&KEYS.ps256),
-            hs256: draft.clone().by(&KEYS.hs256),
+            es256: draft.clone().signed_by(&KEYS.es256),
+            rs256: draft.clone().signed_by(&KEYS.rs256),
+            ps256: draft.clone().signed_by(&KEYS.ps256),
+            hs256: draft.clone().signed_by(&KEYS.hs256),
             eddsa: draft,
             other: self.issued_at(kind, now).await,
             siblings,
@@ -94,7 +99,8 @@ impl Bench {
         }
     }
 
-    async fn issued_at(&self, kind: TokenKind, now: Timestamp) -> Draft {
+    /// Issues a good token of this kind at this time.
+    async fn issued_at(&self, kind: TokenKind, now: Timestamp) -> TokenDraft {
         let then = authority(&self.store, &ManualClock::starting_at(now), CheckOrder::RecordFirst);
         let [access, refresh, single_use] = issue(&then).await;
         let token = match kind {
@@ -103,11 +109,12 @@ impl Bench {
             TokenKind::SingleUse => single_use,
             other => panic!("{other} is new"),
         };
-        Draft::of(&token, &KEYS.eddsa)
+        TokenDraft::of(&token, &KEYS.eddsa)
     }
 }
 
-fn authority(store: &Arc<Watched>, clock: &ManualClock, order: CheckOrder) -> Authority {
+/// Builds an authority on this store.
+fn authority(store: &Arc<CountingStore>, clock: &ManualClock, order: CheckOrder) -> Authority {
     let builder = Authority::builder(ISSUER, Arc::clone(store)).audience(AUDIENCE).keys(KEYS.ring());
     // A warm cache must accept nothing that a cold one refuses.
     builder
@@ -130,6 +137,7 @@ pub(crate) async fn issue(authority: &Authority) -> [String; 3] {
     [pair.access_token, pair.refresh_token, single_use.token]
 }
 
+/// Signs a new user in.
 async fn sign_in(authority: &Authority) -> IssuedPair {
     let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
     authority.sign_in(sign_in, Grant::new("web").scope("profile mail".parse().unwrap())).await.unwrap()

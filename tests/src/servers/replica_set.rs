@@ -6,18 +6,18 @@ use bson::{Document, doc};
 use mongodb::{Client, options::ClientOptions};
 use tokio::time::{sleep, timeout};
 
-use super::mongo::{MongoServer, set_of};
+use super::mongo::{MongoServer, replica_set_config};
 
 /// The time limit of an election, and of a start.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Three `mongod` that hold the same data.
 #[derive(Debug)]
-pub struct MongoSet {
+pub struct MongoReplicaSet {
     members: Vec<MongoServer>,
 }
 
-impl MongoSet {
+impl MongoReplicaSet {
     /// Starts the members and waits until a primary has two followers.
     ///
     /// # Panics
@@ -31,10 +31,10 @@ impl MongoSet {
         let ports: Vec<u16> = members.iter().map(MongoServer::port).collect();
         let set = Self { members };
         let begun = Instant::now();
-        while ask(ports[0], doc! { "replSetInitiate": set_of(&ports) }).await.is_none() {
-            set.pause_or_panic(begun).await;
+        while run_command(ports[0], doc! { "replSetInitiate": replica_set_config(&ports) }).await.is_none() {
+            set.sleep_or_panic(begun).await;
         }
-        set.until_whole().await;
+        set.until_healthy().await;
         set
     }
 
@@ -44,20 +44,20 @@ impl MongoSet {
         format!("mongodb://{}/?replicaSet=rs0", hosts.join(","))
     }
 
-    /// Makes a primary without followers take `time` to notice. Waits until the members agree on
-    /// that.
+    /// Sets the time that a primary without followers takes to notice. Waits until the members
+    /// agree on it.
     ///
     /// # Panics
     ///
     /// If the members do not agree.
-    pub async fn notice_after(&mut self, time: Duration) {
+    pub async fn set_election_timeout(&mut self, time: Duration) {
         let primary = self.primary().await.port();
-        let got = ask(primary, doc! { "replSetGetConfig": 1 }).await.expect("the configuration");
+        let got = run_command(primary, doc! { "replSetGetConfig": 1 }).await.expect("the configuration");
         let mut config = got.get_document("config").expect("a configuration").clone();
         let millis = i64::try_from(time.as_millis()).expect("not so long");
         config.insert("version", config.get_i32("version").expect("a version") + 1);
         config.get_document_mut("settings").expect("settings").insert("electionTimeoutMillis", millis);
-        ask(primary, doc! { "replSetReconfig": config }).await.expect("the new configuration is taken");
+        run_command(primary, doc! { "replSetReconfig": config }).await.expect("the new configuration is taken");
     }
 
     /// Returns the primary, to be killed, paused and restarted. Waits until there is one.
@@ -73,7 +73,7 @@ impl MongoSet {
                     return &mut self.members[at];
                 }
             }
-            self.pause_or_panic(begun).await;
+            self.sleep_or_panic(begun).await;
         }
     }
 
@@ -82,16 +82,16 @@ impl MongoSet {
     /// # Panics
     ///
     /// If they elect none.
-    pub async fn until_succeeded(&self, lost: u16) {
+    pub async fn until_new_primary(&self, lost: u16) {
         let begun = Instant::now();
         while !self.has_primary(Some(lost)).await {
-            self.pause_or_panic(begun).await;
+            self.sleep_or_panic(begun).await;
         }
     }
 
     /// Returns whether there is a primary, not counting this member.
-    pub async fn has_primary(&self, but: Option<u16>) -> bool {
-        for member in self.members.iter().filter(|member| Some(member.port()) != but) {
+    pub async fn has_primary(&self, except: Option<u16>) -> bool {
+        for member in self.members.iter().filter(|member| Some(member.port()) != except) {
             if self.is_primary(member.port()).await {
                 return true;
             }
@@ -118,43 +118,46 @@ impl MongoSet {
     /// # Panics
     ///
     /// If that takes too long.
-    pub async fn until_whole(&self) {
+    pub async fn until_healthy(&self) {
         let begun = Instant::now();
         loop {
             let mut roles = Vec::new();
             for member in &self.members {
                 let hello = hello(member.port()).await.unwrap_or_default();
-                roles.push((is(&hello, "isWritablePrimary"), is(&hello, "secondary")));
+                roles.push((has_role(&hello, "isWritablePrimary"), has_role(&hello, "secondary")));
             }
             let primaries = roles.iter().filter(|(primary, _)| *primary).count();
             if primaries == 1 && roles.iter().all(|(primary, secondary)| *primary || *secondary) {
                 return;
             }
-            self.pause_or_panic(begun).await;
+            self.sleep_or_panic(begun).await;
         }
     }
 
     /// Returns whether this member believes itself primary.
     pub async fn is_primary(&self, port: u16) -> bool {
-        hello(port).await.is_some_and(|hello| is(&hello, "isWritablePrimary"))
+        hello(port).await.is_some_and(|hello| has_role(&hello, "isWritablePrimary"))
     }
 
-    async fn pause_or_panic(&self, begun: Instant) {
+    /// Sleeps for a moment. Panics if the wait that began then takes too long.
+    async fn sleep_or_panic(&self, begun: Instant) {
         assert!(begun.elapsed() < PATIENCE, "the replica set has no primary: {self:?}");
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-fn is(hello: &Document, role: &str) -> bool {
+/// Returns whether a member has this role.
+fn has_role(hello: &Document, role: &str) -> bool {
     hello.get_bool(role).unwrap_or(false)
 }
 
+/// Asks a member for its roles. `None` if it does not answer.
 async fn hello(port: u16) -> Option<Document> {
-    timeout(Duration::from_secs(1), ask(port, doc! { "hello": 1 })).await.ok()?
+    timeout(Duration::from_secs(1), run_command(port, doc! { "hello": 1 })).await.ok()?
 }
 
 /// Sends a command to one member, regardless of its role. `None` if it does not answer, or refuses.
-async fn ask(port: u16, command: Document) -> Option<Document> {
+async fn run_command(port: u16, command: Document) -> Option<Document> {
     let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true&serverSelectionTimeoutMS=1000");
     let options = ClientOptions::parse(uri).await.expect("the URI is well formed");
     let client = Client::with_options(options).expect("the options are valid");

@@ -12,12 +12,12 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::corpus::Answer;
+use crate::corpus::Expected;
 
 /// A route behind the layer that counts the requests it gets.
-pub(crate) struct Door {
+pub(crate) struct ProtectedRoute {
     app: Router,
-    entered: Arc<AtomicUsize>,
+    handler_calls: Arc<AtomicUsize>,
 }
 
 /// A refusal.
@@ -33,17 +33,18 @@ pub(crate) enum Refusal {
 
 /// A response, read to its end.
 #[derive(Debug)]
-pub(crate) struct Response {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
+/// Returns the id of the token.
 fn id_of(claims: &Claims) -> String {
     claims.token_id().unwrap().to_string()
 }
 
-impl Door {
+impl ProtectedRoute {
     /// Makes a route for access tokens or for single-use tokens.
     pub(crate) fn new(authority: &Authority, single_use: bool) -> Self {
         let builder = AuthLayer::builder(authority);
@@ -52,15 +53,15 @@ impl Door {
 
     /// Makes a route that spends single-use tokens.
     fn spending(layer: AuthLayer) -> Self {
-        let entered = Arc::<AtomicUsize>::default();
-        let count = Arc::clone(&entered);
+        let handler_calls = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&handler_calls);
         let enter = async move |token: SingleUse| {
             let claims = token.spend().await?;
             count.fetch_add(1, Ordering::SeqCst);
             Ok::<_, Rejection>(id_of(&claims))
         };
         let app = Router::new().route("/", get(enter.clone()).post(enter)).layer(layer);
-        Self { app, entered }
+        Self { app, handler_calls }
     }
 
     /// Makes a route that requests without credentials reach as well.
@@ -68,51 +69,53 @@ impl Door {
         Self::behind(AuthLayer::builder(authority).optional(true).build())
     }
 
+    /// Makes a route behind this layer.
     fn behind(layer: AuthLayer) -> Self {
-        let entered = Arc::<AtomicUsize>::default();
-        let count = Arc::clone(&entered);
+        let handler_calls = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&handler_calls);
         let enter = async move |claims: Option<Claims>| {
             count.fetch_add(1, Ordering::SeqCst);
             claims.map_or("nobody".to_owned(), |claims| id_of(&claims))
         };
         let app = Router::new().route("/", get(enter.clone()).post(enter)).layer(layer);
-        Self { app, entered }
+        Self { app, handler_calls }
     }
 
     /// Returns the number of requests that passed the layer.
-    pub(crate) fn entered(&self) -> usize {
-        self.entered.load(Ordering::SeqCst)
+    pub(crate) fn handler_calls(&self) -> usize {
+        self.handler_calls.load(Ordering::SeqCst)
     }
 
-    pub(crate) async fn ask(&self, request: Request<Body>) -> Response {
+    /// Sends a request.
+    pub(crate) async fn send(&self, request: Request<Body>) -> HttpResponse {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Response { status: parts.status, headers: parts.headers, body: String::from_utf8(body).unwrap() }
+        HttpResponse { status: parts.status, headers: parts.headers, body: String::from_utf8(body).unwrap() }
     }
 
-    /// Asks over HTTP and over gRPC with these credentials. Both must refuse in the same way.
-    pub(crate) async fn refuses(&self, name: &str, credentials: &[HeaderValue], refusal: Refusal, secret: &str) {
-        let entered = self.entered();
+    /// Sends these credentials over HTTP and over gRPC. Fails unless both refuse in the same way.
+    pub(crate) async fn assert_refuses(&self, name: &str, credentials: &[HeaderValue], refusal: Refusal, secret: &str) {
+        let handler_calls = self.handler_calls();
         let mut request = Request::get("/").body(Body::empty()).unwrap();
         for value in credentials {
             request.headers_mut().append(header::AUTHORIZATION, value.clone());
         }
-        self.ask(request).await.is_refusal(name, refusal, "api", secret);
+        self.send(request).await.assert_refusal(name, refusal, "api", secret);
 
         let request = Request::post("/").version(Version::HTTP_2).header(header::CONTENT_TYPE, "application/grpc");
         let mut request = request.body(Body::empty()).unwrap();
         for value in credentials {
             request.headers_mut().append(header::AUTHORIZATION, value.clone());
         }
-        self.ask(request).await.is_grpc_refusal(name);
-        assert_eq!(self.entered(), entered, "{name}: the handler was reached");
+        self.send(request).await.assert_grpc_refusal(name);
+        assert_eq!(self.handler_calls(), handler_calls, "{name}: the handler was reached");
     }
 }
 
-impl Response {
+impl HttpResponse {
     /// Fails unless this is exactly that refusal and holds nothing of the token.
-    pub(crate) fn is_refusal(&self, name: &str, refusal: Refusal, realm: &str, secret: &str) {
+    pub(crate) fn assert_refusal(&self, name: &str, refusal: Refusal, realm: &str, secret: &str) {
         let (status, error, challenge) = match refusal {
             Refusal::Unauthorized => (401, "unauthorized", format!(r#"Bearer realm="{realm}""#)),
             Refusal::InvalidToken => {
@@ -125,23 +128,23 @@ impl Response {
         assert_eq!(self.status, status, "{name}: {self:?}");
         let challenges: Vec<&HeaderValue> = self.headers.get_all(header::WWW_AUTHENTICATE).iter().collect();
         assert_eq!(challenges, [&challenge], "{name}");
-        self.is_error(name, error, secret);
+        self.assert_error(name, error, secret);
     }
 
     /// Fails unless the body is this error with a description, and holds nothing else and nothing
     /// of the token.
-    pub(crate) fn is_error(&self, name: &str, error: &str, secret: &str) {
+    pub(crate) fn assert_error(&self, name: &str, error: &str, secret: &str) {
         assert_eq!(self.headers[header::CONTENT_TYPE], "application/json", "{name}");
         let body: Value = serde_json::from_str(&self.body).unwrap();
         let members = body.as_object().unwrap();
         assert_eq!(members.keys().collect::<Vec<_>>(), ["error", "error_description"], "{name}");
         assert_eq!(members["error"], error, "{name}");
         assert!(members["error_description"].as_str().is_some_and(|text| !text.is_empty()), "{name}");
-        self.says_nothing_of(name, secret);
+        self.assert_leaks_nothing_of(name, secret);
     }
 
     /// Fails unless this is a refusal in gRPC's terms.
-    pub(crate) fn is_grpc_refusal(&self, name: &str) {
+    pub(crate) fn assert_grpc_refusal(&self, name: &str) {
         assert_eq!(self.status, 200, "{name}: {self:?}");
         assert_eq!(self.headers[header::CONTENT_TYPE], "application/grpc", "{name}");
         assert_eq!(self.headers["grpc-status"], "16", "{name}");
@@ -149,7 +152,8 @@ impl Response {
         assert!(self.body.is_empty(), "{name}: {self:?}");
     }
 
-    fn says_nothing_of(&self, name: &str, secret: &str) {
+    /// Fails if the response holds a part of the token.
+    fn assert_leaks_nothing_of(&self, name: &str, secret: &str) {
         let said = format!("{:?}{}", self.headers, self.body);
         // Short parts are words that may stand in any answer.
         for part in secret.split('.').filter(|part| part.len() >= 16) {
@@ -158,7 +162,7 @@ impl Response {
     }
 }
 
-impl Answer {
+impl Expected {
     /// Returns the refusal of a request with such a token, or `None` if no request can hold it.
     pub(crate) fn refusal(self) -> Option<Refusal> {
         match self {

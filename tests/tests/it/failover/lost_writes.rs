@@ -4,13 +4,13 @@
 use futures_util::future::join_all;
 use http::StatusCode;
 use tests::{
-    client::{Answer, Client, Tokens, payload},
-    servers::{MongoServer, MongoSet, RedisServer},
+    client::{Client, Response, Tokens, payload},
+    servers::{MongoReplicaSet, MongoServer, RedisServer},
 };
 
 use super::{
-    Service,
-    held::{Held, equal},
+    NodePair,
+    unused_pair::{UnusedPair, same_pair},
 };
 use crate::fleet::{PASSWORD, username};
 
@@ -20,24 +20,26 @@ const TOKENS: usize = 12;
 /// The number of tries on a machine so slow that tokens expire.
 const TRIES: usize = 3;
 
-async fn spend(node: &Client, token: &str) -> Answer {
+/// Uses a single-use token.
+async fn spend(node: &Client, token: &str) -> Response {
     node.post("/demo/single-use", Some(token), None).await.unwrap()
 }
 
 /// The tokens that are presented before, while and after the primary is lost.
-struct Stake {
+struct PresentedTokens {
     /// Used before.
     used: Vec<String>,
     /// Used for the first time while nobody follows the primary.
-    doubtful: Vec<String>,
+    in_doubt: Vec<String>,
     /// Refreshed for the first time while nobody follows the primary.
     parents: Vec<Tokens>,
-    held: Held,
+    unused: UnusedPair,
 }
 
-impl Stake {
+impl PresentedTokens {
+    /// Issues the tokens, and uses those that are to be used before.
     async fn prepare(nodes: &[Client; 2]) -> Self {
-        let node = nodes[0].patient();
+        let node = nodes[0].retrying();
         let name = username();
         let session = node.sign_up(&name, PASSWORD).await.unwrap();
         let issue = || async {
@@ -46,48 +48,49 @@ impl Stake {
         };
         let login = || async { node.login(&name, PASSWORD).await.unwrap().tokens() };
         let parents = join_all((0..TOKENS).map(|_| login())).await;
-        let held = Held::open(nodes).await;
-        let doubtful = join_all((0..TOKENS).map(|_| issue())).await;
+        let unused = UnusedPair::issue(nodes).await;
+        let in_doubt = join_all((0..TOKENS).map(|_| issue())).await;
         let used = join_all((0..TOKENS).map(|_| issue())).await;
         for (turn, token) in used.iter().enumerate() {
             assert_eq!(spend(&nodes[turn % 2], token).await.status, StatusCode::OK);
         }
-        Self { used, doubtful, parents, held }
+        Self { used, in_doubt, parents, unused }
     }
 
     /// Returns whether all single-use tokens are unexpired, so that only their use can be a reason
     /// to refuse them.
-    fn is_current(&self) -> bool {
+    fn are_unexpired(&self) -> bool {
         let now = chrono::Utc::now().timestamp();
-        self.used.iter().chain(&self.doubtful).all(|token| payload(token)["exp"].as_i64().unwrap() > now)
+        self.used.iter().chain(&self.in_doubt).all(|token| payload(token)["exp"].as_i64().unwrap() > now)
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failover_loses_only_unacknowledged_writes_of_a_lone_primary() {
-    let (mut mongodb, redis) = (MongoSet::start().await, RedisServer::start(&[]).await);
-    let service = Service::start(&mongodb, &redis).await;
+    let (mut mongodb, redis) = (MongoReplicaSet::start().await, RedisServer::start(&[]).await);
+    let nodes = NodePair::start(&mongodb, &redis).await;
     for _ in 0..TRIES {
-        if lose_a_lonely_primary(&mut mongodb, &service.clients).await {
+        if lose_lone_primary(&mut mongodb, &nodes.clients).await {
             return;
         }
     }
     panic!("single-use tokens expired before they could be presented again");
 }
 
-/// Returns `false` if the run took too long to prove anything.
-async fn lose_a_lonely_primary(mongodb: &mut MongoSet, nodes: &[Client; 2]) -> bool {
-    let stake = Stake::prepare(nodes).await;
+/// Presents tokens before, while and after a primary without followers is lost. Returns `false` if
+/// the run took too long to prove anything.
+async fn lose_lone_primary(mongodb: &mut MongoReplicaSet, nodes: &[Client; 2]) -> bool {
+    let tokens = PresentedTokens::prepare(nodes).await;
     let port = mongodb.primary().await.port();
     mongodb.others(port).for_each(MongoServer::kill);
 
     // The primary takes writes until it notices, about a second later.
-    let spent = join_all(stake.doubtful.iter().enumerate().map(|(turn, token)| spend(&nodes[turn % 2], token)));
+    let spent = join_all(tokens.in_doubt.iter().enumerate().map(|(turn, token)| spend(&nodes[turn % 2], token)));
     let refresh = |(turn, parent): (usize, &Tokens)| {
         let (node, token) = (nodes[turn % 2].clone(), parent.refresh.clone());
         async move { node.refresh(&token).await.unwrap() }
     };
-    let refreshed = join_all(stake.parents.iter().enumerate().map(refresh));
+    let refreshed = join_all(tokens.parents.iter().enumerate().map(refresh));
     let (spent, refreshed) = tokio::join!(spent, refreshed);
     for answer in spent.iter().chain(&refreshed) {
         assert!(matches!(answer.status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE), "{answer:?}");
@@ -95,38 +98,38 @@ async fn lose_a_lonely_primary(mongodb: &mut MongoSet, nodes: &[Client; 2]) -> b
 
     mongodb.member(port).kill();
     mongodb.others(port).for_each(MongoServer::respawn);
-    mongodb.until_succeeded(port).await;
+    mongodb.until_new_primary(port).await;
     let mut again = [0; TOKENS];
     for turn in [0, 1, 1, 0] {
-        let node = nodes[turn].patient();
-        for (count, token) in again.iter_mut().zip(&stake.doubtful) {
+        let node = nodes[turn].retrying();
+        for (count, token) in again.iter_mut().zip(&tokens.in_doubt) {
             *count += usize::from(spend(&node, token).await.status == StatusCode::OK);
         }
-        for token in &stake.used {
+        for token in &tokens.used {
             assert_eq!(spend(&node, token).await.error(), "invalid_token", "a used token was accepted again");
         }
     }
-    let proved = stake.is_current();
+    let proved = tokens.are_unexpired();
     for (before, after) in spent.iter().zip(again) {
         let before = usize::from(before.status == StatusCode::OK);
         assert!(before + after <= 1, "accepted {before} times before the loss and {after} times after it");
     }
-    for (before, parent) in refreshed.iter().zip(&stake.parents) {
-        let child = nodes[0].patient().refresh(&parent.refresh).await.unwrap().tokens();
-        let repeated = nodes[1].patient().refresh(&parent.refresh).await.unwrap().tokens();
-        assert!(equal(&repeated, &child), "two children");
+    for (before, parent) in refreshed.iter().zip(&tokens.parents) {
+        let child = nodes[0].retrying().refresh(&parent.refresh).await.unwrap().tokens();
+        let repeated = nodes[1].retrying().refresh(&parent.refresh).await.unwrap().tokens();
+        assert!(same_pair(&repeated, &child), "two children");
         if before.status == StatusCode::OK {
-            assert!(equal(&before.tokens(), &child), "another child than before");
+            assert!(same_pair(&before.tokens(), &child), "another child than before");
         }
     }
-    stake.held.outlives(nodes).await;
+    tokens.unused.assert_survives(nodes).await;
 
     // When the member comes back, it rolls back what it alone had.
     mongodb.member(port).respawn();
-    mongodb.until_whole().await;
+    mongodb.until_healthy().await;
     for node in nodes {
-        for token in stake.used.iter().chain(&stake.doubtful) {
-            let status = spend(&node.patient(), token).await.status;
+        for token in tokens.used.iter().chain(&tokens.in_doubt) {
+            let status = spend(&node.retrying(), token).await.status;
             assert_eq!(status, StatusCode::UNAUTHORIZED);
         }
     }

@@ -14,7 +14,7 @@ use auth_layer::{
 use bson::{Document, Uuid, doc};
 use chrono::Utc;
 use mongodb::options::{Acknowledgment, WriteConcern};
-use tests::servers::{MongoServer, MongoSet};
+use tests::servers::{MongoReplicaSet, MongoServer};
 use tokio::time::sleep;
 
 use crate::fleet::{PATIENCE, patient_store};
@@ -24,8 +24,8 @@ const NOTICES_AFTER: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failover_leaves_a_lone_primary_that_can_promise_nothing() {
-    let mut mongodb = MongoSet::start().await;
-    mongodb.notice_after(NOTICES_AFTER).await;
+    let mut mongodb = MongoReplicaSet::start().await;
+    mongodb.set_election_timeout(NOTICES_AFTER).await;
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let patient = patient_store(&mongodb.uri(), "auth").await;
     let authority =
@@ -80,15 +80,18 @@ async fn failover_leaves_a_lone_primary_that_can_promise_nothing() {
     assert!(mongodb.is_primary(port).await, "all that was its word");
 }
 
+/// Opens a session of this user.
 async fn sign_in(authority: &Authority, user: UserId) -> IssuedPair {
     let sign_in = authority.begin_sign_in(user).await.unwrap();
     authority.sign_in(sign_in, Grant::new("web")).await.unwrap()
 }
 
+/// Returns the identifier as BSON has it.
 fn binary(id: &uuid::Uuid) -> Uuid {
     Uuid::from_bytes(id.into_bytes())
 }
 
+/// Returns whether the store said "unavailable".
 fn is_unavailable<T>(answer: &Result<T, StoreError>) -> bool {
     answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unavailable)
 }

@@ -15,8 +15,8 @@ async fn redis_that_restarted_gets_no_fill_that_was_read_before() {
     put_tombstones(&cache, id).await;
     server.kill();
     server.restart().await;
-    serves_again(&cache).await;
-    cache.put_active_if_absent(read_before, id, token()).await.unwrap_err();
+    until_serving(&cache).await;
+    cache.put_active_if_absent(read_before, id, active_token()).await.unwrap_err();
     miss(&cache, id).await;
 }
 
@@ -25,13 +25,13 @@ async fn redis_entry_restored_from_a_snapshot_is_ignored() {
     let mut server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let (alive, dead) = (TokenId::generate(), TokenId::generate());
-    fill(&cache, alive, token()).await;
+    fill(&cache, alive, active_token()).await;
     put_tombstones(&cache, dead).await;
     assert_eq!(server.command(&["SAVE"]), "+OK");
     put_tombstones(&cache, alive).await;
     server.kill();
     server.restart().await;
-    serves_again(&cache).await;
+    until_serving(&cache).await;
     assert_eq!(server.command(&["EXISTS", &format!("auth:{alive}")]), ":1", "the snapshot was read");
     miss(&cache, alive).await;
     assert!(matches!(cache.get(dead).await.unwrap(), CacheAnswer::Dead));
@@ -53,7 +53,7 @@ async fn redis_entry_that_came_back_by_failing_over_and_back_is_ignored() {
     // Only now, because a primary begins a new history with its first replica.
     let cache = cache(&first).await;
     let id = TokenId::generate();
-    fill(&cache, id, token()).await;
+    fill(&cache, id, active_token()).await;
     assert!(matches!(cache.get(id).await.unwrap(), CacheAnswer::Active(_)));
     let key = format!("auth:{id}");
     let entry = first.command(&["STRLEN", &key]);
@@ -71,7 +71,7 @@ async fn redis_entry_that_came_back_by_failing_over_and_back_is_ignored() {
         matches!(cache.get(id).await, Ok(CacheAnswer::Miss(_)))
     })
     .await;
-    serves_again(&cache).await;
+    until_serving(&cache).await;
     miss(&cache, id).await;
     assert!(holds(&first), "it is there, and not believed");
 }
@@ -85,12 +85,12 @@ async fn redis_fill_delayed_until_its_end_has_expired_on_arrival() {
     let read_before = miss(&cache, id).await;
     let since = Instant::now();
     server.pause();
-    cache.put_active_if_absent(read_before, id, token()).await.unwrap_err();
+    cache.put_active_if_absent(read_before, id, active_token()).await.unwrap_err();
     until("the entry's end has passed", RECOVERY, || async { since.elapsed() > Duration::from_millis(700) }).await;
     server.resume();
     // The server's own view, before the cache replaces any connection.
     assert_eq!(server.command(&["GET", &format!("auth:{id}")]), "$-1");
-    serves_again(&cache).await;
+    until_serving(&cache).await;
     miss(&cache, id).await;
 }
 
@@ -103,7 +103,7 @@ async fn redis_that_is_away_at_first_fails_at_once_and_is_found_later() {
     assert_eq!(answer.unwrap_err().to_string(), "no connection to Redis");
     assert!(took < SLACK, "{took:?}");
     server.restart().await;
-    serves_again(&cache).await;
+    until_serving(&cache).await;
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn redis_that_stalls_costs_a_check_its_time_limit_and_no_more() {
     let (answer, took) = timed(cache.get(id)).await;
     assert_eq!(answer.unwrap_err().to_string(), "Redis did not answer");
     assert!(took < RedisOptions::default().response_timeout + SLACK, "{took:?}");
-    let (outcome, took) = timed(cache.put_tombstones(&[(id, token().expires_at)], Utc::now())).await;
+    let (outcome, took) = timed(cache.put_tombstones(&[(id, active_token().expires_at)], Utc::now())).await;
     assert_eq!(outcome.unwrap_err().to_string(), "Redis did not take the tombstones");
     assert!(took < Duration::from_secs(1) + SLACK, "{took:?}");
     until("stalled connections are withdrawn", RECOVERY, || async {
@@ -124,7 +124,7 @@ async fn redis_that_stalls_costs_a_check_its_time_limit_and_no_more() {
     })
     .await;
     server.resume();
-    serves_again(&cache).await;
+    until_serving(&cache).await;
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn redis_that_is_killed_fails_at_once_and_serves_again_when_back() {
         assert!(took < RedisOptions::default().response_timeout + SLACK, "{took:?}");
         cache.ping().await.unwrap_err();
         server.restart().await;
-        serves_again(&cache).await;
+        until_serving(&cache).await;
         cache.ping().await.unwrap();
     }
 }
@@ -148,10 +148,10 @@ async fn redis_that_is_full_takes_no_tombstones_and_says_so() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
-    let outcome = cache.put_tombstones(&[(TokenId::generate(), token().expires_at)], Utc::now()).await;
+    let outcome = cache.put_tombstones(&[(TokenId::generate(), active_token().expires_at)], Utc::now()).await;
     assert_eq!(outcome.unwrap_err().to_string(), "Redis did not take the tombstones");
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
-    serves_again(&cache).await;
+    until_serving(&cache).await;
 }
 
 #[tokio::test]
@@ -159,11 +159,11 @@ async fn redis_that_becomes_a_replica_is_not_used() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
     let id = TokenId::generate();
-    fill(&cache, id, token()).await;
+    fill(&cache, id, active_token()).await;
     assert_eq!(server.command(&["REPLICAOF", "127.0.0.1", "1"]), "+OK");
     // Only checks, which a replica answers: the health check must notice by itself.
     until("a replica is not asked", RECOVERY, || async { cache.get(id).await.is_err() }).await;
-    cache.put_tombstones(&[(id, token().expires_at)], Utc::now()).await.unwrap_err();
+    cache.put_tombstones(&[(id, active_token().expires_at)], Utc::now()).await.unwrap_err();
     assert_eq!(server.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
-    serves_again(&cache).await;
+    until_serving(&cache).await;
 }

@@ -16,7 +16,7 @@ use auth_layer::{
 
 /// A [`MemoryStore`] that counts its reads, and its writes and possible writes.
 #[derive(Default)]
-pub(crate) struct Watched {
+pub(crate) struct CountingStore {
     store: MemoryStore,
     reads: AtomicUsize,
     writes: AtomicUsize,
@@ -25,14 +25,15 @@ pub(crate) struct Watched {
 
 /// The number of calls of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct CallCounts {
     pub(crate) reads: usize,
     pub(crate) writes: usize,
 }
 
-impl Watched {
-    pub(crate) fn asked(&self) -> Asked {
-        Asked { reads: self.reads.load(Ordering::SeqCst), writes: self.writes.load(Ordering::SeqCst) }
+impl CountingStore {
+    /// Returns the number of calls so far.
+    pub(crate) fn calls(&self) -> CallCounts {
+        CallCounts { reads: self.reads.load(Ordering::SeqCst), writes: self.writes.load(Ordering::SeqCst) }
     }
 
     /// Makes the store unreachable from now on.
@@ -40,17 +41,20 @@ impl Watched {
         self.down.store(true, Ordering::SeqCst);
     }
 
-    fn reading(&self) -> Result<&MemoryStore, StoreError> {
+    /// Counts a read and returns the store.
+    fn count_read(&self) -> Result<&MemoryStore, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        self.reached()
+        self.if_up()
     }
 
-    fn writing(&self) -> Result<&MemoryStore, StoreError> {
+    /// Counts a write and returns the store.
+    fn count_write(&self) -> Result<&MemoryStore, StoreError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
-        self.reached()
+        self.if_up()
     }
 
-    fn reached(&self) -> Result<&MemoryStore, StoreError> {
+    /// Returns the store, or an error while it is down.
+    fn if_up(&self) -> Result<&MemoryStore, StoreError> {
         if self.down.load(Ordering::SeqCst) {
             Err(StoreError::new(StoreErrorKind::Unavailable, "the store is down"))
         } else {
@@ -68,7 +72,7 @@ macro_rules! counted {
     )+};
 }
 
-impl StoreDecorator for Watched {
+impl StoreDecorator for CountingStore {
     type Inner = MemoryStore;
 
     fn inner(&self) -> &MemoryStore {
@@ -76,7 +80,7 @@ impl StoreDecorator for Watched {
     }
 
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        let store = self.reading()?;
+        let store = self.count_read()?;
         // As a remote store does: other tasks may run in between.
         tokio::task::yield_now().await;
         store.token_status(id).await
@@ -84,30 +88,30 @@ impl StoreDecorator for Watched {
 
     /// Only an accepted use has written anything.
     async fn consume(&self, id: TokenId, expected: ActiveToken, now: Timestamp) -> Result<Consumed, StoreError> {
-        let consumed = self.reading()?.consume(id, expected, now).await?;
+        let consumed = self.count_read()?.consume(id, expected, now).await?;
         if consumed == Consumed::Accepted {
-            self.writing()?;
+            self.count_write()?;
         }
         Ok(consumed)
     }
 
     counted! {
-        reading: user_fence(user: Subject) -> UserFence;
-        writing: open_session(session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Admission;
-        reading: session(id: SessionId, now: Timestamp) -> Option<Session>;
-        reading: session_for_refresh(session: SessionId, refresh: TokenId, now: Timestamp) -> Option<(Session, TokenStatus)>;
-        writing: rotate(rotation: Rotation) -> Rotated;
-        reading: confirm(session: SessionId, current: TokenId) -> Rotated;
-        writing: note_delivered(session: SessionId, current: TokenId, now: Timestamp) -> ();
-        writing: record_token(token: TokenRecord) -> Admission;
-        writing: revoke_token(id: TokenId, since: Timestamp) -> Revoked;
-        writing: revoke_session(session: SessionId, since: Timestamp) -> Revoked;
-        writing: revoke_for_reuse(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
-        writing: revoke_user(user: Subject, except: Option<SessionId>, since: Timestamp) -> Revoked;
-        writing: set_user_disabled(user: Subject, disabled: bool, since: Timestamp) -> Revoked;
-        reading: sessions(user: Subject, now: Timestamp) -> Vec<Session>;
-        writing: purge_expired(before: Timestamp) -> Purged;
-        reading: ping() -> ();
+        count_read: user_fence(user: Subject) -> UserFence;
+        count_write: open_session(session: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Admission;
+        count_read: session(id: SessionId, now: Timestamp) -> Option<Session>;
+        count_read: session_for_refresh(session: SessionId, refresh: TokenId, now: Timestamp) -> Option<(Session, TokenStatus)>;
+        count_write: rotate(rotation: Rotation) -> Rotated;
+        count_read: confirm(session: SessionId, current: TokenId) -> Rotated;
+        count_write: note_delivered(session: SessionId, current: TokenId, now: Timestamp) -> ();
+        count_write: record_token(token: TokenRecord) -> Admission;
+        count_write: revoke_token(id: TokenId, since: Timestamp) -> Revoked;
+        count_write: revoke_session(session: SessionId, since: Timestamp) -> Revoked;
+        count_write: revoke_for_reuse(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;
+        count_write: revoke_user(user: Subject, except: Option<SessionId>, since: Timestamp) -> Revoked;
+        count_write: set_user_disabled(user: Subject, disabled: bool, since: Timestamp) -> Revoked;
+        count_read: sessions(user: Subject, now: Timestamp) -> Vec<Session>;
+        count_write: purge_expired(before: Timestamp) -> Purged;
+        count_read: ping() -> ();
     }
 
     /// None: the store only waits for other tasks.

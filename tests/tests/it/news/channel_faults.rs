@@ -21,15 +21,17 @@ use crate::fleet::store_in;
 
 /// So short that the lease, not the news, ends the entry.
 const LEASE: Duration = Duration::from_secs(1);
+/// A lease of [`LEASE`].
 const SHORT_LEASE: [&str; 4] = ["--local-cache", "1s", "--rate-limit", "off"];
 
 /// The time within which a node notices that it hears nothing, with some slack.
 const NOTICED: Duration = Duration::from_secs(4);
 
+/// Records the ids that it hears of, and counts the gaps.
 #[derive(Debug, Default)]
-struct Heard(Mutex<(Vec<Uuid>, usize)>);
+struct RecordingListener(Mutex<(Vec<Uuid>, usize)>);
 
-impl RevocationListener for Heard {
+impl RevocationListener for RecordingListener {
     fn revoked(&self, id: Uuid) {
         self.0.lock().unwrap().0.push(id);
     }
@@ -39,22 +41,26 @@ impl RevocationListener for Heard {
     }
 }
 
-impl Heard {
-    fn by(subscribe: impl FnOnce(Weak<dyn RevocationListener>)) -> Arc<Self> {
+impl RecordingListener {
+    /// Returns a listener that is subscribed.
+    fn subscribed(subscribe: impl FnOnce(Weak<dyn RevocationListener>)) -> Arc<Self> {
         let heard = Arc::new(Self::default());
         let listener: Weak<Self> = Arc::downgrade(&heard);
         subscribe(listener);
         heard
     }
 
+    /// Returns the ids so far.
     fn ids(&self) -> Vec<Uuid> {
         self.0.lock().unwrap().0.clone()
     }
 
+    /// Returns the number of gaps so far.
     fn gaps(&self) -> usize {
         self.0.lock().unwrap().1
     }
 
+    /// Waits until `holds` is true, for `limit` at most.
     async fn until(&self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !holds(self) {
@@ -65,17 +71,18 @@ impl Heard {
 }
 
 /// Returns a cache, and a listener that has heard only that it listens.
-async fn listening_cache(server: &RedisServer) -> (RedisCache, Arc<Heard>) {
+async fn listening_cache(server: &RedisServer) -> (RedisCache, Arc<RecordingListener>) {
     let cache = RedisCache::connect(&[server.url()], RedisOptions::default()).await.unwrap();
-    let heard = Heard::by(|listener| cache.subscribe(listener));
+    let heard = RecordingListener::subscribed(|listener| cache.subscribe(listener));
     heard.until("it listens", LISTENING, |heard| heard.gaps() == 1).await;
     (cache, heard)
 }
 
+/// Puts the tombstones of these tokens.
 async fn put_tombstones(cache: &RedisCache, ids: &[TokenId]) {
     let end = Utc::now() + Duration::from_mins(15);
-    let graves: Vec<_> = ids.iter().map(|id| (*id, end)).collect();
-    cache.put_tombstones(&graves, Utc::now()).await.unwrap();
+    let tombstones: Vec<_> = ids.iter().map(|id| (*id, end)).collect();
+    cache.put_tombstones(&tombstones, Utc::now()).await.unwrap();
 }
 
 #[tokio::test]
@@ -89,10 +96,11 @@ async fn news_of_a_large_revocation_arrive_whole_and_garbage_is_ignored() {
     put_tombstones(&cache, &ids).await;
     let last = Uuid::from(ids[999]);
     heard.until("the last is heard of", SOON, |heard| heard.ids().contains(&last)).await;
-    let told = heard.ids();
+    let heard_ids = heard.ids();
     // A message as long as two ids cannot be told from two ids.
-    let told: Vec<Uuid> = told.into_iter().filter(|id| ids.iter().any(|sent| Uuid::from(*sent) == *id)).collect();
-    assert_eq!(told, ids.into_iter().map(Uuid::from).collect::<Vec<_>>());
+    let heard_ids: Vec<Uuid> =
+        heard_ids.into_iter().filter(|id| ids.iter().any(|sent| Uuid::from(*sent) == *id)).collect();
+    assert_eq!(heard_ids, ids.into_iter().map(Uuid::from).collect::<Vec<_>>());
     assert_eq!(heard.gaps(), 1);
 }
 
@@ -105,13 +113,13 @@ async fn news_cost_a_revocation_no_round_trip_and_a_check_nothing() {
     put_tombstones(&cache, &ids).await;
     heard.until("they are heard of", SOON, |heard| heard.ids().len() == 3).await;
     let commands = monitor.commands_with("auth:").await;
-    let of_bury: Vec<&String> =
+    let of_tombstones: Vec<&String> =
         commands.iter().filter(|line| !line.contains("probe") && !line.contains("news")).collect();
-    assert_eq!(of_bury.len(), 4, "{commands:#?}");
-    assert!(of_bury[3].contains("PUBLISH"), "after the tombstones: {commands:#?}");
+    assert_eq!(of_tombstones.len(), 4, "{commands:#?}");
+    assert!(of_tombstones[3].contains("PUBLISH"), "after the tombstones: {commands:#?}");
     // `MONITOR` names the connection in brackets: the message went with the tombstones.
     let connection = |line: &str| line.split(['[', ']']).nth(1).unwrap().to_owned();
-    assert_eq!(connection(of_bury[0]), connection(of_bury[3]));
+    assert_eq!(connection(of_tombstones[0]), connection(of_tombstones[3]));
 }
 
 #[tokio::test]
@@ -121,7 +129,7 @@ async fn news_forbidden_by_redis_leave_tombstones_working() {
     assert_eq!(server.command(&rules), "+OK");
     let url = server.url().replace("redis://", "redis://quiet:pw@");
     let cache = RedisCache::connect(&[url], RedisOptions::default()).await.unwrap();
-    let heard = Heard::by(|listener| cache.subscribe(listener));
+    let heard = RecordingListener::subscribed(|listener| cache.subscribe(listener));
     let id = TokenId::generate();
     put_tombstones(&cache, &[id]).await;
     assert_eq!(server.command(&["EXISTS", &format!("auth:{id}")]), ":1");
@@ -135,7 +143,7 @@ async fn news_of_tokens_on_any_server_of_a_cluster_arrive() {
     let mut caches = Vec::new();
     for _ in 0..2 {
         let cache = RedisCache::connect(&urls, RedisOptions::default()).await.unwrap();
-        let heard = Heard::by(|listener| cache.subscribe(listener));
+        let heard = RecordingListener::subscribed(|listener| cache.subscribe(listener));
         caches.push((cache, heard));
         // The second node tries the other server first.
         urls.reverse();
@@ -144,10 +152,10 @@ async fn news_of_tokens_on_any_server_of_a_cluster_arrive() {
     let begun = Instant::now();
     // Until the servers agree on the cluster, many commands fail.
     loop {
-        let graves: Vec<_> = (0..16).map(|_| (TokenId::generate(), end)).collect();
-        let last = graves[15].0.into();
-        let buried = caches[0].0.put_tombstones(&graves, Utc::now()).await.is_ok();
-        if buried && caches.iter().all(|(_, heard)| heard.ids().contains(&last)) {
+        let tombstones: Vec<_> = (0..16).map(|_| (TokenId::generate(), end)).collect();
+        let last = tombstones[15].0.into();
+        let written = caches[0].0.put_tombstones(&tombstones, Utc::now()).await.is_ok();
+        if written && caches.iter().all(|(_, heard)| heard.ids().contains(&last)) {
             break;
         }
         assert!(begun.elapsed() < 2 * LISTENING, "the cluster is not formed, or nothing is heard in it");
@@ -156,9 +164,9 @@ async fn news_of_tokens_on_any_server_of_a_cluster_arrive() {
     let ids: Vec<TokenId> = (0..100).map(|_| TokenId::generate()).collect();
     put_tombstones(&caches[0].0, &ids).await;
     for (_, heard) in &caches {
-        let all = |heard: &Heard| {
-            let told = heard.ids();
-            ids.iter().all(|id| told.contains(&(*id).into()))
+        let all = |heard: &RecordingListener| {
+            let heard_ids = heard.ids();
+            ids.iter().all(|id| heard_ids.contains(&(*id).into()))
         };
         heard.until("all are heard of", SOON, all).await;
     }
@@ -196,17 +204,17 @@ async fn news_channel_that_is_lost_and_back_is_a_gap_each_time() {
 #[tokio::test]
 async fn news_channel_that_is_cut_leaves_the_lease_and_flows_again() {
     let (mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let fleet = Fleet::on(2, &mongodb, Some(&redis), &SHORT_LEASE).await;
-    let (a, b, name) = listening(&fleet).await;
+    let fleet = Fleet::on_servers(2, &mongodb, Some(&redis), &SHORT_LEASE).await;
+    let (a, b, name) = listening_nodes(&fleet).await;
     for _ in 0..3 {
         let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
-        believed(&b, &tokens).await;
+        cache_token(&b, &tokens).await;
         redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::NO_CONTENT);
         refused_after(&b, &tokens.access, Instant::now(), LEASE).await;
     }
     let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
-    believed(&b, &tokens).await;
+    cache_token(&b, &tokens).await;
     redis.pause();
     // The logout cannot be promised, and is recorded nevertheless.
     assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
@@ -221,10 +229,10 @@ async fn news_channel_that_is_cut_leaves_the_lease_and_flows_again() {
 #[tokio::test]
 async fn news_channel_that_is_silent_cuts_a_long_lease_short() {
     let (mongodb, mut redis) = (MongoServer::start().await, RedisServer::start(&[]).await);
-    let fleet = Fleet::on(2, &mongodb, Some(&redis), &LONG_LEASE).await;
-    let (a, b, name) = listening(&fleet).await;
+    let fleet = Fleet::on_servers(2, &mongodb, Some(&redis), &LONG_LEASE).await;
+    let (a, b, name) = listening_nodes(&fleet).await;
     let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
-    believed(&b, &tokens).await;
+    cache_token(&b, &tokens).await;
     redis.pause();
     assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
     refused_after(&b, &tokens.access, Instant::now(), NOTICED).await;
@@ -233,8 +241,8 @@ async fn news_channel_that_is_silent_cuts_a_long_lease_short() {
 #[tokio::test]
 async fn news_of_a_change_stream_resume_when_mongodb_is_back() {
     let mut mongodb = MongoServer::start().await;
-    let fleet = Fleet::on(2, &mongodb, None, &LONG_LEASE).await;
-    let (a, b, name) = listening(&fleet).await;
+    let fleet = Fleet::on_servers(2, &mongodb, None, &LONG_LEASE).await;
+    let (a, b, name) = listening_nodes(&fleet).await;
     for hangs in [false, true] {
         if hangs {
             mongodb.pause();
@@ -257,7 +265,7 @@ async fn news_of_a_change_stream_resume_when_mongodb_is_back() {
 async fn news_of_a_dropped_collection_are_a_gap_and_a_new_beginning() {
     let database = tests::servers::mongodb().await;
     let store = store_in(&database).await;
-    let heard = Heard::by(|listener| store.subscribe(listener));
+    let heard = RecordingListener::subscribed(|listener| store.subscribe(listener));
     heard.until("it listens", LISTENING, |heard| heard.gaps() == 1).await;
     let records = store.database().collection::<Document>("tokens");
     let revoke = async || {

@@ -1,11 +1,11 @@
-//! The protocol without one of its rules.
+//! Mutations of the protocol: each leaves out one of its rules.
 
 /// A rule that is left out, or an assumption about the surroundings that does not hold. Each must
 /// lead to a counterexample, or the model would prove nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
+pub(crate) enum Mutation {
     /// A revocation deletes the entry in Redis and writes no tombstone.
-    DeleteForTombstone,
+    DeleteInsteadOfTombstone,
     /// A fill is a plain `SET`.
     FillWithoutNx,
     /// A fill goes to any server that is reachable by then.
@@ -25,64 +25,64 @@ pub(crate) enum Broken {
     /// A revocation that finds nothing believes the server that it asked.
     BelieveAbsence,
     /// A revocation skips access tokens whose `exp` has passed and that are within their leeway.
-    PassOverLeeway,
+    SkipTokensInLeeway,
     /// Records are removed at `exp`.
     PurgeWithoutMargin,
     /// An entry in the node's own cache is dated from the end of its check.
-    DateAfterCheck,
+    DateEntryAfterCheck,
     /// A node that revokes does not update its own cache.
-    ForgetNothing,
+    KeepOwnCacheEntries,
     /// A rotation reads the session, then replaces its pair unconditionally.
     RotateUnconditionally,
     /// A refresh returns its pair, then commits.
-    HandOutBeforeCommit,
+    DeliverBeforeCommit,
     /// A retry inside the grace window gets a pair of its own.
     SecondChild,
     /// A retired refresh token gets the current pair after its window has closed.
-    GraceEnds,
+    WindowNeverCloses,
     /// The reuse of a refresh token is refused, and its session lives on.
     ReuseOnlyRefused,
     /// The reuse of a token that was retired before the last one is refused, and its session lives
     /// on.
-    OnlyThePreviousIsPunished,
+    IgnoreReuseOfOlderToken,
     /// The window starts at the commit, whether or not the pair was delivered.
-    TakeCommitForDelivery,
+    CommitCountsAsDelivery,
     /// The window starts at the rotation, not at the first delivery of the pair.
-    WindowFromNote,
+    WindowStartsAtRotation,
     /// The delivery mark is put on the current pair, even if that is a later one.
-    NoteUnconditionally,
+    MarkDeliveredUnconditionally,
     /// A refresh token of a revoked session is refused, and an unfinished revocation stays
     /// unfinished.
-    RefuseUnfinished,
+    LeaveRevocationUnfinished,
     /// A refresh token whose own record is revoked is refused, and its session goes on.
-    RefuseRevokedToken,
+    RefuseRevokedTokenAlone,
     /// A lost race is taken for reuse.
-    PunishLostRace,
+    LostRaceIsReuse,
     /// A session is revoked for reuse even if it has changed since it was read.
-    PunishUnconditionally,
+    RevokeForReuseUnconditionally,
     /// A retry inside the grace window is answered from the primary alone, whose writes may be
     /// lost.
-    RepeatUnconfirmed,
+    RepeatUnconfirmedPair,
     /// The node that finishes a revocation of all raises the fence again. The rule uses the epoch
     /// that was raised.
-    ResumeFromTheFence,
+    ResumeRaisesFence,
     /// A sign-in commits without a condition on the fence.
     SignInWithoutFence,
     /// A sign-in reads the fence with read concern `local`: the write may be lost, and the epoch
     /// reached again.
-    FenceReadLocally,
+    ReadFenceLocally,
     /// A sign-in checks the password, then reads the fence.
-    FenceReadAfterPassword,
+    ReadFenceAfterPassword,
     /// A change of password ends its own session as well.
-    SpareNobody,
+    RevokeOwnSession,
     /// A change of password spares its own session and sweeps the tokens of that session.
-    SweepTheSpared,
+    SweepSparedSession,
     /// The revocation of an access token ends its session.
     TokenEndsSession,
     /// The revocation of an access token writes the tombstone, then the record.
-    BuryBeforeRecord,
+    TombstoneBeforeRecord,
     /// A single-use token is read, then marked as used.
-    ConsumeCheckThenSet,
+    ReadThenConsume,
     /// A check accepts when its caches and the store are unreachable.
     FailOpen,
     /// A check says "no such token" when the store is unreachable.

@@ -2,7 +2,7 @@
 //!
 //! Most of these nodes have such a long lease that only the news can end an entry in time.
 
-mod broken;
+mod channel_faults;
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ async fn refused_after(node: &Client, token: &str, revoked: Instant, limit: Dura
     }
 }
 
-/// Makes the node cache the token.
-async fn believed(node: &Client, tokens: &Tokens) {
+/// Makes the node cache the access token.
+async fn cache_token(node: &Client, tokens: &Tokens) {
     assert_eq!(node.me(&tokens.access).await.unwrap().status, StatusCode::OK);
 }
 
@@ -44,7 +44,7 @@ async fn until_news_flow(a: &Client, b: &Client, name: &str) {
     let begun = Instant::now();
     loop {
         let tokens = a.login(name, PASSWORD).await.unwrap().tokens();
-        believed(b, &tokens).await;
+        cache_token(b, &tokens).await;
         // While the stores come back, the logout may be refused.
         if a.logout(&tokens.access).await.unwrap().status == StatusCode::NO_CONTENT {
             let revoked = Instant::now();
@@ -59,7 +59,7 @@ async fn until_news_flow(a: &Client, b: &Client, name: &str) {
 }
 
 /// Returns the clients of two nodes that hear of each other, and a user.
-async fn listening(fleet: &Fleet) -> (Client, Client, String) {
+async fn listening_nodes(fleet: &Fleet) -> (Client, Client, String) {
     let ((a, b), name) = (fleet.clients(), username());
     assert_eq!(a.register(&name, PASSWORD).await.unwrap().status, StatusCode::CREATED);
     until_news_flow(&a, &b, &name).await;
@@ -69,20 +69,20 @@ async fn listening(fleet: &Fleet) -> (Client, Client, String) {
 
 #[tokio::test]
 async fn news_of_every_kind_of_revocation_arrive_with_redis() {
-    every_kind(&Fleet::on_shared_servers(2, true, &LONG_LEASE).await).await;
+    assert_every_kind_arrives(&Fleet::on_shared_servers(2, true, &LONG_LEASE).await).await;
 }
 
 #[tokio::test]
 async fn news_of_every_kind_of_revocation_arrive_with_mongodb_alone() {
-    every_kind(&Fleet::on_shared_servers(2, false, &LONG_LEASE).await).await;
+    assert_every_kind_arrives(&Fleet::on_shared_servers(2, false, &LONG_LEASE).await).await;
 }
 
 /// Makes each kind of revocation on the first node, and waits until the last refuses the tokens.
-pub(crate) async fn every_kind(fleet: &Fleet) {
-    let (a, b, name) = listening(fleet).await;
+pub(crate) async fn assert_every_kind_arrives(fleet: &Fleet) {
+    let (a, b, name) = listening_nodes(fleet).await;
     let sign_in = async || {
         let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
-        believed(&b, &tokens).await;
+        cache_token(&b, &tokens).await;
         tokens
     };
 
@@ -92,19 +92,19 @@ pub(crate) async fn every_kind(fleet: &Fleet) {
     let deleted = a.delete(&format!("/auth/sessions/{current}"), &spared.access).await.unwrap();
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
     refused_after(&b, &doomed.access, Instant::now(), SOON).await;
-    believed(&b, &spared).await;
+    cache_token(&b, &spared).await;
 
     // A reuse: every access token that the session ever had ends.
     let first = sign_in().await;
     let second = a.refresh(&first.refresh).await.unwrap().tokens();
     let third = a.refresh(&second.refresh).await.unwrap().tokens();
     for tokens in [&second, &third] {
-        believed(&b, tokens).await;
+        cache_token(&b, tokens).await;
     }
     assert_eq!(a.refresh(&first.refresh).await.unwrap().error(), "invalid_grant");
-    let punished = Instant::now();
+    let reused = Instant::now();
     for tokens in [&first, &second, &third] {
-        refused_after(&b, &tokens.access, punished, SOON).await;
+        refused_after(&b, &tokens.access, reused, SOON).await;
     }
 
     // All sessions of the user.
@@ -119,14 +119,14 @@ pub(crate) async fn every_kind(fleet: &Fleet) {
 #[tokio::test]
 async fn news_of_a_revocation_by_hand_arrive_with_mongodb_alone() {
     let fleet = Fleet::on_shared_servers(2, false, &LONG_LEASE).await;
-    let (a, b, name) = listening(&fleet).await;
+    let (a, b, name) = listening_nodes(&fleet).await;
     let database = fleet.database.as_ref().unwrap();
     let client = mongodb::Client::with_uri_str(&database.uri).await.unwrap();
     let records = client.database(&database.name).collection::<Document>("tokens");
     for replaced in [false, true] {
         let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
-        believed(&a, &tokens).await;
-        believed(&b, &tokens).await;
+        cache_token(&a, &tokens).await;
+        cache_token(&b, &tokens).await;
         let jti = a.me(&tokens.access).await.unwrap().json()["claims"]["jti"].as_str().unwrap().to_owned();
         let id = doc! { "_id": bson::Uuid::parse_str(jti).unwrap() };
         if replaced {
@@ -145,22 +145,22 @@ async fn news_of_a_revocation_by_hand_arrive_with_mongodb_alone() {
 
 #[tokio::test]
 async fn news_take_milliseconds_with_redis() {
-    measure("Redis", &Fleet::on_shared_servers(2, true, &LONG_LEASE).await).await;
+    measure_delay("Redis", &Fleet::on_shared_servers(2, true, &LONG_LEASE).await).await;
 }
 
 #[tokio::test]
 async fn news_take_milliseconds_with_mongodb_alone() {
-    measure("MongoDB", &Fleet::on_shared_servers(2, false, &LONG_LEASE).await).await;
+    measure_delay("MongoDB", &Fleet::on_shared_servers(2, false, &LONG_LEASE).await).await;
 }
 
 /// Measures from when the revocation is promised. Most news come earlier.
-async fn measure(channel: &str, fleet: &Fleet) {
+async fn measure_delay(channel: &str, fleet: &Fleet) {
     const ROUNDS: usize = 120;
-    let (a, b, name) = listening(fleet).await;
+    let (a, b, name) = listening_nodes(fleet).await;
     let mut took = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let tokens = a.login(&name, PASSWORD).await.unwrap().tokens();
-        believed(&b, &tokens).await;
+        cache_token(&b, &tokens).await;
         // The other node is not asked in the meantime. That would only measure how busy the nodes
         // are.
         assert_eq!(a.logout(&tokens.access).await.unwrap().status, StatusCode::NO_CONTENT);
