@@ -20,7 +20,7 @@ const REQUESTS: u64 = 500;
 /// The variable that names the router to count. Cargo passes arguments of its own to benchmarks.
 const CHOICE: &str = "COUNT_INSTRUCTIONS_OF";
 
-#[expect(clippy::print_stdout, reason = "its purpose")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "its purpose")]
 fn main() {
     if let Ok(choice) = env::var(CHOICE) {
         return run(&choice);
@@ -31,9 +31,11 @@ fn main() {
     }
     println!("| instructions a request | over the bare router |\n| --- | ---: |");
     for algorithm in ALGORITHMS {
+        eprintln!("counting instructions: {}, bare router", algorithm.as_str());
         let bare = count(&format!("{}/", algorithm.as_str()));
         for way in Way::ALL {
             let choice = format!("{}/{}", algorithm.as_str(), way.name());
+            eprintln!("counting instructions: {}, {}", algorithm.as_str(), way.name());
             println!("| {choice} | {} |", count(&choice).saturating_sub(bare) / REQUESTS);
         }
     }

@@ -3,18 +3,31 @@
 //! tokens.
 //!
 //! Run it with `cargo bench -p tests --bench http`, with wrk on the `PATH`. Each server is a
-//! process with one worker thread. The servers take turns under load, round after round. The
-//! argument `ways` or `flood` runs only that part; `--plot FILE` draws the first.
+//! process with one worker thread. The servers take turns under load, round after round.
+//!
+//! Arguments:
+//!
+//! - `ways` or `flood` runs only that part.
+//! - `--rounds N` measures N rounds after the one that warms up, in place of 7.
+//! - `--seconds N` puts each server under load for N seconds a round, in place of 3.
+//! - `--plot FILE` draws the figures of `ways` as SVG, and for dark backgrounds beside it.
+//! - `--figures FILE` with `--plot` measures nothing and draws the figures of a table that a run
+//!   has printed.
+//!
+//! Paths are relative to the directory `tests`.
 
 mod load;
 #[path = "../../../auth-layer/benches/peers/mod.rs"]
 mod peers;
+#[path = "../plot/mod.rs"]
 mod plot;
 #[path = "../report/mod.rs"]
 mod report;
 mod serve;
+mod throughput;
 
 use std::{
+    collections::HashMap,
     env, fs,
     time::{Duration, Instant},
 };
@@ -29,14 +42,18 @@ use tests::{
 
 use self::{
     load::{Bearing, Load},
-    plot::bars,
-    report::{head, median, row, thousands},
+    report::{head, median, number_of, progress, round_name, row, thousands, value_of},
     serve::{Place, Way},
 };
 
-const ROUNDS: usize = 7;
-const LASTING: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 32;
+
+/// The measured rounds of each server.
+#[derive(Clone, Copy)]
+struct Rounds {
+    count: usize,
+    lasting: Duration,
+}
 
 /// The servers. A server process gets its index in this list.
 const SERVERS: [(Way, Algorithm); 31] = [
@@ -88,7 +105,16 @@ fn main() {
         return runtime(1).block_on(serve::serve(way, algorithm, &env::var(REDIS).expect("a Redis")));
     }
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let plot = arguments.iter().position(|argument| argument == "--plot").and_then(|at| arguments.get(at + 1));
+    let plot = value_of(&arguments, "--plot");
+    if let Some(figures) = value_of(&arguments, "--figures") {
+        let table = fs::read_to_string(figures).unwrap_or_else(|error| panic!("`--figures {figures}`: {error}"));
+        let plot = plot.expect("`--figures FILE` needs `--plot FILE`");
+        return throughput::draw(plot, |name| throughput::figure(&table, name));
+    }
+    let rounds = Rounds {
+        count: number_of(&arguments, "--rounds").map_or(7, |count| count.get().into()),
+        lasting: Duration::from_secs(number_of(&arguments, "--seconds").map_or(3, |seconds| seconds.get().into())),
+    };
     let wanted = |part: &str| {
         let named = |argument: &String| ["ways", "flood"].contains(&argument.as_str());
         arguments.iter().any(|argument| argument == part) || !arguments.iter().any(named)
@@ -96,10 +122,10 @@ fn main() {
     runtime(2).block_on(async {
         let redis = RedisServer::start(&[]).await;
         if wanted("ways") {
-            ways(&redis, plot.map(String::as_str)).await;
+            ways(&redis, rounds, plot).await;
         }
         if wanted("flood") {
-            flood(&redis).await;
+            flood(&redis, rounds).await;
         }
     });
 }
@@ -152,22 +178,29 @@ impl Server {
     }
 }
 
-async fn ways(redis: &RedisServer, plot: Option<&str>) {
+/// Returns the name of a server in the table.
+fn row_name((way, algorithm): (Way, Algorithm)) -> String {
+    format!("{}, {}", way.name(), algorithm.as_str())
+}
+
+async fn ways(redis: &RedisServer, rounds: Rounds, plot: Option<&str>) {
     let numbers: Vec<usize> =
         (0..SERVERS.len()).filter(|number| !matches!(SERVERS[*number].0, Way::Flooded(..))).collect();
     let mut servers = Vec::new();
+    progress(&format!("starting {} servers", numbers.len()));
     for number in &numbers {
         servers.push(Server::start(*number, redis).await);
     }
     let (mut rates, mut busy) = (vec![Vec::new(); servers.len()], vec![Vec::new(); servers.len()]);
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds.count {
         // Each round starts elsewhere and reverses, so that a way has no fixed predecessor.
         let turns = (0..servers.len()).map(|turn| (turn + round * 5) % servers.len());
         let turns: Vec<usize> = if round % 2 == 0 { turns.collect() } else { turns.rev().collect() };
         for turn in turns {
+            progress(&format!("{}: {}", round_name(round, rounds.count), row_name(SERVERS[numbers[turn]])));
             let before = servers[turn].processor_time();
             let begun = Instant::now();
-            let rate = servers[turn].good_requests(CONNECTIONS, LASTING).await;
+            let rate = servers[turn].good_requests(CONNECTIONS, rounds.lasting).await;
             let share = (servers[turn].processor_time() - before) / begun.elapsed().as_secs_f64();
             // The first round warms up.
             if round > 0 {
@@ -183,10 +216,10 @@ async fn ways(redis: &RedisServer, plot: Option<&str>) {
         &*rates[place.expect("it is served")]
     };
     head(&["HTTP, one core", "requests/s", "of bare", "least", "most", "of the lookup", "core busy"]);
-    let mut drawn = Vec::new();
+    let mut figures = HashMap::new();
     for ((number, rates), busy) in numbers.iter().zip(&rates).zip(busy) {
         let (way, algorithm) = SERVERS[*number];
-        let name = format!("{}, {}", way.name(), algorithm.as_str());
+        let name = row_name(SERVERS[*number]);
         let of_bare = ratios(rates, rates_of(Way::Bare, algorithm));
         let least = of_bare.iter().copied().fold(f64::INFINITY, f64::min);
         let most = of_bare.iter().copied().fold(0.0, f64::max);
@@ -201,24 +234,25 @@ async fn ways(redis: &RedisServer, plot: Option<&str>) {
             &format!("{of_lookup:.3}"),
             &format!("{:.2}", median(busy)),
         ]);
-        drawn.push((name, rate, matches!(way, Way::Lease(_) | Way::Redis)));
+        figures.insert(name, rate);
     }
     if let Some(file) = plot {
-        fs::write(file, bars("HTTP requests per second on one core", &drawn)).expect("the plot can be written");
+        throughput::draw(file, |name| figures[name]);
     }
 }
 
 /// Sends good requests on some connections, and good or forged ones on as many or many more.
-async fn flood(redis: &RedisServer) {
+async fn flood(redis: &RedisServer, rounds: Rounds) {
     for others in [GOOD, 32 * GOOD] {
-        flood_on(redis, others).await;
+        flood_on(redis, rounds, others).await;
     }
 }
 
 /// The connections that always send good requests.
 const GOOD: usize = 16;
 
-async fn flood_on(redis: &RedisServer, others: usize) {
+async fn flood_on(redis: &RedisServer, rounds: Rounds, others: usize) {
+    let lasting = rounds.lasting;
     let title = format!("beside forged tokens on {others} connections");
     head(&[&title, "good requests/s", "of those beside good ones", "forged/s", "lookups/s"]);
     for (number, (way, _)) in SERVERS.iter().enumerate().filter(|(_, (way, _))| matches!(way, Way::Flooded(..))) {
@@ -228,20 +262,23 @@ async fn flood_on(redis: &RedisServer, others: usize) {
         fs::write(&forged, forge(&server.token, 20_000)).expect("the forged tokens can be written");
         let (mut peaceful, mut flooded, mut forged_rates, mut lookups) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for round in 0..=ROUNDS {
-            let neighbour = Load::start(&server.url, &Bearing::One(&server.token), others, LASTING);
-            let beside_good = server.good_requests(GOOD, LASTING).await;
+        for round in 0..=rounds.count {
+            let step = format!("{}: {}", round_name(round, rounds.count), way.name());
+            progress(&format!("{step}, beside {others} connections with good tokens"));
+            let neighbour = Load::start(&server.url, &Bearing::One(&server.token), others, lasting);
+            let beside_good = server.good_requests(GOOD, lasting).await;
             neighbour.ended().await;
             let before = gets(redis).await;
-            let neighbour = Load::start(&server.url, &Bearing::Many(&forged), others, LASTING);
-            let beside_forged = server.good_requests(GOOD, LASTING).await;
+            progress(&format!("{step}, beside {others} connections with forged tokens"));
+            let neighbour = Load::start(&server.url, &Bearing::Many(&forged), others, lasting);
+            let beside_forged = server.good_requests(GOOD, lasting).await;
             let (rate, refused) = neighbour.ended().await;
             assert!(refused > 0, "forged tokens were let in");
             if round > 0 {
                 peaceful.push(beside_good);
                 flooded.push(beside_forged);
                 forged_rates.push(rate);
-                lookups.push((gets(redis).await - before) / LASTING.as_secs_f64());
+                lookups.push((gets(redis).await - before) / lasting.as_secs_f64());
             }
         }
         let kept = median(flooded.iter().zip(&peaceful).map(|(flooded, peaceful)| flooded / peaceful).collect());

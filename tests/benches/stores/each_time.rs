@@ -23,12 +23,11 @@ use tests::servers::{self, RedisServer};
 use crate::{
     builder,
     key::{Key, PeerClaims},
-    report::{head, median, row, thousands},
+    report::{head, median, progress, round_name, row, thousands},
     sign_in,
 };
 
 const TOKENS: usize = 512;
-const ROUNDS: usize = 15;
 
 /// The maximum number of tokens in one round trip to MongoDB.
 const GROUP: usize = 64;
@@ -60,11 +59,12 @@ async fn rate<F: Future<Output = ()> + Send + 'static>(
 /// A way to measure; returns its rate per second.
 type Way<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = f64> + 'a>>;
 
-/// Runs the ways in turns. Returns each median rate, and the median ratio to the first way in the
-/// same round.
-async fn in_turns(ways: &[Way<'_>]) -> Vec<(f64, f64)> {
+/// Runs the ways in turns, for `count` rounds of `name`. Returns each median rate, and the median
+/// ratio to the first way in the same round.
+async fn in_turns(name: &str, count: usize, ways: &[Way<'_>]) -> Vec<(f64, f64)> {
     let mut rates = vec![Vec::new(); ways.len()];
-    for round in 0..=ROUNDS {
+    for round in 0..=count {
+        progress(&format!("{}: {name}", round_name(round, count)));
         for (way, rates) in ways.iter().zip(&mut rates) {
             let rate = way().await;
             // The first round warms up.
@@ -81,8 +81,8 @@ async fn in_turns(ways: &[Way<'_>]) -> Vec<(f64, f64)> {
 }
 
 /// Measures Redis on each request: a `GET` on a shared connection, this crate, and a hand-written
-/// middleware with a pool. `tasks` run at a time, each `each` times.
-pub(crate) async fn redis(tasks: usize, each: usize) {
+/// middleware with a pool. `tasks` run at a time, each `each` times a round.
+pub(crate) async fn redis(tasks: usize, each: usize, rounds: usize) {
     let server = RedisServer::start(&[]).await;
     let key = Key::new(Algorithm::Hs256);
     let options = RedisOptions::default();
@@ -147,7 +147,7 @@ pub(crate) async fn redis(tasks: usize, each: usize) {
         &|| Box::pin(rate(tasks, each, anew)),
         &|| Box::pin(rate(tasks, each, by_hand)),
     ];
-    let measured = in_turns(&ways).await;
+    let measured = in_turns(&format!("Redis, {tasks} in flight"), rounds, &ways).await;
     let names = [
         "raw GET, shared connections",
         "auth-layer, no lease",
@@ -161,7 +161,7 @@ pub(crate) async fn redis(tasks: usize, each: usize) {
 
 /// Measures MongoDB on each request: a `find_one` per token, and the store's lookups, which share
 /// round trips.
-pub(crate) async fn mongodb() {
+pub(crate) async fn mongodb(rounds: usize) {
     let database = servers::mongodb().await;
     let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
     let store = store.expect("MongoDB is there");
@@ -199,11 +199,11 @@ pub(crate) async fn mongodb() {
     });
     head(&["MongoDB on each request", "a second", "of find_one"]);
     for (tasks, each) in [(64, 400), (8, 800), (1, 1_500)] {
-        let measured =
-            in_turns(&[&|| Box::pin(rate(tasks, each, alone)), &|| Box::pin(rate(tasks, each, shared)), &|| {
+        let ways: [Way<'_>; 3] =
+            [&|| Box::pin(rate(tasks, each, alone)), &|| Box::pin(rate(tasks, each, shared)), &|| {
                 Box::pin(async move { rate(2, 200, group).await * 64.0 })
-            }])
-            .await;
+            }];
+        let measured = in_turns(&format!("MongoDB, {tasks} in flight"), rounds, &ways).await;
         let names =
             ["one find_one each", "auth-layer's lookups", "finds of 64, two at a time, in place of one find each"];
         for (name, (rate, ratio)) in names.into_iter().zip(measured).take(if tasks == 64 { 3 } else { 2 }) {

@@ -1,16 +1,24 @@
 //! Measures checks that ask a server, the time until another node hears of a revocation, and the
 //! cost of a check as tokens accumulate.
 //!
-//! Run it with `cargo bench -p tests --bench stores`. Arguments select parts: `redis`, `mongodb`,
-//! `news`, `cache`, `growth`.
+//! Run it with `cargo bench -p tests --bench stores`. Arguments:
+//!
+//! - `redis`, `mongodb`, `news`, `cache` or `growth` runs only that part.
+//! - `--rounds N` measures N rounds, in place of 15 (`redis`, `mongodb`), 300 (`news`), 3,000
+//!   (`cache`) and 4 (`growth`). Writing the tokens of `cache` and `growth` takes as long as ever.
+//! - `--plot FILE` makes `news` draw a revocation over time as SVG, and for dark backgrounds beside
+//!   it. The path is relative to the directory `tests`.
 
 mod each_time;
 #[path = "../../../auth-layer/benches/peers/key.rs"]
 mod key;
 mod news;
+#[path = "../plot/mod.rs"]
+mod plot;
 #[path = "../report/mod.rs"]
 mod report;
 mod scale;
+mod timeline;
 
 use std::{env, time::Duration};
 
@@ -18,27 +26,36 @@ use auth_layer::{Authority, Grant, UserId, authority::AuthorityBuilder, store::T
 
 use tokio::runtime::Builder;
 
-use self::key::{AUDIENCE, ISSUER, Key};
+use self::{
+    key::{AUDIENCE, ISSUER, Key},
+    report::{number_of, value_of},
+};
 
 const PARTS: [&str; 5] = ["redis", "mongodb", "news", "cache", "growth"];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let named: Vec<&str> = PARTS.into_iter().filter(|part| arguments.iter().any(|argument| argument == part)).collect();
+    let rounds = number_of(&arguments, "--rounds").map(|count| count.get().into());
     for part in if named.is_empty() { PARTS.to_vec() } else { named } {
         let several = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         match part {
             "redis" => {
-                several.block_on(each_time::redis(64, 600));
+                several.block_on(each_time::redis(64, 600, rounds.unwrap_or(15)));
                 // One thread: whether a task shares a thread with its connection would matter more
                 // than the measured difference.
                 let one = Builder::new_current_thread().enable_all().build().expect("a runtime");
-                one.block_on(each_time::redis(1, 3_000));
+                one.block_on(each_time::redis(1, 3_000, rounds.unwrap_or(15)));
             }
-            "mongodb" => several.block_on(each_time::mongodb()),
-            "news" => several.block_on(news::spread()),
-            "cache" => several.block_on(scale::cache()),
-            _ => several.block_on(scale::growth()),
+            "mongodb" => several.block_on(each_time::mongodb(rounds.unwrap_or(15))),
+            "news" => several.block_on(async {
+                news::spread(rounds.unwrap_or(300)).await;
+                if let Some(file) = value_of(&arguments, "--plot") {
+                    timeline::plot(file).await;
+                }
+            }),
+            "cache" => several.block_on(scale::cache(rounds.unwrap_or(3_000))),
+            _ => several.block_on(scale::growth(rounds.unwrap_or(4))),
         }
     }
 }

@@ -31,7 +31,7 @@ use tower::Service;
 use crate::{
     builder,
     key::Key,
-    report::{head, median, row, thousands},
+    report::{head, median, progress, row, thousands},
     sign_in,
 };
 
@@ -46,7 +46,7 @@ fn scattered(step: usize, of: usize) -> usize {
 
 /// Measures the in-process cache: memory per token, and the cost of a hit, alone and as a request
 /// over the bare router. The baseline is a plain hash map from tokens to `Arc`s of the same size.
-pub(crate) async fn cache() {
+pub(crate) async fn cache(rounds: usize) {
     head(&[
         "tokens in the in-process cache",
         "over the router, ns",
@@ -64,6 +64,7 @@ pub(crate) async fn cache() {
         let authority = builder.local_cache_limits(count * 2, count << 11).build().expect("it can work");
         // A running service has seen revocations, so this one has too.
         authority.revoke_session(SessionId::generate()).await.expect("the store is in memory");
+        progress(&format!("cache: issuing {} tokens", thousands(as_f64(count))));
         let mut tokens = Vec::with_capacity(count);
         for _ in 0..count {
             tokens.push(sign_in(&authority).await.1);
@@ -76,18 +77,19 @@ pub(crate) async fn cache() {
         let bytes = (count >= 100_000).then(|| (resident_bytes() - before) / as_f64(count));
         let bare = Router::new().route("/me", get(async || "ok")).with_state(());
         let layered = bare.clone().layer(AuthLayer::new(authority.clone()));
+        progress(&format!("cache: checking {} tokens", thousands(as_f64(count))));
         // Copies each token first, so that it is in the processor's cache, as after a read from a
         // socket.
         let owned = |at: usize| tokens[at].clone();
-        let alone = timed(count, owned, |token| {
+        let alone = timed(rounds, count, owned, |token| {
             let claims = authority.verify(&token).now_or_never().expect("it is in the cache");
             black_box(claims.expect("the token is good"));
         });
         let (mut with, mut without) = (layered, bare);
-        let over = timed_requests(&tokens, &mut with) - timed_requests(&tokens, &mut without);
+        let over = timed_requests(rounds, &tokens, &mut with) - timed_requests(rounds, &tokens, &mut without);
         let map: HashMap<String, Arc<u64>, foldhash::fast::RandomState> =
             tokens.iter().map(|token| (token.clone(), Arc::new(0))).collect();
-        let mapped = timed(count, owned, |token| drop(black_box(Arc::clone(&map[&token]))));
+        let mapped = timed(rounds, count, owned, |token| drop(black_box(Arc::clone(&map[&token]))));
         let costs = [over, alone, mapped];
         let few = *of_few.get_or_insert(costs);
         let [over, alone, mapped] = costs.map(|cost| format!("{cost:.0}"));
@@ -108,7 +110,7 @@ pub(crate) async fn cache() {
 
 const BATCH: usize = 64;
 
-fn timed_requests(tokens: &[String], router: &mut Router) -> f64 {
+fn timed_requests(rounds: usize, tokens: &[String], router: &mut Router) -> f64 {
     let request = |at: usize| {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = Uri::from_static("/me");
@@ -116,7 +118,7 @@ fn timed_requests(tokens: &[String], router: &mut Router) -> f64 {
         request.headers_mut().insert(AUTHORIZATION, credentials);
         request
     };
-    timed(tokens.len(), request, |request| {
+    timed(rounds, tokens.len(), request, |request| {
         let Ok(response) = router.call(request).now_or_never().expect("it is in the cache");
         assert_eq!(black_box(response).status(), StatusCode::OK);
     })
@@ -124,9 +126,9 @@ fn timed_requests(tokens: &[String], router: &mut Router) -> f64 {
 
 /// Returns the median time of `work` in nanoseconds, on what `prepare` makes of scattered numbers
 /// below `count`.
-fn timed<T>(count: usize, prepare: impl Fn(usize) -> T, mut work: impl FnMut(T)) -> f64 {
+fn timed<T>(rounds: usize, count: usize, prepare: impl Fn(usize) -> T, mut work: impl FnMut(T)) -> f64 {
     let mut costs = Vec::new();
-    for round in 0..3_000 {
+    for round in 0..rounds {
         let batch: Vec<T> = (0..BATCH).map(|at| prepare(scattered(round * BATCH + at, count))).collect();
         let begun = Instant::now();
         for one in batch {
@@ -138,19 +140,19 @@ fn timed<T>(count: usize, prepare: impl Fn(usize) -> T, mut work: impl FnMut(T))
 }
 
 /// Measures stores as they grow.
-pub(crate) async fn growth() {
+pub(crate) async fn growth(rounds: usize) {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let store = EmbeddedStore::open(directory.path().join("tokens.redb")).expect("a store can be opened");
-    grow("embedded", Arc::new(store), &[10_000, 100_000, 1_000_000, 10_000_000]).await;
+    grow(rounds, "embedded", Arc::new(store), &[10_000, 100_000, 1_000_000, 10_000_000]).await;
     let database = servers::mongodb().await;
     let store = MongoStore::connect(&database.uri, &database.name, MongoOptions::default()).await;
     let store = store.expect("MongoDB is there");
-    grow("MongoDB", Arc::new(store.clone()), &[10_000, 100_000, 1_000_000]).await;
+    grow(rounds, "MongoDB", Arc::new(store.clone()), &[10_000, 100_000, 1_000_000]).await;
     store.database().drop().await.expect("a database can be dropped");
 }
 
 /// Measures a store: a lookup, and a whole check of an uncached token.
-async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
+async fn grow<S: TokenStore>(rounds: usize, name: &str, store: Arc<S>, sizes: &[usize]) {
     head(&[&format!("tokens in the {name} store"), "a lookup, µs", "of the first", "a check, µs", "of the first"]);
     let key = Key::new(Algorithm::EdDsa);
     let issuer = builder(&key, Arc::clone(&store)).local_cache_limits(0, 0).build().unwrap();
@@ -158,6 +160,7 @@ async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
     let template = issuer.sessions(template.0).await.expect("the store serves").remove(0);
     let (mut stored, mut first) = (0, None);
     for &size in sizes {
+        progress(&format!("{name} store: writing up to {} tokens", thousands(as_f64(size))));
         // Real tokens are spread over the new records, so that lookups reach all of them.
         let (mut tokens, mut ids) = (Vec::new(), Vec::new());
         let step = (size - stored) / SAMPLE;
@@ -166,8 +169,9 @@ async fn grow<S: TokenStore>(name: &str, store: Arc<S>, sizes: &[usize]) {
             tokens.push(sign_in(&issuer).await.1);
         }
         stored = size;
+        progress(&format!("{name} store: checking among {} tokens", thousands(as_f64(size))));
         let (mut lookups, mut checks) = (Vec::new(), Vec::new());
-        for round in 0..5 {
+        for round in 0..=rounds {
             for at in 0..SAMPLE {
                 let at = scattered(at, SAMPLE);
                 let begun = Instant::now();
