@@ -2,7 +2,7 @@
 //! compared with the bare router. Also measures how good requests fare during a flood of forged
 //! tokens.
 //!
-//! Run it with `cargo bench -p tests --bench http`, with wrk on the `PATH`. Each server is a
+//! Run it with `cargo bench --profile dist -p benches --bench http`, with wrk on the `PATH`. Each server is a
 //! process with one worker thread. The servers take turns under load, round after round.
 //!
 //! Arguments:
@@ -14,10 +14,10 @@
 //! - `--figures FILE` with `--plot` measures nothing and draws the figures of a table that a run
 //!   has printed.
 //!
-//! Paths are relative to the directory `tests`.
+//! Paths are relative to this package.
 
 mod load;
-#[path = "../../../auth-layer/benches/peers/mod.rs"]
+#[path = "../peers/mod.rs"]
 mod peers;
 #[path = "../plot/mod.rs"]
 mod plot;

@@ -1,16 +1,16 @@
 //! Measures checks that ask a server, the time until another node hears of a revocation, and the
 //! cost of a check as tokens accumulate.
 //!
-//! Run it with `cargo bench -p tests --bench stores`. Arguments:
+//! Run it with `cargo bench --profile dist -p benches --bench stores`. Arguments:
 //!
 //! - `redis`, `mongodb`, `news`, `cache` or `growth` runs only that part.
 //! - `--rounds N` measures N rounds, in place of 15 (`redis`, `mongodb`), 300 (`news`), 3,000
 //!   (`cache`) and 4 (`growth`). Writing the tokens of `cache` and `growth` takes as long as ever.
 //! - `--plot FILE` makes `news` draw a revocation over time as SVG, and for dark backgrounds beside
-//!   it. The path is relative to the directory `tests`.
+//!   it. The path is relative to this package.
 
 mod each_time;
-#[path = "../../../auth-layer/benches/peers/key.rs"]
+#[path = "../peers/key.rs"]
 mod key;
 mod news;
 #[path = "../plot/mod.rs"]
