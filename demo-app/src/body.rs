@@ -37,25 +37,28 @@ impl<S: Send + Sync, T: DeserializeOwned + Validate<Context = ()>> FromRequest<S
             return Err(ApiError::UnsupportedMediaType);
         }
         let deadline = request.extensions().get::<Deadline>().cloned().unwrap_or_else(Deadline::start);
-        let bytes = deadline.body(Bytes::from_request(request, state)).await.map_err(|_| ApiError::SlowBody)?;
+        let bytes = deadline.read_body(Bytes::from_request(request, state)).await.map_err(|_| ApiError::BodyTimeout)?;
         let bytes = bytes.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
             _ => ApiError::MalformedBody("The body could not be read"),
         })?;
         match json::from_slice(&bytes) {
-            Ok(Value::Object(members)) => checked(members).map(Self),
+            Ok(Value::Object(members)) => read_and_validate(members).map(Self),
             Ok(_) => Err(ApiError::MalformedBody("The body must be a JSON object")),
             Err(JsonError::Malformed) => Err(ApiError::MalformedBody("The body is not JSON")),
-            Err(JsonError::DuplicateMember) => Err(ApiError::MalformedBody("The body names a member twice")),
+            Err(JsonError::DuplicateMember) => Err(ApiError::MalformedBody("The body repeats a member")),
         }
     }
 }
 
 /// Reads a request and checks its fields. The error lists every wrong field.
-fn checked<T: DeserializeOwned + Validate<Context = ()>>(members: Map<String, Value>) -> Result<T, ApiError> {
-    let (request, faults) = members::read::<T>(members).map_err(|_| {
+fn read_and_validate<T: DeserializeOwned + Validate<Context = ()>>(members: Map<String, Value>) -> Result<T, ApiError> {
+    let (request, errors) = members::read::<T>(members).map_err(|_| {
         // The cause is not logged: it may hold a value.
-        tracing::error!(request = std::any::type_name::<T>(), "a request has fields that are no texts");
+        tracing::error!(
+            request = std::any::type_name::<T>(),
+            "the request type has a field that is not a string (a bug); answered 500"
+        );
         ApiError::Internal
     })?;
     let mut fields = BTreeMap::new();
@@ -63,8 +66,8 @@ fn checked<T: DeserializeOwned + Validate<Context = ()>>(members: Map<String, Va
         fields.extend(report.iter().map(|(field, error)| (field.to_string(), error.to_string())));
     }
     // Inserted last: a field that could not be read has only that error.
-    fields.extend(faults.into_iter().map(|(field, fault)| (field.to_owned(), fault.to_owned())));
-    if fields.is_empty() { Ok(request) } else { Err(ApiError::Fields(fields)) }
+    fields.extend(errors.into_iter().map(|(field, error)| (field.to_owned(), error.to_owned())));
+    if fields.is_empty() { Ok(request) } else { Err(ApiError::InvalidFields(fields)) }
 }
 
 /// Turns a rule into the form that `#[garde(custom(…))]` takes.

@@ -14,13 +14,12 @@ use self::values::{
 };
 use crate::logging::LogFormat;
 
-/// A sign-in service whose tokens can be taken back.
+/// A sign-in service with revocable tokens.
 ///
-/// With no flags it runs by itself: users and tokens in files under the data directory, and a
-/// signing key of its own.
+/// Needs no flags: it keeps users, tokens and a generated signing key in the data directory.
 ///
-/// A flag comes before its environment variable, that before the file of --config, and that before
-/// the default. An empty variable counts as not set.
+/// Precedence: flag, environment variable, `--config` file, default. An empty variable counts as
+/// not set.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Config {
@@ -32,7 +31,7 @@ pub struct Config {
     /// Address or name to listen on, HOST:PORT; port 0 picks a free one. The address is printed to
     /// standard output.
     ///
-    /// Of a name with several addresses the first that can be had is taken, IPv4 first.
+    /// If a name has several addresses, the first usable one is taken, IPv4 first.
     #[arg(long, env = "DEMO_LISTEN", default_value = "127.0.0.1:3000", value_parser = listen)]
     pub listen: String,
 
@@ -40,26 +39,28 @@ pub struct Config {
     #[arg(long, env = "DEMO_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 
-    /// MongoDB replica set to keep users and tokens in; without it they are kept in the data
-    /// directory.
+    /// MongoDB replica set for users and tokens [default: the embedded store in the data
+    /// directory].
     ///
-    /// `mongodb+srv://` is not supported: name the members.
+    /// `mongodb+srv://` is not supported: list the members,
+    /// `mongodb://HOST,HOST,HOST/?replicaSet=NAME`.
     #[arg(long, env = "MONGODB_URI", hide_env_values = true, value_parser = secret)]
     pub mongodb_uri: Option<SecretString>,
 
-    /// Database in MongoDB; its name is also what the keys in Redis begin with.
+    /// Database in MongoDB; its name is also the prefix of the keys in Redis.
     #[arg(long, env = "MONGODB_DATABASE", default_value = "auth", value_parser = database)]
     pub mongodb_database: String,
 
-    /// Redis to share token status through, beside MongoDB. Repeat it, or separate by commas, for a
-    /// cluster.
+    /// Redis as a shared cache of token status; needs `--mongodb-uri`. For a cluster, repeat the
+    /// flag or separate the URLs by commas.
     ///
-    /// `rediss://` is TLS: the system's authorities are trusted, or those in the PEM file that
+    /// `rediss://` uses TLS. It trusts the system's authorities, or those in the PEM file that
     /// `SSL_CERT_FILE` names.
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_delimiter = ',', value_parser = secret)]
     pub redis_url: Vec<SecretString>,
 
-    /// How long Redis may call a token active: 1ms to 1day.
+    /// How long Redis may call a token active: 1ms to 1day. A revocation made by hand in MongoDB
+    /// takes effect within this time plus `--local-cache`.
     #[arg(long, env = "DEMO_REDIS_TTL", default_value = "60s", value_parser = redis_ttl)]
     pub redis_ttl: Duration,
 
@@ -67,22 +68,22 @@ pub struct Config {
     #[arg(long, env = "DEMO_KEYS_DIR")]
     pub keys_dir: Option<PathBuf>,
 
-    /// From the publication of a new key to its first signature: 30days at most.
+    /// Time from a new key's publication to its first signature: at most 30days.
     #[arg(long, env = "DEMO_KEY_PUBLISH_DELAY", default_value = "60s", value_parser = publish_delay)]
     pub key_publish_delay: Duration,
 
-    /// `iss` of the tokens.
+    /// Issuer, `iss` of the tokens; usually the public URL of the service.
     #[arg(long, env = "DEMO_ISSUER", default_value = "http://127.0.0.1:3000", value_parser = text)]
     pub issuer: String,
 
-    /// `aud` of the tokens.
+    /// Audience, `aud` of the tokens.
     #[arg(long, env = "DEMO_AUDIENCE", default_value = "demo-app", value_parser = text)]
     pub audience: String,
 
     /// Confidential OAuth clients, `id:secret,id:secret`; this version has no endpoint for them
     /// yet.
     ///
-    /// Neither may hold a comma, and the id no colon.
+    /// Ids and secrets must not contain a comma, ids no colon.
     #[arg(long, env = "DEMO_CLIENTS", hide_env_values = true, value_delimiter = ',', value_parser = client)]
     pub clients: Vec<Client>,
 
@@ -90,30 +91,30 @@ pub struct Config {
     #[arg(long, env = "DEMO_ACCESS_TTL", default_value = "15m", value_parser = lifetime)]
     pub access_ttl: Duration,
 
-    /// Lifetime of refresh tokens: 10years at most, and no shorter than that of access tokens. A
-    /// session ends after 90 days at the latest, or after this time where this is longer.
+    /// Lifetime of refresh tokens: at least `--access-ttl`, at most 10years. A session ends after
+    /// 90 days, or after this time if that is longer.
     #[arg(long, env = "DEMO_REFRESH_TTL", default_value = "30d", value_parser = lifetime)]
     pub refresh_ttl: Duration,
 
-    /// For how long a retried refresh gets the same answer: 1day at most; 0 is never.
+    /// How long a repeated refresh gets the same tokens: at most 1day; 0 turns this off.
     #[arg(long, env = "DEMO_REFRESH_GRACE", default_value = "10s", value_parser = grace)]
     pub refresh_grace: Duration,
 
-    /// Lease of the in-process cache: 1h at most; 0 is off.
+    /// How long this node may accept a checked token again without asking the store (the lease of
+    /// its in-process cache): at most 1h; 0 turns the cache off.
     #[arg(long, env = "DEMO_LOCAL_CACHE", default_value = "1s", value_parser = lease)]
     pub local_cache: Duration,
 
-    /// Limits of wrong passwords (10 a minute per account and address, 100 a minute per address)
-    /// and of registrations (30 a minute per address).
+    /// Limits wrong passwords (10 a minute per account and address, 100 a minute per address) and
+    /// registrations (30 a minute per address).
     #[arg(long, env = "DEMO_RATE_LIMIT", value_enum, default_value_t = Switch::On)]
     pub rate_limit: Switch,
 
-    /// How many sessions a user may have. A further sign-in ends the one used longest ago.
+    /// Maximum number of sessions per user. Another sign-in ends the least recently used one.
     #[arg(long, env = "DEMO_MAX_SESSIONS", default_value = "100", value_parser = sessions)]
     pub max_sessions: NonZero<usize>,
 
-    /// How a line of the log is written, on standard error. What is logged: `RUST_LOG`, `info` by
-    /// default.
+    /// Format of the log on standard error. `RUST_LOG` sets the filter, `info` by default.
     #[arg(long, env = "DEMO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
@@ -139,7 +140,7 @@ pub struct Client {
 impl Config {
     /// Reads flags, variables and the configuration file of this process. Exits after `--help` and
     /// when one of them is wrong.
-    pub(crate) fn of_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         process::parse(&std::env::args_os().collect::<Vec<_>>()).unwrap_or_else(|error| error.exit())
     }
 
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_those_that_clients_and_operators_rely_on() {
+    fn config_defaults_are_as_documented() {
         let config = Config::parse_from(["demo-app"]);
         assert_eq!(config.listen, "127.0.0.1:3000");
         assert_eq!(config.data_dir, PathBuf::from("./data"));
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_lists_are_read_as_documented() {
+    fn config_values_are_parsed_and_checked() {
         let flags = ["--local-cache", "0", "--refresh-grace", "500ms", "--redis-url", "redis://a,redis://b"];
         let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
         assert_eq!(config.local_cache, Duration::ZERO);
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_shown() {
+    fn config_debug_shows_no_secret() {
         let flags = ["--mongodb-uri", "mongodb://u:hush@h", "--redis-url", "redis://:hush@h", "--clients", "a:hush"];
         let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
         assert!(!format!("{config:?}").contains("hush"));

@@ -25,38 +25,36 @@ const CREATED: &str = "databases-created";
 pub(crate) enum DataDirError {
     /// A database that once existed is missing.
     #[error(
-        "`--data-dir {}`: missing: {missing}; restore the directory from a backup, or remove all of it to begin with no users \
-         and sign everybody out",
+        "`--data-dir {}` lacks {missing}; restore the directory from a backup, or delete all of it to start with no users and \
+         sign everybody out",
         directory.display()
     )]
     Missing { directory: PathBuf, missing: String },
-    /// The directory cannot be used.
-    #[error("`--data-dir {}`: `{what}` cannot be used", directory.display())]
-    Io {
-        directory: PathBuf,
-        what: &'static str,
-        #[source]
-        source: io::Error,
-    },
+    /// A file of the directory cannot be accessed.
+    #[error(
+        "`--data-dir {}`: `{file}` cannot be accessed: {error}; check the directory's permissions and free space",
+        directory.display()
+    )]
+    Io { directory: PathBuf, file: &'static str, error: io::Error },
     /// Another process has the directory open.
-    #[error("{} is in use by another process: one process at a time serves from a --data-dir", .0.display())]
+    #[error("{} is in use by another process; stop it, or use another `--data-dir`", .0.display())]
     InUse(PathBuf),
-    #[error("the token store {} cannot be opened", .0.display())]
+    #[error("the token store {} cannot be opened (if it is damaged, restore `--data-dir` from a backup)", .0.display())]
     Tokens(PathBuf, #[source] OpenError),
-    #[error("the token store cannot be read")]
+    #[error("the token store of `--data-dir` cannot be read")]
     Store(#[from] StoreError),
-    #[error("the users {} cannot be opened", .0.display())]
+    #[error("the user file {} cannot be opened (if it is damaged, restore `--data-dir` from a backup)", .0.display())]
     Users(PathBuf, #[source] UsersError),
 }
 
 /// Opens the databases of the directory, and creates them in a new one.
 pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUsers), DataDirError> {
-    let is_there = |what: &'static str| {
-        let there = directory.join(what).try_exists();
-        there.map_err(|source| DataDirError::Io { directory: directory.to_owned(), what, source })
+    let exists = |file: &'static str| {
+        let there = directory.join(file).try_exists();
+        there.map_err(|error| DataDirError::Io { directory: directory.to_owned(), file, error })
     };
-    let created = is_there(CREATED)?;
-    let (tokens, users) = (is_there(TOKENS)?, is_there(USERS)?);
+    let created = exists(CREATED)?;
+    let (tokens, users) = (exists(TOKENS)?, exists(USERS)?);
     let missing = || {
         let names = [(TOKENS, tokens), (USERS, users)];
         let names: Vec<String> =
@@ -94,10 +92,10 @@ pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUse
         (tokens, open_users()?)
     };
     if !created {
-        mark(directory).map_err(|source| DataDirError::Io {
+        mark_created(directory).map_err(|error| DataDirError::Io {
             directory: directory.to_owned(),
-            what: CREATED,
-            source,
+            file: CREATED,
+            error,
         })?;
     }
     Ok(opened)
@@ -105,8 +103,8 @@ pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUse
 
 /// Writes the marker that both databases were created. Their files and names are on the disk by
 /// now.
-fn mark(directory: &Path) -> io::Result<()> {
-    let text = "The databases of this directory were made. They are not made again where they are missing.\n";
+fn mark_created(directory: &Path) -> io::Result<()> {
+    let text = "The databases of this directory were created. A missing one is an error and is not created again.\n";
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     io::Write::write_all(&mut file, text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -138,7 +136,7 @@ mod tests {
         Users::Embedded(users).add(user).await.unwrap();
     }
 
-    fn said(result: Result<(EmbeddedStore, EmbeddedUsers), DataDirError>) -> String {
+    fn missing_message(result: Result<(EmbeddedStore, EmbeddedUsers), DataDirError>) -> String {
         match result.unwrap_err() {
             error @ DataDirError::Missing { .. } => error.to_string(),
             other => panic!("{other:?}"),
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn data_dir_whose_file_is_missing_is_refused_and_nothing_is_made() {
+    async fn data_dir_with_missing_file_is_refused_and_unchanged() {
         for (gone, names) in [(&[USERS][..], "`users.redb`"), (&[TOKENS], "`tokens.redb`"), (&[TOKENS, USERS], "and")] {
             let directory = tempfile::tempdir().unwrap();
             open_and_register(directory.path()).await;
@@ -154,14 +152,17 @@ mod tests {
                 fs::remove_file(directory.path().join(name)).unwrap();
             }
             for _ in 0..2 {
-                let said = said(open(directory.path()).await);
-                assert!(said.contains(names) && said.contains("--data-dir") && said.contains("backup"), "{said}");
+                let message = missing_message(open(directory.path()).await);
+                assert!(
+                    message.contains(names) && message.contains("--data-dir") && message.contains("backup"),
+                    "{message}"
+                );
             }
         }
     }
 
     #[tokio::test]
-    async fn data_dir_of_an_earlier_version_opens_as_before_and_one_that_lost_a_file_does_not() {
+    async fn data_dir_of_earlier_version_opens_unless_a_file_is_missing() {
         for gone in [None, Some(USERS), Some(TOKENS)] {
             let directory = tempfile::tempdir().unwrap();
             open_and_register(directory.path()).await;
@@ -174,7 +175,7 @@ mod tests {
                 }
                 Some(name) => {
                     fs::remove_file(directory.path().join(name)).unwrap();
-                    assert!(said(open(directory.path()).await).contains(name));
+                    assert!(missing_message(open(directory.path()).await).contains(name));
                     assert!(!directory.path().join(name).exists());
                 }
             }
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn data_dir_whose_first_start_was_cut_short_is_finished_by_the_next() {
+    async fn data_dir_of_interrupted_first_start_is_finished() {
         for made in [&[][..], &[TOKENS], &[USERS], &[TOKENS, USERS]] {
             let directory = tempfile::tempdir().unwrap();
             for name in made {

@@ -25,7 +25,7 @@ pub(crate) struct Deadline(watch::Sender<Option<Instant>>);
 
 /// The body did not arrive in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slow;
+pub(crate) struct BodyTimeout;
 
 impl Deadline {
     /// Starts the deadline of a request whose head has just arrived.
@@ -34,11 +34,11 @@ impl Deadline {
     }
 
     /// Reads a request's body within its own time limit.
-    pub(crate) async fn body<T>(&self, reading: impl Future<Output = T>) -> Result<T, Slow> {
+    pub(crate) async fn read_body<T>(&self, reading: impl Future<Output = T>) -> Result<T, BodyTimeout> {
         self.0.send_replace(None);
         let read = timeout(LIMIT, reading).await;
         self.0.send_replace(Some(Instant::now() + LIMIT));
-        read.map_err(|_| Slow)
+        read.map_err(|_| BodyTimeout)
     }
 
     /// Waits for `answer` until the deadline; `None` if it did not come.
@@ -76,34 +76,34 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_never_answered_is_given_up() {
+    async fn deadline_ends_unanswered_request() {
         let began = Instant::now();
         assert_eq!(Deadline::start().until(pending::<()>()).await, None);
         assert_eq!(began.elapsed(), LIMIT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_a_body_takes_is_not_ours() {
+    async fn deadline_excludes_body_time() {
         let deadline = Deadline::start();
         let answer = async {
             sleep(LIMIT / 2).await;
-            deadline.body(sleep(LIMIT * 9 / 10)).await.unwrap();
+            deadline.read_body(sleep(LIMIT * 9 / 10)).await.unwrap();
             sleep(LIMIT * 9 / 10).await;
         };
         assert_eq!(deadline.until(answer).await, Some(()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_given_up_before_the_request_is() {
+    async fn deadline_of_body_ends_before_that_of_request() {
         let deadline = Deadline::start();
-        assert_eq!(deadline.until(deadline.body(pending::<()>())).await, Some(Err(Slow)));
+        assert_eq!(deadline.until(deadline.read_body(pending::<()>())).await, Some(Err(BodyTimeout)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_late_after_its_body_is_given_up() {
+    async fn deadline_restarts_after_body() {
         let deadline = Deadline::start();
         let answer = async {
-            deadline.body(sleep(LIMIT / 2)).await.unwrap();
+            deadline.read_body(sleep(LIMIT / 2)).await.unwrap();
             pending::<()>().await;
         };
         let began = Instant::now();

@@ -31,13 +31,13 @@ pub(crate) enum ApiError {
     /// The body is not valid for its content type.
     MalformedBody(&'static str),
     /// The body did not arrive in time.
-    SlowBody,
+    BodyTimeout,
     /// The body exceeds the limit.
     TooLarge,
     /// The content type is not JSON.
     UnsupportedMediaType,
     /// The fields that break a rule, each with the rule.
-    Fields(BTreeMap<String, String>),
+    InvalidFields(BTreeMap<String, String>),
     /// Unknown user or wrong password: one answer for both.
     InvalidCredentials,
     /// The refresh token is invalid (RFC 6749 §5.2).
@@ -63,39 +63,45 @@ impl ApiError {
 
     /// Returns 503 for a store that cannot be reached. The cause goes to the log.
     pub(crate) fn from_store(error: &StoreError) -> Self {
-        tracing::warn!(error = error as &dyn std::error::Error, "a store cannot be asked");
+        tracing::warn!(error = error as &dyn std::error::Error, "the token store failed; answered 503");
         Self::unavailable()
     }
 
     /// Returns status, `error` and `error_description`.
-    fn words(&self) -> (StatusCode, &'static str, &'static str) {
+    fn code_and_description(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Auth(rejection) => (rejection.status(), "", ""),
             Self::MalformedBody(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
-            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "invalid_request", "The body did not come in time"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body is too large"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "invalid_request", "The body did not arrive in time"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body exceeds 64 KiB"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "The body must be application/json")
             }
-            Self::Fields(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "Some fields break a rule"),
+            Self::InvalidFields(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "Some fields are invalid; see `fields`")
+            }
             Self::InvalidCredentials => {
                 (StatusCode::UNAUTHORIZED, "invalid_credentials", "The username or the password is wrong")
             }
             Self::InvalidGrant => (
                 StatusCode::UNAUTHORIZED,
                 "invalid_grant",
-                "The refresh token is expired, revoked or otherwise not valid",
+                "The refresh token is invalid, expired or revoked; sign in again",
             ),
             Self::InvalidScope => {
-                (StatusCode::BAD_REQUEST, "invalid_scope", "The scope is unknown or more than the user may have")
+                (StatusCode::BAD_REQUEST, "invalid_scope", "The scope is unknown or not allowed for this user")
             }
             Self::UsernameTaken => (StatusCode::CONFLICT, "username_taken", "The username is taken"),
-            Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", "Too many tries; try again later"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here"),
+            Self::RateLimited(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many attempts; retry after the time in Retry-After",
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "The path or resource does not exist"),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "This method is not for this resource")
+                (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "The resource does not support this method")
             }
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "Something went wrong here"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "Internal error"),
         }
     }
 }
@@ -112,12 +118,12 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, error, description) = self.words();
+        let (status, error, description) = self.code_and_description();
         let mut body = json!({ "error": error, "error_description": description });
         let mut retry_after = None;
         match self {
             Self::Auth(rejection) => return rejection.with_realm(realm()).into_response(),
-            Self::Fields(fields) => body["fields"] = json!(fields),
+            Self::InvalidFields(fields) => body["fields"] = json!(fields),
             Self::RateLimited(wait) => retry_after = Some(whole_seconds(wait)),
             _ => {}
         }
@@ -167,7 +173,7 @@ impl From<SignInError> for ApiError {
             SignInError::Disabled => Self::InvalidCredentials,
             SignInError::Unavailable(cause) => Self::from_store(&cause),
             other => {
-                tracing::error!(error = &other as &dyn std::error::Error, "a token cannot be issued");
+                tracing::error!(error = &other as &dyn std::error::Error, "issuing a token failed; answered 500");
                 Self::Internal
             }
         }
@@ -178,12 +184,12 @@ impl From<RefreshError> for ApiError {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::InvalidGrant(fault) => {
-                tracing::debug!(%fault, "a refresh token is not accepted");
+                tracing::debug!(%fault, "refresh token refused");
                 Self::InvalidGrant
             }
             RefreshError::Unavailable(cause) => Self::from_store(&cause),
             other => {
-                tracing::error!(error = &other as &dyn std::error::Error, "a pair cannot be issued");
+                tracing::error!(error = &other as &dyn std::error::Error, "issuing a token pair failed; answered 500");
                 Self::Internal
             }
         }
@@ -192,7 +198,7 @@ impl From<RefreshError> for ApiError {
 
 impl From<UsersError> for ApiError {
     fn from(error: UsersError) -> Self {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the user store cannot be asked");
+        tracing::warn!(error = &error as &dyn std::error::Error, "the user store failed; answered 503");
         Self::unavailable()
     }
 }
@@ -200,8 +206,8 @@ impl From<UsersError> for ApiError {
 impl From<HashError> for ApiError {
     fn from(error: HashError) -> Self {
         match error {
-            HashError::Busy => tracing::warn!("too many passwords are being hashed"),
-            HashError::Failed => tracing::error!("a password cannot be hashed"),
+            HashError::Busy => tracing::warn!("too many passwords wait to be hashed; answered 503"),
+            HashError::Failed => tracing::error!("hashing a password failed; answered 503"),
         }
         Self::unavailable()
     }

@@ -23,8 +23,8 @@ pub(crate) enum JsonError {
 
 /// Reads a whole text.
 pub(crate) fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
-    serde_json::from_slice::<Unique>(text).map_err(|error| match error.classify() {
-        // `Unique` takes any value, so its only data errors are duplicate members.
+    serde_json::from_slice::<UniqueMembers>(text).map_err(|error| match error.classify() {
+        // `UniqueMembers` takes any value, so its only data errors are duplicate members.
         Category::Data => JsonError::DuplicateMember,
         Category::Io | Category::Syntax | Category::Eof => JsonError::Malformed,
     })?;
@@ -32,15 +32,15 @@ pub(crate) fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonErro
 }
 
 /// Any value whose objects have no duplicate members.
-struct Unique;
+struct UniqueMembers;
 
-impl<'de> Deserialize<'de> for Unique {
+impl<'de> Deserialize<'de> for UniqueMembers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Self)
     }
 }
 
-impl<'de> Visitor<'de> for Unique {
+impl<'de> Visitor<'de> for UniqueMembers {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_read_as_serde_json_reads_it_where_no_member_is_named_twice() {
+    fn json_without_duplicates_reads_as_serde_json_does() {
         for text in [
             "null",
             "true",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn json_with_a_member_twice_is_refused_at_any_depth() {
+    fn json_with_duplicate_member_is_refused_at_any_depth() {
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"b":2,"a":3}"#,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_none_is_malformed() {
+    fn json_malformed_is_refused() {
         let deep = "[".repeat(200) + &"]".repeat(200);
         for text in ["", "{", "{}x", "{} {}", r#"{"a":1,}"#, "{'a':1}", "NaN", r#""\ud800""#, "1e999", deep.as_str()] {
             assert_eq!(from_slice::<Value>(text.as_bytes()), Err(JsonError::Malformed), "{text}");

@@ -8,11 +8,11 @@ pub mod config;
 mod data_dir;
 mod deadline;
 mod error;
+mod first_bytes;
 mod json;
 mod keys_dir;
 mod logging;
 mod password;
-mod prompt;
 mod rate_limit;
 mod routes;
 mod serve;
@@ -32,12 +32,12 @@ pub use password::PasswordCost;
 
 /// Runs the program with the arguments and the environment of the process.
 pub fn run() -> ExitCode {
-    run_by(SystemClock::new(), PasswordCost::default())
+    run_with(SystemClock::new(), PasswordCost::default())
 }
 
 /// Runs the program with another clock and another password cost, for tests.
-pub fn run_by(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
-    let config = Config::of_process();
+pub fn run_with(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
+    let config = Config::from_process();
     // Lives until the end, so that the last lines are written.
     let _logging = match Logging::start(config.log_format) {
         Ok(logging) => logging,
@@ -47,14 +47,14 @@ pub fn run_by(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "the runtime cannot be started");
+            tracing::error!(%error, "the tokio runtime cannot be started");
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(start::serve(config, clock, passwords)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot serve");
+            tracing::error!(error = &error as &dyn std::error::Error, "the server cannot start");
             ExitCode::FAILURE
         }
     }

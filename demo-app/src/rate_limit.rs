@@ -14,49 +14,50 @@ const PER_ACCOUNT_AND_ADDRESS: usize = 10;
 const PER_ADDRESS: usize = 100;
 const REGISTRATIONS_PER_ADDRESS: usize = 30;
 /// The maximum number of keys. Beyond it, the keys with the oldest last count are forgotten.
-const KEYS: usize = 100_000;
+const MAX_KEYS: usize = 100_000;
 
 /// Counts wrong passwords and registrations of the last minute. Times count from any fixed moment.
 ///
-/// A try begins before the password check, and a right password gives it back. Many concurrent
-/// tries therefore cannot exceed the limit. While open tries could still use up the limit, another
-/// try waits for them instead of being refused. Once the check has started, the try counts as wrong
-/// until the password is found right, even if the client disconnects.
+/// An attempt begins before the password check, and a right password refunds it. Many concurrent
+/// attempts therefore cannot exceed the limit. While open attempts could still use up the limit,
+/// another attempt waits for them instead of being refused. Once the check has started, the attempt
+/// counts as wrong until the password is found right, even if the client disconnects.
 ///
 /// A registration counts from its start, even if it fails.
 ///
-/// `governor` cannot give a try back and does not count by the window.
+/// `governor` cannot refund an attempt and does not count by the window.
 #[derive(Debug, Default)]
-pub(crate) struct RateLimit(Mutex<HashMap<Key, Tries>>);
+pub(crate) struct RateLimit(Mutex<HashMap<LimitKey, Attempts>>);
 
-/// The tries of a key.
+/// The attempts of a key.
 #[derive(Debug, Default)]
-struct Tries {
-    /// The start times of the tries that count, oldest first.
+struct Attempts {
+    /// The start times of the attempts that count, oldest first.
     counted: VecDeque<Duration>,
-    /// The number of open tries.
+    /// The number of open attempts.
     open: usize,
-    /// Notified when an open try ends.
+    /// Notified when an open attempt ends.
     ended: Arc<Notify>,
 }
 
-/// An open try. Dropping it gives it back before [`Try::start`], and counts it as wrong afterwards.
+/// An open attempt. Dropping it refunds it before [`Attempt::start`], and counts it as wrong
+/// afterwards.
 #[derive(Debug)]
-pub(crate) struct Try {
+pub(crate) struct Attempt {
     limit: Arc<RateLimit>,
-    keys: [Key; 2],
+    keys: [LimitKey; 2],
     began: Duration,
     started: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
+enum LimitKey {
     Address(IpAddr),
     Account(String, IpAddr),
     Registrations(IpAddr),
 }
 
-impl Key {
+impl LimitKey {
     fn limit(&self) -> usize {
         match self {
             Self::Address(_) => PER_ADDRESS,
@@ -65,8 +66,8 @@ impl Key {
         }
     }
 
-    /// Returns the keys of a try. Names are folded, so changing case does not avoid the limit.
-    fn of_try(username: &str, address: IpAddr) -> [Self; 2] {
+    /// Returns the keys of an attempt. Names are folded, so changing case does not avoid the limit.
+    fn of_attempt(username: &str, address: IpAddr) -> [Self; 2] {
         let address = network(address);
         // No account has a longer name, so longer names may share a key.
         let account = username.chars().take(65).collect::<String>().to_lowercase();
@@ -89,7 +90,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Tries {
+impl Attempts {
     fn recent(&self, now: Duration) -> impl DoubleEndedIterator<Item = Duration> {
         self.counted.iter().copied().filter(move |at| now < *at + WINDOW)
     }
@@ -98,9 +99,9 @@ impl Tries {
         self.counted.back().copied()
     }
 
-    /// Counts a try that began at `began`, and drops those that `limit` makes irrelevant.
+    /// Counts an attempt that began at `began`, and drops those that `limit` makes irrelevant.
     fn count(&mut self, began: Duration, limit: usize) {
-        // Of concurrent tries, the later may end first.
+        // Of concurrent attempts, the later may end first.
         let place = self.counted.partition_point(|other| *other <= began);
         self.counted.insert(place, began);
         if self.counted.len() > limit {
@@ -110,33 +111,33 @@ impl Tries {
 }
 
 impl RateLimit {
-    /// Begins a try of this account at this address, or returns how long to wait.
+    /// Begins an attempt for this account at this address, or returns how long to wait.
     pub(crate) async fn begin(
         self: &Arc<Self>,
         username: &str,
         address: IpAddr,
         now: impl Fn() -> Duration,
-    ) -> Result<Try, Duration> {
-        let keys = Key::of_try(username, address);
+    ) -> Result<Attempt, Duration> {
+        let keys = LimitKey::of_attempt(username, address);
         loop {
             let ended = {
-                let mut all = self.all();
+                let mut all = self.lock();
                 let now = now();
-                if let Some(wait) = wait(&all, &keys, now) {
-                    return Err(wait);
+                if let Some(retry_after) = retry_after(&all, &keys, now) {
+                    return Err(retry_after);
                 }
-                let full = |key: &&Key| {
-                    all.get(key).is_some_and(|tries| tries.recent(now).count() + tries.open >= key.limit())
+                let full = |key: &&LimitKey| {
+                    all.get(key).is_some_and(|attempts| attempts.recent(now).count() + attempts.open >= key.limit())
                 };
                 match keys.iter().find(full).and_then(|key| all.get(key)) {
-                    // Created under the lock, so it misses no try that ends later.
-                    Some(tries) => Arc::clone(&tries.ended).notified_owned(),
+                    // Created under the lock, so it misses no attempt that ends later.
+                    Some(attempts) => Arc::clone(&attempts.ended).notified_owned(),
                     None => {
                         for key in &keys {
                             all.entry(key.clone()).or_default().open += 1;
                         }
                         drop(all);
-                        return Ok(Try { limit: Arc::clone(self), keys, began: now, started: false });
+                        return Ok(Attempt { limit: Arc::clone(self), keys, began: now, started: false });
                     }
                 }
             };
@@ -145,77 +146,77 @@ impl RateLimit {
     }
 
     /// Counts a registration from this address, or returns how long to wait.
-    pub(crate) fn register(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
-        let key = Key::Registrations(network(address));
-        let mut all = self.all();
-        if let Some(wait) = wait(&all, std::slice::from_ref(&key), now) {
-            return Err(wait);
+    pub(crate) fn count_registration(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
+        let key = LimitKey::Registrations(network(address));
+        let mut all = self.lock();
+        if let Some(retry_after) = retry_after(&all, std::slice::from_ref(&key), now) {
+            return Err(retry_after);
         }
         let limit = key.limit();
         all.entry(key).or_default().count(now, limit);
-        if all.len() > KEYS {
-            forget(&mut all, now);
+        if all.len() > MAX_KEYS {
+            evict(&mut all, now);
         }
         Ok(())
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Key, Tries>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LimitKey, Attempts>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Try {
+impl Attempt {
     /// Marks the start of the password check.
     pub(crate) fn start(mut self) -> Self {
         self.started = true;
         self
     }
 
-    /// Gives the try back: the password was right.
-    pub(crate) fn give_back(mut self) {
+    /// Refunds the attempt: the password was right.
+    pub(crate) fn refund(mut self) {
         self.started = false;
     }
 }
 
-impl Drop for Try {
+impl Drop for Attempt {
     fn drop(&mut self) {
-        let mut all = self.limit.all();
+        let mut all = self.limit.lock();
         for key in &self.keys {
-            let tries = all.entry(key.clone()).or_default();
-            tries.open = tries.open.saturating_sub(1);
+            let attempts = all.entry(key.clone()).or_default();
+            attempts.open = attempts.open.saturating_sub(1);
             if self.started {
-                tries.count(self.began, key.limit());
+                attempts.count(self.began, key.limit());
             }
-            tries.ended.notify_waiters();
-            if tries.open == 0 && tries.counted.is_empty() {
+            attempts.ended.notify_waiters();
+            if attempts.open == 0 && attempts.counted.is_empty() {
                 all.remove(key);
             }
         }
-        if all.len() > KEYS {
-            forget(&mut all, self.began);
+        if all.len() > MAX_KEYS {
+            evict(&mut all, self.began);
         }
     }
 }
 
-/// Returns how long these keys must wait; `None` if they may try now.
-fn wait(all: &HashMap<Key, Tries>, keys: &[Key], now: Duration) -> Option<Duration> {
+/// Returns how long these keys must wait; `None` if an attempt may begin now.
+fn retry_after(all: &HashMap<LimitKey, Attempts>, keys: &[LimitKey], now: Duration) -> Option<Duration> {
     let waits = keys.iter().filter_map(|key| {
-        // The limit opens when the oldest of the last `limit` tries leaves the window.
+        // The limit opens when the oldest of the last `limit` attempts leaves the window.
         let oldest = all.get(key)?.recent(now).rev().nth(key.limit() - 1)?;
         Some((oldest + WINDOW).saturating_sub(now))
     });
     waits.max()
 }
 
-/// Drops old keys. Keys with open tries stay: the number of requests bounds them.
-fn forget(all: &mut HashMap<Key, Tries>, now: Duration) {
-    all.retain(|_, tries| tries.open > 0 || tries.last().is_some_and(|last| now < last + WINDOW));
-    if all.len() > KEYS {
-        let mut last: Vec<Duration> = all.values().filter_map(Tries::last).collect();
+/// Drops old keys. Keys with open attempts stay: the number of requests bounds them.
+fn evict(all: &mut HashMap<LimitKey, Attempts>, now: Duration) {
+    all.retain(|_, attempts| attempts.open > 0 || attempts.last().is_some_and(|last| now < last + WINDOW));
+    if all.len() > MAX_KEYS {
+        let mut last: Vec<Duration> = all.values().filter_map(Attempts::last).collect();
         let middle = last.len() / 2;
         let (_, median, _) = last.select_nth_unstable(middle);
         let median = *median;
-        all.retain(|_, tries| tries.open > 0 || tries.last().is_some_and(|last| last > median));
+        all.retain(|_, attempts| attempts.open > 0 || attempts.last().is_some_and(|last| last > median));
     }
 }
 
@@ -238,8 +239,8 @@ mod tests {
         Arc::default()
     }
 
-    /// Begins a try that need not wait for another.
-    fn begin(limit: &Arc<RateLimit>, username: &str, address: IpAddr, now: Duration) -> Result<Try, Duration> {
+    /// Begins an attempt that need not wait for another.
+    fn begin(limit: &Arc<RateLimit>, username: &str, address: IpAddr, now: Duration) -> Result<Attempt, Duration> {
         limit.begin(username, address, || now).now_or_never().expect("nothing is under way")
     }
 
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_limit_lets_the_eleventh_try_of_an_account_at_an_address_wait_until_the_first_is_a_minute_old() {
+    fn rate_limit_of_account_and_address_is_ten_a_minute() {
         let limit = limit();
         for second in 0..10 {
             wrong(&limit, "Ada", HOME, at(second));
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_limit_of_an_address_is_a_hundred_tries_over_all_accounts() {
+    fn rate_limit_of_address_is_hundred_over_all_accounts() {
         let limit = limit();
         for n in 0..100 {
             wrong(&limit, &format!("user{n}"), HOME, at(0));
@@ -275,19 +276,19 @@ mod tests {
     }
 
     #[test]
-    fn rate_limit_is_given_back_by_what_never_started_and_what_was_right() {
+    fn rate_limit_refunds_unstarted_and_right_attempts() {
         let limit = limit();
         for _ in 0..200 {
             drop(begin(&limit, "ada", HOME, at(0)).unwrap());
-            begin(&limit, "ada", HOME, at(0)).unwrap().start().give_back();
+            begin(&limit, "ada", HOME, at(0)).unwrap().start().refund();
         }
-        assert!(limit.all().is_empty(), "and leaves nothing behind");
+        assert!(limit.lock().is_empty(), "and leaves nothing behind");
     }
 
     #[tokio::test]
-    async fn rate_limit_lets_the_eleventh_at_once_wait_for_the_others_and_go_on_when_one_is_given_back() {
+    async fn rate_limit_lets_concurrent_attempt_wait_for_a_refund() {
         let limit = limit();
-        let mut ten: Vec<Try> = (0..10).map(|_| begin(&limit, "ada", HOME, at(0)).unwrap()).collect();
+        let mut ten: Vec<Attempt> = (0..10).map(|_| begin(&limit, "ada", HOME, at(0)).unwrap()).collect();
         let mut next = Box::pin(limit.begin("ada", HOME, || at(0)));
         assert!(next.as_mut().now_or_never().is_none());
         drop(ten.pop().unwrap().start());
@@ -299,9 +300,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rate_limit_tells_those_who_wait_that_the_others_were_wrong() {
+    async fn rate_limit_refuses_waiting_attempt_when_others_were_wrong() {
         let limit = limit();
-        let ten: Vec<Try> = (0..10).map(|_| begin(&limit, "ada", HOME, at(0)).unwrap()).collect();
+        let ten: Vec<Attempt> = (0..10).map(|_| begin(&limit, "ada", HOME, at(0)).unwrap()).collect();
         let mut next = Box::pin(limit.begin("ada", HOME, || at(7)));
         assert!(next.as_mut().now_or_never().is_none());
         for one in ten {
@@ -311,32 +312,33 @@ mod tests {
     }
 
     #[test]
-    fn rate_limit_of_registrations_is_thirty_an_address_and_their_own() {
+    fn rate_limit_of_registrations_is_thirty_and_separate() {
         let limit = limit();
         for second in 0..30 {
-            limit.register(HOME, at(second)).unwrap();
+            limit.count_registration(HOME, at(second)).unwrap();
         }
-        assert_eq!(limit.register(HOME, at(30)), Err(at(30)));
-        assert_eq!(limit.register(AWAY, at(30)), Ok(()));
+        assert_eq!(limit.count_registration(HOME, at(30)), Err(at(30)));
+        assert_eq!(limit.count_registration(AWAY, at(30)), Ok(()));
         assert_eq!(wait(&limit, "ada", HOME, at(30)), None);
-        assert_eq!(limit.register(HOME, at(60)), Ok(()));
-        assert_eq!(limit.register(HOME, at(60)), Err(at(1)));
+        assert_eq!(limit.count_registration(HOME, at(60)), Ok(()));
+        assert_eq!(limit.count_registration(HOME, at(60)), Err(at(1)));
         let mapped = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped());
-        assert_eq!(limit.register(mapped, at(60)), Err(at(1)));
+        assert_eq!(limit.count_registration(mapped, at(60)), Err(at(1)));
     }
 
     #[test]
-    fn rate_limit_counts_in_order_what_ends_out_of_order() {
+    fn rate_limit_orders_attempts_by_their_start() {
         let limit = limit();
-        let tries: Vec<Try> = (0..10).map(|second| begin(&limit, "ada", HOME, at(second)).unwrap().start()).collect();
-        for one in tries.into_iter().rev() {
+        let attempts: Vec<Attempt> =
+            (0..10).map(|second| begin(&limit, "ada", HOME, at(second)).unwrap().start()).collect();
+        for one in attempts.into_iter().rev() {
             drop(one);
         }
         assert_eq!(wait(&limit, "ada", HOME, at(10)), Some(at(50)));
     }
 
     #[test]
-    fn rate_limit_takes_an_ipv6_network_for_one_address() {
+    fn rate_limit_counts_ipv6_network_as_one_address() {
         let limit = limit();
         for n in 0..10_u16 {
             wrong(&limit, "ada", IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]), at(0));
@@ -346,18 +348,18 @@ mod tests {
     }
 
     #[test]
-    fn rate_limit_remembers_a_bounded_number_and_what_is_under_way() {
+    fn rate_limit_memory_is_bounded_and_keeps_open_attempts() {
         let limit = limit();
         let under_way = begin(&limit, "ada", AWAY, at(0)).unwrap();
-        for n in 0..u32::try_from(KEYS + 1_000).unwrap() {
+        for n in 0..u32::try_from(MAX_KEYS + 1_000).unwrap() {
             let address = IpAddr::V4(Ipv4Addr::from(n / 50));
             wrong(&limit, &format!("user{n}"), address, Duration::from_micros(n.into()));
         }
-        let newest = Key::Account(format!("user{}", KEYS + 999), IpAddr::V4(Ipv4Addr::from(2_019)));
-        let kept = limit.all();
-        assert!(kept.len() <= KEYS, "{}", kept.len());
+        let newest = LimitKey::Account(format!("user{}", MAX_KEYS + 999), IpAddr::V4(Ipv4Addr::from(2_019)));
+        let kept = limit.lock();
+        assert!(kept.len() <= MAX_KEYS, "{}", kept.len());
         assert!(kept.contains_key(&newest), "the newest is kept");
-        assert!(kept.contains_key(&Key::Account("ada".to_owned(), AWAY)));
+        assert!(kept.contains_key(&LimitKey::Account("ada".to_owned(), AWAY)));
         drop(kept);
         drop(under_way);
     }

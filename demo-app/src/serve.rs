@@ -14,17 +14,17 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tower::{ServiceExt, service_fn};
 
-use crate::prompt::Prompt;
+use crate::first_bytes::FirstBytesTimeout;
 
 /// The time in which a client must show its protocol.
-const PROMPT: Duration = Duration::from_secs(10);
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time in which a connection may be idle and then send the next headers. Proxies usually keep
 /// connections for a minute; ours last longer, so that a proxy never uses one that is closing.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The time for open requests to finish at shutdown.
-const GRACE: Duration = Duration::from_secs(10);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// The pause after a failed accept, for instance without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -47,15 +47,18 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, stop: impl Future<
         match accepted {
             Ok((stream, peer)) => connection(&http, &graceful, stream, peer, app.clone()),
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
+                tracing::warn!(%error, "a connection cannot be accepted; check the limit of open files");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
     drop(listener);
-    tracing::info!("stopping: no new connections; waiting for requests under way");
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not end in time");
+    tracing::info!(
+        "stopping: accepting no connections, waiting up to {} s for open requests",
+        SHUTDOWN_GRACE.as_secs()
+    );
+    if tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("open requests were cut off after {} s", SHUTDOWN_GRACE.as_secs());
     }
 }
 
@@ -72,12 +75,14 @@ fn connection(
         request.extensions_mut().insert(ConnectInfo(peer));
         app.clone().oneshot(request)
     });
-    let connection =
-        http.serve_connection(TokioIo::new(Prompt::new(stream, PROMPT)), TowerToHyperService::new(service));
+    let connection = http.serve_connection(
+        TokioIo::new(FirstBytesTimeout::new(stream, FIRST_BYTES_TIMEOUT)),
+        TowerToHyperService::new(service),
+    );
     let connection = graceful.watch(connection.into_owned());
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(error = &*error as &dyn std::error::Error, "a connection broke off");
+            tracing::debug!(error = &*error as &dyn std::error::Error, "a connection failed");
         }
     });
 }

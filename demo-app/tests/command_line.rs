@@ -30,7 +30,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(directory.path(), arguments, variables).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -38,7 +38,7 @@ fn said(output: &Output) -> String {
 type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
 
 #[test]
-fn no_error_repeats_a_secret() {
+fn errors_repeat_no_secret() {
     let cases: [Case; 12] = [
         (&[], &[("DEMO_CLIENTS", "svc:pa,s3cret")], "--clients"),
         (&[], &[("DEMO_CLIENTS", "s3cret")], "--clients"),
@@ -55,29 +55,29 @@ fn no_error_repeats_a_secret() {
     ];
     for (arguments, variables, expected) in cases {
         let output = run(arguments, variables);
-        let said = said(&output);
+        let printed = output_text(&output);
         assert!(!output.status.success(), "{arguments:?} {variables:?}");
-        assert!(!said.contains("s3cret"), "{said}");
-        assert!(said.contains(expected), "{said}");
+        assert!(!printed.contains("s3cret"), "{printed}");
+        assert!(printed.contains(expected), "{printed}");
     }
 }
 
 #[test]
-fn an_error_that_is_no_secret_s_says_what_was_wrong() {
+fn errors_show_wrong_values_that_are_not_secret() {
     for (arguments, expected) in [
         (["--access-ttl", "soon"], "'soon'"),
         (["--listen", "nowhere"], "'nowhere'"),
         (["--accesttl", "15m"], "--access-ttl"),
     ] {
-        let said = said(&run(&arguments, &[]));
-        assert!(said.contains(expected), "{said}");
+        let printed = output_text(&run(&arguments, &[]));
+        assert!(printed.contains(expected), "{printed}");
     }
 }
 
 #[test]
-fn the_help_says_how_long_a_session_lasts_and_shows_no_secret() {
+fn help_states_session_lifetime_and_shows_no_secret() {
     let output = run(&["--help"], &[("DEMO_CLIENTS", "svc:s3cret"), ("MONGODB_URI", "mongodb://u:s3cret@h")]);
-    let said = said(&output);
-    assert!(output.status.success() && said.contains("90 days"), "{said}");
-    assert!(!said.contains("s3cret"), "{said}");
+    let printed = output_text(&output);
+    assert!(output.status.success() && printed.contains("90 days"), "{printed}");
+    assert!(!printed.contains("s3cret"), "{printed}");
 }

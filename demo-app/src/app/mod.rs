@@ -64,10 +64,10 @@ pub fn app(state: AppState) -> Router {
         .layer(
             ServiceBuilder::new()
                 .map_request(request_id::keep_plain)
-                .layer(SetRequestIdLayer::new(request_id::HEADER, request_id::TimeOrdered))
+                .layer(SetRequestIdLayer::new(request_id::HEADER, request_id::UuidV7))
                 .layer(PropagateRequestIdLayer::new(request_id::HEADER))
-                .layer(from_fn(attend))
-                .layer(CatchPanicLayer::custom(panicked))
+                .layer(from_fn(with_deadline_and_log))
+                .layer(CatchPanicLayer::custom(respond_to_panic))
                 // axum's limit, because tower-http's answers 413 by itself, in plain text.
                 .layer(DefaultBodyLimit::max(BODY_LIMIT)),
         )
@@ -75,19 +75,19 @@ pub fn app(state: AppState) -> Router {
 }
 
 /// Answers within the deadline and logs one line.
-async fn attend(mut request: Request, next: Next) -> Response {
+async fn with_deadline_and_log(mut request: Request, next: Next) -> Response {
     let line = RequestLine::begin(&request);
     let deadline = Deadline::start();
     request.extensions_mut().insert(deadline.clone());
     let answer = deadline.until(next.run(request)).instrument(line.span()).await;
     let response = answer.unwrap_or_else(|| ApiError::unavailable().into_response());
-    line.answered(&response);
+    line.log_response(&response);
     response
 }
 
 /// Answers 500 without the panic's message, which may hold a secret. The panic hook has logged it.
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a handler panicked");
+fn respond_to_panic(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked; answered 500");
     ApiError::Internal.into_response()
 }
 

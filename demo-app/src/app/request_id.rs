@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The maximum length of a client's request id, in bytes.
-const LONGEST: usize = 64;
+const MAX_LENGTH: usize = 64;
 
 /// Removes an `X-Request-Id` that is not a single, short and plain value.
 pub(super) fn keep_plain(mut request: Request) -> Request {
@@ -25,15 +25,15 @@ pub(super) fn keep_plain(mut request: Request) -> Request {
 
 /// Accepts letters, digits, `-` and `_`. A token has dots, so it is never accepted as an id.
 fn is_plain(id: &[u8]) -> bool {
-    (1..=LONGEST).contains(&id.len())
+    (1..=MAX_LENGTH).contains(&id.len())
         && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// Makes UUIDs of version 7, which sort by time; tower-http makes version 4.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TimeOrdered;
+pub(super) struct UuidV7;
 
-impl MakeRequestId for TimeOrdered {
+impl MakeRequestId for UuidV7 {
     fn make_request_id<B>(&mut self, _: &http::Request<B>) -> Option<RequestId> {
         HeaderValue::try_from(Uuid::now_v7().to_string()).ok().map(RequestId::new)
     }

@@ -41,7 +41,7 @@ impl RequestLine {
     }
 
     /// Logs the response. A gRPC rejection has HTTP status 200 and a `grpc-status`.
-    pub(super) fn answered(mut self, response: &Response) {
+    pub(super) fn log_response(mut self, response: &Response) {
         self.answered = true;
         let grpc_status =
             response.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse::<u32>().ok());
@@ -74,7 +74,7 @@ impl Drop for RequestLine {
                 method = %self.method,
                 route = self.route,
                 latency_us = self.latency(),
-                "request without an answer"
+                "request abandoned: the client disconnected or the server stopped"
             );
         }
     }

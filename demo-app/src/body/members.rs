@@ -20,7 +20,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 /// The members that cannot be read, each with the reason.
-pub(super) type Faults = BTreeMap<&'static str, &'static str>;
+pub(super) type FieldErrors = BTreeMap<&'static str, &'static str>;
 
 /// Reads a struct of texts. A `String`, or a type that derives from it, is required; an `Option`
 /// may be missing or `null`. Unknown members are ignored.
@@ -28,18 +28,18 @@ pub(super) type Faults = BTreeMap<&'static str, &'static str>;
 /// # Errors
 ///
 /// Returns an error if `T` has a field of another type.
-pub(super) fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<(T, Faults), Error> {
-    let faults = RefCell::default();
-    let request = T::deserialize(Object { members, faults: &faults })?;
-    Ok((request, faults.into_inner()))
+pub(super) fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<(T, FieldErrors), Error> {
+    let errors = RefCell::default();
+    let request = T::deserialize(ObjectDeserializer { members, errors: &errors })?;
+    Ok((request, errors.into_inner()))
 }
 
-struct Object<'a> {
+struct ObjectDeserializer<'a> {
     members: Map<String, Value>,
-    faults: &'a RefCell<Faults>,
+    errors: &'a RefCell<FieldErrors>,
 }
 
-impl<'de> Deserializer<'de> for Object<'_> {
+impl<'de> Deserializer<'de> for ObjectDeserializer<'_> {
     type Error = Error;
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -50,7 +50,7 @@ impl<'de> Deserializer<'de> for Object<'_> {
     ) -> Result<V::Value, Error> {
         let members = fields.iter().map(|&name| {
             let value = self.members.remove(name).unwrap_or_default();
-            (name, Member { name, value, faults: self.faults })
+            (name, MemberDeserializer { name, value, errors: self.errors })
         });
         MapDeserializer::new(members).deserialize_any(visitor)
     }
@@ -66,13 +66,13 @@ impl<'de> Deserializer<'de> for Object<'_> {
 }
 
 /// A member for a field of the request; null if the object lacks it.
-struct Member<'a> {
+struct MemberDeserializer<'a> {
     name: &'static str,
     value: Value,
-    faults: &'a RefCell<Faults>,
+    errors: &'a RefCell<FieldErrors>,
 }
 
-impl<'de> Deserializer<'de> for Member<'_> {
+impl<'de> Deserializer<'de> for MemberDeserializer<'_> {
     type Error = Error;
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -80,12 +80,12 @@ impl<'de> Deserializer<'de> for Member<'_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let fault = match self.value {
+        let error = match self.value {
             Value::String(text) => return visitor.visit_string(text),
             Value::Null => "is required",
             _ => "must be a string",
         };
-        self.faults.borrow_mut().insert(self.name, fault);
+        self.errors.borrow_mut().insert(self.name, error);
         visitor.visit_str("")
     }
 
@@ -95,7 +95,7 @@ impl<'de> Deserializer<'de> for Member<'_> {
     }
 }
 
-impl IntoDeserializer<'_, Error> for Member<'_> {
+impl IntoDeserializer<'_, Error> for MemberDeserializer<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -117,7 +117,7 @@ mod tests {
         three: Option<String>,
     }
 
-    fn read_text(members: Value) -> (Request, Faults) {
+    fn read_text(members: Value) -> (Request, FieldErrors) {
         let Value::Object(members) = members else { panic!("an object") };
         read(members).unwrap()
     }
@@ -127,29 +127,29 @@ mod tests {
     }
 
     #[test]
-    fn body_members_are_read_by_name_and_others_are_ignored() {
+    fn body_members_are_read_by_name() {
         for (members, three) in [
             (json!({ "two": "b", "one": "a", "four": [1] }), None),
             (json!({ "one": "a", "two": "b", "three": null }), None),
             (json!({ "three": "c", "one": "a", "two": "b" }), Some("c")),
         ] {
-            assert_eq!(read_text(members), (request("a", "b", three), Faults::new()));
+            assert_eq!(read_text(members), (request("a", "b", three), FieldErrors::new()));
         }
     }
 
     #[test]
-    fn body_members_that_cannot_be_read_are_all_noted() {
-        let (_, faults) = read_text(json!({ "one": 1, "three": {} }));
+    fn body_members_report_all_errors() {
+        let (_, errors) = read_text(json!({ "one": 1, "three": {} }));
         assert_eq!(
-            faults,
-            Faults::from([("one", "must be a string"), ("two", "is required"), ("three", "must be a string")])
+            errors,
+            FieldErrors::from([("one", "must be a string"), ("two", "is required"), ("three", "must be a string")])
         );
-        let (rest, faults) = read_text(json!({ "one": "a", "two": null }));
-        assert_eq!((rest, faults), (request("a", "", None), Faults::from([("two", "is required")])));
+        let (rest, errors) = read_text(json!({ "one": "a", "two": null }));
+        assert_eq!((rest, errors), (request("a", "", None), FieldErrors::from([("two", "is required")])));
     }
 
     #[test]
-    fn body_type_that_is_no_struct_of_texts_is_an_error() {
+    fn body_type_with_non_string_field_is_an_error() {
         #[derive(Debug, Deserialize)]
         struct Number {
             #[expect(dead_code, reason = "it cannot be read")]

@@ -21,39 +21,43 @@ impl Setting {
 
 /// Reads the settings of the file. An error names the file and the fault, and repeats no value.
 pub(super) fn read(path: &Path, command: &Command) -> Result<Vec<Setting>, String> {
-    let wrong = |what: &dyn Display| format!("--config {}: {what}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    let table: Table = text.parse().map_err(|error| wrong(&place(&text, &error)))?;
-    let settings = table.into_iter().map(|(name, value)| setting(name, value, command));
-    settings.collect::<Result<_, _>>().map_err(|error| wrong(&error))
+    let in_file = |what: &dyn Display| format!("`--config {}`: {what}", path.display());
+    let text = fs::read_to_string(path).map_err(|error| in_file(&format_args!("cannot be read: {error}")))?;
+    let table: Table = text.parse().map_err(|error| in_file(&describe_syntax_error(&text, &error)))?;
+    let settings = table.into_iter().map(|(name, value)| read_setting(name, value, command));
+    settings.collect::<Result<_, _>>().map_err(|error| in_file(&error))
 }
 
 /// Describes a TOML syntax error by its line. The parser's own text quotes the line, which may hold
 /// a secret.
-fn place(text: &str, error: &toml::de::Error) -> String {
+fn describe_syntax_error(text: &str, error: &toml::de::Error) -> String {
     match error.span().and_then(|span| text.get(..span.start)) {
-        Some(before) => format!("line {} is not TOML: {}", before.matches('\n').count() + 1, error.message()),
-        None => format!("not TOML: {}", error.message()),
+        Some(before) => format!("line {} is not valid TOML: {}", before.matches('\n').count() + 1, error.message()),
+        None => format!("not valid TOML: {}", error.message()),
     }
 }
 
-fn setting(name: String, value: Value, command: &Command) -> Result<Setting, String> {
+fn read_setting(name: String, value: Value, command: &Command) -> Result<Setting, String> {
     let known = command.get_arguments().find(|arg| arg.get_long() == Some(&name) && arg.get_env().is_some());
     let id = match known {
         Some(arg) if arg.get_id() != "config" => arg.get_id().clone(),
-        _ => return Err(format!("unknown name {name:?}; the names are those of the flags, see --help")),
+        _ => {
+            return Err(format!(
+                "unknown name {name:?}; use the name of a flag other than --config, without its hyphens (see --help)"
+            ));
+        }
     };
     let values = match value {
-        Value::Array(values) => values.into_iter().map(text).collect::<Option<_>>(),
-        value => text(value).map(|value| vec![value]),
+        Value::Array(values) => values.into_iter().map(scalar).collect::<Option<_>>(),
+        value => scalar(value).map(|value| vec![value]),
     };
     match values {
         Some(values) => Ok(Setting { id, values, name }),
-        None => Err(format!("{name} must be a text, a whole number, or a list of these")),
+        None => Err(format!("`{name}` must be a string, an integer or a list of these; write a duration as \"15m\"")),
     }
 }
 
-fn text(value: Value) -> Option<String> {
+fn scalar(value: Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text),
         Value::Integer(number) => Some(number.to_string()),

@@ -29,7 +29,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
         }
         given => given.map_err(|error| without_secrets(error, arguments))?,
     };
-    let config = of(&given, arguments)?;
+    let config = from_matches(&given, arguments)?;
     let Some(path) = &config.config else { return Ok(config) };
     let refused = |what: String| Config::command().error(ErrorKind::Io, what);
     let settings = file::read(path, &Config::command()).map_err(refused)?;
@@ -38,18 +38,18 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
     let flags = settings.iter().flat_map(file::Setting::as_flags).map(OsString::from);
     let flags: Vec<OsString> = std::iter::once("demo-app".into()).chain(flags).collect();
     alone.try_get_matches_from(&flags).map_err(|error| {
-        let said = without_secrets(error, &flags).to_string();
-        let said = said.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        refused(format!("--config {}: {said}", path.display()))
+        let message = without_secrets(error, &flags).to_string();
+        let message = message.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        refused(format!("`--config {}`: {message}", path.display()))
     })?;
     let merged = settings.into_iter().fold(command(), |command, setting| {
         command.mut_arg(setting.id, |arg| arg.default_values(setting.values).hide_default_value(true))
     });
     let merged = merged.try_get_matches_from(arguments).map_err(|error| without_secrets(error, arguments))?;
-    of(&merged, arguments)
+    from_matches(&merged, arguments)
 }
 
-fn of(matches: &ArgMatches, arguments: &[OsString]) -> Result<Config, clap::Error> {
+fn from_matches(matches: &ArgMatches, arguments: &[OsString]) -> Result<Config, clap::Error> {
     Config::from_arg_matches(matches).map_err(|error| without_secrets(error, arguments))
 }
 
@@ -70,7 +70,7 @@ fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Erro
     let text = |error: &clap::Error, kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
     let argument = text(&error, ContextKind::InvalidArg);
     if error.kind() == ErrorKind::UnknownArgument && !is_flag(&argument) {
-        return stray(&argument, arguments);
+        return unexpected_word(&argument, arguments);
     }
     if SECRET.iter().any(|flag| argument.starts_with(flag)) && error.get(ContextKind::InvalidValue).is_some() {
         error.insert(ContextKind::InvalidValue, ContextValue::String(HIDDEN.to_owned()));
@@ -80,7 +80,7 @@ fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Erro
 
 /// Returns the error for a word that no flag takes. It may be the rest of an unquoted secret, so
 /// the error does not repeat it.
-fn stray(word: &str, arguments: &[OsString]) -> clap::Error {
+fn unexpected_word(word: &str, arguments: &[OsString]) -> clap::Error {
     // For a word that begins with one hyphen, clap names only the first letter.
     let is_word = |argument: &OsString| {
         argument == word || (word.len() == 2 && argument.to_str().is_some_and(|argument| argument.starts_with(word)))

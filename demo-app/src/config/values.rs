@@ -13,15 +13,16 @@ const TEN_YEARS: Duration = Duration::from_hours(10 * 8_766);
 
 /// Parses `15m`, `30d`, `500ms` or `0` and checks the limits; `limits` is the error text.
 fn duration(text: &str, allowed: RangeInclusive<Duration>, limits: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; use for instance 15m, 30d or 500ms"))?;
     if allowed.contains(&duration) { Ok(duration) } else { Err(limits.to_owned()) }
 }
 
 /// Parses a lifetime in whole seconds, the unit of a token's times.
 pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
-    let lifetime = duration(text, Duration::from_secs(1)..=TEN_YEARS, "a lifetime is 1s to 10years")?;
+    let lifetime = duration(text, Duration::from_secs(1)..=TEN_YEARS, "use 1s to 10years, for instance 15m")?;
     if lifetime.subsec_nanos() != 0 {
-        return Err("a lifetime is a whole number of seconds".into());
+        return Err("use whole seconds, for instance 90s".into());
     }
     Ok(lifetime)
 }
@@ -29,30 +30,34 @@ pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
 /// Parses the Redis TTL; Redis counts in milliseconds. A revocation by hand in MongoDB takes effect
 /// after this time.
 pub(super) fn redis_ttl(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::from_millis(1)..=DAY, "it is 1ms to 1day; for none leave --redis-url out")
+    duration(text, Duration::from_millis(1)..=DAY, "use 1ms to 1day; to run without Redis, omit --redis-url")
 }
 
 pub(super) fn publish_delay(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::ZERO..=30 * DAY, "it is 30days at most")
+    duration(text, Duration::ZERO..=30 * DAY, "use 0 to 30days")
 }
 
 /// Parses the grace window. A stolen refresh token that was already used gets an answer within it.
 pub(super) fn grace(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::ZERO..=DAY, "it is 1day at most, and 0 for never")
+    duration(text, Duration::ZERO..=DAY, "use 0 (off) to 1day")
 }
 
 /// Parses the lease. A node that is cut off from its stores may accept a revoked token within it.
 pub(super) fn lease(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::ZERO..=Duration::from_hours(1), "it is 1h at most, and 0 for none")
+    duration(text, Duration::ZERO..=Duration::from_hours(1), "use 0 (off) to 1h")
 }
 
 pub(super) fn sessions(text: &str) -> Result<NonZero<usize>, &'static str> {
-    text.parse().map_err(|_| "it is a number of sessions, 1 at least")
+    text.parse().map_err(|_| "use a whole number, at least 1")
 }
 
 /// Accepts any text that is not blank.
 pub(super) fn text(text: &str) -> Result<String, &'static str> {
-    if text.trim().is_empty() { Err("it is empty") } else { Ok(text.to_owned()) }
+    if text.trim().is_empty() {
+        Err("must not be empty; give a value or omit the setting")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 pub(super) fn secret(value: &str) -> Result<SecretString, &'static str> {
@@ -63,20 +68,20 @@ pub(super) fn secret(value: &str) -> Result<SecretString, &'static str> {
 pub(super) fn database(name: &str) -> Result<String, &'static str> {
     text(name)?;
     if name.len() > 63 {
-        return Err("a database's name has 63 bytes at most");
+        return Err("use a name of at most 63 bytes");
     }
     if name.contains(['/', '\\', '.', ' ', '"', '$', '*', '<', '>', ':', '|', '?', '\0']) {
-        return Err("a database's name holds no space, no dot and none of / \\ \" $ * < > : | ?");
+        return Err("must not contain a space, a dot or any of / \\ \" $ * < > : | ?");
     }
     if ["admin", "config", "local"].contains(&name) {
-        return Err("admin, config and local are MongoDB's own databases");
+        return Err("admin, config and local belong to MongoDB; use another name");
     }
     Ok(name.to_owned())
 }
 
 /// Accepts `HOST:PORT`. The host is looked up later, when the server binds.
 pub(super) fn listen(text: &str) -> Result<String, &'static str> {
-    const FORM: &str = "an address is written HOST:PORT, for instance 127.0.0.1:3000, localhost:3000 or [::1]:3000";
+    const FORM: &str = "use HOST:PORT, for instance 127.0.0.1:3000, localhost:3000 or [::1]:3000";
     let is_name = |host: &str| !host.is_empty() && !host.contains(['[', ']', ':', '/', '@']);
     let is_named = text.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok());
     if is_named || text.parse::<SocketAddr>().is_ok() { Ok(text.to_owned()) } else { Err(FORM) }
@@ -87,6 +92,6 @@ pub(super) fn client(text: &str) -> Result<Client, &'static str> {
         Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
             Ok(Client { id: id.to_owned(), secret: secret.to_owned().into() })
         }
-        _ => Err("a client is written id:secret, and neither holds a comma"),
+        _ => Err("use id:secret, without commas in either; separate clients by commas"),
     }
 }

@@ -8,60 +8,60 @@ use super::manifest;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeysError {
     /// The directory, or a file in it, cannot be read or written.
-    #[error("`--keys-dir {}`: {what} cannot be used", directory.display())]
+    #[error("`--keys-dir {}`: {what} cannot be read or written: {error}", directory.display())]
     Io {
         directory: PathBuf,
         /// The directory itself or a file in it.
         what: String,
-        #[source]
-        source: io::Error,
+        error: io::Error,
     },
     /// A file holds no usable key.
-    #[error("`--keys-dir {}`: `{file}`: {source}", directory.display())]
-    Key { directory: PathBuf, file: String, source: KeyError },
+    #[error("`--keys-dir {}`: `{file}`: {error}", directory.display())]
+    Key { directory: PathBuf, file: String, error: KeyError },
     /// The manifest is not valid.
     #[error(
-        "`--keys-dir {}`: `{name}` is damaged; restore it, or remove it to go by the files' times of modification",
+        "`--keys-dir {}`: `{name}` cannot be used: {error}; restore it, or remove it to order the keys by the files' \
+         modification times",
         directory.display(),
-        name = manifest::NAME
+        name = manifest::FILE_NAME
     )]
-    Manifest {
-        directory: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    Manifest { directory: PathBuf, error: io::Error },
     /// The manifest contradicts a key.
     #[error(
         "`--keys-dir {}`: `{file}` holds a key for {holds}, and `{name}` says {says}; correct `{name}`",
         directory.display(),
-        name = manifest::NAME
+        name = manifest::FILE_NAME
     )]
     Algorithm { directory: PathBuf, file: String, holds: &'static str, says: String },
     /// The manifest names keys whose files are missing.
     #[error(
-        "`--keys-dir {}`: missing: {files}; put the files back (a key leaves by being retired in `{name}`, not by removing it)",
+        "`--keys-dir {}` lacks {files}; restore the files. To remove a key, set its `retired_at` in `{name}`",
         directory.display(),
-        name = manifest::NAME
+        name = manifest::FILE_NAME
     )]
     Missing { directory: PathBuf, files: String },
     /// All keys disappeared under a running node.
-    #[error("`--keys-dir {}`: none of the keys in use is there; is the volume mounted? Put the files back", directory.display())]
-    Emptied { directory: PathBuf },
+    #[error("`--keys-dir {}`: every key file is missing; mount the volume or restore the files", directory.display())]
+    AllMissing { directory: PathBuf },
     /// There is no key, but the store holds users or tokens signed with another.
     #[error(
-        "`--keys-dir {}` holds no key, but the store holds users or tokens: a new key would sign everybody out. Put the keys \
-         back, or sign everybody out by a key of your own: `openssl genpkey -algorithm ed25519 -out {}`",
+        "`--keys-dir {}` holds no key, but the store holds users or tokens: a new key would sign everybody out. Restore the \
+         keys, or sign everybody out with a new key: `openssl genpkey -algorithm ed25519 -out {}`",
         directory.display(),
-        directory.join(super::FIRST).display()
+        directory.join(super::FIRST_KEY_FILE).display()
     )]
     Lost { directory: PathBuf },
     /// All keys are retired.
-    #[error("`--keys-dir {}`: every key is retired, and none may sign; add one", directory.display())]
-    NoneSigns { directory: PathBuf },
+    #[error(
+        "`--keys-dir {}`: every key is retired, so none can sign; add a key: `openssl genpkey -algorithm ed25519 -out {}`",
+        directory.display(),
+        directory.join("NAME.pem").display()
+    )]
+    AllRetired { directory: PathBuf },
     /// A key cannot be made or added to the ring.
-    #[error("the key ring cannot be made")]
+    #[error("`--keys-dir`: a signing key cannot be generated or added to the key ring")]
     Ring(#[from] KeyError),
     /// A load panicked.
-    #[error("reading the keys directory panicked; it is read again")]
+    #[error("reading `--keys-dir` panicked (a bug; please report the panic above); retrying")]
     Panicked,
 }

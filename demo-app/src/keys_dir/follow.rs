@@ -12,14 +12,14 @@ use auth_layer::keys::Keyring;
 use super::{KeysDir, KeysError};
 
 /// The interval between two reads of the directory.
-const EVERY: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Passes the directory's ring to `change` whenever it differs from `current`. Never returns,
 /// except at shutdown. A failed read leaves the ring unchanged.
 pub(crate) async fn follow(mut keys_dir: KeysDir, current: impl Fn() -> Keyring, change: impl Fn(Keyring)) {
-    let mut complaint = Complaint::default();
+    let mut problems = ProblemLog::default();
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         let load = tokio::task::spawn_blocking(move || {
             // A panic costs only this read; `keys_dir` survives it.
             let loaded = catch_unwind(AssertUnwindSafe(|| keys_dir.reload(SystemTime::now())));
@@ -33,7 +33,7 @@ pub(crate) async fn follow(mut keys_dir: KeysDir, current: impl Fn() -> Keyring,
             Ok(Err(error)) => (None, Some(error)),
             Err(_) => (None, Some(KeysError::Panicked)),
         };
-        complaint.note(problem.as_ref());
+        problems.report(problem.as_ref());
         if let Some(ring) = ring
             && kids(&ring) != kids(&current())
         {
@@ -49,41 +49,44 @@ fn kids(keys: &Keyring) -> Vec<String> {
 
 /// Logs a problem once, and once more when it is over.
 #[derive(Debug, Default)]
-pub(super) struct Complaint {
-    said: Option<String>,
+pub(super) struct ProblemLog {
+    last: Option<String>,
 }
 
-/// What a [`Complaint`] logged.
+/// What a [`ProblemLog`] logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Logged {
     Nothing,
     Problem,
-    Over,
+    Resolved,
 }
 
-impl Complaint {
-    pub(super) fn note(&mut self, problem: Option<&KeysError>) -> Said {
+impl ProblemLog {
+    pub(super) fn report(&mut self, problem: Option<&KeysError>) -> Logged {
         match problem {
             Some(error) => {
-                let text = whole(error);
-                if self.said.as_ref() == Some(&text) {
-                    return Said::Nothing;
+                let text = error_chain(error);
+                if self.last.as_ref() == Some(&text) {
+                    return Logged::Nothing;
                 }
-                tracing::error!(error = error as &dyn Error, "the signing keys in use stay as they are");
-                self.said = Some(text);
-                Said::Problem
+                tracing::error!(
+                    error = error as &dyn Error,
+                    "the keys directory has a problem; the loaded keys stay in use"
+                );
+                self.last = Some(text);
+                Logged::Problem
             }
-            None if self.said.take().is_some() => {
-                tracing::info!("the keys directory is in order again");
-                Said::Over
+            None if self.last.take().is_some() => {
+                tracing::info!("the keys directory is readable and complete again");
+                Logged::Resolved
             }
-            None => Said::Nothing,
+            None => Logged::Nothing,
         }
     }
 }
 
 /// Formats an error with its causes.
-fn whole(error: &dyn Error) -> String {
+fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

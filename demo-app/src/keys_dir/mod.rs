@@ -28,11 +28,11 @@ use std::{
 use auth_layer::keys::{Algorithm, KeyError, Keyring, SigningKey};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::manifest::{Entry, Lock, Manifest};
+use self::manifest::{DirLock, Manifest, ManifestEntry};
 pub(crate) use self::{error::KeysError, follow::follow};
 
 /// The file of the first key.
-const FIRST: &str = "first.pem";
+const FIRST_KEY_FILE: &str = "first.pem";
 
 /// The keys directory and what this process knows of it.
 #[derive(Debug)]
@@ -47,28 +47,28 @@ pub(crate) struct KeysDir {
     /// The key files readable by others that were already reported.
     exposed: HashSet<PathBuf>,
     /// Whether the read-only manifest was already reported.
-    said_unwritable: bool,
+    warned_unwritable: bool,
 }
 
 /// The contents of the directory.
-struct Contents {
+struct DirContents {
     manifest: Option<Manifest>,
-    keys: Vec<Found>,
+    keys: Vec<KeyFile>,
 }
 
 /// A key that is in the directory.
-struct Found {
+struct KeyFile {
     file: String,
     modified: DateTime<Utc>,
     key: SigningKey,
 }
 
-impl Contents {
+impl DirContents {
     fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.manifest.as_ref().is_none_or(|manifest| manifest.keys.is_empty())
     }
 
-    fn has(&self, entry: &Entry) -> bool {
+    fn has(&self, entry: &ManifestEntry) -> bool {
         self.keys.iter().any(|found| found.key.kid() == entry.kid)
     }
 }
@@ -81,32 +81,32 @@ impl KeysDir {
             known: None,
             loaded: BTreeMap::new(),
             exposed: HashSet::new(),
-            said_unwritable: false,
+            warned_unwritable: false,
         }
     }
 
     /// Loads the ring when a node starts; `None` if there is nothing yet.
     pub(crate) fn open(&mut self, now: SystemTime) -> Result<Option<Keyring>, KeysError> {
         let contents = match self.read() {
-            Err(KeysError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(KeysError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             contents => contents?,
         };
         if contents.is_empty() {
             return Ok(None);
         }
         let now = now.into();
-        let manifest = self.take_up(&contents, now);
-        match self.missing(&manifest, &contents, now) {
+        let manifest = self.adopt_keys(&contents, now);
+        match self.missing_files(&manifest, &contents, now) {
             Some(missing) => Err(missing),
-            None => self.ring(&manifest, now).map(Some),
+            None => self.build_ring(&manifest, now).map(Some),
         }
     }
 
     /// Returns the `kid` of each key that is published and may not sign yet.
     pub(crate) fn waiting(&self, now: SystemTime) -> Vec<String> {
         let now = now.into();
-        let waits = |entry: &&Entry| entry.retired_at.is_none() && entry.active_from > now;
-        let known = self.known.iter().flat_map(|known| live(known, now));
+        let waits = |entry: &&ManifestEntry| entry.retired_at.is_none() && entry.active_from > now;
+        let known = self.known.iter().flat_map(|known| live_entries(known, now));
         known.filter(waits).map(|entry| entry.kid.clone()).collect()
     }
 
@@ -119,9 +119,9 @@ impl KeysDir {
     pub(crate) fn create_first(&mut self, store_is_empty: bool, now: SystemTime) -> Result<Keyring, KeysError> {
         if store_is_empty {
             self.create_directory()?;
-            let lock = Lock::take(&self.path).map_err(self.failed("its lock"))?;
+            let lock = DirLock::acquire(&self.path).map_err(self.io_error("`.lock`"))?;
             if self.read()?.is_empty() {
-                self.make_first(&lock, now.into())?;
+                self.write_first_key(&lock, now.into())?;
             }
         }
         // Read after the store was checked: another node may have made a key and signed users in
@@ -134,36 +134,37 @@ impl KeysDir {
     pub(crate) fn reload(&mut self, now: SystemTime) -> Result<(Keyring, Option<KeysError>), KeysError> {
         let contents = self.read()?;
         let now = now.into();
-        let known = self.known_and(contents.manifest.as_ref());
-        if !live(&known, now).any(|entry| contents.has(entry)) {
+        let known = self.merge_known(contents.manifest.as_ref());
+        if !live_entries(&known, now).any(|entry| contents.has(entry)) {
             // Writes nothing: this may be the mount point of an unmounted volume.
-            return Err(KeysError::Emptied { directory: self.path.clone() });
+            return Err(KeysError::AllMissing { directory: self.path.clone() });
         }
-        let manifest = self.take_up(&contents, now);
-        let missing = self.missing(&manifest, &contents, now);
-        self.ring(&manifest, now).map(|ring| (ring, missing))
+        let manifest = self.adopt_keys(&contents, now);
+        let missing = self.missing_files(&manifest, &contents, now);
+        self.build_ring(&manifest, now).map(|ring| (ring, missing))
     }
 
     /// Adds keys without an entry to the manifest, in memory and if possible on disk.
-    fn take_up(&mut self, contents: &Contents, now: DateTime<Utc>) -> Manifest {
+    fn adopt_keys(&mut self, contents: &DirContents, now: DateTime<Utc>) -> Manifest {
         for found in &contents.keys {
             self.loaded.insert(found.key.kid().to_owned(), found.key.clone());
         }
-        let mut manifest = self.merged(contents.manifest.as_ref(), contents, now);
+        let mut manifest = self.with_new_keys(contents.manifest.as_ref(), contents, now);
         if contents.manifest.as_ref() != Some(&manifest) {
-            match self.record(contents, now) {
+            match self.write_manifest(contents, now) {
                 Ok(recorded) => {
-                    self.said_unwritable = false;
+                    self.warned_unwritable = false;
                     manifest = recorded;
                 }
                 Err(error) => {
-                    if !self.said_unwritable {
+                    if !self.warned_unwritable {
                         tracing::warn!(
                             %error, path = %self.path.display(),
-                            "`{}` cannot be written; this process goes by what it knows of the keys", manifest::NAME
+                            "`{}` cannot be written, so this node keeps the change in memory; make the keys directory writable",
+                            manifest::FILE_NAME
                         );
                     }
-                    self.said_unwritable = true;
+                    self.warned_unwritable = true;
                 }
             }
         }
@@ -173,19 +174,19 @@ impl KeysDir {
     }
 
     /// Writes the manifest, merged with changes of other nodes.
-    fn record(&self, contents: &Contents, now: DateTime<Utc>) -> io::Result<Manifest> {
-        let lock = Lock::take(&self.path)?;
-        let there = Manifest::read(&self.path)?;
-        let merged = self.merged(there.as_ref(), contents, now);
-        if there.as_ref() != Some(&merged) {
+    fn write_manifest(&self, contents: &DirContents, now: DateTime<Utc>) -> io::Result<Manifest> {
+        let lock = DirLock::acquire(&self.path)?;
+        let on_disk = Manifest::read(&self.path)?;
+        let merged = self.with_new_keys(on_disk.as_ref(), contents, now);
+        if on_disk.as_ref() != Some(&merged) {
             merged.write(&self.path, &lock)?;
         }
         Ok(merged)
     }
 
     /// Returns the directory's manifest and the entries that only this process knows.
-    fn known_and(&self, there: Option<&Manifest>) -> Manifest {
-        let mut manifest = there.cloned().unwrap_or_default();
+    fn merge_known(&self, on_disk: Option<&Manifest>) -> Manifest {
+        let mut manifest = on_disk.cloned().unwrap_or_default();
         for entry in self.known.iter().flat_map(|known| &known.keys) {
             if manifest.entry(&entry.kid).is_none() {
                 manifest.keys.push(entry.clone());
@@ -195,20 +196,20 @@ impl KeysDir {
     }
 
     /// Returns the known manifest with entries for new keys.
-    fn merged(&self, there: Option<&Manifest>, contents: &Contents, now: DateTime<Utc>) -> Manifest {
-        let is_first_sight = there.is_none() && self.known.is_none();
-        let mut manifest = self.known_and(there);
+    fn with_new_keys(&self, on_disk: Option<&Manifest>, contents: &DirContents, now: DateTime<Utc>) -> Manifest {
+        let is_first_sight = on_disk.is_none() && self.known.is_none();
+        let mut manifest = self.merge_known(on_disk);
         for found in &contents.keys {
             if manifest.entry(found.key.kid()).is_none() {
                 let created_at = if is_first_sight { found.modified.min(now) } else { now };
-                manifest.keys.push(entry(&found.key, &found.file, created_at, self.publish_delay));
+                manifest.keys.push(new_entry(&found.key, &found.file, created_at, self.publish_delay));
             }
         }
         manifest
     }
 
-    fn missing(&self, manifest: &Manifest, contents: &Contents, now: DateTime<Utc>) -> Option<KeysError> {
-        let missing: Vec<String> = live(manifest, now)
+    fn missing_files(&self, manifest: &Manifest, contents: &DirContents, now: DateTime<Utc>) -> Option<KeysError> {
+        let missing: Vec<String> = live_entries(manifest, now)
             .filter(|entry| !contents.has(entry))
             .map(|entry| format!("`{}` (key {})", entry.file, entry.kid))
             .collect();
@@ -216,9 +217,9 @@ impl KeysDir {
     }
 
     /// Builds the ring of a manifest.
-    fn ring(&self, manifest: &Manifest, now: DateTime<Utc>) -> Result<Keyring, KeysError> {
-        let mut entries: Vec<(&Entry, &SigningKey)> =
-            live(manifest, now).filter_map(|entry| Some((entry, self.loaded.get(&entry.kid)?))).collect();
+    fn build_ring(&self, manifest: &Manifest, now: DateTime<Utc>) -> Result<Keyring, KeysError> {
+        let mut entries: Vec<(&ManifestEntry, &SigningKey)> =
+            live_entries(manifest, now).filter_map(|entry| Some((entry, self.loaded.get(&entry.kid)?))).collect();
         entries.sort_by_key(|(entry, _)| (entry.active_from, entry.created_at, &entry.kid));
         for (entry, key) in &entries {
             if entry.algorithm != key.algorithm().as_str() {
@@ -230,53 +231,53 @@ impl KeysDir {
                 });
             }
         }
-        let may_sign = |entry: &Entry| entry.retired_at.is_none();
+        let may_sign = |entry: &ManifestEntry| entry.retired_at.is_none();
         let signing = entries
             .iter()
             .rposition(|(entry, _)| may_sign(entry) && entry.active_from <= now)
             // Otherwise the key that is due first signs: some key must.
             .or_else(|| entries.iter().position(|(entry, _)| may_sign(entry)))
-            .ok_or_else(|| KeysError::NoneSigns { directory: self.path.clone() })?;
+            .ok_or_else(|| KeysError::AllRetired { directory: self.path.clone() })?;
         let (_, signing) = entries.remove(signing);
         let others = entries.into_iter().rev().map(|(_, key)| key.clone());
         Ok(others.into_iter().try_fold(Keyring::new(signing.clone()), Keyring::with_retired)?)
     }
 
-    fn read(&mut self) -> Result<Contents, KeysError> {
+    fn read(&mut self) -> Result<DirContents, KeysError> {
         // Read first: a key's file is written before its entry, so each entry finds its key.
-        let manifest = Manifest::read(&self.path).map_err(|source| match source.kind() {
-            io::ErrorKind::InvalidData => KeysError::Manifest { directory: self.path.clone(), source },
-            _ => self.failed(manifest::NAME)(source),
+        let manifest = Manifest::read(&self.path).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => KeysError::Manifest { directory: self.path.clone(), error },
+            _ => self.io_error(&format!("`{}`", manifest::FILE_NAME))(error),
         })?;
-        let mut keys: Vec<Found> = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(self.failed("the directory"))? {
-            let path = entry.map_err(self.failed("the directory"))?.path();
+        let mut keys: Vec<KeyFile> = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(self.io_error("the directory"))? {
+            let path = entry.map_err(self.io_error("the directory"))?.path();
             if path.extension().is_none_or(|extension| extension != "pem") {
                 continue;
             }
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let failed = self.failed(&format!("`{file}`"));
+            let io_error = self.io_error(&format!("`{file}`"));
             let read = fs::metadata(&path).and_then(|metadata| Ok((metadata, fs::read(&path)?)));
             let (metadata, pem) = match read {
                 // Another process has just removed the file.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                read => read.map_err(&failed)?,
+                read => read.map_err(&io_error)?,
             };
             if self.is_newly_exposed(&path, is_readable_by_others(&metadata)) {
-                tracing::warn!(path = %path.display(), "others than its owner may read this key; its mode should be 0600");
+                tracing::warn!(path = %path.display(), "other users may read this key file; run `chmod 600` on it");
             }
-            let key = SigningKey::from_pkcs8_pem(&pem).map_err(|source| KeysError::Key {
+            let key = SigningKey::from_pkcs8_pem(&pem).map_err(|error| KeysError::Key {
                 directory: self.path.clone(),
                 file: file.clone(),
-                source,
+                error,
             })?;
-            let modified = metadata.modified().map_err(failed)?.into();
-            keys.push(Found { file, modified, key });
+            let modified = metadata.modified().map_err(io_error)?.into();
+            keys.push(KeyFile { file, modified, key });
         }
         // Of two files with one key, the first by name counts.
         keys.sort_by(|one, other| (one.key.kid(), &one.file).cmp(&(other.key.kid(), &other.file)));
         keys.dedup_by(|one, before| one.key.kid() == before.key.kid());
-        Ok(Contents { manifest, keys })
+        Ok(DirContents { manifest, keys })
     }
 
     /// Returns whether to warn about this file: once, until its mode is right again.
@@ -293,35 +294,36 @@ impl KeysDir {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&self.path).map_err(self.failed("the directory"))
+        builder.create(&self.path).map_err(self.io_error("the directory"))
     }
 
     /// Writes the first key atomically, and then its entry.
-    fn make_first(&self, lock: &Lock, now: DateTime<Utc>) -> Result<(), KeysError> {
+    fn write_first_key(&self, lock: &DirLock, now: DateTime<Utc>) -> Result<(), KeysError> {
         let key = SigningKey::generate()?;
         let pem = key.to_pkcs8_pem().ok_or(KeyError::Form(Algorithm::EdDsa))?;
-        let path = self.path.join(FIRST);
-        let written = write_new(&self.path, &path, pem.as_bytes()).map_err(self.failed(FIRST))?;
+        let path = self.path.join(FIRST_KEY_FILE);
+        let written =
+            write_new(&self.path, &path, pem.as_bytes()).map_err(self.io_error(&format!("`{FIRST_KEY_FILE}`")))?;
         if !written {
             // A node of an earlier version made it; those versions take no lock.
             return Ok(());
         }
         let mut manifest = Manifest::default();
-        manifest.keys.push(entry(&key, FIRST, now, TimeDelta::zero()));
-        manifest.write(&self.path, lock).map_err(self.failed(manifest::NAME))?;
+        manifest.keys.push(new_entry(&key, FIRST_KEY_FILE, now, TimeDelta::zero()));
+        manifest.write(&self.path, lock).map_err(self.io_error(&format!("`{}`", manifest::FILE_NAME)))?;
         tracing::info!(path = %path.display(), kid = key.kid(), "made a signing key");
         Ok(())
     }
 
-    fn failed(&self, what: &str) -> impl Fn(io::Error) -> KeysError + use<> {
+    fn io_error(&self, what: &str) -> impl Fn(io::Error) -> KeysError + use<> {
         let (directory, what) = (self.path.clone(), what.to_owned());
-        move |source| KeysError::Io { directory: directory.clone(), what: what.clone(), source }
+        move |error| KeysError::Io { directory: directory.clone(), what: what.clone(), error }
     }
 }
 
 /// Makes the entry of a key that may sign `delay` after its creation.
-fn entry(key: &SigningKey, file: &str, created_at: DateTime<Utc>, delay: TimeDelta) -> Entry {
-    Entry {
+fn new_entry(key: &SigningKey, file: &str, created_at: DateTime<Utc>, delay: TimeDelta) -> ManifestEntry {
+    ManifestEntry {
         kid: key.kid().to_owned(),
         file: file.to_owned(),
         algorithm: key.algorithm().as_str().to_owned(),
@@ -332,11 +334,11 @@ fn entry(key: &SigningKey, file: &str, created_at: DateTime<Utc>, delay: TimeDel
 }
 
 /// Returns the entries of the keys in the ring.
-fn live(manifest: &Manifest, now: DateTime<Utc>) -> impl Iterator<Item = &Entry> {
+fn live_entries(manifest: &Manifest, now: DateTime<Utc>) -> impl Iterator<Item = &ManifestEntry> {
     manifest.keys.iter().filter(move |entry| is_live(entry, now))
 }
 
-fn is_live(entry: &Entry, now: DateTime<Utc>) -> bool {
+fn is_live(entry: &ManifestEntry, now: DateTime<Utc>) -> bool {
     entry.retired_at.is_none_or(|retired| now < retired)
 }
 
@@ -346,7 +348,7 @@ fn write_new(directory: &Path, path: &Path, contents: &[u8]) -> io::Result<bool>
     io::Write::write_all(&mut file, contents)?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
-        Ok(_) => manifest::sync(directory).map(|()| true),
+        Ok(_) => manifest::sync_directory(directory).map(|()| true),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error.error),
     }

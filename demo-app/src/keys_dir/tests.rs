@@ -1,19 +1,17 @@
-use std::error::Error as _;
-
 use super::{
-    follow::{Complaint, Said},
+    follow::{Logged, ProblemLog},
     *,
 };
 
 const DELAY: Duration = Duration::from_mins(1);
 
-fn at(directory: &Path) -> KeysDir {
+fn keys_dir(directory: &Path) -> KeysDir {
     KeysDir::new(directory.to_owned(), DELAY)
 }
 
 /// Loads the ring as a node does at its start.
 fn load(directory: &Path, now: SystemTime) -> Result<Keyring, KeysError> {
-    let mut keys = at(directory);
+    let mut keys = keys_dir(directory);
     match keys.open(now)? {
         Some(ring) => Ok(ring),
         None => keys.create_first(true, now),
@@ -49,7 +47,7 @@ fn make_unwritable(directory: &Path) {
 }
 
 #[test]
-fn keys_first_one_is_made_and_only_its_owner_can_read_it() {
+fn keys_first_is_created_for_owner_only() {
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("deep/keys");
     let ring = load(&keys, SystemTime::now()).unwrap();
@@ -58,12 +56,12 @@ fn keys_first_one_is_made_and_only_its_owner_can_read_it() {
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&keys.join(FIRST)), mode(&keys)), (0o600, 0o700));
+        assert_eq!((mode(&keys.join(FIRST_KEY_FILE)), mode(&keys)), (0o600, 0o700));
     }
 }
 
 #[test]
-fn keys_of_nodes_that_start_at_once_are_one() {
+fn keys_first_is_shared_by_concurrent_starts() {
     let directory = tempfile::tempdir().unwrap();
     let all: Vec<Vec<String>> = std::thread::scope(|scope| {
         let load = || kids(&load(directory.path(), SystemTime::now()).unwrap());
@@ -75,14 +73,14 @@ fn keys_of_nodes_that_start_at_once_are_one() {
 }
 
 #[test]
-fn keys_first_one_is_not_made_for_a_store_that_holds_something() {
+fn keys_first_is_not_created_for_nonempty_store() {
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keys");
     for present in [false, true] {
         if present {
             fs::create_dir(&keys).unwrap();
         }
-        let mut dir = at(&keys);
+        let mut dir = keys_dir(&keys);
         assert!(dir.open(SystemTime::now()).unwrap().is_none());
         let error = dir.create_first(false, SystemTime::now()).unwrap_err();
         assert!(matches!(error, KeysError::Lost { .. }), "{error}");
@@ -92,9 +90,9 @@ fn keys_first_one_is_not_made_for_a_store_that_holds_something() {
 }
 
 #[test]
-fn keys_first_one_of_another_node_is_taken_though_the_store_is_no_longer_empty() {
+fn keys_first_of_another_node_is_loaded_for_nonempty_store() {
     let directory = tempfile::tempdir().unwrap();
-    let mut slow = at(directory.path());
+    let mut slow = keys_dir(directory.path());
     assert!(slow.open(SystemTime::now()).unwrap().is_none());
     let fast = load(directory.path(), SystemTime::now()).unwrap();
     // A user has registered with the fast node.
@@ -102,9 +100,9 @@ fn keys_first_one_of_another_node_is_taken_though_the_store_is_no_longer_empty()
 }
 
 #[test]
-fn keys_emptied_while_running_stay_in_the_ring_and_no_new_one_is_made() {
+fn keys_deleted_while_running_fail_reload_and_are_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
-    let mut dir = at(directory.path());
+    let mut dir = keys_dir(directory.path());
     let ring = dir.create_first(true, SystemTime::now()).unwrap();
     let second = put(directory.path(), "second.pem", SystemTime::now());
     let (ring_of_two, problem) = dir.reload(SystemTime::now()).unwrap();
@@ -115,7 +113,7 @@ fn keys_emptied_while_running_stay_in_the_ring_and_no_new_one_is_made() {
     for name in ["first.pem", "second.pem", "keys.json"] {
         fs::remove_file(directory.path().join(name)).unwrap();
     }
-    assert!(matches!(dir.reload(SystemTime::now()), Err(KeysError::Emptied { .. })));
+    assert!(matches!(dir.reload(SystemTime::now()), Err(KeysError::AllMissing { .. })));
     assert_eq!(names(directory.path()), [".lock"]);
     // An unmounted volume, and then a file in its place.
     fs::remove_dir_all(directory.path()).unwrap();
@@ -127,17 +125,17 @@ fn keys_emptied_while_running_stay_in_the_ring_and_no_new_one_is_made() {
 }
 
 #[test]
-fn keys_come_back_from_a_backup_with_their_times() {
+fn keys_restored_from_backup_keep_their_order() {
     for with_manifest in [true, false] {
         let directory = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let first = signer(&load(directory.path(), now).unwrap());
         let second = put(directory.path(), "second.pem", now);
-        let mut running = at(directory.path());
+        let mut running = keys_dir(directory.path());
         running.open(now).unwrap().unwrap();
         let later = now + Duration::from_hours(1);
         let pems = ["first.pem", "second.pem"].map(|name| (name, fs::read(directory.path().join(name)).unwrap()));
-        let manifest = fs::read(directory.path().join(manifest::NAME)).unwrap();
+        let manifest = fs::read(directory.path().join(manifest::FILE_NAME)).unwrap();
         fs::remove_dir_all(directory.path()).unwrap();
         fs::create_dir(directory.path()).unwrap();
         assert!(running.reload(later).is_err());
@@ -145,7 +143,7 @@ fn keys_come_back_from_a_backup_with_their_times() {
             fs::write(directory.path().join(name), pem).unwrap();
         }
         if with_manifest {
-            fs::write(directory.path().join(manifest::NAME), manifest).unwrap();
+            fs::write(directory.path().join(manifest::FILE_NAME), manifest).unwrap();
         }
         let (ring, problem) = running.reload(later).unwrap();
         assert!(problem.is_none(), "{problem:?}");
@@ -155,7 +153,7 @@ fn keys_come_back_from_a_backup_with_their_times() {
 }
 
 #[test]
-fn keys_sign_by_the_manifest_and_not_by_times_of_modification() {
+fn keys_sign_by_manifest_not_by_modification_time() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let first = signer(&load(directory.path(), now).unwrap());
@@ -174,10 +172,10 @@ fn keys_sign_by_the_manifest_and_not_by_times_of_modification() {
 }
 
 #[test]
-fn keys_put_there_by_hand_are_adopted_once_and_all_nodes_agree_when_they_sign() {
+fn keys_added_by_hand_are_adopted_once_for_all_nodes() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
-    let mut nodes: Vec<KeysDir> = (0..4).map(|_| at(directory.path())).collect();
+    let mut nodes: Vec<KeysDir> = (0..4).map(|_| keys_dir(directory.path())).collect();
     load(directory.path(), now).unwrap();
     for node in &mut nodes {
         node.open(now).unwrap().unwrap();
@@ -201,7 +199,7 @@ fn keys_put_there_by_hand_are_adopted_once_and_all_nodes_agree_when_they_sign() 
 }
 
 #[test]
-fn keys_of_an_earlier_version_sign_as_they_did() {
+fn keys_without_manifest_sign_by_modification_time() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let old = put(directory.path(), "a.pem", now - Duration::from_hours(1));
@@ -217,12 +215,12 @@ fn keys_of_an_earlier_version_sign_as_they_did() {
 }
 
 #[test]
-fn keys_that_are_missing_end_the_start_and_stay_in_a_running_ring() {
+fn keys_missing_fail_start_and_stay_in_running_ring() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let old = put(directory.path(), "a.pem", now - Duration::from_hours(2));
     let new = put(directory.path(), "b.pem", now - Duration::from_hours(1));
-    let mut running = at(directory.path());
+    let mut running = keys_dir(directory.path());
     running.open(now).unwrap().unwrap();
     fs::remove_file(directory.path().join("b.pem")).unwrap();
 
@@ -239,27 +237,27 @@ fn keys_that_are_missing_end_the_start_and_stay_in_a_running_ring() {
 }
 
 #[test]
-fn keys_in_a_file_that_was_renamed_are_the_same_keys() {
+fn keys_in_renamed_file_are_the_same_keys() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let ring = load(directory.path(), now).unwrap();
-    fs::rename(directory.path().join(FIRST), directory.path().join("mine.pem")).unwrap();
+    fs::rename(directory.path().join(FIRST_KEY_FILE), directory.path().join("mine.pem")).unwrap();
     fs::copy(directory.path().join("mine.pem"), directory.path().join("twice.pem")).unwrap();
     assert_eq!(kids(&load(directory.path(), now).unwrap()), kids(&ring));
 }
 
 #[test]
-fn keys_directory_that_cannot_be_written_serves_and_remembers_when_it_saw_a_key() {
+fn keys_in_read_only_directory_are_remembered_in_memory() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let old = put(directory.path(), "a.pem", now - Duration::from_hours(1));
     make_unwritable(directory.path());
-    let mut running = at(directory.path());
+    let mut running = keys_dir(directory.path());
     assert_eq!(kids(&running.open(now).unwrap().unwrap()), std::slice::from_ref(&old));
     let new = put(directory.path(), "b.pem", now - Duration::from_hours(1));
     assert_eq!(kids(&running.reload(now).unwrap().0), [old, new.clone()]);
     assert_eq!(signer(&running.reload(now + DELAY).unwrap().0), new);
-    assert!(!directory.path().join(manifest::NAME).exists());
+    assert!(!directory.path().join(manifest::FILE_NAME).exists());
 
     fs::remove_dir(directory.path().join(".lock")).unwrap();
     running.reload(now + 2 * DELAY).unwrap();
@@ -268,13 +266,13 @@ fn keys_directory_that_cannot_be_written_serves_and_remembers_when_it_saw_a_key(
 }
 
 #[test]
-fn keys_manifest_that_is_damaged_ends_the_start_and_leaves_a_running_ring() {
+fn keys_manifest_damaged_fails_start_and_reload() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     load(directory.path(), now).unwrap();
-    let mut running = at(directory.path());
+    let mut running = keys_dir(directory.path());
     running.open(now).unwrap().unwrap();
-    let path = directory.path().join(manifest::NAME);
+    let path = directory.path().join(manifest::FILE_NAME);
     let good = fs::read_to_string(&path).unwrap();
     let twice = good.replace(
         "\"keys\": [",
@@ -285,7 +283,9 @@ fn keys_manifest_that_is_damaged_ends_the_start_and_leaves_a_running_ring() {
         assert!(matches!(running.reload(now), Err(KeysError::Manifest { .. })), "{bad}");
         let error = load(directory.path(), now).unwrap_err();
         assert!(matches!(error, KeysError::Manifest { .. }), "{bad}: {error}");
-        assert!(error.to_string().contains("keys.json") && error.source().is_some(), "{error}");
+        let error = error.to_string();
+        let (_, cause) = error.split_once("`keys.json` cannot be used: ").unwrap_or_else(|| panic!("{error}"));
+        assert!(!cause.starts_with(';') && cause.contains("; restore it"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), bad, "it is left as it was");
     }
     fs::write(&path, &good).unwrap();
@@ -295,7 +295,7 @@ fn keys_manifest_that_is_damaged_ends_the_start_and_leaves_a_running_ring() {
 }
 
 #[test]
-fn keys_that_are_retired_sign_nothing_and_then_verify_nothing() {
+fn keys_retired_stop_signing_then_verifying() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let first = signer(&load(directory.path(), now).unwrap());
@@ -304,15 +304,15 @@ fn keys_that_are_retired_sign_nothing_and_then_verify_nothing() {
     let mut manifest = Manifest::read(directory.path()).unwrap().unwrap();
     let entry = manifest.keys.iter_mut().find(|entry| entry.kid == first).unwrap();
     entry.retired_at = Some((now + 2 * DELAY).into());
-    manifest.write(directory.path(), &Lock::take(directory.path()).unwrap()).unwrap();
+    manifest.write(directory.path(), &DirLock::acquire(directory.path()).unwrap()).unwrap();
     let ring = |now| kids(&load(directory.path(), now).unwrap());
     assert_eq!(ring(now), [second.clone(), first.clone()], "it signs nothing, though its successor is young");
     assert_eq!(ring(now + 2 * DELAY), std::slice::from_ref(&second), "though its file is there");
-    fs::remove_file(directory.path().join(FIRST)).unwrap();
+    fs::remove_file(directory.path().join(FIRST_KEY_FILE)).unwrap();
     assert_eq!(ring(now + 2 * DELAY), [second], "and it is not missed");
     manifest.keys.iter_mut().for_each(|entry| entry.retired_at = Some(now.into()));
-    manifest.write(directory.path(), &Lock::take(directory.path()).unwrap()).unwrap();
-    assert!(matches!(load(directory.path(), now), Err(KeysError::NoneSigns { .. })));
+    manifest.write(directory.path(), &DirLock::acquire(directory.path()).unwrap()).unwrap();
+    assert!(matches!(load(directory.path(), now), Err(KeysError::AllRetired { .. })));
 }
 
 #[test]
@@ -330,29 +330,29 @@ fn keys_error_names_directory_file_and_flag() {
 }
 
 #[test]
-fn keys_complaint_is_made_once_for_each_cause_and_once_when_it_is_over() {
+fn keys_problem_is_logged_once_and_when_resolved() {
     let directory = PathBuf::from("keys");
-    let emptied = KeysError::Emptied { directory: directory.clone() };
+    let all_missing = KeysError::AllMissing { directory: directory.clone() };
     let missing = KeysError::Missing { directory, files: "`a.pem`".to_owned() };
-    let mut complaint = Complaint::default();
-    let mut said = |problem| complaint.note(problem);
-    assert_eq!(said(None), Said::Nothing);
+    let mut problems = ProblemLog::default();
+    let mut report = |problem| problems.report(problem);
+    assert_eq!(report(None), Logged::Nothing);
     assert_eq!(
-        [said(Some(&emptied)), said(Some(&emptied)), said(Some(&missing))],
-        [Said::Problem, Said::Nothing, Said::Problem]
+        [report(Some(&all_missing)), report(Some(&all_missing)), report(Some(&missing))],
+        [Logged::Problem, Logged::Nothing, Logged::Problem]
     );
-    assert_eq!([said(None), said(None)], [Said::Over, Said::Nothing]);
+    assert_eq!([report(None), report(None)], [Logged::Resolved, Logged::Nothing]);
 }
 
 #[cfg(unix)]
 #[test]
-fn keys_that_others_may_read_are_complained_of_once_until_they_are_put_right() {
+fn keys_readable_by_others_are_warned_about_once() {
     use std::os::unix::fs::PermissionsExt;
 
     let directory = tempfile::tempdir().unwrap();
-    let mut keys = at(directory.path());
+    let mut keys = keys_dir(directory.path());
     keys.create_first(true, SystemTime::now()).unwrap();
-    let path = directory.path().join(FIRST);
+    let path = directory.path().join(FIRST_KEY_FILE);
     let chmod = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     assert!(keys.exposed.is_empty());
     chmod(0o644);
@@ -361,16 +361,16 @@ fn keys_that_others_may_read_are_complained_of_once_until_they_are_put_right() {
     assert!(!keys.is_newly_exposed(&path, true), "the load has it written down already");
     chmod(0o600);
     keys.reload(SystemTime::now()).unwrap();
-    assert!(keys.is_newly_exposed(&path, true), "a change is said anew");
+    assert!(keys.is_newly_exposed(&path, true), "a change is logged again");
 }
 
 #[test]
-fn keys_that_are_published_and_do_not_sign_yet_are_waiting() {
+fn keys_published_before_signing_are_waiting() {
     let directory = tempfile::tempdir().unwrap();
     let start = SystemTime::now();
     load(directory.path(), start).unwrap();
     let second = put(directory.path(), "second.pem", start);
-    let mut keys = at(directory.path());
+    let mut keys = keys_dir(directory.path());
     keys.open(start).unwrap();
     assert_eq!(keys.waiting(start), [second.as_str()]);
     assert!(keys.waiting(start + DELAY).is_empty(), "it signs by then");

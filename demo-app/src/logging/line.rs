@@ -29,93 +29,93 @@ use tracing_subscriber::{
 };
 
 /// The maximum length of one value, in bytes.
-const LONGEST: usize = 1024;
+const MAX_VALUE_LENGTH: usize = 1024;
 
 /// The name of the field for errors.
 const ERROR: &str = "error";
 
 /// The fields of an event or a span, each bounded.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct EventFields {
     pub(super) message: String,
-    rest: Vec<(&'static str, Content)>,
+    others: Vec<(&'static str, FieldValue)>,
 }
 
 #[derive(Debug, Hash)]
-enum Content {
+enum FieldValue {
     /// A value that JSON can represent.
     Value(Value),
     /// The `Debug` or `Display` text.
     Formatted(String),
 }
 
-impl Fields {
+impl EventFields {
     /// Returns the field `error`.
     pub(super) fn error(self) -> Option<String> {
-        self.rest.into_iter().find(|(name, _)| *name == ERROR).map(|(_, content)| match content {
-            Content::Value(Value::String(text)) | Content::Formatted(text) => text,
-            Content::Value(other) => other.to_string(),
+        self.others.into_iter().find(|(name, _)| *name == ERROR).map(|(_, content)| match content {
+            FieldValue::Value(Value::String(text)) | FieldValue::Formatted(text) => text,
+            FieldValue::Value(other) => other.to_string(),
         })
     }
 
     /// Hashes every field but `error`, and not the message, which may contain the error.
     pub(super) fn hash_all_but_error(&self, hasher: &mut impl Hasher) {
-        self.rest.iter().filter(|(name, _)| *name != ERROR).for_each(|field| field.hash(hasher));
+        self.others.iter().filter(|(name, _)| *name != ERROR).for_each(|field| field.hash(hasher));
     }
 
-    fn add(&mut self, field: &Field, content: Content) {
+    fn add(&mut self, field: &Field, content: FieldValue) {
         // An event of the `log` facade carries its metadata in fields.
         if field.name().starts_with("log.") {
             return;
         }
         match content {
-            Content::Value(Value::String(text)) | Content::Formatted(text) if field.name() == "message" => {
+            FieldValue::Value(Value::String(text)) | FieldValue::Formatted(text) if field.name() == "message" => {
                 self.message = text;
             }
-            content => self.rest.push((field.name(), content)),
+            content => self.others.push((field.name(), content)),
         }
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, Content::Value(value.into()));
+        self.add(field, FieldValue::Value(value.into()));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, Content::Value(value.into()));
+        self.add(field, FieldValue::Value(value.into()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, Content::Value(value.into()));
+        self.add(field, FieldValue::Value(value.into()));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, Content::Value(value.into()));
+        self.add(field, FieldValue::Value(value.into()));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, Content::Value(Bounded::of(format_args!("{value}")).into()));
+        self.add(field, FieldValue::Value(BoundedText::of(format_args!("{value}")).into()));
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        let mut text = Bounded::default();
+        let mut text = BoundedText::default();
         // An error here only means that the text was cut.
         let _ = write_chain(&mut text, error);
-        self.add(field, Content::Value(text.0.into()));
+        self.add(field, FieldValue::Value(text.0.into()));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.add(field, Content::Formatted(Bounded::of(format_args!("{value:?}"))));
+        self.add(field, FieldValue::Formatted(BoundedText::of(format_args!("{value:?}"))));
     }
 }
 
-/// Text of one line and at most [`LONGEST`] bytes; a cut text ends with an ellipsis. It stops the
-/// formatting once it is full.
+/// Text of one line and at most [`MAX_VALUE_LENGTH`] bytes; a cut text ends with an ellipsis. It
+/// stops the formatting once it is full.
 #[derive(Default)]
-struct Bounded(String);
+struct BoundedText(String);
 
-impl Bounded {
+impl BoundedText {
     fn of(text: fmt::Arguments<'_>) -> String {
         let mut bounded = Self::default();
         // An error here only means that the text was cut.
@@ -124,10 +124,10 @@ impl Bounded {
     }
 }
 
-impl Write for Bounded {
+impl Write for BoundedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            if self.0.len() + character.len_utf8() > LONGEST {
+            if self.0.len() + character.len_utf8() > MAX_VALUE_LENGTH {
                 self.0.push('…');
                 return Err(fmt::Error);
             }
@@ -184,18 +184,18 @@ fn write_server_selection(text: &mut impl Write, message: &str) -> fmt::Result {
 }
 
 /// Formats fields for people: the message, then `name=value`.
-pub(super) struct Text;
+pub(super) struct TextFields;
 
-impl<'writer> FormatFields<'writer> for Text {
+impl<'writer> FormatFields<'writer> for TextFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, recorded: R) -> fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         recorded.record(&mut fields);
         writer.write_str(&fields.message)?;
         let mut separator = if fields.message.is_empty() { "" } else { " " };
-        for (name, content) in &fields.rest {
+        for (name, content) in &fields.others {
             match content {
-                Content::Value(value) => write!(writer, "{separator}{name}={value}")?,
-                Content::Formatted(text) => write!(writer, "{separator}{name}={text}")?,
+                FieldValue::Value(value) => write!(writer, "{separator}{name}={value}")?,
+                FieldValue::Formatted(text) => write!(writer, "{separator}{name}={text}")?,
             }
             separator = " ";
         }
@@ -205,15 +205,15 @@ impl<'writer> FormatFields<'writer> for Text {
 
 /// Formats an event as one JSON object: `timestamp`, `level`, `target`, `message`, `fields`, and
 /// `spans` inside spans.
-pub(super) struct Json;
+pub(super) struct JsonEvent;
 
-impl<S, N> FormatEvent<S, N> for Json
+impl<S, N> FormatEvent<S, N> for JsonEvent
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         event.record(&mut fields);
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
@@ -226,40 +226,40 @@ where
             .collect();
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        let line = Line { timestamp, level: metadata.level().as_str(), target: metadata.target(), fields, spans };
+        let line = JsonLine { timestamp, level: metadata.level().as_str(), target: metadata.target(), fields, spans };
         writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| fmt::Error)?)
     }
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonLine<'a> {
     timestamp: String,
     level: &'static str,
     target: &'a str,
     #[serde(flatten)]
-    fields: Fields,
+    fields: EventFields,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     spans: Vec<String>,
 }
 
-impl Serialize for Fields {
+impl Serialize for EventFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("message", &self.message)?;
-        if !self.rest.is_empty() {
-            map.serialize_entry("fields", &Rest(&self.rest))?;
+        if !self.others.is_empty() {
+            map.serialize_entry("fields", &OtherFields(&self.others))?;
         }
         map.end()
     }
 }
 
-struct Rest<'a>(&'a [(&'static str, Content)]);
+struct OtherFields<'a>(&'a [(&'static str, FieldValue)]);
 
-impl Serialize for Rest<'_> {
+impl Serialize for OtherFields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, content)| match content {
-            Content::Value(value) => (name, value.clone()),
-            Content::Formatted(text) => (name, text.clone().into()),
+            FieldValue::Value(value) => (name, value.clone()),
+            FieldValue::Formatted(text) => (name, text.clone().into()),
         }))
     }
 }
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_of_a_server_selection_names_servers_and_what_is_wrong_with_them() {
+    fn log_of_server_selection_error_keeps_addresses_and_errors() {
         let known = "Server selection timeout: No available servers. Topology: { Type: ReplicaSetNoPrimary, Set Name: rs, \
                      Servers: [ { Address: a:27017, Type: Unknown, Error: Kind: I/O error: refused, labels: {}, source: None, \
                      server response: None }, { Address: b:27017, Type: RsSecondary, Replica Set Name: rs } ] }";

@@ -1,8 +1,8 @@
 //! Writes the log to standard error on a thread of its own.
 //!
 //! Logging is best effort: a request never waits for the log and never fails with it. [`output`]
-//! queues lines for one thread, which drops and counts what it cannot write. [`repeats`] bounds the
-//! lines of one cause, and [`line`] the length of a line.
+//! queues lines for one thread, which drops and counts what it cannot write. [`repeats`] limits
+//! how often the same event is logged, and [`line`] the length of a line.
 
 mod line;
 mod output;
@@ -27,19 +27,19 @@ use tracing_subscriber::{
 };
 
 use self::{
-    line::{Json, Text},
+    line::{JsonEvent, TextFields},
     output::Output,
-    repeats::Repeats,
+    repeats::RepeatLimiter,
 };
 
 /// The filter when `RUST_LOG` is not set.
 const DEFAULT_FILTER: &str = "info";
 
 /// The maximum size of the queue, in bytes.
-const QUEUE: usize = 4 * 1024 * 1024;
+const QUEUE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// The longest wait for queued lines when the program ends.
-const FLUSH: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Counts the lines that standard error did not take.
 const DROPPED: &str = "log_lines_dropped_total";
@@ -63,22 +63,22 @@ pub(crate) enum LoggingError {
     #[error("no thread can be started to write the log: {0}")]
     Thread(#[from] io::Error),
     #[error("the log cannot be set up: {0}")]
-    Taken(#[from] TryInitError),
+    AlreadySet(#[from] TryInitError),
 }
 
-/// The log of the process. Writes the queue on drop, for [`FLUSH`] at most.
+/// The log of the process. Writes the queue on drop, for [`FLUSH_TIMEOUT`] at most.
 #[must_use = "lines that are queued are lost unless this lives to the end of the program"]
 pub(crate) struct Logging {
     output: Output,
-    repeats: Repeats,
+    repeats: RepeatLimiter,
 }
 
 impl Logging {
     /// Sends log lines and panics to standard error.
     pub(crate) fn start(format: LogFormat) -> Result<Self, LoggingError> {
         let filter = filter(env::var("RUST_LOG"))?;
-        let repeats = Repeats::new(Instant::now());
-        let output = Output::start(io::stderr(), QUEUE, lost, {
+        let repeats = RepeatLimiter::new(Instant::now());
+        let output = Output::start(io::stderr(), QUEUE_LIMIT, report_lost, {
             let repeats = repeats.clone();
             move || repeats.report(Instant::now())
         })?;
@@ -87,17 +87,20 @@ impl Logging {
                 let colours = io::stderr().is_terminal();
                 layer()
                     .with_ansi(colours)
-                    .fmt_fields(Text)
+                    .fmt_fields(TextFields)
                     .with_writer(output.clone())
                     .log_internal_errors(false)
                     .boxed()
             }
-            LogFormat::Json => {
-                layer().with_ansi(false).fmt_fields(Text).event_format(Json).with_writer(output.clone()).boxed()
-            }
+            LogFormat::Json => layer()
+                .with_ansi(false)
+                .fmt_fields(TextFields)
+                .event_format(JsonEvent)
+                .with_writer(output.clone())
+                .boxed(),
         };
         tracing_subscriber::registry().with(filter).with(repeats.clone()).with(lines).try_init()?;
-        std::panic::set_hook(Box::new(panicked));
+        std::panic::set_hook(Box::new(log_panic));
         Ok(Self { output, repeats })
     }
 }
@@ -105,7 +108,7 @@ impl Logging {
 impl Drop for Logging {
     fn drop(&mut self) {
         self.repeats.report_all();
-        self.output.flush(FLUSH);
+        self.output.flush(FLUSH_TIMEOUT);
     }
 }
 
@@ -124,31 +127,31 @@ pub(crate) fn describe_metrics() {
     metrics::describe_counter!(
         DROPPED,
         metrics::Unit::Count,
-        "Lines of the log that were lost because standard error did not take them"
+        "Log lines dropped because standard error did not accept them"
     );
     // Exported from the start, so that the first loss is an increase.
     metrics::counter!(DROPPED).increment(0);
 }
 
 /// Writes a line to standard output, without waiting for the write.
-pub(crate) fn print(text: String) {
+pub(crate) fn print_line(text: String) {
     let write = move || {
         let mut stdout = io::stdout().lock();
         // The parent process may have closed the pipe; that is no reason to stop.
         let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     };
     if let Err(error) = thread::Builder::new().name("stdout".into()).spawn(write) {
-        tracing::warn!(%error, "standard output cannot be written");
+        tracing::warn!(%error, "the thread for standard output cannot be started; the address is not printed");
     }
 }
 
 /// Reports lost lines once lines can be written again.
-fn lost(lines: u64) {
-    tracing::warn!(target: repeats::REPORTS, lines, "lines of the log were lost; standard error takes them again");
+fn report_lost(lines: u64) {
+    tracing::warn!(target: repeats::REPORT_TARGET, lines, "log lines were dropped; standard error accepts lines again");
 }
 
 /// Logs a panic. Rust's own hook waits for standard error and panics if the write fails.
-fn panicked(panic: &PanicHookInfo<'_>) {
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = thread::current();
     let backtrace = Backtrace::capture();
@@ -158,7 +161,7 @@ fn panicked(panic: &PanicHookInfo<'_>) {
         thread = thread.name().unwrap_or("-"),
         backtrace,
         "panicked: {}",
-        panic.payload_as_str().unwrap_or("no text")
+        panic.payload_as_str().unwrap_or("(the payload is not a string)")
     );
 }
 

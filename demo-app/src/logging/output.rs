@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub(super) struct Output {
     queue: Sender<Message>,
-    shared: Arc<Shared>,
+    state: Arc<QueueState>,
 }
 
 enum Message {
@@ -44,15 +44,15 @@ enum Message {
     Flush(Sender<()>),
 }
 
-struct Shared {
+struct QueueState {
     limit: usize,
     /// The bytes that are queued or being written.
     queued: AtomicUsize,
     dropped: AtomicU64,
 }
 
-impl Shared {
-    fn drop_lines(&self, lines: u64) {
+impl QueueState {
+    fn count_dropped(&self, lines: u64) {
         let dropped = self.dropped.fetch_add(lines, Ordering::Relaxed) + lines;
         // Sets the total: lines dropped before the recorder existed are included.
         metrics::counter!(DROPPED).absolute(dropped);
@@ -61,19 +61,20 @@ impl Shared {
 
 impl Output {
     /// Starts the thread that writes the queue to `out`; the queue holds up to `limit` bytes.
-    /// `lost` gets the number of lost lines once lines can be written again. `tick` is called about
-    /// once a second, unless a write takes longer. Both run on the writing thread and may log.
+    /// `report_lost` gets the number of lost lines once lines can be written again. `tick` is
+    /// called about once a second, unless a write takes longer. Both run on the writing thread and
+    /// may log.
     pub(super) fn start(
         out: impl Write + Send + 'static,
         limit: usize,
-        lost: impl FnMut(u64) + Send + 'static,
+        report_lost: impl FnMut(u64) + Send + 'static,
         tick: impl FnMut() + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared { limit, queued: AtomicUsize::new(0), dropped: AtomicU64::new(0) });
+        let state = Arc::new(QueueState { limit, queued: AtomicUsize::new(0), dropped: AtomicU64::new(0) });
         let (queue, lines) = mpsc::channel();
-        let worker = Worker { out, shared: Arc::clone(&shared), torn: false, reported: 0, lost };
+        let worker = Worker { out, state: Arc::clone(&state), ends_mid_line: false, reported: 0, report_lost };
         thread::Builder::new().name("log".into()).spawn(move || worker.run(&lines, tick))?;
-        Ok(Self { queue, shared })
+        Ok(Self { queue, state })
     }
 
     /// Waits until everything queued is written or dropped, for `limit` at most.
@@ -87,7 +88,7 @@ impl Output {
 
     #[cfg(test)]
     fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+        self.state.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -95,10 +96,10 @@ impl Write for &Output {
     /// Accepts one line and never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let size = line.len() + OVERHEAD;
-        let queued = self.shared.queued.fetch_add(size, Ordering::Relaxed) + size;
-        if queued > self.shared.limit || self.queue.send(Message::Line(line.to_vec())).is_err() {
-            self.shared.queued.fetch_sub(size, Ordering::Relaxed);
-            self.shared.drop_lines(1);
+        let queued = self.state.queued.fetch_add(size, Ordering::Relaxed) + size;
+        if queued > self.state.limit || self.queue.send(Message::Line(line.to_vec())).is_err() {
+            self.state.queued.fetch_sub(size, Ordering::Relaxed);
+            self.state.count_dropped(1);
         }
         Ok(line.len())
     }
@@ -118,12 +119,12 @@ impl<'a> MakeWriter<'a> for Output {
 
 struct Worker<W, L> {
     out: W,
-    shared: Arc<Shared>,
+    state: Arc<QueueState>,
     /// Whether the output ends in the middle of a line.
-    torn: bool,
+    ends_mid_line: bool,
     /// The number of dropped lines already reported.
     reported: u64,
-    lost: L,
+    report_lost: L,
 }
 
 /// The lines of one write.
@@ -131,13 +132,13 @@ struct Worker<W, L> {
 struct Batch {
     bytes: Vec<u8>,
     /// The end of each line in `bytes`.
-    ends: Vec<usize>,
+    line_ends: Vec<usize>,
 }
 
 impl Batch {
     fn push(&mut self, line: &[u8]) {
         self.bytes.extend_from_slice(line);
-        self.ends.push(self.bytes.len());
+        self.line_ends.push(self.bytes.len());
     }
 }
 
@@ -170,7 +171,7 @@ impl<W: Write, L: FnMut(u64)> Worker<W, L> {
                     None => break,
                 }
             }
-            if batch.ends.is_empty() {
+            if batch.line_ends.is_empty() {
                 break;
             }
             self.write(&batch);
@@ -182,28 +183,28 @@ impl<W: Write, L: FnMut(u64)> Worker<W, L> {
     }
 
     fn write(&mut self, batch: &Batch) {
-        if self.torn && self.write_all(b"\n") == 1 {
-            self.torn = false;
+        if self.ends_mid_line && self.write_all(b"\n") == 1 {
+            self.ends_mid_line = false;
         }
-        let written = if self.torn { 0 } else { self.write_all(&batch.bytes) };
-        let whole = batch.ends.partition_point(|&end| end <= written);
-        let missing = batch.ends.len() - whole;
-        self.torn |= written > whole.checked_sub(1).map_or(0, |last| batch.ends[last]);
-        self.shared.queued.fetch_sub(batch.bytes.len() + OVERHEAD * batch.ends.len(), Ordering::Relaxed);
-        if missing > 0 {
-            self.shared.drop_lines(u64::try_from(missing).unwrap_or(u64::MAX));
-        } else if self.shared.queued.load(Ordering::Relaxed) <= self.shared.limit / 2 {
+        let written = if self.ends_mid_line { 0 } else { self.write_all(&batch.bytes) };
+        let whole_lines = batch.line_ends.partition_point(|&end| end <= written);
+        let missing_lines = batch.line_ends.len() - whole_lines;
+        self.ends_mid_line |= written > whole_lines.checked_sub(1).map_or(0, |last| batch.line_ends[last]);
+        self.state.queued.fetch_sub(batch.bytes.len() + OVERHEAD * batch.line_ends.len(), Ordering::Relaxed);
+        if missing_lines > 0 {
+            self.state.count_dropped(u64::try_from(missing_lines).unwrap_or(u64::MAX));
+        } else if self.state.queued.load(Ordering::Relaxed) <= self.state.limit / 2 {
             // There is room for one more line.
             self.report();
         }
     }
 
     fn report(&mut self) {
-        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        let dropped = self.state.dropped.load(Ordering::Relaxed);
         let lines = dropped - self.reported;
         if lines > 0 {
             self.reported = dropped;
-            (self.lost)(lines);
+            (self.report_lost)(lines);
         }
     }
 
@@ -232,20 +233,20 @@ mod tests {
 
     /// The bytes written so far, and the results of the next writes.
     #[derive(Clone, Default)]
-    struct Disk(Arc<Mutex<Written>>);
+    struct ScriptedWriter(Arc<Mutex<WriterScript>>);
 
     #[derive(Default)]
-    struct Written {
+    struct WriterScript {
         bytes: Vec<u8>,
         /// The last element is the next result.
         next: Vec<io::Result<usize>>,
     }
 
-    impl Disk {
+    impl ScriptedWriter {
         fn with(next: impl IntoIterator<Item = io::Result<usize>>) -> Self {
             let mut next: Vec<_> = next.into_iter().collect();
             next.reverse();
-            Self(Arc::new(Mutex::new(Written { bytes: Vec::new(), next })))
+            Self(Arc::new(Mutex::new(WriterScript { bytes: Vec::new(), next })))
         }
 
         fn text(&self) -> String {
@@ -253,7 +254,7 @@ mod tests {
         }
     }
 
-    impl Write for Disk {
+    impl Write for ScriptedWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut written = self.0.lock().unwrap();
             let taken = written.next.pop().unwrap_or(Ok(bytes.len()))?.min(bytes.len());
@@ -267,12 +268,12 @@ mod tests {
     }
 
     /// Blocks each write until the test lets it go on.
-    struct Gate {
+    struct BlockingWriter {
         writes: SyncSender<()>,
         written: Sender<Vec<u8>>,
     }
 
-    impl Write for Gate {
+    impl Write for BlockingWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.writes.send(()).map_err(io::Error::other)?;
             self.written.send(bytes.to_vec()).map_err(io::Error::other)?;
@@ -286,79 +287,84 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn full() -> io::Result<usize> {
+    fn disk_full() -> io::Result<usize> {
         Err(io::ErrorKind::StorageFull.into())
     }
 
-    fn line(output: &Output, text: &str) {
+    fn write_line(output: &Output, text: &str) {
         let mut output = output;
         output.write_all(text.as_bytes()).unwrap();
     }
 
     #[test]
-    fn log_output_counts_what_a_full_disk_refused_and_says_so_when_there_is_room() {
-        let disk = Disk::with([full(), full()]);
-        let (lost, told) = mpsc::channel();
-        let output = Output::start(disk.clone(), QUEUE, move |lines| lost.send(lines).unwrap(), || ()).unwrap();
+    fn log_output_counts_and_reports_lines_dropped_by_full_disk() {
+        let writer = ScriptedWriter::with([disk_full(), disk_full()]);
+        let (lost, reports) = mpsc::channel();
+        let output = Output::start(writer.clone(), QUEUE, move |lines| lost.send(lines).unwrap(), || ()).unwrap();
         for number in 1..=2 {
-            line(&output, "lost\n");
+            write_line(&output, "lost\n");
             output.flush(LIMIT);
             assert_eq!(output.dropped(), number);
         }
-        assert!(told.try_recv().is_err(), "not before something can be written");
-        line(&output, "kept\n");
+        assert!(reports.try_recv().is_err(), "not before something can be written");
+        write_line(&output, "kept\n");
         output.flush(LIMIT);
-        assert_eq!((disk.text().as_str(), told.try_recv(), output.dropped()), ("kept\n", Ok(2), 2));
-        line(&output, "kept too\n");
+        assert_eq!((writer.text().as_str(), reports.try_recv(), output.dropped()), ("kept\n", Ok(2), 2));
+        write_line(&output, "kept too\n");
         output.flush(LIMIT);
-        assert!(told.try_recv().is_err(), "said once");
+        assert!(reports.try_recv().is_err(), "reported once");
     }
 
     #[test]
-    fn log_output_begins_a_line_anew_after_half_a_line() {
-        let disk = Disk::with([Ok(4), full(), full()]);
-        let output = Output::start(disk.clone(), QUEUE, |_| (), || ()).unwrap();
+    fn log_output_starts_new_line_after_partial_write() {
+        let writer = ScriptedWriter::with([Ok(4), disk_full(), disk_full()]);
+        let output = Output::start(writer.clone(), QUEUE, |_| (), || ()).unwrap();
         for text in ["first\n", "second\n", "third\n"] {
-            line(&output, text);
+            write_line(&output, text);
             output.flush(LIMIT);
         }
-        assert_eq!((disk.text().as_str(), output.dropped()), ("firs\nthird\n", 2));
+        assert_eq!((writer.text().as_str(), output.dropped()), ("firs\nthird\n", 2));
     }
 
     #[test]
-    fn log_output_waits_for_one_that_would_block_and_goes_on_after_a_signal() {
-        let disk = Disk::with([Err(io::ErrorKind::WouldBlock.into()), Err(io::ErrorKind::Interrupted.into()), Ok(2)]);
-        let output = Output::start(disk.clone(), QUEUE, |_| (), || ()).unwrap();
-        line(&output, "whole\n");
+    fn log_output_retries_when_blocked_or_interrupted() {
+        let writer = ScriptedWriter::with([
+            Err(io::ErrorKind::WouldBlock.into()),
+            Err(io::ErrorKind::Interrupted.into()),
+            Ok(2),
+        ]);
+        let output = Output::start(writer.clone(), QUEUE, |_| (), || ()).unwrap();
+        write_line(&output, "whole\n");
         output.flush(LIMIT);
-        assert_eq!((disk.text().as_str(), output.dropped()), ("whole\n", 0));
+        assert_eq!((writer.text().as_str(), output.dropped()), ("whole\n", 0));
     }
 
     #[test]
-    fn log_output_holds_so_many_bytes_and_drops_what_is_more() {
+    fn log_output_drops_lines_beyond_its_limit() {
         let (writes, write) = mpsc::sync_channel(0);
         let (written, text) = mpsc::channel();
-        let (lost, told) = mpsc::channel();
+        let (lost, reports) = mpsc::channel();
         let limit = 4 * (OVERHEAD + 2);
         let output =
-            Output::start(Gate { writes, written }, limit, move |lines| lost.send(lines).unwrap(), || ()).unwrap();
+            Output::start(BlockingWriter { writes, written }, limit, move |lines| lost.send(lines).unwrap(), || ())
+                .unwrap();
         for _ in 0..10 {
-            line(&output, "1\n");
+            write_line(&output, "1\n");
         }
         assert_eq!(output.dropped(), 6);
         output.flush(Duration::from_millis(1));
-        line(&output, "2\n");
+        write_line(&output, "2\n");
         assert_eq!(output.dropped(), 7, "and the end of the program did not wait for ever");
         let mut lines = 0;
         while lines < 4 {
             write.recv_timeout(LIMIT).unwrap();
             lines += text.recv_timeout(LIMIT).unwrap().len() / 2;
         }
-        assert_eq!(told.recv_timeout(LIMIT), Ok(7));
+        assert_eq!(reports.recv_timeout(LIMIT), Ok(7));
     }
 
     #[test]
-    fn log_output_lets_others_work_about_once_a_second() {
+    fn log_output_ticks_about_once_a_second() {
         let (tick, ticked) = mpsc::channel();
         let _output = Output::start(io::sink(), QUEUE, |_| (), move || tick.send(()).unwrap_or(())).unwrap();
         ticked.recv_timeout(LIMIT).unwrap();

@@ -10,16 +10,16 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::*;
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl Lines {
+impl CapturedLog {
     fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap());
         String::from_utf8(bytes).unwrap().lines().map(ToOwned::to_owned).collect()
     }
 }
 
-impl Write for Lines {
+impl Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -30,7 +30,7 @@ impl Write for Lines {
     }
 }
 
-impl MakeWriter<'_> for Lines {
+impl MakeWriter<'_> for CapturedLog {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -40,23 +40,23 @@ impl MakeWriter<'_> for Lines {
 
 /// Installs a global subscriber. Without one, a callsite that another thread meets first, just as a
 /// test installs its subscriber, may stay disabled.
-pub(crate) fn listen() {
+pub(crate) fn install_global_subscriber() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
 }
 
 /// Returns the lines of `log` at `info`.
-pub(crate) fn lines_of(log: impl FnOnce()) -> Vec<String> {
-    logged(LogFormat::Text, |_, _| log())
+pub(crate) fn capture_log(log: impl FnOnce()) -> Vec<String> {
+    capture_log_as(LogFormat::Text, |_, _| log())
 }
 
 /// Runs `log` and returns its lines in this format, at `info`.
-fn logged(format: LogFormat, log: impl FnOnce(&Repeats, &Lines)) -> Vec<String> {
-    listen();
-    let (lines, repeats) = (Lines::default(), Repeats::new(Instant::now()));
+fn capture_log_as(format: LogFormat, log: impl FnOnce(&RepeatLimiter, &CapturedLog)) -> Vec<String> {
+    install_global_subscriber();
+    let (lines, repeats) = (CapturedLog::default(), RepeatLimiter::new(Instant::now()));
     let written = match format {
-        LogFormat::Text => layer().with_ansi(false).fmt_fields(Text).with_writer(lines.clone()).boxed(),
-        LogFormat::Json => layer().fmt_fields(Text).event_format(Json).with_writer(lines.clone()).boxed(),
+        LogFormat::Text => layer().with_ansi(false).fmt_fields(TextFields).with_writer(lines.clone()).boxed(),
+        LogFormat::Json => layer().fmt_fields(TextFields).event_format(JsonEvent).with_writer(lines.clone()).boxed(),
     };
     let filter = filter(Err(env::VarError::NotPresent)).unwrap();
     let subscriber = tracing_subscriber::registry().with(filter).with(repeats.clone()).with(written);
@@ -66,26 +66,26 @@ fn logged(format: LogFormat, log: impl FnOnce(&Repeats, &Lines)) -> Vec<String> 
 
 #[derive(Debug, thiserror::Error)]
 #[error("MongoDB cannot be asked")]
-struct Away(#[source] mongodb::error::Error);
+struct DriverError(#[source] mongodb::error::Error);
 
 /// Returns a real error of the driver. Nobody listens on port 1.
-fn away() -> Away {
+fn driver_error() -> DriverError {
     let ask = async {
         let client = mongodb::Client::with_uri_str("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200").await?;
         client.database("any").run_command(bson::doc! { "ping": 1 }).await
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    Away(runtime.block_on(ask).unwrap_err())
+    DriverError(runtime.block_on(ask).unwrap_err())
 }
 
 #[test]
-fn log_of_an_outage_is_one_short_line_and_then_counts() {
+fn log_of_outage_is_one_short_line_then_counts() {
     let begun = Instant::now();
-    let away = away();
-    assert!(away.0.to_string().contains("Topology"), "{}", away.0);
-    let rest = logged(LogFormat::Text, |repeats, lines| {
+    let driver_error = driver_error();
+    assert!(driver_error.0.to_string().contains("Topology"), "{}", driver_error.0);
+    let rest = capture_log_as(LogFormat::Text, |repeats, lines| {
         for _ in 0..40 {
-            tracing::warn!(error = &away as &dyn std::error::Error, "a store cannot be asked");
+            tracing::warn!(error = &driver_error as &dyn std::error::Error, "a store cannot be asked");
             tracing::info!(status = 503, "request");
         }
         let outage = lines.take();
@@ -104,12 +104,12 @@ fn log_of_an_outage_is_one_short_line_and_then_counts() {
         repeats.report(begun + Duration::from_secs(62));
     });
     assert_eq!(rest.len(), 1, "{rest:#?}");
-    assert!(rest[0].contains("over") && rest[0].contains("repeats=39"), "{rest:#?}");
+    assert!(rest[0].contains("resolved") && rest[0].contains("repeats=39"), "{rest:#?}");
 }
 
 #[test]
-fn log_of_thefts_and_of_different_users_is_whole() {
-    let lines = logged(LogFormat::Text, |_, _| {
+fn log_of_security_events_and_distinct_users_is_complete() {
+    let lines = capture_log_as(LogFormat::Text, |_, _| {
         for user in 0..10 {
             tracing::warn!(target: "auth_layer::security", event = "refresh_token_reuse", "reuse");
             tracing::error!(user, "a password hash cannot be read");
@@ -119,8 +119,8 @@ fn log_of_thefts_and_of_different_users_is_whole() {
 }
 
 #[test]
-fn log_of_a_driver_that_has_many_lines_for_one_cause_is_bounded() {
-    let lines = logged(LogFormat::Text, |_, _| {
+fn log_of_chatty_driver_is_bounded() {
+    let lines = capture_log_as(LogFormat::Text, |_, _| {
         for port in 0..100 {
             tracing::warn!(target: "redis::cluster", "cannot connect to {port}");
             tracing::error!(target: "redis::cluster", "refresh failed");
@@ -131,10 +131,10 @@ fn log_of_a_driver_that_has_many_lines_for_one_cause_is_bounded() {
 }
 
 #[test]
-fn log_line_has_no_line_break_and_no_escape_and_is_bounded() {
+fn log_line_is_single_escaped_and_bounded() {
     let hostile = format!("a\nb\u{1b}[31m{}", "x".repeat(1_000_000));
     for format in [LogFormat::Text, LogFormat::Json] {
-        let lines = logged(format, |_, _| {
+        let lines = capture_log_as(format, |_, _| {
             tracing::info!(text = hostile, shown = %hostile, debugged = ?hostile, "{hostile}");
         });
         assert_eq!(lines.len(), 1);
@@ -145,10 +145,16 @@ fn log_line_has_no_line_break_and_no_escape_and_is_bounded() {
 
 #[test]
 fn log_in_json_keeps_types_causes_and_spans() {
-    let away = away();
-    let lines = logged(LogFormat::Json, |_, _| {
+    let driver_error = driver_error();
+    let lines = capture_log_as(LogFormat::Json, |_, _| {
         let _span = tracing::info_span!("outer", number = 1).entered();
-        tracing::info!(status = 200, ok = true, route = "/me", error = &away as &dyn std::error::Error, "request");
+        tracing::info!(
+            status = 200,
+            ok = true,
+            route = "/me",
+            error = &driver_error as &dyn std::error::Error,
+            "request"
+        );
     });
     let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
     assert_eq!(
@@ -163,10 +169,10 @@ fn log_in_json_keeps_types_causes_and_spans() {
 }
 
 #[test]
-fn log_has_what_a_panic_says_and_where_it_was() {
-    let lines = logged(LogFormat::Text, |_, _| {
+fn log_of_panic_has_message_and_location() {
+    let lines = capture_log_as(LogFormat::Text, |_, _| {
         let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(panicked));
+        std::panic::set_hook(Box::new(log_panic));
         let caught = std::panic::catch_unwind(|| panic!("two\nlines"));
         std::panic::set_hook(before);
         assert!(caught.is_err());

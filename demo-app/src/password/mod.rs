@@ -8,18 +8,18 @@
 //! all of it. A hash that is unreadable or exceeds the caps in [`stored`] is a wrong password to
 //! the client and one error in the log.
 //!
-//! # Turns
+//! # Permits
 //!
-//! One password per core is hashed at a time. Registrations get at most half of these turns, so
+//! One password per core is hashed at a time. Registrations get at most half of these permits, so
 //! that a flood of them leaves the other half to sign-ins. Hashes that need more memory than ours
-//! get one turn at a time. A request that is dropped while it waits hashes nothing. A hash that has
-//! begun is finished, and its result counts.
+//! get one permit at a time. A request that is dropped while it waits hashes nothing. A hash that
+//! has begun is finished, and its result counts.
 //!
 //! # Memory
 //!
-//! Each turn needs 19 MiB. The blocks are reused: with fresh allocations on changing threads, every
-//! arena of the allocator would keep some. They are not wiped, because they hold argon2's state and
-//! no password.
+//! Each permit needs 19 MiB. The blocks are reused: with fresh allocations on changing threads,
+//! every arena of the allocator would keep some. They are not wiped, because they hold argon2's
+//! state and no password.
 //!
 //! # Timing
 //!
@@ -29,12 +29,12 @@
 //!
 //! What remains: a bcrypt hash of cost 13 or 14 takes longer than that, and on a slow or overloaded
 //! machine a lower cost does too. Until such a user first signs in, the time of a refusal
-//! distinguishes the account from an unknown one. So does a wait for a turn.
+//! distinguishes the account from an unknown one. So does a wait for a permit.
 
 mod memory;
 mod stored;
 mod text;
-mod unreadable;
+mod unusable;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,28 +44,28 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::text::{Password, check_password};
-use self::{memory::Memory, stored::StoredHash, unreadable::UnreadableHashes};
-use crate::rate_limit::Try;
+use self::{memory::MemoryPool, stored::StoredHash, unusable::UnusableHashes};
+use crate::rate_limit::Attempt;
 
-/// The longest wait of a request for its turn.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+/// The longest wait of a request for its permit.
+const PERMIT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Hashes and verifies passwords, one per core at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Passwords {
     params: Params,
-    turns: Arc<Semaphore>,
-    /// The turns that registrations may take.
+    permits: Arc<Semaphore>,
+    /// The permits that registrations may take.
     registrations: Arc<Semaphore>,
-    /// The turns that may need more memory than our own hashes.
+    /// The permits for hashes that need more memory than our own.
     large: Arc<Semaphore>,
-    memory: Arc<Memory>,
+    memory: Arc<MemoryPool>,
     /// The hash for unknown users, so that they take as long as known ones.
     decoy: Arc<StoredHash>,
-    unreadable: Arc<UnreadableHashes>,
-    /// The number of turns taken.
+    unusable: Arc<UnusableHashes>,
+    /// The number of hashes started.
     #[cfg(test)]
-    pub(crate) begun: Arc<std::sync::atomic::AtomicUsize>,
+    pub(crate) hashes_started: Arc<std::sync::atomic::AtomicUsize>,
     /// While a test holds this, hashes that have begun do not end.
     #[cfg(test)]
     pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
@@ -73,7 +73,7 @@ pub(crate) struct Passwords {
 
 /// The result of verifying a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum PasswordCheck {
     /// The password is wrong.
     Wrong,
     /// The password is right.
@@ -109,10 +109,10 @@ pub enum PasswordCost {
     DangerouslyLow,
 }
 
-/// A turn to hash. It ends with the work, even when the caller is gone.
-struct Turn {
-    _turn: OwnedSemaphorePermit,
-    _of_few: Option<OwnedSemaphorePermit>,
+/// A permit to hash. It ends with the work, even when the caller is gone.
+struct HashPermit {
+    _permit: OwnedSemaphorePermit,
+    _pool_permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Passwords {
@@ -126,19 +126,19 @@ impl Passwords {
 
     pub(crate) fn with_params(params: Params) -> Result<Self, HashError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let memory = Memory::new(params.block_count());
+        let memory = MemoryPool::new(params.block_count());
         let decoy = stored::hash(&params, b"nobody's password", &memory).ok_or(HashError::Failed)?;
         let decoy = StoredHash::read(&decoy, &params).map_err(|_| HashError::Failed)?;
         Ok(Self {
             params,
-            turns: Arc::new(Semaphore::new(cores)),
+            permits: Arc::new(Semaphore::new(cores)),
             registrations: Arc::new(Semaphore::new((cores / 2).max(1))),
             large: Arc::new(Semaphore::new(1)),
             memory: Arc::new(memory),
             decoy: Arc::new(decoy),
-            unreadable: Arc::default(),
+            unusable: Arc::default(),
             #[cfg(test)]
-            begun: Arc::default(),
+            hashes_started: Arc::default(),
             #[cfg(test)]
             gate: Arc::default(),
         })
@@ -146,54 +146,58 @@ impl Passwords {
 
     /// Hashes a password in NFC to a PHC string.
     pub(crate) async fn hash(&self, password: &SecretString) -> Result<String, HashError> {
-        self.hash_in(self.turn(None).await?, password).await
+        self.hash_in(self.permit(None).await?, password).await
     }
 
     /// Hashes the password of a new account, which first waits for other registrations.
     pub(crate) async fn hash_for_registration(&self, password: &SecretString) -> Result<String, HashError> {
-        self.hash_in(self.turn(Some(&self.registrations)).await?, password).await
+        self.hash_in(self.permit(Some(&self.registrations)).await?, password).await
     }
 
-    async fn hash_in(&self, turn: Turn, password: &SecretString) -> Result<String, HashError> {
+    async fn hash_in(&self, permit: HashPermit, password: &SecretString) -> Result<String, HashError> {
         let (params, memory, password) = (self.params.clone(), Arc::clone(&self.memory), password.clone());
-        let hash = self.run(turn, move || stored::hash(&params, password.expose_secret().as_bytes(), &memory));
+        let hash = self.run(permit, move || stored::hash(&params, password.expose_secret().as_bytes(), &memory));
         hash.await?.ok_or(HashError::Failed)
     }
 
     /// Verifies a password against a user's stored hash. Without a user it verifies against a
     /// decoy, which takes as long and is always wrong.
     ///
-    /// The hashing thread settles `attempt`: it counts as wrong or is given back, even when the
-    /// caller is gone. It is given back if hashing never begins.
+    /// The hashing thread settles `attempt`: it counts as wrong or is refunded, even when the
+    /// caller is gone. It is refunded if hashing never begins.
     pub(crate) async fn verify(
         &self,
         password: &Password,
         user: Option<(UserId, &str)>,
-        attempt: Option<Try>,
-    ) -> Result<Verdict, HashError> {
+        attempt: Option<Attempt>,
+    ) -> Result<PasswordCheck, HashError> {
         let user = user.map(|(id, hash)| (id, StoredHash::read(hash, &self.params)));
         let blocks = user.as_ref().and_then(|(_, hash)| hash.as_ref().ok()).map_or(0, StoredHash::blocks);
-        let turn = self.turn((blocks > self.params.block_count()).then_some(&self.large)).await?;
+        let permit = self.permit((blocks > self.params.block_count()).then_some(&self.large)).await?;
         let (password, passwords) = (password.clone(), self.clone());
         let work = move || {
-            let attempt = attempt.map(Try::start);
-            let verdict = passwords.verdict(&password, user);
+            let attempt = attempt.map(Attempt::start);
+            let check = passwords.check(&password, user);
             if let Some(attempt) = attempt
-                && verdict != Verdict::Wrong
+                && check != PasswordCheck::Wrong
             {
-                attempt.give_back();
+                attempt.refund();
             }
-            verdict
+            check
         };
-        self.run(turn, work).await
+        self.run(permit, work).await
     }
 
-    fn verdict(&self, password: &Password, user: Option<(UserId, Result<StoredHash, stored::Unreadable>)>) -> Verdict {
-        let unreadable = match user {
+    fn check(
+        &self,
+        password: &Password,
+        user: Option<(UserId, Result<StoredHash, stored::UnusableHash>)>,
+    ) -> PasswordCheck {
+        let unusable = match user {
             Some((id, hash)) => match hash.and_then(|hash| hash.verify(password, &self.memory)) {
-                Ok(verdict) => {
-                    self.unreadable.forget(&id);
-                    return verdict;
+                Ok(check) => {
+                    self.unusable.forget(&id);
+                    return check;
                 }
                 Err(why) => Some((id, why)),
             },
@@ -201,35 +205,35 @@ impl Passwords {
         };
         // The result does not matter: this call only takes the time.
         let _ = self.decoy.verify(password, &self.memory);
-        if let Some((id, why)) = unreadable {
-            self.unreadable.report(id, why);
+        if let Some((id, why)) = unusable {
+            self.unusable.report(id, why);
         }
-        Verdict::Wrong
+        PasswordCheck::Wrong
     }
 
-    /// Waits for a turn; with `few`, first for a permit of that smaller pool.
-    async fn turn(&self, few: Option<&Arc<Semaphore>>) -> Result<Turn, HashError> {
+    /// Waits for a permit; with `pool`, first for one of that smaller pool.
+    async fn permit(&self, pool: Option<&Arc<Semaphore>>) -> Result<HashPermit, HashError> {
         let both = async {
-            let of_few = match few {
-                Some(few) => Some(Arc::clone(few).acquire_owned().await?),
+            let pool_permit = match pool {
+                Some(pool) => Some(Arc::clone(pool).acquire_owned().await?),
                 None => None,
             };
-            Ok(Turn { _turn: Arc::clone(&self.turns).acquire_owned().await?, _of_few: of_few })
+            Ok(HashPermit { _permit: Arc::clone(&self.permits).acquire_owned().await?, _pool_permit: pool_permit })
         };
-        tokio::time::timeout(PATIENCE, both).await.map_err(|_| HashError::Busy)?
+        tokio::time::timeout(PERMIT_TIMEOUT, both).await.map_err(|_| HashError::Busy)?
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        turn: Turn,
+        permit: HashPermit,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
         #[cfg(test)]
-        self.begun.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.hashes_started.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         #[cfg(test)]
         let gate = Arc::clone(&self.gate);
         let work = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             #[cfg(test)]
             drop(gate.blocking_lock());
             work()

@@ -6,116 +6,117 @@ use argon2::{
 };
 use secrecy::ExposeSecret;
 
-use super::{Memory, Password, Verdict};
+use super::{MemoryPool, Password, PasswordCheck};
 
 /// The maximum memory of an argon2 hash, in KiB.
-const MOST_MEMORY: u32 = 128 * 1024;
+const MAX_MEMORY: u32 = 128 * 1024;
 
 /// The maximum memory times passes, in KiB: about a quarter of a second.
-const MOST_WORK: u64 = 512 * 1024;
+const MAX_WORK: u64 = 512 * 1024;
 
 /// The maximum cost of a bcrypt hash: about a second.
-const MOST_BCRYPT_COST: u32 = 14;
+const MAX_BCRYPT_COST: u32 = 14;
 
 /// A stored hash whose verification stays within the caps.
 #[derive(Debug)]
 pub(super) struct StoredHash {
-    kind: Kind,
+    kind: HashKind,
     /// Whether the hash is weaker than one made today, or of another kind.
     outdated: bool,
 }
 
-enum Kind {
+enum HashKind {
     Argon2(Box<(Argon2<'static>, Salt, Output)>),
     Bcrypt(String),
 }
 
 /// The reason why a stored hash cannot be used. Contains no part of the hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreadable {
-    #[error("it is no argon2 or bcrypt hash")]
+pub(super) enum UnusableHash {
+    #[error("not an argon2 or bcrypt hash")]
     Foreign,
-    #[error("it is damaged, or has parameters that are not supported")]
+    #[error("damaged, or with parameters that are not supported")]
     Damaged,
-    #[error("it costs too much: argon2 may need 128 MiB, and 512 MiB times passes; bcrypt a cost of 14")]
+    #[error("too costly; the maximum is 128 MiB (512 MiB over all passes) for argon2 and cost 14 for bcrypt")]
     TooCostly,
 }
 
 impl StoredHash {
     /// Reads a stored hash; `ours` are the parameters of new hashes.
-    pub(super) fn read(text: &str, ours: &Params) -> Result<Self, Unreadable> {
+    pub(super) fn read(text: &str, ours: &Params) -> Result<Self, UnusableHash> {
         if text.starts_with("$2") {
             return Self::bcrypt(text);
         }
         if !text.starts_with("$argon2") {
-            return Err(Unreadable::Foreign);
+            return Err(UnusableHash::Foreign);
         }
-        let hash = PasswordHash::new(text).map_err(|_| Unreadable::Damaged)?;
-        let algorithm = Algorithm::new(hash.algorithm.as_str()).map_err(|_| Unreadable::Damaged)?;
+        let hash = PasswordHash::new(text).map_err(|_| UnusableHash::Damaged)?;
+        let algorithm = Algorithm::new(hash.algorithm.as_str()).map_err(|_| UnusableHash::Damaged)?;
         let version = hash.version.map_or(Ok(Version::default()), Version::try_from);
-        let version = version.map_err(|_| Unreadable::Damaged)?;
-        let params = Params::try_from(&hash).map_err(|_| Unreadable::Damaged)?;
-        let (Some(salt), Some(output)) = (hash.salt, hash.hash) else { return Err(Unreadable::Damaged) };
+        let version = version.map_err(|_| UnusableHash::Damaged)?;
+        let params = Params::try_from(&hash).map_err(|_| UnusableHash::Damaged)?;
+        let (Some(salt), Some(output)) = (hash.salt, hash.hash) else { return Err(UnusableHash::Damaged) };
         let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
-        if params.m_cost() > MOST_MEMORY || work > MOST_WORK {
-            return Err(Unreadable::TooCostly);
+        if params.m_cost() > MAX_MEMORY || work > MAX_WORK {
+            return Err(UnusableHash::TooCostly);
         }
         // A stronger hash stays. The lanes that share the cost do not matter.
         let weaker = params.m_cost() < ours.m_cost() || params.t_cost() < ours.t_cost();
         let outdated = weaker || algorithm != Algorithm::Argon2id || hash.version != Some(Version::V0x13.into());
         let argon2 = Argon2::new(algorithm, version, params);
-        Ok(Self { kind: Kind::Argon2(Box::new((argon2, salt, output))), outdated })
+        Ok(Self { kind: HashKind::Argon2(Box::new((argon2, salt, output))), outdated })
     }
 
-    fn bcrypt(text: &str) -> Result<Self, Unreadable> {
+    fn bcrypt(text: &str) -> Result<Self, UnusableHash> {
         if !["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix)) {
-            return Err(Unreadable::Foreign);
+            return Err(UnusableHash::Foreign);
         }
-        let parts: bcrypt::HashParts = text.parse().map_err(|_| Unreadable::Damaged)?;
-        if parts.get_cost() > MOST_BCRYPT_COST {
-            return Err(Unreadable::TooCostly);
+        let parts: bcrypt::HashParts = text.parse().map_err(|_| UnusableHash::Damaged)?;
+        if parts.get_cost() > MAX_BCRYPT_COST {
+            return Err(UnusableHash::TooCostly);
         }
-        Ok(Self { kind: Kind::Bcrypt(text.to_owned()), outdated: true })
+        Ok(Self { kind: HashKind::Bcrypt(text.to_owned()), outdated: true })
     }
 
     /// Returns the number of memory blocks that verifying takes.
     pub(super) fn blocks(&self) -> usize {
         match &self.kind {
-            Kind::Argon2(argon2) => argon2.0.params().block_count(),
-            Kind::Bcrypt(_) => 0,
+            HashKind::Argon2(argon2) => argon2.0.params().block_count(),
+            HashKind::Bcrypt(_) => 0,
         }
     }
 
     /// Verifies a password in NFC and, if it was sent in another form, in that form. A password
     /// that is right only as sent was hashed before passwords were normalised.
-    pub(super) fn verify(&self, password: &Password, memory: &Memory) -> Result<Verdict, Unreadable> {
+    pub(super) fn verify(&self, password: &Password, memory: &MemoryPool) -> Result<PasswordCheck, UnusableHash> {
         let normalized = self.is_right(password.normalized().expose_secret(), memory)?;
         let as_sent = match password.as_sent() {
             Some(sent) => self.is_right(sent.expose_secret(), memory)?,
             None => false,
         };
         Ok(match (normalized, as_sent) {
-            (true, _) if !self.outdated => Verdict::Right,
-            (false, false) => Verdict::Wrong,
-            _ => Verdict::RightAndOutdated,
+            (true, _) if !self.outdated => PasswordCheck::Right,
+            (false, false) => PasswordCheck::Wrong,
+            _ => PasswordCheck::RightAndOutdated,
         })
     }
 
-    fn is_right(&self, password: &str, memory: &Memory) -> Result<bool, Unreadable> {
+    fn is_right(&self, password: &str, memory: &MemoryPool) -> Result<bool, UnusableHash> {
         match &self.kind {
-            Kind::Argon2(hash) => {
+            HashKind::Argon2(hash) => {
                 let (argon2, salt, output) = &**hash;
-                let held = output.as_bytes().len();
-                let made = fill(argon2, password.as_bytes(), salt, held, memory).ok_or(Unreadable::Damaged)?;
+                let length = output.as_bytes().len();
+                let made =
+                    compute_hash(argon2, password.as_bytes(), salt, length, memory).ok_or(UnusableHash::Damaged)?;
                 // `Output` compares in constant time.
                 Ok(made == *output)
             }
-            Kind::Bcrypt(hash) => bcrypt::verify(password, hash).map_err(|_| Unreadable::Damaged),
+            HashKind::Bcrypt(hash) => bcrypt::verify(password, hash).map_err(|_| UnusableHash::Damaged),
         }
     }
 }
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for HashKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Argon2(_) => "Argon2",
@@ -125,12 +126,12 @@ impl std::fmt::Debug for Kind {
 }
 
 /// Makes a PHC string with a random salt.
-pub(super) fn hash(params: &Params, password: &[u8], memory: &Memory) -> Option<String> {
+pub(super) fn hash(params: &Params, password: &[u8], memory: &MemoryPool) -> Option<String> {
     let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
     let argon2 = Argon2::new(algorithm, version, params.clone());
     let salt = Salt::generate();
     let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
-    let output = fill(&argon2, password, &salt, length, memory)?;
+    let output = compute_hash(&argon2, password, &salt, length, memory)?;
     let hash = PasswordHash {
         algorithm: algorithm.ident(),
         version: Some(version.into()),
@@ -141,11 +142,17 @@ pub(super) fn hash(params: &Params, password: &[u8], memory: &Memory) -> Option<
     Some(hash.to_string())
 }
 
-fn fill(argon2: &Argon2<'_>, password: &[u8], salt: &Salt, length: usize, memory: &Memory) -> Option<Output> {
+fn compute_hash(
+    argon2: &Argon2<'_>,
+    password: &[u8],
+    salt: &Salt,
+    length: usize,
+    memory: &MemoryPool,
+) -> Option<Output> {
     let mut output = [0; Output::MAX_LENGTH];
     let output = output.get_mut(..length)?;
     memory
-        .lend(argon2.params().block_count(), |blocks: &mut [Block]| {
+        .with_blocks(argon2.params().block_count(), |blocks: &mut [Block]| {
             argon2.hash_password_into_with_memory(password, salt, output, blocks)
         })
         .ok()?;

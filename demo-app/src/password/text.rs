@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The maximum length of a text that is normalised, in code points. NFC merges at most four into
 /// one, so a longer text is too long in any form.
-const LONGEST: usize = 4 * 256;
+const MAX_CODE_POINTS: usize = 4 * 256;
 
 /// The most used passwords, in lower case. Lines that begin with `#` are comments.
 static MOST_USED: LazyLock<HashSet<&'static str>> =
@@ -37,7 +37,7 @@ impl Password {
 
 impl From<String> for Password {
     fn from(sent: String) -> Self {
-        if sent.is_ascii() || sent.chars().nth(LONGEST).is_some() {
+        if sent.is_ascii() || sent.chars().nth(MAX_CODE_POINTS).is_some() {
             return Self { normalized: sent.into(), sent: None };
         }
         let normalized: String = sent.nfc().collect();
@@ -53,7 +53,7 @@ pub(crate) fn check_password(password: &Password) -> Result<(), &'static str> {
         return Err("must be 8 to 256 characters");
     }
     if MOST_USED.contains(text.to_lowercase().as_str()) {
-        return Err("is one of the most used passwords");
+        return Err("is too common; choose another");
     }
     Ok(())
 }
@@ -63,25 +63,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn password_list_has_3_000_that_the_rule_for_length_lets_pass() {
+    fn password_list_has_3000_passwords_of_allowed_length() {
         assert_eq!(MOST_USED.len(), 3_000);
         for password in &*MOST_USED {
             assert!((8..=256).contains(&password.chars().count()), "{password}");
             assert_eq!(password.to_lowercase(), *password);
-            assert_eq!(
-                check_password(&Password::from((*password).to_owned())),
-                Err("is one of the most used passwords")
-            );
+            assert_eq!(check_password(&Password::from((*password).to_owned())), Err("is too common; choose another"));
         }
     }
 
     #[test]
-    fn password_is_not_shown() {
+    fn password_debug_shows_no_secret() {
         assert!(!format!("{:?}", Password::from("fo\u{308}rever hush".to_owned())).contains("hush"));
     }
 
     #[test]
-    fn password_of_four_code_points_a_character_is_normalised_at_the_most() {
+    fn password_normalization_is_bounded() {
         let text = |characters| Password::from("\u{3b1}\u{313}\u{300}\u{345}".repeat(characters));
         assert_eq!(text(256).normalized().expose_secret(), "\u{1f82}".repeat(256));
         assert!(text(257).as_sent().is_none());

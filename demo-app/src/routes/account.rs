@@ -19,11 +19,11 @@ use crate::{
     error::ApiError,
     password::{Password, check_password},
     state::AppState,
-    users::{Added, Role, User, check_username},
+    users::{AddOutcome, Role, User, check_username},
 };
 
 /// How often a change of password is tried when the hash was replaced meanwhile.
-const CHANGES: usize = 2;
+const MAX_CHANGE_ATTEMPTS: usize = 2;
 
 #[derive(Debug, Deserialize, Validate)]
 pub(crate) struct RegisterRequest {
@@ -34,7 +34,7 @@ pub(crate) struct RegisterRequest {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Registered {
+pub(crate) struct RegisterResponse {
     user_id: UserId,
     username: String,
 }
@@ -43,9 +43,9 @@ pub(crate) async fn register(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     JsonBody(RegisterRequest { username, password }): JsonBody<RegisterRequest>,
-) -> Result<(StatusCode, Json<Registered>), ApiError> {
+) -> Result<(StatusCode, Json<RegisterResponse>), ApiError> {
     if let Some(limit) = &state.rate_limit {
-        limit.register(address.ip(), state.started.elapsed()).map_err(ApiError::RateLimited)?;
+        limit.count_registration(address.ip(), state.started.elapsed()).map_err(ApiError::RateLimited)?;
     }
     if state.users.by_name(&username).await?.is_some() {
         return Err(ApiError::UsernameTaken);
@@ -60,21 +60,21 @@ pub(crate) async fn register(
     };
     let user_id = user.user_id;
     match state.users.add(user).await? {
-        Added::Yes => Ok((StatusCode::CREATED, Json(Registered { user_id, username }))),
-        Added::NameTaken => Err(ApiError::UsernameTaken),
+        AddOutcome::Added => Ok((StatusCode::CREATED, Json(RegisterResponse { user_id, username }))),
+        AddOutcome::NameTaken => Err(ApiError::UsernameTaken),
     }
 }
 
 #[derive(Serialize)]
-pub(crate) struct Me {
+pub(crate) struct MeResponse {
     user_id: Subject,
     username: String,
     claims: Claims,
 }
 
 /// Returns the caller. The name is a claim, so no user is read.
-pub(crate) async fn me(SignedIn { identity, claims, .. }: SignedIn) -> Json<Me> {
-    Json(Me { user_id: claims.sub.clone(), username: identity.username.clone(), claims })
+pub(crate) async fn me(SignedIn { identity, claims, .. }: SignedIn) -> Json<MeResponse> {
+    Json(MeResponse { user_id: claims.sub.clone(), username: identity.username.clone(), claims })
 }
 
 #[derive(Debug, Deserialize, Validate)]
@@ -88,23 +88,23 @@ pub(crate) struct ChangePasswordRequest {
 /// Changes the password and ends the user's other sessions.
 ///
 /// The new hash is written first, then the sessions end. If they could not be ended the answer is
-/// 503, and the same session can repeat the request: see [`is_repeated`].
+/// 503, and the same session can repeat the request: see [`is_repeated_change`].
 pub(crate) async fn change_password(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     caller: SignedIn,
     JsonBody(ChangePasswordRequest { current_password: current, new_password: new }): JsonBody<ChangePasswordRequest>,
 ) -> Result<StatusCode, ApiError> {
-    for _ in 0..CHANGES {
-        let known = match credentials::check_current(&state, &caller, &current, address.ip()).await {
-            Err(ApiError::InvalidCredentials) if is_repeated(&state, &caller, &new, address.ip()).await? => {
+    for _ in 0..MAX_CHANGE_ATTEMPTS {
+        let verified = match credentials::check_current(&state, &caller, &current, address.ip()).await {
+            Err(ApiError::InvalidCredentials) if is_repeated_change(&state, &caller, &new, address.ip()).await? => {
                 state.authority.revoke_user(&caller.claims.sub, Some(caller.session_id)).await?;
                 return Ok(StatusCode::NO_CONTENT);
             }
             checked => checked?,
         };
         let hash = state.passwords.hash(new.normalized()).await?;
-        if replace(&state, known.user, hash, caller.session_id).await? {
+        if replace_password(&state, verified.user, hash, caller.session_id).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
         // The hash changed since it was read. A new password makes the current one wrong; after a
@@ -115,7 +115,7 @@ pub(crate) async fn change_password(
 
 /// Replaces the hash and ends the other sessions; false if the hash has changed. Both happen even
 /// if the client disconnects: sessions must not survive that the user believes ended.
-async fn replace(state: &AppState, user: User, hash: String, session: SessionId) -> Result<bool, ApiError> {
+async fn replace_password(state: &AppState, user: User, hash: String, session: SessionId) -> Result<bool, ApiError> {
     let state = state.clone();
     let replacing = async move {
         let replaced = state.users.replace_hash(&user, hash, Some(session)).await?;
@@ -125,7 +125,7 @@ async fn replace(state: &AppState, user: User, hash: String, session: SessionId)
         Ok(replaced)
     };
     tokio::spawn(replacing.in_current_span()).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a change of password broke off");
+        tracing::error!(%error, "the task that changes a password failed; answered 500");
         Err(ApiError::Internal)
     })
 }
@@ -133,9 +133,14 @@ async fn replace(state: &AppState, user: User, hash: String, session: SessionId)
 /// Returns whether this session made the same change before and perhaps failed to end the other
 /// sessions.
 ///
-/// The new password is checked, as a try, only in the session that last changed the password. For
-/// all others a wrong current password reveals nothing about the new one.
-async fn is_repeated(state: &AppState, caller: &SignedIn, new: &Password, address: IpAddr) -> Result<bool, ApiError> {
+/// The new password is checked, as an attempt, only in the session that last changed the password.
+/// For all others a wrong current password reveals nothing about the new one.
+async fn is_repeated_change(
+    state: &AppState,
+    caller: &SignedIn,
+    new: &Password,
+    address: IpAddr,
+) -> Result<bool, ApiError> {
     let user = state.users.by_subject(&caller.claims.sub).await?;
     if user.is_none_or(|user| user.password_changed_in != Some(caller.session_id)) {
         return Ok(false);

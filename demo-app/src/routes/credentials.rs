@@ -9,8 +9,8 @@ use tracing::Instrument;
 use super::signed_in::SignedIn;
 use crate::{
     error::ApiError,
-    password::{HashError, Password, Verdict},
-    rate_limit::Try,
+    password::{HashError, Password, PasswordCheck},
+    rate_limit::Attempt,
     state::AppState,
     users::{User, Users, UsersError},
 };
@@ -18,27 +18,27 @@ use crate::{
 /// The minimum time of a refusal: longer than our argon2id hash or bcrypt at usual costs.
 pub(crate) const FAILURE_FLOOR: Duration = Duration::from_millis(400);
 
-/// The longest wait for other tries of the account or address.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+/// The longest wait for other attempts of the account or address.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// A user whose password was right, and the sign-in that began before the check.
-pub(super) struct Known {
+pub(super) struct VerifiedUser {
     pub(super) user: User,
     pub(super) sign_in: SignIn,
 }
 
 /// The account whose password is checked.
 #[derive(Clone, Copy)]
-enum Account<'a> {
-    Named(&'a str),
-    Of(&'a Subject),
+enum AccountRef<'a> {
+    Username(&'a str),
+    Subject(&'a Subject),
 }
 
-impl Account<'_> {
+impl AccountRef<'_> {
     async fn read(self, users: &Users) -> Result<Option<User>, UsersError> {
         match self {
-            Self::Named(username) => users.by_name(username).await,
-            Self::Of(subject) => users.by_subject(subject).await,
+            Self::Username(username) => users.by_name(username).await,
+            Self::Subject(subject) => users.by_subject(subject).await,
         }
     }
 }
@@ -53,13 +53,13 @@ pub(super) async fn check(
     username: &str,
     password: &Password,
     address: IpAddr,
-) -> Result<Known, ApiError> {
-    not_too_soon(async {
+) -> Result<VerifiedUser, ApiError> {
+    with_failure_floor(async {
         // Counted before anything is read.
-        let attempt = begin_try(state, username, address).await?;
-        let account = Account::Named(username);
+        let attempt = begin_attempt(state, username, address).await?;
+        let account = AccountRef::Username(username);
         let user = account.read(&state.users).await?;
-        decide(state, account, user, password, attempt).await
+        verify_account(state, account, user, password, attempt).await
     })
     .await
 }
@@ -70,19 +70,21 @@ pub(super) async fn check_current(
     caller: &SignedIn,
     password: &Password,
     address: IpAddr,
-) -> Result<Known, ApiError> {
-    not_too_soon(async {
+) -> Result<VerifiedUser, ApiError> {
+    with_failure_floor(async {
         // The name in the token may belong to another user by now; the id does not.
-        let account = Account::Of(&caller.claims.sub);
+        let account = AccountRef::Subject(&caller.claims.sub);
         let user = account.read(&state.users).await?;
         let username = user.as_ref().map_or(&caller.identity.username, |user| &user.username);
-        let attempt = begin_try(state, username, address).await?;
-        decide(state, account, user, password, attempt).await
+        let attempt = begin_attempt(state, username, address).await?;
+        verify_account(state, account, user, password, attempt).await
     })
     .await
 }
 
-async fn not_too_soon(checking: impl Future<Output = Result<Known, ApiError>>) -> Result<Known, ApiError> {
+async fn with_failure_floor(
+    checking: impl Future<Output = Result<VerifiedUser, ApiError>>,
+) -> Result<VerifiedUser, ApiError> {
     let begun = Instant::now();
     let checked = checking.await;
     if matches!(checked, Err(ApiError::InvalidCredentials)) {
@@ -91,35 +93,35 @@ async fn not_too_soon(checking: impl Future<Output = Result<Known, ApiError>>) -
     checked
 }
 
-async fn begin_try(state: &AppState, username: &str, address: IpAddr) -> Result<Option<Try>, ApiError> {
+async fn begin_attempt(state: &AppState, username: &str, address: IpAddr) -> Result<Option<Attempt>, ApiError> {
     let Some(limit) = &state.rate_limit else { return Ok(None) };
     let beginning = limit.begin(username, address, || state.started.elapsed());
-    let begun = tokio::time::timeout(PATIENCE, beginning).await.map_err(|_| HashError::Busy)?;
+    let begun = tokio::time::timeout(ATTEMPT_TIMEOUT, beginning).await.map_err(|_| HashError::Busy)?;
     Ok(Some(begun.map_err(ApiError::RateLimited)?))
 }
 
 /// Decides about an account that was read as `user`.
-async fn decide(
+async fn verify_account(
     state: &AppState,
-    account: Account<'_>,
+    account: AccountRef<'_>,
     user: Option<User>,
     password: &Password,
-    attempt: Option<Try>,
-) -> Result<Known, ApiError> {
+    attempt: Option<Attempt>,
+) -> Result<VerifiedUser, ApiError> {
     // Without a user, a random id's fence and the account are read, as for a real user.
     let id = user.map_or_else(UserId::generate, |user| user.user_id);
     let sign_in = state.authority.begin_sign_in(id).await?;
     // Read again: a password changed before the fence was read must not open a session.
     let user = account.read(&state.users).await?;
     let user = user.filter(|again| again.user_id == id && !sign_in.is_disabled());
-    let held = user.as_ref().map(|user| (user.user_id, user.password_hash.as_str()));
-    let verdict = state.passwords.verify(password, held, attempt).await?;
+    let stored_hash = user.as_ref().map(|user| (user.user_id, user.password_hash.as_str()));
+    let check = state.passwords.verify(password, stored_hash, attempt).await?;
     match user {
-        Some(user) if verdict != Verdict::Wrong => {
-            if verdict == Verdict::RightAndOutdated {
-                upgrade(state, &user, password).await;
+        Some(user) if check != PasswordCheck::Wrong => {
+            if check == PasswordCheck::RightAndOutdated {
+                upgrade_hash(state, &user, password).await;
             }
-            Ok(Known { user, sign_in })
+            Ok(VerifiedUser { user, sign_in })
         }
         _ => Err(ApiError::InvalidCredentials),
     }
@@ -127,7 +129,7 @@ async fn decide(
 
 /// Replaces an outdated hash. A failure does not fail the sign-in, and a password changed meanwhile
 /// stays. It runs to its end even if the client disconnects.
-async fn upgrade(state: &AppState, user: &User, password: &Password) {
+async fn upgrade_hash(state: &AppState, user: &User, password: &Password) {
     let (state, user, password) = (state.clone(), user.clone(), password.clone());
     let upgrading = async move {
         let upgraded = async {
@@ -135,11 +137,18 @@ async fn upgrade(state: &AppState, user: &User, password: &Password) {
             state.users.replace_hash(&user, hash, None).await.ok()
         };
         match upgraded.await {
-            Some(_) => tracing::info!(user_id = %user.user_id, "a password hash was brought up to date"),
-            None => tracing::warn!(user_id = %user.user_id, "a password hash could not be brought up to date"),
+            Some(true) => tracing::info!(user_id = %user.user_id, "an outdated password hash was replaced"),
+            Some(false) => tracing::info!(
+                user_id = %user.user_id,
+                "an outdated password hash was not replaced: it changed meanwhile"
+            ),
+            None => tracing::warn!(
+                user_id = %user.user_id,
+                "replacing an outdated password hash failed; the next sign-in retries"
+            ),
         }
     };
     if let Err(error) = tokio::spawn(upgrading.in_current_span()).await {
-        tracing::error!(%error, "the renewal of a password hash broke off");
+        tracing::error!(%error, "the task that replaces a password hash failed");
     }
 }

@@ -22,21 +22,21 @@ pub(crate) async fn alive() -> Json<Value> {
 }
 
 /// The time for which a readiness result is kept.
-const KEPT: Duration = Duration::from_secs(1);
+const RESULT_TTL: Duration = Duration::from_secs(1);
 
 /// The longest wait for a store's answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Checks whether the process can serve, at most once per [`KEPT`] and one check at a time: anybody
-/// may call it.
+/// Checks whether the process can serve, at most once per [`RESULT_TTL`] and one check at a time:
+/// anybody may call it.
 #[derive(Clone)]
 pub(crate) struct Readiness {
     state: AppState,
-    last: Arc<Mutex<Option<(Instant, Health)>>>,
+    last: Arc<Mutex<Option<(Instant, HealthStatus)>>>,
 }
 
 #[derive(Clone, Copy)]
-struct Health {
+struct HealthStatus {
     /// True if both tokens and users can be read.
     store: bool,
     /// `None` without a shared cache.
@@ -48,35 +48,35 @@ impl Readiness {
         Self { state: state.clone(), last: Arc::default() }
     }
 
-    async fn health(&self) -> Health {
+    async fn health(&self) -> HealthStatus {
         let mut last = Arc::clone(&self.last).lock_owned().await;
         if let Some((at, health)) = *last
-            && at.elapsed() < KEPT
+            && at.elapsed() < RESULT_TTL
         {
             return health;
         }
         let state = self.state.clone();
         // Runs to its end, so that a client that disconnects does not cause another check.
-        let question = tokio::spawn(async move {
-            let health = Health::of(&state).await;
+        let check = tokio::spawn(async move {
+            let health = HealthStatus::of(&state).await;
             *last = Some((Instant::now(), health));
             health
         });
         // An error means that the check panicked.
-        question.await.unwrap_or(Health { store: false, cache: None })
+        check.await.unwrap_or(HealthStatus { store: false, cache: None })
     }
 }
 
-impl Health {
+impl HealthStatus {
     async fn of(state: &AppState) -> Self {
         let cache = async {
             match &state.shared_cache {
-                Some(cache) => Some(timeout(PATIENCE, cache.is_up()).await.unwrap_or(false)),
+                Some(cache) => Some(timeout(PING_TIMEOUT, cache.is_up()).await.unwrap_or(false)),
                 None => None,
             }
         };
-        let tokens = async { matches!(timeout(PATIENCE, state.authority.ping()).await, Ok(Ok(()))) };
-        let users = async { matches!(timeout(PATIENCE, state.users.ping()).await, Ok(Ok(()))) };
+        let tokens = async { matches!(timeout(PING_TIMEOUT, state.authority.ping()).await, Ok(Ok(()))) };
+        let users = async { matches!(timeout(PING_TIMEOUT, state.users.ping()).await, Ok(Ok(()))) };
         let (tokens, users, cache) = tokio::join!(tokens, users, cache);
         Self { store: tokens && users, cache }
     }
@@ -84,7 +84,7 @@ impl Health {
 
 /// Answers 503 if a store is down. Without its shared cache the process is `degraded` and serves.
 pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
-    let Health { store, cache } = readiness.health().await;
+    let HealthStatus { store, cache } = readiness.health().await;
     let up = |up: bool| if up { "up" } else { "down" };
     let status = match (store, cache) {
         (false, _) => "unavailable",
@@ -105,7 +105,7 @@ pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
         return Json(answer).into_response();
     }
     answer["error"] = "temporarily_unavailable".into();
-    answer["error_description"] = "The store cannot be asked at the moment".into();
+    answer["error_description"] = "The store is unavailable; retry after the time in Retry-After".into();
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(answer)).into_response()
 }
 

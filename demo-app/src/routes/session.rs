@@ -25,10 +25,10 @@ use crate::{
 const CLIENT_ID: &str = "demo-app";
 
 /// The maximum length of a stored `User-Agent`, in characters.
-const USER_AGENT_LENGTH: usize = 256;
+const MAX_USER_AGENT_LENGTH: usize = 256;
 
 /// How often a sign-in that a revocation overtook is tried.
-const SIGN_INS: usize = 3;
+const MAX_SIGN_IN_ATTEMPTS: usize = 3;
 
 #[derive(Debug, Deserialize, Validate)]
 #[garde(allow_unvalidated)]
@@ -45,20 +45,20 @@ pub(crate) async fn login(
     JsonBody(LoginRequest { username, password, scope }): JsonBody<LoginRequest>,
 ) -> Result<TokenResponse, ApiError> {
     let user_agent = headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let user_agent = user_agent.map(|text| text.chars().take(USER_AGENT_LENGTH).collect::<String>());
-    for _ in 0..SIGN_INS {
-        let known = credentials::check(&state, &username, &password, address.ip()).await?;
+    let user_agent = user_agent.map(|text| text.chars().take(MAX_USER_AGENT_LENGTH).collect::<String>());
+    for _ in 0..MAX_SIGN_IN_ATTEMPTS {
+        let verified = credentials::check(&state, &username, &password, address.ip()).await?;
         let scope: Scope = scope.as_deref().unwrap_or("profile").parse().map_err(|_| ApiError::InvalidScope)?;
         // A scope has at least one token (RFC 6749 §3.3).
-        if scope.is_empty() || !known.user.role.may_have(&scope) {
+        if scope.is_empty() || !verified.user.role.may_have(&scope) {
             return Err(ApiError::InvalidScope);
         }
-        let grant = Grant::new(CLIENT_ID).scope(scope).custom(&Identity { username: known.user.username });
+        let grant = Grant::new(CLIENT_ID).scope(scope).custom(&Identity { username: verified.user.username });
         let mut grant = grant.map_err(SignInError::from)?;
         if let Some(user_agent) = &user_agent {
             grant = grant.user_agent(user_agent);
         }
-        match state.authority.sign_in(known.sign_in, grant).await {
+        match state.authority.sign_in(verified.sign_in, grant).await {
             // A revocation of all came in between, perhaps for a new password: check again.
             Err(SignInError::Fenced) => {}
             signed_in => return Ok(signed_in?.into()),
@@ -91,7 +91,7 @@ pub(crate) async fn logout_all(State(state): State<AppState>, caller: SignedIn) 
 }
 
 #[derive(Serialize)]
-pub(crate) struct ListedSession {
+pub(crate) struct SessionResponse {
     session_id: SessionId,
     created_at: String,
     last_used_at: String,
@@ -103,8 +103,8 @@ pub(crate) struct ListedSession {
 pub(crate) async fn list(
     State(state): State<AppState>,
     caller: SignedIn,
-) -> Result<Json<Vec<ListedSession>>, ApiError> {
-    let listed = |session: Session| ListedSession {
+) -> Result<Json<Vec<SessionResponse>>, ApiError> {
+    let listed = |session: Session| SessionResponse {
         session_id: session.session_id,
         created_at: rfc3339(session.created_at),
         last_used_at: rfc3339(session.last_used_at),

@@ -4,11 +4,11 @@ use mongodb::options::{ConnectionString, HostInfo};
 
 /// Returns the servers of a URI and its replica set.
 pub(super) fn hosts(uri: &str) -> String {
-    let Ok(uri) = ConnectionString::parse(uri) else { return "at an unreadable URI".to_owned() };
+    let Ok(uri) = ConnectionString::parse(uri) else { return "an unreadable URI".to_owned() };
     let hosts = match &uri.host_info {
         HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         HostInfo::DnsRecord(name) => name.clone(),
-        _ => "elsewhere".to_owned(),
+        _ => "an unknown host".to_owned(),
     };
     match &uri.replica_set {
         Some(name) => format!("{name}/{hosts}"),
@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn start_line_has_the_hosts_of_a_mongodb_uri_and_neither_user_nor_password() {
+    fn start_line_shows_mongodb_hosts_without_credentials() {
         assert_eq!(hosts("mongodb://ada:s3cret@a:1,b/?replicaSet=rs0&authSource=admin"), "rs0/a:1,b:27017");
         assert_eq!(hosts("mongodb://h"), "h:27017");
     }

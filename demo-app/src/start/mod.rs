@@ -29,57 +29,54 @@ use crate::{
 /// The reason why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("--data-dir {0} is a file: name a directory, or one that can be made")]
+    #[error("`--data-dir {0}` is a file or below one; use a directory")]
     DataDirIsFile(String),
-    #[error("--data-dir {0} cannot be made")]
-    DataDir(String, #[source] io::Error),
-    #[error("the signing keys cannot be loaded")]
+    #[error("`--data-dir {0}` cannot be created: {1}; check the permissions of its parent, or use another directory")]
+    DataDir(String, io::Error),
+    #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
     Databases(#[from] DataDirError),
     #[error(transparent)]
-    Store(Of<StoreError>),
+    Store(WithSubject<StoreError>),
     #[error(transparent)]
-    Users(Of<UsersError>),
+    Users(WithSubject<UsersError>),
     #[error(transparent)]
-    Redis(Of<CacheError>),
-    #[error(
-        "--refresh-ttl is shorter than --access-ttl: a refresh token must last as long as the access token beside it"
-    )]
+    Redis(WithSubject<CacheError>),
+    #[error("`--refresh-ttl` is shorter than `--access-ttl`; make it at least as long")]
     RefreshTooShort,
     #[error(
-        "mongodb+srv:// is not supported by this build, which has no resolver of its own: name the members, \
-         mongodb://HOST,HOST,HOST/?replicaSet=NAME"
+        "`--mongodb-uri`: mongodb+srv:// is not supported; list the members, mongodb://HOST,HOST,HOST/?replicaSet=NAME"
     )]
     MongodbSrv,
-    #[error("--redis-url needs --mongodb-uri: the embedded store belongs to one process, which has nothing to share")]
-    RedisAlone,
-    #[error("the settings cannot work")]
+    #[error("`--redis-url` needs `--mongodb-uri`; add it, or omit `--redis-url`")]
+    RedisWithoutMongodb,
+    #[error("the flags do not work together")]
     Settings(#[from] BuildError),
-    #[error("passwords cannot be hashed")]
+    #[error("the password hash function does not work (a bug; please report it)")]
     Passwords(#[from] HashError),
-    #[error("--listen {0}: no such host or name")]
-    NoHost(String, #[source] io::Error),
-    #[error("--listen {0} cannot be listened on")]
-    Listen(String, #[source] io::Error),
-    #[error("signals cannot be received")]
+    #[error("`--listen {0}`: the host cannot be resolved: {1}; check the name or use an IP address")]
+    UnknownHost(String, io::Error),
+    #[error("`--listen {0}` cannot be bound: {1}; use a free port and an address of this machine")]
+    Listen(String, io::Error),
+    #[error("the handlers for SIGINT and SIGTERM cannot be installed")]
     Signals(#[source] io::Error),
 }
 
 /// An error and its subject, for instance a flag.
 #[derive(Debug)]
-pub(crate) struct Of<E> {
-    what: String,
+pub(crate) struct WithSubject<E> {
+    subject: String,
     error: E,
 }
 
-impl<E: fmt::Display> fmt::Display for Of<E> {
+impl<E: fmt::Display> fmt::Display for WithSubject<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.error)
+        write!(f, "{}: {}", self.subject, self.error)
     }
 }
 
-impl<E: Error> Error for Of<E> {
+impl<E: Error> Error for WithSubject<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error.source()
     }
@@ -99,24 +96,21 @@ async fn serve_until(
     passwords: PasswordCost,
 ) -> Result<(), StartError> {
     let mut stop = pin!(stop);
-    check(&config)?;
+    check_flags(&config)?;
     if !config.clients.is_empty() {
-        tracing::warn!(
-            count = config.clients.len(),
-            "OAuth clients are configured; this version has no endpoint for them"
-        );
+        tracing::warn!(count = config.clients.len(), "`--clients` is ignored: this version has no OAuth endpoint");
     }
     create_data_dir(&config)?;
     let mut keys_dir = KeysDir::new(config.keys_dir(), config.key_publish_delay);
     let keys = match keys_dir.open(SystemTime::now())? {
-        Some(ring) => stores::Keys::Found(ring),
-        None => stores::Keys::None(&mut keys_dir),
+        Some(ring) => stores::StartKeys::Loaded(ring),
+        None => stores::StartKeys::Missing(&mut keys_dir),
     };
-    let metrics = count();
+    let metrics = install_metrics();
     let stores = tokio::select! {
         stores = stores::open(&config, keys, clock) => stores?,
         () = &mut stop => {
-            tracing::info!("stopping: told to before there was a store");
+            tracing::info!("stopping: a signal came before the stores were open");
             return Ok(());
         }
     };
@@ -141,25 +135,25 @@ async fn serve_until(
 }
 
 /// Checks the flags that depend on each other.
-fn check(config: &Config) -> Result<(), StartError> {
+fn check_flags(config: &Config) -> Result<(), StartError> {
     if config.refresh_ttl < config.access_ttl {
         return Err(StartError::RefreshTooShort);
     }
     match &config.mongodb_uri {
-        None if !config.redis_url.is_empty() => Err(StartError::RedisAlone),
+        None if !config.redis_url.is_empty() => Err(StartError::RedisWithoutMongodb),
         Some(uri) if uri.expose_secret().starts_with("mongodb+srv:") => Err(StartError::MongodbSrv),
         _ => Ok(()),
     }
 }
 
 /// Installs the metrics recorder.
-fn count() -> PrometheusHandle {
+fn install_metrics() -> PrometheusHandle {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_err() {
-        tracing::warn!("something else in this process takes the metrics; /metrics stays empty");
+        tracing::warn!("another metrics recorder is installed in this process; /metrics stays empty");
     }
-    metrics::describe_counter!("auth_refresh_reuse_total", "Retired refresh tokens that were presented once more");
+    metrics::describe_counter!("auth_refresh_reuse_total", "Reused refresh tokens; each reuse revoked its session");
     // Exported from the start, so that the first reuse is an increase.
     metrics::counter!("auth_refresh_reuse_total").increment(0);
     logging::describe_metrics();
@@ -190,7 +184,7 @@ async fn follow_keys(keys_dir: KeysDir, authority: Authority) {
 
 fn announce(address: std::net::SocketAddr) {
     tracing::info!(%address, "listening");
-    logging::print(format!("listening on http://{address}"));
+    logging::print_line(format!("listening on http://{address}"));
 }
 
 #[cfg(test)]

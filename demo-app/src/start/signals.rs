@@ -12,7 +12,7 @@ pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
     // A separate task: the start may be busy, and the shutdown may wait.
     tokio::spawn(async move {
         signals.next().await;
-        tracing::info!("told to stop; the next signal ends the process at once");
+        tracing::info!("stopping; the next signal ends the process at once");
         let _ = stop.send(());
         let signal = signals.next().await;
         // The exit status that a shell reports for a process ended by this signal.

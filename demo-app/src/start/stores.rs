@@ -25,7 +25,7 @@ use chrono::SecondsFormat;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::{Of, StartError, hosts::hosts};
+use super::{StartError, WithSubject, hosts::hosts};
 use crate::{
     config::Config,
     data_dir,
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The longest wait for an unreachable MongoDB at start.
-const MONGODB_PATIENCE: Duration = Duration::from_secs(30);
+const MONGODB_WAIT: Duration = Duration::from_secs(30);
 
 /// The stores of tokens and users.
 pub(super) struct Stores {
@@ -45,45 +45,48 @@ pub(super) struct Stores {
 }
 
 /// The signing keys as found before the stores are open.
-pub(super) enum Keys<'a> {
-    Found(Keyring),
+pub(super) enum StartKeys<'a> {
+    Loaded(Keyring),
     /// There is no key yet. The first is made if the stores are empty too.
-    None(&'a mut KeysDir),
+    Missing(&'a mut KeysDir),
 }
 
-impl Keys<'_> {
+impl StartKeys<'_> {
     /// Returns the ring, and makes the first key if there is none.
-    async fn ring(self, is_empty: impl Future<Output = Result<bool, StartError>>) -> Result<Keyring, StartError> {
+    async fn load_or_create(
+        self,
+        is_empty: impl Future<Output = Result<bool, StartError>>,
+    ) -> Result<Keyring, StartError> {
         match self {
-            Self::Found(ring) => Ok(ring),
-            Self::None(directory) => Ok(directory.create_first(is_empty.await?, SystemTime::now())?),
+            Self::Loaded(ring) => Ok(ring),
+            Self::Missing(directory) => Ok(directory.create_first(is_empty.await?, SystemTime::now())?),
         }
     }
 }
 
-pub(super) async fn open(config: &Config, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
+pub(super) async fn open(config: &Config, keys: StartKeys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
     match &config.mongodb_uri {
         Some(uri) => mongodb(config, uri.expose_secret(), keys, clock).await,
         None => embedded(config, keys, clock).await,
     }
 }
 
-async fn embedded(config: &Config, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
+async fn embedded(config: &Config, keys: StartKeys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
     let (store, users) = data_dir::open(&config.data_dir).await?;
     let users = Users::Embedded(users);
     let is_empty = async {
-        let store = store.is_empty().await.map_err(|error| of_data_dir(config, StartError::Store, error))?;
-        Ok(store && users.is_empty().await.map_err(|error| of_data_dir(config, StartError::Users, error))?)
+        let store = store.is_empty().await.map_err(|error| data_dir_error(config, StartError::Store, error))?;
+        Ok(store && users.is_empty().await.map_err(|error| data_dir_error(config, StartError::Users, error))?)
     };
-    let keys = keys.ring(is_empty).await?;
+    let keys = keys.load_or_create(is_empty).await?;
     Ok(Stores { authority: authority(config, keys, store, clock)?, users, shared_cache: None })
 }
 
-fn of_data_dir<E>(config: &Config, kind: fn(Of<E>) -> StartError, error: E) -> StartError {
-    kind(Of { what: format!("--data-dir {}", config.data_dir.display()), error })
+fn data_dir_error<E>(config: &Config, kind: fn(WithSubject<E>) -> StartError, error: E) -> StartError {
+    kind(WithSubject { subject: format!("`--data-dir {}`", config.data_dir.display()), error })
 }
 
-async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
+async fn mongodb(config: &Config, uri: &str, keys: StartKeys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
     let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
     // The database's name keeps fleets apart in a shared Redis.
     let key_prefix = format!("{}:", config.mongodb_database);
@@ -95,19 +98,23 @@ async fn mongodb(config: &Config, uri: &str, keys: Keys<'_>, clock: impl Clock) 
     let (store, users) = connect(uri, database, &clock).await?;
     let users = Users::Mongo(users);
     let is_empty = async {
-        let store =
-            store.is_empty().await.map_err(|error| StartError::Store(Of { what: of_mongodb(database), error }))?;
-        let users =
-            users.is_empty().await.map_err(|error| StartError::Users(Of { what: of_mongodb(database), error }))?;
+        let store = store
+            .is_empty()
+            .await
+            .map_err(|error| StartError::Store(WithSubject { subject: mongodb_subject(database), error }))?;
+        let users = users
+            .is_empty()
+            .await
+            .map_err(|error| StartError::Users(WithSubject { subject: mongodb_subject(database), error }))?;
         Ok(store && users)
     };
-    let keys = keys.ring(is_empty).await?;
+    let keys = keys.load_or_create(is_empty).await?;
     if urls.is_empty() {
         return Ok(Stores { authority: authority(config, keys, store, clock)?, users, shared_cache: None });
     }
-    let cache = RedisCache::connect(&urls, options).await.map_err(bad_redis)?;
+    let cache = RedisCache::connect(&urls, options).await.map_err(redis_error)?;
     let cached = Arc::new(Cached::new(store, cache));
-    let shared_cache: Arc<dyn SharedCache> = Arc::new(Health(Arc::clone(&cached)));
+    let shared_cache: Arc<dyn SharedCache> = Arc::new(RedisHealth(Arc::clone(&cached)));
     Ok(Stores { authority: authority(config, keys, cached, clock)?, users, shared_cache: Some(shared_cache) })
 }
 
@@ -117,50 +124,51 @@ async fn probe(urls: &[String], options: &RedisOptions) -> Result<(), StartError
         Err(error) if error.kind() == CacheErrorKind::Unavailable => {
             tracing::warn!(
                 error = &error as &dyn Error,
-                "starting without Redis: MongoDB answers alone, and no sign-out succeeds, until Redis does"
+                "`--redis-url` is unreachable; starting without Redis. Until it is back, MongoDB answers every check, and \
+                 sign-outs fail with 503"
             );
             Ok(())
         }
-        probed => probed.map_err(bad_redis),
+        probed => probed.map_err(redis_error),
     }
 }
 
-fn bad_redis(error: CacheError) -> StartError {
-    StartError::Redis(Of { what: "--redis-url".to_owned(), error })
+fn redis_error(error: CacheError) -> StartError {
+    StartError::Redis(WithSubject { subject: "`--redis-url`".to_owned(), error })
 }
 
 /// Connects to MongoDB and retries for a while, because the fleet may start before its database.
 async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<(MongoStore, MongoUsers), StartError> {
-    let (started, until) = (Instant::now(), clock.now() + MONGODB_PATIENCE);
-    let mut said = None;
+    let (started, until) = (Instant::now(), clock.now() + MONGODB_WAIT);
+    let mut logged_reason = None;
     loop {
         let error = match open_mongodb(uri, database).await {
-            Err(error) if error.is_unavailable() && started.elapsed() < MONGODB_PATIENCE => error,
+            Err(error) if error.is_unavailable() && started.elapsed() < MONGODB_WAIT => error,
             connected => return connected,
         };
-        tracing::debug!(error = &error as &dyn Error, "MongoDB is still away");
+        tracing::debug!(error = &error as &dyn Error, "MongoDB is still unreachable");
         // Logs each reason once.
         let reason = error.to_string();
-        if said.as_ref() != Some(&reason) {
+        if logged_reason.as_ref() != Some(&reason) {
             let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
             tracing::warn!(servers = hosts(uri), until, "waiting for MongoDB: {reason}");
-            said = Some(reason);
+            logged_reason = Some(reason);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
 /// Returns the subject of a MongoDB error.
-fn of_mongodb(database: &str) -> String {
-    format!("--mongodb-uri with --mongodb-database {database}")
+fn mongodb_subject(database: &str) -> String {
+    format!("`--mongodb-uri` with `--mongodb-database {database}`")
 }
 
 async fn open_mongodb(uri: &str, database: &str) -> Result<(MongoStore, MongoUsers), StartError> {
-    let what = || of_mongodb(database);
+    let subject = || mongodb_subject(database);
     let opened = MongoStore::connect(uri, database, MongoOptions::default()).await;
-    let store = opened.map_err(|error| StartError::Store(Of { what: what(), error }))?;
+    let store = opened.map_err(|error| StartError::Store(WithSubject { subject: subject(), error }))?;
     let opened = MongoUsers::open(store.database()).await;
-    let users = opened.map_err(|error| StartError::Users(Of { what: what(), error }))?;
+    let users = opened.map_err(|error| StartError::Users(WithSubject { subject: subject(), error }))?;
     Ok((store, users))
 }
 
@@ -199,9 +207,9 @@ pub(super) fn authority(
         .build()
 }
 
-struct Health(Arc<Cached<MongoStore, RedisCache>>);
+struct RedisHealth(Arc<Cached<MongoStore, RedisCache>>);
 
-impl SharedCache for Health {
+impl SharedCache for RedisHealth {
     fn addresses(&self) -> Vec<String> {
         self.0.cache().addresses()
     }
@@ -212,7 +220,7 @@ impl SharedCache for Health {
                 "Redis may evict revocations (maxmemory-policy {policy}): set its maxmemory-policy to noeviction"
             ),
             Some(EvictionPolicy::Unknown) => {
-                "whether Redis evicts revocations could not be checked: its maxmemory-policy should be noeviction"
+                "Redis's maxmemory-policy cannot be read; make sure that it is noeviction, or Redis may evict revocations"
                     .to_owned()
             }
             _ => return Vec::new(),

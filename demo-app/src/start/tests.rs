@@ -29,7 +29,7 @@ fn fleet_of_one(directory: &Path) -> Config {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_mongodb_stops_when_told_to_and_has_made_no_directory_it_does_not_use() {
+async fn start_waiting_for_mongodb_stops_and_leaves_no_data_dir() {
     let directory = tempfile::tempdir().unwrap();
     let config = fleet_of_one(directory.path());
     let data_dir = config.data_dir.clone();
@@ -41,7 +41,7 @@ async fn who_waits_for_mongodb_stops_when_told_to_and_has_made_no_directory_it_d
 }
 
 #[tokio::test(start_paused = true)]
-async fn mongodb_is_waited_for_half_a_minute() {
+async fn start_waits_thirty_seconds_for_mongodb() {
     let directory = tempfile::tempdir().unwrap();
     let begun = Instant::now();
     let stop = std::future::pending();
@@ -53,20 +53,20 @@ async fn mongodb_is_waited_for_half_a_minute() {
 }
 
 #[tokio::test]
-async fn flags_that_cannot_go_together_are_refused_before_anything_is_made() {
+async fn start_refuses_contradicting_flags_before_creating_files() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let cases = [("--redis-url", "redis://h"), ("--mongodb-uri", "mongodb+srv://h")];
     for (flag, value) in cases {
         let config = Config::parse_from(["demo-app", "--data-dir", data.to_str().unwrap(), flag, value].iter());
         let error = serve_until(ready(()), config, SystemClock::new(), PasswordCost::default()).await.unwrap_err();
-        assert!(matches!(error, StartError::RedisAlone | StartError::MongodbSrv), "{error:?}");
+        assert!(matches!(error, StartError::RedisWithoutMongodb | StartError::MongodbSrv), "{error:?}");
         assert!(!data.exists());
     }
 }
 
 #[tokio::test]
-async fn a_refresh_token_lasts_as_long_as_was_asked_for_though_that_is_more_than_a_session_does_by_default() {
+async fn refresh_ttl_longer_than_default_session_is_honoured() {
     let config = Config::parse_from(["demo-app", "--refresh-ttl", "120d"]);
     let clock = ManualClock::starting_at(chrono::Utc::now());
     let keys = Keyring::new(SigningKey::generate().unwrap());
@@ -79,7 +79,7 @@ async fn a_refresh_token_lasts_as_long_as_was_asked_for_though_that_is_more_than
 }
 
 #[tokio::test]
-async fn keys_that_are_gone_end_the_start_where_the_store_holds_users() {
+async fn start_fails_without_keys_of_nonempty_store() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let keys = data.join("keys");
@@ -87,8 +87,8 @@ async fn keys_that_are_gone_end_the_start_where_the_store_holds_users() {
         let config = Config::parse_from(["demo-app", "--data-dir", data.to_str().unwrap()].iter());
         let mut dir = KeysDir::new(config.keys_dir(), config.key_publish_delay);
         let keys = match dir.open(SystemTime::now())? {
-            Some(ring) => stores::Keys::Found(ring),
-            None => stores::Keys::None(&mut dir),
+            Some(ring) => stores::StartKeys::Loaded(ring),
+            None => stores::StartKeys::Missing(&mut dir),
         };
         create_data_dir(&config)?;
         stores::open(&config, keys, SystemClock::new()).await

@@ -8,17 +8,17 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Wri
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Added, Role, User, UsersError,
-    file::{Fault, File, NAMES, Opener, USERS, at},
+    AddOutcome, Role, User, UsersError,
+    file::{NAMES, Opener, USERS, UserFile, UserFileError, file_opener},
     folded,
 };
 
 /// Stores users in one redb file. Each write is on disk when it returns.
 #[derive(Clone)]
-pub(crate) struct EmbeddedUsers(Arc<File>);
+pub(crate) struct EmbeddedUsers(Arc<UserFile>);
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct UserRecord {
     user_id: UserId,
     username: String,
     password_hash: String,
@@ -30,24 +30,24 @@ struct Stored {
 
 impl EmbeddedUsers {
     pub(crate) fn open(path: &Path) -> Result<Self, UsersError> {
-        Self::with(at(path))
+        Self::open_with(file_opener(path))
     }
 
-    fn with(opener: Opener) -> Result<Self, UsersError> {
-        let file = File::open(opener).map_err(|fault| UsersError::new("the user file cannot be opened", fault))?;
+    fn open_with(opener: Opener) -> Result<Self, UsersError> {
+        let file = UserFile::open(opener).map_err(|error| UsersError::new("users.redb cannot be opened", error))?;
         Ok(Self(Arc::new(file)))
     }
 
-    pub(super) async fn add(&self, user: User) -> Result<Added, UsersError> {
+    pub(super) async fn add(&self, user: User) -> Result<AddOutcome, UsersError> {
         self.write(move |write| {
             let (name, id) = (folded(&user.username), user.user_id.to_string());
             let mut users = write.open_table(USERS)?;
             if users.get(name.as_str())?.is_some() {
-                return Ok(Added::NameTaken);
+                return Ok(AddOutcome::NameTaken);
             }
-            users.insert(name.as_str(), &*serde_json::to_vec(&Stored::from(user))?)?;
+            users.insert(name.as_str(), &*serde_json::to_vec(&UserRecord::from(user))?)?;
             write.open_table(NAMES)?.insert(id.as_str(), name.as_str())?;
-            Ok(Added::Yes)
+            Ok(AddOutcome::Added)
         })
         .await
     }
@@ -57,7 +57,7 @@ impl EmbeddedUsers {
         self.run(move |database| {
             let users = database.begin_read()?.open_table(USERS)?;
             let stored = users.get(name.as_str())?;
-            Ok(stored.map(|stored| serde_json::from_slice::<Stored>(stored.value())).transpose()?.map(User::from))
+            Ok(stored.map(|stored| serde_json::from_slice::<UserRecord>(stored.value())).transpose()?.map(User::from))
         })
         .await
     }
@@ -71,7 +71,7 @@ impl EmbeddedUsers {
             let read = database.begin_read()?;
             let Some(name) = read.open_table(NAMES)?.get(id.to_string().as_str())? else { return Ok(None) };
             let stored = read.open_table(USERS)?.get(name.value())?;
-            Ok(stored.map(|stored| serde_json::from_slice::<Stored>(stored.value())).transpose()?.map(User::from))
+            Ok(stored.map(|stored| serde_json::from_slice::<UserRecord>(stored.value())).transpose()?.map(User::from))
         })
         .await
     }
@@ -85,11 +85,11 @@ impl EmbeddedUsers {
         let (name, old) = (folded(&user.username), user.password_hash.clone());
         self.write(move |write| {
             let mut users = write.open_table(USERS)?;
-            let stored = users.get(name.as_str())?.map(|stored| serde_json::from_slice::<Stored>(stored.value()));
+            let stored = users.get(name.as_str())?.map(|stored| serde_json::from_slice::<UserRecord>(stored.value()));
             match stored.transpose()? {
                 Some(stored) if stored.password_hash == old => {
                     let password_changed_in = changed_in.or(stored.password_changed_in);
-                    let stored = Stored { password_hash: new, password_changed_in, ..stored };
+                    let stored = UserRecord { password_hash: new, password_changed_in, ..stored };
                     users.insert(name.as_str(), &*serde_json::to_vec(&stored)?)?;
                     Ok(true)
                 }
@@ -101,7 +101,7 @@ impl EmbeddedUsers {
 
     async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&WriteTransaction) -> Result<T, Fault> + Send + 'static,
+        change: impl FnOnce(&WriteTransaction) -> Result<T, UserFileError> + Send + 'static,
     ) -> Result<T, UsersError> {
         self.run(move |database| {
             let write = database.begin_write()?;
@@ -115,12 +115,12 @@ impl EmbeddedUsers {
     /// Runs `work` on a blocking thread, because a commit waits for the disk.
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Database) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Database) -> Result<T, UserFileError> + Send + 'static,
     ) -> Result<T, UsersError> {
-        const WHAT: &str = "the user file cannot be used";
+        const WHAT: &str = "users.redb cannot be read or written";
         let file = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || file.run(work)).await;
-        done.map_err(|error| UsersError::new(WHAT, error))?.map_err(|fault| UsersError::new(WHAT, fault))
+        done.map_err(|error| UsersError::new(WHAT, error))?.map_err(|error| UsersError::new(WHAT, error))
     }
 }
 
@@ -130,16 +130,16 @@ impl fmt::Debug for EmbeddedUsers {
     }
 }
 
-impl From<User> for Stored {
+impl From<User> for UserRecord {
     fn from(user: User) -> Self {
         let User { user_id, username, password_hash, role, created_at, password_changed_in } = user;
         Self { user_id, username, password_hash, role, created_at, password_changed_in }
     }
 }
 
-impl From<Stored> for User {
-    fn from(stored: Stored) -> Self {
-        let Stored { user_id, username, password_hash, role, created_at, password_changed_in } = stored;
+impl From<UserRecord> for User {
+    fn from(stored: UserRecord) -> Self {
+        let UserRecord { user_id, username, password_hash, role, created_at, password_changed_in } = stored;
         Self { user_id, username, password_hash, role, created_at, password_changed_in }
     }
 }

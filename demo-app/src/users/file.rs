@@ -23,28 +23,27 @@ pub(super) const NAMES: TableDefinition<'_, &str, &str> = TableDefinition::new("
 
 /// The reason why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum UserFileError {
     /// The database failed, or was closed after a failure.
     #[error("{0}")]
     Database(redb::Error),
     /// A user's record is not valid in this version.
-    #[error("a user cannot be understood")]
+    #[error("a user's record is unreadable (damaged, or written by a newer version)")]
     Value(#[from] serde_json::Error),
     /// The file is empty, or is not a users' file.
     #[error(
-        "{} is empty or holds no users: it was truncated or is another program's; restore it from a backup, or remove it if it \
-         never held anything",
+        "{} is empty or is not a user file; restore it from a backup, or remove it if it never held users",
         .0.display()
     )]
-    NotOurs(PathBuf),
+    NotAUserFile(PathBuf),
     /// The database, or an operation on it, panicked.
     #[error("the database panicked")]
     Panicked,
 }
 
-impl Fault {
+impl UserFileError {
     /// Returns whether reopening may help. It does not if the contents are wrong.
-    fn calls_for_reopening(&self) -> bool {
+    fn needs_reopening(&self) -> bool {
         use redb::Error::{Corrupted, TableIsMultimap, TableTypeMismatch, TypeDefinitionChanged, UpgradeRequired};
 
         match self {
@@ -56,56 +55,56 @@ impl Fault {
                     | TypeDefinitionChanged { .. }
                     | UpgradeRequired(_)
             ),
-            Self::Value(_) | Self::NotOurs(_) => false,
+            Self::Value(_) | Self::NotAUserFile(_) => false,
             Self::Panicked => true,
         }
     }
 }
 
-impl From<redb::Error> for Fault {
+impl From<redb::Error> for UserFileError {
     fn from(error: redb::Error) -> Self {
         Self::Database(error)
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for UserFileError {
     fn from(error: io::Error) -> Self {
         redb::Error::Io(error).into()
     }
 }
 
-impl From<redb::DatabaseError> for Fault {
+impl From<redb::DatabaseError> for UserFileError {
     fn from(error: redb::DatabaseError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
-impl From<redb::StorageError> for Fault {
+impl From<redb::StorageError> for UserFileError {
     fn from(error: redb::StorageError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
-impl From<TableError> for Fault {
+impl From<TableError> for UserFileError {
     fn from(error: TableError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
-impl From<redb::TransactionError> for Fault {
+impl From<redb::TransactionError> for UserFileError {
     fn from(error: redb::TransactionError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
-impl From<redb::CommitError> for Fault {
+impl From<redb::CommitError> for UserFileError {
     fn from(error: redb::CommitError) -> Self {
         redb::Error::from(error).into()
     }
 }
 
 /// Opens the database, and creates a missing one only on request.
-pub(super) type Opener = Box<dyn Fn(IfAbsent) -> Result<Database, Fault> + Send + Sync>;
+pub(super) type Opener = Box<dyn Fn(IfAbsent) -> Result<Database, UserFileError> + Send + Sync>;
 
 /// What to do if the file is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,56 +118,61 @@ pub(super) enum IfAbsent {
 ///
 /// After one failed access, for instance on a full disk, redb refuses every other until the file is
 /// reopened. Operations share the lock; only a reopening holds it exclusively.
-pub(super) struct File {
+pub(super) struct UserFile {
     opener: Opener,
-    opened: RwLock<Opened>,
+    opened: RwLock<OpenDatabase>,
 }
 
-struct Opened {
+struct OpenDatabase {
     database: Option<Database>,
     /// The number of reopenings before this one.
-    number: u64,
+    generation: u64,
 }
 
-impl File {
-    pub(super) fn open(opener: Opener) -> Result<Self, Fault> {
+impl UserFile {
+    pub(super) fn open(opener: Opener) -> Result<Self, UserFileError> {
         let database = Some(open(&opener, IfAbsent::Create)?);
-        Ok(Self { opener, opened: RwLock::new(Opened { database, number: 0 }) })
+        Ok(Self { opener, opened: RwLock::new(OpenDatabase { database, generation: 0 }) })
     }
 
     /// Runs `work` on the database. After a failure the file is reopened for later calls.
-    pub(super) fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(super) fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, UserFileError>) -> Result<T, UserFileError> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-        let number = opened.number;
+        let generation = opened.generation;
         let work = || opened.database.as_ref().ok_or_else(|| redb::Error::DatabaseClosed.into()).and_then(work);
-        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Fault::Panicked));
+        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(UserFileError::Panicked));
         drop(opened);
-        if let Err(fault) = &done
-            && fault.calls_for_reopening()
+        if let Err(error) = &done
+            && error.needs_reopening()
         {
-            tracing::error!(error = fault as &dyn std::error::Error, "the user file failed");
-            self.reopen(number);
+            tracing::error!(error = error as &dyn std::error::Error, "an access to users.redb failed; reopening it");
+            self.reopen(generation);
         }
         done
     }
 
-    /// Reopens the file, unless another caller has reopened this `number`.
-    fn reopen(&self, number: u64) {
+    /// Reopens the file, unless another caller has reopened this `generation`.
+    fn reopen(&self, generation: u64) {
         let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
-        if opened.number != number {
+        if opened.generation != generation {
             return;
         }
         // Closed first: redb's file lock excludes this process too.
         opened.database = None;
-        opened.number += 1;
-        match catch_unwind(AssertUnwindSafe(|| open(&self.opener, IfAbsent::Fail))).unwrap_or(Err(Fault::Panicked)) {
+        opened.generation += 1;
+        match catch_unwind(AssertUnwindSafe(|| open(&self.opener, IfAbsent::Fail)))
+            .unwrap_or(Err(UserFileError::Panicked))
+        {
             Ok(database) => {
                 opened.database = Some(database);
-                tracing::info!("the user file was opened again");
+                tracing::info!("users.redb was reopened");
             }
             // The next call tries again.
-            Err(fault) => {
-                tracing::error!(error = &fault as &dyn std::error::Error, "the user file could not be opened again");
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "users.redb cannot be reopened; the next access retries"
+                );
             }
         }
     }
@@ -176,32 +180,32 @@ impl File {
 
 /// Opens the database and creates a missing table. An existing table needs no write, so a full disk
 /// can be read.
-fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, Fault> {
+fn open(opener: &Opener, if_absent: IfAbsent) -> Result<Database, UserFileError> {
     let database = opener(if_absent)?;
-    if !has_users(&database)? {
-        make_table(&database)?;
+    if !has_users_table(&database)? {
+        create_users_table(&database)?;
     }
-    index(&database)?;
+    complete_index(&database)?;
     Ok(database)
 }
 
-fn has_users(database: &Database) -> Result<bool, Fault> {
+fn has_users_table(database: &Database) -> Result<bool, UserFileError> {
     match database.begin_read()?.open_table(USERS) {
         Err(TableError::TableDoesNotExist(_)) => Ok(false),
         opened => Ok(opened.map(|_| true)?),
     }
 }
 
-fn make_table(database: &Database) -> Result<(), Fault> {
+fn create_users_table(database: &Database) -> Result<(), UserFileError> {
     let write = database.begin_write()?;
     write.open_table(USERS)?;
     Ok(write.commit()?)
 }
 
 /// Creates or completes the index by id. Earlier versions neither made it nor maintained it.
-fn index(database: &Database) -> Result<(), Fault> {
+fn complete_index(database: &Database) -> Result<(), UserFileError> {
     #[derive(Deserialize)]
-    struct Stored {
+    struct IndexedUser {
         user_id: UserId,
     }
 
@@ -218,7 +222,7 @@ fn index(database: &Database) -> Result<(), Fault> {
         for user in users.iter()? {
             let (name, user) = user?;
             // A record that is unreadable is not found by its name either.
-            if let Ok(Stored { user_id }) = serde_json::from_slice(user.value()) {
+            if let Ok(IndexedUser { user_id }) = serde_json::from_slice(user.value()) {
                 names.insert(user_id.to_string().as_str(), name.value())?;
             }
         }
@@ -230,7 +234,7 @@ fn index(database: &Database) -> Result<(), Fault> {
 /// Opens the database at `path`. A new file is readable and writable only by its owner.
 ///
 /// An existing file is never initialised: an emptied one has lost its users.
-pub(super) fn at(path: &Path) -> Opener {
+pub(super) fn file_opener(path: &Path) -> Opener {
     let path = path.to_owned();
     Box::new(move |if_absent| {
         if if_absent == IfAbsent::Create && !path.try_exists()? {
@@ -238,11 +242,11 @@ pub(super) fn at(path: &Path) -> Opener {
         }
         let backend = FileBackend::new(fs::OpenOptions::new().read(true).write(true).open(&path)?)?;
         if backend.len()? == 0 {
-            return Err(Fault::NotOurs(path.clone()));
+            return Err(UserFileError::NotAUserFile(path.clone()));
         }
         let database = Builder::new().create_with_backend(backend)?;
-        if !has_users(&database)? {
-            return Err(Fault::NotOurs(path.clone()));
+        if !has_users_table(&database)? {
+            return Err(UserFileError::NotAUserFile(path.clone()));
         }
         // The database lock excludes every other process by now.
         remove_unfinished(&path)?;
@@ -252,12 +256,12 @@ pub(super) fn at(path: &Path) -> Opener {
 
 /// Creates a database with its table under another name, syncs it and then renames it. A killed
 /// process leaves no half-made database. If another process was first, its file stays.
-pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), Fault> {
+pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend) -> B) -> Result<(), UserFileError> {
     let parent = parent(path);
     // Created with mode 0600.
     let file = tempfile::Builder::new().prefix(&prefix(path)).suffix(UNFINISHED).tempfile_in(parent)?;
     let database = Builder::new().create_with_backend(on(FileBackend::new(file.reopen()?)?))?;
-    make_table(&database)?;
+    create_users_table(&database)?;
     drop(database);
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {

@@ -4,7 +4,7 @@ mod embedded;
 mod file;
 mod mongodb;
 #[cfg(test)]
-mod watched;
+mod recording;
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
-pub(crate) use self::watched::{Asked, WatchedUsers};
+pub(crate) use self::recording::{CallLog, RecordingUsers};
 pub(crate) use self::{embedded::EmbeddedUsers, mongodb::MongoUsers};
 
 /// A user.
@@ -54,8 +54,8 @@ impl Role {
 
 /// The result of adding a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Added {
-    Yes,
+pub(crate) enum AddOutcome {
+    Added,
     NameTaken,
 }
 
@@ -78,8 +78,8 @@ impl UsersError {
 
     /// Returns whether another process has the file open.
     pub(crate) fn is_in_use(&self) -> bool {
-        let fault = self.source.as_ref().and_then(|source| source.downcast_ref::<file::Fault>());
-        matches!(fault, Some(file::Fault::Database(redb::Error::DatabaseAlreadyOpen)))
+        let fault = self.source.as_ref().and_then(|source| source.downcast_ref::<file::UserFileError>());
+        matches!(fault, Some(file::UserFileError::Database(redb::Error::DatabaseAlreadyOpen)))
     }
 
     /// Returns whether a retry is useless.
@@ -98,17 +98,17 @@ pub(crate) enum Users {
     Embedded(EmbeddedUsers),
     Mongo(MongoUsers),
     #[cfg(test)]
-    Watched(WatchedUsers),
+    Recording(RecordingUsers),
 }
 
 impl Users {
     /// Adds a user, unless the name is taken.
-    pub(crate) async fn add(&self, user: User) -> Result<Added, UsersError> {
+    pub(crate) async fn add(&self, user: User) -> Result<AddOutcome, UsersError> {
         match self {
             Self::Embedded(users) => users.add(user).await,
             Self::Mongo(users) => users.add(user).await,
             #[cfg(test)]
-            Self::Watched(users) => users.add(user).await,
+            Self::Recording(users) => users.add(user).await,
         }
     }
 
@@ -118,7 +118,7 @@ impl Users {
             Self::Embedded(users) => users.by_name(username).await,
             Self::Mongo(users) => users.by_name(username).await,
             #[cfg(test)]
-            Self::Watched(users) => users.by_name(username).await,
+            Self::Recording(users) => users.by_name(username).await,
         }
     }
 
@@ -129,7 +129,7 @@ impl Users {
             Self::Embedded(users) => users.by_id(id).await,
             Self::Mongo(users) => users.by_id(id).await,
             #[cfg(test)]
-            Self::Watched(users) => users.by_id(id).await,
+            Self::Recording(users) => users.by_id(id).await,
         }
     }
 
@@ -145,7 +145,7 @@ impl Users {
             Self::Embedded(users) => users.is_empty().await,
             Self::Mongo(users) => users.is_empty().await,
             #[cfg(test)]
-            Self::Watched(users) => users.is_empty().await,
+            Self::Recording(users) => users.is_empty().await,
         }
     }
 
@@ -161,7 +161,7 @@ impl Users {
             Self::Embedded(users) => users.replace_hash(user, new, changed_in).await,
             Self::Mongo(users) => users.replace_hash(user, new, changed_in).await,
             #[cfg(test)]
-            Self::Watched(users) => users.replace_hash(user, new, changed_in).await,
+            Self::Recording(users) => users.replace_hash(user, new, changed_in).await,
         }
     }
 }

@@ -12,25 +12,25 @@ use mongodb::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Added, Role, User, UsersError, folded};
+use super::{AddOutcome, Role, User, UsersError, folded};
 
 /// The time limit of an operation.
-const LIMIT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The time limit of the index: a large collection may build it for the first time.
-const INDEX_LIMIT: Duration = Duration::from_mins(1);
+const INDEX_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The collection `users`. A unique index on the folded name keeps names unique.
 #[derive(Clone, Debug)]
-pub(crate) struct MongoUsers(Collection<Document>);
+pub(crate) struct MongoUsers(Collection<UserDocument>);
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Document {
+struct UserDocument {
     #[serde(rename = "_id")]
     id: bson::Uuid,
     username: String,
     username_folded: String,
-    #[serde(default, deserialize_with = "text_or_nothing")]
+    #[serde(default, deserialize_with = "string_or_empty")]
     password_hash: String,
     role: Role,
     created_at: bson::DateTime,
@@ -39,7 +39,7 @@ struct Document {
 }
 
 /// Reads a hash that is not a text as "": its user exists and cannot sign in.
-fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+fn string_or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Bson::deserialize(deserializer)? {
         Bson::String(text) => text,
         _ => String::new(),
@@ -54,13 +54,13 @@ impl MongoUsers {
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
         let users = database.collection_with_options("users", options);
-        refuse_others(users.clone_with_type()).await?;
+        refuse_foreign_documents(users.clone_with_type()).await?;
         let unique = IndexOptions::builder().unique(true).build();
         let index = IndexModel::builder().keys(doc! { "username_folded": 1 }).options(unique).build();
-        let indexed: Collection<Document> = users.clone();
-        within(INDEX_LIMIT, async move {
+        let indexed: Collection<UserDocument> = users.clone();
+        run_within(INDEX_TIMEOUT, async move {
             // A database user without the right to create indexes can start if the index exists.
-            if !has_unique_names(&indexed).await? {
+            if !has_unique_index(&indexed).await? {
                 // The default quorum is every voting member: one that is down would block the start
                 // of all nodes.
                 indexed.create_index(index).commit_quorum(CommitQuorum::Majority).await?;
@@ -71,9 +71,9 @@ impl MongoUsers {
         Ok(Self(users))
     }
 
-    pub(super) async fn add(&self, user: User) -> Result<Added, UsersError> {
+    pub(super) async fn add(&self, user: User) -> Result<AddOutcome, UsersError> {
         let users = self.0.clone();
-        let document = Document {
+        let document = UserDocument {
             id: user.user_id.into_bson(),
             username_folded: folded(&user.username),
             username: user.username,
@@ -82,10 +82,10 @@ impl MongoUsers {
             created_at: user.created_at.into(),
             password_changed_in: user.password_changed_in.map(IntoBson::into_bson),
         };
-        bounded(async move {
+        run(async move {
             match users.insert_one(document).await {
-                Ok(_) => Ok(Added::Yes),
-                Err(error) if is_duplicate(&error) => Ok(Added::NameTaken),
+                Ok(_) => Ok(AddOutcome::Added),
+                Err(error) if is_duplicate(&error) => Ok(AddOutcome::NameTaken),
                 Err(error) => Err(error),
             }
         })
@@ -94,19 +94,19 @@ impl MongoUsers {
 
     pub(super) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
         let (users, name) = (self.0.clone(), folded(username));
-        let found = bounded(async move { users.find_one(doc! { "username_folded": name }).await }).await?;
+        let found = run(async move { users.find_one(doc! { "username_folded": name }).await }).await?;
         Ok(found.map(User::from))
     }
 
     pub(super) async fn is_empty(&self) -> Result<bool, UsersError> {
         let users = self.0.clone_with_type::<bson::Document>();
-        Ok(bounded(async move { users.find_one(doc! {}).await }).await?.is_none())
+        Ok(run(async move { users.find_one(doc! {}).await }).await?.is_none())
     }
 
     /// Finds a user by `_id`, which needs no index of its own.
     pub(super) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
         let (users, id) = (self.0.clone(), id.into_bson());
-        let found = bounded(async move { users.find_one(doc! { "_id": id }).await }).await?;
+        let found = run(async move { users.find_one(doc! { "_id": id }).await }).await?;
         Ok(found.map(User::from))
     }
 
@@ -123,7 +123,7 @@ impl MongoUsers {
             change.insert("password_changed_in", session.into_bson());
         }
         let change = doc! { "$set": change };
-        let done = bounded(async move { users.update_one(doc! { "_id": id, "password_hash": old }, change).await });
+        let done = run(async move { users.update_one(doc! { "_id": id, "password_hash": old }, change).await });
         Ok(done.await?.matched_count == 1)
     }
 }
@@ -131,13 +131,13 @@ impl MongoUsers {
 /// Fails if the collection holds other documents. Writes nothing.
 ///
 /// Sorted by `_id`, UUIDs are adjacent: if the first and the last are UUIDs, all are.
-async fn refuse_others(users: Collection<bson::Document>) -> Result<(), UsersError> {
+async fn refuse_foreign_documents(users: Collection<bson::Document>) -> Result<(), UsersError> {
     for order in [1, -1] {
         let users = users.clone();
-        let found = bounded(async move { users.find_one(doc! {}).sort(doc! { "_id": order }).await }).await?;
-        if found.is_some_and(|document| bson::deserialize_from_document::<Document>(document).is_err()) {
+        let found = run(async move { users.find_one(doc! {}).sort(doc! { "_id": order }).await }).await?;
+        if found.is_some_and(|document| bson::deserialize_from_document::<UserDocument>(document).is_err()) {
             return Err(UsersError::refused(
-                "the MongoDB collection `users` holds documents that are not demo-app's; name another database",
+                "the collection `users` holds another program's documents; use another `--mongodb-database`",
             ));
         }
     }
@@ -149,7 +149,7 @@ const NAMESPACE_NOT_FOUND: i32 = 26;
 const UNAUTHORIZED: i32 = 13;
 
 /// Returns false too if listing is forbidden: creating the index then reports what is missing.
-async fn has_unique_names(users: &Collection<Document>) -> mongodb::error::Result<bool> {
+async fn has_unique_index(users: &Collection<UserDocument>) -> mongodb::error::Result<bool> {
     let listed = async { users.list_indexes().await?.try_collect::<Vec<IndexModel>>().await };
     let indexes = match listed.await {
         Err(error) if matches!(code(&error), Some(NAMESPACE_NOT_FOUND | UNAUTHORIZED)) => return Ok(false),
@@ -190,8 +190,8 @@ impl IntoBson for SessionId {
     }
 }
 
-impl From<Document> for User {
-    fn from(document: Document) -> Self {
+impl From<UserDocument> for User {
+    fn from(document: UserDocument) -> Self {
         Self {
             user_id: uuid::Uuid::from_bytes(document.id.bytes()).into(),
             username: document.username,
@@ -205,18 +205,18 @@ impl From<Document> for User {
     }
 }
 
-async fn bounded<T: Send + 'static>(
+async fn run<T: Send + 'static>(
     operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
 ) -> Result<T, UsersError> {
-    within(LIMIT, operation).await
+    run_within(TIMEOUT, operation).await
 }
 
 /// Runs in a task: the driver's futures must not be dropped, so a late one continues.
-async fn within<T: Send + 'static>(
+async fn run_within<T: Send + 'static>(
     limit: Duration,
     operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
 ) -> Result<T, UsersError> {
-    const WHAT: &str = "the user collection cannot be used";
+    const WHAT: &str = "the collection `users` cannot be read or written";
     match tokio::time::timeout(limit, tokio::spawn(operation)).await {
         Ok(Ok(done)) => done.map_err(|error| match refusal(&error) {
             Some(refusal) => UsersError::refused(refusal),
@@ -231,12 +231,14 @@ async fn within<T: Send + 'static>(
 fn refusal(error: &mongodb::error::Error) -> Option<&'static str> {
     match code(error)? {
         UNAUTHORIZED => Some(
-            "MongoDB does not let us use the collection users, or make its index on username_folded: give the user the \
-             role readWrite",
+            "MongoDB denies access to the collection `users` or its index on `username_folded`; grant the user of \
+             `--mongodb-uri` the role readWrite",
         ),
         // A duplicate name; then an index with other options or another name.
-        11_000 => Some("the collection users holds one username twice: its field username_folded must be unique"),
-        85 | 86 => Some("the collection users has an index on username_folded that is not unique: drop that index"),
+        11_000 => Some(
+            "the collection `users` holds a username twice; remove one of the documents with the same `username_folded`",
+        ),
+        85 | 86 => Some("the collection `users` has an index on `username_folded` that is not unique; drop that index"),
         _ => None,
     }
 }

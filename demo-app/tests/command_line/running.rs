@@ -14,53 +14,53 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::command;
 
 /// The longest wait for a running process.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A process, killed on drop.
-pub(crate) struct Running {
+pub(crate) struct RunningProgram {
     child: Child,
-    said: Arc<Mutex<String>>,
+    output: Arc<Mutex<String>>,
 }
 
-impl Running {
+impl RunningProgram {
     /// Starts the program in `directory` without waiting.
     pub(crate) fn spawn(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = command(directory, arguments, variables);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        collect(child.stdout.take().unwrap(), &said);
-        collect(child.stderr.take().unwrap(), &said);
-        Self { child, said }
+        let output = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().unwrap(), &output);
+        collect(child.stderr.take().unwrap(), &output);
+        Self { child, output }
     }
 
     /// Starts the program on a free port and waits until it listens.
-    pub(crate) fn serving(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_serving(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let listen = if arguments.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let running = Self::spawn(directory, &[listen, arguments].concat(), variables);
-        running.until("listening on http://");
+        running.wait_for("listening on http://");
         running
     }
 
     /// Returns its output so far.
-    pub(crate) fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
     }
 
     /// Waits until it has written `text` and returns the line.
-    pub(crate) fn until(&self, text: &str) -> String {
+    pub(crate) fn wait_for(&self, text: &str) -> String {
         let begun = Instant::now();
         loop {
-            if let Some(line) = self.said().lines().find(|line| line.contains(text)) {
+            if let Some(line) = self.output().lines().find(|line| line.contains(text)) {
                 return line.to_owned();
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not say {text:?}:\n{}", self.said());
+            assert!(begun.elapsed() < TIMEOUT, "it does not say {text:?}:\n{}", self.output());
             thread::sleep(Duration::from_millis(5));
         }
     }
 
     /// Returns the address on which it listens.
     pub(crate) fn address(&self) -> String {
-        let line = self.until("listening on http://");
+        let line = self.wait_for("listening on http://");
         line.split_once("http://").unwrap().1.to_owned()
     }
 
@@ -69,19 +69,19 @@ impl Running {
     }
 
     /// Waits until it has ended.
-    pub(crate) fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.said());
+            assert!(begun.elapsed() < TIMEOUT, "it does not end:\n{}", self.output());
             thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use super::{run, running::Running, said};
+use super::{output_text, run, running::RunningProgram};
 
 #[test]
-fn settings_that_cannot_work_are_refused_with_the_flag_s_name() {
+fn settings_invalid_are_refused_with_flag_name() {
     for (flag, value) in [
         ("--access-ttl", "0"),
         ("--access-ttl", "11years"),
@@ -34,14 +34,14 @@ fn settings_that_cannot_work_are_refused_with_the_flag_s_name() {
         ("--max-sessions", ""),
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let mut refused = Running::spawn(directory.path(), &["--listen", "127.0.0.1:0", flag, value], &[]);
-        refused.until(flag);
-        assert!(!refused.ended().success(), "{flag} {value:?}: {}", refused.said());
+        let mut refused = RunningProgram::spawn(directory.path(), &["--listen", "127.0.0.1:0", flag, value], &[]);
+        refused.wait_for(flag);
+        assert!(!refused.wait_for_exit().success(), "{flag} {value:?}: {}", refused.output());
     }
 }
 
 #[test]
-fn settings_in_empty_variables_count_as_unset() {
+fn settings_in_empty_variables_are_unset() {
     let directory = tempfile::tempdir().unwrap();
     let names = [
         "DEMO_LISTEN",
@@ -64,16 +64,16 @@ fn settings_in_empty_variables_count_as_unset() {
         "DEMO_MAX_SESSIONS",
         "DEMO_CONFIG",
     ];
-    let running = Running::serving(directory.path(), &[], &names.map(|name| (name, "")));
-    let line = running.until("issuer=");
+    let running = RunningProgram::start_serving(directory.path(), &[], &names.map(|name| (name, "")));
+    let line = running.wait_for("issuer=");
     assert!(line.contains("http://127.0.0.1:3000") && line.contains("demo-app"), "{line}");
     assert!(directory.path().join("data/tokens.redb").exists());
-    let help = said(&run(&["--help"], &[("REDIS_URL", "")]));
+    let help = output_text(&run(&["--help"], &[("REDIS_URL", "")]));
     assert!(help.contains("[env: REDIS_URL"), "{help}");
 }
 
 #[test]
-fn settings_come_from_the_flag_then_the_variable_then_the_file_then_the_default() {
+fn settings_precedence_is_flag_variable_file_default() {
     let directory = tempfile::tempdir().unwrap();
     let file = r#"
         # Names are those of the flags.
@@ -87,18 +87,18 @@ fn settings_come_from_the_flag_then_the_variable_then_the_file_then_the_default(
     fs::write(directory.path().join("demo.toml"), file).unwrap();
     let variables =
         [("DEMO_CONFIG", "demo.toml"), ("DEMO_AUDIENCE", "of-variable"), ("DEMO_ISSUER", "https://variable.example")];
-    let running = Running::serving(directory.path(), &["--issuer", "https://flag.example"], &variables);
-    let line = running.until("issuer=");
+    let running = RunningProgram::start_serving(directory.path(), &["--issuer", "https://flag.example"], &variables);
+    let line = running.wait_for("issuer=");
     for expected in ["https://flag.example", "of-variable", "lease=\"off\"", "rate_limit=\"off\""] {
         assert!(line.contains(expected), "{expected}: {line}");
     }
-    running.until("count=2");
+    running.wait_for("count=2");
     assert!(directory.path().join("elsewhere/tokens.redb").exists());
-    assert!(!running.said().contains("s3cret"));
+    assert!(!running.output().contains("s3cret"));
 }
 
 #[test]
-fn settings_file_that_is_wrong_is_named_with_what_is_wrong_in_it_and_no_secret_is_repeated() {
+fn settings_file_errors_name_file_and_problem_without_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("demo.toml");
     let path = path.to_str().unwrap();
@@ -120,19 +120,19 @@ fn settings_file_that_is_wrong_is_named_with_what_is_wrong_in_it_and_no_secret_i
     ] {
         fs::write(path, text).unwrap();
         let output = run(&["--config", path], &[]);
-        let said = said(&output);
-        assert!(!output.status.success() && said.contains(expected), "{text}: {said}");
+        let printed = output_text(&output);
+        assert!(!output.status.success() && printed.contains(expected), "{text}: {printed}");
         // An error that depends on other settings does not name the file.
-        assert!(said.contains("demo.toml") || said.contains("--redis-url needs"), "{text}: {said}");
-        assert!(!said.contains("s3cret"), "{said}");
+        assert!(printed.contains("demo.toml") || printed.contains("`--redis-url` needs"), "{text}: {printed}");
+        assert!(!printed.contains("s3cret"), "{printed}");
     }
 }
 
 #[test]
-fn settings_are_said_in_one_line_at_the_start_and_a_forgotten_mongodb_is_seen() {
+fn settings_are_logged_in_one_line_at_start() {
     let directory = tempfile::tempdir().unwrap();
-    let running = Running::serving(directory.path(), &["--clients", "a:s3cret"], &[]);
-    let line = running.until("version=");
+    let running = RunningProgram::start_serving(directory.path(), &["--clients", "a:s3cret"], &[]);
+    let line = running.wait_for("version=");
     for expected in [
         env!("CARGO_PKG_VERSION"),
         "store=\"embedded, in ./data; no MongoDB is configured\"",
@@ -147,11 +147,11 @@ fn settings_are_said_in_one_line_at_the_start_and_a_forgotten_mongodb_is_seen() 
     ] {
         assert!(line.contains(expected), "{expected}: {line}");
     }
-    assert!(!running.said().contains("s3cret"));
+    assert!(!running.output().contains("s3cret"));
 }
 
 #[test]
-fn settings_that_are_stray_words_are_placed_and_not_repeated() {
+fn settings_stray_words_are_located_and_not_repeated() {
     for (arguments, expected) in [
         (&["s3cret"][..], "word 1"),
         (&["--redis-url", "redis://:a@h", "s3cret"], "--redis-url that has spaces"),
@@ -159,47 +159,47 @@ fn settings_that_are_stray_words_are_placed_and_not_repeated() {
         (&["s3cret", "s3cret"], "a word"),
     ] {
         let output = run(arguments, &[]);
-        let said = said(&output);
-        assert!(!output.status.success() && said.contains(expected), "{arguments:?}: {said}");
-        assert!(!said.contains("s3cret") && !said.contains("[hidden]"), "{said}");
+        let printed = output_text(&output);
+        assert!(!output.status.success() && printed.contains(expected), "{arguments:?}: {printed}");
+        assert!(!printed.contains("s3cret") && !printed.contains("[hidden]"), "{printed}");
     }
 }
 
 #[test]
-fn listen_without_a_port_or_at_a_host_that_is_none_is_refused() {
+fn listen_without_port_or_with_unknown_host_is_refused() {
     for listen in ["", "localhost", "no-such-host.invalid:0"] {
-        let said = said(&run(&["--listen", listen], &[]));
-        assert!(said.contains("--listen"), "{said}");
+        let printed = output_text(&run(&["--listen", listen], &[]));
+        assert!(printed.contains("--listen"), "{printed}");
     }
 }
 
 #[test]
-fn listen_takes_a_name() {
+fn listen_accepts_host_name() {
     let directory = tempfile::tempdir().unwrap();
-    let running = Running::serving(directory.path(), &["--listen", "localhost:0"], &[]);
+    let running = RunningProgram::start_serving(directory.path(), &["--listen", "localhost:0"], &[]);
     let address = running.address();
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     std::net::TcpStream::connect(address).unwrap();
 }
 
 #[test]
-fn data_dir_that_is_a_file_is_said_to_be_one() {
+fn data_dir_that_is_a_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("data");
     fs::write(&file, "").unwrap();
     for path in [file.clone(), file.join("below")] {
-        let said = said(&run(&["--data-dir", path.to_str().unwrap()], &[]));
-        assert!(said.contains("--data-dir") && said.contains("is a file"), "{said}");
-        assert!(said.contains(path.to_str().unwrap()), "{said}");
+        let printed = output_text(&run(&["--data-dir", path.to_str().unwrap()], &[]));
+        assert!(printed.contains("--data-dir") && printed.contains("is a file"), "{printed}");
+        assert!(printed.contains(path.to_str().unwrap()), "{printed}");
     }
 }
 
 #[test]
-fn data_dir_that_another_process_serves_from_is_said_with_the_file_in_use() {
+fn data_dir_in_use_is_refused_with_file_name() {
     let directory = tempfile::tempdir().unwrap();
-    let _first = Running::serving(directory.path(), &[], &[]);
-    let mut second = Running::spawn(directory.path(), &["--listen", "127.0.0.1:0"], &[]);
-    assert_eq!(second.ended().code(), Some(1));
-    let line = second.until("in use by another process");
+    let _first = RunningProgram::start_serving(directory.path(), &[], &[]);
+    let mut second = RunningProgram::spawn(directory.path(), &["--listen", "127.0.0.1:0"], &[]);
+    assert_eq!(second.wait_for_exit().code(), Some(1));
+    let line = second.wait_for("in use by another process");
     assert!(line.contains("./data/tokens.redb") && line.contains("--data-dir"), "{line}");
 }

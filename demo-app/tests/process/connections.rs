@@ -11,7 +11,7 @@ use crate::program::Program;
 const LOGIN: &str = r#"{"username":"nobody","password":"correct horse"}"#;
 
 /// Sends `request`, shuts the writing side and returns the answer.
-fn half_closed(program: &Program, request: &str) -> String {
+fn send_half_closed(program: &Program, request: &str) -> String {
     let mut stream = program.connect();
     stream.write_all(request.as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -38,7 +38,7 @@ fn half_closed_connection_gets_its_answers() {
         (format!("{get}{login}"), vec!["HTTP/1.1 200", "HTTP/1.1 401"]),
     ];
     for (request, expected) in cases {
-        let answer = half_closed(&program, &request);
+        let answer = send_half_closed(&program, &request);
         let statuses: Vec<&str> =
             answer.match_indices("HTTP/1.").map(|(start, _)| &answer[start..start + "HTTP/1.1 200".len()]).collect();
         assert_eq!(statuses, expected, "{request}{answer}");
@@ -47,13 +47,13 @@ fn half_closed_connection_gets_its_answers() {
 }
 
 #[test]
-fn half_closed_request_that_is_not_whole_ends_the_connection() {
+fn half_closed_partial_request_ends_connection() {
     let mut program = Program::start(Stdio::null());
     for request in ["", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: a\r\n"] {
-        assert_eq!(half_closed(&program, request), "", "{request}");
+        assert_eq!(send_half_closed(&program, request), "", "{request}");
     }
     let body = "POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{";
-    let answer = half_closed(&program, body);
+    let answer = send_half_closed(&program, body);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     assert!(program.terminate().success());
 }

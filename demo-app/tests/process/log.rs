@@ -14,7 +14,7 @@ use crate::program::{Program, command};
 /// The number of requests while the log cannot be written.
 const REQUESTS: usize = 20;
 
-fn serves_and_ends(mut program: Program) {
+fn assert_serves_and_exits(mut program: Program) {
     for number in 0..REQUESTS {
         let answer = program.get("/healthz").unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "request {number}: {answer:?}");
@@ -47,42 +47,42 @@ fn dev_full() -> File {
 }
 
 #[test]
-fn log_whose_reader_has_ended_costs_no_request() {
+fn log_with_closed_reader_costs_no_request() {
     let mut program = Program::start(Stdio::piped());
     drop(program.stderr());
     assert!(program.get("/healthz").unwrap().starts_with("HTTP/1.1 200"));
     // The first request's line was lost.
-    crate::program::until("the loss is counted", || (dropped(&program) > 0).then_some(()));
-    serves_and_ends(program);
+    crate::program::poll_until("the loss is counted", || (dropped(&program) > 0).then_some(()));
+    assert_serves_and_exits(program);
 }
 
 #[test]
-fn log_that_nobody_reads_costs_no_request() {
+fn log_with_stalled_reader_costs_no_request() {
     let (_reader, writer) = full_pipe();
-    serves_and_ends(Program::start(writer));
+    assert_serves_and_exits(Program::start(writer));
 }
 
 #[test]
-fn log_and_standard_output_that_nobody_reads_cost_no_request() {
+fn log_and_stdout_with_stalled_reader_cost_no_request() {
     let (_reader, writer) = full_pipe();
-    serves_and_ends(Program::start_with_both(writer.try_clone().unwrap(), writer));
+    assert_serves_and_exits(Program::start_with_outputs(writer.try_clone().unwrap(), writer));
 }
 
 #[test]
-fn log_on_a_full_disk_costs_no_request() {
+fn log_on_full_disk_costs_no_request() {
     let program = Program::start(dev_full());
     assert!(program.get("/healthz").unwrap().starts_with("HTTP/1.1 200"));
-    crate::program::until("the loss is counted", || (dropped(&program) > 0).then_some(()));
-    serves_and_ends(program);
+    crate::program::poll_until("the loss is counted", || (dropped(&program) > 0).then_some(()));
+    assert_serves_and_exits(program);
 }
 
 #[test]
-fn log_and_standard_output_on_a_full_disk_cost_no_request() {
-    serves_and_ends(Program::start_with_both(dev_full(), dev_full()));
+fn log_and_stdout_on_full_disk_cost_no_request() {
+    assert_serves_and_exits(Program::start_with_outputs(dev_full(), dev_full()));
 }
 
 #[test]
-fn log_is_whole_when_the_program_has_ended() {
+fn log_is_complete_at_program_end() {
     let mut program = Program::start(Stdio::piped());
     for _ in 0..REQUESTS {
         program.get("/healthz").unwrap();
@@ -96,17 +96,17 @@ fn log_is_whole_when_the_program_has_ended() {
 }
 
 #[test]
-fn log_has_the_reason_for_which_the_program_does_not_serve() {
+fn log_has_reason_of_failed_start() {
     let data = tempfile::tempdir().unwrap();
     File::create(data.path().join("data")).unwrap();
     let output = command(&data).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("cannot serve"), "{log}");
+    assert!(log.contains("the server cannot start"), "{log}");
 }
 
 #[test]
-fn log_in_json_is_one_object_a_line() {
+fn log_in_json_is_one_object_per_line() {
     let data = tempfile::tempdir().unwrap();
     File::create(data.path().join("data")).unwrap();
     for json in [true, false] {
@@ -129,21 +129,21 @@ fn log_in_json_is_one_object_a_line() {
 }
 
 #[test]
-fn log_filter_that_cannot_be_read_is_refused() {
+fn log_filter_invalid_is_refused() {
     let data = tempfile::tempdir().unwrap();
     // Keeps the program from serving if it accepts the filter.
     File::create(data.path().join("data")).unwrap();
     for filter in ["demo_app=loud", "info,=", "[["] {
         let output = command(&data).env("RUST_LOG", filter).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{filter}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.starts_with("error: `RUST_LOG`") && said.contains("info"), "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(printed.starts_with("error: `RUST_LOG`") && printed.contains("info"), "{printed}");
     }
 }
 
 #[test]
-fn log_filter_that_is_empty_is_an_unset_one() {
-    let mut program = Program::start_by(Stdio::piped(), |command| command.env("RUST_LOG", ""));
+fn log_filter_empty_is_unset() {
+    let mut program = Program::start_with(Stdio::piped(), |command| command.env("RUST_LOG", ""));
     let mut stderr = program.stderr();
     assert!(program.terminate().success());
     let mut log = String::new();
@@ -152,7 +152,7 @@ fn log_filter_that_is_empty_is_an_unset_one() {
 }
 
 #[test]
-fn usage_and_help_that_cannot_be_written_end_with_their_exit_codes() {
+fn usage_and_help_keep_exit_codes_when_unwritable() {
     let data = tempfile::tempdir().unwrap();
     let wrong = command(&data).arg("--nonsense").stderr(dev_full()).status().unwrap();
     assert_eq!(wrong.code(), Some(2));

@@ -25,11 +25,11 @@ pub(crate) struct Program {
 impl Program {
     /// Starts the program with this standard error and waits until it listens.
     pub(crate) fn start(stderr: impl Into<Stdio>) -> Self {
-        Self::start_by(stderr, |command| command)
+        Self::start_with(stderr, |command| command)
     }
 
     /// Starts the program with the changes that `how` makes to the command.
-    pub(crate) fn start_by(stderr: impl Into<Stdio>, how: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+    pub(crate) fn start_with(stderr: impl Into<Stdio>, how: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut command = command(&data);
         how(&mut command);
@@ -52,7 +52,7 @@ impl Program {
     }
 
     /// Starts the program with one pipe for both outputs and waits until it accepts connections.
-    pub(crate) fn start_with_both(stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Self {
+    pub(crate) fn start_with_outputs(stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free.local_addr().unwrap();
@@ -60,7 +60,7 @@ impl Program {
         let mut command = command(&data);
         command.args(["--listen", &address.to_string()]).stdout(stdout).stderr(stderr);
         let program = Self { child: command.spawn().unwrap(), address, _data: data };
-        until("it takes connections", || TcpStream::connect(address).is_ok().then_some(()));
+        poll_until("it takes connections", || TcpStream::connect(address).is_ok().then_some(()));
         program
     }
 
@@ -88,7 +88,7 @@ impl Program {
     /// Sends SIGTERM and waits for the end.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        until("it ends when it is told to", || self.child.try_wait().unwrap())
+        poll_until("it ends on SIGTERM", || self.child.try_wait().unwrap())
     }
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn command(data: &TempDir) -> Command {
 }
 
 /// Polls `ask` until it returns a value.
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn poll_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = ask() {

@@ -29,5 +29,5 @@ fn main() -> ExitCode {
     let seconds = std::env::var("NODE_CLOCK_SKEW").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
     let cheap = std::env::var("NODE_PASSWORDS").is_ok_and(|passwords| passwords == "cheap");
     let passwords = if cheap { PasswordCost::DangerouslyLow } else { PasswordCost::Owasp };
-    demo_app::run_by(SkewedClock { clock: SystemClock::new(), error: TimeDelta::seconds(seconds) }, passwords)
+    demo_app::run_with(SkewedClock { clock: SystemClock::new(), error: TimeDelta::seconds(seconds) }, passwords)
 }

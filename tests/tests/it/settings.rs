@@ -32,10 +32,10 @@ async fn refused_start(args: &[&str], env: &[(&str, &str)]) -> String {
     let log = process.log();
     let status = status.unwrap_or_else(|| panic!("{args:?}: no end after {:?}:\n{}", begun.elapsed(), log.tail()));
     assert!(!status.success());
-    log.until("cannot serve", 1).await;
+    log.until("the server cannot start", 1).await;
     let lines = log.lines();
     assert!(!lines.iter().any(|line| line.contains("WARN")), "one line says all: {lines:#?}");
-    let line = lines.into_iter().find(|line| line.contains("cannot serve")).unwrap();
+    let line = lines.into_iter().find(|line| line.contains("the server cannot start")).unwrap();
     assert!(line.len() < 500 && !line.contains("RawDocumentBuf") && !line.contains("s3cret"), "{line}");
     line
 }

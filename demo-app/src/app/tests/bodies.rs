@@ -15,8 +15,8 @@ const ROUTES: [(&str, &str); 4] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn body_with_a_member_twice_is_refused_at_any_depth() {
-    let demo = fixture();
+async fn body_with_duplicate_member_is_refused_at_any_depth() {
+    let demo = test_app();
     demo.register("ada").await;
     let token = demo.log_in("ada").await.text("access_token");
     for (path, members) in ROUTES {
@@ -48,8 +48,8 @@ async fn body_with_a_member_twice_is_refused_at_any_depth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_is_not_one_json_object_in_utf_8_is_refused() {
-    let demo = fixture();
+async fn body_other_than_one_utf8_json_object_is_refused() {
+    let demo = test_app();
     demo.register("ada").await;
     let token = demo.log_in("ada").await.text("access_token");
     let json = &["application/json"][..];
@@ -84,8 +84,8 @@ async fn body_that_is_not_one_json_object_in_utf_8_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_whose_members_have_the_wrong_type_names_them() {
-    let demo = fixture();
+async fn body_fields_of_wrong_type_are_named() {
+    let demo = test_app();
     demo.register("ada").await;
     let token = demo.log_in("ada").await.text("access_token");
     for (path, members) in ROUTES {
@@ -106,14 +106,14 @@ async fn body_whose_members_have_the_wrong_type_names_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_names_all_fields_that_break_a_rule_at_once() {
+async fn body_error_names_all_invalid_fields() {
     const USERNAME: &str = "must be 3 to 64 letters (a-z, A-Z), digits, dots, underscores or hyphens";
     const PASSWORD: &str = "must be 8 to 256 characters";
-    const MOST_USED: &str = "is one of the most used passwords";
+    const MOST_USED: &str = "is too common; choose another";
     const REQUIRED: &str = "is required";
     const STRING: &str = "must be a string";
 
-    let demo = fixture();
+    let demo = test_app();
     demo.register("ada").await;
     let token = demo.log_in("ada").await.text("access_token");
     let cases = [
@@ -151,7 +151,7 @@ async fn body_names_all_fields_that_break_a_rule_at_once() {
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path} {body}");
         let expected = json!({
             "error": "invalid_request",
-            "error_description": "Some fields break a rule",
+            "error_description": "Some fields are invalid; see `fields`",
             "fields": fields,
         });
         assert_eq!(answer.body, expected, "{path} {body}");
@@ -159,8 +159,8 @@ async fn body_names_all_fields_that_break_a_rule_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_may_leave_out_what_is_optional_and_have_members_that_nobody_reads() {
-    let demo = fixture();
+async fn body_may_omit_optional_and_add_unknown_members() {
+    let demo = test_app();
     demo.register("ada").await;
     for more in [json!({}), json!({ "scope": null }), json!({ "more": { "username": 1 }, "fields": [null] })] {
         let mut body = json!({ "username": "ada", "password": PASSWORD });
@@ -171,7 +171,7 @@ async fn body_may_leave_out_what_is_optional_and_have_members_that_nobody_reads(
 }
 
 #[test]
-fn body_types_do_not_show_their_secrets() {
+fn body_debug_shows_no_secret() {
     let shown = [
         format!("{:?}", read::<RegisterRequest>(json!({ "username": "ada", "password": "hush" }))),
         format!("{:?}", read::<LoginRequest>(json!({ "username": "ada", "password": "hush", "scope": null }))),
@@ -187,8 +187,8 @@ fn read<T: serde::de::DeserializeOwned>(body: Value) -> T {
     serde_json::from_value(body).unwrap()
 }
 
-impl Fixture {
-    async fn raw(&self, path: &str, token: &str, content_types: &[&str], body: &str) -> Answer {
+impl TestApp {
+    async fn raw(&self, path: &str, token: &str, content_types: &[&str], body: &str) -> TestResponse {
         let mut request = Request::post(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
         for content_type in content_types {
             request = request.header(header::CONTENT_TYPE, *content_type);

@@ -6,8 +6,8 @@ use super::*;
 use crate::routes::credentials::FAILURE_FLOOR;
 
 #[tokio::test(start_paused = true)]
-async fn a_new_password_ends_the_other_sessions_and_can_be_sent_twice() {
-    let demo = fixture();
+async fn password_change_ends_other_sessions_and_can_be_repeated() {
+    let demo = test_app();
     demo.register("ada").await;
     let (other, mine) = (demo.log_in("ada").await.text("access_token"), demo.log_in("ada").await.text("access_token"));
     let change = |current: &str, new: &str| Some(json!({ "current_password": current, "new_password": new }));
@@ -32,8 +32,8 @@ async fn a_new_password_ends_the_other_sessions_and_can_be_sent_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_user_wrong_password_and_disabled_user_have_one_answer() {
-    let demo = fixture();
+async fn login_refusals_have_one_answer() {
+    let demo = test_app();
     demo.register("ada").await;
     demo.register("off").await;
     let off = demo.state.users.by_name("off").await.unwrap().unwrap();
@@ -50,11 +50,11 @@ async fn unknown_user_wrong_password_and_disabled_user_have_one_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bcrypt_hash_is_upgraded_at_the_first_sign_in_and_a_weak_argon2id_too() {
-    let demo = fixture();
-    demo.stored("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
+async fn login_upgrades_bcrypt_and_weak_argon2id_hashes_once() {
+    let demo = test_app();
+    demo.add_user("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
     let weak = Passwords::with_params(Params::new(32, 1, 1, None).unwrap()).unwrap();
-    demo.stored("weak", weak.hash(&PASSWORD.to_owned().into()).await.unwrap(), Role::User).await;
+    demo.add_user("weak", weak.hash(&PASSWORD.to_owned().into()).await.unwrap(), Role::User).await;
     for username in ["old", "weak"] {
         let wrong = demo.post("/auth/login", json!({ "username": username, "password": "wrong horse" })).await;
         assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
@@ -67,11 +67,11 @@ async fn a_bcrypt_hash_is_upgraded_at_the_first_sign_in_and_a_weak_argon2id_too(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scope_is_what_the_role_allows() {
-    let demo = fixture();
+async fn login_scope_is_limited_by_role() {
+    let demo = test_app();
     demo.register("ada").await;
     let hash = demo.state.passwords.hash(&PASSWORD.to_owned().into()).await.unwrap();
-    demo.stored("root", hash, Role::Admin).await;
+    demo.add_user("root", hash, Role::Admin).await;
     let cases = [
         ("ada", "profile", Ok("profile")),
         ("ada", "admin", Err("invalid_scope")),
@@ -96,8 +96,8 @@ async fn a_scope_is_what_the_role_allows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_wrong_passwords_in_a_minute_are_the_limit_and_right_ones_do_not_count() {
-    let demo = fixture();
+async fn login_is_limited_to_ten_wrong_passwords_a_minute() {
+    let demo = test_app();
     demo.register("ada").await;
     for _ in 0..12 {
         demo.log_in("ada").await;
@@ -115,8 +115,8 @@ async fn ten_wrong_passwords_in_a_minute_are_the_limit_and_right_ones_do_not_cou
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rules_for_names_and_passwords_are_kept_at_their_edges() {
-    let demo = fixture();
+async fn register_checks_username_and_password_at_the_edges() {
+    let demo = test_app();
     let register = |username: String, password: String| {
         let demo = &demo;
         async move { demo.post("/auth/register", json!({ "username": username, "password": password })).await.status }
@@ -144,19 +144,19 @@ async fn the_rules_for_names_and_passwords_are_kept_at_their_edges() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_wrong_passwords_at_once_are_not_more_than_one_after_the_other() {
-    let demo = fixture();
+async fn login_limit_holds_for_concurrent_wrong_passwords() {
+    let demo = test_app();
     demo.register("ada").await;
     let wrong = json!({ "username": "ada", "password": "wrong horse" });
-    let tries = (0..200).map(|_| demo.post("/auth/login", wrong.clone()));
-    let answers = futures_util::future::join_all(tries).await;
+    let attempts = (0..200).map(|_| demo.post("/auth/login", wrong.clone()));
+    let answers = futures_util::future::join_all(attempts).await;
     let count = |status| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!((count(StatusCode::UNAUTHORIZED), count(StatusCode::TOO_MANY_REQUESTS)), (10, 190));
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_right_passwords_at_once_are_all_let_in() {
-    let demo = fixture();
+async fn login_limit_ignores_concurrent_right_passwords() {
+    let demo = test_app();
     demo.register("ada").await;
     let right = json!({ "username": "ada", "password": PASSWORD });
     let answers = futures_util::future::join_all((0..40).map(|_| demo.post("/auth/login", right.clone()))).await;
@@ -164,47 +164,47 @@ async fn many_right_passwords_at_once_are_all_let_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_down_is_nobody_s_wrong_password() {
-    let demo = fixture();
+async fn login_limit_ignores_store_failures() {
+    let demo = test_app();
     demo.register("ada").await;
-    demo.store.fence_down.store(true, Ordering::SeqCst);
+    demo.store.fail_fence.store(true, Ordering::SeqCst);
     for _ in 0..11 {
         let answer = demo.post("/auth/login", json!({ "username": "ada", "password": "wrong horse" })).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     }
-    demo.store.fence_down.store(false, Ordering::SeqCst);
+    demo.store.fail_fence.store(false, Ordering::SeqCst);
     demo.log_in("ada").await;
 }
 
 /// Measures by tokio's paused clock, which only timers advance.
 #[tokio::test(start_paused = true)]
-async fn to_refuse_an_unknown_user_takes_the_same_as_to_refuse_a_known_one() {
-    let demo = fixture();
+async fn login_refusals_take_the_same_time() {
+    let demo = test_app();
     demo.register("ada").await;
     demo.register("off").await;
-    demo.stored("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
+    demo.add_user("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
     let off = demo.state.users.by_name("off").await.unwrap().unwrap();
     demo.state.authority.set_user_disabled(off.user_id, true).await.unwrap();
     for (username, password) in
         [("nobody", PASSWORD), ("ada", "wrong horse"), ("old", "wrong horse"), ("off", PASSWORD)]
     {
-        demo.store.asked.lock().unwrap().clear();
-        let (begun, hashes) = (Instant::now(), demo.state.passwords.begun.load(Ordering::SeqCst));
+        demo.store.calls.lock().unwrap().clear();
+        let (begun, hashes) = (Instant::now(), demo.state.passwords.hashes_started.load(Ordering::SeqCst));
         let answer = demo.post("/auth/login", json!({ "username": username, "password": password })).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-        assert_eq!(*demo.store.asked.lock().unwrap(), ["user", "fence", "user"], "{username}");
-        assert_eq!(demo.state.passwords.begun.load(Ordering::SeqCst), hashes + 1, "{username}");
+        assert_eq!(*demo.store.calls.lock().unwrap(), ["user", "fence", "user"], "{username}");
+        assert_eq!(demo.state.passwords.hashes_started.load(Ordering::SeqCst), hashes + 1, "{username}");
         assert_eq!(begun.elapsed(), FAILURE_FLOOR, "{username}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_does_not_tell_who_is_known_either() {
-    let demo = fixture();
+async fn login_during_outage_hides_whether_user_exists() {
+    let demo = test_app();
     demo.register("ada").await;
     for (fence, users) in [(true, false), (false, true), (true, true)] {
-        demo.store.fence_down.store(fence, Ordering::SeqCst);
-        demo.users.down.store(users, Ordering::SeqCst);
+        demo.store.fail_fence.store(fence, Ordering::SeqCst);
+        demo.users.fail_reads.store(users, Ordering::SeqCst);
         for username in ["ada", "nobody"] {
             let answer = demo.post("/auth/login", json!({ "username": username, "password": PASSWORD })).await;
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{username} {fence} {users}");
@@ -214,11 +214,11 @@ async fn an_outage_does_not_tell_who_is_known_either() {
 }
 
 #[tokio::test]
-async fn a_change_of_password_ends_the_other_sessions_though_its_caller_goes_away_in_between() {
-    let demo = fixture();
+async fn password_change_ends_other_sessions_after_client_disconnects() {
+    let demo = test_app();
     demo.register("ada").await;
     let (other, mine) = (demo.log_in("ada").await.text("access_token"), demo.log_in("ada").await.text("access_token"));
-    let held = Arc::clone(&demo.users.reports).acquire_owned().await.unwrap();
+    let gate = Arc::clone(&demo.users.replace_gate).acquire_owned().await.unwrap();
     let change = json!({ "current_password": PASSWORD, "new_password": "battery staple" });
     tokio::select! {
         _ = demo.with_token("POST", "/auth/password", &mine, Some(change)) => panic!("the replacement is not reported yet"),
@@ -226,7 +226,7 @@ async fn a_change_of_password_ends_the_other_sessions_though_its_caller_goes_awa
     }
     // The request is gone and the hash has changed.
     assert_eq!(demo.with_token("GET", "/me", &other, None).await.status, StatusCode::OK);
-    drop(held);
+    drop(gate);
     let mut tries = 0;
     while demo.with_token("GET", "/me", &other, None).await.status == StatusCode::OK {
         tries += 1;

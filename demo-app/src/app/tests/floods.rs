@@ -5,19 +5,19 @@ use std::{sync::atomic::Ordering, time::Duration};
 use super::*;
 
 /// The longest wait for a hash before a test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-impl Fixture {
-    fn hashes_begun(&self) -> usize {
-        self.state.passwords.begun.load(Ordering::SeqCst)
+impl TestApp {
+    fn hashes_started(&self) -> usize {
+        self.state.passwords.hashes_started.load(Ordering::SeqCst)
     }
 
     /// Sends a request and disconnects as soon as its password is being hashed.
-    async fn hang_up_at_the_hash(&self, request: impl Future<Output = Answer>) {
-        let _held = self.state.passwords.gate.lock().await;
-        let before = self.hashes_begun();
+    async fn disconnect_while_hashing(&self, request: impl Future<Output = TestResponse>) {
+        let _gate = self.state.passwords.gate.lock().await;
+        let before = self.hashes_started();
         let begun = async {
-            while self.hashes_begun() == before {
+            while self.hashes_started() == before {
                 tokio::task::yield_now().await;
             }
         };
@@ -30,48 +30,48 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn login_that_hangs_up_counts_as_a_wrong_password() {
-    let demo = fixture();
+async fn login_limit_counts_wrong_password_of_disconnected_client() {
+    let demo = test_app();
     demo.register("ada").await;
     for _ in 0..10 {
         let wrong = json!({ "username": "ada", "password": "wrong horse" });
-        demo.hang_up_at_the_hash(demo.post("/auth/login", wrong)).await;
+        demo.disconnect_while_hashing(demo.post("/auth/login", wrong)).await;
     }
     let limited = demo.post("/auth/login", json!({ "username": "ada", "password": PASSWORD })).await;
     assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]
-async fn login_that_hangs_up_with_the_right_password_does_not_count() {
-    let demo = fixture();
+async fn login_limit_ignores_right_password_of_disconnected_client() {
+    let demo = test_app();
     demo.register("ada").await;
     for _ in 0..12 {
         let right = json!({ "username": "ada", "password": PASSWORD });
-        demo.hang_up_at_the_hash(demo.post("/auth/login", right)).await;
+        demo.disconnect_while_hashing(demo.post("/auth/login", right)).await;
     }
     demo.log_in("ada").await;
 }
 
 #[tokio::test]
-async fn password_change_that_hangs_up_counts_as_a_wrong_password() {
-    let demo = fixture();
+async fn password_change_of_disconnected_client_counts_as_wrong_password() {
+    let demo = test_app();
     demo.register("ada").await;
     let token = demo.log_in("ada").await.text("access_token");
     for _ in 0..10 {
         let change = json!({ "current_password": "wrong horse", "new_password": "battery staple" });
-        demo.hang_up_at_the_hash(demo.with_token("POST", "/auth/password", &token, Some(change))).await;
+        demo.disconnect_while_hashing(demo.with_token("POST", "/auth/password", &token, Some(change))).await;
     }
     let limited = demo.post("/auth/login", json!({ "username": "ada", "password": PASSWORD })).await;
     assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]
-async fn login_whose_hash_is_weak_is_upgraded_though_its_client_hangs_up() {
-    let demo = fixture();
-    demo.stored("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
-    let before = demo.hashes_begun();
+async fn login_upgrades_hash_after_client_disconnects() {
+    let demo = test_app();
+    demo.add_user("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
+    let before = demo.hashes_started();
     let upgrading = async {
-        while demo.hashes_begun() < before + 2 {
+        while demo.hashes_started() < before + 2 {
             tokio::task::yield_now().await;
         }
     };
@@ -81,7 +81,7 @@ async fn login_whose_hash_is_weak_is_upgraded_though_its_client_hangs_up() {
         _ = demo.post("/auth/login", json!({ "username": "old", "password": PASSWORD })) => panic!("it is upgraded first"),
     }
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         if demo.state.users.by_name("old").await.unwrap().unwrap().password_hash.starts_with("$argon2id$") {
             return;
         }
@@ -92,7 +92,7 @@ async fn login_whose_hash_is_weak_is_upgraded_though_its_client_hangs_up() {
 
 #[tokio::test(start_paused = true)]
 async fn register_is_limited_to_thirty_a_minute_per_address() {
-    let demo = fixture();
+    let demo = test_app();
     let register = |number: usize, address: [u8; 4]| {
         let demo = &demo;
         async move {
@@ -103,12 +103,12 @@ async fn register_is_limited_to_thirty_a_minute_per_address() {
     for number in 0..30 {
         assert_eq!(register(number, [192, 0, 2, 7]).await.status, StatusCode::CREATED);
     }
-    let hashed = demo.hashes_begun();
+    let hashed = demo.hashes_started();
     let limited = register(30, [192, 0, 2, 7]).await;
     assert_eq!((limited.status, &limited.body["error"]), (StatusCode::TOO_MANY_REQUESTS, &json!("rate_limited")));
     let wait: u64 = limited.headers[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
-    assert_eq!(demo.hashes_begun(), hashed, "no password is hashed beyond the limit");
+    assert_eq!(demo.hashes_started(), hashed, "no password is hashed beyond the limit");
     assert_eq!(register(30, [192, 0, 2, 8]).await.status, StatusCode::CREATED, "another address");
     let login = json!({ "username": "user0", "password": PASSWORD });
     assert_eq!(demo.post_from([192, 0, 2, 7], "/auth/login", login).await.status, StatusCode::OK, "another limit");
@@ -117,8 +117,8 @@ async fn register_is_limited_to_thirty_a_minute_per_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn register_counts_many_at_once_as_many() {
-    let demo = fixture();
+async fn register_limit_holds_for_concurrent_requests() {
+    let demo = test_app();
     let all = (0..60).map(|number| {
         demo.post("/auth/register", json!({ "username": format!("user{number}"), "password": PASSWORD }))
     });
@@ -128,8 +128,8 @@ async fn register_counts_many_at_once_as_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn register_has_no_limit_where_the_rate_limit_is_off() {
-    let mut demo = fixture();
+async fn register_is_unlimited_with_rate_limit_off() {
+    let mut demo = test_app();
     demo.state.rate_limit = None;
     for number in 0..40 {
         demo.register(&format!("user{number}")).await;

@@ -5,7 +5,7 @@ mod operations;
 mod outage;
 mod passwords;
 mod properties;
-mod watched;
+mod recording;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,58 +22,58 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use self::watched::WatchedStore;
+use self::recording::RecordingStore;
 use super::*;
 use crate::{
     password::Passwords,
     rate_limit::RateLimit,
-    users::{EmbeddedUsers, Role, User, Users, WatchedUsers},
+    users::{EmbeddedUsers, RecordingUsers, Role, User, Users},
 };
 
-struct Fixture {
+struct TestApp {
     state: AppState,
-    store: WatchedStore,
-    users: WatchedUsers,
+    store: RecordingStore,
+    users: RecordingUsers,
     _directory: tempfile::TempDir,
 }
 
-struct Answer {
+struct TestResponse {
     status: StatusCode,
     headers: http::HeaderMap,
     body: Value,
 }
 
-impl Answer {
+impl TestResponse {
     fn text(&self, name: &str) -> String {
         self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {}", self.body)).to_owned()
     }
 }
 
-fn fixture() -> Fixture {
-    crate::logging::tests::listen();
+fn test_app() -> TestApp {
+    crate::logging::tests::install_global_subscriber();
     let directory = tempfile::tempdir().unwrap();
     let keys = Keyring::new(SigningKey::generate().unwrap());
-    let store = WatchedStore::default();
+    let store = RecordingStore::default();
     let users = EmbeddedUsers::open(&directory.path().join("users.redb")).unwrap();
-    let users = WatchedUsers::new(users, Arc::clone(&store.asked));
+    let users = RecordingUsers::new(users, Arc::clone(&store.calls));
     let state = AppState {
         authority: Authority::builder("http://issuer", store.clone()).audience("demo-app").keys(keys).build().unwrap(),
-        users: Users::Watched(users.clone()),
+        users: Users::Recording(users.clone()),
         passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),
         shared_cache: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         started: Instant::now(),
     };
-    Fixture { state, store, users, _directory: directory }
+    TestApp { state, store, users, _directory: directory }
 }
 
-impl Fixture {
-    async fn send(&self, request: Request<Body>) -> Answer {
+impl TestApp {
+    async fn send(&self, request: Request<Body>) -> TestResponse {
         self.send_from([192, 0, 2, 1], request).await
     }
 
-    async fn send_from(&self, address: [u8; 4], mut request: Request<Body>) -> Answer {
+    async fn send_from(&self, address: [u8; 4], mut request: Request<Body>) -> TestResponse {
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 4000))));
         let response = app(self.state.clone()).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -86,19 +86,19 @@ impl Fixture {
             let challenge = parts.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
             assert!(challenge.starts_with(r#"Bearer realm="demo-app""#), "{challenge}");
         }
-        Answer { status: parts.status, headers: parts.headers, body }
+        TestResponse { status: parts.status, headers: parts.headers, body }
     }
 
-    async fn post(&self, path: &str, body: Value) -> Answer {
+    async fn post(&self, path: &str, body: Value) -> TestResponse {
         self.post_from([192, 0, 2, 1], path, body).await
     }
 
-    async fn post_from(&self, address: [u8; 4], path: &str, body: Value) -> Answer {
+    async fn post_from(&self, address: [u8; 4], path: &str, body: Value) -> TestResponse {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         self.send_from(address, request.body(body.to_string().into()).unwrap()).await
     }
 
-    async fn with_token(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> Answer {
+    async fn with_token(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> TestResponse {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -113,13 +113,13 @@ impl Fixture {
         assert_eq!(answer.status, StatusCode::CREATED);
     }
 
-    async fn log_in(&self, username: &str) -> Answer {
+    async fn log_in(&self, username: &str) -> TestResponse {
         let answer = self.post("/auth/login", json!({ "username": username, "password": PASSWORD })).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         answer
     }
 
-    async fn stored(&self, username: &str, password_hash: String, role: Role) {
+    async fn add_user(&self, username: &str, password_hash: String, role: Role) {
         let user = User {
             user_id: UserId::generate(),
             username: username.into(),
@@ -135,8 +135,8 @@ impl Fixture {
 const PASSWORD: &str = "correct horse";
 
 #[tokio::test]
-async fn a_session_from_registration_to_logout() {
-    let demo = fixture();
+async fn session_from_registration_to_logout() {
+    let demo = test_app();
     demo.register("Ada").await;
     let login = demo.log_in("ada").await;
     assert_eq!(login.headers[header::CACHE_CONTROL], "no-store");
@@ -165,8 +165,8 @@ async fn a_session_from_registration_to_logout() {
 }
 
 #[tokio::test]
-async fn sessions_are_listed_and_ended_by_their_owner_only() {
-    let demo = fixture();
+async fn sessions_are_listed_and_ended_by_owner_only() {
+    let demo = test_app();
     demo.register("ada").await;
     demo.register("bob").await;
     let (first, second) = (demo.log_in("ada").await, demo.log_in("ada").await);
@@ -201,8 +201,8 @@ async fn sessions_are_listed_and_ended_by_their_owner_only() {
 }
 
 #[tokio::test]
-async fn a_single_use_token_opens_one_request() {
-    let demo = fixture();
+async fn single_use_token_opens_one_request() {
+    let demo = test_app();
     demo.register("ada").await;
     let access = demo.log_in("ada").await.text("access_token");
     let issued = demo.with_token("POST", "/auth/single-use", &access, None).await;
@@ -218,8 +218,8 @@ async fn a_single_use_token_opens_one_request() {
 }
 
 #[tokio::test]
-async fn each_way_of_being_wrong_has_its_answer() {
-    let demo = fixture();
+async fn request_errors_have_their_status_and_code() {
+    let demo = test_app();
     demo.register("ada").await;
     let raw = |method: &str, path: &str, content_type: &str, body: &str| {
         let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, content_type);
@@ -265,7 +265,7 @@ async fn each_way_of_being_wrong_has_its_answer() {
 
 #[tokio::test]
 async fn health_readiness_and_keys_are_public() {
-    let demo = fixture();
+    let demo = test_app();
     let get = |path: &str| demo.send(Request::get(path).body(Body::empty()).unwrap());
     assert_eq!(get("/healthz").await.status, StatusCode::OK);
     assert_eq!(get("/readyz").await.body, json!({ "status": "ok", "store": "up" }));

@@ -12,20 +12,20 @@ use tokio::time::advance;
 use tower::Service;
 
 use super::*;
-use crate::logging::tests::lines_of;
+use crate::logging::tests::capture_log;
 
 fn ready() -> Request<Body> {
     Request::get("/readyz").body(Body::empty()).unwrap()
 }
 
 /// Returns how often a user was read.
-fn asked(demo: &Fixture) -> usize {
-    demo.store.asked.lock().unwrap().iter().filter(|asked| **asked == "user").count()
+fn user_reads(demo: &TestApp) -> usize {
+    demo.store.calls.lock().unwrap().iter().filter(|call| **call == "user").count()
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_is_asked_once_for_all_who_ask_within_a_second() {
-    let demo = fixture();
+async fn readiness_is_checked_once_a_second() {
+    let demo = test_app();
     let app = app(demo.state.clone());
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..100 {
@@ -34,9 +34,9 @@ async fn readiness_is_asked_once_for_all_who_ask_within_a_second() {
     for answer in clients.join_all().await {
         assert_eq!(answer.unwrap().status(), StatusCode::OK);
     }
-    assert_eq!(asked(&demo), 1);
+    assert_eq!(user_reads(&demo), 1);
 
-    demo.users.down.store(true, Ordering::SeqCst);
+    demo.users.fail_reads.store(true, Ordering::SeqCst);
     advance(Duration::from_millis(999)).await;
     assert_eq!(app.clone().oneshot(ready()).await.unwrap().status(), StatusCode::OK, "kept");
     advance(Duration::from_millis(1)).await;
@@ -44,34 +44,34 @@ async fn readiness_is_asked_once_for_all_who_ask_within_a_second() {
         let answer = app.clone().oneshot(ready()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "an outage is kept no longer, and no shorter");
     }
-    assert_eq!(asked(&demo), 2);
-    demo.users.down.store(false, Ordering::SeqCst);
+    assert_eq!(user_reads(&demo), 2);
+    demo.users.fail_reads.store(false, Ordering::SeqCst);
     advance(Duration::from_secs(1)).await;
     assert_eq!(app.clone().oneshot(ready()).await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_is_not_asked_anew_for_each_client_that_goes_away() {
-    let demo = fixture();
+async fn readiness_is_checked_once_for_disconnecting_clients() {
+    let demo = test_app();
     let mut app = app(demo.state.clone()).into_service();
     for _ in 0..20 {
         let mut answer = app.call(ready());
         // Polls the request until it waits; then the client disconnects.
         let begun = poll_fn(|context| Poll::Ready(std::pin::Pin::new(&mut answer).poll(context).is_pending())).await;
-        assert!(begun || asked(&demo) > 0);
+        assert!(begun || user_reads(&demo) > 0);
         drop(answer);
         tokio::task::yield_now().await;
     }
     assert_eq!(app.call(ready()).await.unwrap().status(), StatusCode::OK);
-    assert_eq!(asked(&demo), 1);
+    assert_eq!(user_reads(&demo), 1);
 }
 
 /// Returns the log of a request. It runs on a runtime in this thread, whose log is captured.
-fn log_of(request: impl AsyncFnOnce(&Fixture) -> Request<Body>, wait: bool) -> Vec<String> {
-    lines_of(|| {
+fn log_of_request(request: impl AsyncFnOnce(&TestApp) -> Request<Body>, wait: bool) -> Vec<String> {
+    capture_log(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let demo = fixture();
+            let demo = test_app();
             let mut request = request(&demo).await;
             request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
             let answer = app(demo.state.clone()).oneshot(request);
@@ -89,8 +89,8 @@ fn log_of(request: impl AsyncFnOnce(&Fixture) -> Request<Body>, wait: bool) -> V
 }
 
 #[test]
-fn request_line_has_the_grpc_status_of_a_refusal() {
-    let refused = log_of(
+fn request_line_has_grpc_status() {
+    let refused = log_of_request(
         async |_| {
             let request = Request::post("/auth/logout").version(Version::HTTP_2);
             request.header(header::CONTENT_TYPE, "application/grpc").body(Body::empty()).unwrap()
@@ -99,14 +99,14 @@ fn request_line_has_the_grpc_status_of_a_refusal() {
     );
     assert_eq!(refused.len(), 1, "{refused:#?}");
     assert!(refused[0].contains("status=200 grpc_status=16 "), "{}", refused[0]);
-    let plain = log_of(async |_| Request::get("/me?q=needle").body(Body::empty()).unwrap(), true);
+    let plain = log_of_request(async |_| Request::get("/me?q=needle").body(Body::empty()).unwrap(), true);
     assert!(plain[0].contains("status=401 latency_us="), "{}", plain[0]);
     assert!(!plain[0].contains("needle"), "{}", plain[0]);
 }
 
 #[test]
-fn request_line_says_that_nothing_was_answered() {
-    let silent = log_of(
+fn request_line_reports_abandoned_request() {
+    let silent = log_of_request(
         async |_| {
             let body =
                 Body::from_stream(futures_util::stream::once(pending::<Result<&[u8], std::convert::Infallible>>()));
@@ -116,17 +116,17 @@ fn request_line_says_that_nothing_was_answered() {
         false,
     );
     assert_eq!(silent.len(), 1, "{silent:#?}");
-    assert!(silent[0].contains("request without an answer") && silent[0].contains("/auth/login"), "{}", silent[0]);
+    assert!(silent[0].contains("request abandoned") && silent[0].contains("/auth/login"), "{}", silent[0]);
 }
 
 /// Returns whether the id is a UUID of version 7.
-fn is_ours(id: &str) -> bool {
+fn is_uuid_v7(id: &str) -> bool {
     uuid::Uuid::parse_str(id).is_ok_and(|id| id.get_version_num() == 7)
 }
 
 #[tokio::test]
-async fn request_id_of_a_client_is_returned_if_it_is_one_and_short_and_plain() {
-    let demo = fixture();
+async fn request_id_of_client_is_kept_if_single_short_and_plain() {
+    let demo = test_app();
     let answered = async |path: &str, sent: &[&[u8]]| {
         let mut request = Request::get(path).body(Body::empty()).unwrap();
         for id in sent {
@@ -157,48 +157,48 @@ async fn request_id_of_a_client_is_returned_if_it_is_one_and_short_and_plain() {
         ];
         for sent in others {
             let id = answered(path, sent).await;
-            assert!(is_ours(&id), "{path} {sent:?} {id}");
+            assert!(is_uuid_v7(&id), "{path} {sent:?} {id}");
         }
     }
 }
 
 /// Builds a sign-in while the store is down, which is logged.
-fn failing_login(demo: &Fixture, id: &str) -> Request<Body> {
-    demo.store.fence_down.store(true, Ordering::SeqCst);
+fn failing_login(demo: &TestApp, id: &str) -> Request<Body> {
+    demo.store.fail_fence.store(true, Ordering::SeqCst);
     let request = Request::post("/auth/login").header(header::CONTENT_TYPE, "application/json");
     let body = json!({ "username": "nobody", "password": PASSWORD }).to_string();
     request.header("x-request-id", id).body(body.into()).unwrap()
 }
 
 #[test]
-fn request_id_is_in_each_line_of_the_request() {
-    let lines = log_of(async |demo| failing_login(demo, "mine-1"), true);
+fn request_id_is_in_each_log_line() {
+    let lines = log_of_request(async |demo| failing_login(demo, "mine-1"), true);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(lines[0].contains("WARN") && lines[1].contains("status=503"), "{lines:#?}");
     for line in &lines {
         assert_eq!(line.matches(r#"request_id="mine-1""#).count(), 1, "{line}");
     }
 
-    let lines = log_of(async |demo| failing_login(demo, "a.needle.b"), true);
+    let lines = log_of_request(async |demo| failing_login(demo, "a.needle.b"), true);
     let ids = lines.iter().map(|line| {
         assert!(!line.contains("needle"), "{line}");
         let (_, id) = line.split_once("request_id=\"").unwrap_or_else(|| panic!("{line}"));
         id.split_once('"').unwrap().0
     });
     let ids: Vec<&str> = ids.collect();
-    assert!(ids.len() == 2 && ids[0] == ids[1] && is_ours(ids[0]), "{ids:?}");
+    assert!(ids.len() == 2 && ids[0] == ids[1] && is_uuid_v7(ids[0]), "{ids:?}");
 }
 
 #[test]
-fn request_of_a_user_names_user_and_session_in_each_line() {
+fn request_lines_name_user_and_session() {
     let mut names = String::new();
-    let lines = log_of(
+    let lines = log_of_request(
         async |demo| {
             demo.register("ada").await;
             let token = demo.log_in("ada").await.text("access_token");
             let claims = demo.with_token("GET", "/me", &token, None).await.body["claims"].clone();
             names = format!("sub={} sid={}", claims["sub"].as_str().unwrap(), claims["sid"].as_str().unwrap());
-            demo.store.half_done.store(true, Ordering::SeqCst);
+            demo.store.fail_after_revoke.store(true, Ordering::SeqCst);
             let request = Request::post("/auth/logout").header(header::AUTHORIZATION, format!("Bearer {token}"));
             request.header("x-request-id", "mine-1").body(Body::empty()).unwrap()
         },
@@ -213,16 +213,17 @@ fn request_of_a_user_names_user_and_session_in_each_line() {
 }
 
 #[test]
-fn request_id_is_in_the_lines_of_what_outlives_its_client() {
-    let lines = log_of(
+fn request_id_is_in_lines_of_background_work() {
+    let lines = log_of_request(
         async |demo| {
-            demo.stored("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
+            demo.add_user("old", bcrypt::hash(PASSWORD, 4).unwrap(), Role::User).await;
             let request = Request::post("/auth/login").header(header::CONTENT_TYPE, "application/json");
             let body = json!({ "username": "old", "password": PASSWORD }).to_string();
             request.header("x-request-id", "mine-1").body(body.into()).unwrap()
         },
         true,
     );
-    let upgraded = lines.iter().find(|line| line.contains("brought up to date")).expect("it is logged");
+    let upgraded =
+        lines.iter().find(|line| line.contains("an outdated password hash was replaced")).expect("it is logged");
     assert!(upgraded.contains(r#"request_id="mine-1""#), "{upgraded}");
 }

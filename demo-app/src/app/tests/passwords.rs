@@ -19,8 +19,8 @@ fn change(current: &str, new: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn password_hash_that_cannot_be_read_is_a_wrong_password_to_the_client() {
-    let demo = fixture();
+async fn password_hash_unusable_is_wrong_password() {
+    let demo = test_app();
     let bcrypt = bcrypt::hash(PASSWORD, 4).unwrap();
     let argon2 = demo.state.passwords.hash(&PASSWORD.to_owned().into()).await.unwrap();
     let hashes = [
@@ -52,8 +52,8 @@ async fn password_hash_that_cannot_be_read_is_a_wrong_password_to_the_client() {
     ];
     for (number, hash) in hashes.into_iter().enumerate() {
         let username = format!("user{number}");
-        demo.stored(&username, hash.clone(), Role::User).await;
-        let (begun, turns) = (Instant::now(), demo.state.passwords.begun.load(Ordering::SeqCst));
+        demo.add_user(&username, hash.clone(), Role::User).await;
+        let (begun, hashes) = (Instant::now(), demo.state.passwords.hashes_started.load(Ordering::SeqCst));
         let answer = demo.post("/auth/login", credentials(&username, PASSWORD)).await;
         assert_eq!(
             (answer.status, &answer.body["error"]),
@@ -61,14 +61,14 @@ async fn password_hash_that_cannot_be_read_is_a_wrong_password_to_the_client() {
             "{hash}"
         );
         assert_eq!(begun.elapsed(), FAILURE_FLOOR, "{hash}");
-        assert_eq!(demo.state.passwords.begun.load(Ordering::SeqCst), turns + 1, "{hash}");
+        assert_eq!(demo.state.passwords.hashes_started.load(Ordering::SeqCst), hashes + 1, "{hash}");
     }
 }
 
 #[tokio::test]
-async fn password_hash_that_cannot_be_read_is_no_current_password_either() {
-    let demo = fixture();
-    demo.stored("ada", "!".to_owned(), Role::User).await;
+async fn password_hash_unusable_is_wrong_current_password() {
+    let demo = test_app();
+    demo.add_user("ada", "!".to_owned(), Role::User).await;
     let token = demo.token_of("ada", "ada").await;
     for (current, new) in [(PASSWORD, "battery staple"), ("!", "battery staple")] {
         let answer = demo.change_password(&token, change(current, new)).await;
@@ -78,9 +78,9 @@ async fn password_hash_that_cannot_be_read_is_no_current_password_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn password_in_nfc_and_nfd_is_one_password() {
+async fn password_in_nfc_equals_password_in_nfd() {
     for (registered, other) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)] {
-        let demo = fixture();
+        let demo = test_app();
         assert_eq!(demo.post("/auth/register", credentials("ada", registered)).await.status, StatusCode::CREATED);
         for password in [registered, other] {
             let login = demo.post("/auth/login", credentials("ada", password)).await;
@@ -95,10 +95,10 @@ async fn password_in_nfc_and_nfd_is_one_password() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn password_hash_made_of_the_text_as_sent_is_right_and_renewed() {
-    let demo = fixture();
+async fn password_hash_of_unnormalized_text_matches_and_is_upgraded() {
+    let demo = test_app();
     let made = demo.state.passwords.hash(&DECOMPOSED.to_owned().into()).await.unwrap();
-    demo.stored("ada", made.clone(), Role::User).await;
+    demo.add_user("ada", made.clone(), Role::User).await;
     assert_eq!(demo.post("/auth/login", credentials("ada", DECOMPOSED)).await.status, StatusCode::OK);
     let renewed = demo.state.users.by_name("ada").await.unwrap().unwrap().password_hash;
     assert_ne!(renewed, made);
@@ -107,8 +107,8 @@ async fn password_hash_made_of_the_text_as_sent_is_right_and_renewed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn password_is_counted_in_nfc() {
-    let demo = fixture();
+async fn password_length_is_counted_in_nfc() {
+    let demo = test_app();
     let cases = [
         ("e\u{301}".repeat(7), 422),
         ("e\u{301}".repeat(8), 201),
@@ -131,8 +131,8 @@ async fn password_is_counted_in_nfc() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn password_of_the_most_used_is_refused_for_a_new_one_and_not_at_sign_in() {
-    let demo = fixture();
+async fn password_most_used_is_refused_when_set_but_not_at_login() {
+    let demo = test_app();
     demo.register("ada").await;
     let token = demo.log_in("ada").await.text("access_token");
     for common in ["password", "12345678", "Password1", "QWERTYUIOP", "webster1"] {
@@ -144,7 +144,7 @@ async fn password_of_the_most_used_is_refused_for_a_new_one_and_not_at_sign_in()
         assert!(refused.body["fields"]["new_password"].is_string(), "{common}");
     }
     let hash = demo.state.passwords.hash(&"password".to_owned().into()).await.unwrap();
-    demo.stored("eve", hash, Role::User).await;
+    demo.add_user("eve", hash, Role::User).await;
     let login = demo.post("/auth/login", credentials("eve", "password")).await;
     assert_eq!(login.status, StatusCode::OK);
     let changed = demo.change_password(&login.text("access_token"), change("password", PASSWORD)).await;
@@ -152,8 +152,8 @@ async fn password_of_the_most_used_is_refused_for_a_new_one_and_not_at_sign_in()
 }
 
 #[tokio::test(start_paused = true)]
-async fn password_change_does_not_tell_whether_the_new_one_is_the_current_one() {
-    let demo = fixture();
+async fn password_change_hides_whether_new_is_current() {
+    let demo = test_app();
     demo.register("ada").await;
     let (other, mine) = (demo.log_in("ada").await.text("access_token"), demo.log_in("ada").await.text("access_token"));
     let guessed = demo.change_password(&mine, change("wrong horse", PASSWORD)).await;
@@ -162,39 +162,39 @@ async fn password_change_does_not_tell_whether_the_new_one_is_the_current_one() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn password_change_counts_wrong_current_passwords_under_the_limit_of_sign_ins() {
-    let demo = fixture();
+async fn password_change_shares_login_limit() {
+    let demo = test_app();
     demo.register("ada").await;
     let token = demo.log_in("ada").await.text("access_token");
     for _ in 0..10 {
         let wrong = demo.change_password(&token, change("wrong horse", "battery staple")).await;
         assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
     }
-    let hashed = demo.state.passwords.begun.load(Ordering::SeqCst);
+    let hashed = demo.state.passwords.hashes_started.load(Ordering::SeqCst);
     let limited = demo.change_password(&token, change(PASSWORD, "battery staple")).await;
     assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(demo.post("/auth/login", credentials("Ada", PASSWORD)).await.status, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(demo.state.passwords.begun.load(Ordering::SeqCst), hashed);
+    assert_eq!(demo.state.passwords.hashes_started.load(Ordering::SeqCst), hashed);
 }
 
 /// A retry of a completed change tests the new password, which counts as a try.
 #[tokio::test(start_paused = true)]
-async fn password_change_repeated_in_its_session_tests_no_more_passwords_than_the_limit_allows() {
-    let demo = fixture();
+async fn password_change_repeats_count_toward_limit() {
+    let demo = test_app();
     demo.register("ada").await;
     let token = demo.log_in("ada").await.text("access_token");
     let changed = demo.change_password(&token, change(PASSWORD, "battery staple")).await;
     assert_eq!(changed.status, StatusCode::NO_CONTENT);
-    let hashed = demo.state.passwords.begun.load(Ordering::SeqCst);
+    let hashed = demo.state.passwords.hashes_started.load(Ordering::SeqCst);
     for number in 0..20 {
         demo.change_password(&token, change("wrong horse", &format!("guess {number:04}"))).await;
     }
-    assert_eq!(demo.state.passwords.begun.load(Ordering::SeqCst), hashed + 10);
+    assert_eq!(demo.state.passwords.hashes_started.load(Ordering::SeqCst), hashed + 10);
 }
 
 #[tokio::test]
-async fn password_change_is_of_the_user_whom_the_token_names_by_id() {
-    let demo = fixture();
+async fn password_change_finds_user_by_token_subject() {
+    let demo = test_app();
     demo.register("ada").await;
     let bob = credentials("bob", "bob's password");
     assert_eq!(demo.post("/auth/register", bob.clone()).await.status, StatusCode::CREATED);
@@ -209,8 +209,8 @@ async fn password_change_is_of_the_user_whom_the_token_names_by_id() {
     assert_eq!(demo.post("/auth/login", bob).await.status, StatusCode::UNAUTHORIZED);
 }
 
-impl Fixture {
-    async fn change_password(&self, token: &str, body: Value) -> Answer {
+impl TestApp {
+    async fn change_password(&self, token: &str, body: Value) -> TestResponse {
         self.with_token("POST", "/auth/password", token, Some(body)).await
     }
 

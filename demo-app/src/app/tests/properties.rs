@@ -29,15 +29,15 @@ const NAMES: [&str; 7] =
 
 /// A JSON text before parsing, so that an object can repeat a member.
 #[derive(Clone, Debug)]
-enum Json {
+enum JsonText {
     /// Written unchanged.
     Raw(String),
     Text(String),
-    Array(Vec<Json>),
-    Object(Vec<(String, Json)>),
+    Array(Vec<JsonText>),
+    Object(Vec<(String, JsonText)>),
 }
 
-impl std::fmt::Display for Json {
+impl std::fmt::Display for JsonText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let separated = |f: &mut std::fmt::Formatter<'_>, at| if at > 0 { f.write_str(",") } else { Ok(()) };
         match self {
@@ -74,7 +74,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn json() -> impl Strategy<Value = Json> {
+fn json() -> impl Strategy<Value = JsonText> {
     let raw = prop::sample::select(vec![
         "null",
         "true",
@@ -88,15 +88,19 @@ fn json() -> impl Strategy<Value = Json> {
         "NaN",
         "",
     ]);
-    let leaf = prop_oneof![4 => text().prop_map(Json::Text), 1 => raw.prop_map(|raw| Json::Raw(raw.to_owned()))];
+    let leaf =
+        prop_oneof![4 => text().prop_map(JsonText::Text), 1 => raw.prop_map(|raw| JsonText::Raw(raw.to_owned()))];
     leaf.prop_recursive(4, 32, 6, |inner| {
         let name = prop_oneof![3 => prop::sample::select(NAMES.to_vec()).prop_map(str::to_owned), 1 => text()];
-        prop_oneof![vec(inner.clone(), 0..6).prop_map(Json::Array), vec((name, inner), 0..6).prop_map(Json::Object),]
+        prop_oneof![
+            vec(inner.clone(), 0..6).prop_map(JsonText::Array),
+            vec((name, inner), 0..6).prop_map(JsonText::Object),
+        ]
     })
 }
 
 /// Generates an object with the members of a route, and sometimes others.
-fn object(path: &str) -> impl Strategy<Value = Json> + use<> {
+fn object(path: &str) -> impl Strategy<Value = JsonText> + use<> {
     let names = match path {
         "/auth/register" => &NAMES[..2],
         "/auth/login" => &NAMES[..3],
@@ -104,11 +108,11 @@ fn object(path: &str) -> impl Strategy<Value = Json> + use<> {
         "/auth/password" => &NAMES[4..6],
         _ => &NAMES[..],
     };
-    let right: Vec<_> = names.iter().map(|name| (Just((*name).to_owned()), text().prop_map(Json::Text))).collect();
+    let right: Vec<_> = names.iter().map(|name| (Just((*name).to_owned()), text().prop_map(JsonText::Text))).collect();
     let more = vec((text(), json()), 0..2);
     (right, prop_oneof![2 => Just(Vec::new()), 1 => more]).prop_map(|(mut members, more)| {
         members.extend(more);
-        Json::Object(members)
+        JsonText::Object(members)
     })
 }
 
@@ -161,17 +165,17 @@ fn content_length() -> impl Strategy<Value = Option<String>> {
 }
 
 /// A service without rate limits, on a runtime whose paused clock only timers advance.
-struct Service {
+struct TestService {
     runtime: Runtime,
-    demo: Fixture,
+    demo: TestApp,
     hash: String,
 }
 
-impl Service {
+impl TestService {
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let (demo, hash) = runtime.block_on(async {
-            let mut demo = fixture();
+            let mut demo = test_app();
             demo.state.rate_limit = None;
             let hash = demo.state.passwords.hash(&PASSWORD.to_owned().into()).await.unwrap();
             (demo, hash)
@@ -183,7 +187,7 @@ impl Service {
     fn token(&self) -> String {
         self.runtime.block_on(async {
             let name = uuid::Uuid::new_v4().to_string();
-            self.demo.stored(&name, self.hash.clone(), Role::User).await;
+            self.demo.add_user(&name, self.hash.clone(), Role::User).await;
             self.demo.token_of(&name, &name).await
         })
     }
@@ -199,10 +203,10 @@ impl Service {
     }
 }
 
-/// `Fixture::send` asserts that an error has both members and a 401 has a challenge.
+/// `TestApp::send` asserts that an error has both members and a 401 has a challenge.
 #[test]
-fn request_of_any_form_is_answered_and_is_never_our_fault() {
-    let service = Service::new();
+fn request_of_any_form_is_never_answered_5xx() {
+    let service = TestService::new();
     let strategy = prop::sample::select(ROUTES.to_vec())
         .prop_flat_map(|path| (Just(path), body(path), credential(), content_type(), content_length()));
     let mut runner =
@@ -278,10 +282,10 @@ fn shapes(size: usize) -> Vec<(&'static str, String)> {
 /// Compares the growth from 2 to 4 times the size with that from 1 to 2 times. A linear cost gives
 /// 2, a quadratic one 4; tables that double shift it a little.
 #[test]
-fn request_costs_what_its_size_warrants() {
+fn request_cost_is_linear_in_size() {
     const SMALL: usize = 15_000;
 
-    let service = Service::new();
+    let service = TestService::new();
     let token = service.token();
     let cost = |path: &str, body: &str| {
         let request = || {

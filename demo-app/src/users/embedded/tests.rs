@@ -12,25 +12,25 @@ use super::*;
 
 /// A handle on a disk; all clones are the same disk.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<State>);
+struct FaultyDisk(Arc<DiskFaults>);
 
 #[derive(Debug, Default)]
-struct State {
+struct DiskFaults {
     full: AtomicBool,
     unreadable: AtomicBool,
     absent: AtomicBool,
 }
 
-impl Disk {
+impl FaultyDisk {
     fn users(&self, path: PathBuf) -> EmbeddedUsers {
         let disk = self.clone();
-        EmbeddedUsers::with(Box::new(move |_| {
+        EmbeddedUsers::open_with(Box::new(move |_| {
             if disk.0.absent.load(SeqCst) {
                 return Err(redb::Error::Io(io::ErrorKind::NotFound.into()).into());
             }
             let mut options = std::fs::OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
-            let backend = Watched { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
+            let backend = FaultyBackend { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
             // A zero cache, so that reads reach the disk.
             Ok(Builder::new().set_cache_size(0).create_with_backend(backend)?)
         }))
@@ -39,12 +39,12 @@ impl Disk {
 }
 
 #[derive(Debug)]
-struct Watched {
+struct FaultyBackend {
     file: FileBackend,
-    disk: Disk,
+    disk: FaultyDisk,
 }
 
-impl StorageBackend for Watched {
+impl StorageBackend for FaultyBackend {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -89,9 +89,9 @@ fn user(number: usize) -> User {
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_the_write_and_the_users_can_be_read_and_then_written_again() {
+async fn users_on_full_disk_can_be_read_and_later_written() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = Disk::default();
+    let disk = FaultyDisk::default();
     let users = disk.users(directory.path().join("users.redb"));
     disk.0.full.store(true, SeqCst);
     let mut added = 0;
@@ -103,16 +103,16 @@ async fn a_full_disk_fails_the_write_and_the_users_can_be_read_and_then_written_
         assert!(users.by_name(&user(number).username).await.unwrap().is_some(), "read from the full disk");
     }
     disk.0.full.store(false, SeqCst);
-    assert_eq!(users.add(user(added)).await.unwrap(), Added::Yes, "with room again");
+    assert_eq!(users.add(user(added)).await.unwrap(), AddOutcome::Added, "with room again");
     assert!(users.by_name(&user(added).username).await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn a_disk_that_comes_back_serves_readers_with_no_restart_and_is_not_taken_for_an_empty_one() {
+async fn users_on_disk_that_failed_return_without_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = Disk::default();
+    let disk = FaultyDisk::default();
     let users = disk.users(directory.path().join("users.redb"));
-    assert_eq!(users.add(user(0)).await.unwrap(), Added::Yes);
+    assert_eq!(users.add(user(0)).await.unwrap(), AddOutcome::Added);
     disk.0.unreadable.store(true, SeqCst);
     disk.0.absent.store(true, SeqCst);
     for _ in 0..3 {
@@ -126,21 +126,21 @@ async fn a_disk_that_comes_back_serves_readers_with_no_restart_and_is_not_taken_
 }
 
 #[test]
-fn a_file_that_is_gone_is_not_made_anew_by_a_reopening() {
+fn users_file_deleted_is_not_recreated_on_reopen() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("users.redb");
-    let opener = at(&path);
+    let opener = file_opener(&path);
     drop(opener(super::super::file::IfAbsent::Create).unwrap_or_else(|_| panic!("it is made at the start")));
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(opener(super::super::file::IfAbsent::Fail), Err(Fault::Database(redb::Error::Io(_)))));
+    assert!(matches!(opener(super::super::file::IfAbsent::Fail), Err(UserFileError::Database(redb::Error::Io(_)))));
     assert!(!path.exists());
 }
 
 #[tokio::test]
-async fn users_file_that_was_truncated_is_refused_and_left_as_it_is() {
+async fn users_file_truncated_is_refused_and_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("users.redb");
-    assert_eq!(EmbeddedUsers::open(&path).unwrap().add(user(0)).await.unwrap(), Added::Yes);
+    assert_eq!(EmbeddedUsers::open(&path).unwrap().add(user(0)).await.unwrap(), AddOutcome::Added);
     let whole = std::fs::read(&path).unwrap();
     for length in [0, 1, 64, 4_096, whole.len() / 2] {
         std::fs::write(&path, &whole[..length]).unwrap();
@@ -158,12 +158,12 @@ async fn users_file_that_was_truncated_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn users_file_is_made_whole_or_not_at_all() {
+fn users_file_is_created_whole_or_not_at_all() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("users.redb");
-    let disk = Disk::default();
+    let disk = FaultyDisk::default();
     disk.0.full.store(true, SeqCst);
-    super::super::file::create(&path, |file| Watched { file, disk: disk.clone() }).unwrap_err();
+    super::super::file::create(&path, |file| FaultyBackend { file, disk: disk.clone() }).unwrap_err();
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     // As left by a process that was killed.
     std::fs::write(directory.path().join("users.redb.Ab12.new"), "half of one").unwrap();
@@ -172,20 +172,20 @@ fn users_file_is_made_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn users_survive_a_panic_of_an_operation() {
+async fn users_survive_panic_of_an_operation() {
     let directory = tempfile::tempdir().unwrap();
     let users = EmbeddedUsers::open(&directory.path().join("users.redb")).unwrap();
-    assert_eq!(users.add(user(0)).await.unwrap(), Added::Yes);
-    let bug = users.write(|_| -> Result<(), Fault> { std::panic::resume_unwind(Box::new(())) });
+    assert_eq!(users.add(user(0)).await.unwrap(), AddOutcome::Added);
+    let bug = users.write(|_| -> Result<(), UserFileError> { std::panic::resume_unwind(Box::new(())) });
     bug.await.unwrap_err();
-    assert_eq!(users.add(user(1)).await.unwrap(), Added::Yes);
+    assert_eq!(users.add(user(1)).await.unwrap(), AddOutcome::Added);
     for number in 0..2 {
         assert!(users.by_name(&user(number).username).await.unwrap().is_some());
     }
 }
 
 #[tokio::test]
-async fn users_of_files_that_older_versions_wrote_are_found_by_id() {
+async fn users_written_by_older_versions_are_found_by_id() {
     // The older version had no such table, or has added a user since.
     let drop_all: fn(&WriteTransaction) = |write| assert!(write.delete_table(NAMES).unwrap());
     let drop_one: fn(&WriteTransaction) =
@@ -196,7 +196,7 @@ async fn users_of_files_that_older_versions_wrote_are_found_by_id() {
         let users: Vec<User> = (0..3).map(user).collect();
         let opened = EmbeddedUsers::open(&path).unwrap();
         for user in &users {
-            assert_eq!(opened.add(user.clone()).await.unwrap(), Added::Yes);
+            assert_eq!(opened.add(user.clone()).await.unwrap(), AddOutcome::Added);
         }
         drop(opened);
         let database = Database::create(&path).unwrap();

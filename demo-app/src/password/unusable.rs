@@ -7,41 +7,41 @@ use std::{
 
 use auth_layer::UserId;
 
-use super::stored::Unreadable;
+use super::stored::UnusableHash;
 
 /// The maximum number of users in the log. Beyond it the whole collection is wrong, and the log
 /// says that it stops.
-const USERS: usize = 100;
+const MAX_REPORTED: usize = 100;
 
 /// The users whose unreadable hash was logged.
 #[derive(Debug, Default)]
-pub(super) struct UnreadableHashes(Mutex<HashSet<UserId>>);
+pub(super) struct UnusableHashes(Mutex<HashSet<UserId>>);
 
-impl UnreadableHashes {
+impl UnusableHashes {
     /// Logs a user's unreadable hash unless it was logged before.
-    pub(super) fn report(&self, user_id: UserId, why: Unreadable) {
-        let mut told = self.told();
-        if told.len() >= USERS || !told.insert(user_id) {
+    pub(super) fn report(&self, user_id: UserId, why: UnusableHash) {
+        let mut reported = self.reported();
+        if reported.len() >= MAX_REPORTED || !reported.insert(user_id) {
             return;
         }
-        let last = told.len() == USERS;
-        drop(told);
+        let last = reported.len() == MAX_REPORTED;
+        drop(reported);
         tracing::error!(
             %user_id,
             %why,
-            "the stored password hash of this user cannot be used; nobody can sign in with it: set a new password"
+            "this user's stored password hash cannot be used, so the user cannot sign in; set a new password"
         );
         if last {
-            tracing::error!(users = USERS, "further password hashes that cannot be used are not logged");
+            tracing::error!(users = MAX_REPORTED, "further unusable password hashes are not logged");
         }
     }
 
     /// Forgets a user whose hash is readable again.
     pub(super) fn forget(&self, user_id: &UserId) {
-        self.told().remove(user_id);
+        self.reported().remove(user_id);
     }
 
-    fn told(&self) -> MutexGuard<'_, HashSet<UserId>> {
+    fn reported(&self) -> MutexGuard<'_, HashSet<UserId>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,32 +11,32 @@ use auth_layer::{
     store::{MemoryStore, Revoked, StoreDecorator, StoreError, StoreErrorKind, TokenStore, UserFence},
 };
 
-use crate::users::Asked;
+use crate::users::CallLog;
 
 #[derive(Clone, Default)]
-pub(super) struct WatchedStore {
+pub(super) struct RecordingStore {
     store: Arc<MemoryStore>,
-    pub(super) asked: Asked,
-    pub(super) fence_down: Arc<AtomicBool>,
+    pub(super) calls: CallLog,
+    pub(super) fail_fence: Arc<AtomicBool>,
     /// Makes revocations fail after they were recorded.
-    pub(super) half_done: Arc<AtomicBool>,
+    pub(super) fail_after_revoke: Arc<AtomicBool>,
 }
 
-impl WatchedStore {
-    fn told(&self, revoked: Revoked) -> Result<Revoked, StoreError> {
-        failing(&self.half_done)?;
+impl RecordingStore {
+    fn check_revoked(&self, revoked: Revoked) -> Result<Revoked, StoreError> {
+        fail_if(&self.fail_after_revoke)?;
         Ok(revoked)
     }
 }
 
-fn failing(down: &AtomicBool) -> Result<(), StoreError> {
-    if down.load(Ordering::SeqCst) {
+fn fail_if(failing: &AtomicBool) -> Result<(), StoreError> {
+    if failing.load(Ordering::SeqCst) {
         return Err(StoreError::new(StoreErrorKind::Unavailable, "down, as the test wants it"));
     }
     Ok(())
 }
 
-impl StoreDecorator for WatchedStore {
+impl StoreDecorator for RecordingStore {
     type Inner = MemoryStore;
 
     fn inner(&self) -> &MemoryStore {
@@ -44,13 +44,13 @@ impl StoreDecorator for WatchedStore {
     }
 
     async fn user_fence(&self, user: Subject) -> Result<UserFence, StoreError> {
-        self.asked.lock().unwrap().push("fence");
-        failing(&self.fence_down)?;
+        self.calls.lock().unwrap().push("fence");
+        fail_if(&self.fail_fence)?;
         self.inner().user_fence(user).await
     }
 
     async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {
         let revoked = self.inner().revoke_session(session, now).await?;
-        self.told(revoked)
+        self.check_revoked(revoked)
     }
 }

@@ -21,35 +21,35 @@ const PREFACE: usize = 24;
 
 /// A stream that fails unless its first bytes arrive in time.
 #[derive(Debug)]
-pub(crate) struct Prompt<S> {
+pub(crate) struct FirstBytesTimeout<S> {
     stream: S,
-    missing: usize,
-    late: Pin<Box<Sleep>>,
+    remaining: usize,
+    timeout: Pin<Box<Sleep>>,
 }
 
-impl<S> Prompt<S> {
+impl<S> FirstBytesTimeout<S> {
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, missing: PREFACE, late: Box::pin(sleep(limit)) }
+        Self { stream, remaining: PREFACE, timeout: Box::pin(sleep(limit)) }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FirstBytesTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, into);
-        if self.missing == 0 {
+        if self.remaining == 0 {
             return read;
         }
         if read.is_pending() {
-            ready!(self.late.as_mut().poll(context));
+            ready!(self.timeout.as_mut().poll(context));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        self.missing = self.missing.saturating_sub(into.filled().len() - before);
+        self.remaining = self.remaining.saturating_sub(into.filled().len() - before);
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FirstBytesTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -87,23 +87,23 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_says_nothing_or_stops_in_the_preface_is_given_up() {
-        for said in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+    async fn first_bytes_missing_or_incomplete_time_out() {
+        for sent in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
             let (mut client, server) = duplex(64);
-            let mut server = Prompt::new(server, LIMIT);
+            let mut server = FirstBytesTimeout::new(server, LIMIT);
             let began = Instant::now();
-            client.write_all(said.as_bytes()).await.unwrap();
+            client.write_all(sent.as_bytes()).await.unwrap();
             let mut into = [0; PREFACE];
             let read = tokio::time::timeout(LIMIT * 2, server.read_exact(&mut into)).await.expect("it is given up");
             let error = read.unwrap_err();
-            assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, LIMIT), "{said}");
+            assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, LIMIT), "{sent}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_has_begun_may_pause() {
+    async fn first_bytes_received_lift_the_timeout() {
         let (mut client, server) = duplex(64);
-        let mut server = Prompt::new(server, LIMIT);
+        let mut server = FirstBytesTimeout::new(server, LIMIT);
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         server.read_exact(&mut [0; PREFACE]).await.unwrap();
         tokio::spawn(async move {

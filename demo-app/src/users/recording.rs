@@ -1,4 +1,4 @@
-//! Users that record their calls, for tests.
+//! Users that record their calls and fail on demand, for tests.
 
 use std::sync::{
     Arc, Mutex,
@@ -8,45 +8,45 @@ use std::sync::{
 use auth_layer::{SessionId, UserId};
 use tokio::sync::Semaphore;
 
-use super::{Added, EmbeddedUsers, User, UsersError};
+use super::{AddOutcome, EmbeddedUsers, User, UsersError};
 
 /// The calls to the stores, in order.
-pub(crate) type Asked = Arc<Mutex<Vec<&'static str>>>;
+pub(crate) type CallLog = Arc<Mutex<Vec<&'static str>>>;
 
 #[derive(Clone, Debug)]
-pub(crate) struct WatchedUsers {
+pub(crate) struct RecordingUsers {
     users: EmbeddedUsers,
-    pub(crate) asked: Asked,
-    pub(crate) down: Arc<AtomicBool>,
+    pub(crate) calls: CallLog,
+    pub(crate) fail_reads: Arc<AtomicBool>,
     /// Delays the report of a replacement while a test holds its one permit.
-    pub(crate) reports: Arc<Semaphore>,
+    pub(crate) replace_gate: Arc<Semaphore>,
     /// Has one permit for each replacement that was made.
     pub(crate) replaced: Arc<Semaphore>,
 }
 
-impl WatchedUsers {
-    pub(crate) fn new(users: EmbeddedUsers, asked: Asked) -> Self {
-        let reports = Arc::new(Semaphore::new(1));
-        Self { users, asked, down: Arc::default(), reports, replaced: Arc::new(Semaphore::new(0)) }
+impl RecordingUsers {
+    pub(crate) fn new(users: EmbeddedUsers, calls: CallLog) -> Self {
+        let replace_gate = Arc::new(Semaphore::new(1));
+        Self { users, calls, fail_reads: Arc::default(), replace_gate, replaced: Arc::new(Semaphore::new(0)) }
     }
 
-    pub(super) async fn add(&self, user: User) -> Result<Added, UsersError> {
+    pub(super) async fn add(&self, user: User) -> Result<AddOutcome, UsersError> {
         self.users.add(user).await
     }
 
     pub(super) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
-        self.read()?;
+        self.record_read()?;
         self.users.by_name(username).await
     }
 
     pub(super) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
-        self.read()?;
+        self.record_read()?;
         self.users.by_id(id).await
     }
 
-    fn read(&self) -> Result<(), UsersError> {
-        self.asked.lock().unwrap().push("user");
-        if self.down.load(Ordering::SeqCst) {
+    fn record_read(&self) -> Result<(), UsersError> {
+        self.calls.lock().unwrap().push("user");
+        if self.fail_reads.load(Ordering::SeqCst) {
             return Err(UsersError::new("the users are down", "as the test wants it"));
         }
         Ok(())
@@ -64,7 +64,7 @@ impl WatchedUsers {
     ) -> Result<bool, UsersError> {
         let replaced = self.users.replace_hash(user, new, changed_in).await;
         self.replaced.add_permits(1);
-        let _turn = self.reports.acquire().await.unwrap();
+        let _turn = self.replace_gate.acquire().await.unwrap();
         replaced
     }
 }
