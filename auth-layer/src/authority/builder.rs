@@ -1,6 +1,11 @@
 //! Configures an [`Authority`].
 
-use std::{fmt, num::NonZero, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZero,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
@@ -244,6 +249,7 @@ impl AuthorityBuilder {
         let inner = AuthorityInner {
             trust: Trust::with(issuer, store, checks),
             keys: ArcSwap::from_pointee(keys),
+            replacing_keys: Mutex::default(),
             check_custom,
             purges: PurgeSchedule::new(purge_every),
             fully_revoked: Cache::new(FULLY_REVOKED),

@@ -37,7 +37,12 @@ mod refresh;
 mod revoke;
 mod sign_in;
 
-use std::{fmt, num::NonZero, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZero,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
@@ -87,6 +92,7 @@ pub struct Authority {
 struct AuthorityInner {
     trust: Trust,
     keys: ArcSwap<Keyring>,
+    replacing_keys: Mutex<()>,
     /// Fails if issued custom claims are not what the application expects.
     check_custom: Option<IssuedCustomCheck>,
     purges: Arc<PurgeSchedule>,
@@ -190,6 +196,9 @@ impl Authority {
     /// # }
     /// ```
     pub fn set_keys(&self, keys: Keyring) {
+        // One replacement at a time: two at once could leave one's keys signing and the other's
+        // verifying.
+        let _replacing = self.inner.replacing_keys.lock().unwrap_or_else(PoisonError::into_inner);
         // Replace the verifying keys first: issued tokens must be accepted.
         self.inner.trust.issuer().set_keys(keys.verifying().clone());
         self.inner.keys.store(Arc::new(keys));

@@ -34,7 +34,7 @@ struct RunningPurge {
 
 impl Drop for RunningPurge {
     fn drop(&mut self) {
-        self.schedule.due.store(self.next, Ordering::Release);
+        self.schedule.due.store(self.next, Ordering::Relaxed);
     }
 }
 
@@ -49,7 +49,7 @@ impl PurgeSchedule {
         if due == RUNNING_OR_OFF || millis(now) < due {
             return None;
         }
-        self.due.compare_exchange(due, RUNNING_OR_OFF, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        self.due.compare_exchange(due, RUNNING_OR_OFF, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         Some(RunningPurge { schedule: Arc::clone(self), next: millis(now.saturating_add(self.every)) })
     }
 }

@@ -209,12 +209,12 @@ impl Claims {
         self.context.as_ref()
     }
 
-    /// Returns the memory of the claims, in bytes, roughly.
+    /// Returns the memory of the claims, in bytes, roughly. Parsed custom claims are not included.
     pub(crate) fn bytes(&self) -> usize {
-        self.checked.bytes + self.read_bytes() as usize
+        self.checked.bytes
     }
 
-    /// Returns the part of that memory that parsed custom claims take.
+    /// Returns the memory of the parsed custom claims, in bytes, roughly.
     pub(crate) fn read_bytes(&self) -> u32 {
         self.checked.custom.read_bytes()
     }

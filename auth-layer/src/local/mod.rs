@@ -36,6 +36,14 @@ mod revoked;
 #[cfg(test)]
 mod tests;
 
+/// What `revoked` synchronises with. Its test has loom's types instead.
+mod sync {
+    pub(super) use std::sync::{
+        RwLock,
+        atomic::{AtomicU64, Ordering},
+    };
+}
+
 use std::{
     fmt,
     sync::{
@@ -55,6 +63,7 @@ use self::revoked::RecentlyRevoked;
 use crate::{
     claims::Claims,
     clock::{Clock, Timestamp},
+    id::TextId,
 };
 
 /// The shortest time between two removals of expired entries.
@@ -90,13 +99,10 @@ impl LocalCache {
     /// The first caller decides size and clock. Returns `None` if a limit is zero, or if there is
     /// no randomness for the secret.
     pub(crate) fn open(&self, limits: Limits, clock: &Arc<dyn Clock>, lease: Duration) -> Option<&VerifiedTokens> {
-        let mut is_new = false;
-        let open = || {
-            is_new = true;
-            VerifiedTokens::new(limits, Arc::clone(clock))
-        };
+        let lease = nanos_or_zero(lease);
+        let open = || VerifiedTokens::new(limits, Arc::clone(clock), lease);
         let verified = self.0.get_or_init(open).as_ref()?;
-        verified.extend_lease(lease, is_new);
+        verified.revoked.extend_lease(lease, || nanos(verified.now()));
         Some(verified)
     }
 
@@ -139,9 +145,6 @@ impl LocalCache {
 /// Verified tokens. Times are those of its clock's [`monotonic`](Clock::monotonic).
 pub(crate) struct VerifiedTokens {
     clock: Arc<dyn Clock>,
-    /// The longest lease of all authorities and trusts on this cache, in nanoseconds. Zero: none
-    /// believes liveness.
-    lease: AtomicU64,
     secret: highway::Key,
     entries: Arc<Entries>,
     /// The smallest weight of an entry, which bounds their number.
@@ -203,6 +206,14 @@ struct CacheEntry {
     read_bytes: u32,
 }
 
+impl CacheEntry {
+    /// Returns the ids that a revocation of this token may name.
+    fn ids(&self) -> [Option<Uuid>; 3] {
+        let claims = &self.claims;
+        [claims.jti.as_ref().map(TextId::tag), claims.sid.as_ref().map(TextId::tag), Some(claims.sub.tag())]
+    }
+}
+
 #[derive(Clone)]
 struct ByBytes;
 
@@ -213,7 +224,7 @@ impl Weighter<Key, CacheEntry> for ByBytes {
 }
 
 impl VerifiedTokens {
-    fn new(limits: Limits, clock: Arc<dyn Clock>) -> Option<Self> {
+    fn new(limits: Limits, clock: Arc<dyn Clock>, lease: u64) -> Option<Self> {
         let mut secret = [0; 32];
         if limits.entries == 0 || limits.bytes == 0 || rand::fill(&mut secret).is_err() {
             return None;
@@ -232,12 +243,11 @@ impl VerifiedTokens {
         );
         Some(Self {
             clock,
-            lease: AtomicU64::new(0),
             secret: highway::Key(secret),
             entries: Arc::new(entries),
             lightest,
             next_removal: AtomicU64::new(0),
-            revoked: RecentlyRevoked::with_capacity(limits.entries),
+            revoked: RecentlyRevoked::with_capacity(limits.entries, lease),
             listens: AtomicBool::new(false),
         })
     }
@@ -249,17 +259,7 @@ impl VerifiedTokens {
 
     /// Returns true the first time only. The caller then subscribes to the store's revocations.
     pub(crate) fn start_listening(&self) -> bool {
-        !self.listens.swap(true, Ordering::AcqRel)
-    }
-
-    /// Remembers revocations for at least `lease` from now on.
-    fn extend_lease(&self, lease: Duration, is_new: bool) {
-        let lease = nanos_or_zero(lease);
-        let before = self.lease.fetch_max(lease, Ordering::AcqRel);
-        if before < lease && !is_new {
-            // Revocations since the last checks may already be forgotten.
-            self.revoke_all();
-        }
+        !self.listens.swap(true, Ordering::Relaxed)
     }
 
     /// Returns the key of a token.
@@ -278,7 +278,9 @@ impl VerifiedTokens {
                 if entry.claims.read_bytes() != entry.read_bytes {
                     self.reweigh(key, &entry);
                 }
-                if now < entry.checked_at.saturating_add(lease) && !self.revoked.covers(&entry) {
+                if now < entry.checked_at.saturating_add(lease)
+                    && !self.revoked.covers(entry.checked_at, || entry.ids())
+                {
                     Known::Good(entry.claims)
                 } else {
                     Known::Verified(entry.claims)
@@ -294,31 +296,35 @@ impl VerifiedTokens {
 
     /// Inserts the result of a check. For a known token only liveness is new, which needs a lease.
     pub(crate) fn insert(&self, key: Key, outcome: &CheckOutcome<'_>, was_known: bool) {
-        if was_known && self.lease.load(Ordering::Acquire) == 0 {
+        if was_known && self.revoked.lease() == 0 {
             return;
         }
         let CheckOutcome { claims, began, now } = *outcome;
         let Some(expires_at) = to_monotonic(claims.exp, now, began) else { return };
         let valid_from = claims.valid_from().and_then(|from| to_monotonic(from, now, began)).unwrap_or(0);
+        // Read once: another request may be parsing the custom claims.
+        let read_bytes = claims.read_bytes();
         let entry = CacheEntry {
             claims: claims.clone(),
             checked_at: nanos(began),
             valid_from,
             expires_at,
-            weight: self.weight(claims),
-            read_bytes: claims.read_bytes(),
+            weight: self.weight(claims, read_bytes),
+            read_bytes,
         };
         self.entries.insert(key, entry);
     }
 
-    fn weight(&self, claims: &Claims) -> u32 {
-        u32::try_from((OVERHEAD + claims.bytes()).max(self.lightest)).unwrap_or(u32::MAX)
+    fn weight(&self, claims: &Claims, read_bytes: u32) -> u32 {
+        let bytes = OVERHEAD + claims.bytes() + read_bytes as usize;
+        u32::try_from(bytes.max(self.lightest)).unwrap_or(u32::MAX)
     }
 
     /// Updates the weight of an entry after its custom claims were parsed as a type.
     #[cold]
     fn reweigh(&self, key: Key, entry: &CacheEntry) {
-        let (weight, read_bytes) = (self.weight(&entry.claims), entry.claims.read_bytes());
+        let read_bytes = entry.claims.read_bytes();
+        let weight = self.weight(&entry.claims, read_bytes);
         self.entries.replace(key, CacheEntry { weight, read_bytes, ..entry.clone() }, true).ok();
     }
 
@@ -330,10 +336,7 @@ impl VerifiedTokens {
 
     /// Ends belief in the liveness of all tokens with this token id, session id or user tag.
     pub(crate) fn revoke(&self, id: Uuid) {
-        let lease = self.lease.load(Ordering::Acquire);
-        if lease > 0 {
-            self.revoked.add(id, nanos(self.now()), lease);
-        }
+        self.revoked.add(id, nanos(self.now()));
     }
 
     /// Ends belief in all liveness that was checked until now.

@@ -21,7 +21,8 @@ const WINDOW: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Outage {
     started: Instant,
-    /// Read after every check that asked a store. The rest is used in outages only.
+    /// Read after every check that asked a store. The rest is used in outages only. It is set under
+    /// the lock of `refusals`.
     is_active: AtomicBool,
     refusals: Mutex<Refusals>,
 }
@@ -42,8 +43,12 @@ impl Outage {
 
     /// Logs a refusal, as a warning unless one was logged a moment ago.
     pub(super) fn refused(&self, error: &StoreError) {
-        self.is_active.store(true, Ordering::Relaxed);
-        match self.refusals().count(self.started.elapsed()) {
+        let due = {
+            let mut refusals = self.refusals();
+            self.is_active.store(true, Ordering::Relaxed);
+            refusals.count(self.started.elapsed())
+        };
+        match due {
             Some(1) => tracing::warn!(error = error as &dyn Error, "the state of a token cannot be learnt"),
             Some(refusals) => {
                 tracing::warn!(error = error as &dyn Error, refusals, "the state of tokens still cannot be learnt");
@@ -58,11 +63,18 @@ impl Outage {
     /// refused for a while.
     pub(super) fn learnt(&self) {
         if self.is_active.load(Ordering::Relaxed)
-            && let Some(refusals) = self.refusals().take_if_over(self.started.elapsed())
+            && let Some(refusals) = self.end()
         {
-            self.is_active.store(false, Ordering::Relaxed);
             tracing::info!(refusals, "the state of tokens can be learnt again");
         }
+    }
+
+    /// Returns the count of refusals if an outage is over and nobody has logged that.
+    fn end(&self) -> Option<u64> {
+        let mut refusals = self.refusals();
+        let ended = refusals.take_if_over(self.started.elapsed())?;
+        self.is_active.store(false, Ordering::Relaxed);
+        Some(ended)
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {

@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -25,9 +28,25 @@ use crate::{
 pub struct Issuer {
     pub(crate) name: String,
     pub(crate) audiences: Audiences,
-    keys: ArcSwap<VerifyingKeys>,
-    /// The number of the current key set. It changes when a key is removed, not when one is added.
+    keys: ArcSwap<NumberedKeys>,
+    /// A copy of the number of the current keys, cheaper to read.
     key_set: AtomicU64,
+}
+
+/// A key set with its number, so that nobody sees the one without the other.
+#[derive(Debug)]
+pub(crate) struct NumberedKeys {
+    keys: VerifyingKeys,
+    /// It changes when a key is removed, not when one is added.
+    number: u64,
+}
+
+impl Deref for NumberedKeys {
+    type Target = VerifyingKeys;
+
+    fn deref(&self) -> &VerifyingKeys {
+        &self.keys
+    }
 }
 
 impl Issuer {
@@ -35,11 +54,12 @@ impl Issuer {
     ///
     /// `name` is the `iss` of its tokens; `keys` verify their signatures.
     pub fn recorded(name: impl Into<String>, keys: impl Into<VerifyingKeys>) -> Self {
+        let keys = NumberedKeys { keys: keys.into(), number: next_number() };
         Self {
             name: name.into(),
             audiences: Audiences::default(),
-            keys: ArcSwap::from_pointee(keys.into()),
-            key_set: AtomicU64::new(next_number()),
+            key_set: AtomicU64::new(keys.number),
+            keys: ArcSwap::from_pointee(keys),
         }
     }
 
@@ -64,26 +84,25 @@ impl Issuer {
     }
 
     /// Returns the current keys and their number.
-    pub(crate) fn keys(&self) -> (Guard<Arc<VerifyingKeys>>, u64) {
-        // Read before the keys: if a key is removed in between, the verdict keeps the old number.
-        let key_set = self.key_set.load(Ordering::Acquire);
-        (self.keys.load(), key_set)
+    pub(crate) fn keys(&self) -> (Guard<Arc<NumberedKeys>>, u64) {
+        let keys = self.keys.load();
+        let number = keys.number;
+        (keys, number)
     }
 
-    /// Replaces the keys.
+    /// Replaces the keys. Calls must not overlap.
     pub(crate) fn set_keys(&self, keys: VerifyingKeys) {
-        let new = Arc::new(keys);
-        let old = self.keys.swap(Arc::clone(&new));
-        if !new.contains_all(&old) {
-            self.key_set.store(next_number(), Ordering::Release);
-        }
+        let old = self.keys.load();
+        let number = if keys.contains_all(&old) { old.number } else { next_number() };
+        self.keys.store(Arc::new(NumberedKeys { keys, number }));
+        self.key_set.store(number, Ordering::Relaxed);
     }
 
     /// Whether a current key of this issuer verified the signature of these claims.
     #[inline]
     pub(crate) fn has_verified(&self, claims: &Claims) -> bool {
         // Numbers are unique in the process, so an equal number means this issuer.
-        claims.signature().key_set == self.key_set.load(Ordering::Acquire) || self.has_key_of(claims)
+        claims.signature().key_set == self.key_set.load(Ordering::Relaxed) || self.has_key_of(claims)
     }
 
     #[cold]
