@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Returns tokens that differ from the one issued and are as good.
-fn tolerated(good: &GoodTokens) -> Vec<(&'static str, String)> {
+fn equivalent_tokens(good: &GoodTokens) -> Vec<(&'static str, String)> {
     let draft = &good.eddsa;
     let in_leeway = (good.now + LEEWAY).timestamp();
     let header = |name, value: serde_json::Value| draft.clone().header(name, value).token();
@@ -75,7 +75,7 @@ async fn check_accepts_good_tokens_that_look_odd() {
     let good = fixture.good(TokenKind::Access).await;
     for (order, authority) in fixture.authorities() {
         let route = ProtectedRoute::new(authority, false);
-        for (name, token) in tolerated(&good) {
+        for (name, token) in equivalent_tokens(&good) {
             let verified = authority.verify(&token).await;
             assert!(verified.is_ok(), "{order}, {name}: {verified:?}");
             let request = http::Request::get("/").header("authorization", bearer(&token).unwrap());

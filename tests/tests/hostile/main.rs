@@ -8,6 +8,8 @@
 //! - [`outage`] tries them while the store is down.
 //! - [`custom`] has claims of the application's own.
 //! - [`flood`] sends many at once.
+//! - [`fixture`] has the authorities, on a [`counting_store`]. [`protected_route`] is a route
+//!   behind the layer.
 //! - [`controls`] has tokens that differ from the issued one and are still good.
 
 mod access;

@@ -38,7 +38,7 @@ fn issued_with(id: Uuid, field: &str, value: impl Into<Bson>) -> Document {
     document
 }
 
-/// Asks for all of them at once, each in a task of its own.
+/// Looks all of these tokens up at once, each in a task of its own.
 async fn statuses(store: &MongoStore, ids: &[TokenId]) -> Vec<Result<TokenStatus, StoreError>> {
     let tasks = ids.iter().map(|&id| {
         let store = store.clone();

@@ -1,4 +1,6 @@
 //! Integration tests against real servers.
+//!
+//! [`fleet`] starts nodes for the other modules, and [`ledger`] reads what MongoDB holds.
 
 mod clocks;
 mod conformance;

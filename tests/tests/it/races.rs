@@ -118,7 +118,7 @@ fn issued_pair(answer: &Response) -> Option<Tokens> {
     (answer.status == StatusCode::OK).then(|| answer.tokens())
 }
 
-/// Asks [`REQUESTS_AT_ONCE`] times at once, half of them on each node.
+/// Sends [`REQUESTS_AT_ONCE`] requests at once, half of them to each node.
 pub(crate) async fn send_at_once<F: Future>((a, b): (Client, Client), ask: impl Fn(Client) -> F) -> Vec<F::Output> {
     join_all((0..REQUESTS_AT_ONCE).map(|number| ask(if number % 2 == 0 { a.clone() } else { b.clone() }))).await
 }

@@ -116,7 +116,7 @@ async fn mongodb_refuses_foreign_users_at_once_and_makes_no_index() {
     assert_eq!(users.list_index_names().await.unwrap(), ["_id_"]);
 }
 
-/// Does what version 0.1 does at its start.
+/// Creates the indexes that version 0.1 creates at its start.
 async fn make_indexes_of_0_1(database: &Database, seconds: u64) -> mongodb::error::Result<()> {
     for (collection, field) in [("tokens", "expires_at"), ("sessions", "current.refresh_expires_at")] {
         let options = IndexOptions::builder().expire_after(Duration::from_secs(seconds)).build();

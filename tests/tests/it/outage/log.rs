@@ -8,7 +8,7 @@ use super::for_a_while;
 use crate::fleet::{Fleet, PASSWORD, username};
 
 /// Returns the lines that report a problem.
-fn complaints(log: &[String]) -> Vec<&String> {
+fn problems(log: &[String]) -> Vec<&String> {
     log.iter().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).collect()
 }
 
@@ -34,10 +34,10 @@ async fn log_of_an_outage_is_a_few_short_lines() {
     let log = fleet.nodes[0].log();
     log.until("/healthz", 1).await;
     let lines = log.lines();
-    let complaints = complaints(&lines);
+    let problems = problems(&lines);
     // Checks, refreshes and the news of revocations.
-    assert!((1..=3).contains(&complaints.len()), "{complaints:#?}");
-    for line in complaints {
+    assert!((1..=3).contains(&problems.len()), "{problems:#?}");
+    for line in problems {
         assert!(!line.contains("Topology") && line.len() < 600, "{line}");
     }
     assert_eq!(lines.iter().filter(|line| line.contains("status=503")).count(), 80, "requests are all there");
@@ -54,5 +54,5 @@ async fn log_of_an_idle_node_whose_redis_cluster_is_away_is_a_few_lines() {
     for_a_while().await;
     let lines = log.lines();
     assert!(lines.len() < begun + 5, "{} lines at first, then:\n{}", begun, lines[begun..].join("\n"));
-    assert!((1..=6).contains(&complaints(&lines).len()), "{lines:#?}");
+    assert!((1..=6).contains(&problems(&lines).len()), "{lines:#?}");
 }

@@ -247,7 +247,7 @@ async fn single_use_issue_and_use_survive_a_kill_at_each_step() {
             nodes.describe("the issue of another token")
         );
     }
-    // The check leaves the token as it is. The handler tries it up.
+    // The check leaves the token as it is. The handler uses it up.
     let mut steps = StepWalk::at_least(2);
     while steps.has_next() {
         let user = nodes.new_user().await;
