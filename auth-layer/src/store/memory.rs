@@ -72,14 +72,14 @@ impl Contents {
         }
     }
 
-    fn revoke_sessions(&mut self, since: Timestamp, mut is_ended: impl FnMut(&Session) -> bool) -> Revoked {
+    fn revoke_sessions(&mut self, since: Timestamp, mut is_covered: impl FnMut(&Session) -> bool) -> Revoked {
         let mut revoked = Revoked::default();
-        let mut ended = HashSet::new();
-        for session in self.sessions.values_mut().filter(|session| is_ended(session)) {
+        let mut covered = HashSet::new();
+        for session in self.sessions.values_mut().filter(|session| is_covered(session)) {
             revoked.sessions += u64::from(!std::mem::replace(&mut session.revoked, true));
-            ended.insert(session.session_id);
+            covered.insert(session.session_id);
         }
-        for (id, token) in self.tokens.iter_mut().filter(|(_, token)| ended.contains(&token.record.session_id)) {
+        for (id, token) in self.tokens.iter_mut().filter(|(_, token)| covered.contains(&token.record.session_id)) {
             token.revoked = true;
             if token.record.kind == TokenKind::Access && token.record.expires_at > since {
                 revoked.access_tokens.push((*id, token.record.expires_at));

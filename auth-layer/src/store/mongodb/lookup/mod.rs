@@ -20,7 +20,7 @@
 //!   without it.
 //! - *A query fails.* Each of its callers gets an error of the same kind. An unreadable document
 //!   fails only the callers that asked for it.
-//! - *A query hangs.* It frees its place after [`HANG_TIMEOUT`], so that a dead connection does not
+//! - *A query hangs.* It frees its slot after [`HANG_TIMEOUT`], so that a dead connection does not
 //!   block others. It is not dropped, because the driver does not support that, and it still
 //!   answers its callers.
 //! - *A query panics.* Its callers get an error, and the next query takes its place.
@@ -145,7 +145,7 @@ impl<R: BatchQuery> Shared<R> {
     /// Starts a query if more callers wait than the starting queries will take, and a slot is free.
     fn flush(self: &Arc<Self>) {
         if self.queue().reserve_slot() {
-            let slot = QuerySlot { shared: Arc::clone(self), starting: true, completed: false };
+            let slot = QuerySlot { shared: Arc::clone(self), starting: true, released: false };
             // Outside the lock: a runtime that shuts down drops the task at once, and the slot's
             // drop locks.
             tokio::spawn(run_query(slot));
@@ -219,12 +219,13 @@ impl<R: BatchQuery> Drop for QueueGuard<'_, R> {
     }
 }
 
-/// One of the [`MAX_IN_FLIGHT`] places for a query. Dropping it lets the next query start.
+/// One of the [`MAX_IN_FLIGHT`] slots for a query. Dropping it lets the next query start.
 struct QuerySlot<R: BatchQuery> {
     shared: Arc<Shared<R>>,
     /// Whether its query has yet to start.
     starting: bool,
-    completed: bool,
+    /// Whether it was given back, not just dropped.
+    released: bool,
 }
 
 impl<R: BatchQuery> QuerySlot<R> {
@@ -237,7 +238,7 @@ impl<R: BatchQuery> QuerySlot<R> {
     }
 
     fn release(mut self) {
-        self.completed = true;
+        self.released = true;
     }
 }
 
@@ -246,9 +247,9 @@ impl<R: BatchQuery> Drop for QuerySlot<R> {
         let mut queue = self.shared.queue();
         queue.in_flight -= 1;
         queue.starting -= usize::from(self.starting);
-        // A slot dropped while boarding did not panic: its task was never polled, or the runtime
+        // A slot dropped while starting did not panic: its task was never polled, or the runtime
         // shuts down.
-        if self.completed || (thread::panicking() && !self.starting) {
+        if self.released || (thread::panicking() && !self.starting) {
             drop(queue);
             self.shared.flush();
         } else if queue.in_flight == 0 {
