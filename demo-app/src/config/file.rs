@@ -43,7 +43,7 @@ fn read_setting(name: String, value: Value, command: &Command) -> Result<Setting
         Some(arg) if arg.get_id() != "config" => arg.get_id().clone(),
         _ => {
             return Err(format!(
-                "unknown name {name:?}; use the name of a flag other than --config, without its hyphens (see --help)"
+                "unknown name {name:?}; use the name of a flag other than --config, without the leading -- (see --help)"
             ));
         }
     };

@@ -311,7 +311,7 @@ impl KeysDir {
         let mut manifest = Manifest::default();
         manifest.keys.push(new_entry(&key, FIRST_KEY_FILE, now, TimeDelta::zero()));
         manifest.write(&self.path, lock).map_err(self.io_error(&format!("`{}`", manifest::FILE_NAME)))?;
-        tracing::info!(path = %path.display(), kid = key.kid(), "made a signing key");
+        tracing::info!(path = %path.display(), kid = key.kid(), "generated the first signing key");
         Ok(())
     }
 

@@ -13,12 +13,12 @@ use super::stored::UnusableHash;
 /// says that it stops.
 const MAX_REPORTED: usize = 100;
 
-/// The users whose unreadable hash was logged.
+/// The users whose unusable hash was logged.
 #[derive(Debug, Default)]
 pub(super) struct UnusableHashes(Mutex<HashSet<UserId>>);
 
 impl UnusableHashes {
-    /// Logs a user's unreadable hash unless it was logged before.
+    /// Logs a user's unusable hash unless it was logged before.
     pub(super) fn report(&self, user_id: UserId, why: UnusableHash) {
         let mut reported = self.reported();
         if reported.len() >= MAX_REPORTED || !reported.insert(user_id) {

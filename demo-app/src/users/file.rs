@@ -221,7 +221,7 @@ fn complete_index(database: &Database) -> Result<(), UserFileError> {
         let mut names = write.open_table(NAMES)?;
         for user in users.iter()? {
             let (name, user) = user?;
-            // A record that is unreadable is not found by its name either.
+            // An unreadable record is not found by its name either.
             if let Ok(IndexedUser { user_id }) = serde_json::from_slice(user.value()) {
                 names.insert(user_id.to_string().as_str(), name.value())?;
             }
