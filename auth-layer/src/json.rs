@@ -68,6 +68,28 @@ pub(crate) fn fields<'t, const N: usize>(text: &'t [u8], names: &[&str; N]) -> O
     Some(fields)
 }
 
+/// Reads the members `names` of the object that is the member `name` of the object in `text`.
+pub(crate) fn member_fields<'t, const N: usize>(
+    text: &'t [u8],
+    name: &str,
+    names: &[&str; N],
+) -> Option<Fields<'t, N>> {
+    member(text, name, FieldsVisitor { names })
+}
+
+/// Reads the number that is the member `name` of the object in `text`, with or without a fraction.
+pub(crate) fn member_number(text: &[u8], name: &str) -> Option<f64> {
+    member(text, name, PhantomData::<f64>)
+}
+
+/// Reads one member; `None` if it is absent or not what `seed` reads.
+fn member<'t, S: DeserializeSeed<'t>>(text: &'t [u8], name: &str, seed: S) -> Option<S::Value> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = json.deserialize_map(MemberVisitor { name, seed }).ok()?;
+    json.end().ok()?;
+    value
+}
+
 /// Reads all members of the JSON object in `text`; `None` if it is not one.
 pub(crate) fn members(text: &[u8]) -> Option<Map<String, Value>> {
     fields(text, &[])?;
@@ -99,6 +121,42 @@ impl<'t, const N: usize> Visitor<'t> for FieldsVisitor<'_, N> {
             }
         }
         Ok(Fields { values, has_others: !others.is_empty() })
+    }
+}
+
+impl<'t, const N: usize> DeserializeSeed<'t> for FieldsVisitor<'_, N> {
+    type Value = Fields<'t, N>;
+
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+/// Picks out one member and skips the others.
+struct MemberVisitor<'n, S> {
+    name: &'n str,
+    seed: S,
+}
+
+impl<'t, S: DeserializeSeed<'t>> Visitor<'t> for MemberVisitor<'_, S> {
+    type Value = Option<S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut seed, mut value) = (Some(self.seed), None);
+        while let Some(name) = map.next_key_seed(TextSeed)? {
+            if name != self.name {
+                map.next_value::<Skipped>()?;
+            } else if let Some(seed) = seed.take() {
+                value = Some(map.next_value_seed(seed)?);
+            } else {
+                return Err(duplicate());
+            }
+        }
+        Ok(value)
     }
 }
 
@@ -348,6 +406,36 @@ mod tests {
         );
         assert!(has_others, "z");
         assert!(!fields(br#"{"t":1}"#, &["t"]).unwrap().has_others);
+    }
+
+    #[test]
+    fn json_member_is_read_as_strictly_as_the_whole() {
+        let read = |text: &'static str| {
+            let fields = member_fields(text.as_bytes(), "o", &["a"])?;
+            Some((fields.values.into_iter().flatten().collect::<Vec<_>>(), fields.has_others))
+        };
+        assert_eq!(read(r#"{"x":{"a":2},"o":{"a":1,"b":[]}}"#), Some((vec![Datum::Integer(1)], true)));
+        assert_eq!(read(r#"{"\u006f":{}}"#), Some((vec![], false)));
+        for text in [
+            r#"{"o":{"a":1,"a":1}}"#,
+            r#"{"o":{"b":{"c":1,"c":1}}}"#,
+            r#"{"o":{},"o":{}}"#,
+            r#"{"o":{},"x":{"a":1,"a":1}}"#,
+            r#"{"o":[]}"#,
+            r#"{"o":1.5}"#,
+            r#"{"x":{"o":{}}}"#,
+            r#"{"o":{}} {}"#,
+            "[]",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn json_number_is_read_with_or_without_a_fraction() {
+        let read = |value: &str| member_number(format!("{{\"a\":0,\"n\":{value}}}").as_bytes(), "n");
+        assert_eq!(["1.5", "-2", "1e3"].map(read), [Some(1.5), Some(-2.0), Some(1_000.0)]);
+        assert_eq!(["null", "\"1\"", "[1]", "{}", "1e999", "01"].map(read), [None; 6]);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! - [`store`] has the trait for the store of records, its laws, and the backends: in memory,
 //!   embedded (one file, no server) and MongoDB.
 //! - [`cache`] has the shared cache that saves store reads: Redis.
+//! - [`dpop`] checks proofs of possession (RFC 9449) and makes nonces for them.
 //! - [`keys`] has the keyring: one key that signs, any number that verify, each with one algorithm.
 //!
 //! A request with a good token passes. Once the session is revoked, it does not:
@@ -97,6 +98,7 @@ mod bearer;
 pub mod cache;
 pub mod claims;
 pub mod clock;
+pub mod dpop;
 #[cfg(feature = "axum")]
 pub mod extract;
 mod fault;

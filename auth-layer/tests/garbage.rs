@@ -7,15 +7,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use auth_layer::{
     AuthLayer, Authority, Claims,
+    clock::Timestamp,
+    dpop::{Origin, ProofCheck, ProofFault},
     keys::{Keyring, SigningKey},
     store::MemoryStore,
     trust::CheckOrder,
 };
-use aws_lc_rs::hmac;
+use aws_lc_rs::{
+    hmac,
+    signature::{Ed25519KeyPair, KeyPair},
+};
 use axum::{Router, body::Body, http::Request, routing::get};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use dhat::HeapStats;
-use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
+use http::{HeaderValue, Method, StatusCode, header::AUTHORIZATION};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -179,9 +184,15 @@ struct Cost {
 
 fn cost(authority: &Authority, token: &str) -> Cost {
     let runtime = runtime();
+    cost_of(|| {
+        runtime.block_on(async { authority.verify(token).await.unwrap_err() });
+    })
+}
+
+fn cost_of(run: impl FnOnce()) -> Cost {
     let _profiler = dhat::Profiler::builder().testing().build();
     let before = HeapStats::get();
-    runtime.block_on(async { authority.verify(token).await.unwrap_err() });
+    run();
     let after = HeapStats::get();
     Cost {
         blocks: after.total_blocks - before.total_blocks,
@@ -264,5 +275,94 @@ fn garbage_allocates_in_proportion_to_its_size() {
             assert!(cost.bytes <= ordinary.bytes + bytes * length, "{name}, {length}: {cost:?}");
             assert!(cost.peak as u64 <= ordinary.bytes + 12 * length, "{name}, {length}: {cost:?}");
         }
+    }
+}
+
+/// Returns a DPoP proof for `GET https://api.example/` at the second 0. Each text replaces or adds
+/// a member, unescaped, of the header, of its `jwk` and of the payload.
+fn proof(key: &Ed25519KeyPair, [header, jwk, payload]: [Option<(&str, &str)>; 3]) -> String {
+    fn object(members: &[(&str, &str)], other: Option<(&str, &str)>) -> String {
+        let kept = members.iter().copied().filter(|(name, _)| other.is_none_or(|(other, _)| other != *name));
+        let members: Vec<String> = kept.chain(other).map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    }
+    let x = format!("\"{}\"", URL_SAFE_NO_PAD.encode(key.public_key()));
+    let jwk = object(&[("kty", "\"OKP\""), ("crv", "\"Ed25519\""), ("x", &x)], jwk);
+    let header = object(&[("typ", "\"dpop+jwt\""), ("alg", "\"EdDSA\""), ("jwk", &jwk)], header);
+    let claims =
+        [("jti", "\"a\""), ("htm", "\"GET\""), ("htu", "\"https://api.example/\""), ("iat", "0"), ("ath", "\"a\"")];
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(object(&claims, payload)));
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes())))
+}
+
+/// Returns the cost of a check, and the fault that it finds.
+fn proof_cost(text: &str) -> (Cost, Option<ProofFault>) {
+    let origin: Origin = "https://api.example".parse().unwrap();
+    let check = ProofCheck::new(&Method::GET, &origin, "/", Timestamp::UNIX_EPOCH);
+    let mut fault = None;
+    let cost = cost_of(|| fault = check.verify(text).err());
+    (cost, fault)
+}
+
+/// One bound for all proofs of a length. A block for each item or member would cost ten times as
+/// much.
+fn is_proportional(cost: &Cost, ordinary: &Cost, length: usize) -> bool {
+    let length = length as u64;
+    let written = serde_json::from_str::<Value>("1.10").unwrap().to_string();
+    // With its feature `arbitrary_precision`, serde_json keeps each number as text.
+    let (blocks, bytes) = if written == "1.10" { (2, 40) } else { (60, 20) };
+    cost.blocks <= ordinary.blocks + 20 + length / blocks
+        && cost.bytes <= ordinary.bytes + 4_000 + bytes * length
+        && cost.peak as u64 <= ordinary.bytes + 4_000 + 12 * length
+}
+
+#[test]
+fn dpop_garbage_allocates_in_proportion_to_its_size() {
+    let _alone = alone();
+    let key = Ed25519KeyPair::generate().unwrap();
+    let (ordinary, fault) = proof_cost(&proof(&key, [None; 3]));
+    assert_eq!(fault, None);
+    let dots: Shape = |size| ("htu", format!("\"https://api.example{}\"", "/a/..".repeat(size / 5)));
+    let escapes: Shape = |size| ("htu", format!("\"https://api.example/{}\"", "%2e/".repeat(size / 4)));
+    let host: Shape = |size| ("htu", format!("\"https://{}/\"", "%41".repeat(size / 3)));
+    let coordinate: Shape = |size| ("x", format!("\"{}\"", "A".repeat(size)));
+    let id: Shape = |size| ("jti", format!("\"{}\"", "a".repeat(size)));
+    let own = [("dots", dots), ("escapes in htu", escapes), ("host", host), ("coordinate", coordinate), ("id", id)];
+    for (name, shape) in SHAPES.into_iter().chain(own) {
+        for size in [500, 1_000, 2_000, 4_000] {
+            let (member, value) = shape(size);
+            let member = Some((member, value.as_str()));
+            for members in [[member, None, None], [None, member, None], [None, None, member]] {
+                let text = proof(&key, members);
+                let (cost, _) = proof_cost(&text);
+                assert!(
+                    is_proportional(&cost, &ordinary, text.len()),
+                    "{name}, {}: {cost:?}, {ordinary:?}",
+                    text.len()
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn dpop_nested_garbage_is_read_at_a_cost_in_proportion_to_its_size(
+        names in prop::array::uniform3("(typ|alg|jwk|kty|crv|x|y|d|crit|jti|htm|htu|iat|exp|nbf|ath|nonce|other)"),
+        values in prop::array::uniform3(prop::option::of(any_json())),
+    ) {
+        let _alone = alone();
+        let key = Ed25519KeyPair::generate().unwrap();
+        let texts = values.map(|value| value.map(|value| value.to_string()));
+        let [header, jwk, payload] = std::array::from_fn(|at| Some((names[at].as_str(), texts[at].as_deref()?)));
+        let text = proof(&key, [header, jwk, payload]);
+        let (ordinary, _) = proof_cost(&proof(&key, [None; 3]));
+        let (cost, _) = proof_cost(&text);
+        // Random names are full of escapes, and each such name is copied.
+        let length = text.len() as u64;
+        prop_assert!(cost.blocks <= ordinary.blocks + 20 + length / 4, "{length}: {cost:?}, {ordinary:?}");
+        prop_assert!(cost.bytes <= ordinary.bytes + 4_000 + 40 * length, "{length}: {cost:?}, {ordinary:?}");
     }
 }

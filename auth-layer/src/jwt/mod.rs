@@ -7,7 +7,7 @@ mod issue;
 mod read;
 
 pub(crate) use issue::{Content, assemble, signing_input};
-pub(crate) use read::{Expected, MissingKey, Unverified};
+pub(crate) use read::{Expected, MissingKey, Parts, Unverified, is_type};
 
 use crate::kind::TokenKind;
 

@@ -53,11 +53,7 @@ impl Unverified {
         if token.len() > expected.max_bytes {
             return Err(TokenFault::Oversized);
         }
-        let (signing_input, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(TokenFault::Malformed)?;
-        if payload.contains('.') || signature.is_empty() {
-            return Err(TokenFault::Malformed);
-        }
+        let Parts { signing_input, header, payload, signature } = Parts::split(token).ok_or(TokenFault::Malformed)?;
         let key = read_header(&decode(header)?, keys, expected.kind)?;
         let payload = decode(payload)?;
         let (claims, has_custom) = RegisteredClaims::read(&payload)?;
@@ -107,6 +103,34 @@ impl Unverified {
         let right = self.key.verify(self.signing_input.as_bytes(), &self.signature);
         right.then_some(()).ok_or(TokenFault::Signature)
     }
+}
+
+/// The parts of a token in the compact serialisation (RFC 7515 §7.1), not decoded.
+pub(crate) struct Parts<'t> {
+    /// Header and payload, which the signature covers.
+    pub(crate) signing_input: &'t str,
+    pub(crate) header: &'t str,
+    pub(crate) payload: &'t str,
+    pub(crate) signature: &'t str,
+}
+
+impl<'t> Parts<'t> {
+    /// Splits a token; `None` if it has not three parts or an empty signature.
+    pub(crate) fn split(token: &'t str) -> Option<Self> {
+        let (signing_input, signature) = token.rsplit_once('.')?;
+        let (header, payload) = signing_input.split_once('.')?;
+        let is_whole = !payload.contains('.') && !signature.is_empty();
+        is_whole.then_some(Self { signing_input, header, payload, signature })
+    }
+}
+
+/// Whether a `typ` is this media type, with or without `application/` (RFC 7515 §4.1.9).
+pub(crate) fn is_type(found: &str, expected: &str) -> bool {
+    let short = match found.split_at_checked("application/".len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
+        _ => found,
+    };
+    short.eq_ignore_ascii_case(expected)
 }
 
 /// This engine refuses padding and trailing bits, so each value has exactly one text.
@@ -160,13 +184,8 @@ fn named_key(header: &[u8], kind: TokenKind) -> Result<NamedKey<'_>, TokenFault>
     if refused.iter().any(Option::is_some) {
         return Err(TokenFault::Header);
     }
-    // A media type, with or without `application/` (RFC 7515 §4.1.9).
     let found = typ_value.and_then(Datum::text).ok_or(TokenFault::Type)?;
-    let short = match found.split_at_checked("application/".len()) {
-        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
-        _ => &found,
-    };
-    if !short.eq_ignore_ascii_case(typ(kind)) {
+    if !is_type(&found, typ(kind)) {
         return Err(TokenFault::Type);
     }
     let key_id = kid_value.and_then(Datum::text).ok_or(TokenFault::Key)?;

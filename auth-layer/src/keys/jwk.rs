@@ -48,48 +48,24 @@ impl Jwk {
 
     /// Returns the public half.
     pub(super) fn public(&self) -> Result<PublicKey, KeyError> {
-        let bytes = |name| self.bytes(name).map(|bytes| bytes.to_vec());
-        Ok(match self.algorithm {
-            Algorithm::EdDsa => match bytes("x")? {
-                // Exactly 32 bytes (RFC 8032 §5.1.5): aws-lc would also take a
-                // SubjectPublicKeyInfo.
-                x if x.len() == 32 => PublicKey::Ed25519 { x },
-                _ => return Err(KeyError::Jwk("x is 32 bytes")),
-            },
-            Algorithm::Es256 => match (bytes("x")?, bytes("y")?) {
-                // As long as the curve's field elements, leading zeros included (RFC 7518
-                // §6.2.1.2).
-                (x, y) if x.len() == 32 && y.len() == 32 => PublicKey::P256 { x, y },
-                _ => return Err(KeyError::Jwk("x and y are 32 bytes each")),
-            },
-            Algorithm::Rs256 | Algorithm::Ps256 => match (bytes("n")?, bytes("e")?) {
-                // No leading zeros (RFC 7518 §6.3.1.1).
-                (n, e) if n.first() != Some(&0) && e.first() != Some(&0) => PublicKey::Rsa { n, e },
-                _ => return Err(KeyError::Jwk("n and e have no leading zeros")),
-            },
-            Algorithm::Hs256 => return Err(KeyError::Form(Algorithm::Hs256)),
-        })
+        PublicKey::from_members(self.algorithm, |name| self.bytes(name).map(|bytes| bytes.to_vec()))
     }
 
     /// Decodes a member from base64url.
     pub(super) fn bytes(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let text = text(&self.members, name)?.ok_or(KeyError::Jwk("a member of the key is missing"))?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Jwk("a member of the key is not base64url"))?;
-        Ok(Zeroizing::new(bytes))
+        decode(text(&self.members, name)?).map(Zeroizing::new)
     }
+}
+
+/// Decodes a member of a key from base64url.
+pub(super) fn decode(text: Option<&str>) -> Result<Vec<u8>, KeyError> {
+    let text = text.ok_or(KeyError::Jwk("a member of the key is missing"))?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Jwk("a member of the key is not base64url"))
 }
 
 /// Returns the algorithm for key type and curve. `alg` must agree; for RSA it is required.
 fn algorithm(members: &Map<String, Value>) -> Result<Algorithm, KeyError> {
-    let curve = text(members, "crv")?;
-    let served: &[Algorithm] = match (text(members, "kty")?, curve) {
-        (Some("OKP"), Some("Ed25519")) => &[Algorithm::EdDsa],
-        (Some("EC"), Some("P-256")) => &[Algorithm::Es256],
-        (Some("RSA"), None) => &[Algorithm::Rs256, Algorithm::Ps256],
-        (Some("oct"), None) => &[Algorithm::Hs256],
-        (Some("OKP" | "EC"), _) => return Err(KeyError::Jwk("curves are Ed25519 and P-256")),
-        _ => return Err(KeyError::Jwk("kty is OKP, EC, RSA or oct")),
-    };
+    let served = served_algorithms(text(members, "kty")?, text(members, "crv")?)?;
     match (text(members, "alg")?, served) {
         (None, [only]) => Ok(*only),
         (None, _) => Err(KeyError::Jwk("an RSA key must name its alg, RS256 or PS256")),
@@ -98,6 +74,18 @@ fn algorithm(members: &Map<String, Value>) -> Result<Algorithm, KeyError> {
         (Some(name), _) => {
             Algorithm::from_name(name).filter(|algorithm| served.contains(algorithm)).ok_or(KeyError::AlgorithmMismatch)
         }
+    }
+}
+
+/// Returns the algorithms that keys of this type and curve serve.
+pub(super) fn served_algorithms(key_type: Option<&str>, curve: Option<&str>) -> Result<&'static [Algorithm], KeyError> {
+    match (key_type, curve) {
+        (Some("OKP"), Some("Ed25519")) => Ok(&[Algorithm::EdDsa]),
+        (Some("EC"), Some("P-256")) => Ok(&[Algorithm::Es256]),
+        (Some("RSA"), None) => Ok(&[Algorithm::Rs256, Algorithm::Ps256]),
+        (Some("oct"), None) => Ok(&[Algorithm::Hs256]),
+        (Some("OKP" | "EC"), _) => Err(KeyError::Jwk("curves are Ed25519 and P-256")),
+        _ => Err(KeyError::Jwk("kty is OKP, EC, RSA or oct")),
     }
 }
 

@@ -153,7 +153,12 @@ impl Keyring {
 
     /// Returns the signing key with this `kid`, current or retired.
     pub(crate) fn signing_key(&self, kid: &str) -> Option<&SigningKey> {
-        std::iter::once(&self.signing.current).chain(&self.signing.retired).find(|key| key.kid() == kid)
+        self.signing_keys().find(|key| key.kid() == kid)
+    }
+
+    /// Returns the signing keys: the current one, then the retired ones.
+    pub(crate) fn signing_keys(&self) -> impl Iterator<Item = &SigningKey> {
+        std::iter::once(&self.signing.current).chain(&self.signing.retired)
     }
 }
 

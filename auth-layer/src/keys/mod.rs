@@ -13,6 +13,7 @@ mod error;
 mod jwk;
 mod keyring;
 mod pem;
+mod proof_key;
 mod public;
 mod seal;
 mod signing;
@@ -21,9 +22,10 @@ mod verifying;
 pub use algorithm::Algorithm;
 pub use error::KeyError;
 pub use keyring::{Keyring, VerifyingKeys};
+pub(crate) use proof_key::ProofKey;
 pub use signing::SigningKey;
 pub use verifying::VerifyingKey;
-pub(crate) use verifying::is_kid;
+pub(crate) use verifying::{hmac_key, is_kid};
 
 #[cfg(test)]
 mod tests;

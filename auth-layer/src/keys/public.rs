@@ -1,7 +1,7 @@
 //! The public half of a key pair.
 
 use aws_lc_rs::{
-    digest::{SHA256, digest},
+    digest::{Digest, SHA256, digest},
     rsa::{PublicKey as RsaPublicKey, PublicKeyComponents},
     signature::{
         ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
@@ -32,6 +32,33 @@ impl PublicKey {
             }
             Algorithm::Hs256 => Err(KeyError::Form(algorithm)),
         }
+    }
+
+    /// Reads the members of a JWK that `algorithm` needs. `bytes` decodes one.
+    pub(super) fn from_members(
+        algorithm: Algorithm,
+        bytes: impl Fn(&'static str) -> Result<Vec<u8>, KeyError>,
+    ) -> Result<Self, KeyError> {
+        Ok(match algorithm {
+            Algorithm::EdDsa => match bytes("x")? {
+                // Exactly 32 bytes (RFC 8032 §5.1.5): aws-lc would also take a
+                // SubjectPublicKeyInfo.
+                x if x.len() == 32 => Self::Ed25519 { x },
+                _ => return Err(KeyError::Jwk("x is 32 bytes")),
+            },
+            Algorithm::Es256 => match (bytes("x")?, bytes("y")?) {
+                // As long as the curve's field elements, leading zeros included (RFC 7518
+                // §6.2.1.2).
+                (x, y) if x.len() == 32 && y.len() == 32 => Self::P256 { x, y },
+                _ => return Err(KeyError::Jwk("x and y are 32 bytes each")),
+            },
+            Algorithm::Rs256 | Algorithm::Ps256 => match (bytes("n")?, bytes("e")?) {
+                // No leading zeros (RFC 7518 §6.3.1.1).
+                (n, e) if n.first() != Some(&0) && e.first() != Some(&0) => Self::Rsa { n, e },
+                _ => return Err(KeyError::Jwk("n and e have no leading zeros")),
+            },
+            Algorithm::Hs256 => return Err(KeyError::Form(algorithm)),
+        })
     }
 
     /// Reads an uncompressed point (SEC 1 §2.3.3).
@@ -76,11 +103,15 @@ impl PublicKey {
         }
     }
 
-    /// Returns the RFC 7638 thumbprint with SHA-256, the default `kid`.
-    pub(super) fn default_kid(&self) -> String {
+    /// Returns the RFC 7638 thumbprint with SHA-256.
+    pub(super) fn thumbprint(&self) -> Digest {
         // `serde_json` writes no white space, as RFC 7638 §3.3 requires.
-        let hash = digest(&SHA256, self.members().to_string().as_bytes());
-        URL_SAFE_NO_PAD.encode(hash)
+        digest(&SHA256, self.members().to_string().as_bytes())
+    }
+
+    /// Returns the text of the thumbprint, the default `kid`.
+    pub(super) fn default_kid(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.thumbprint())
     }
 }
 

@@ -1,17 +1,21 @@
-//! Seals data for holders of a signing key.
+//! Keys derived from a signing key. Only nodes that have that key have them.
 
 use std::fmt;
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
-    hkdf,
+    hkdf, hmac,
 };
 use zeroize::Zeroizing;
 
 use super::KeyError;
 
-/// An AEAD key derived from a signing key. Only nodes that have that key can open what it sealed.
-pub(super) struct Sealer(RandomizedNonceKey);
+/// Seals and authenticates data with keys derived from a signing key.
+pub(super) struct Sealer {
+    aead: RandomizedNonceKey,
+    /// Makes the nonces of [`dpop`](crate::dpop).
+    nonce_key: hmac::Key,
+}
 
 struct KeyLength;
 
@@ -28,13 +32,19 @@ impl Sealer {
         prk.expand(&[b"auth-layer sealed signatures v1"], KeyLength)
             .and_then(|okm| okm.fill(&mut *key))
             .map_err(|_| KeyError::Crypto)?;
-        RandomizedNonceKey::new(&AES_256_GCM, &*key).map(Self).map_err(|_| KeyError::Crypto)
+        let aead = RandomizedNonceKey::new(&AES_256_GCM, &*key).map_err(|_| KeyError::Crypto)?;
+        let nonce_key = prk.expand(&[b"auth-layer DPoP nonces v1"], hmac::HMAC_SHA256).map_err(|_| KeyError::Crypto)?;
+        Ok(Self { aead, nonce_key: nonce_key.into() })
+    }
+
+    pub(super) fn nonce_key(&self) -> &hmac::Key {
+        &self.nonce_key
     }
 
     /// Returns nonce, ciphertext and tag. Opening needs the same `context`.
     pub(super) fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
         let mut text = plain.to_vec();
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(context), &mut text).map_err(|_| KeyError::Crypto)?;
+        let nonce = self.aead.seal_in_place_append_tag(Aad::from(context), &mut text).map_err(|_| KeyError::Crypto)?;
         Ok([nonce.as_ref(), &text[..]].concat())
     }
 
@@ -43,7 +53,7 @@ impl Sealer {
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut text = text.to_vec();
-        self.0.open_in_place(nonce, Aad::from(context), &mut text).ok().map(|plain| plain.to_vec())
+        self.aead.open_in_place(nonce, Aad::from(context), &mut text).ok().map(|plain| plain.to_vec())
     }
 }
 

@@ -256,6 +256,11 @@ impl SigningKey {
         self.sealer.unseal(context, sealed)
     }
 
+    /// Returns the derived key that makes DPoP nonces.
+    pub(crate) fn nonce_key(&self) -> &hmac::Key {
+        self.sealer.nonce_key()
+    }
+
     fn from_pair(algorithm: Algorithm, signer: Signer) -> Result<Self, KeyError> {
         let public = match &signer {
             Signer::Ed25519(pair) => PublicKey::Ed25519 { x: pair.public_key().as_ref().to_vec() },

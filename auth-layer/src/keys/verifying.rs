@@ -160,7 +160,7 @@ pub(crate) fn is_kid(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-pub(super) fn hmac_key(secret: &[u8]) -> Result<hmac::Key, KeyError> {
+pub(crate) fn hmac_key(secret: &[u8]) -> Result<hmac::Key, KeyError> {
     if secret.trim_ascii_start().starts_with(b"-----BEGIN") {
         Err(KeyError::SecretIsPem)
     } else if secret.len() < 32 {
