@@ -16,6 +16,8 @@
 //! - [`cache`] has the shared cache that saves store reads: Redis.
 //! - [`dpop`] checks proofs of possession (RFC 9449) and makes nonces for them.
 //! - [`keys`] has the keyring: one key that signs, any number that verify, each with one algorithm.
+//! - [`oauth`] has the rules of an OAuth 2.0 server: clients, redirect URIs, PKCE, requests, errors
+//!   and metadata.
 //!
 //! A request with a good token passes. Once the session is revoked, it does not:
 //!
@@ -113,6 +115,7 @@ mod kind;
 mod layer_context;
 mod local;
 pub mod middleware;
+pub mod oauth;
 pub mod rejection;
 pub mod store;
 pub mod trust;

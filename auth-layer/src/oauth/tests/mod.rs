@@ -1,0 +1,4 @@
+mod authorization;
+mod properties;
+mod redirect_uri;
+mod token_request;
