@@ -318,17 +318,17 @@ fn is_proportional(cost: &Cost, ordinary: &Cost, length: usize) -> bool {
 
 #[test]
 fn dpop_garbage_allocates_in_proportion_to_its_size() {
-    let _alone = alone();
+    let _guard = one_at_a_time();
     let key = Ed25519KeyPair::generate().unwrap();
     let (ordinary, fault) = proof_cost(&proof(&key, [None; 3]));
     assert_eq!(fault, None);
-    let dots: Shape = |size| ("htu", format!("\"https://api.example{}\"", "/a/..".repeat(size / 5)));
-    let escapes: Shape = |size| ("htu", format!("\"https://api.example/{}\"", "%2e/".repeat(size / 4)));
-    let host: Shape = |size| ("htu", format!("\"https://{}/\"", "%41".repeat(size / 3)));
-    let coordinate: Shape = |size| ("x", format!("\"{}\"", "A".repeat(size)));
-    let id: Shape = |size| ("jti", format!("\"{}\"", "a".repeat(size)));
+    let dots: MemberShape = |size| ("htu", format!("\"https://api.example{}\"", "/a/..".repeat(size / 5)));
+    let escapes: MemberShape = |size| ("htu", format!("\"https://api.example/{}\"", "%2e/".repeat(size / 4)));
+    let host: MemberShape = |size| ("htu", format!("\"https://{}/\"", "%41".repeat(size / 3)));
+    let coordinate: MemberShape = |size| ("x", format!("\"{}\"", "A".repeat(size)));
+    let id: MemberShape = |size| ("jti", format!("\"{}\"", "a".repeat(size)));
     let own = [("dots", dots), ("escapes in htu", escapes), ("host", host), ("coordinate", coordinate), ("id", id)];
-    for (name, shape) in SHAPES.into_iter().chain(own) {
+    for (name, shape) in MEMBER_SHAPES.into_iter().chain(own) {
         for size in [500, 1_000, 2_000, 4_000] {
             let (member, value) = shape(size);
             let member = Some((member, value.as_str()));
@@ -353,7 +353,7 @@ proptest! {
         names in prop::array::uniform3("(typ|alg|jwk|kty|crv|x|y|d|crit|jti|htm|htu|iat|exp|nbf|ath|nonce|other)"),
         values in prop::array::uniform3(prop::option::of(any_json())),
     ) {
-        let _alone = alone();
+        let _guard = one_at_a_time();
         let key = Ed25519KeyPair::generate().unwrap();
         let texts = values.map(|value| value.map(|value| value.to_string()));
         let [header, jwk, payload] = std::array::from_fn(|at| Some((names[at].as_str(), texts[at].as_deref()?)));
