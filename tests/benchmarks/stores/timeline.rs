@@ -33,12 +33,16 @@ const REVOCATIONS: usize = 21;
 const WARM_UP: usize = 20;
 
 /// The requests to each node. They begin before the revocation.
-const EVERY: Duration = Duration::from_micros(100);
-const REQUESTS: u32 = 600;
-const BEFORE: Duration = Duration::from_millis(20);
+const EVERY: Duration = Duration::from_micros(200);
+const REQUESTS: u32 = 500;
+const BEFORE: Duration = Duration::from_millis(30);
 
 /// The milliseconds that are drawn, the revocation being at 0.
-const DRAWN: Range<i32> = -10..30;
+const DRAWN: Range<i32> = -20..60;
+
+/// The requests in a millisecond, and the height of a row in the plot.
+const PER_MILLISECOND: f64 = 5.0;
+const TOP: f64 = 1.3 * PER_MILLISECOND;
 
 /// When requests were accepted, in milliseconds after the revocation was asked for.
 struct Recording {
@@ -138,7 +142,7 @@ fn milliseconds(from: Instant, to: Instant) -> f64 {
 fn draw(file: &str, recording: &Recording) {
     let within = recording.last_accepted().max(0.0).ceil();
     let title = format!("Revoked on one node, refused on both within {within:.0} ms");
-    let subtitle = "Accepted requests with one token; each row is sent 10,000 a second";
+    let subtitle = "Accepted requests with one token; each row is sent 5,000 a second";
     let strips = [
         ("node A", "revokes the token at 0 ms", &recording.revoking, Some(last(&recording.revoking))),
         ("node B", "hears of it", &recording.other, Some(last(&recording.other))),
@@ -148,10 +152,10 @@ fn draw(file: &str, recording: &Recording) {
         let (rows, axis) = canvas.split_vertically(canvas.dim_in_pixel().1 - 30);
         let rows = rows.split_evenly((3, 1));
         let chart = |area| {
-            ChartBuilder::on(area).margin_left(200).margin_right(14).build_cartesian_2d(
-                f64::from(DRAWN.start)..f64::from(DRAWN.end),
-                0.0..1.3 * Duration::from_millis(1).div_duration_f64(EVERY),
-            )
+            ChartBuilder::on(area)
+                .margin_left(200)
+                .margin_right(14)
+                .build_cartesian_2d(f64::from(DRAWN.start)..f64::from(DRAWN.end), 0.0..TOP)
         };
         for (area, (name, note, accepted, refused)) in rows.iter().zip(&strips) {
             let colour = if refused.is_some() { theme.ours } else { theme.others };
@@ -163,19 +167,18 @@ fn draw(file: &str, recording: &Recording) {
                 [(start, count), (end, count)]
             });
             strip.draw_series(AreaSeries::new(steps, 0.0, colour.mix(0.45)).border_style(colour.stroke_width(2)))?;
-            strip.draw_series([PathElement::new([(0.0, 0.0), (0.0, 13.0)], theme.ink)])?;
-            strip.draw_series([EmptyElement::at((f64::from(DRAWN.start), 5.0))
+            strip.draw_series([PathElement::new([(0.0, 0.0), (0.0, TOP)], theme.ink)])?;
+            strip.draw_series([EmptyElement::at((f64::from(DRAWN.start), PER_MILLISECOND / 2.0))
                 + Text::new(*name, (-16, -9), text(Size::Label, theme.ink, HPos::Right))
                 + Text::new(*note, (-16, 10), text(Size::Note, theme.muted, HPos::Right))])?;
             let said = if refused.is_some() { "refused: 401" } else { "still accepted, until it expires" };
-            strip.draw_series([
-                EmptyElement::at((17.0, 5.0)) + Text::new(said, (0, 0), text(Size::Label, theme.ink, HPos::Center))
-            ])?;
+            strip.draw_series([EmptyElement::at((40.0, PER_MILLISECOND / 2.0))
+                + Text::new(said, (0, 0), text(Size::Label, theme.ink, HPos::Center))])?;
         }
         let mut axis = chart(&axis)?;
-        for tick in DRAWN.step_by(10).chain([DRAWN.end]) {
+        for tick in DRAWN.step_by(20).chain([DRAWN.end]) {
             let label = format!("{tick} ms");
-            axis.draw_series([EmptyElement::at((f64::from(tick), 13.0))
+            axis.draw_series([EmptyElement::at((f64::from(tick), TOP))
                 + Text::new(label, (0, 12), text(Size::Note, theme.muted, HPos::Center))])?;
         }
         Ok(())
