@@ -1,16 +1,16 @@
 //! A token store in SQLite, as a model for your own:
 //! `cargo run -p auth-layer --example sqlite_store`.
 //!
-//! Each operation is one transaction that excludes other writers (`BEGIN IMMEDIATE`), so it may
-//! read first and then write. A record is one JSON text; the columns beside it are for lookups.
-//! Only the column `revoked` says whether a record is revoked.
+//! Each operation is one transaction that excludes other writers (`BEGIN IMMEDIATE`). A record is
+//! one JSON text beside columns for lookups. Only the column `revoked` says whether it is revoked.
 
 use std::sync::Arc;
 
 use auth_layer::keys::{Keyring, SigningKey};
 use auth_layer::store::{
-    ActiveToken, Admission, Consumed, LocalCache, Purged, Retired, Revoked, Rotated, Rotation, Session, StoreError,
-    StoreErrorKind, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Retired,
+    Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenRecord, TokenStatus, TokenStore,
+    UserFence,
 };
 use auth_layer::{Authority, Grant, SessionId, Subject, TokenId, clock::Timestamp};
 use rusqlite::{Connection, Error, OptionalExtension, Result as Sql, Row, ToSql, Transaction, params, types::Type};
@@ -27,11 +27,13 @@ CREATE TABLE IF NOT EXISTS sessions (session TEXT PRIMARY KEY, user TEXT NOT NUL
 CREATE TABLE IF NOT EXISTS tokens (token TEXT PRIMARY KEY, user TEXT NOT NULL, revoked INTEGER NOT NULL,
     record TEXT NOT NULL, expires_at INTEGER AS (record ->> 'expires_at'), session TEXT AS (record ->> 'session_id'));
 CREATE TABLE IF NOT EXISTS fences (user TEXT PRIMARY KEY, epoch INTEGER NOT NULL, disabled INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS keys (kind TEXT, key BLOB, expires_at INTEGER, record TEXT, PRIMARY KEY (kind, key));
 CREATE INDEX IF NOT EXISTS sessions_of_user ON sessions (user);
-CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
 CREATE INDEX IF NOT EXISTS tokens_of_user ON tokens (user);
 CREATE INDEX IF NOT EXISTS tokens_of_session ON tokens (session);
-CREATE INDEX IF NOT EXISTS tokens_by_expiry ON tokens (expires_at);";
+CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires_at);
+CREATE INDEX IF NOT EXISTS tokens_by_expiry ON tokens (expires_at);
+CREATE INDEX IF NOT EXISTS keys_by_expiry ON keys (expires_at);";
 
 /// Stores tokens in a SQLite database.
 pub(crate) struct SqliteStore {
@@ -80,29 +82,25 @@ impl TokenStore for SqliteStore {
     fn local_cache(&self) -> &LocalCache {
         &self.local_cache
     }
-
     operations! {
         fn ping(db) -> () { db.query_row("SELECT 1", [], |_| Ok(())) }
         fn token_status(db, id: TokenId) -> TokenStatus { status(db, id) }
         fn user_fence(db, user: Subject) -> UserFence { fence(db, &user) }
         fn session(db, id: SessionId, _now: Timestamp) -> Option<Session> { session(db, id) }
         fn revoke_session(db, id: SessionId, since: Timestamp) -> Revoked { end_session(db, id, since) }
-
+        fn one_time(db, key: HashedKey, now: Timestamp) -> Option<OneTimeRecord> { one_time(db, key, now) }
         fn open_session(db, new: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Admission {
-            if fence(db, &new.user_id)? != (UserFence { epoch, disabled: false }) {
-                return Ok(Admission::Fenced);
+            let stands = fence(db, &new.user_id)? == UserFence { epoch, disabled: false };
+            match session(db, new.session_id)? {
+                // A retry after a lost answer: the stored session stands.
+                Some(held) if stands && !held.revoked => Ok(Admission::Admitted),
+                None if stands => put(db, &new, &tokens).map(|()| Admission::Admitted),
+                _ => Ok(Admission::Fenced),
             }
-            // A retry after a lost answer: the stored session stands.
-            if let Some(held) = session(db, new.session_id)? {
-                return Ok(if held.revoked { Admission::Fenced } else { Admission::Admitted });
-            }
-            put(db, &new, &tokens).map(|()| Admission::Admitted)
         }
-
         fn session_for_refresh(db, id: SessionId, refresh: TokenId, _now: Timestamp) -> Option<(Session, TokenStatus)> {
             session(db, id)?.map(|held| Ok((held, status(db, refresh)?))).transpose()
         }
-
         fn rotate(db, rotation: Rotation) -> Rotated {
             let held = session(db, rotation.session_id)?.filter(|held| held.is_current(rotation.parent));
             let Some(held) = held else { return Ok(Rotated::Lost) };
@@ -110,66 +108,71 @@ impl TokenStore for SqliteStore {
             let held = Session { current: rotation.child, previous, last_used_at: rotation.now, ..held };
             put(db, &held, &rotation.tokens).map(|()| Rotated::Committed)
         }
-
         fn confirm(db, id: SessionId, current: TokenId) -> Rotated {
-            let held = session(db, id)?.filter(|held| held.is_current(current));
-            Ok(held.map_or(Rotated::Lost, |_| Rotated::Committed))
+            let is_current = session(db, id)?.is_some_and(|held| held.is_current(current));
+            Ok(if is_current { Rotated::Committed } else { Rotated::Lost })
         }
-
         fn note_delivered(db, id: SessionId, current: TokenId, now: Timestamp) -> () {
             let Some(mut held) = session(db, id)? else { return Ok(()) };
             // False for a second note, which must not move the grace window.
             if held.note_delivered(current, now) { put(db, &held, &[]) } else { Ok(()) }
         }
-
         fn record_token(db, token: TokenRecord) -> Admission {
             let held = session(db, token.session_id)?.filter(|held| !held.revoked);
             held.map_or(Ok(Admission::Fenced), |held| put(db, &held, &[token]).map(|()| Admission::Admitted))
         }
-
         fn consume(db, id: TokenId, expected: ActiveToken, now: Timestamp) -> Consumed {
             let usable = matches!(status(db, id)?, TokenStatus::Active(token) if expected.is_usable(&token, now));
             let used = usable.then(|| end_tokens(db, "token = ?", params![id.to_string()], now)).transpose()?;
             Ok(used.map_or(Consumed::Refused, |_| Consumed::Accepted))
         }
-
+        fn reserve(db, key: HashedKey, until: Timestamp, now: Timestamp) -> bool {
+            // Writes a row if there is none, or if it has expired.
+            let reserve = "INSERT INTO keys SELECT 'reserved', ?1, ?2, NULL WHERE ?2 > ?3
+                           ON CONFLICT DO UPDATE SET expires_at = ?2 WHERE expires_at <= ?3";
+            Ok(db.execute(reserve, params![key.as_bytes(), until.timestamp_millis(), now.timestamp_millis()])? == 1)
+        }
+        fn put_one_time(db, key: HashedKey, payload: Payload, expires_at: Timestamp) -> () {
+            let record = json!(OneTimeRecord { payload, expires_at, redeemed_by: None }).to_string();
+            let put = "INSERT OR IGNORE INTO keys VALUES ('one_time', ?, ?, ?)";
+            db.execute(put, params![key.as_bytes(), expires_at.timestamp_millis(), record]).map(drop)
+        }
+        fn redeem(db, key: HashedKey, by: SessionId, now: Timestamp) -> Redeemed {
+            let Some(mut held) = one_time(db, key, now)? else { return Ok(Redeemed::Unknown) };
+            let redeemed = held.redeem(by, now);
+            let put = "UPDATE keys SET record = ? WHERE kind = 'one_time' AND key = ?";
+            db.execute(put, params![json!(held).to_string(), key.as_bytes()]).map(|_| redeemed)
+        }
         fn revoke_token(db, id: TokenId, since: Timestamp) -> Revoked {
-            let token = "SELECT record FROM tokens WHERE token = ?";
-            match db.query_row(token, [id.to_string()], read::<TokenRecord>).optional()? {
-                Some(token) if token.kind == TokenKind::Refresh => end_session(db, token.session_id, since),
+            match db.query_row("SELECT record FROM tokens WHERE token = ?", [id.to_string()], read).optional()? {
+                Some(TokenRecord { kind: TokenKind::Refresh, session_id, .. }) => end_session(db, session_id, since),
                 _ => end_tokens(db, "token = ?", params![id.to_string()], since),
             }
         }
-
         fn revoke_for_reuse(db, id: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked> {
             let held = session(db, id)?.filter(|held| held.current.refresh_id == current);
             held.map(|_| end_session(db, id, since)).transpose()
         }
-
         fn revoke_user(db, user: Subject, except: Option<SessionId>, since: Timestamp) -> Revoked {
             // One statement, so that two concurrent revocations raise the fence twice.
             let raise = "INSERT INTO fences VALUES (?, 1, FALSE) ON CONFLICT DO UPDATE SET epoch = epoch + 1";
             db.execute(raise, [user.to_text()])?;
             end(db, "user = ? AND session IS NOT ?", params![user.to_text(), except.map(|id| id.to_string())], since)
         }
-
         fn set_user_disabled(db, user: Subject, disabled: bool, since: Timestamp) -> Revoked {
-            let set = "INSERT INTO fences VALUES (?1, ?2, ?2)
-                       ON CONFLICT DO UPDATE SET epoch = epoch + ?2, disabled = ?2";
+            let set = "INSERT INTO fences VALUES (?,?2,?2) ON CONFLICT DO UPDATE SET disabled = ?2, epoch = epoch + ?2";
             db.execute(set, params![user.to_text(), disabled])?;
             if disabled { end(db, "user = ?", params![user.to_text()], since) } else { Ok(Revoked::default()) }
         }
-
         fn sessions(db, user: Subject, now: Timestamp) -> Vec<Session> {
             let live = "SELECT record FROM sessions WHERE user = ? AND NOT revoked AND expires_at > ?
                         ORDER BY record ->> 'created_at' DESC, session DESC";
             db.prepare(live)?.query_map(params![user.to_text(), now.timestamp_millis()], read)?.collect()
         }
-
         fn purge_expired(db, before: Timestamp) -> Purged {
-            let before = [before.timestamp_millis()];
-            let purge = |table| db.execute(&format!("DELETE FROM {table} WHERE expires_at < ?"), before);
-            Ok(Purged { tokens: purge("tokens")? as u64, sessions: purge("sessions")? as u64 })
+            let due = |table| format!("DELETE FROM {table} WHERE expires_at < {}", before.timestamp_millis());
+            let [tokens, sessions, keys] = ["tokens", "sessions", "keys"].map(|table| db.execute(&due(table), []));
+            Ok(Purged { tokens: tokens? as u64, sessions: sessions? as u64, keys: keys? as u64 })
         }
     }
 }
@@ -197,6 +200,11 @@ fn status(db: &Transaction<'_>, id: TokenId) -> Sql<TokenStatus> {
         Ok(if row.get("revoked")? { TokenStatus::Revoked } else { TokenStatus::Active(token) })
     });
     Ok(row.optional()?.unwrap_or(TokenStatus::Unknown))
+}
+
+fn one_time(db: &Transaction<'_>, key: HashedKey, now: Timestamp) -> Sql<Option<OneTimeRecord>> {
+    let live = "SELECT record FROM keys WHERE kind = 'one_time' AND key = ? AND expires_at > ?";
+    db.query_row(live, params![key.as_bytes(), now.timestamp_millis()], read).optional()
 }
 
 /// Writes a session and records its tokens. An existing token record stays: it may be revoked.

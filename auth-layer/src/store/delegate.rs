@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, LocalCache, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated,
-    Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
+    Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus,
+    TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -37,6 +38,10 @@ macro_rules! operations {
                 note_delivered(session: SessionId, current: TokenId, now: Timestamp) -> ();
                 record_token(token: TokenRecord) -> Admission;
                 consume(id: TokenId, expected: ActiveToken, now: Timestamp) -> Consumed;
+                reserve(key: HashedKey, expires_at: Timestamp, now: Timestamp) -> bool;
+                put_one_time(key: HashedKey, payload: Payload, expires_at: Timestamp) -> ();
+                one_time(key: HashedKey, now: Timestamp) -> Option<OneTimeRecord>;
+                redeem(key: HashedKey, by: SessionId, now: Timestamp) -> Redeemed;
                 revoke_token(id: TokenId, since: Timestamp) -> Revoked;
                 revoke_session(session: SessionId, since: Timestamp) -> Revoked;
                 revoke_for_reuse(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;

@@ -10,9 +10,9 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, LocalCache, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated,
-    Rotation, Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
-    delegate::operations,
+    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
+    Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord,
+    TokenStatus, TokenStore, UserFence, delegate::operations,
 };
 use crate::{
     clock::Timestamp,

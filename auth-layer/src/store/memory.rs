@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, LocalCache, Purged, Retired, Revoked, Rotated, Rotation, Session, StoreError,
-    TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Retired,
+    Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -38,6 +38,9 @@ struct Contents {
     tokens: HashMap<TokenId, MemoryToken>,
     sessions: HashMap<SessionId, Session>,
     fences: HashMap<Subject, UserFence>,
+    /// When each reservation expires.
+    reserved: HashMap<HashedKey, Timestamp>,
+    one_time: HashMap<HashedKey, OneTimeRecord>,
 }
 
 #[derive(Debug)]
@@ -185,6 +188,30 @@ impl TokenStore for MemoryStore {
         }
     }
 
+    async fn reserve(&self, key: HashedKey, expires_at: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        let mut contents = self.contents();
+        let is_free = contents.reserved.get(&key).is_none_or(|until| *until <= now);
+        let reserves = is_free && expires_at > now;
+        if reserves {
+            contents.reserved.insert(key, expires_at);
+        }
+        Ok(reserves)
+    }
+
+    async fn put_one_time(&self, key: HashedKey, payload: Payload, expires_at: Timestamp) -> Result<(), StoreError> {
+        let record = OneTimeRecord { payload, expires_at, redeemed_by: None };
+        self.contents().one_time.entry(key).or_insert(record);
+        Ok(())
+    }
+
+    async fn one_time(&self, key: HashedKey, now: Timestamp) -> Result<Option<OneTimeRecord>, StoreError> {
+        Ok(self.contents().one_time.get(&key).filter(|record| record.is_live(now)).cloned())
+    }
+
+    async fn redeem(&self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, StoreError> {
+        Ok(self.contents().one_time.get_mut(&key).map_or(Redeemed::Unknown, |record| record.redeem(by, now)))
+    }
+
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         let mut contents = self.contents();
         let Some(token) = contents.tokens.get_mut(&id) else { return Ok(Revoked::default()) };
@@ -248,13 +275,17 @@ impl TokenStore for MemoryStore {
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         let mut contents = self.contents();
         let stored = (contents.tokens.len(), contents.sessions.len());
+        let keys = contents.reserved.len() + contents.one_time.len();
         contents.tokens.retain(|_, token| token.record.expires_at >= before);
         // A session stays while it has tokens, so that revoking it or its user finds them all.
         let kept: HashSet<SessionId> = contents.tokens.values().map(|token| token.record.session_id).collect();
         contents.sessions.retain(|id, session| session.expires_at() >= before || kept.contains(id));
+        contents.reserved.retain(|_, expires_at| *expires_at >= before);
+        contents.one_time.retain(|_, record| record.expires_at >= before);
         Ok(Purged {
             tokens: (stored.0 - contents.tokens.len()) as u64,
             sessions: (stored.1 - contents.sessions.len()) as u64,
+            keys: (keys - contents.reserved.len() - contents.one_time.len()) as u64,
         })
     }
 

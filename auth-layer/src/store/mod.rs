@@ -12,11 +12,12 @@
 //!    revocation.
 //! 3. **One winner.** Of all concurrent [`rotate`] calls for one parent, one is
 //!    [`Rotated::Committed`]. Of all [`consume`] calls for one token, one is
-//!    [`Consumed::Accepted`].
+//!    [`Consumed::Accepted`]. Of all [`redeem`] calls for one record, one is [`Redeemed::First`].
+//!    Of all [`reserve`] calls for one key, one returns true while its reservation lives.
 //! 4. **Fence.** [`open_session`] is [`Admission::Fenced`] under an epoch that has passed, or for a
 //!    disabled user. A revocation finds everything that was admitted before it.
-//! 5. **No revival.** `revoked` flips once and never back. No record is removed before the time
-//!    that [`purge_expired`] is given.
+//! 5. **No revival.** `revoked` flips once and never back. `redeemed_by` is set once. No record is
+//!    removed before the time that [`purge_expired`] is given.
 //! 6. **Absence is not failure.** "There is no such record" is an `Ok`. A store that could not look
 //!    returns a [`StoreError`].
 //! 7. **All or nothing, or harmless.** An operation that fails half-way leaves no trace, or only
@@ -43,10 +44,11 @@
 //! **What a store decides on, and what it only keeps.** A store decides on identifiers, times,
 //! `revoked`, `current`, `previous` and the fence. It reads nothing else: it writes a [`Payload`]
 //! and returns it unchanged. A store that reads a record before it writes can use
-//! [`Session::is_current`], [`Session::note_delivered`] and [`ActiveToken::is_usable`].
+//! [`Session::is_current`], [`Session::note_delivered`], [`ActiveToken::is_usable`] and
+//! [`OneTimeRecord::redeem`].
 //!
-//! **Records as text.** A [`Session`] and a [`TokenRecord`] can each be kept as one JSON text
-//! (serde). Beside it, keep the columns that the store looks up or decides by.
+//! **Records as text.** A [`Session`], a [`TokenRecord`] and a [`OneTimeRecord`] can each be kept
+//! as one JSON text (serde). Beside it, keep the columns that the store looks up or decides by.
 //!
 //! - Members have the names of the fields. Identifiers and kinds are strings, times are whole
 //!   milliseconds since 1970. Later versions read what this version wrote.
@@ -60,6 +62,9 @@
 //! ([`as_uuid`](crate::id::TextId::as_uuid)) in it. No other text may then be read back as that
 //! UUID.
 //!
+//! **Keys.** A [`HashedKey`] is 32 bytes of any value. Reservations and one-time records are apart:
+//! a reservation and a record of the same key do not meet.
+//!
 //! **Times.** Keep a [`Timestamp`](crate::clock::Timestamp) to the millisecond at least. Truncate
 //! what is finer, do not round it: a stored expiry is never later than the one that was given. An
 //! [`Authority`](crate::Authority) gives whole milliseconds.
@@ -70,6 +75,7 @@
 //! | --- | --- |
 //! | a token, also revoked, used or retired | [`purge_expired`] gets a time past its `expires_at` |
 //! | a session, also revoked | the same for `current.refresh_expires_at`, and no token needs it |
+//! | a reservation, a one-time record, also a redeemed one | the same for its `expires_at` |
 //! | a user's fence | forever |
 //!
 //! A session stays while a revocation must still find a token through it. A fence that was removed
@@ -86,6 +92,9 @@
 //! | [`note_delivered`] | success; [`Retired::at`] stays as the first call set it |
 //! | [`record_token`] | `Admitted` while the session lives; an existing record stays as it is |
 //! | [`consume`] | `Refused` |
+//! | [`reserve`] | false, until the reservation expires |
+//! | [`put_one_time`] | success; an existing record stays as it is |
+//! | [`redeem`] | `Again` with the session of the first call, until the record expires |
 //! | [`revoke_token`], [`revoke_session`], [`revoke_for_reuse`] | the same access tokens, 0 sessions |
 //! | [`revoke_user`] | the same, and the fence rises once more |
 //! | [`set_user_disabled`] to true | the same, and the fence rises once more |
@@ -107,10 +116,12 @@
 //! | `revoke_user`, `revoke_user` of one user | the fence rises twice |
 //! | `record_token`, any revocation | the token is `Fenced`, or the revocation finds it |
 //! | `consume`, `consume` of one token | one is accepted |
+//! | `reserve`, `reserve` of one key, free or expired | one returns true |
+//! | `redeem`, `redeem` of one record | one is `First`, the others name its session |
 //! | `token_status`, any revocation | no `Active` once the revocation has returned |
 //!
 //! **Ties.** If two sessions have the same time, the one with the greater `session_id` is the later
-//! one.
+//! one. At the moment of its `expires_at`, a token, a reservation or a one-time record has expired.
 //!
 //! # Stores that wrap a store
 //!
@@ -124,7 +135,10 @@
 //! [`open_session`]: TokenStore::open_session
 //! [`revoke_for_reuse`]: TokenStore::revoke_for_reuse
 //! [`purge_expired`]: TokenStore::purge_expired
+//! [`put_one_time`]: TokenStore::put_one_time
 //! [`record_token`]: TokenStore::record_token
+//! [`redeem`]: TokenStore::redeem
+//! [`reserve`]: TokenStore::reserve
 //! [`resume`]: TokenStore::resume
 //! [`revoke_session`]: TokenStore::revoke_session
 //! [`revoke_token`]: TokenStore::revoke_token
@@ -140,6 +154,7 @@ mod error;
 #[cfg(any(feature = "mongodb", feature = "redis"))]
 mod feed;
 mod memory;
+mod one_time;
 mod outcome;
 mod payload;
 mod record;
@@ -160,6 +175,7 @@ pub use error::{StoreError, StoreErrorKind};
 #[cfg(any(feature = "mongodb", feature = "redis"))]
 pub(crate) use feed::{Feed, Listeners};
 pub use memory::MemoryStore;
+pub use one_time::{HashedKey, OneTimeRecord, Redeemed};
 pub use outcome::{Admission, Consumed, Purged, Resumed, Revocation, Revoked, Rotated, Rotation, UserFence};
 pub use payload::Payload;
 #[cfg(any(feature = "mongodb", feature = "embedded"))]

@@ -114,4 +114,6 @@ pub struct Purged {
     pub tokens: u64,
     /// Sessions.
     pub sessions: u64,
+    /// Reservations and one-time records.
+    pub keys: u64,
 }

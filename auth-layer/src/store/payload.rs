@@ -9,14 +9,17 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+#[cfg(doc)]
+use super::OneTimeRecord;
 use super::{Pair, Session, StoreError, StoreErrorKind};
 use crate::claims::Scope;
 
 /// Named texts that the library writes and a store only keeps.
 ///
-/// A session has one for its whole life ([`Session::payload`]), and each pair has one of its own
-/// ([`Pair::payload`]). A store returns the names and texts that it was given, unknown members
-/// included. A later version of the library can therefore keep more without a change in any store.
+/// A session has one for its whole life ([`Session::payload`]), each pair has one of its own
+/// ([`Pair::payload`]), and so has each one-time record ([`OneTimeRecord::payload`]). A store
+/// returns the names and texts that it was given, unknown members included. A later version of the
+/// library can therefore keep more without a change in any store.
 ///
 /// A store may keep a payload as one text, a JSON object of strings. The same payload always gives
 /// the same text.
@@ -36,7 +39,8 @@ use crate::claims::Scope;
 /// A node carries unknown members through every operation. In a refresh, the next pair's payload
 /// starts from the current one. The member `crit` names other members, separated by blanks, that a
 /// reader must understand. If it names one that the node does not know, a refresh fails with 503
-/// and writes nothing.
+/// and writes nothing. The same holds before a one-time record is redeemed: see
+/// [`check_crit`](Self::check_crit).
 ///
 /// A node from before payloads existed replaces a pair in MongoDB as a whole. Its refresh loses the
 /// pair's unknown members, `crit` included, but leaves the session's own fields alone. A member
@@ -156,14 +160,26 @@ impl Payload {
         self.0
     }
 
-    /// Fails if `crit` names a member that is not in `known`.
-    fn check_crit(&self, known: &[&str]) -> Result<(), StoreError> {
+    /// Fails if the member `crit` names a member that is not in `known`.
+    ///
+    /// The reader of a payload calls this before anything is written on its word. The error's kind
+    /// is [`Corrupt`](StoreErrorKind::Corrupt).
+    ///
+    /// ```
+    /// use auth_layer::store::Payload;
+    ///
+    /// let members = [("cnf", "..."), ("crit", "cnf"), ("scope", "mail")];
+    /// let payload: Payload = members.into_iter().collect();
+    /// assert!(payload.check_crit(&["scope", "cnf"]).is_ok());
+    /// assert!(payload.check_crit(&["scope"]).is_err());
+    /// ```
+    pub fn check_crit(&self, known: &[&str]) -> Result<(), StoreError> {
         let crit = self.get(member::CRIT).unwrap_or_default();
         if crit.split(' ').filter(|name| !name.is_empty()).all(|name| known.contains(&name)) {
             return Ok(());
         }
         Err(corrupt(
-            "a newer version keeps something of this session that this one must not pass over: update this node",
+            "a newer version keeps something in this record that this one must not pass over: update this node",
         ))
     }
 }

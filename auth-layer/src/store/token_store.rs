@@ -3,8 +3,9 @@
 use std::{future::Future, sync::Weak, time::Duration};
 
 use super::{
-    ActiveToken, Admission, Consumed, LocalCache, Purged, Resumed, Revocation, RevocationListener, Revoked, Rotated,
-    Rotation, Session, StoreError, TokenRecord, TokenStatus, UserFence,
+    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
+    Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus,
+    UserFence,
 };
 #[cfg(doc)]
 use super::{Retired, StoreDecorator};
@@ -18,7 +19,7 @@ use crate::{
 ///
 /// Times are arguments. An implementation reads no clock, except one that all its nodes share.
 ///
-/// `examples/sqlite_store.rs` implements it in 240 lines.
+/// `examples/sqlite_store.rs` implements it in 250 lines.
 ///
 /// ```
 /// use auth_layer::{
@@ -130,6 +131,73 @@ pub trait TokenStore: Send + Sync + 'static {
         expected: ActiveToken,
         now: Timestamp,
     ) -> impl Future<Output = Result<Consumed, StoreError>> + Send;
+
+    /// Reserves `key` until `expires_at`. Returns true if this call made the reservation.
+    ///
+    /// A reservation lives while its `expires_at` is after `now`, the caller's time. A store may
+    /// remove it later, so judge it by `now`:
+    ///
+    /// - While a reservation lives, no other call for its key returns true, on any node.
+    /// - An expired reservation counts as none, also while the store still has it. Of many calls
+    ///   that find it expired, one returns true. Read and write it in one step.
+    /// - A call that returns false changes nothing. In particular it extends no reservation.
+    /// - If `expires_at` is not after `now`, returns false and writes nothing.
+    ///
+    /// A call that fails, or whose answer is lost, may have reserved the key. Then another call
+    /// returns false.
+    ///
+    /// A DPoP proof is accepted once by reserving its identifier (RFC 9449 §11.1). Reserve after all
+    /// other checks, so that what they refuse writes nothing.
+    fn reserve(
+        &self,
+        key: HashedKey,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Records what `key` stands for, until `expires_at`: a [`OneTimeRecord`] that nobody has
+    /// redeemed.
+    ///
+    /// An existing record of this key stays as it is, also one that was redeemed or has expired.
+    /// The payload is kept as it is given, unknown members included.
+    fn put_one_time(
+        &self,
+        key: HashedKey,
+        payload: Payload,
+        expires_at: Timestamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns a one-time record, also one that was redeemed. `None` if there is none, or if it has
+    /// expired at `now`, the caller's time.
+    ///
+    /// This only reads, and nothing is decided by the answer.
+    fn one_time(
+        &self,
+        key: HashedKey,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<OneTimeRecord>, StoreError>> + Send;
+
+    /// Redeems a one-time record for the session `by`.
+    ///
+    /// - The first call for a record that has not expired at `now` is [`Redeemed::First`]. There is
+    ///   one on all nodes together.
+    /// - Each later call is [`Redeemed::Again`] with the session of the first, until the record
+    ///   expires. The caller can then revoke what came of the first (RFC 6749 §4.1.2).
+    /// - From `expires_at` on, and without a record, it is [`Redeemed::Unknown`], and nothing
+    ///   changes.
+    ///
+    /// The session need not be recorded in this store. The first call is decided and written in one
+    /// step. No purge, restart or failover brings the record back.
+    ///
+    /// A call that fails, or whose answer is lost, may have redeemed the record. Then another call
+    /// returns [`Redeemed::Again`] with the session of the lost one, and never
+    /// [`Redeemed::First`].
+    fn redeem(
+        &self,
+        key: HashedKey,
+        by: SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Redeemed, StoreError>> + Send;
 
     /// Revokes one token. Revoking a refresh token revokes its whole session (RFC 7009 §2.1).
     ///
@@ -247,8 +315,8 @@ pub trait TokenStore: Send + Sync + 'static {
         }
     }
 
-    /// Removes the tokens and sessions that expired before `before`. The caller has subtracted
-    /// leeway and margin.
+    /// Removes the tokens, sessions, reservations and one-time records that expired before
+    /// `before`. The caller has subtracted leeway and margin.
     ///
     /// A revocation of a session or of its user still finds a token that outlives its session. A
     /// session that is refreshed while this runs expires later, and stays. Fences are never

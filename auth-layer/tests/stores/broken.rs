@@ -9,11 +9,13 @@ use auth_layer::{
     SessionId, Subject, TokenId,
     clock::Timestamp,
     store::{
-        ActiveToken, Admission, Consumed, MemoryStore, Purged, Revoked, Rotated, Rotation, Session, StoreDecorator,
-        StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+        ActiveToken, Admission, Consumed, HashedKey, MemoryStore, OneTimeRecord, Payload, Purged, Redeemed, Revoked,
+        Rotated, Rotation, Session, StoreDecorator, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore,
+        UserFence,
         conformance::{self, Users},
     },
 };
+use chrono::TimeDelta;
 
 /// A mistake that is easily made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,17 @@ enum Mistake {
     NotesAgain,
     ReadsThenRaisesFence,
     ReadsThenPurges,
+    ReservesAlways,
+    ReadsThenReserves,
+    ExtendsReservations,
+    NeverFreesKeys,
+    ReadsThenRedeems,
+    RedeemsAgainForTheSameSession,
+    NamesTheLastSession,
+    PutsAnew,
+    IgnoresExpiry,
+    PurgesEarly,
+    PurgesNoKeys,
 }
 
 /// A [`MemoryStore`] with one mistake, or none. Tokens that it records unasked belong to a session
@@ -42,6 +55,10 @@ struct BrokenStore {
     gone: Mutex<HashSet<SessionId>>,
     /// Pairs that the mistake marked as delivered, and when it last did so.
     noted: Mutex<HashMap<TokenId, Timestamp>>,
+    /// What the mistakes with reservations reserved.
+    reserved: Mutex<HashMap<HashedKey, Timestamp>>,
+    /// Under which key a one-time record is kept after it was put anew.
+    renamed: Mutex<HashMap<HashedKey, HashedKey>>,
 }
 
 impl BrokenStore {
@@ -52,6 +69,8 @@ impl BrokenStore {
             admitted: Mutex::default(),
             gone: Mutex::default(),
             noted: Mutex::default(),
+            reserved: Mutex::default(),
+            renamed: Mutex::default(),
         })
     }
 
@@ -72,6 +91,15 @@ impl BrokenStore {
             previous.at = *noted;
         }
         Ok(found)
+    }
+
+    fn kept_under(&self, key: HashedKey) -> HashedKey {
+        self.renamed.lock().unwrap().get(&key).copied().unwrap_or(key)
+    }
+
+    /// Returns the time by which this store judges one-time records.
+    fn believed(&self, now: Timestamp) -> Timestamp {
+        if self.makes(Mistake::IgnoresExpiry) { Timestamp::UNIX_EPOCH } else { now }
     }
 
     async fn admit(&self, session: Session, tokens: Vec<TokenRecord>) -> Result<Admission, StoreError> {
@@ -185,6 +213,61 @@ impl StoreDecorator for BrokenStore {
         Ok(Consumed::Accepted)
     }
 
+    async fn reserve(&self, key: HashedKey, expires_at: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        let reserved = || self.reserved.lock().unwrap();
+        let is_reserved = reserved().get(&key).is_some_and(|until| *until > now);
+        match self.mistake {
+            Some(Mistake::ReservesAlways) => return Ok(expires_at > now),
+            Some(Mistake::ReadsThenReserves) if is_reserved || expires_at <= now => return Ok(false),
+            Some(Mistake::ReadsThenReserves) => yield_to_others().await,
+            Some(Mistake::ExtendsReservations) if is_reserved => {
+                reserved().entry(key).and_modify(|until| *until = expires_at.max(*until));
+                return Ok(false);
+            }
+            Some(Mistake::ExtendsReservations) if expires_at > now => {}
+            Some(Mistake::NeverFreesKeys) if expires_at > now => {
+                return Ok(reserved().insert(key, expires_at).is_none());
+            }
+            _ => return self.store.reserve(key, expires_at, now).await,
+        }
+        reserved().insert(key, expires_at);
+        Ok(true)
+    }
+
+    async fn put_one_time(&self, key: HashedKey, payload: Payload, expires_at: Timestamp) -> Result<(), StoreError> {
+        let mut kept = self.kept_under(key);
+        if self.makes(Mistake::PutsAnew) {
+            kept = HashedKey::of("anew", kept.as_bytes());
+            self.renamed.lock().unwrap().insert(key, kept);
+        }
+        self.store.put_one_time(kept, payload, expires_at).await
+    }
+
+    async fn one_time(&self, key: HashedKey, now: Timestamp) -> Result<Option<OneTimeRecord>, StoreError> {
+        self.store.one_time(self.kept_under(key), self.believed(now)).await
+    }
+
+    async fn redeem(&self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, StoreError> {
+        let (key, now) = (self.kept_under(key), self.believed(now));
+        let found = self.store.one_time(key, now).await?;
+        if self.makes(Mistake::ReadsThenRedeems)
+            && let Some(OneTimeRecord { payload, redeemed_by: None, .. }) = found
+        {
+            yield_to_others().await;
+            let _ = self.store.redeem(key, by, now).await?;
+            return Ok(Redeemed::First(payload));
+        }
+        Ok(match (self.store.redeem(key, by, now).await?, found) {
+            (Redeemed::Again(first), Some(OneTimeRecord { payload, .. }))
+                if first == by && self.makes(Mistake::RedeemsAgainForTheSameSession) =>
+            {
+                Redeemed::First(payload)
+            }
+            (Redeemed::Again(_), _) if self.makes(Mistake::NamesTheLastSession) => Redeemed::Again(by),
+            (redeemed, _) => redeemed,
+        })
+    }
+
     async fn revoke_for_reuse(
         &self,
         session: SessionId,
@@ -238,7 +321,11 @@ impl StoreDecorator for BrokenStore {
             yield_to_others().await;
             self.gone.lock().unwrap().extend(expired.iter().map(|session| session.session_id));
         }
-        self.store.purge_expired(before).await
+        if self.makes(Mistake::PurgesNoKeys) {
+            return Ok(Purged::default());
+        }
+        let early = if self.makes(Mistake::PurgesEarly) { TimeDelta::milliseconds(1) } else { TimeDelta::zero() };
+        self.store.purge_expired(before + early).await
     }
 }
 
@@ -291,6 +378,12 @@ impl StoreDecorator for StripsPayloads {
         rotation.child.payload = members.map(|(name, text)| (name.clone(), text.clone())).collect();
         self.0.rotate(rotation).await
     }
+
+    async fn put_one_time(&self, key: HashedKey, payload: Payload, expires_at: Timestamp) -> Result<(), StoreError> {
+        let members = payload.iter().filter(|(name, _)| ["client_id", "scope"].contains(&name.as_str()));
+        let payload = members.map(|(name, text)| (name.clone(), text.clone())).collect();
+        self.0.put_one_time(key, payload, expires_at).await
+    }
 }
 
 #[tokio::test]
@@ -299,25 +392,72 @@ async fn conformance_finds_payloads_that_lose_a_member() {
     conformance::check::every_session_field_round_trips(&StripsPayloads(MemoryStore::new()), Users::Uuids).await;
 }
 
+#[tokio::test]
+#[should_panic(expected = "a record before it is redeemed")]
+async fn conformance_finds_one_time_payloads_that_lose_a_member() {
+    conformance::one_time::record_is_redeemed_once(&StripsPayloads(MemoryStore::new())).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conformance_passes_without_a_mistake() {
     conformance::all(&BrokenStore::with(None)).await;
 }
 
-/// Makes one test for each mistake and each function that must find it.
+/// Makes one test for each mistake and each function that must find it. The function gets these
+/// arguments after the store.
 macro_rules! finds {
-    ($($name:ident: $mistake:ident by $law:path, $expected:literal;)+) => {
+    ($arguments:tt $($name:ident: $mistake:ident by $law:path, $expected:literal;)+) => {
         $(
             #[tokio::test]
             #[should_panic(expected = $expected)]
             async fn $name() {
-                $law(&BrokenStore::with(Mistake::$mistake), Users::Texts).await;
+                finds!(@call $law, &BrokenStore::with(Mistake::$mistake), $arguments);
             }
         )+
+    };
+    (@call $law:path, $store:expr, ($($argument:expr),*)) => {
+        $law($store $(, $argument)*).await
     };
 }
 
 finds! {
+    ()
+    reserve_that_always_succeeds_is_found: ReservesAlways
+        by conformance::reserve::key_is_reserved_once, "a reserved key, asked for until";
+    reserve_that_looks_first_has_many_winners: ReadsThenReserves
+        by conformance::reserve::concurrent_reservations_have_one_winner, "reservations of one key that succeeded";
+    reserve_that_is_refused_and_extends_is_found: ExtendsReservations
+        by conformance::reserve::expired_reservation_is_taken_again, "a refused call extended nothing";
+    reserve_that_never_frees_a_key_is_found: NeverFreesKeys
+        by conformance::reserve::expired_reservation_is_taken_again, "at the expiry";
+    reserve_that_never_frees_a_key_has_no_winner: NeverFreesKeys
+        by conformance::reserve::concurrent_reservations_have_one_winner, "reservations of one key that succeeded";
+    one_time_record_that_is_redeemed_again_by_its_session_is_found: RedeemsAgainForTheSameSession
+        by conformance::one_time::record_is_redeemed_once, "redeemed again names the first session";
+    one_time_record_that_forgets_its_first_session_is_found: NamesTheLastSession
+        by conformance::one_time::record_is_redeemed_once, "redeemed again names the first session";
+    one_time_record_redeemed_by_a_look_first_has_many_firsts: ReadsThenRedeems
+        by conformance::one_time::concurrent_redemptions_have_one_first, "redemptions of one record that were the first";
+    one_time_record_that_forgets_its_first_session_is_found_in_races: NamesTheLastSession
+        by conformance::one_time::concurrent_redemptions_have_one_first, "one of several concurrent redemptions";
+    one_time_record_that_is_put_anew_is_found: PutsAnew
+        by conformance::one_time::repeated_put_changes_nothing, "a record that was put again";
+    one_time_record_without_an_expiry_is_found: IgnoresExpiry
+        by conformance::one_time::expired_record_is_unknown, "an expired record";
+    one_time_record_without_an_expiry_comes_back_after_a_purge: IgnoresExpiry
+        by conformance::purge::purged_one_time_record_is_not_revived, "put once more";
+    purge_of_a_one_time_record_before_the_bound_is_found: PurgesEarly
+        by conformance::purge::one_time_record_is_kept_until_the_bound, "after a purge with that bound";
+    purge_of_a_reservation_before_the_bound_is_found: PurgesEarly
+        by conformance::purge::reservation_is_kept_until_the_bound, "went with that bound";
+    purge_that_leaves_reservations_is_found: PurgesNoKeys
+        by conformance::purge::reservation_is_kept_until_the_bound, "expired before the bound of a purge";
+    purge_that_leaves_one_time_records_is_found: PurgesNoKeys
+        by conformance::purge::one_time_record_is_kept_until_the_bound, "a purged record";
+}
+
+finds! {
+    (Users::Texts)
     refresh_that_looks_first_has_many_winners: ReadsThenRotates
         by conformance::refresh::concurrent_rotations_have_one_child, "rotations of one parent that committed";
     refresh_that_looks_first_outlives_a_revocation: ReadsThenRotates

@@ -7,6 +7,7 @@
 mod lost_writes;
 mod stale_primary;
 mod unused_pair;
+mod used_once;
 
 use std::{
     sync::{

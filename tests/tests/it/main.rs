@@ -21,4 +21,5 @@ mod redis_cache;
 mod settings;
 mod slow;
 mod steps;
+mod used_once;
 mod users;

@@ -16,8 +16,8 @@ use crate::{
     clock::{Timestamp, later, whole_millis},
     id::{SessionId, Subject, TokenId},
     store::{
-        Admission, Pair, Payload, Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord, TokenStatus,
-        TokenStore,
+        Admission, HashedKey, Pair, Payload, Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord,
+        TokenStatus, TokenStore,
     },
 };
 
@@ -57,6 +57,11 @@ impl Users {
             }
         }
     }
+}
+
+/// Returns a key that no store knows.
+pub(super) fn new_key() -> HashedKey {
+    HashedKey::of("conformance", SessionId::generate().as_bytes())
 }
 
 /// Returns the current time in whole milliseconds, which every store keeps.

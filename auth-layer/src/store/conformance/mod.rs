@@ -27,8 +27,10 @@
 pub mod check;
 mod fixture;
 pub mod list;
+pub mod one_time;
 pub mod purge;
 pub mod refresh;
+pub mod reserve;
 pub mod revoke;
 pub mod sign_in;
 pub mod single_use;
@@ -45,9 +47,26 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
         laws(store, users).await;
     }
     check::similar_subjects_are_different_users(&**store).await;
+    keys(store).await;
 }
 
-/// Runs the suite for one kind of user.
+/// Runs the part of the suite that needs no users: reservations and one-time records.
+pub async fn keys<S: TokenStore>(store: &Arc<S>) {
+    reserve::key_is_reserved_once(&**store).await;
+    reserve::expired_reservation_is_taken_again(&**store).await;
+    reserve::concurrent_reservations_have_one_winner(store).await;
+
+    one_time::record_is_redeemed_once(&**store).await;
+    one_time::repeated_put_changes_nothing(&**store).await;
+    one_time::expired_record_is_unknown(&**store).await;
+    one_time::concurrent_redemptions_have_one_first(store).await;
+
+    purge::reservation_is_kept_until_the_bound(&**store).await;
+    purge::one_time_record_is_kept_until_the_bound(&**store).await;
+    purge::purged_one_time_record_is_not_revived(&**store).await;
+}
+
+/// Runs the suite for one kind of user, without [`keys`].
 pub async fn laws<S: TokenStore>(store: &Arc<S>, users: Users) {
     check::unknown_ids_are_no_error(&**store, users).await;
     check::issued_tokens_are_active(&**store, users).await;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use chrono::{TimeZone, Utc};
 
 use super::fixture::{
-    ACCESS_LIFE, BoxedTask, Login, MILLISECOND, REFRESH_LIFE, Users, answer, at_once, expect_active, expect_not_active,
-    expect_revoked, fill_cache, now, records, rounds, stored_session,
+    ACCESS_LIFE, BoxedTask, Login, MILLISECOND, MINUTE, REFRESH_LIFE, Users, answer, at_once, expect_active,
+    expect_not_active, expect_revoked, fill_cache, new_key, now, payload, records, rounds, stored_session,
 };
 use crate::{
     clock::{Timestamp, earlier, later},
-    id::TokenId,
-    store::{Admission, Consumed, Purged, Rotated, TokenStatus, TokenStore},
+    id::{SessionId, TokenId},
+    store::{Admission, Consumed, Purged, Redeemed, Rotated, TokenStatus, TokenStore},
 };
 
 /// On how many days a law is tried that another purge may disturb.
@@ -117,7 +117,7 @@ pub async fn purge_removes_more_than_one_batch(store: &impl TokenStore, users: U
             login.tokens.push(token);
         }
         let login = login.admit_expired(store).await;
-        let Purged { tokens, sessions } = answer(store.purge_expired(bound).await);
+        let Purged { tokens, sessions, .. } = answer(store.purge_expired(bound).await);
         expect_unknown(store, &login).await;
         (tokens < 2_502 || sessions < 1).then(|| format!("counted are {tokens} tokens and {sessions} sessions"))
     })
@@ -242,6 +242,78 @@ pub async fn single_use_token_is_kept_until_the_bound(store: &impl TokenStore, u
         (!accepted).then(|| "a single-use token within its leeway was refused after a purge".to_owned())
     })
     .await;
+}
+
+/// A reservation is kept until the bound. Until then it is found, also by a clock that is behind.
+/// It is removed after it, and counted.
+pub async fn reservation_is_kept_until_the_bound(store: &impl TokenStore) {
+    on_some_day(async |bound| {
+        let (gone, kept, behind) = (new_key(), new_key(), earlier(bound, MINUTE));
+        for (key, expires_at) in [(gone, earlier(bound, MILLISECOND)), (kept, bound)] {
+            assert!(answer(store.reserve(key, expires_at, behind).await), "the first reservation of a key");
+        }
+        let purged = answer(store.purge_expired(bound).await);
+        if answer(store.reserve(kept, later(bound, MINUTE), behind).await) {
+            return Some(format!("a reservation that expires at {bound} went with that bound"));
+        }
+        let is_free = answer(store.reserve(gone, later(bound, MINUTE), behind).await);
+        assert!(is_free, "a reservation that expired before the bound of a purge");
+        (purged.keys < 1).then(|| format!("1 reservation is counted as {purged:?}"))
+    })
+    .await;
+}
+
+/// A one-time record is kept until the bound, redeemed or not. Until then a second use is found,
+/// also by a clock that is behind. It is removed after it, and counted.
+pub async fn one_time_record_is_kept_until_the_bound(store: &impl TokenStore) {
+    on_some_day(async |bound| {
+        let (used, fresh, behind) = (new_key(), new_key(), earlier(bound, MILLISECOND));
+        let by = SessionId::generate();
+        for key in [used, fresh] {
+            answer(store.put_one_time(key, payload(&[("scope", "mail")]), bound).await);
+        }
+        let first = answer(store.redeem(used, by, behind).await);
+        let before = answer(store.purge_expired(bound).await);
+        let (again, unused) = (
+            answer(store.redeem(used, SessionId::generate(), behind).await),
+            answer(store.one_time(fresh, behind).await),
+        );
+        let after = answer(store.purge_expired(later(bound, MILLISECOND)).await);
+        for key in [used, fresh] {
+            assert_eq!(answer(store.one_time(key, behind).await), None, "a purged record");
+            assert_eq!(answer(store.redeem(key, by, behind).await), Redeemed::Unknown, "a purged record");
+        }
+        if !matches!(first, Redeemed::First(_)) {
+            return Some(format!("a record just before its expiry, before any purge, is {first:?}"));
+        }
+        if again != Redeemed::Again(by) {
+            return Some(format!(
+                "a redeemed record that expires at {bound} is {again:?} after a purge with that bound"
+            ));
+        }
+        if unused.is_none_or(|record| record.redeemed_by.is_some()) {
+            return Some(format!("a record that expires at {bound} went with that bound"));
+        }
+        (after.keys < 2).then(|| format!("2 one-time records are counted as {after:?}, after {before:?}"))
+    })
+    .await;
+}
+
+/// A one-time record that was redeemed and purged does not come back when a late call puts it once
+/// more.
+pub async fn purged_one_time_record_is_not_revived(store: &impl TokenStore) {
+    let (key, bound) = (new_key(), long_ago());
+    let expires_at = earlier(bound, MILLISECOND);
+    let put = async || answer(store.put_one_time(key, payload(&[("scope", "mail")]), expires_at).await);
+    put().await;
+    let _ = answer(store.redeem(key, SessionId::generate(), earlier(expires_at, MILLISECOND)).await);
+    let _ = answer(store.purge_expired(bound).await);
+    put().await;
+    for at in [expires_at, bound, now()] {
+        let redeemed = answer(store.redeem(key, SessionId::generate(), at).await);
+        assert_eq!(redeemed, Redeemed::Unknown, "a purged record that was put once more, at {at}");
+        assert_eq!(answer(store.one_time(key, at).await), None, "a purged record that was put once more, at {at}");
+    }
 }
 
 async fn expect_unknown(store: &impl TokenStore, login: &Login) {

@@ -12,7 +12,8 @@
 //! Tokens and sessions are written in version 2. A user is a UUID or another text, behind a byte
 //! that says which. A payload is a list of names and texts. Version 1 is still read: there each
 //! user was a UUID, and client, user agent, scope, custom claims, key and signatures were fields.
-//! Fences have not changed since version 1.
+//! Fences have not changed since version 1. One-time records and reservations are written in it,
+//! too.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
@@ -21,10 +22,11 @@ use uuid::Uuid;
 use crate::{
     clock::Timestamp,
     id::{Id, SessionId, Subject, TokenId, UserId},
-    store::{Pair, Payload, Retired, Session, TokenKind, TokenRecord, UserFence, member},
+    store::{OneTimeRecord, Pair, Payload, Retired, Session, TokenKind, TokenRecord, UserFence, member},
 };
 
-/// The version of fences, and of tokens and sessions before users could be text.
+/// The version of fences, reservations and one-time records, and of tokens and sessions before
+/// users could be text.
 const VERSION_1: u8 = 1;
 
 /// The version in which tokens and sessions are written.
@@ -158,6 +160,34 @@ pub(super) fn decode_fence(value: &[u8]) -> Option<UserFence> {
     let mut from = Decoder::new(value, &[VERSION_1])?;
     let fence = UserFence { disabled: from.flag()?, epoch: u64::from_be_bytes(from.array()?) };
     from.end(fence)
+}
+
+/// Encodes when a reservation expires.
+pub(super) fn encode_reservation(expires_at: Timestamp) -> Vec<u8> {
+    let mut to = Encoder::new(VERSION_1);
+    to.time(expires_at);
+    to.0
+}
+
+pub(super) fn decode_reservation(value: &[u8]) -> Option<Timestamp> {
+    let mut from = Decoder::new(value, &[VERSION_1])?;
+    let expires_at = from.time()?;
+    from.end(expires_at)
+}
+
+pub(super) fn encode_one_time(record: &OneTimeRecord) -> Vec<u8> {
+    let mut to = Encoder::new(VERSION_1);
+    to.time(record.expires_at);
+    to.payload(&record.payload);
+    to.option(record.redeemed_by, Encoder::id);
+    to.0
+}
+
+pub(super) fn decode_one_time(value: &[u8]) -> Option<OneTimeRecord> {
+    let mut from = Decoder::new(value, &[VERSION_1])?;
+    let record =
+        OneTimeRecord { expires_at: from.time()?, payload: from.payload()?, redeemed_by: from.option(Decoder::id)? };
+    from.end(record)
 }
 
 struct Encoder(Vec<u8>);

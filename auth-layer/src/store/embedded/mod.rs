@@ -45,8 +45,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    ActiveToken, Admission, Consumed, LocalCache, Purged, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord,
-    TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Revoked,
+    Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -214,6 +214,22 @@ impl TokenStore for EmbeddedStore {
         self.writer.run(move |tables| tables.consume(id, &expected, now)).await
     }
 
+    async fn reserve(&self, key: HashedKey, expires_at: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        self.writer.run(move |tables| tables.reserve(key, expires_at, now)).await
+    }
+
+    async fn put_one_time(&self, key: HashedKey, payload: Payload, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.writer.run(move |tables| tables.put_one_time(key, &payload, expires_at)).await
+    }
+
+    async fn one_time(&self, key: HashedKey, now: Timestamp) -> Result<Option<OneTimeRecord>, StoreError> {
+        self.read(|tables| Ok(tables.one_time(key)?.filter(|record| record.is_live(now))))
+    }
+
+    async fn redeem(&self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, StoreError> {
+        self.writer.run(move |tables| tables.redeem(key, by, now)).await
+    }
+
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         self.writer.run(move |tables| tables.revoke_token(id, since)).await
     }
@@ -259,6 +275,7 @@ impl TokenStore for EmbeddedStore {
             let batch = self.writer.run(move |tables| tables.purge(before, PURGE_BATCH)).await?;
             purged.tokens += batch.tokens;
             purged.sessions += batch.sessions;
+            purged.keys += batch.keys;
             if batch == Purged::default() {
                 return Ok(purged);
             }

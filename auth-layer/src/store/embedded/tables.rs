@@ -10,13 +10,17 @@
 //! | `text_user_sessions` | user, session | |
 //! | `text_fences` | user | the user's fence, once there is one |
 //! | `expiry` | time, kind of row, id | the session of the token, or the user of the session |
+//! | `reserved_keys` | key | when the reservation expires |
+//! | `one_time_records` | key | the one-time record |
+//! | `key_expiry` | time, kind of row, key | |
 //!
 //! A user that is a UUID is in `user_sessions` and `fences`, any other in the two tables whose
-//! names begin with `text_`. An older file gets these two with its first write.
+//! names begin with `text_`. An older file gets these two with its first write. The last three
+//! tables are made when they are first written.
 //!
 //! `expiry` makes a purge cost what it removes. The rows that are due come first, and each names
 //! the owner under which its record is indexed. The row of a session whose user is text has no
-//! owner: the user is in the session's record.
+//! owner: the user is in the session's record. `key_expiry` does the same for what has a key.
 
 use std::borrow::Borrow;
 
@@ -27,19 +31,21 @@ use redb::{
 use uuid::Uuid;
 
 use super::{
-    codec::{StoredSession, StoredToken, decode_fence},
+    codec::{StoredSession, StoredToken, decode_fence, decode_one_time, decode_reservation},
     error::EmbeddedError,
 };
 use crate::{
     clock::Timestamp,
     id::{Id, SessionId, Subject, TokenId, UserId},
-    store::{Session, UserFence},
+    store::{HashedKey, OneTimeRecord, Session, UserFence},
 };
 
 pub(super) type IdKey = &'static [u8; 16];
 pub(super) type IndexKey = &'static [u8; 32];
 pub(super) type TextIndexKey = (&'static str, IdKey);
 pub(super) type ExpiryKey = &'static [u8; 25];
+pub(super) type HashKey = &'static [u8; 32];
+pub(super) type KeyExpiryKey = &'static [u8; 41];
 type Bytes = &'static [u8];
 
 const TOKENS: TableDefinition<'_, IdKey, Bytes> = TableDefinition::new("tokens");
@@ -50,11 +56,15 @@ const FENCES: TableDefinition<'_, IdKey, Bytes> = TableDefinition::new("fences")
 const TEXT_USER_SESSIONS: TableDefinition<'_, TextIndexKey, ()> = TableDefinition::new("text_user_sessions");
 const TEXT_FENCES: TableDefinition<'_, &str, Bytes> = TableDefinition::new("text_fences");
 const EXPIRY: TableDefinition<'_, ExpiryKey, IdKey> = TableDefinition::new("expiry");
+const RESERVED_KEYS: TableDefinition<'_, HashKey, Bytes> = TableDefinition::new("reserved_keys");
+const ONE_TIME_RECORDS: TableDefinition<'_, HashKey, Bytes> = TableDefinition::new("one_time_records");
+const KEY_EXPIRY: TableDefinition<'_, KeyExpiryKey, ()> = TableDefinition::new("key_expiry");
 
 /// The tables that every file has.
 const NAMES: [&str; 6] = ["tokens", "sessions", "session_tokens", "user_sessions", "fences", "expiry"];
 
-/// All tables, in one write transaction.
+/// The tables of tokens, sessions and users, in one write transaction, and the others once they are
+/// used in it.
 pub(super) struct Tables<'t> {
     pub(super) tokens: Table<'t, IdKey, Bytes>,
     pub(super) sessions: Table<'t, IdKey, Bytes>,
@@ -64,6 +74,15 @@ pub(super) struct Tables<'t> {
     pub(super) text_user_sessions: Table<'t, TextIndexKey, ()>,
     pub(super) text_fences: Table<'t, &'static str, Bytes>,
     pub(super) expiry: Table<'t, ExpiryKey, IdKey>,
+    transaction: &'t WriteTransaction,
+    keys: Option<KeyTables<'t>>,
+}
+
+/// The tables of reservations and one-time records, in one write transaction.
+pub(super) struct KeyTables<'t> {
+    pub(super) reserved: Table<'t, HashKey, Bytes>,
+    pub(super) one_time: Table<'t, HashKey, Bytes>,
+    pub(super) expiry: Table<'t, KeyExpiryKey, ()>,
 }
 
 impl<'t> Tables<'t> {
@@ -78,7 +97,23 @@ impl<'t> Tables<'t> {
             text_user_sessions: transaction.open_table(TEXT_USER_SESSIONS)?,
             text_fences: transaction.open_table(TEXT_FENCES)?,
             expiry: transaction.open_table(EXPIRY)?,
+            transaction,
+            keys: None,
         })
+    }
+
+    /// Opens the tables of reservations and one-time records, and creates missing ones.
+    ///
+    /// Most transactions do without them.
+    pub(super) fn keys(&mut self) -> Result<&mut KeyTables<'t>, EmbeddedError> {
+        match &mut self.keys {
+            Some(keys) => Ok(keys),
+            unopened @ None => Ok(unopened.insert(KeyTables {
+                reserved: self.transaction.open_table(RESERVED_KEYS)?,
+                one_time: self.transaction.open_table(ONE_TIME_RECORDS)?,
+                expiry: self.transaction.open_table(KEY_EXPIRY)?,
+            })),
+        }
     }
 }
 
@@ -102,10 +137,11 @@ impl Snapshot<'_> {
         Ok(self.0.list_tables()?.filter(|table| NAMES.contains(&table.name())).count())
     }
 
-    /// Returns whether no table has a row.
+    /// Returns whether no table of tokens, sessions and users has a row.
     pub(super) fn is_empty(&self) -> Result<bool, EmbeddedError> {
+        let of_keys = [RESERVED_KEYS.name(), ONE_TIME_RECORDS.name(), KEY_EXPIRY.name()];
         for table in self.0.list_tables()? {
-            if !self.0.open_untyped_table(table)?.is_empty()? {
+            if !of_keys.contains(&table.name()) && !self.0.open_untyped_table(table)?.is_empty()? {
                 return Ok(false);
             }
         }
@@ -144,7 +180,14 @@ impl Snapshot<'_> {
         sessions.filter_map(Result::transpose).collect()
     }
 
-    /// Opens a table that an older file lacks until its first write. `None` if it is missing.
+    pub(super) fn one_time(&self, key: HashedKey) -> Result<Option<OneTimeRecord>, EmbeddedError> {
+        match self.optional_table(ONE_TIME_RECORDS)? {
+            Some(records) => one_time(&records, key),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens a table that a file may lack until its first write. `None` if it is missing.
     fn optional_table<K: Key + 'static, V: Value + 'static>(
         &self,
         definition: TableDefinition<'_, K, V>,
@@ -170,6 +213,23 @@ pub(super) fn session(
 ) -> Result<Option<StoredSession>, EmbeddedError> {
     let Some(value) = sessions.get(id.as_bytes())? else { return Ok(None) };
     StoredSession::decode(id, value.value()).map(Some).ok_or(EmbeddedError::Value("sessions"))
+}
+
+/// Returns when a key's reservation expires.
+pub(super) fn reservation(
+    reserved: &impl ReadableTable<HashKey, Bytes>,
+    key: HashedKey,
+) -> Result<Option<Timestamp>, EmbeddedError> {
+    let Some(value) = reserved.get(key.as_bytes())? else { return Ok(None) };
+    decode_reservation(value.value()).map(Some).ok_or(EmbeddedError::Value("reserved_keys"))
+}
+
+pub(super) fn one_time(
+    records: &impl ReadableTable<HashKey, Bytes>,
+    key: HashedKey,
+) -> Result<Option<OneTimeRecord>, EmbeddedError> {
+    let Some(value) = records.get(key.as_bytes())? else { return Ok(None) };
+    decode_one_time(value.value()).map(Some).ok_or(EmbeddedError::Value("one_time_records"))
 }
 
 /// Reads a user's fence from either table of fences.
@@ -273,9 +333,57 @@ pub(super) fn first_expiry_key(at: Timestamp) -> [u8; 25] {
 
 fn expiry_key(at: Timestamp, kind: u8, id: [u8; 16]) -> [u8; 25] {
     let mut key = [0; 25];
-    // With the sign bit flipped, the bytes sort as the numbers do.
-    key[..8].copy_from_slice(&(at.timestamp_micros() ^ i64::MIN).to_be_bytes());
+    key[..8].copy_from_slice(&sortable(at));
     key[8] = kind;
     key[9..].copy_from_slice(&id);
     key
+}
+
+/// Returns bytes that sort as the moments do.
+fn sortable(at: Timestamp) -> [u8; 8] {
+    // With the sign bit flipped, the bytes sort as the numbers do.
+    (at.timestamp_micros() ^ i64::MIN).to_be_bytes()
+}
+
+/// A row of the table `key_expiry`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyExpiryRow {
+    Reservation(HashedKey),
+    OneTime(HashedKey),
+}
+
+/// The kinds of row in a key of `key_expiry`.
+const RESERVATION: u8 = 0;
+const ONE_TIME: u8 = 1;
+
+impl KeyExpiryRow {
+    /// Returns the row's key, for the time when it is due.
+    pub(super) fn encode(self, at: Timestamp) -> [u8; 41] {
+        match self {
+            Self::Reservation(key) => key_expiry_key(at, RESERVATION, *key.as_bytes()),
+            Self::OneTime(key) => key_expiry_key(at, ONE_TIME, *key.as_bytes()),
+        }
+    }
+
+    pub(super) fn decode(row: &[u8; 41]) -> Result<Self, EmbeddedError> {
+        let key = HashedKey::from_digest(row.last_chunk().copied().unwrap_or_default());
+        match row[8] {
+            RESERVATION => Ok(Self::Reservation(key)),
+            ONE_TIME => Ok(Self::OneTime(key)),
+            _ => Err(EmbeddedError::Value("key_expiry")),
+        }
+    }
+}
+
+/// Returns the first row of `key_expiry` that is due at `at`. All smaller rows are due earlier.
+pub(super) fn first_key_expiry_key(at: Timestamp) -> [u8; 41] {
+    key_expiry_key(at, 0, [0; 32])
+}
+
+fn key_expiry_key(at: Timestamp, kind: u8, key: [u8; 32]) -> [u8; 41] {
+    let mut row = [0; 41];
+    row[..8].copy_from_slice(&sortable(at));
+    row[8] = kind;
+    row[9..].copy_from_slice(&key);
+    row
 }

@@ -6,16 +6,19 @@
 use redb::ReadableTable;
 
 use super::{
-    codec::{StoredSession, StoredToken, encode_fence},
+    codec::{StoredSession, StoredToken, encode_fence, encode_one_time, encode_reservation},
     error::EmbeddedError,
-    tables::{ExpiryRow, Tables, fence, first_expiry_key, index_key, members, session, text_members, token},
+    tables::{
+        ExpiryRow, KeyExpiryRow, Tables, fence, first_expiry_key, first_key_expiry_key, index_key, members, one_time,
+        reservation, session, text_members, token,
+    },
 };
 use crate::{
     clock::Timestamp,
     id::{SessionId, Subject, TokenId},
     store::{
-        ActiveToken, Admission, Consumed, Purged, Retired, Revoked, Rotated, Rotation, Session, TokenKind, TokenRecord,
-        UserFence,
+        ActiveToken, Admission, Consumed, HashedKey, OneTimeRecord, Payload, Purged, Redeemed, Retired, Revoked,
+        Rotated, Rotation, Session, TokenKind, TokenRecord, UserFence,
     },
 };
 
@@ -98,6 +101,52 @@ impl Tables<'_> {
         }
     }
 
+    pub(super) fn reserve(
+        &mut self,
+        key: HashedKey,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, EmbeddedError> {
+        let keys = self.keys()?;
+        let stored = reservation(&keys.reserved, key)?;
+        if expires_at <= now || stored.is_some_and(|until| until > now) {
+            return Ok(false);
+        }
+        let row = KeyExpiryRow::Reservation(key);
+        if let Some(expired) = stored {
+            keys.expiry.remove(&row.encode(expired))?;
+        }
+        keys.reserved.insert(key.as_bytes(), encode_reservation(expires_at).as_slice())?;
+        keys.expiry.insert(&row.encode(expires_at), ())?;
+        Ok(true)
+    }
+
+    pub(super) fn put_one_time(
+        &mut self,
+        key: HashedKey,
+        payload: &Payload,
+        expires_at: Timestamp,
+    ) -> Result<(), EmbeddedError> {
+        let keys = self.keys()?;
+        // An existing record may be redeemed: keep it.
+        if one_time(&keys.one_time, key)?.is_none() {
+            let record = OneTimeRecord { payload: payload.clone(), expires_at, redeemed_by: None };
+            keys.one_time.insert(key.as_bytes(), encode_one_time(&record).as_slice())?;
+            keys.expiry.insert(&KeyExpiryRow::OneTime(key).encode(expires_at), ())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn redeem(&mut self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, EmbeddedError> {
+        let keys = self.keys()?;
+        let Some(mut record) = one_time(&keys.one_time, key)? else { return Ok(Redeemed::Unknown) };
+        let redeemed = record.redeem(by, now);
+        if matches!(redeemed, Redeemed::First(_)) {
+            keys.one_time.insert(key.as_bytes(), encode_one_time(&record).as_slice())?;
+        }
+        Ok(redeemed)
+    }
+
     pub(super) fn revoke_token(&mut self, id: TokenId, since: Timestamp) -> Result<Revoked, EmbeddedError> {
         let mut revoked = Revoked::default();
         if let Some(stored) = token(&self.tokens, id)? {
@@ -154,7 +203,7 @@ impl Tables<'_> {
         Ok(Revoked::default())
     }
 
-    /// Removes up to `limit` records that are due before `before`.
+    /// Removes up to `limit` records that are due before `before`, and as many that have a key.
     pub(super) fn purge(&mut self, before: Timestamp, limit: usize) -> Result<Purged, EmbeddedError> {
         let mut due = Vec::with_capacity(limit);
         for row in self.expiry.range::<&[u8; 25]>(..&first_expiry_key(before))?.take(limit) {
@@ -184,7 +233,25 @@ impl Tables<'_> {
             }
             self.expiry.remove(&key)?;
         }
+        purged.keys = self.purge_keys(before, limit)?;
         Ok(purged)
+    }
+
+    fn purge_keys(&mut self, before: Timestamp, limit: usize) -> Result<u64, EmbeddedError> {
+        let keys = self.keys()?;
+        let mut due = Vec::new();
+        for row in keys.expiry.range::<&[u8; 41]>(..&first_key_expiry_key(before))?.take(limit) {
+            let (row, _) = row?;
+            due.push((*row.value(), KeyExpiryRow::decode(row.value())?));
+        }
+        for (row, due) in &due {
+            match due {
+                KeyExpiryRow::Reservation(key) => keys.reserved.remove(key.as_bytes()).map(drop)?,
+                KeyExpiryRow::OneTime(key) => keys.one_time.remove(key.as_bytes()).map(drop)?,
+            }
+            keys.expiry.remove(row)?;
+        }
+        Ok(due.len() as u64)
     }
 
     fn fence(&self, user: &Subject) -> Result<UserFence, EmbeddedError> {

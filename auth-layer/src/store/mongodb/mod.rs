@@ -11,6 +11,9 @@
 //!   kept, `epoch` the user's epoch at sign-in. `pending` while it is opened, `unfinished`.
 //! - `subjects`, `_id` is the `sub`: `epoch`, `disabled`, `sign_ins`, `last_sign_in_at`.
 //!   `unfinished`, `settled`.
+//! - `reserved_keys`, `_id` is the key, 32 bytes of binary subtype 0: `expires_at`.
+//! - `one_time_records`, `_id` is the key, too: `payload`, `expires_at`. `redeemed_by` and
+//!   `redeemed_at` once redeemed.
 //!
 //! `unfinished` marks a revocation that is recorded and may have something left to do. It says
 //! since when, and when a node last worked on it. It is removed at the end. If a node dies or the
@@ -30,6 +33,10 @@
 //! before, and the sweep finds them. If it came second, it does not match. A commit always changes
 //! its document (it counts or stamps). An update without a change would be a mere read, and could
 //! be lost with a primary unnoticed.
+//!
+//! An operation on a key is one update of the key's document. `reserve` updates an expired
+//! reservation, or inserts one and fails on the unique `_id`. `redeem` sets `redeemed_by` if it is
+//! absent, and the document before the update says who was first.
 //!
 //! An operation that dies half-way leaves records of tokens that were never handed out. They
 //! expire. A session that was never committed keeps its `pending` mark and is not listed. Only the
@@ -81,6 +88,7 @@ mod expiry;
 mod indexes;
 mod issue;
 mod lookup;
+mod one_time;
 mod options;
 mod ownership;
 mod purge;
@@ -110,8 +118,9 @@ use self::{
 pub use options::MongoOptions;
 
 use super::{
-    ActiveToken, Admission, Consumed, Feed, LocalCache, Purged, Resumed, Revocation, RevocationListener, Revoked,
-    Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord, TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Feed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
+    Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord,
+    TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -328,6 +337,22 @@ impl TokenStore for MongoStore {
         self.run(self.records().consume(id, expected, now)).await
     }
 
+    async fn reserve(&self, key: HashedKey, expires_at: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        self.run(self.records().reserve(key, expires_at, now)).await
+    }
+
+    async fn put_one_time(&self, key: HashedKey, payload: Payload, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.run(self.records().put_one_time(key, payload, expires_at)).await
+    }
+
+    async fn one_time(&self, key: HashedKey, now: Timestamp) -> Result<Option<OneTimeRecord>, StoreError> {
+        self.run(self.records().one_time(key, now)).await
+    }
+
+    async fn redeem(&self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, StoreError> {
+        self.run(self.records().redeem(key, by, now)).await
+    }
+
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         let first = self.run(self.records().revoke_token(id, since)).await;
         self.retry_if_failed(first, move |records| async move { records.mark_token(id).await.map(drop) })
@@ -411,6 +436,7 @@ impl TokenStore for MongoStore {
         while let Some(batch) = self.run(self.records().purge_batch(before)).await? {
             purged.tokens += batch.tokens;
             purged.sessions += batch.sessions;
+            purged.keys += batch.keys;
         }
         Ok(purged)
     }

@@ -5,8 +5,12 @@ use bson::{Bson, Document, Uuid, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt;
 use mongodb::{Collection, options::Hint};
 
-use super::{document::is_user, error::startup_error, records::Records};
-use crate::store::{StoreError, StoreErrorKind};
+use super::{
+    document::{hashed_key, is_hashed_key, is_user},
+    error::startup_error,
+    records::Records,
+};
+use crate::store::{HashedKey, StoreError, StoreErrorKind};
 
 /// How many documents are checked at each end of a collection.
 const SAMPLE: i64 = 20;
@@ -21,12 +25,20 @@ pub(super) fn session_filter() -> Document {
     doc! { "client_id": { "$type": "string" }, "current.access_id": { "$type": "binData" } }
 }
 
-/// Fails if one of the three collections holds foreign documents, those of another program.
+/// Matches our reservations and our one-time records. Also the filter of their TTL indexes.
+///
+/// BSON sorts binaries by length and subtype first. So exactly the keys are in this range.
+pub(super) fn key_filter() -> Document {
+    let [least, greatest] = [0, u8::MAX].map(|byte| hashed_key(HashedKey::from_digest([byte; 32])));
+    doc! { "_id": { "$gte": least, "$lte": greatest } }
+}
+
+/// Fails if one of the collections holds foreign documents, those of another program.
 /// Writes nothing.
 ///
 /// Checking identifiers is cheap. In the order of `_id` all UUIDs are neighbours, so if both ends
-/// are UUIDs, all documents between have one. The other fields are checked on a few documents at
-/// each end.
+/// are UUIDs, all documents between have one. The same holds for keys. The other fields are checked
+/// on a few documents at each end.
 ///
 /// A user is a UUID or a string, and all strings sort before all UUIDs. If both ends are users,
 /// only a document between the two groups can be another's. A query looks for one.
@@ -42,6 +54,18 @@ pub(super) async fn refuse_foreign_documents(records: &Records) -> Result<(), St
         &records.sessions.clone_with_type(),
         |session| is_uuid(session.get("_id")) && is_session(session),
         "the MongoDB collection `sessions` holds documents that are not auth-layer's; give auth-layer a database of its own",
+    )
+    .await?;
+    check_samples(
+        &records.reserved_keys,
+        is_keyed,
+        "the MongoDB collection `reserved_keys` holds documents that are not auth-layer's; give auth-layer a database of its own",
+    )
+    .await?;
+    check_samples(
+        &records.one_time_records.clone_with_type(),
+        is_keyed,
+        "the MongoDB collection `one_time_records` holds documents that are not auth-layer's; give auth-layer a database of its own",
     )
     .await?;
     let subjects = records.subjects.clone_with_type();
@@ -84,6 +108,10 @@ fn is_token(document: &Document) -> bool {
 
 fn is_session(document: &Document) -> bool {
     document.get_document("current").is_ok_and(|pair| is_uuid(pair.get("access_id")))
+}
+
+fn is_keyed(document: &Document) -> bool {
+    document.get("_id").is_some_and(is_hashed_key) && document.get_datetime("expires_at").is_ok()
 }
 
 /// A document made by hand may have any one of these fields.

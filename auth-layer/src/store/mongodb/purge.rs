@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use bson::{Document, Uuid, doc};
+use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
-use mongodb::{Collection, error::Result};
+use mongodb::Collection;
 
 use super::{
-    document::{IdDocument, date},
+    document::date,
     error::store_error,
     ownership,
     records::Records,
-    schema::{SESSION_EXPIRY, TOKEN_EXPIRY},
+    schema::{KEY_EXPIRY, SESSION_EXPIRY, TOKEN_EXPIRY},
 };
 use crate::{
     clock::Timestamp,
@@ -24,36 +24,43 @@ const BATCH: i64 = 1_000;
 
 impl Records {
     /// Removes up to a batch of each kind. `None` when nothing had expired.
-    pub(super) async fn purge_batch(
-        self: Arc<Self>,
+    pub(super) async fn purge_batch(self: Arc<Self>, before: Timestamp) -> Result<Option<Purged>, StoreError> {
+        let tokens = self.remove_due(&self.tokens, TOKEN_EXPIRY, ownership::token_filter(), before).await?;
+        let sessions = self.remove_due(&self.sessions, SESSION_EXPIRY, ownership::session_filter(), before).await?;
+        let reserved = self.remove_due(&self.reserved_keys, KEY_EXPIRY, ownership::key_filter(), before).await?;
+        let one_time = self.remove_due(&self.one_time_records, KEY_EXPIRY, ownership::key_filter(), before).await?;
+        if [tokens, sessions, reserved, one_time] == [None; 4] {
+            return Ok(None);
+        }
+        let count = Option::<u64>::unwrap_or_default;
+        let keys = count(reserved) + count(one_time);
+        Ok(Some(Purged { tokens: count(tokens), sessions: count(sessions), keys }))
+    }
+
+    /// Removes up to a batch of the documents that match `ours` and expired before `before`, and
+    /// counts them. `None` when there were none.
+    ///
+    /// The filter is that of the TTL index, so that the index serves this query.
+    async fn remove_due<T: Send + Sync>(
+        &self,
+        collection: &Collection<T>,
+        expiry: &str,
+        mut ours: Document,
         before: Timestamp,
-    ) -> std::result::Result<Option<Purged>, StoreError> {
-        let what = "could not purge";
-        // With the filter of the TTL index, so that the index serves this query.
-        let due = |expiry: &str, mut ours: Document| {
-            ours.insert(expiry, doc! { "$lt": date(before) });
-            ours
-        };
-        let (due_tokens, due_sessions) =
-            (due(TOKEN_EXPIRY, ownership::token_filter()), due(SESSION_EXPIRY, ownership::session_filter()));
-        let tokens = self.find_ids(&self.tokens.clone_with_type(), &due_tokens).await.map_err(store_error(what))?;
-        let sessions =
-            self.find_ids(&self.sessions.clone_with_type(), &due_sessions).await.map_err(store_error(what))?;
-        if tokens.is_empty() && sessions.is_empty() {
+    ) -> Result<Option<u64>, StoreError> {
+        let failed = store_error("could not purge");
+        ours.insert(expiry, doc! { "$lt": date(before) });
+        let documents = collection.clone_with_type::<Document>();
+        let due = documents.find(ours.clone()).projection(doc! { "_id": 1 }).limit(BATCH).max_time(self.limit);
+        let due = due.await.map_err(&failed)?;
+        let due: Vec<Document> = due.try_collect().await.map_err(&failed)?;
+        let ids: Vec<Bson> = due.into_iter().filter_map(|mut document| document.remove("_id")).collect();
+        if ids.is_empty() {
             return Ok(None);
         }
         // A session found here may have been refreshed since, and then expires later.
-        let still_due = |ids: Vec<Uuid>, mut due: Document| {
-            due.insert("_id", doc! { "$in": ids });
-            due
-        };
-        let tokens = self.tokens.delete_many(still_due(tokens, due_tokens)).await.map_err(store_error(what))?;
-        let sessions = self.sessions.delete_many(still_due(sessions, due_sessions)).await.map_err(store_error(what))?;
-        Ok(Some(Purged { tokens: tokens.deleted_count, sessions: sessions.deleted_count }))
-    }
-
-    async fn find_ids(&self, collection: &Collection<IdDocument>, filter: &Document) -> Result<Vec<Uuid>> {
-        let found = collection.find(filter.clone()).projection(doc! { "_id": 1 }).limit(BATCH).max_time(self.limit);
-        found.await?.map_ok(|document| document.id).try_collect().await
+        ours.insert("_id", doc! { "$in": ids });
+        let removed = collection.delete_many(ours).await.map_err(&failed)?;
+        Ok(Some(removed.deleted_count))
     }
 }

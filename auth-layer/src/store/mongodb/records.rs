@@ -1,14 +1,15 @@
-//! The three collections, with the read and write concerns of all operations.
+//! The collections, with the read and write concerns of all operations.
 
 use std::time::Duration;
 
+use bson::Document;
 use mongodb::{
     Collection, Database,
     options::{Acknowledgment, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern},
 };
 
 use super::{
-    document::{SessionDocument, SubjectDocument, TokenDocument},
+    document::{OneTimeDocument, SessionDocument, SubjectDocument, TokenDocument},
     lookup::{FindTokens, LookupBatcher},
 };
 
@@ -17,6 +18,8 @@ pub(super) struct Records {
     pub(super) tokens: Collection<TokenDocument>,
     pub(super) sessions: Collection<SessionDocument>,
     pub(super) subjects: Collection<SubjectDocument>,
+    pub(super) reserved_keys: Collection<Document>,
+    pub(super) one_time_records: Collection<OneTimeDocument>,
     /// Reads single tokens, many in one query.
     pub(super) lookups: LookupBatcher<FindTokens>,
     /// The server's time limit for one read.
@@ -35,7 +38,9 @@ impl Records {
             lookups: LookupBatcher::new(lookups),
             tokens: database.collection_with_options("tokens", options.clone()),
             sessions: database.collection_with_options("sessions", options.clone()),
-            subjects: database.collection_with_options("subjects", options),
+            subjects: database.collection_with_options("subjects", options.clone()),
+            reserved_keys: database.collection_with_options("reserved_keys", options.clone()),
+            one_time_records: database.collection_with_options("one_time_records", options),
             limit,
         }
     }

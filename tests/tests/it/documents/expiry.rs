@@ -6,9 +6,9 @@ use auth_layer::{
     Authority, Grant, SessionId, UserId,
     clock::ManualClock,
     keys::{Keyring, SigningKey},
-    store::mongodb::MongoStore,
+    store::{HashedKey, Payload, TokenStore, mongodb::MongoStore},
 };
-use bson::{Bson, Document, doc};
+use bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use chrono::Utc;
 use mongodb::Database;
 use tests::servers;
@@ -25,9 +25,15 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(150);
 const LIFETIME: Duration = Duration::from_mins(2);
 
 #[tokio::test]
-async fn purge_in_mongodb_has_an_index_in_both_collections() {
+async fn purge_in_mongodb_has_an_index_in_each_collection() {
     let store = new_store().await;
-    for (collection, field) in [("tokens", "expires_at"), ("sessions", "current.refresh_expires_at")] {
+    let all_keys = |byte| Binary { subtype: BinarySubtype::Generic, bytes: vec![byte; 32] };
+    for (collection, field) in [
+        ("tokens", "expires_at"),
+        ("sessions", "current.refresh_expires_at"),
+        ("reserved_keys", "expires_at"),
+        ("one_time_records", "expires_at"),
+    ] {
         let indexes = ttl_indexes(store.database(), collection).await;
         let [index] = &indexes[..] else { panic!("one index of {collection} removes: {indexes:?}") };
         assert_eq!(index.get_document("key").unwrap(), &doc! { field: 1 });
@@ -36,6 +42,7 @@ async fn purge_in_mongodb_has_an_index_in_both_collections() {
         // ever.
         let filter = match collection {
             "tokens" => doc! { "kind": { "$type": "string" }, "session_id": { "$type": "binData" } },
+            "reserved_keys" | "one_time_records" => doc! { "_id": { "$gte": all_keys(0), "$lte": all_keys(255) } },
             _ => doc! { "client_id": { "$type": "string" }, "current.access_id": { "$type": "binData" } },
         };
         assert_eq!(index.get_document("partialFilterExpression").unwrap(), &filter);
@@ -56,6 +63,7 @@ async fn purge_by_mongodb_removes_expired_records_and_keeps_the_margin() {
     let database = store.database().clone();
     // No node runs, and nobody calls `purge_expired`.
     let kept = session_expired_for(&store, Duration::from_secs(200)).await;
+    let kept_key = keys_expired_for(&store, Duration::from_secs(200)).await;
     // The second round shows that the server has looked at the first kept session more than once.
     for _ in 0..2 {
         let removed = session_expired_for(&store, Duration::from_secs(400)).await;
@@ -64,7 +72,13 @@ async fn purge_by_mongodb_removes_expired_records_and_keeps_the_margin() {
             assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_records(&database, removed).await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let removed = keys_expired_for(&store, Duration::from_secs(400)).await;
+        while count_keys(&database, removed).await != (0, 0) {
+            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_keys(&database, removed).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         assert_eq!(count_records(&database, kept).await, (1, 3), "expired within the margin: a session and its tokens");
+        assert_eq!(count_keys(&database, kept_key).await, (1, 1), "expired within the margin: keys");
     }
 }
 
@@ -95,6 +109,24 @@ pub(super) async fn session_expired_for(store: &MongoStore, ago: Duration) -> Se
         assert!(issued.is_ok() || ago > Duration::from_secs(RETENTION_SECONDS.unsigned_abs().into()), "{issued:?}");
     }
     pair.session_id
+}
+
+/// Reserves a key and puts a one-time record under it. Both expired `ago`.
+pub(super) async fn keys_expired_for(store: &MongoStore, ago: Duration) -> HashedKey {
+    let key = HashedKey::of("expired", SessionId::generate().as_bytes());
+    let expired = Utc::now() - ago;
+    assert!(store.reserve(key, expired, expired - LIFETIME).await.unwrap());
+    store.put_one_time(key, Payload::new(), expired).await.unwrap();
+    key
+}
+
+/// Returns the number of reservations and of one-time records with this key.
+pub(super) async fn count_keys(database: &Database, key: HashedKey) -> (u64, u64) {
+    let id = Binary { subtype: BinarySubtype::Generic, bytes: key.as_bytes().to_vec() };
+    let of = async |collection| {
+        database.collection::<Document>(collection).count_documents(doc! { "_id": id.clone() }).await.unwrap()
+    };
+    (of("reserved_keys").await, of("one_time_records").await)
 }
 
 /// Returns the number of sessions with this id, and of their tokens.

@@ -10,7 +10,9 @@ use bson::{DateTime, Document, doc};
 use mongodb::{Client, Database, IndexModel, options::IndexOptions};
 use tests::servers;
 
-use super::expiry::{PATIENCE, count_records, new_store, session_expired_for, ttl_indexes};
+use super::expiry::{
+    PATIENCE, count_keys, count_records, keys_expired_for, new_store, session_expired_for, ttl_indexes,
+};
 use crate::fleet::NODE;
 
 /// Returns a new database, and the handle that removes it on drop.
@@ -28,7 +30,7 @@ fn foreign_document(id: impl Into<bson::Bson>) -> Document {
 
 #[tokio::test]
 async fn mongodb_refuses_foreign_documents_before_anything_is_written() {
-    for collection in ["tokens", "sessions", "subjects"] {
+    for collection in ["tokens", "sessions", "subjects", "reserved_keys", "one_time_records"] {
         for foreign in [
             foreign_document(1),
             foreign_document("name"),
@@ -69,11 +71,14 @@ async fn mongodb_finds_foreign_documents_among_ours_at_the_next_start() {
     start().await.expect("what was made by hand is ours");
 }
 
+/// The collections from which the server removes what has expired.
+const COLLECTIONS: [&str; 4] = ["tokens", "sessions", "reserved_keys", "one_time_records"];
+
 #[tokio::test]
 async fn purge_spares_foreign_documents_that_come_later() {
     let store = new_store().await;
     let database = store.database().clone();
-    for collection in ["tokens", "sessions"] {
+    for collection in COLLECTIONS {
         let documents = database.collection::<Document>(collection);
         documents.insert_many([foreign_document(1), foreign_document(bson::Uuid::new())]).await.unwrap();
     }
@@ -88,12 +93,22 @@ async fn purge_spares_foreign_documents_that_come_later() {
             assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_records(&database, removed).await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let removed = keys_expired_for(&store, Duration::from_secs(400)).await;
+        while count_keys(&database, removed).await != (0, 0) {
+            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_keys(&database, removed).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
-    assert_eq!((left("tokens").await, left("sessions").await), (2, 2));
+    for collection in COLLECTIONS {
+        assert_eq!(left(collection).await, 2, "{collection}");
+    }
     session_expired_for(&store, Duration::from_mins(1)).await;
+    keys_expired_for(&store, Duration::from_mins(1)).await;
     let purged = store.purge_expired(chrono::Utc::now()).await.unwrap();
-    assert_eq!((purged.tokens, purged.sessions), (3, 1));
-    assert_eq!((left("tokens").await, left("sessions").await), (2, 2));
+    assert_eq!((purged.tokens, purged.sessions, purged.keys), (3, 1, 2));
+    for collection in COLLECTIONS {
+        assert_eq!(left(collection).await, 2, "{collection}");
+    }
 }
 
 #[tokio::test]

@@ -1,17 +1,21 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use redb::ReadableTableMetadata;
 
 use super::{
     super::{
-        codec::{StoredSession, StoredToken, decode_fence, encode_fence},
+        codec::{
+            StoredSession, StoredToken, decode_fence, decode_one_time, decode_reservation, encode_fence,
+            encode_one_time, encode_reservation,
+        },
         file::CommitMode,
-        tables::{ExpiryRow, first_expiry_key},
+        tables::{ExpiryRow, KeyExpiryRow, first_expiry_key, first_key_expiry_key},
     },
     EmbeddedStore, is_active, login, now, sign_in,
 };
 use crate::{
     clock::Timestamp,
-    id::{Subject, TokenId},
-    store::{Retired, StoreErrorKind, TokenStore, UserFence},
+    id::{SessionId, Subject, TokenId},
+    store::{HashedKey, OneTimeRecord, Payload, Retired, StoreErrorKind, TokenStore, UserFence},
 };
 
 /// Returns every value that is a prefix of `value`, has bytes after its end, or has another
@@ -63,12 +67,57 @@ fn assert_round_trip_or_refusal(user: Subject) {
 fn embedded_expiry_rows_are_ordered_by_time() {
     let moments = [Timestamp::MIN_UTC, DateTime::from_timestamp_micros(-1).unwrap(), DateTime::UNIX_EPOCH, now()];
     let id = TokenId::from_uuid(uuid::Uuid::max());
-    let session = crate::id::SessionId::generate();
+    let session = SessionId::generate();
     for pair in moments.windows(2) {
         let (key, _) = ExpiryRow::Token(id, session).encode(pair[0]);
         assert!(key >= first_expiry_key(pair[0]), "what expires at the bound is kept");
         assert!(key < first_expiry_key(pair[1]), "what expires before the bound goes");
+        let key = HashedKey::from_digest([u8::MAX; 32]);
+        for row in [KeyExpiryRow::Reservation(key), KeyExpiryRow::OneTime(key)] {
+            let encoded = row.encode(pair[0]);
+            assert!(encoded >= first_key_expiry_key(pair[0]), "what expires at the bound is kept");
+            assert!(encoded < first_key_expiry_key(pair[1]), "what expires before the bound goes");
+            assert_eq!(KeyExpiryRow::decode(&encoded).unwrap(), row);
+        }
     }
+}
+
+#[test]
+fn embedded_values_of_keys_round_trip_and_damaged_ones_are_refused() {
+    let value = encode_reservation(now());
+    assert_eq!(decode_reservation(&value), Some(now()));
+    assert!(damaged(&value).all(|value| decode_reservation(&value).is_none()));
+    for redeemed_by in [None, Some(SessionId::generate())] {
+        let payload: Payload = [("later", ""), ("scope", "\u{0}")].into_iter().collect();
+        let record = OneTimeRecord { payload, expires_at: now(), redeemed_by };
+        let value = encode_one_time(&record);
+        assert_eq!(decode_one_time(&value), Some(record));
+        assert!(damaged(&value).all(|value| decode_one_time(&value).is_none()));
+    }
+}
+
+#[tokio::test]
+async fn embedded_purge_removes_more_than_one_batch_of_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let keys = (0..600_u32).map(|number| HashedKey::of("test", number.to_be_bytes()));
+    let written = store.file.write(CommitMode::Durable, |tables| {
+        for key in keys.clone() {
+            assert!(tables.reserve(key, now(), Timestamp::UNIX_EPOCH)?);
+            tables.put_one_time(key, &Payload::new(), now())?;
+        }
+        Ok(())
+    });
+    written.unwrap();
+    assert_eq!(store.purge_expired(now()).await.unwrap().keys, 0, "what expires at the bound is kept");
+    assert!(store.is_empty().await.unwrap(), "no session, no token and no user");
+    let after = now() + TimeDelta::microseconds(1);
+    assert_eq!(store.purge_expired(after).await.unwrap().keys, 1_200);
+    let left = store.file.write(CommitMode::Durable, |tables| {
+        let keys = tables.keys()?;
+        Ok((keys.reserved.len()?, keys.one_time.len()?, keys.expiry.len()?))
+    });
+    assert_eq!(left.unwrap(), (0, 0, 0));
 }
 
 #[tokio::test]

@@ -9,10 +9,10 @@ use super::{
     EmbeddedStore, login, now,
 };
 use crate::{
-    id::{Id, Subject},
+    id::{Id, SessionId, Subject},
     store::{
-        Admission, Pair, Payload, Purged, Retired, Rotated, Rotation, Session, TokenKind, TokenRecord, TokenStatus,
-        TokenStore, UserFence,
+        Admission, HashedKey, Pair, Payload, Purged, Redeemed, Retired, Rotated, Rotation, Session, TokenKind,
+        TokenRecord, TokenStatus, TokenStore, UserFence,
     },
 };
 
@@ -157,6 +157,8 @@ async fn embedded_file_of_version_1_is_read_and_written() {
     let text: Subject = "auth0|7".parse().unwrap();
     assert_eq!(store.user_fence(text.clone()).await.unwrap(), UserFence::default());
     assert_eq!(store.sessions(text.clone(), now()).await.unwrap(), []);
+    let key = HashedKey::of("test", "version 1");
+    assert_eq!(store.one_time(key, now()).await.unwrap(), None);
 
     let (session, [access, refresh]) = (session(), tokens());
     assert_eq!(store.sessions(user(), now()).await.unwrap(), std::slice::from_ref(&session));
@@ -179,15 +181,22 @@ async fn embedded_file_of_version_1_is_read_and_written() {
         now: now(),
     };
     assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Committed);
+    let until = now() + TimeDelta::minutes(1);
+    store.put_one_time(key, payload(&[("scope", "mail")]), until).await.unwrap();
+    assert!(matches!(store.redeem(key, session.session_id, now()).await.unwrap(), Redeemed::First(_)));
+    assert!(store.reserve(key, until, now()).await.unwrap());
     drop(store);
 
     let store = EmbeddedStore::open(&path).unwrap();
     let stored = store.session(session.session_id, now()).await.unwrap().unwrap();
     assert_eq!((stored.current, stored.payload), (child, session.payload));
+    let again = store.redeem(key, SessionId::generate(), now()).await.unwrap();
+    assert_eq!(again, Redeemed::Again(session.session_id));
+    assert!(!store.reserve(key, until, now()).await.unwrap(), "a restart frees no key");
     assert_eq!(store.sessions(text, now()).await.unwrap().len(), 1);
     let revoked = store.revoke_user(user(), None, now()).await.unwrap();
     assert_eq!(revoked.sessions, 2);
     assert!(revoked.access_tokens.contains(&(access.token_id, access.expires_at)), "{revoked:?}");
     let purged = store.purge_expired(now() + TimeDelta::days(1)).await.unwrap();
-    assert_eq!(purged, Purged { tokens: 6, sessions: 3 });
+    assert_eq!(purged, Purged { tokens: 6, sessions: 3, keys: 2 });
 }
