@@ -223,7 +223,7 @@ fn keys_that_are_weak_are_refused() {
 #[test]
 fn keys_of_rsa_that_are_too_small_are_refused_in_any_form() {
     let pkcs8 = aws_lc_rs::rsa::KeyPair::from_pkcs8(&pem_body(WEAK_RSA)).unwrap_err();
-    assert!(pkcs8.to_string().contains("Small"), "{pkcs8}: the key is good but for its size");
+    assert!(pkcs8.to_string().contains("Small"), "{pkcs8}: the key is good except for its size");
     // PKCS #8 ends with the PKCS #1 form.
     let pkcs1 = format!(
         "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n",

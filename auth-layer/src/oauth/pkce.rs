@@ -42,7 +42,7 @@ impl CodeChallenge {
     pub fn parse(method: Option<&str>, challenge: Option<&str>) -> Result<Self, CodeChallengeError> {
         //= RFC 7636 §4.4.1
         let challenge = challenge.ok_or(CodeChallengeError::Missing)?;
-        // A plain challenge is the verifier: whoever reads the request could use the code.
+        // A plain challenge is the verifier: a reader of the request could use the code.
         //= RFC 9700 §2.1.1
         if method != Some("S256") {
             return Err(CodeChallengeError::Method);

@@ -46,7 +46,7 @@ fn payload() -> Value {
     json!({ "jti": "a-jti", "htm": "GET", "htu": "https://api.example/orders", "iat": NOW })
 }
 
-/// Signs a proof with this header and payload, whatever they are.
+/// Signs a proof with any header and payload.
 fn signed(key: &SigningKey, header: &str, payload: &str) -> String {
     let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let signature = key.sign(input.as_bytes()).unwrap();

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::claims::Scope;
 
-/// The query of an authorization request, of which only the client is known.
+/// The query of an authorization request. Only its client is known.
 ///
 /// Look the client up, then [check](Self::check) the request:
 ///

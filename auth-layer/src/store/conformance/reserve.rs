@@ -8,8 +8,8 @@ use crate::{
     store::TokenStore,
 };
 
-/// A key is reserved by the first call and by no other while the reservation lives, whatever the
-/// others ask for. Other keys are free.
+/// A key is reserved by the first call and by no other while the reservation lives. Other keys are
+/// free.
 pub async fn key_is_reserved_once(store: &impl TokenStore) {
     let (key, other, now) = (new_key(), new_key(), now());
     let expires_at = later(now, MINUTE);

@@ -123,7 +123,7 @@ pub async fn user_revokes_all_sessions_but_one(store: &impl TokenStore, users: U
     for sessions in [2, 0] {
         let before = answer(store.user_fence(user.clone()).await);
         let revoked = answer(store.revoke_user(user.clone(), Some(kept.id()), now()).await);
-        expect_covered(revoked, sessions, reported, "a user revoked but for one session");
+        expect_covered(revoked, sessions, reported, "a user revoked except for one session");
         assert!(answer(store.user_fence(user.clone()).await).epoch > before.epoch, "each revocation raises the fence");
         for login in &doomed {
             expect_revoked(store, &login.tokens, "a session of a revoked user").await;
