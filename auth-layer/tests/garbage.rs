@@ -1,9 +1,7 @@
 //! Garbage in a request is refused as the client's fault, at a cost in proportion to its size.
 //!
-//! Cost is counted in allocations, which do not depend on how busy the machine is. Comparisons of
-//! scope tokens are counted beside the parser.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! Cost is counted in allocations of the test's own thread, which do not depend on how busy the
+//! machine is. Comparisons of scope tokens are counted beside the parser.
 
 use auth_layer::{
     AuthLayer, Authority, Claims,
@@ -19,16 +17,12 @@ use aws_lc_rs::{
 };
 use axum::{Router, body::Body, http::Request, routing::get};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use dhat::HeapStats;
 use http::{HeaderValue, Method, StatusCode, header::AUTHORIZATION};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-
-#[global_allocator]
-static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const SECRET: &[u8] = b"a secret of more than 32 bytes, as HS256 demands";
 
@@ -75,7 +69,6 @@ fn payload() -> Value {
 
 /// Returns the answer of the layer to these credentials.
 fn answer(credentials: HeaderValue) -> (StatusCode, Value) {
-    let _guard = one_at_a_time();
     let layer = AuthLayer::builder(authority()).custom_claims::<Tenant>().build();
     let app = Router::new().route("/", get(async |_: Claims| ())).layer(layer);
     let request = Request::get("/").header(AUTHORIZATION, credentials).body(Body::empty()).unwrap();
@@ -168,18 +161,12 @@ proptest! {
     }
 }
 
-/// Serializes the tests: dhat counts for the whole process.
-fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The cost of refusing a token.
 #[derive(Debug)]
 struct Cost {
     blocks: u64,
     bytes: u64,
-    peak: usize,
+    peak: u64,
 }
 
 fn cost(authority: &Authority, token: &str) -> Cost {
@@ -190,15 +177,8 @@ fn cost(authority: &Authority, token: &str) -> Cost {
 }
 
 fn cost_of(run: impl FnOnce()) -> Cost {
-    let _profiler = dhat::Profiler::builder().testing().build();
-    let before = HeapStats::get();
-    run();
-    let after = HeapStats::get();
-    Cost {
-        blocks: after.total_blocks - before.total_blocks,
-        bytes: after.total_bytes - before.total_bytes,
-        peak: after.max_bytes - before.curr_bytes,
-    }
+    let allocated = allocation_counter::measure(run);
+    Cost { blocks: allocated.count_total, bytes: allocated.bytes_total, peak: allocated.bytes_max }
 }
 
 /// Makes a member of the given size in bytes.
@@ -256,7 +236,6 @@ fn forged(name: &str, value: &str) -> String {
 
 #[test]
 fn garbage_allocates_in_proportion_to_its_size() {
-    let _guard = one_at_a_time();
     let authority = authority();
     let ordinary = cost(&authority, &forged("custom", "0"));
     // With its feature `arbitrary_precision`, serde_json keeps each number as text.
@@ -273,7 +252,7 @@ fn garbage_allocates_in_proportion_to_its_size() {
             // times as much.
             assert!(cost.blocks <= ordinary.blocks + length / blocks, "{name}, {length}: {cost:?}");
             assert!(cost.bytes <= ordinary.bytes + bytes * length, "{name}, {length}: {cost:?}");
-            assert!(cost.peak as u64 <= ordinary.bytes + 12 * length, "{name}, {length}: {cost:?}");
+            assert!(cost.peak <= ordinary.bytes + 12 * length, "{name}, {length}: {cost:?}");
         }
     }
 }
@@ -313,12 +292,11 @@ fn is_proportional(cost: &Cost, ordinary: &Cost, length: usize) -> bool {
     let (blocks, bytes) = if written == "1.10" { (2, 40) } else { (60, 20) };
     cost.blocks <= ordinary.blocks + 20 + length / blocks
         && cost.bytes <= ordinary.bytes + 4_000 + bytes * length
-        && cost.peak as u64 <= ordinary.bytes + 4_000 + 12 * length
+        && cost.peak <= ordinary.bytes + 4_000 + 12 * length
 }
 
 #[test]
 fn dpop_garbage_allocates_in_proportion_to_its_size() {
-    let _guard = one_at_a_time();
     let key = Ed25519KeyPair::generate().unwrap();
     let (ordinary, fault) = proof_cost(&proof(&key, [None; 3]));
     assert_eq!(fault, None);
@@ -353,8 +331,7 @@ proptest! {
         names in prop::array::uniform3("(typ|alg|jwk|kty|crv|x|y|d|crit|jti|htm|htu|iat|exp|nbf|ath|nonce|other)"),
         values in prop::array::uniform3(prop::option::of(any_json())),
     ) {
-        let _guard = one_at_a_time();
-        let key = Ed25519KeyPair::generate().unwrap();
+            let key = Ed25519KeyPair::generate().unwrap();
         let texts = values.map(|value| value.map(|value| value.to_string()));
         let [header, jwk, payload] = std::array::from_fn(|at| Some((names[at].as_str(), texts[at].as_deref()?)));
         let text = proof(&key, [header, jwk, payload]);
