@@ -107,6 +107,7 @@ mod fault;
 #[cfg(feature = "tonic")]
 pub mod grpc;
 pub mod guard;
+mod hash;
 pub mod id;
 mod json;
 mod jwt;

@@ -1,9 +1,6 @@
 use std::fmt;
 
-use aws_lc_rs::{
-    constant_time::verify_slices_are_equal,
-    digest::{SHA256, digest},
-};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::Method;
 
@@ -11,7 +8,7 @@ use super::{
     Nonces, Origin, Proof, ProofFault, Thumbprint,
     proof::{ProofClaims, Unverified},
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, hash::sha256};
 
 /// What a request demands of its proof (RFC 9449 §4.3).
 ///
@@ -119,7 +116,7 @@ impl<'a> ProofCheck<'a> {
 
 /// Whether `ath` is the hash of `token`.
 fn is_hash(ath: &str, token: &str) -> bool {
-    let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()));
+    let hash = URL_SAFE_NO_PAD.encode(sha256(&[token.as_bytes()]));
     verify_slices_are_equal(hash.as_bytes(), ath.as_bytes()).is_ok()
 }
 

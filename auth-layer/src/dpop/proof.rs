@@ -2,12 +2,12 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{AFTER, ALGORITHMS, BEFORE, MAX_PROOF_BYTES, ProofFault, Thumbprint, thumbprint::sha256};
+use super::{AFTER, ALGORITHMS, BEFORE, MAX_PROOF_BYTES, ProofFault, Thumbprint};
 use crate::{
     clock::{Timestamp, earlier, later},
+    hash::sha256,
     json::{Datum, Fields, fields, member_number},
     jwt::{Parts, is_type},
     keys::{Algorithm, KeyError, ProofKey},
@@ -92,7 +92,7 @@ impl<'t> Unverified<'t> {
         //= RFC 9449 §4.3
         let Parts { signing_input, header, payload, signature } = Parts::split(text).ok_or(ProofFault::Malformed)?;
         let key = read_header(&decode(header)?)?;
-        let thumbprint = key.thumbprint().into();
+        let thumbprint = Thumbprint::new(key.thumbprint());
         Ok(Self { key, thumbprint, signing_input, signature: decode(signature)?, payload: decode(payload)? })
     }
 
@@ -203,10 +203,6 @@ fn decode(part: &str) -> Result<Vec<u8>, ProofFault> {
 }
 
 fn replay_key(thumbprint: &Thumbprint, jti: &str) -> [u8; 32] {
-    let mut hash = Context::new(&SHA256);
     // Label and thumbprint have a fixed length, so no two pairs give the same text.
-    for part in [b"auth-layer DPoP proof\0".as_slice(), thumbprint.as_bytes(), jti.as_bytes()] {
-        hash.update(part);
-    }
-    sha256(&hash.finish())
+    sha256(&[b"auth-layer DPoP proof\0", thumbprint.as_bytes(), jti.as_bytes()])
 }

@@ -1,8 +1,10 @@
 use std::{fmt, str::FromStr};
 
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest::Digest};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::hash::bytes_32;
 
 /// The SHA-256 thumbprint of a public key (RFC 7638), to which tokens are bound: `jkt` in their
 /// `cnf` claim (RFC 9449 §6.1).
@@ -27,21 +29,14 @@ pub struct Thumbprint([u8; 32]);
 pub struct InvalidThumbprint;
 
 impl Thumbprint {
+    pub(super) const fn new(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
     /// Returns the bytes of the hash.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
-}
-
-impl From<Digest> for Thumbprint {
-    fn from(digest: Digest) -> Self {
-        Self(sha256(&digest))
-    }
-}
-
-/// Returns the bytes of a SHA-256.
-pub(super) fn sha256(digest: &Digest) -> [u8; 32] {
-    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 impl PartialEq for Thumbprint {
@@ -56,9 +51,7 @@ impl FromStr for Thumbprint {
     type Err = InvalidThumbprint;
 
     fn from_str(text: &str) -> Result<Self, InvalidThumbprint> {
-        // Longer texts are not decoded.
-        let bytes = Some(text).filter(|text| text.len() == 43).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(InvalidThumbprint)
+        bytes_32(text).map(Self).ok_or(InvalidThumbprint)
     }
 }
 

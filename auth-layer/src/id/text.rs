@@ -1,10 +1,10 @@
 use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr, sync::Arc};
 
-use aws_lc_rs::digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::Id;
+use crate::hash::sha256;
 
 /// The longest identifier, in characters (OpenID Connect Core §2 for `sub`).
 const MAX_CHARS: usize = 255;
@@ -74,8 +74,8 @@ impl<K> TextId<K> {
         match &self.form {
             Form::Uuid(uuid) => *uuid,
             Form::Text(text) => {
-                let digest = digest::digest(&digest::SHA256, text.as_bytes());
-                Uuid::from_bytes(digest.as_ref().first_chunk().copied().unwrap_or_default())
+                let hash = sha256(&[text.as_bytes()]);
+                Uuid::from_bytes(hash.first_chunk().copied().unwrap_or_default())
             }
         }
     }

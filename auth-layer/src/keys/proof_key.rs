@@ -1,7 +1,5 @@
 //! The public key that a proof of possession brings along.
 
-use aws_lc_rs::digest::Digest;
-
 use super::{
     Algorithm, KeyError,
     jwk::{decode, served_algorithms},
@@ -51,7 +49,7 @@ impl ProofKey {
     }
 
     /// Returns the RFC 7638 thumbprint with SHA-256.
-    pub(crate) fn thumbprint(&self) -> Digest {
+    pub(crate) fn thumbprint(&self) -> [u8; 32] {
         self.public.thumbprint()
     }
 

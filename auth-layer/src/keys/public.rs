@@ -1,7 +1,6 @@
 //! The public half of a key pair.
 
 use aws_lc_rs::{
-    digest::{Digest, SHA256, digest},
     rsa::{PublicKey as RsaPublicKey, PublicKeyComponents},
     signature::{
         ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
@@ -11,6 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::{Algorithm, KeyError};
+use crate::hash::sha256;
 
 /// The members of a public JWK (RFC 7518 §6, RFC 8037 §2).
 pub(super) enum PublicKey {
@@ -104,9 +104,9 @@ impl PublicKey {
     }
 
     /// Returns the RFC 7638 thumbprint with SHA-256.
-    pub(super) fn thumbprint(&self) -> Digest {
+    pub(super) fn thumbprint(&self) -> [u8; 32] {
         // `serde_json` writes no white space, as RFC 7638 §3.3 requires.
-        digest(&SHA256, self.members().to_string().as_bytes())
+        sha256(&[self.members().to_string().as_bytes()])
     }
 
     /// Returns the text of the thumbprint, the default `kid`.

@@ -1,10 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use aws_lc_rs::{
-    digest::{Context, SHA256},
-    hmac,
-    signature::ParsedPublicKey,
-};
+use aws_lc_rs::{hmac, signature::ParsedPublicKey};
 use serde_json::Value;
 
 use super::{
@@ -13,6 +9,7 @@ use super::{
     pem,
     public::PublicKey,
 };
+use crate::hash::sha256;
 
 /// A key that verifies, with one algorithm and a `kid`. Cloning it copies two pointers.
 ///
@@ -145,12 +142,8 @@ impl Material {
     /// Computes the thumbprint: SHA-256 over a label, `alg`, and the secret or public JWK members
     /// (RFC 7638).
     fn new(verifier: Verifier, algorithm: Algorithm, bytes: &[u8]) -> Self {
-        let mut hash = Context::new(&SHA256);
-        for part in [b"auth-layer key thumbprint\0".as_slice(), algorithm.as_str().as_bytes(), b"\0", bytes] {
-            hash.update(part);
-        }
-        let mut thumbprint = [0; 32];
-        thumbprint.copy_from_slice(hash.finish().as_ref());
+        let parts = [b"auth-layer key thumbprint\0", algorithm.as_str().as_bytes(), b"\0", bytes];
+        let thumbprint = sha256(&parts);
         Self { verifier, thumbprint }
     }
 }

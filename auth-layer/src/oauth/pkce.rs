@@ -6,7 +6,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::secret::{bytes_32, sha256};
+use crate::hash::{bytes_32, sha256};
 
 /// The hash that a client sends ahead of its code verifier (RFC 7636 §4.2), always `S256`.
 ///
@@ -52,13 +52,13 @@ impl CodeChallenge {
 
     /// Returns the challenge of a verifier, as a client computes it.
     pub fn of(verifier: &str) -> Self {
-        Self(sha256(verifier.as_bytes()))
+        Self(sha256(&[verifier.as_bytes()]))
     }
 
     /// Whether `verifier` has the form of RFC 7636 §4.1 and this hash. Compares in constant time.
     pub fn verify(&self, verifier: &str) -> bool {
         //= RFC 7636 §4.6
-        is_verifier(verifier) && verify_slices_are_equal(&self.0, &sha256(verifier.as_bytes())).is_ok()
+        is_verifier(verifier) && verify_slices_are_equal(&self.0, &sha256(&[verifier.as_bytes()])).is_ok()
     }
 }
 

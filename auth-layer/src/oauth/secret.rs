@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, rand};
+use aws_lc_rs::{constant_time::verify_slices_are_equal, rand};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::keys::KeyError;
+use crate::{
+    hash::{bytes_32, sha256},
+    keys::KeyError,
+};
 
 /// Text that must not leave: a client secret, code, verifier, refresh token or password.
 ///
@@ -47,7 +50,7 @@ impl Secret {
 
     /// Returns its hash, to store or to look up.
     pub fn hash(&self) -> SecretHash {
-        SecretHash(sha256(self.0.as_bytes()))
+        SecretHash(sha256(&[self.0.as_bytes()]))
     }
 }
 
@@ -122,22 +125,6 @@ impl<'de> Deserialize<'de> for SecretHash {
         let bytes = bytes_32(&text).ok_or_else(|| serde::de::Error::custom("not 32 bytes in base64url"))?;
         Ok(Self(bytes))
     }
-}
-
-/// Returns the SHA-256 of these bytes.
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    hash
-}
-
-/// Decodes 32 bytes of canonical base64url without padding.
-pub(super) fn bytes_32(text: &str) -> Option<[u8; 32]> {
-    // Checked first: nothing is decoded that is too long.
-    if text.len() != 43 {
-        return None;
-    }
-    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

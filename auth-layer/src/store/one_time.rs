@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use chrono::serde::ts_milliseconds;
 use serde::{Deserialize, Serialize};
 
 use super::Payload;
 #[cfg(doc)]
 use super::TokenStore;
-use crate::{clock::Timestamp, id::SessionId};
+use crate::{clock::Timestamp, hash::sha256, id::SessionId};
 
 /// The key of a reservation or of a one-time record: a SHA-256 hash.
 ///
@@ -30,13 +29,7 @@ impl HashedKey {
     /// Hashes a value that is used for this purpose. Equal values of two purposes have different
     /// keys.
     pub fn of(purpose: &str, value: impl AsRef<[u8]>) -> Self {
-        let mut hash = Context::new(&SHA256);
-        hash.update(&(purpose.len() as u64).to_be_bytes());
-        hash.update(purpose.as_bytes());
-        hash.update(value.as_ref());
-        let mut digest = [0; 32];
-        digest.copy_from_slice(hash.finish().as_ref());
-        Self(digest)
+        Self(sha256(&[&(purpose.len() as u64).to_be_bytes(), purpose.as_bytes(), value.as_ref()]))
     }
 
     /// Creates a key from a hash of 256 bits that the caller computed.

@@ -19,7 +19,7 @@ use crate::fleet::store_in;
 const RETENTION_SECONDS: i32 = 330;
 
 /// A server that somebody else started looks for expired documents once a minute.
-pub(super) const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// The lifetime of each token of a session in these tests.
 const LIFETIME: Duration = Duration::from_mins(2);
@@ -66,19 +66,26 @@ async fn purge_by_mongodb_removes_expired_records_and_keeps_the_margin() {
     let kept_key = keys_expired_for(&store, Duration::from_secs(200)).await;
     // The second round shows that the server has looked at the first kept session more than once.
     for _ in 0..2 {
-        let removed = session_expired_for(&store, Duration::from_secs(400)).await;
-        let begun = Instant::now();
-        while count_records(&database, removed).await != (0, 0) {
-            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_records(&database, removed).await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let removed = keys_expired_for(&store, Duration::from_secs(400)).await;
-        while count_keys(&database, removed).await != (0, 0) {
-            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_keys(&database, removed).await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_server_has_purged(&store).await;
         assert_eq!(count_records(&database, kept).await, (1, 3), "expired within the margin: a session and its tokens");
         assert_eq!(count_keys(&database, kept_key).await, (1, 1), "expired within the margin: keys");
+    }
+}
+
+/// Waits until the server has removed a session and keys that are made here, expired beyond the
+/// margin.
+pub(super) async fn until_server_has_purged(store: &MongoStore) {
+    let database = store.database();
+    let removed = session_expired_for(store, Duration::from_secs(400)).await;
+    let begun = Instant::now();
+    while count_records(database, removed).await != (0, 0) {
+        assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_records(database, removed).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let removed = keys_expired_for(store, Duration::from_secs(400)).await;
+    while count_keys(database, removed).await != (0, 0) {
+        assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_keys(database, removed).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -121,7 +128,7 @@ pub(super) async fn keys_expired_for(store: &MongoStore, ago: Duration) -> Hashe
 }
 
 /// Returns the number of reservations and of one-time records with this key.
-pub(super) async fn count_keys(database: &Database, key: HashedKey) -> (u64, u64) {
+async fn count_keys(database: &Database, key: HashedKey) -> (u64, u64) {
     let id = Binary { subtype: BinarySubtype::Generic, bytes: key.as_bytes().to_vec() };
     let of = async |collection| {
         database.collection::<Document>(collection).count_documents(doc! { "_id": id.clone() }).await.unwrap()
@@ -130,7 +137,7 @@ pub(super) async fn count_keys(database: &Database, key: HashedKey) -> (u64, u64
 }
 
 /// Returns the number of sessions with this id, and of their tokens.
-pub(super) async fn count_records(database: &Database, session: SessionId) -> (u64, u64) {
+async fn count_records(database: &Database, session: SessionId) -> (u64, u64) {
     let id = bson::Uuid::from_bytes(*session.as_bytes());
     let of = |collection| database.collection::<Document>(collection);
     let sessions = of("sessions").count_documents(doc! { "_id": id }).await.unwrap();

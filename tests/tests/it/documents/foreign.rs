@@ -10,9 +10,7 @@ use bson::{DateTime, Document, doc};
 use mongodb::{Client, Database, IndexModel, options::IndexOptions};
 use tests::servers;
 
-use super::expiry::{
-    PATIENCE, count_keys, count_records, keys_expired_for, new_store, session_expired_for, ttl_indexes,
-};
+use super::expiry::{keys_expired_for, new_store, session_expired_for, ttl_indexes, until_server_has_purged};
 use crate::fleet::NODE;
 
 /// Returns a new database, and the handle that removes it on drop.
@@ -87,17 +85,7 @@ async fn purge_spares_foreign_documents_that_come_later() {
     };
     // The second round shows that the server has looked at all of them.
     for _ in 0..2 {
-        let removed = session_expired_for(&store, Duration::from_secs(400)).await;
-        let begun = Instant::now();
-        while count_records(&database, removed).await != (0, 0) {
-            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_records(&database, removed).await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let removed = keys_expired_for(&store, Duration::from_secs(400)).await;
-        while count_keys(&database, removed).await != (0, 0) {
-            assert!(begun.elapsed() < PATIENCE, "still there: {:?}", count_keys(&database, removed).await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until_server_has_purged(&store).await;
     }
     for collection in COLLECTIONS {
         assert_eq!(left(collection).await, 2, "{collection}");
