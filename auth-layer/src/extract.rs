@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 pub use crate::layer_context::MissingLayer;
 use crate::{
     claims::Claims,
+    credentials::uses_dpop,
     layer_context::{Anonymous, LayerContext},
     rejection::{Rejection, is_grpc},
     trust::{Demand, SingleUse},
@@ -86,7 +87,7 @@ impl From<MissingLayer> for ClaimsRejection {
 fn refused(parts: &Parts, rejection: impl Into<Rejection>, layer: Option<&LayerContext>) -> ClaimsRejection {
     let rejection = rejection.into();
     let rejection = match layer {
-        Some(layer) => rejection.for_layer(layer),
+        Some(layer) => rejection.for_layer(layer, uses_dpop(&parts.headers)),
         None => rejection,
     };
     let is_grpc = is_grpc(&parts.method, parts.version, &parts.headers);

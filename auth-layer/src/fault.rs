@@ -59,6 +59,10 @@ pub enum TokenFault {
     /// The token differs from its record.
     #[error("the token differs from its record")]
     Mismatch,
+    /// The token is bound to a key and came without a proof by that key; or it is not bound, and a
+    /// proof is needed (RFC 9449 §7.1, §7.2).
+    #[error("the token's binding to a key does not go with the request")]
+    Binding,
     /// The signature is wrong.
     #[error("the token's signature is wrong")]
     Signature,

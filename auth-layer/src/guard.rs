@@ -32,6 +32,7 @@ use tower_service::Service;
 
 use crate::{
     claims::Claims,
+    credentials::uses_dpop,
     layer_context::Anonymous,
     middleware::RefusalBody,
     rejection::{Rejection, RejectionKind},
@@ -100,6 +101,7 @@ where
 
 impl<S> GuardService<S> {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
+        let uses_dpop = uses_dpop(request.headers());
         match Claims::from_extensions(request.extensions()) {
             Ok(Some(claims)) => self.demand.check(&claims).map_err(|error| {
                 if let AuthError::Denied(denied) = &error {
@@ -107,14 +109,14 @@ impl<S> GuardService<S> {
                 }
                 let rejection = Rejection::from(error);
                 match claims.layer() {
-                    Some(layer) => rejection.for_layer(layer),
+                    Some(layer) => rejection.for_layer(layer, uses_dpop),
                     None => rejection,
                 }
             }),
             Ok(None) => {
                 let rejection = Rejection::missing_credentials();
                 Err(match request.extensions().get::<Anonymous>() {
-                    Some(Anonymous(layer)) => rejection.for_layer(layer),
+                    Some(Anonymous(layer)) => rejection.for_layer(layer, uses_dpop),
                     None => rejection,
                 })
             }

@@ -4,7 +4,10 @@ use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
 use http::Extensions;
 
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    clock::{Clock, Timestamp},
+    dpop::ProofPolicy,
+};
 
 /// How a layer refuses, and its clock. Guards and extractors behind the layer use the same.
 ///
@@ -15,6 +18,7 @@ pub(crate) struct LayerContext(Arc<Context>);
 struct Context {
     realm: Realm,
     resource_metadata: Option<ResourceMetadata>,
+    proofs: Option<ProofPolicy>,
     clock: Arc<dyn Clock>,
     leeway: Duration,
 }
@@ -23,10 +27,11 @@ impl LayerContext {
     pub(crate) fn new(
         realm: Realm,
         resource_metadata: Option<ResourceMetadata>,
+        proofs: Option<ProofPolicy>,
         clock: Arc<dyn Clock>,
         leeway: Duration,
     ) -> Self {
-        Self(Arc::new(Context { realm, resource_metadata, clock, leeway }))
+        Self(Arc::new(Context { realm, resource_metadata, proofs, clock, leeway }))
     }
 
     pub(crate) fn realm(&self) -> &Realm {
@@ -35,6 +40,11 @@ impl LayerContext {
 
     pub(crate) fn resource_metadata(&self) -> Option<&ResourceMetadata> {
         self.0.resource_metadata.as_ref()
+    }
+
+    /// Returns what proofs must meet, if the layer takes any.
+    pub(crate) fn proofs(&self) -> Option<&ProofPolicy> {
+        self.0.proofs.as_ref()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -96,10 +96,10 @@
 
 pub mod authority;
 mod background;
-mod bearer;
 pub mod cache;
 pub mod claims;
 pub mod clock;
+mod credentials;
 pub mod dpop;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -122,8 +122,8 @@ pub mod store;
 pub mod trust;
 
 pub use authority::{Authority, Grant, GrantFault, IssuedPair, IssuedToken, RefreshError, SignIn, SignInError};
-pub use bearer::BearerError;
 pub use claims::{ClaimSet, Claims, CustomClaims, Scope};
+pub use credentials::CredentialsError;
 pub use fault::TokenFault;
 pub use guard::GuardLayer;
 pub use id::{SessionId, Subject, TokenId, UserId};

@@ -1,4 +1,5 @@
-//! Responses to refused requests (RFC 6750 §3, RFC 9110 §11.6.1; "Trailers-Only" in gRPC).
+//! Responses to refused requests (RFC 6750 §3, RFC 9110 §11.6.1, RFC 9449 §7.1; "Trailers-Only" in
+//! gRPC).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,6 +14,8 @@ pub use crate::layer_context::{InvalidRealm, InvalidResourceMetadata, Realm, Res
 use crate::{
     authority::{RefreshError, SignInError},
     claims::{CustomClaimsError, Scope},
+    dpop::{ALGORITHMS, NONCE_HEADER, ProofFault},
+    keys::Algorithm,
     layer_context::LayerContext,
     store::StoreError,
     trust::{AuthError, Denied},
@@ -37,6 +40,9 @@ pub struct Rejection {
     kind: RejectionKind,
     realm: Realm,
     resource_metadata: Option<ResourceMetadata>,
+    /// Whether the challenge is for the scheme `DPoP`, in place of `Bearer`.
+    asks_for_proof: bool,
+    nonce: Option<HeaderValue>,
 }
 
 /// The cases of a [`Rejection`].
@@ -60,6 +66,12 @@ pub enum RejectionKind {
     InvalidRequest,
     /// The token is not good: 401 `invalid_token`, gRPC `UNAUTHENTICATED`.
     InvalidToken,
+    /// The proof of possession is not good: 401 `invalid_dpop_proof` (RFC 9449 §7.1), gRPC
+    /// `UNAUTHENTICATED`.
+    InvalidProof,
+    /// The proof of possession lacks the nonce of the response: 401 `use_dpop_nonce` (RFC 9449 §9),
+    /// gRPC `UNAUTHENTICATED`.
+    NonceNeeded,
     /// The token's scope does not cover this: 403 `insufficient_scope`, gRPC `PERMISSION_DENIED`.
     InsufficientScope(Scope),
     /// The user lacks this role: 403 `insufficient_scope`, gRPC `PERMISSION_DENIED`.
@@ -76,6 +88,9 @@ pub enum RejectionKind {
     /// A refresh token or a sign-in is not good: 400 `invalid_grant` (RFC 6749 §5.2), gRPC
     /// `UNAUTHENTICATED`.
     InvalidGrant,
+    /// The requested scope is more than was granted: 400 `invalid_scope` (RFC 6749 §5.2), gRPC
+    /// `INVALID_ARGUMENT`.
+    InvalidScope,
     /// The requested audience is not the issuer's: 400 `invalid_target` (RFC 8707 §2), gRPC
     /// `INVALID_ARGUMENT`.
     InvalidTarget,
@@ -89,7 +104,7 @@ pub enum RejectionKind {
 impl Rejection {
     /// Creates the refusal for this case, in the realm `api`.
     pub fn new(kind: RejectionKind) -> Self {
-        Self { kind, realm: Realm::default(), resource_metadata: None }
+        Self { kind, realm: Realm::default(), resource_metadata: None, asks_for_proof: false, nonce: None }
     }
 
     /// Creates the refusal of a request without credentials.
@@ -136,10 +151,21 @@ impl Rejection {
         Self { realm, ..self }
     }
 
-    /// Takes realm and metadata from a layer.
+    /// Takes realm, metadata and challenge from a layer.
+    ///
+    /// `uses_dpop` says whether the request came with the scheme `DPoP`.
     #[must_use]
-    pub(crate) fn for_layer(self, layer: &LayerContext) -> Self {
-        Self { realm: layer.realm().clone(), resource_metadata: layer.resource_metadata().cloned(), ..self }
+    pub(crate) fn for_layer(self, layer: &LayerContext, uses_dpop: bool) -> Self {
+        let asks_for_proof = layer.proofs().is_some_and(|proofs| proofs.is_required() || uses_dpop);
+        let needs_nonce = self.kind == RejectionKind::NonceNeeded;
+        let nonce = layer.proofs().filter(|_| needs_nonce).and_then(|proofs| proofs.nonce(layer.now()));
+        Self {
+            realm: layer.realm().clone(),
+            resource_metadata: layer.resource_metadata().cloned(),
+            asks_for_proof,
+            nonce: nonce.map(|nonce| nonce.to_header_value()),
+            ..self
+        }
     }
 
     /// Returns the case.
@@ -152,12 +178,15 @@ impl Rejection {
         match self.kind {
             RejectionKind::MissingCredentials
             | RejectionKind::InvalidToken
+            | RejectionKind::InvalidProof
+            | RejectionKind::NonceNeeded
             | RejectionKind::InvalidCredentials
             | RejectionKind::SignInTooOld(_)
             | RejectionKind::SignInTooWeak(_) => StatusCode::UNAUTHORIZED,
-            RejectionKind::InvalidRequest | RejectionKind::InvalidGrant | RejectionKind::InvalidTarget => {
-                StatusCode::BAD_REQUEST
-            }
+            RejectionKind::InvalidRequest
+            | RejectionKind::InvalidGrant
+            | RejectionKind::InvalidScope
+            | RejectionKind::InvalidTarget => StatusCode::BAD_REQUEST,
             RejectionKind::InsufficientScope(_) | RejectionKind::InsufficientRole(_) => StatusCode::FORBIDDEN,
             RejectionKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             RejectionKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -170,11 +199,13 @@ impl Rejection {
             RejectionKind::MissingCredentials
             | RejectionKind::InvalidRequest
             | RejectionKind::InvalidToken
+            | RejectionKind::InvalidProof
+            | RejectionKind::NonceNeeded
             | RejectionKind::SignInTooOld(_)
             | RejectionKind::SignInTooWeak(_)
             | RejectionKind::InvalidCredentials
             | RejectionKind::InvalidGrant => 16,
-            RejectionKind::InvalidTarget => 3,
+            RejectionKind::InvalidScope | RejectionKind::InvalidTarget => 3,
             RejectionKind::InsufficientScope(_) | RejectionKind::InsufficientRole(_) => 7,
             RejectionKind::Unavailable => 14,
             RejectionKind::Internal => 13,
@@ -193,9 +224,11 @@ impl Rejection {
 
     fn code_and_description(&self) -> (&'static str, &'static str) {
         match self.kind {
-            RejectionKind::MissingCredentials => ("unauthorized", "A bearer token is needed"),
+            RejectionKind::MissingCredentials => ("unauthorized", "A token is needed"),
             RejectionKind::InvalidRequest => ("invalid_request", "The credentials of the request cannot be read"),
             RejectionKind::InvalidToken => ("invalid_token", "The token is expired, revoked or otherwise not valid"),
+            RejectionKind::InvalidProof => ("invalid_dpop_proof", "The DPoP proof is missing or not valid"),
+            RejectionKind::NonceNeeded => ("use_dpop_nonce", "The DPoP proof must have the nonce of this response"),
             RejectionKind::InsufficientScope(_) => {
                 ("insufficient_scope", "The token's scope does not cover this request")
             }
@@ -208,6 +241,7 @@ impl Rejection {
             }
             RejectionKind::InvalidCredentials => ("invalid_credentials", "The username or the password is wrong"),
             RejectionKind::InvalidGrant => ("invalid_grant", "The grant is expired, revoked or otherwise not valid"),
+            RejectionKind::InvalidScope => ("invalid_scope", "The scope is more than was granted"),
             RejectionKind::InvalidTarget => ("invalid_target", "The resource is unknown"),
             RejectionKind::Unavailable => ("temporarily_unavailable", "The request cannot be decided at the moment"),
             RejectionKind::Internal => ("server_error", "Something went wrong here"),
@@ -217,7 +251,11 @@ impl Rejection {
     /// Returns the value of `WWW-Authenticate`: for every 401, and as RFC 6750 §3.1 demands.
     fn challenge(&self) -> Option<HeaderValue> {
         let realm = self.realm.as_str();
-        let mut challenge = format!(r#"Bearer realm="{realm}""#);
+        let mut challenge = match self.asks_for_proof {
+            //= RFC 9449 §7.1
+            true => format!(r#"DPoP realm="{realm}", algs="{}""#, ALGORITHMS.map(Algorithm::as_str).join(" ")),
+            false => format!(r#"Bearer realm="{realm}""#),
+        };
         if let Some(url) = &self.resource_metadata {
             challenge = format!(r#"{challenge}, resource_metadata="{}""#, url.as_str());
         }
@@ -225,7 +263,11 @@ impl Rejection {
         let parameters = match &self.kind {
             // Without a token there is no error code (RFC 6750 §3).
             RejectionKind::MissingCredentials | RejectionKind::InvalidCredentials => String::new(),
-            RejectionKind::InvalidRequest | RejectionKind::InvalidToken | RejectionKind::InsufficientRole(_) => {
+            RejectionKind::InvalidRequest
+            | RejectionKind::InvalidToken
+            | RejectionKind::InvalidProof
+            | RejectionKind::NonceNeeded
+            | RejectionKind::InsufficientRole(_) => {
                 format!(r#", error="{error}""#)
             }
             RejectionKind::InsufficientScope(scope) => format!(r#", error="{error}", scope="{scope}""#),
@@ -234,6 +276,7 @@ impl Rejection {
                 format!(r#", error="{error}", acr_values="{}""#, values.join(" "))
             }
             RejectionKind::InvalidGrant
+            | RejectionKind::InvalidScope
             | RejectionKind::InvalidTarget
             | RejectionKind::Unavailable
             | RejectionKind::Internal => return None,
@@ -274,6 +317,8 @@ impl Rejection {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
+        //= RFC 9449 §9
+        headers.extend(self.nonce.clone().map(|nonce| (NONCE_HEADER, nonce)));
         if self.kind == RejectionKind::Unavailable {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()));
         }
@@ -290,6 +335,7 @@ impl Rejection {
         if let Ok(message) = HeaderValue::try_from(grpc_message(self.description())) {
             headers.insert("grpc-message", message);
         }
+        headers.extend(self.nonce.clone().map(|nonce| (NONCE_HEADER, nonce)));
         response.extensions_mut().insert(self);
         response
     }
@@ -348,15 +394,27 @@ impl From<AuthError> for Rejection {
             AuthError::MissingCredentials => Self::missing_credentials(),
             AuthError::InvalidRequest(_) => Self::new(RejectionKind::InvalidRequest),
             AuthError::InvalidToken(_) => Self::invalid_token(),
+            AuthError::InvalidProof(fault) => fault.into(),
             AuthError::Denied(denied) => denied.into(),
             AuthError::Unavailable(_) => Self::unavailable(),
         }
     }
 }
 
+impl From<ProofFault> for Rejection {
+    fn from(fault: ProofFault) -> Self {
+        Self::new(match fault {
+            ProofFault::Nonce => RejectionKind::NonceNeeded,
+            ProofFault::Binding => RejectionKind::InvalidToken,
+            _ => RejectionKind::InvalidProof,
+        })
+    }
+}
+
 impl From<SignInError> for Rejection {
     fn from(error: SignInError) -> Self {
         Self::new(match error {
+            SignInError::Proof(fault) => return fault.into(),
             SignInError::Fenced | SignInError::Disabled => RejectionKind::InvalidGrant,
             SignInError::Target => RejectionKind::InvalidTarget,
             SignInError::Unavailable(_) => RejectionKind::Unavailable,
@@ -374,7 +432,10 @@ impl From<CustomClaimsError> for Rejection {
 impl From<RefreshError> for Rejection {
     fn from(error: RefreshError) -> Self {
         Self::new(match error {
+            RefreshError::Proof(fault) => return fault.into(),
             RefreshError::InvalidGrant(_) => RejectionKind::InvalidGrant,
+            RefreshError::Scope => RejectionKind::InvalidScope,
+            RefreshError::Target => RejectionKind::InvalidTarget,
             RefreshError::Unavailable(_) => RejectionKind::Unavailable,
             RefreshError::Claims(_) | RefreshError::Key(_) | RefreshError::Unacceptable(_) => RejectionKind::Internal,
         })

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::Authority;
+use super::{Authority, TokenType};
 use crate::{
     claims::Claims,
     fault::TokenFault,
@@ -50,7 +50,7 @@ impl Serialize for Introspection {
         struct Active<'a> {
             active: bool,
             #[serde(skip_serializing_if = "Option::is_none")]
-            token_type: Option<&'static str>,
+            token_type: Option<TokenType>,
             #[serde(flatten)]
             claims: &'a Claims,
         }
@@ -59,7 +59,7 @@ impl Serialize for Introspection {
             inactive.serialize_entry("active", &false)?;
             return inactive.end();
         };
-        let token_type = (claims.kind() != TokenKind::Refresh).then_some("Bearer");
+        let token_type = (claims.kind() != TokenKind::Refresh).then(|| TokenType::of(claims.cnf.as_ref()));
         Active { active: true, token_type, claims }.serialize(serializer)
     }
 }
@@ -88,9 +88,8 @@ impl Authority {
     pub async fn introspect(&self, token: &str) -> Result<Introspection, AuthError> {
         for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
             let known = match kind {
-                TokenKind::Access => self.inner.trust.verify(token).await,
+                TokenKind::Access | TokenKind::SingleUse => self.inner.trust.inspect(kind, token).await,
                 TokenKind::Refresh => self.introspect_refresh(token).await,
-                TokenKind::SingleUse => self.inner.trust.peek(token).await,
             };
             match known {
                 Ok(claims) => return Ok(Introspection(Some(claims))),

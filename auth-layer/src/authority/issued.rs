@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    claims::Scope,
+    claims::{Confirmation, Scope},
     id::{SessionId, Subject},
 };
 
@@ -26,6 +26,8 @@ pub struct IssuedPair {
     pub access_token: String,
     /// The refresh token.
     pub refresh_token: String,
+    /// How the access token is presented.
+    pub token_type: TokenType,
     /// How long the access token is valid from now, in whole seconds.
     pub expires_in: Duration,
     /// The scope of the access token.
@@ -47,11 +49,42 @@ impl fmt::Debug for IssuedPair {
     }
 }
 
+/// How a client presents an access token: `token_type` (RFC 6749 §7.1).
+///
+/// ```
+/// use auth_layer::authority::TokenType;
+///
+/// assert_eq!(TokenType::Bearer.as_str(), "Bearer");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub enum TokenType {
+    /// Alone (RFC 6750).
+    Bearer,
+    /// With a proof by the key that it is bound to (RFC 9449 §5).
+    #[serde(rename = "DPoP")]
+    Dpop,
+}
+
+impl TokenType {
+    pub(crate) fn of(cnf: Option<&Confirmation>) -> Self {
+        if cnf.is_some() { Self::Dpop } else { Self::Bearer }
+    }
+
+    /// Returns the text for clients.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
 /// The response of RFC 6749 §5.1.
 #[derive(Serialize)]
 struct TokenResponse<'a> {
     access_token: &'a str,
-    token_type: &'static str,
+    token_type: TokenType,
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
@@ -63,7 +96,7 @@ impl Serialize for IssuedPair {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let response = TokenResponse {
             access_token: &self.access_token,
-            token_type: "Bearer",
+            token_type: self.token_type,
             expires_in: self.expires_in.as_secs(),
             refresh_token: Some(&self.refresh_token),
             scope: &self.scope,
@@ -77,7 +110,7 @@ impl Serialize for IssuedToken {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let response = TokenResponse {
             access_token: &self.token,
-            token_type: "Bearer",
+            token_type: self.token_type,
             expires_in: self.expires_in.as_secs(),
             refresh_token: None,
             scope: &self.scope,
@@ -125,19 +158,26 @@ mod response {
     }
 }
 
-/// A single-use token.
+/// A token without a refresh token: a single-use token, or a client's own.
 ///
 /// It serialises as the response of RFC 6749 §5.1, as `access_token`. In axum, a handler can return
-/// it: see [`Authority::issue_single_use`](crate::Authority::issue_single_use).
+/// it: see [`Authority::issue_single_use`](crate::Authority::issue_single_use) and
+/// [`Authority::issue_client_token`](crate::Authority::issue_client_token).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IssuedToken {
     /// The token.
     pub token: String,
+    /// How the token is presented.
+    pub token_type: TokenType,
     /// How long the token is valid from now, in whole seconds.
     pub expires_in: Duration,
     /// The scope of the token.
     pub scope: Scope,
+    /// The session of the token.
+    pub session_id: SessionId,
+    /// The user of the token.
+    pub user_id: Subject,
 }
 
 impl fmt::Debug for IssuedToken {

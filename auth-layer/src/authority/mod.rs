@@ -29,11 +29,14 @@
 //! ```
 
 mod builder;
+mod code;
+mod csrf;
 mod error;
 mod introspect;
 mod issued;
 mod purge;
 mod refresh;
+mod refresh_request;
 mod revoke;
 mod sign_in;
 
@@ -50,9 +53,11 @@ use quick_cache::sync::Cache;
 use self::purge::PurgeSchedule;
 pub use self::{
     builder::AuthorityBuilder,
-    error::{GrantFault, RefreshError, SignInError},
+    code::CodePresentation,
+    error::{CodeError, CodeFault, GrantFault, RefreshError, SignInError},
     introspect::Introspection,
-    issued::{IssuedPair, IssuedToken},
+    issued::{IssuedPair, IssuedToken, TokenType},
+    refresh_request::{RefreshRequest, Renewal},
     sign_in::{Grant, SignIn},
 };
 use crate::{

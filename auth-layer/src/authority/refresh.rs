@@ -2,22 +2,24 @@
 
 use std::{error::Error, sync::Arc};
 
-use serde::Serialize;
-
 use tracing::Instrument;
 
 use super::{
-    Authority, IssuedPair,
+    Authority, IssuedPair, RefreshRequest, Renewal,
     error::{GrantFault, RefreshError},
     sign_in::{SignedPair, issued_pair},
 };
 use crate::{
-    claims::{Authentication, RegisteredClaims, custom_json},
+    claims::{Authentication, Confirmation, RegisteredClaims},
     clock::{Timestamp, later},
+    dpop::{Proof, ProofFault},
     fault::TokenFault,
     id::{SessionId, Subject},
     kind::TokenKind,
-    store::{Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenStatus, Verdict, within},
+    store::{
+        Payload, Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenStatus, Verdict,
+        unreadable_payload, within,
+    },
     trust::expected_record,
 };
 
@@ -54,20 +56,20 @@ impl Authority {
     ///     Ok(authority.refresh(&refresh_token).await?)
     /// }
     /// ```
-    pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedPair, RefreshError> {
-        self.refresh_with_custom(refresh_token, async |_| Ok(None)).await
+    pub async fn refresh<'a>(&self, request: impl Into<RefreshRequest<'a>>) -> Result<IssuedPair, RefreshError> {
+        self.refresh_as(request.into(), async |_| Ok(Renewal::new())).await
     }
 
-    /// Exchanges a refresh token and gives the next pair new custom claims.
+    /// Exchanges a refresh token and gives the next pair new custom claims, or less scope.
     ///
     /// It works as [`refresh`](Self::refresh). Use it for roles that may have changed since the
-    /// sign-in. `claims` is called with the session before anything is written, and again after a
+    /// sign-in. `renew` is called with the session before anything is written, and again after a
     /// lost race. It is not called for a retry, which gets the same pair as before.
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Self::refresh), and [`RefreshError::Claims`] if `claims` fails or its result
-    /// cannot be put into a token. Nothing is written then, and the refresh token is still good.
+    /// As [`refresh`](Self::refresh), and [`RefreshError::Claims`] if `renew` fails. Nothing is
+    /// written then, and the refresh token is still good.
     ///
     /// ```
     /// # use auth_layer::{Authority, IssuedPair, RefreshError};
@@ -75,39 +77,43 @@ impl Authority {
     /// # struct Roles { roles: Vec<String> }
     /// # async fn roles_of(user: String) -> Result<Vec<String>, std::io::Error> { Ok(Vec::new()) }
     /// # async fn refresh(authority: &Authority, token: &str) -> Result<IssuedPair, RefreshError> {
+    /// use auth_layer::authority::Renewal;
+    ///
     /// authority
     ///     .refresh_with(token, |session| async move {
     ///         let roles = roles_of(session.user_id.to_string()).await?;
-    ///         Ok::<_, std::io::Error>(Roles { roles })
+    ///         let renewal = Renewal::new().custom(&Roles { roles })?;
+    ///         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(renewal)
     ///     })
     ///     .await
     /// # }
     /// ```
-    pub async fn refresh_with<C, E, F>(
+    pub async fn refresh_with<'a, E, F>(
         &self,
-        refresh_token: &str,
-        claims: impl Fn(Session) -> F,
+        request: impl Into<RefreshRequest<'a>>,
+        renew: impl Fn(Session) -> F,
     ) -> Result<IssuedPair, RefreshError>
     where
-        C: Serialize,
         E: Into<Box<dyn Error + Send + Sync>>,
-        F: Future<Output = Result<C, E>>,
+        F: Future<Output = Result<Renewal, E>>,
     {
-        let custom = async |session: &Session| {
-            let claims = claims(session.clone()).await.map_err(|error| RefreshError::Claims(error.into()))?;
-            custom_json(&claims).map(Some).map_err(|error| RefreshError::Claims(error.into()))
-        };
-        self.refresh_with_custom(refresh_token, custom).await
+        let renew =
+            async |session: &Session| renew(session.clone()).await.map_err(|error| RefreshError::Claims(error.into()));
+        self.refresh_as(request.into(), renew).await
     }
 
-    async fn refresh_with_custom(
+    async fn refresh_as(
         &self,
-        refresh_token: &str,
-        custom: impl AsyncFn(&Session) -> Result<Option<String>, RefreshError>,
+        request: RefreshRequest<'_>,
+        renew: impl AsyncFn(&Session) -> Result<Renewal, RefreshError>,
     ) -> Result<IssuedPair, RefreshError> {
         // Verify the signature first: a forged token causes no lookup and no write.
-        let claims = self.verify_jwt(TokenKind::Refresh, refresh_token).map_err(RefreshError::refused)?;
-        let refresh = Box::pin(async { Ok(self.refresh_verified(&claims, custom).await) });
+        let claims = self.verify_jwt(TokenKind::Refresh, request.token).map_err(RefreshError::refused)?;
+        //= RFC 6749 §6
+        if request.client_id.is_some_and(|client| client != claims.client_id) {
+            return Err(RefreshError::refused(GrantFault::Client));
+        }
+        let refresh = Box::pin(async { Ok(self.refresh_verified(&claims, &request, renew).await) });
         self.inner.trust.with_deadline(refresh).await.map_err(RefreshError::Unavailable)?
     }
 
@@ -122,8 +128,10 @@ impl Authority {
     async fn refresh_verified(
         &self,
         claims: &RegisteredClaims,
-        custom: impl AsyncFn(&Session) -> Result<Option<String>, RefreshError>,
+        request: &RefreshRequest<'_>,
+        renew: impl AsyncFn(&Session) -> Result<Renewal, RefreshError>,
     ) -> Result<IssuedPair, RefreshError> {
+        let mut proof = request.proof;
         for _ in 0..ATTEMPTS {
             let now = self.now();
             let found = self.store().session_for_refresh(claims.sid, claims.jti, now).await;
@@ -150,12 +158,16 @@ impl Authority {
                     return Err(RefreshError::refused(GrantFault::SessionOver));
                 }
                 Verdict::Rotate => {
-                    let custom = custom(&session).await?;
-                    if let Some(pair) = self.rotate(session, claims, custom).await? {
+                    let cnf = next_confirmation(&session, request)?;
+                    let payload = self.next_payload(&session, request, renew(&session).await?, cnf)?;
+                    self.use_up_once(&mut proof).await?;
+                    if let Some(pair) = self.rotate(session, claims, payload).await? {
                         return Ok(pair);
                     }
                 }
                 Verdict::Repeat => {
+                    next_confirmation(&session, request)?;
+                    self.use_up_once(&mut proof).await?;
                     let current = session.current.refresh_id;
                     let confirmed = self.store().confirm(session.session_id, current).await;
                     if confirmed.map_err(RefreshError::Unavailable)? == Rotated::Lost {
@@ -180,21 +192,59 @@ impl Authority {
         Err(RefreshError::Unavailable(StoreError::new(StoreErrorKind::Unavailable, what)))
     }
 
+    /// Uses up the proof of a request, and leaves none for another attempt.
+    async fn use_up_once(&self, proof: &mut Option<&Proof>) -> Result<(), RefreshError> {
+        let Some(proof) = proof.take() else { return Ok(()) };
+        match self.inner.trust.use_up(proof).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RefreshError::Proof(ProofFault::Replayed)),
+            Err(error) => Err(RefreshError::Unavailable(error)),
+        }
+    }
+
+    /// Returns the payload of the next pair.
+    fn next_payload(
+        &self,
+        session: &Session,
+        request: &RefreshRequest<'_>,
+        renewal: Renewal,
+        cnf: Option<Confirmation>,
+    ) -> Result<Payload, RefreshError> {
+        let granted = session.scope();
+        //= RFC 6749 §6
+        if request.scope.is_some_and(|scope| !granted.covers(scope)) {
+            return Err(RefreshError::Scope);
+        }
+        let scope = renewal.scope.map_or_else(|| granted.clone(), |most| granted.intersection(&most));
+        let access_scope = request.scope.map(|asked| scope.intersection(asked)).filter(|asked| *asked != scope);
+        let mut payload = session.next_payload().with_scopes(&scope, access_scope.as_ref());
+        if !request.audiences.is_empty() {
+            let granted = session.payload.audiences();
+            let granted = granted.as_deref().unwrap_or(self.default_audience());
+            //= RFC 8707 §2.2
+            if !request.audiences.iter().all(|audience| granted.contains(audience)) {
+                return Err(RefreshError::Target);
+            }
+            payload = payload.for_audiences(request.audiences);
+        }
+        if renewal.custom.is_none() && cnf == session.current.confirmation() {
+            return Ok(payload);
+        }
+        let (authentication, custom) = Authentication::split(session.current.custom())
+            .ok_or_else(|| RefreshError::Unavailable(unreadable_payload()))?;
+        let authentication = Authentication { cnf, ..authentication };
+        Ok(payload.with_custom(authentication.to_json_with(renewal.custom.as_deref().unwrap_or(&custom))))
+    }
+
     /// Replaces the session's pair. Returns `None` if the session has changed.
     async fn rotate(
         &self,
         mut session: Session,
         claims: &RegisteredClaims,
-        custom: Option<String>,
+        payload: Payload,
     ) -> Result<Option<IssuedPair>, RefreshError> {
         let now = self.now();
         let keys = self.keys();
-        let payload = match custom {
-            Some(custom) => session
-                .next_payload()
-                .with_custom(Authentication::from_json(session.current.custom()).to_json_with(&custom)),
-            None => session.next_payload(),
-        };
         let child = self.new_pair(payload, &keys, now, session.ends_at);
         let (child, signed) = self.sign_new(&session, child, &keys)?;
         let rotation = Rotation {
@@ -288,6 +338,24 @@ impl Authority {
             Ok(None) => None,
             Err(error) => Some(RefreshError::Unavailable(error)),
         }
+    }
+}
+
+/// Returns the key that the next pair is bound to.
+///
+/// # Errors
+///
+/// Fails if the session is bound and the request has no proof by that key.
+fn next_confirmation(session: &Session, request: &RefreshRequest<'_>) -> Result<Option<Confirmation>, RefreshError> {
+    let bound_to = session.current.confirmation();
+    let proven = request.proof.map(|proof| Confirmation::new(proof.thumbprint()));
+    match (bound_to, proven) {
+        //= RFC 9449 §5
+        (Some(_), None) => Err(RefreshError::Proof(ProofFault::Missing)),
+        (Some(bound_to), Some(proven)) if bound_to != proven && !request.may_change_key => {
+            Err(RefreshError::refused(GrantFault::Key))
+        }
+        (_, proven) => Ok(proven),
     }
 }
 

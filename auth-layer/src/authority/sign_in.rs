@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::Instrument;
 
-use super::{Authority, IssuedPair, IssuedToken, error::SignInError};
+use super::{Authority, IssuedPair, IssuedToken, TokenType, error::SignInError};
 use crate::{
-    claims::{Authentication, Claims, CustomClaimsError, Scope, custom_json},
+    claims::{Authentication, Claims, Confirmation, CustomClaimsError, Scope, custom_json},
     clock::{Timestamp, later, whole_seconds},
+    dpop::{Proof, ProofFault},
     fault::TokenFault,
     id::{SessionId, Subject, TokenId},
     jwt::{Content, Unverified, assemble, signing_input},
@@ -22,8 +23,8 @@ use crate::{
 #[derive(Debug)]
 #[must_use]
 pub struct SignIn {
-    user: Subject,
-    fence: UserFence,
+    pub(super) user: Subject,
+    pub(super) fence: UserFence,
 }
 
 impl SignIn {
@@ -46,13 +47,15 @@ impl SignIn {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Grant {
-    client_id: String,
-    scope: Scope,
-    user_agent: Option<String>,
-    audiences: Vec<String>,
-    authentication: Authentication,
+    pub(super) client_id: String,
+    pub(super) scope: Scope,
+    pub(super) user_agent: Option<String>,
+    pub(super) audiences: Vec<String>,
+    pub(super) authentication: Authentication,
     /// The text of a JSON object.
-    custom: String,
+    pub(super) custom: String,
+    /// Is used up when the session opens.
+    pub(super) proof: Option<Proof>,
 }
 
 impl Grant {
@@ -65,6 +68,7 @@ impl Grant {
             audiences: Vec::new(),
             authentication: Authentication::default(),
             custom: "{}".to_owned(),
+            proof: None,
         }
     }
 
@@ -125,6 +129,27 @@ impl Grant {
     /// Sets the text by which users recognise the device in their list of sessions. Default: none.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// Binds all tokens of the session to the key of this proof (RFC 9449 §5). Default: to none.
+    ///
+    /// The proof is used up when the session opens. If it was used before, the sign-in fails with
+    /// [`SignInError::Proof`].
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Grant, IssuedPair, SignIn, SignInError, dpop::Proof};
+    /// # async fn example(
+    /// #     authority: &Authority,
+    /// #     sign_in: SignIn,
+    /// #     proof: &Proof,
+    /// # ) -> Result<IssuedPair, SignInError> {
+    /// authority.sign_in(sign_in, Grant::new("web").bound_to(proof)).await
+    /// # }
+    /// ```
+    pub fn bound_to(mut self, proof: &Proof) -> Self {
+        self.authentication.cnf = Some(Confirmation::new(proof.thumbprint()));
+        self.proof = Some(proof.clone());
         self
     }
 
@@ -201,41 +226,134 @@ impl Authority {
     ///   recorded then.
     /// - [`SignInError::Disabled`] if the user is disabled.
     /// - [`SignInError::Target`] if an audience is not the authority's.
+    /// - [`SignInError::Proof`] if the [proof](Grant::bound_to) was used before.
     pub async fn sign_in(&self, sign_in: SignIn, grant: Grant) -> Result<IssuedPair, SignInError> {
         if sign_in.is_disabled() {
             return Err(SignInError::Disabled);
         }
-        let Grant { client_id, scope, user_agent, audiences, mut authentication, custom } = grant;
-        if !audiences.iter().all(|audience| self.inner.trust.issuer().audiences.contains(audience)) {
-            return Err(SignInError::Target);
-        }
-        let now = self.now();
-        authentication.auth_time.get_or_insert(now.timestamp());
-        let ends_at = later(now, self.inner.settings.session_ttl);
-        let keys = self.keys();
-        let payload = Payload::of_session(client_id, user_agent).for_audiences(&audiences);
-        let of_pair = Payload::of_pair(&scope, authentication.to_json_with(&custom)).for_audiences_of(&payload);
-        let mut session = Session {
-            session_id: SessionId::generate(),
-            user_id: sign_in.user,
-            created_at: now,
-            last_used_at: now,
-            ends_at,
-            revoked: false,
-            current: self.new_pair(of_pair, &keys, now, ends_at),
-            previous: None,
-            payload,
-        };
+        let issued = self.open_session(sign_in.user, sign_in.fence.epoch, grant).await?;
+        self.end_surplus_sessions(&issued).await;
+        Ok(issued)
+    }
+
+    /// Opens a session, if the user's fence is still at `epoch`, and issues its first pair.
+    pub(super) async fn open_session(
+        &self,
+        user: Subject,
+        epoch: u64,
+        grant: Grant,
+    ) -> Result<IssuedPair, SignInError> {
+        let (now, keys, proof) = (self.now(), self.keys(), grant.proof.clone());
+        let mut session = self.new_session(user, grant, &keys, now, later(now, self.inner.settings.session_ttl))?;
         let pair = session.current.clone();
         let (pair, signed) = self.sign_new(&session, pair, &keys)?;
         let records = self.pair_records(&session, &pair, &signed, &keys).map_err(SignInError::Unacceptable)?;
         session.current = pair;
         let issued = issued_pair(&session, signed, now);
-        match self.inner.trust.with_deadline(self.store().open_session(session, records, sign_in.fence.epoch)).await {
+        self.record_session(session, records, epoch, proof.as_ref()).await?;
+        Ok(issued)
+    }
+
+    /// Issues an access token to a client in its own name, in a session of its own and with no
+    /// refresh token (RFC 6749 §4.4.3).
+    ///
+    /// Begin the sign-in with the client's identifier as user, **before** the client is read and
+    /// authenticated. The token then does not survive a [`revoke_user`](Self::revoke_user) of the
+    /// client that came in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`sign_in`](Self::sign_in).
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Grant, IssuedToken, Rejection, Scope};
+    /// # async fn may_have(client_id: &str, secret: &str) -> Option<Scope> { None }
+    /// async fn client_credentials(
+    ///     authority: &Authority,
+    ///     client_id: &str,
+    ///     secret: &str,
+    /// ) -> Result<IssuedToken, Rejection> {
+    ///     let user = client_id.parse().map_err(|_| Rejection::invalid_credentials())?;
+    ///     let sign_in = authority.begin_sign_in::<auth_layer::Subject>(user).await?;
+    ///     let Some(scope) = may_have(client_id, secret).await else {
+    ///         return Err(Rejection::invalid_credentials());
+    ///     };
+    ///     Ok(authority.issue_client_token(sign_in, Grant::new(client_id).scope(scope)).await?)
+    /// }
+    /// ```
+    pub async fn issue_client_token(&self, sign_in: SignIn, grant: Grant) -> Result<IssuedToken, SignInError> {
+        if sign_in.is_disabled() {
+            return Err(SignInError::Disabled);
+        }
+        let (now, keys, proof) = (self.now(), self.keys(), grant.proof.clone());
+        let ends_at = later(whole_seconds(now), self.inner.settings.access_ttl);
+        let session = self.new_session(sign_in.user, grant, &keys, now, ends_at)?;
+        let pair = &session.current;
+        let token = sign_input(keys.signing(), self.access_input(&session, pair, keys.signing()))?;
+        let record = self.checked_record(access_record(&session, pair), &token, &keys);
+        let issued = IssuedToken {
+            token,
+            token_type: TokenType::of(pair.confirmation().as_ref()),
+            expires_in: seconds_between(now, pair.access_expires_at),
+            scope: pair.access_scope(),
+            session_id: session.session_id,
+            user_id: session.user_id.clone(),
+        };
+        let records = vec![record.map_err(SignInError::Unacceptable)?];
+        self.record_session(session, records, sign_in.fence.epoch, proof.as_ref()).await?;
+        Ok(issued)
+    }
+
+    /// Creates a session that is not recorded yet. Its first pair is not signed yet.
+    fn new_session(
+        &self,
+        user: Subject,
+        grant: Grant,
+        keys: &Keyring,
+        now: Timestamp,
+        ends_at: Timestamp,
+    ) -> Result<Session, SignInError> {
+        let Grant { client_id, scope, user_agent, audiences, mut authentication, custom, proof: _ } = grant;
+        self.check_audiences(&audiences)?;
+        authentication.auth_time.get_or_insert(now.timestamp());
+        let payload = Payload::of_session(client_id, user_agent).for_audiences(&audiences);
+        let of_pair = Payload::of_pair(&scope, authentication.to_json_with(&custom)).for_audiences_of(&payload);
+        Ok(Session {
+            session_id: SessionId::generate(),
+            user_id: user,
+            created_at: now,
+            last_used_at: now,
+            ends_at,
+            revoked: false,
+            current: self.new_pair(of_pair, keys, now, ends_at),
+            previous: None,
+            payload,
+        })
+    }
+
+    /// Fails if an audience is not the authority's.
+    pub(super) fn check_audiences(&self, audiences: &[String]) -> Result<(), SignInError> {
+        let own = &self.inner.trust.issuer().audiences;
+        if audiences.iter().all(|audience| own.contains(audience)) { Ok(()) } else { Err(SignInError::Target) }
+    }
+
+    /// Records a session and its tokens. Uses up the proof first, when all else has been checked.
+    async fn record_session(
+        &self,
+        session: Session,
+        records: Vec<TokenRecord>,
+        epoch: u64,
+        proof: Option<&Proof>,
+    ) -> Result<(), SignInError> {
+        if let Some(proof) = proof
+            && !self.inner.trust.use_up(proof).await.map_err(SignInError::Unavailable)?
+        {
+            return Err(SignInError::Proof(ProofFault::Replayed));
+        }
+        match self.inner.trust.with_deadline(self.store().open_session(session, records, epoch)).await {
             Ok(Admission::Admitted) => {
                 self.purge_when_due();
-                self.end_surplus_sessions(&issued, now).await;
-                Ok(issued)
+                Ok(())
             }
             Ok(Admission::Fenced) => Err(SignInError::Fenced),
             Err(error) => Err(SignInError::Unavailable(error)),
@@ -246,9 +364,9 @@ impl Authority {
     ///
     /// The work is detached, and the caller waits only briefly: the sign-in is done, and the next
     /// one ends what is left.
-    async fn end_surplus_sessions(&self, new: &IssuedPair, now: Timestamp) {
+    pub(super) async fn end_surplus_sessions(&self, new: &IssuedPair) {
         let Some(most) = self.inner.settings.max_sessions else { return };
-        let (authority, user, opened) = (self.clone(), new.user_id.clone(), new.session_id);
+        let (authority, user, opened, now) = (self.clone(), new.user_id.clone(), new.session_id, self.now());
         let end = async move {
             let surplus = authority.store().surplus_sessions(user.clone(), opened, most.get() - 1, now).await?;
             for session in surplus {
@@ -317,14 +435,20 @@ impl Authority {
             other_claims: &Authentication::from(&**claims).to_json_with(&claims.custom_json()),
             ..self.content(&record, claims.client_id.as_deref().unwrap_or_default(), &claims.scope)
         };
-        let token = sign(keys.signing(), &content)?;
-        let expires_in = seconds_between(now, record.expires_at);
-        self.check_issued(&record, &token, &keys).map_err(SignInError::Unacceptable)?;
-        let record = TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.clone()), ..record };
+        let token = sign_input(keys.signing(), signing_input(&content, keys.signing()))?;
+        let issued = IssuedToken {
+            token_type: TokenType::of(claims.cnf.as_ref()),
+            expires_in: seconds_between(now, record.expires_at),
+            scope: claims.scope.clone(),
+            session_id,
+            user_id: claims.sub.clone(),
+            token,
+        };
+        let record = self.checked_record(record, &issued.token, &keys).map_err(SignInError::Unacceptable)?;
         match self.store().record_token(record).await {
             Ok(Admission::Admitted) => {
                 self.purge_when_due();
-                Ok(IssuedToken { token, expires_in, scope: claims.scope.clone() })
+                Ok(issued)
             }
             Ok(Admission::Fenced) => Err(SignInError::Fenced),
             Err(error) => Err(SignInError::Unavailable(error)),
@@ -379,7 +503,7 @@ impl Authority {
         keys: &Keyring,
     ) -> Result<(Pair, SignedPair), KeyError> {
         let key = keys.signing();
-        let inputs = self.signing_inputs(session, &pair, key);
+        let inputs = (self.access_input(session, &pair, key), self.refresh_input(session, &pair, key));
         let access = key.sign(inputs.0.as_bytes())?;
         let refresh = key.sign(inputs.1.as_bytes())?;
         if !key.algorithm().is_deterministic() {
@@ -395,7 +519,7 @@ impl Authority {
     pub(super) fn sign_again(&self, session: &Session, keys: &Keyring) -> Option<SignedPair> {
         let pair = &session.current;
         let key = keys.signing_key(pair.kid())?;
-        let inputs = self.signing_inputs(session, pair, key);
+        let inputs = (self.access_input(session, pair, key), self.refresh_input(session, pair, key));
         let (access, refresh) = match pair.sealed_signatures() {
             Some(sealed) => {
                 let mut access = key.unseal(&seal_context(pair), &sealed)?;
@@ -415,11 +539,16 @@ impl Authority {
         signed: &SignedPair,
         keys: &Keyring,
     ) -> Result<Vec<TokenRecord>, TokenFault> {
-        let of = |record: TokenRecord, token: &str| {
-            self.check_issued(&record, token, keys)?;
-            Ok(TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.to_owned()), ..record })
-        };
-        Ok(vec![of(access_record(session, pair), &signed.0)?, of(refresh_record(session, pair), &signed.1)?])
+        Ok(vec![
+            self.checked_record(access_record(session, pair), &signed.0, keys)?,
+            self.checked_record(refresh_record(session, pair), &signed.1, keys)?,
+        ])
+    }
+
+    /// Returns the record of a new token. Fails if a check would refuse the token.
+    fn checked_record(&self, record: TokenRecord, token: &str, keys: &Keyring) -> Result<TokenRecord, TokenFault> {
+        self.check_issued(&record, token, keys)?;
+        Ok(TokenRecord { jwt_token: self.inner.settings.record_tokens.then(|| token.to_owned()), ..record })
     }
 
     /// Fails if a check would refuse this new token for its content or its size.
@@ -435,17 +564,21 @@ impl Authority {
         }
     }
 
-    fn signing_inputs(&self, session: &Session, pair: &Pair, key: &SigningKey) -> (String, String) {
-        let (scope, client_id) = (pair.scope(), session.client_id());
-        let access = access_record(session, pair);
-        let audiences = pair.audiences();
-        let mut access = Content { other_claims: pair.custom(), ..self.content(&access, client_id, &scope) };
-        if let Some(audiences) = &audiences {
-            access.audiences = audiences;
-        }
-        let refresh = refresh_record(session, pair);
-        let refresh = self.content(&refresh, client_id, &scope);
-        (signing_input(&access, key), signing_input(&refresh, key))
+    fn access_input(&self, session: &Session, pair: &Pair, key: &SigningKey) -> String {
+        let (scope, audiences, record) = (pair.access_scope(), pair.audiences(), access_record(session, pair));
+        let content = self.content(&record, session.client_id(), &scope);
+        let audiences = audiences.as_deref().unwrap_or(content.audiences);
+        signing_input(&Content { other_claims: pair.custom(), audiences, ..content }, key)
+    }
+
+    fn refresh_input(&self, session: &Session, pair: &Pair, key: &SigningKey) -> String {
+        let (scope, record) = (pair.scope(), refresh_record(session, pair));
+        signing_input(&self.content(&record, session.client_id(), &scope), key)
+    }
+
+    /// Returns the audience of tokens for which none was chosen.
+    pub(super) fn default_audience(&self) -> &[String] {
+        self.inner.trust.issuer().audiences.get(..1).unwrap_or_default()
     }
 
     fn content<'a>(&'a self, record: &'a TokenRecord, client_id: &'a str, scope: &'a Scope) -> Content<'a> {
@@ -453,7 +586,7 @@ impl Authority {
         Content {
             kind: record.kind,
             issuer: &issuer.name,
-            audiences: issuer.audiences.get(..1).unwrap_or_default(),
+            audiences: self.default_audience(),
             subject: &record.user_id,
             session: record.session_id,
             client_id,
@@ -471,8 +604,9 @@ pub(super) fn issued_pair(session: &Session, (access_token, refresh_token): Sign
     IssuedPair {
         access_token,
         refresh_token,
+        token_type: TokenType::of(session.current.confirmation().as_ref()),
         expires_in: seconds_between(now, session.current.access_expires_at),
-        scope: session.scope(),
+        scope: session.current.access_scope(),
         session_id: session.session_id,
         user_id: session.user_id.clone(),
     }
@@ -504,8 +638,7 @@ fn seal_context(pair: &Pair) -> Vec<u8> {
     [*pair.access_id.as_bytes(), *pair.refresh_id.as_bytes()].concat()
 }
 
-fn sign(key: &SigningKey, content: &Content<'_>) -> Result<String, KeyError> {
-    let input = signing_input(content, key);
+fn sign_input(key: &SigningKey, input: String) -> Result<String, KeyError> {
     let signature = key.sign(input.as_bytes())?;
     Ok(assemble(input, &signature))
 }

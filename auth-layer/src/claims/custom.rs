@@ -12,7 +12,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::names::{READ, REGISTERED};
+use super::names::READ;
 use crate::json::members;
 
 /// A type of custom claims: anything that serde reads and writes as a JSON object.
@@ -62,7 +62,7 @@ pub(crate) fn custom_json(custom: &impl Serialize) -> Result<String, CustomClaim
     let Value::Object(members) = serde_json::to_value(custom).map_err(CustomClaimsError::Json)? else {
         return Err(CustomClaimsError::NotAnObject);
     };
-    if let Some(name) = REGISTERED.iter().find(|name| members.contains_key(**name)) {
+    if let Some(name) = READ.iter().find(|name| members.contains_key(**name)) {
         return Err(CustomClaimsError::Registered(name));
     }
     serde_json::to_string(&members).map_err(CustomClaimsError::Json)

@@ -2,6 +2,7 @@
 
 mod audiences;
 mod authentication;
+mod confirmation;
 mod custom;
 mod names;
 mod scope;
@@ -9,6 +10,7 @@ mod set;
 
 pub(crate) use audiences::Audiences;
 pub(crate) use authentication::Authentication;
+pub use confirmation::Confirmation;
 pub use custom::{CustomClaims, CustomClaimsError};
 pub(crate) use custom::{CustomPayload, custom_json};
 pub use scope::{ParseScopeError, Scope};

@@ -71,6 +71,21 @@ impl Scope {
         Self::join(self.iter().chain(other.iter()), self.0.len() + other.0.len() + 1)
     }
 
+    /// Returns a scope with the tokens that both have.
+    ///
+    /// ```
+    /// # use auth_layer::Scope;
+    /// let granted: Scope = "profile admin".parse()?;
+    /// let allowed: Scope = "profile mail".parse()?;
+    /// assert_eq!(granted.intersection(&allowed), "profile".parse()?);
+    /// # Ok::<(), auth_layer::claims::ParseScopeError>(())
+    /// ```
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let held: HashSet<&str> = other.iter().collect();
+        Self::join(self.iter().filter(|token| held.contains(token)), self.0.len())
+    }
+
     /// Joins tokens, each once, to a text of at most this length.
     fn join<'t>(tokens: impl Iterator<Item = &'t str>, length: usize) -> Self {
         let mut scope = String::with_capacity(length);

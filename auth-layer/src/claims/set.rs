@@ -6,7 +6,7 @@ use chrono::{TimeZone, Utc};
 use http::Extensions;
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
-use super::{Audiences, Scope, custom::CustomPayload, names::READ};
+use super::{Audiences, Confirmation, Scope, custom::CustomPayload, names::READ};
 use crate::{
     clock::Timestamp,
     fault::TokenFault,
@@ -64,7 +64,7 @@ pub(crate) struct VerifiedSignature {
 /// The registered claims of [`Claims`].
 ///
 /// Claims that another issuer's token may lack are optional. Tokens of an
-/// [`Authority`](crate::Authority) have all of them except `acr` and `amr`.
+/// [`Authority`](crate::Authority) have all of them except `acr`, `amr` and `cnf`.
 ///
 /// ```
 /// # use auth_layer::Claims;
@@ -108,6 +108,9 @@ pub struct ClaimSet {
     /// The methods by which the user was authenticated (RFC 8176).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub amr: Vec<String>,
+    /// The key that the token is bound to (RFC 9449 §6.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
 }
 
 impl Claims {
@@ -264,6 +267,7 @@ pub(crate) struct RegisteredClaims {
     pub(crate) auth_time: Option<Timestamp>,
     pub(crate) acr: Option<String>,
     pub(crate) amr: Vec<String>,
+    pub(crate) cnf: Option<Confirmation>,
 }
 
 impl RegisteredClaims {
@@ -275,7 +279,7 @@ impl RegisteredClaims {
     /// [`TokenFault::Claim`] if a claim is missing or of the wrong type.
     pub(crate) fn read(payload: &[u8]) -> Result<(Self, bool), TokenFault> {
         let Fields { values, has_others } = fields(payload, &READ).ok_or(TokenFault::Malformed)?;
-        let [iss, sub, aud, exp, nbf, iat, jti, client_id, sid, scope, auth_time, acr, amr] = values;
+        let [iss, sub, aud, exp, nbf, iat, jti, client_id, sid, scope, auth_time, acr, amr, cnf] = values;
         let claims = Self {
             iss: required("iss", iss, text)?,
             sub: required("sub", sub, parsed)?,
@@ -290,6 +294,8 @@ impl RegisteredClaims {
             auth_time: optional("auth_time", auth_time, numeric_date)?,
             acr: optional("acr", acr, text)?,
             amr: optional("amr", amr, texts)?.unwrap_or_default(),
+            //= RFC 9449 §6.1
+            cnf: cnf.map(|_| Confirmation::read(payload).ok_or(TokenFault::Claim("cnf"))).transpose()?,
         };
         Ok((claims, has_others))
     }
@@ -324,6 +330,7 @@ impl RegisteredClaims {
             auth_time: self.auth_time,
             acr: self.acr,
             amr: self.amr,
+            cnf: self.cnf,
         };
         Claims {
             checked: Arc::new(Checked { set, kind, custom, signature, audiences, valid_from, bytes }),

@@ -9,6 +9,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofFault {
+    /// The request has no `DPoP` header, and needs one.
+    #[error("the request has no DPoP proof")]
+    Missing,
     /// The request has more than one `DPoP` header.
     #[error("the request has more than one DPoP proof")]
     Several,

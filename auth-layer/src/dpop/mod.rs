@@ -6,12 +6,15 @@
 //! - [`ProofCheck`] says what a request demands of its proof, and verifies it.
 //! - [`Proof`] is a proof that passed. Only a check makes one. It knows the key's [`Thumbprint`],
 //!   to which tokens are bound, and the key under which a server remembers the proof.
+//! - [`ProofPolicy`] is what a service demands of all proofs: its origin, and whether it needs nonces.
 //! - [`Nonces`] makes and checks nonces (§8, §9). All nodes that share a signing key accept each
 //!   other's, and no node stores any.
 //! - [`ProofFault`] says why a proof is refused.
 //!
 //! This module keeps no state. After the check, a server must make sure that a proof is used once:
-//! it reserves [`Proof::replay_key`] in a store until [`Proof::replay_until`].
+//! it reserves [`Proof::replay_key`] in a store until [`Proof::replay_until`]. A layer with a
+//! [policy](crate::trust::PolicyBuilder::dpop) does all of that, and so does an
+//! [`Authority`](crate::Authority) that gets a proof with a sign-in, a code or a refresh token.
 //!
 //! The example has the proof of RFC 9449 §7.1 and the token that it goes with:
 //!
@@ -49,8 +52,8 @@ mod fault;
 mod header;
 mod nonce;
 mod origin;
+mod policy;
 mod proof;
-mod thumbprint;
 
 use std::time::Duration;
 
@@ -60,10 +63,11 @@ pub use self::{
     header::{NONCE_HEADER, PROOF_HEADER, proof_header},
     nonce::{Nonce, Nonces},
     origin::{InvalidOrigin, Origin},
+    policy::ProofPolicy,
     proof::Proof,
-    thumbprint::{InvalidThumbprint, Thumbprint},
 };
 use crate::keys::Algorithm;
+pub use crate::keys::{InvalidThumbprint, Thumbprint};
 
 /// The algorithms of proofs, for `algs` in a challenge (RFC 9449 §7.1) and
 /// `dpop_signing_alg_values_supported` in the metadata (§5.1).

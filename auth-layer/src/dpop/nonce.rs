@@ -1,5 +1,6 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderValue;
@@ -42,7 +43,9 @@ const BYTES: usize = 18;
 /// # Ok::<(), auth_layer::keys::KeyError>(())
 /// ```
 #[derive(Clone)]
-pub struct Nonces {
+pub struct Nonces(Arc<ArcSwap<NonceKeys>>);
+
+struct NonceKeys {
     /// Makes nonces.
     current: hmac::Key,
     /// Only accept nonces.
@@ -57,25 +60,48 @@ impl Nonces {
     /// [`KeyError::ShortSecret`] if the secret is shorter, [`KeyError::SecretIsPem`] if it is a
     /// PEM.
     pub fn from_secret(secret: &[u8]) -> Result<Self, KeyError> {
-        Ok(Self { current: hmac_key(secret)?, retired: Vec::new() })
+        Ok(Self::with(NonceKeys { current: hmac_key(secret)?, retired: Vec::new() }))
+    }
+
+    fn with(keys: NonceKeys) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(keys)))
+    }
+
+    /// Replaces the keys by those of a ring, in all clones. A nonce survives the rotation of its
+    /// key.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, dpop::Nonces, keys::Keyring};
+    /// fn rotate(authority: &Authority, nonces: &Nonces, keys: Keyring) {
+    ///     nonces.set_keys(&keys);
+    ///     authority.set_keys(keys);
+    /// }
+    /// ```
+    pub fn set_keys(&self, ring: &Keyring) {
+        self.0.store(Arc::new(NonceKeys::from(ring)));
     }
 
     /// Returns the nonce for clients to use from now on.
     pub fn current(&self, now: Timestamp) -> Nonce {
-        Nonce::of(&self.current, slot(now))
+        Nonce::of(&self.0.load().current, slot(now))
     }
 
     /// Whether this is the current nonce or the one before it.
     pub fn accepts(&self, nonce: &str, now: Timestamp) -> bool {
-        let slot = slot(now);
-        let keys = || std::iter::once(&self.current).chain(&self.retired);
-        keys().any(|key| [slot, slot - 1].into_iter().any(|slot| Nonce::of(key, slot).is(nonce)))
+        let (slot, keys) = (slot(now), self.0.load());
+        let mut keys = std::iter::once(&keys.current).chain(&keys.retired);
+        keys.any(|key| [slot, slot - 1].into_iter().any(|slot| Nonce::of(key, slot).is(nonce)))
     }
 }
 
-/// The keys are derived from the signing keys of the ring. A nonce survives the rotation of its
-/// key.
+/// The keys are derived from the signing keys of the ring.
 impl From<&Keyring> for Nonces {
+    fn from(ring: &Keyring) -> Self {
+        Self::with(ring.into())
+    }
+}
+
+impl From<&Keyring> for NonceKeys {
     fn from(ring: &Keyring) -> Self {
         let mut keys = ring.signing_keys().map(|key| key.nonce_key().clone());
         let current = keys.next().expect("a ring has a key that signs");

@@ -92,7 +92,7 @@ impl<'t> Unverified<'t> {
         //= RFC 9449 §4.3
         let Parts { signing_input, header, payload, signature } = Parts::split(text).ok_or(ProofFault::Malformed)?;
         let key = read_header(&decode(header)?)?;
-        let thumbprint = Thumbprint::new(key.thumbprint());
+        let thumbprint = key.thumbprint();
         Ok(Self { key, thumbprint, signing_input, signature: decode(signature)?, payload: decode(payload)? })
     }
 

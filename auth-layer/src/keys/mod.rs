@@ -17,6 +17,7 @@ mod proof_key;
 mod public;
 mod seal;
 mod signing;
+mod thumbprint;
 mod verifying;
 
 pub use algorithm::Algorithm;
@@ -24,6 +25,7 @@ pub use error::KeyError;
 pub use keyring::{Keyring, VerifyingKeys};
 pub(crate) use proof_key::ProofKey;
 pub use signing::SigningKey;
+pub use thumbprint::{InvalidThumbprint, Thumbprint};
 pub use verifying::VerifyingKey;
 pub(crate) use verifying::{hmac_key, is_kid};
 

@@ -1,7 +1,7 @@
 //! The public key that a proof of possession brings along.
 
 use super::{
-    Algorithm, KeyError,
+    Algorithm, KeyError, Thumbprint,
     jwk::{decode, served_algorithms},
     public::PublicKey,
 };
@@ -49,8 +49,8 @@ impl ProofKey {
     }
 
     /// Returns the RFC 7638 thumbprint with SHA-256.
-    pub(crate) fn thumbprint(&self) -> [u8; 32] {
-        self.public.thumbprint()
+    pub(crate) fn thumbprint(&self) -> Thumbprint {
+        Thumbprint::new(self.public.thumbprint())
     }
 
     /// Whether `signature` is this key's signature of `message`.

@@ -15,6 +15,8 @@ pub(super) struct Sealer {
     aead: RandomizedNonceKey,
     /// Makes the nonces of [`dpop`](crate::dpop).
     nonce_key: hmac::Key,
+    /// Makes tokens against forged requests.
+    csrf_key: hmac::Key,
 }
 
 struct KeyLength;
@@ -33,12 +35,18 @@ impl Sealer {
             .and_then(|okm| okm.fill(&mut *key))
             .map_err(|_| KeyError::Crypto)?;
         let aead = RandomizedNonceKey::new(&AES_256_GCM, &*key).map_err(|_| KeyError::Crypto)?;
-        let nonce_key = prk.expand(&[b"auth-layer DPoP nonces v1"], hmac::HMAC_SHA256).map_err(|_| KeyError::Crypto)?;
-        Ok(Self { aead, nonce_key: nonce_key.into() })
+        let mac_key =
+            |label: &[u8]| prk.expand(&[label], hmac::HMAC_SHA256).map(hmac::Key::from).map_err(|_| KeyError::Crypto);
+        let (nonce_key, csrf_key) = (mac_key(b"auth-layer DPoP nonces v1")?, mac_key(b"auth-layer CSRF tokens v1")?);
+        Ok(Self { aead, nonce_key, csrf_key })
     }
 
     pub(super) fn nonce_key(&self) -> &hmac::Key {
         &self.nonce_key
+    }
+
+    pub(super) fn csrf_key(&self) -> &hmac::Key {
+        &self.csrf_key
     }
 
     /// Returns nonce, ciphertext and tag. Opening needs the same `context`.

@@ -10,7 +10,10 @@ use aws_lc_rs::{
         RsaKeyPair,
     },
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use rustls_pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
@@ -23,6 +26,7 @@ use super::{
     seal::Sealer,
     verifying::hmac_key,
 };
+use crate::hash::bytes_32;
 
 /// A key that signs, and verifies what it signed. Cloning it copies a few pointers.
 ///
@@ -259,6 +263,16 @@ impl SigningKey {
     /// Returns the derived key that makes DPoP nonces.
     pub(crate) fn nonce_key(&self) -> &hmac::Key {
         self.sealer.nonce_key()
+    }
+
+    /// Returns the token against forged requests for this context.
+    pub(crate) fn csrf_token(&self, context: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(self.sealer.csrf_key(), context))
+    }
+
+    /// Whether this is the token for this context. Compares in constant time.
+    pub(crate) fn is_csrf_token(&self, context: &[u8], token: &str) -> bool {
+        bytes_32(token).is_some_and(|tag| hmac::verify(self.sealer.csrf_key(), context, &tag).is_ok())
     }
 
     fn from_pair(algorithm: Algorithm, signer: Signer) -> Result<Self, KeyError> {

@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::{RefusalBody, ResponseFuture, Shared};
 use crate::{
+    credentials::uses_dpop,
     rejection::Rejection,
     trust::{AuthError, RequestCheck, RequestHead},
 };
@@ -63,10 +64,11 @@ impl Shared {
         match &error {
             AuthError::Unavailable(cause) => self.outage.refused(cause),
             AuthError::InvalidToken(fault) => tracing::debug!(%fault, "a token is not accepted"),
+            AuthError::InvalidProof(fault) => tracing::debug!(%fault, "a proof of possession is not accepted"),
             AuthError::Denied(denied) => tracing::debug!(%denied, "a good token is not enough"),
             AuthError::MissingCredentials | AuthError::InvalidRequest(_) => {}
         }
-        Rejection::from(error).for_layer(&self.context).into_response_to(request)
+        Rejection::from(error).for_layer(&self.context, uses_dpop(request.headers())).into_response_to(request)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     pkce::CodeChallenge,
     token_error::{TokenError, TokenErrorKind},
 };
+use crate::keys::Thumbprint;
 
 /// The client, redirect URI and code challenge of an authorization code. A server stores it with
 /// the code.
@@ -28,18 +29,33 @@ pub struct CodeBinding {
     /// Whether the authorization request had a `redirect_uri`.
     is_uri_required: bool,
     challenge: CodeChallenge,
+    /// The key that the authorization request named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Thumbprint>,
 }
 
 impl CodeBinding {
     /// Creates the binding of a request that had this redirect URI.
     pub fn new(client_id: impl Into<String>, redirect_uri: impl Into<String>, challenge: CodeChallenge) -> Self {
-        Self { client_id: client_id.into(), redirect_uri: redirect_uri.into(), is_uri_required: true, challenge }
+        Self {
+            client_id: client_id.into(),
+            redirect_uri: redirect_uri.into(),
+            is_uri_required: true,
+            challenge,
+            key: None,
+        }
     }
 
     /// Makes the redirect URI optional: the authorization request had none.
     #[must_use]
     pub(super) fn with_optional_uri(self) -> Self {
         Self { is_uri_required: false, ..self }
+    }
+
+    /// Binds the code to a key: the authorization request had this `dpop_jkt` (RFC 9449 §10).
+    #[must_use]
+    pub(super) fn with_key(self, key: Option<Thumbprint>) -> Self {
+        Self { key, ..self }
     }
 
     /// Returns the client's identifier.
@@ -66,6 +82,16 @@ impl CodeBinding {
         } else {
             Err(TokenErrorKind::InvalidGrant.into())
         }
+    }
+
+    /// Checks the key of the exchange's proof of possession.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_grant` if the authorization request named another key.
+    pub fn check_key(&self, key: Option<Thumbprint>) -> Result<(), TokenError> {
+        //= RFC 9449 §10
+        if self.key.is_none() || self.key == key { Ok(()) } else { Err(TokenErrorKind::InvalidGrant.into()) }
     }
 }
 
@@ -98,6 +124,20 @@ mod tests {
             let error = binding.check(client, uri, verifier).map_err(|error| error.kind());
             assert_eq!(error, Err(TokenErrorKind::InvalidGrant), "{client} {uri:?} {verifier}");
         }
+    }
+
+    #[test]
+    fn oauth_code_with_a_key_is_good_for_that_key_alone() {
+        let key = |text: &str| Some(text.parse::<Thumbprint>().unwrap());
+        let (named, other) = (key(&"A".repeat(43)), key("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"));
+        let binding = CodeBinding::new("spa", URI, CodeChallenge::of(VERIFIER));
+        for key in [None, named, other] {
+            assert_eq!(binding.check_key(key), Ok(()));
+        }
+        let json = serde_json::to_string(&binding.with_key(named)).unwrap();
+        let binding: CodeBinding = serde_json::from_str(&json).unwrap();
+        assert_eq!(binding.check_key(named), Ok(()));
+        assert!(binding.check_key(other).is_err() && binding.check_key(None).is_err());
     }
 
     #[test]

@@ -179,7 +179,7 @@ pub use one_time::{HashedKey, OneTimeRecord, Redeemed};
 pub use outcome::{Admission, Consumed, Purged, Resumed, Revocation, Revoked, Rotated, Rotation, UserFence};
 pub use payload::Payload;
 #[cfg(any(feature = "mongodb", feature = "embedded"))]
-pub(crate) use payload::member;
+pub(crate) use payload::{member, unreadable_payload};
 pub use record::{ActiveToken, TokenRecord, TokenStatus};
 pub use session::{Pair, Retired, Session, Verdict};
 pub use token_store::TokenStore;

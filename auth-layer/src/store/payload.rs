@@ -12,7 +12,7 @@ use serde_json::Value;
 #[cfg(doc)]
 use super::OneTimeRecord;
 use super::{Pair, Session, StoreError, StoreErrorKind};
-use crate::claims::Scope;
+use crate::claims::{Authentication, Confirmation, Scope};
 
 /// Named texts that the library writes and a store only keeps.
 ///
@@ -63,6 +63,9 @@ pub(crate) mod member {
     pub(crate) const KID: &str = "kid";
     /// Pair: both signatures, sealed, in base64url. Absent if the algorithm is deterministic.
     pub(crate) const SEALED_SIGNATURES: &str = "sealed_signatures";
+    /// Pair: the scope of the access token, if it is less than that of the refresh token. `crit`
+    /// names it.
+    pub(crate) const ACCESS_SCOPE: &str = "access_scope";
     /// Both: the audiences of the access token, a JSON array of texts. On a session, those of the
     /// next pair. Absent for the issuer's first audience.
     pub(crate) const AUDIENCE: &str = "audience";
@@ -71,8 +74,15 @@ pub(crate) mod member {
 }
 
 const SESSION_MEMBERS: [&str; 4] = [member::CLIENT_ID, member::USER_AGENT, member::AUDIENCE, member::CRIT];
-const PAIR_MEMBERS: [&str; 6] =
-    [member::SCOPE, member::CUSTOM, member::KID, member::SEALED_SIGNATURES, member::AUDIENCE, member::CRIT];
+const PAIR_MEMBERS: [&str; 7] = [
+    member::SCOPE,
+    member::ACCESS_SCOPE,
+    member::CUSTOM,
+    member::KID,
+    member::SEALED_SIGNATURES,
+    member::AUDIENCE,
+    member::CRIT,
+];
 
 impl Payload {
     /// Creates an empty payload.
@@ -124,8 +134,31 @@ impl Payload {
     }
 
     /// Returns the audiences. `None` means the issuer's first.
-    fn audiences(&self) -> Option<Vec<String>> {
+    pub(crate) fn audiences(&self) -> Option<Vec<String>> {
         self.get(member::AUDIENCE).and_then(|audiences| serde_json::from_str(audiences).ok())
+    }
+
+    /// Sets the scopes of a pair: the refresh token's, and the access token's if that is less.
+    ///
+    /// A version that does not know `access_scope` would sign the access token with more, so `crit`
+    /// names it.
+    pub(crate) fn with_scopes(mut self, scope: &Scope, access_scope: Option<&Scope>) -> Self {
+        self.set(member::SCOPE, Some(scope.to_string()));
+        self.set(member::ACCESS_SCOPE, access_scope.map(Scope::to_string));
+        self.set_crit(member::ACCESS_SCOPE, access_scope.is_some());
+        self
+    }
+
+    /// Adds a name to those that a reader must understand, or removes it. The others stay.
+    fn set_crit(&mut self, name: &'static str, is_critical: bool) {
+        let crit = self.get(member::CRIT).unwrap_or_default();
+        let names = crit.split(' ').filter(|other| !other.is_empty() && *other != name);
+        let names: Vec<&str> = names.chain(is_critical.then_some(name)).collect();
+        if names.is_empty() && !crit.contains(name) {
+            return;
+        }
+        let crit = names.join(" ");
+        self.set(member::CRIT, (!crit.is_empty()).then_some(crit));
     }
 
     /// Sets the claims beside those of the record, the text of a JSON object.
@@ -212,6 +245,11 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// Returns the error for a payload that this library did not write.
+pub(crate) fn unreadable_payload() -> StoreError {
+    corrupt("a session's payload is not what this library writes")
+}
+
 fn corrupt(what: &'static str) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, what)
 }
@@ -233,7 +271,7 @@ impl Session {
         self.current.payload.clone().for_audiences_of(&self.payload)
     }
 
-    /// Returns the scope of its newest pair. Empty if the scope cannot be read.
+    /// Returns the scope of its newest refresh token. Empty if the scope cannot be read.
     pub fn scope(&self) -> Scope {
         self.current.scope()
     }
@@ -249,18 +287,33 @@ impl Session {
         let can_be_read = |payload: &Payload| payload.get(member::AUDIENCE).is_none() || payload.audiences().is_some();
         let complete = self.payload.get(member::CLIENT_ID).is_some()
             && [&self.payload, pair].into_iter().all(can_be_read)
-            && [member::CUSTOM, member::KID].iter().all(|name| pair.get(name).is_some())
+            && pair.get(member::KID).is_some()
+            && pair.get(member::CUSTOM).is_some_and(Authentication::is_readable)
             && pair.get(member::SCOPE).is_some_and(|scope| scope.parse::<Scope>().is_ok())
+            && pair.get(member::ACCESS_SCOPE).is_none_or(|scope| scope.parse::<Scope>().is_ok())
             && pair.get(member::SEALED_SIGNATURES).is_none_or(|sealed| URL_SAFE_NO_PAD.decode(sealed).is_ok());
-        if complete { Ok(()) } else { Err(corrupt("a session's payload is not what this library writes")) }
+        if complete { Ok(()) } else { Err(unreadable_payload()) }
     }
 }
 
 // A missing or unreadable member grants the least here: `Session::check_payloads` reports it.
 impl Pair {
-    /// Returns the `scope` of both tokens.
+    /// Returns the `scope` of the refresh token: the most that an access token of it may have.
     pub(crate) fn scope(&self) -> Scope {
         self.payload.get(member::SCOPE).and_then(|scope| scope.parse().ok()).unwrap_or_default()
+    }
+
+    /// Returns the `scope` of the access token.
+    pub(crate) fn access_scope(&self) -> Scope {
+        match self.payload.get(member::ACCESS_SCOPE) {
+            Some(scope) => scope.parse().unwrap_or_default(),
+            None => self.scope(),
+        }
+    }
+
+    /// Returns the key that both tokens are bound to.
+    pub(crate) fn confirmation(&self) -> Option<Confirmation> {
+        Authentication::from_json(self.custom()).cnf
     }
 
     /// Returns the audiences of the access token. `None` means the issuer's first.

@@ -8,22 +8,23 @@ use std::{
     time::Duration,
 };
 
-use http::Extensions;
+use http::{Extensions, Method};
 use tokio::{task::JoinHandle, time::timeout};
 use tracing::{Span, field::display, level_filters::LevelFilter};
 
 use super::{AuthError, CheckOrder, Policy, RequestHead, SingleUse, Trust, TrustInner};
 use crate::{
-    bearer::bearer_credentials,
     claims::{Audiences, Claims, RegisteredClaims},
     clock::{Timestamp, earlier, later},
+    credentials::{Carrier, Credentials, credentials},
+    dpop::{MAX_PROOF_BYTES, Proof, ProofFault, proof_header},
     fault::TokenFault,
     id::TokenId,
     jwt::{Expected, Unverified},
     kind::TokenKind,
     layer_context::{Anonymous, LayerContext},
     local::{CheckOutcome, Key, Known},
-    store::{ActiveToken, Consumed, StoreError, StoreFuture, StoreRequest, StoreResponse, TokenStatus},
+    store::{ActiveToken, Consumed, HashedKey, StoreError, StoreFuture, StoreRequest, StoreResponse, TokenStatus},
 };
 
 /// What [`Trust::authenticate`] found in a request.
@@ -73,8 +74,8 @@ pub(crate) struct PendingCheck(PendingOn);
 enum PendingOn {
     /// Waits for the store's answer. `check` is taken when the answer arrives.
     Store { answer: StoreFuture<'static, StoreResponse>, check: Option<RecordCheck> },
-    /// Waits for the signature, then for the store.
-    Signature(Pin<Box<dyn Future<Output = Result<Claims, AuthError>> + Send>>),
+    /// Waits for several things, one after the other: a signature or a proof, and the store.
+    Steps(Pin<Box<dyn Future<Output = Result<Claims, AuthError>> + Send>>),
 }
 
 /// A check that waits for a token's record.
@@ -84,6 +85,16 @@ struct RecordCheck {
     expected: ActiveToken,
     key: Option<Key>,
     began: Duration,
+}
+
+/// What a token is checked for.
+#[derive(Clone, Copy)]
+struct TokenQuery<'a> {
+    kind: TokenKind,
+    operation: RecordOperation,
+    audiences: &'a Audiences,
+    /// Whether a token that is bound to a key is accepted. The caller checks the proof, if any.
+    may_be_bound: bool,
 }
 
 /// What the store does with a token's record.
@@ -139,7 +150,9 @@ impl Trust {
 
     /// Checks an access token and returns its claims.
     ///
-    /// The token must be of this issuer, current, recorded, not revoked and correctly signed.
+    /// The token must be of this issuer, current, recorded, not revoked and correctly signed. A token
+    /// that is [bound to a key](crate::claims::ClaimSet::cnf) is refused, because it comes without a
+    /// proof here.
     ///
     /// # Errors
     ///
@@ -148,7 +161,7 @@ impl Trust {
     ///
     /// [`Authority::verify`](crate::Authority::verify) has an example.
     pub async fn verify(&self, access_token: &str) -> Result<Claims, AuthError> {
-        self.check_token(TokenKind::Access, RecordOperation::Status, access_token).await
+        self.check_token(self.query(TokenKind::Access, RecordOperation::Status), access_token).await
     }
 
     /// Uses up a single-use token and returns its claims.
@@ -162,21 +175,28 @@ impl Trust {
     ///
     /// [`Authority::spend`](crate::Authority::spend) has an example.
     pub async fn spend(&self, single_use_token: &str) -> Result<Claims, AuthError> {
-        self.check_token(TokenKind::SingleUse, RecordOperation::Consume, single_use_token).await
+        self.check_token(self.query(TokenKind::SingleUse, RecordOperation::Consume), single_use_token).await
     }
 
-    /// Checks a single-use token without using it up.
-    pub(crate) async fn peek(&self, single_use_token: &str) -> Result<Claims, AuthError> {
-        self.check_token(TokenKind::SingleUse, RecordOperation::Status, single_use_token).await
+    /// Checks a token of this kind, bound or not, without using it up.
+    pub(crate) async fn inspect(&self, kind: TokenKind, token: &str) -> Result<Claims, AuthError> {
+        let query = TokenQuery { may_be_bound: true, ..self.query(kind, RecordOperation::Status) };
+        self.check_token(query, token).await
     }
 
-    async fn check_token(&self, kind: TokenKind, operation: RecordOperation, token: &str) -> Result<Claims, AuthError> {
-        let audiences = &self.inner.issuer.audiences;
-        let (began, key, known) = self.look_up_cache(kind, audiences, token.as_bytes());
+    fn query(&self, kind: TokenKind, operation: RecordOperation) -> TokenQuery<'_> {
+        TokenQuery { kind, operation, audiences: &self.inner.issuer.audiences, may_be_bound: false }
+    }
+
+    async fn check_token(&self, query: TokenQuery<'_>, token: &str) -> Result<Claims, AuthError> {
+        let (began, key, known) = self.look_up_cache(query.kind, query.audiences, token.as_bytes());
         let check = match known {
+            Known::Good(claims) | Known::Verified(claims) if claims.cnf.is_some() && !query.may_be_bound => {
+                TokenCheck::Done(Err(TokenFault::Binding.into()))
+            }
             Known::Good(claims) => TokenCheck::Done(Ok(claims)),
             Known::Verified(claims) => self.check_cached(claims, key, began),
-            Known::Nothing => self.check_uncached(kind, operation, audiences, token, key, began),
+            Known::Nothing => self.check_uncached(query, token, key, began),
         };
         let checked = match check {
             TokenCheck::Done(result) => result,
@@ -191,27 +211,93 @@ impl Trust {
         if rules.exempts(&head) {
             return RequestCheck::Done(Ok(Authenticated::Anonymous));
         }
-        let credentials = match bearer_credentials(head.headers) {
+        let credentials = match credentials(head.headers, rules.proofs.is_some(), rules.cookie.as_ref()) {
             Ok(Some(credentials)) => credentials,
             Ok(None) if rules.optional => return RequestCheck::Done(Ok(Authenticated::Anonymous)),
             Ok(None) => return RequestCheck::Done(Err(AuthError::MissingCredentials)),
             Err(error) => return RequestCheck::Done(Err(error.into())),
         };
+        if let Some(proofs) = &rules.proofs {
+            if credentials.carrier == Carrier::Dpop {
+                return self.check_with_proof(policy, &head, credentials);
+            }
+            if proofs.is_required() {
+                return RequestCheck::Done(Err(TokenFault::Binding.into()));
+            }
+        }
         let audiences = rules.demand.audiences().unwrap_or(&self.inner.issuer.audiences);
         let (began, key, known) = self.look_up_cache(rules.kind, audiences, credentials.as_bytes());
         match known {
+            //= RFC 9449 §7.2
+            Known::Good(claims) | Known::Verified(claims) if claims.cnf.is_some() => {
+                RequestCheck::Done(Err(TokenFault::Binding.into()))
+            }
             // By far the most frequent case. Kept separate, so that nothing large is moved.
             Known::Good(claims) => RequestCheck::Done(self.admit(policy, claims)),
             Known::Verified(claims) => self.conclude_if_done(policy, self.check_cached(claims, key, began)),
             // Characters are checked here only: a cached token passed this check before.
             Known::Nothing => match credentials.token() {
-                Ok(token) => self.conclude_if_done(
-                    policy,
-                    self.check_uncached(rules.kind, RecordOperation::Status, audiences, token, key, began),
-                ),
+                Ok(token) => {
+                    let query = TokenQuery { audiences, ..self.query(rules.kind, RecordOperation::Status) };
+                    self.conclude_if_done(policy, self.check_uncached(query, token, key, began))
+                }
                 Err(error) => RequestCheck::Done(Err(error.into())),
             },
         }
+    }
+
+    /// Begins the check of a request with a proof of possession (RFC 9449 §7.1).
+    #[inline(never)]
+    fn check_with_proof(&self, policy: &Policy, head: &RequestHead<'_>, credentials: Credentials<'_>) -> RequestCheck {
+        let token = match credentials.token() {
+            Ok(token) => token.to_owned(),
+            Err(error) => return RequestCheck::Done(Err(error.into())),
+        };
+        let proof = match proof_header(head.headers) {
+            Ok(Some(proof)) if proof.len() <= MAX_PROOF_BYTES => proof.to_owned(),
+            Ok(Some(_)) => return RequestCheck::Done(Err(ProofFault::Oversized.into())),
+            Ok(None) => return RequestCheck::Done(Err(ProofFault::Missing.into())),
+            Err(fault) => return RequestCheck::Done(Err(fault.into())),
+        };
+        let (trust, policy, method) = (self.clone(), policy.clone(), head.method.clone());
+        let path = head.uri.path().to_owned();
+        let deadline = self.settings().deadline;
+        let check = async move { trust.check_token_and_proof(&policy, &method, &path, &token, &proof).await };
+        RequestCheck::Pending(PendingCheck::in_steps(deadline, check))
+    }
+
+    /// Checks a token and its proof, and reserves the proof last: what is refused writes nothing.
+    async fn check_token_and_proof(
+        &self,
+        policy: &Policy,
+        method: &Method,
+        path: &str,
+        token: &str,
+        proof: &str,
+    ) -> Result<Claims, AuthError> {
+        let rules = policy.rules();
+        // `check` comes here only if there are proofs.
+        let Some(proofs) = &rules.proofs else { return Err(AuthError::MissingCredentials) };
+        let audiences = rules.demand.audiences().unwrap_or(&self.inner.issuer.audiences);
+        let query = TokenQuery { audiences, may_be_bound: true, ..self.query(rules.kind, RecordOperation::Status) };
+        let claims = self.check_token(query, token).await?;
+        //= RFC 9449 §7.1
+        let Some(bound_to) = claims.cnf else { return Err(TokenFault::Binding.into()) };
+        let check = proofs.check(method, path, self.now()).access_token(token).bound_to(bound_to.jkt);
+        let proof = check.verify(proof)?;
+        rules.demand.check_at(&claims, || self.now(), self.settings().leeway)?;
+        match self.use_up(&proof).await {
+            Ok(true) => Ok(claims),
+            Ok(false) => Err(ProofFault::Replayed.into()),
+            Err(error) => Err(AuthError::Unavailable(error)),
+        }
+    }
+
+    /// Uses up a proof. Returns true once, over all nodes of the store (RFC 9449 §11.1).
+    pub(crate) async fn use_up(&self, proof: &Proof) -> Result<bool, StoreError> {
+        //= RFC 9449 §11.1
+        let key = HashedKey::from_digest(proof.replay_key());
+        self.with_deadline(self.inner.store.reserve(key, proof.replay_until(), self.now())).await
     }
 
     #[inline(never)]
@@ -266,17 +352,13 @@ impl Trust {
 
     /// Checks a token that is not cached, as far as possible without waiting.
     #[inline(never)]
-    fn check_uncached(
-        &self,
-        kind: TokenKind,
-        operation: RecordOperation,
-        audiences: &Audiences,
-        token: &str,
-        key: Option<Key>,
-        began: Duration,
-    ) -> TokenCheck {
+    fn check_uncached(&self, query: TokenQuery<'_>, token: &str, key: Option<Key>, began: Duration) -> TokenCheck {
         let inner = &*self.inner;
+        let TokenQuery { kind, operation, audiences, may_be_bound } = query;
         let (unverified, key_set) = match self.read(kind, audiences, token) {
+            Ok((unverified, _)) if unverified.claims.cnf.is_some() && !may_be_bound => {
+                return TokenCheck::Done(Err(TokenFault::Binding.into()));
+            }
             Ok(read) => read,
             Err(fault) => return TokenCheck::Done(Err(fault.into())),
         };
@@ -381,11 +463,7 @@ impl Trust {
             let claims = verified.await.map_err(cut)??;
             trust.look_up_record(operation, id, SignatureState::Verified(claims), expected, key, began).await
         };
-        PendingCheck(PendingOn::Signature(Box::pin(async move {
-            timeout(deadline, check).await.unwrap_or_else(|late| {
-                Err(AuthError::Unavailable(StoreError::unavailable("a token was not checked in time", late)))
-            })
-        })))
+        PendingCheck::in_steps(deadline, check)
     }
 
     /// Uses up a single-use token whose signature was verified.
@@ -504,6 +582,17 @@ impl Authenticated {
     }
 }
 
+impl PendingCheck {
+    /// Waits for a check of several steps, no longer than the deadline.
+    fn in_steps(deadline: Duration, check: impl Future<Output = Result<Claims, AuthError>> + Send + 'static) -> Self {
+        Self(PendingOn::Steps(Box::pin(async move {
+            timeout(deadline, check).await.unwrap_or_else(|late| {
+                Err(AuthError::Unavailable(StoreError::unavailable("a token was not checked in time", late)))
+            })
+        })))
+    }
+}
+
 impl Future for PendingCheck {
     type Output = Result<Claims, AuthError>;
 
@@ -513,7 +602,7 @@ impl Future for PendingCheck {
                 let answer = ready!(answer.as_mut().poll(cx));
                 Poll::Ready(check.take().expect("`PendingCheck` polled after it was done").conclude(answer))
             }
-            PendingOn::Signature(end) => end.as_mut().poll(cx),
+            PendingOn::Steps(end) => end.as_mut().poll(cx),
         }
     }
 }

@@ -73,6 +73,7 @@ pub(crate) use self::{
     settings::{CheckSettings, check_duration, check_setters},
 };
 use self::{meter::Meter, missing_key::MissingKeyLimits, signature_pool::SignaturePool};
+pub use crate::credentials::{CookieName, InvalidCookieName};
 use crate::{
     clock::{Timestamp, earlier, whole_millis},
     layer_context::LayerContext,
@@ -201,8 +202,8 @@ impl Trust {
     /// Returns the context that a layer with this policy attaches to claims.
     pub(crate) fn context(&self, policy: &Policy) -> LayerContext {
         let (rules, settings) = (policy.rules(), self.settings());
-        let (realm, metadata) = (rules.realm.clone(), rules.resource_metadata.clone());
-        LayerContext::new(realm, metadata, Arc::clone(&settings.clock), settings.leeway)
+        let (realm, metadata, proofs) = (rules.realm.clone(), rules.resource_metadata.clone(), rules.proofs.clone());
+        LayerContext::new(realm, metadata, proofs, Arc::clone(&settings.clock), settings.leeway)
     }
 }
 

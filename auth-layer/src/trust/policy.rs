@@ -5,6 +5,8 @@ use serde::de::DeserializeOwned;
 use super::{Demand, RequestHead};
 use crate::{
     claims::Scope,
+    credentials::CookieName,
+    dpop::ProofPolicy,
     kind::TokenKind,
     layer_context::{Realm, ResourceMetadata},
 };
@@ -30,6 +32,10 @@ pub(super) struct Rules {
     pub(super) optional: bool,
     pub(super) preflight: bool,
     pub(super) exemptions: Vec<Exemption>,
+    /// What proofs must meet; `None` if the scheme `DPoP` is not taken.
+    pub(super) proofs: Option<ProofPolicy>,
+    /// The cookie that may carry the token.
+    pub(super) cookie: Option<CookieName>,
     pub(super) realm: Realm,
     pub(super) resource_metadata: Option<ResourceMetadata>,
 }
@@ -98,6 +104,8 @@ impl<Target> PolicyBuilder<Target> {
             optional: false,
             preflight: false,
             exemptions: Vec::new(),
+            proofs: None,
+            cookie: None,
             realm: Realm::default(),
             resource_metadata: None,
         };
@@ -263,6 +271,49 @@ impl<Target> PolicyBuilder<Target> {
     /// ```
     pub fn preflight(mut self) -> Self {
         self.rules.preflight = true;
+        self
+    }
+
+    /// Takes tokens that are bound to a key, with a proof in the header `DPoP` (RFC 9449 §7).
+    /// Default: the scheme `DPoP` counts as no credentials.
+    ///
+    /// A proof is accepted once, over all nodes of the store. Its reservation is the last step of the
+    /// check, so a refused request writes nothing. A bound token in the scheme `Bearer` is refused
+    /// with and without this setting.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Authority, Claims};
+    /// # use axum::{Router, routing::get};
+    /// use auth_layer::dpop::{InvalidOrigin, ProofPolicy};
+    ///
+    /// fn app(authority: &Authority) -> Result<Router, InvalidOrigin> {
+    ///     let proofs = ProofPolicy::new("https://api.example".parse()?);
+    ///     let layer = AuthLayer::builder(authority).dpop(proofs).build();
+    ///     let me = get(async |claims: Claims| claims.sub.to_string());
+    ///     Ok(Router::new().route("/me", me).layer(layer))
+    /// }
+    /// ```
+    pub fn dpop(mut self, proofs: ProofPolicy) -> Self {
+        self.rules.proofs = Some(proofs);
+        self
+    }
+
+    /// Takes the token from a cookie too. Default: from the `Authorization` header alone.
+    ///
+    /// A request with both is refused. Cookies come with requests that another site makes, so the
+    /// service needs a defence against those: see
+    /// [`Authority::csrf_token`](crate::Authority::csrf_token).
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Authority, trust::InvalidCookieName};
+    /// # fn layer(authority: &Authority) -> Result<AuthLayer, InvalidCookieName> {
+    /// use auth_layer::trust::CookieName;
+    ///
+    /// Ok(AuthLayer::builder(authority).cookie(CookieName::new("__Host-access")?).build())
+    /// # }
+    /// ```
+    pub fn cookie(mut self, name: CookieName) -> Self {
+        self.rules.cookie = Some(name);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth_layer::{Claims, clock::Timestamp};
+use auth_layer::{Claims, authority::Renewal, clock::Timestamp};
 use serde_json::json;
 
 use super::*;
@@ -105,7 +105,7 @@ async fn grant_with_new_custom_claims_at_a_refresh_keeps_how_the_user_signed_in(
     let pair = granted(&authority, grant).await;
     let before = authority.verify(&pair.access_token).await.unwrap();
     let next = authority
-        .refresh_with(&pair.refresh_token, |_| async { Ok::<_, std::io::Error>(json!({ "roles": ["chief"] })) })
+        .refresh_with(&pair.refresh_token, |_| async { Renewal::new().custom(&json!({ "roles": ["chief"] })) })
         .await
         .unwrap();
     let after = authority.verify(&next.access_token).await.unwrap();

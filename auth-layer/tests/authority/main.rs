@@ -1,5 +1,8 @@
 //! The life of a token on the in-memory store, with a clock that the test turns.
 
+mod bound;
+mod client_tokens;
+mod codes;
 mod each_algorithm;
 mod faulty_store;
 mod grants;
@@ -9,7 +12,10 @@ mod local_cache;
 mod lost_answers;
 mod missing_key;
 mod payloads;
+#[path = "../support/prover.rs"]
+mod prover;
 mod purge;
+mod refresh_requests;
 mod revoke_and_introspect;
 mod sessions;
 mod shared_store;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use auth_layer::store::TokenKind;
+use auth_layer::{authority::Renewal, store::TokenKind};
 use serde_json::{Value, json};
 
 use super::*;
@@ -89,12 +89,14 @@ async fn refresh_with_gives_the_next_pair_new_claims_and_a_retry_the_same_pair()
         let asked = &asked;
         move |_| {
             asked.fetch_add(1, Ordering::SeqCst);
-            std::future::ready(roles.as_ref().map(|roles| json!({ "roles": roles })).map_err(|_| NoRoles))
+            let renewal = roles.as_ref().map(|roles| Renewal::new().custom(&json!({ "roles": roles })).unwrap());
+            std::future::ready(renewal.map_err(|_| NoRoles))
         }
     };
     let failed = authority.refresh_with(&pair.refresh_token, roles(Err(NoRoles))).await;
     assert!(matches!(failed, Err(RefreshError::Claims(_))), "{failed:?}");
-    let named = authority.refresh_with(&pair.refresh_token, |_| async { Ok::<_, NoRoles>(json!({ "sub": 1 })) }).await;
+    let named =
+        authority.refresh_with(&pair.refresh_token, |_| async { Renewal::new().custom(&json!({ "sub": 1 })) }).await;
     assert!(matches!(named, Err(RefreshError::Claims(_))), "a registered claim: {named:?}");
 
     let next = authority.refresh_with(&pair.refresh_token, roles(Ok(json!(["chief"])))).await.unwrap();

@@ -1,6 +1,11 @@
 //! The layer in front of services, on the in-memory store.
 
+mod cookies;
+mod counting;
 mod guards;
+mod proofs;
+#[path = "../support/prover.rs"]
+mod prover;
 mod single_use;
 
 use std::{
@@ -142,7 +147,7 @@ where
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{content_type}");
         assert_eq!(response.headers()["grpc-status"], "16");
-        assert_eq!(response.headers()["grpc-message"], "A bearer token is needed");
+        assert_eq!(response.headers()["grpc-message"], "A token is needed");
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/grpc");
         assert!(response.body().is_end_stream(), "the headers are the trailers");
         assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());

@@ -218,8 +218,14 @@ impl NodePair {
     }
 }
 
+/// Here each way of losing a primary comes once; in the slow group several times.
 #[tokio::test(flavor = "multi_thread")]
 async fn failover_breaks_no_law_while_primaries_are_killed_and_stopped() {
+    lose_primaries(1).await;
+}
+
+/// Kills a primary and stops the next one, `rounds` times.
+pub(crate) async fn lose_primaries(rounds: usize) {
     let (mut mongodb, redis) = (MongoReplicaSet::start().await, RedisServer::start(&[]).await);
     let NodePair { clients, .. } = &NodePair::start(&mongodb, &redis).await;
 
@@ -262,7 +268,7 @@ async fn failover_breaks_no_law_while_primaries_are_killed_and_stopped() {
         );
     };
     until_recovered(&mongodb, None, "the start").await;
-    for _ in 0..2 {
+    for _ in 0..rounds {
         mongodb.until_healthy().await;
         let unused = UnusedPair::issue(&worker.nodes).await;
         let deposed = mongodb.primary().await;

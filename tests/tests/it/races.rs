@@ -369,7 +369,7 @@ async fn password_change_meets_everything_at_once() {
     let ledger = Ledger::of(&fleet).await;
     let calls = Arc::new(password::ConcurrentCalls::default());
     let round = |one, other| password::run_round(one, other, ledger.clone(), Arc::clone(&calls));
-    rounds(&fleet, 16, || calls.has_all_kinds(), round).await;
+    rounds(&fleet, 8, || calls.has_all_kinds(), round).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

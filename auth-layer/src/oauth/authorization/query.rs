@@ -10,7 +10,7 @@ use super::{
     AuthorizationError, AuthorizationErrorKind, AuthorizationRequest, PageError,
     response::Destination,
 };
-use crate::claims::Scope;
+use crate::{claims::Scope, keys::Thumbprint};
 
 /// The query of an authorization request. Only its client is known.
 ///
@@ -59,7 +59,7 @@ impl<'q> AuthorizationQuery<'q> {
     ///
     /// [`PageError`] unless the query is UTF-8 with one `client_id`.
     pub fn parse(query: &'q str) -> Result<Self, PageError> {
-        const NAMES: [&str; 8] = [
+        const NAMES: [&str; 9] = [
             "client_id",
             "redirect_uri",
             "state",
@@ -68,6 +68,7 @@ impl<'q> AuthorizationQuery<'q> {
             "scope",
             "code_challenge",
             "code_challenge_method",
+            "dpop_jkt",
         ];
         let mut form = Form::read(query.as_bytes(), &NAMES).map_err(|_| PageError::Encoding)?;
         //= RFC 6749 §4.1.2.1
@@ -100,11 +101,11 @@ impl<'q> AuthorizationQuery<'q> {
         destination.state = state.clone().unwrap_or_default();
         let checked = state.and_then(|_| self.rest(server, client));
         //= RFC 6749 §4.1.2.1
-        let (challenge, scope, audiences) = checked.map_err(|Fault(kind, description)| {
+        let Rest { challenge, scope, audiences, key } = checked.map_err(|Fault(kind, description)| {
             AuthorizationError::Redirect(Box::new(destination.error(kind, description)))
         })?;
         let client_id = self.client_id;
-        Ok(AuthorizationRequest { client_id, destination, is_uri_sent, challenge, scope, audiences })
+        Ok(AuthorizationRequest { client_id, destination, is_uri_sent, challenge, scope, audiences, key })
     }
 
     /// Returns the redirect URI, and whether the request names it.
@@ -144,11 +145,20 @@ impl<'q> AuthorizationQuery<'q> {
         //= RFC 8707 §2
         let audiences = server.audiences_for(&form.take_resources()?);
         let audiences = audiences.map_err(|_| Fault(AuthorizationErrorKind::InvalidTarget, None))?;
-        Ok((challenge, scope, audiences))
+        //= RFC 9449 §10
+        let key = form.take("dpop_jkt")?.map(|text| text.parse()).transpose();
+        let key = key.map_err(|_| Fault::request("dpop_jkt is not a JWK thumbprint"))?;
+        Ok(Rest { challenge, scope, audiences, key })
     }
 }
 
-type Rest = (CodeChallenge, Scope, Vec<String>);
+/// What is read of a request after its client, redirect URI and state.
+struct Rest {
+    challenge: CodeChallenge,
+    scope: Scope,
+    audiences: Vec<String>,
+    key: Option<Thumbprint>,
+}
 
 /// An error for the client, with a description of its own or none.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use super::{
     AuthorizationErrorKind, AuthorizationResponse,
     response::Destination,
 };
-use crate::claims::Scope;
+use crate::{claims::Scope, keys::Thumbprint};
 
 /// An authorization request that has passed all checks of the protocol. Made by
 /// [`AuthorizationQuery::check`](super::AuthorizationQuery::check).
@@ -37,6 +37,7 @@ pub struct AuthorizationRequest {
     pub(super) challenge: CodeChallenge,
     pub(super) scope: Scope,
     pub(super) audiences: Vec<String>,
+    pub(super) key: Option<Thumbprint>,
 }
 
 impl AuthorizationRequest {
@@ -63,7 +64,7 @@ impl AuthorizationRequest {
 
     /// Returns what to store with the code, for the check at the exchange.
     pub fn binding(&self) -> CodeBinding {
-        let binding = CodeBinding::new(&self.client_id, self.redirect_uri(), self.challenge.clone());
+        let binding = CodeBinding::new(&self.client_id, self.redirect_uri(), self.challenge.clone()).with_key(self.key);
         if self.is_uri_sent { binding } else { binding.with_optional_uri() }
     }
 

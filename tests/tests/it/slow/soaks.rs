@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use auth_layer::store::conformance::{self, Users};
 
-use crate::{conformance::mongodb_behind_redis, kill_nine, races};
+use tests::servers;
+
+use crate::{conformance::mongodb_behind_redis, failover, fleet::store_in, kill_nine, races};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "slow: over a minute"]
@@ -22,4 +24,17 @@ async fn embedded_node_loses_nothing_acknowledged_in_twenty_kills() {
 #[ignore = "slow: half a minute"]
 async fn conformance_holds_for_mongodb_behind_redis_with_uuids() {
     conformance::laws(&Arc::new(mongodb_behind_redis().await), Users::Uuids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow: over a minute"]
+async fn conformance_holds_for_mongodb_with_texts() {
+    let database = servers::mongodb().await;
+    conformance::laws(&Arc::new(store_in(&database).await), Users::Texts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow: some minutes"]
+async fn failover_breaks_no_law_in_five_losses_of_each_kind() {
+    failover::lose_primaries(5).await;
 }

@@ -12,7 +12,7 @@ use crate::hash::bytes_32;
 /// As text it is 43 characters of base64url. Comparing two takes the same time for any content.
 ///
 /// ```
-/// use auth_layer::dpop::Thumbprint;
+/// use auth_layer::keys::Thumbprint;
 ///
 /// let text = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
 /// let thumbprint: Thumbprint = text.parse()?;
@@ -29,7 +29,7 @@ pub struct Thumbprint([u8; 32]);
 pub struct InvalidThumbprint;
 
 impl Thumbprint {
-    pub(super) const fn new(hash: [u8; 32]) -> Self {
+    pub(crate) const fn new(hash: [u8; 32]) -> Self {
         Self(hash)
     }
 
