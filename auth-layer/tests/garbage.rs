@@ -3,6 +3,11 @@
 //! Cost is counted in allocations of the test's own thread, which do not depend on how busy the
 //! machine is. Comparisons of scope tokens are counted beside the parser.
 
+#[path = "support/fuzz_targets.rs"]
+mod fuzz_targets;
+
+use std::{fs, path::Path};
+
 use auth_layer::{
     AuthLayer, Authority, Claims,
     clock::Timestamp,
@@ -342,5 +347,19 @@ proptest! {
         let length = text.len() as u64;
         prop_assert!(cost.blocks <= ordinary.blocks + 20 + length / 4, "{length}: {cost:?}, {ordinary:?}");
         prop_assert!(cost.bytes <= ordinary.bytes + 4_000 + 40 * length, "{length}: {cost:?}, {ordinary:?}");
+    }
+}
+
+/// Replays what the fuzzer started from, and what it found interesting.
+#[test]
+fn fuzz_corpus_causes_no_finding() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (name, target) in fuzz_targets::TARGETS {
+        let files = fs::read_dir(corpus.join(name)).unwrap();
+        let inputs: Vec<Vec<u8>> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+        assert!(!inputs.is_empty(), "{name} has no corpus");
+        for input in inputs {
+            target(&input);
+        }
     }
 }
