@@ -6,6 +6,8 @@
 
 mod doors;
 mod peers;
+#[path = "../../auth-layer/tests/support/prover.rs"]
+mod prover;
 
 use std::{
     env, fs,

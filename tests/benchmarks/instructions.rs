@@ -5,6 +5,8 @@
 
 mod doors;
 mod peers;
+#[path = "../../auth-layer/tests/support/prover.rs"]
+mod prover;
 
 use std::{env, ffi::OsStr, process::Command};
 

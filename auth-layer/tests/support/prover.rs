@@ -1,7 +1,9 @@
 //! A client that proves possession of a key.
 
+use std::sync::Arc;
+
 use auth_layer::{
-    clock::{Clock, ManualClock},
+    clock::Clock,
     dpop::{Proof, ProofPolicy},
 };
 use aws_lc_rs::{
@@ -19,12 +21,12 @@ pub(crate) const ORIGIN: &str = "https://api.example";
 /// A key, and the clock that dates its proofs.
 pub(crate) struct Prover {
     key: Ed25519KeyPair,
-    clock: ManualClock,
+    clock: Arc<dyn Clock>,
 }
 
 impl Prover {
-    pub(crate) fn new(clock: &ManualClock) -> Self {
-        Self { key: Ed25519KeyPair::generate().unwrap(), clock: clock.clone() }
+    pub(crate) fn new(clock: &(impl Clock + Clone)) -> Self {
+        Self { key: Ed25519KeyPair::generate().unwrap(), clock: Arc::new(clock.clone()) }
     }
 
     /// Returns the text of a new proof for this request, with the hash of an access token.

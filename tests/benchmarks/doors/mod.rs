@@ -2,19 +2,25 @@
 
 use std::{hint::black_box, time::Duration};
 
-use auth_layer::{Authority, Grant, SessionId, UserId, keys::Algorithm, store::MemoryStore, trust::CheckOrder};
+use auth_layer::{
+    Authority, Grant, SessionId, UserId, clock::SystemClock, dpop::PROOF_HEADER, keys::Algorithm, store::MemoryStore,
+    trust::CheckOrder,
+};
 use axum::{
     Router,
     body::Body,
-    http::{HeaderValue, Request, StatusCode, Uri, header::AUTHORIZATION},
+    http::{HeaderValue, Method, Request, StatusCode, Uri, header::AUTHORIZATION},
 };
 use futures_util::FutureExt;
 use tokio::runtime::Runtime;
 use tower::Service;
 
-use crate::peers::{
-    self, Tenant,
-    key::{AUDIENCE, ISSUER, Key},
+use crate::{
+    peers::{
+        self, Tenant,
+        key::{AUDIENCE, ISSUER, Key},
+    },
+    prover::{ORIGIN, Prover},
 };
 
 pub(crate) const ALGORITHMS: [Algorithm; 5] =
@@ -31,6 +37,8 @@ pub(crate) enum Way {
     KnownTyped,
     /// Like `Known`, through two layers of one authority with different policies.
     KnownTwice,
+    /// Like `Known`, with a token that is bound to a key and a new proof on each request.
+    KnownProven,
     /// This crate without a lease: the token was verified before, and an in-memory store is asked
     /// on each request.
     Asked,
@@ -43,11 +51,12 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::EmptyLayer,
         Self::Known,
         Self::KnownTyped,
         Self::KnownTwice,
+        Self::KnownProven,
         Self::Asked,
         Self::Anew,
         Self::ByHand,
@@ -60,6 +69,7 @@ impl Way {
             Self::Known => "auth-layer, within the lease",
             Self::KnownTyped => "auth-layer, within the lease, typed claims",
             Self::KnownTwice => "auth-layer, within the lease, two policies",
+            Self::KnownProven => "auth-layer, within the lease, a proof each time",
             Self::Asked => "auth-layer, store asked",
             Self::Anew => "auth-layer, nothing cached",
             Self::ByHand => "jsonwebtoken by hand",
@@ -91,14 +101,17 @@ impl Way {
             Self::Known | Self::Asked | Self::Anew => peers::layered(&authority),
             Self::KnownTyped => peers::typed(&authority),
             Self::KnownTwice => peers::layered_twice(&authority),
+            Self::KnownProven => peers::with_proofs(&authority, ORIGIN),
             Self::ByHand => peers::hand_written(key),
             Self::AxumJwtAuth => peers::axum_jwt_auth(key),
         };
         // A running service has seen revocations, so this one has too.
         runtime.block_on(authority.revoke_session(SessionId::generate())).expect("the store is in memory");
-        let token = runtime.block_on(token(&authority, self == Self::KnownTyped));
-        let credentials = HeaderValue::try_from(format!("Bearer {token}")).expect("tokens are ASCII");
-        let mut door = Door { router, credentials };
+        let prover = (self == Self::KnownProven).then(|| Prover::new(&SystemClock::new()));
+        let token = runtime.block_on(token(&authority, self == Self::KnownTyped, prover.as_ref()));
+        let scheme = if prover.is_some() { "DPoP" } else { "Bearer" };
+        let credentials = HeaderValue::try_from(format!("{scheme} {token}")).expect("tokens are ASCII");
+        let mut door = Door { router, credentials, proofs: prover.map(|prover| (prover, token)) };
         // The first request fills caches and is not measured.
         let request = door.request();
         door.knock(request);
@@ -109,18 +122,24 @@ impl Way {
 pub(crate) struct Door {
     router: Router,
     credentials: HeaderValue,
+    /// What makes the proofs, and the token that they are for.
+    proofs: Option<(Prover, String)>,
 }
 
 impl Door {
     /// Returns the bare router with the same credentials.
     pub(crate) fn bare(&self) -> Self {
-        Self { router: peers::bare(), credentials: self.credentials.clone() }
+        Self { router: peers::bare(), credentials: self.credentials.clone(), proofs: None }
     }
 
     pub(crate) fn request(&self) -> Request<Body> {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = Uri::from_static("/me");
         request.headers_mut().insert(AUTHORIZATION, self.credentials.clone());
+        if let Some((prover, token)) = &self.proofs {
+            let proof = prover.text(&Method::GET, "/me", Some(token));
+            request.headers_mut().insert(PROOF_HEADER, HeaderValue::try_from(proof).expect("proofs are ASCII"));
+        }
         request
     }
 
@@ -132,9 +151,13 @@ impl Door {
 }
 
 /// Signs in and returns a valid access token.
-async fn token(authority: &Authority, typed: bool) -> String {
+async fn token(authority: &Authority, typed: bool, prover: Option<&Prover>) -> String {
     let sign_in = authority.begin_sign_in(UserId::generate()).await.expect("the store is in memory");
     let grant = Grant::new("demo-app").scope("profile".parse().expect("a scope"));
     let grant = if typed { grant.custom(&Tenant { tenant: 7 }).expect("a JSON object") } else { grant };
+    let grant = match prover {
+        Some(prover) => grant.bound_to(&prover.proof()),
+        None => grant,
+    };
     authority.sign_in(sign_in, grant).await.expect("the store is in memory").access_token
 }

@@ -8,7 +8,7 @@ pub(crate) mod key;
 
 use std::sync::Arc;
 
-use auth_layer::{AuthLayer, Authority, extract::Custom};
+use auth_layer::{AuthLayer, Authority, dpop::ProofPolicy, extract::Custom};
 use axum::{
     Router,
     extract::{Request, State},
@@ -55,6 +55,13 @@ pub(crate) fn typed(authority: &Authority) -> Router {
 pub(crate) fn layered_twice(authority: &Authority) -> Router {
     let inner = bare().layer(AuthLayer::builder(authority).scope("profile").build());
     inner.layer(AuthLayer::new(authority))
+}
+
+/// Returns this crate's router behind a layer that takes proofs.
+#[allow(dead_code, reason = "not every benchmark has all of them")]
+pub(crate) fn with_proofs(authority: &Authority, origin: &str) -> Router {
+    let proofs = ProofPolicy::new(origin.parse().expect("an origin"));
+    bare().layer(AuthLayer::builder(authority).dpop(proofs).build())
 }
 
 /// Returns a router with the middleware that a careful engineer writes with jsonwebtoken.
