@@ -77,6 +77,7 @@ fn claims_until(exp: Timestamp) -> Claims {
         auth_time: None,
         acr: None,
         amr: Vec::new(),
+        cnf: None,
     };
     let key = SigningKey::from_secret("key", &[7; 32]).unwrap().verifying_key();
     claims.into_claims(TokenKind::Access, CustomPayload::new(None), VerifiedSignature { key, key_set: 0 }, 0)

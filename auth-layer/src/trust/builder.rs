@@ -54,7 +54,7 @@ impl Trust {
         if !settings.lease.is_zero() && verified.is_some_and(VerifiedTokens::start_listening) {
             store.subscribe(cache.listener());
         }
-        let context = LayerContext::new(Realm::default(), None, Arc::clone(&settings.clock), settings.leeway);
+        let context = LayerContext::new(Realm::default(), None, None, Arc::clone(&settings.clock), settings.leeway);
         let inner = TrustInner {
             issuer,
             context,

@@ -110,7 +110,7 @@ async fn oauth_code_used_twice_ends_the_session_of_its_first_use() {
         assert_eq!(fault_of(authority.exchange_code(presented(&code)).await), CodeFault::Used { session_id });
     }
     assert_eq!(fault(&authority, &next.access_token).await, TokenFault::Revoked);
-    assert_eq!(refusal(&authority, &next.refresh_token).await, GrantFault::SessionOver);
+    assert_eq!(refusal(&authority, &next.refresh_token).await, GrantFault::Token(TokenFault::Revoked));
     assert!(authority.verify(&other.access_token).await.is_ok(), "the user's other sessions go on");
 }
 

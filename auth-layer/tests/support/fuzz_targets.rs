@@ -9,6 +9,7 @@ use auth_layer::{
     clock::Timestamp,
     dpop::{Origin, ProofCheck, ProofPolicy},
     keys::{Algorithm, Keyring, SigningKey, VerifyingKey},
+    middleware::AuthBody,
     oauth::{
         AuthorizationError, AuthorizationQuery, AuthorizationServer, Client, IntrospectionRequest, RedirectUri,
         RevocationRequest, TokenRequest,
@@ -86,7 +87,9 @@ pub(crate) fn credentials(input: &[u8]) {
         }
     }
     headers.extend(HeaderValue::from_bytes(proof).map(|value| (auth_layer::dpop::PROOF_HEADER, value)));
-    let inner = service_fn(|_: Request<()>| async { Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default())) });
+    let inner = service_fn(|_: Request<()>| async {
+        Ok::<_, std::convert::Infallible>(Response::new(AuthBody::new(Full::<Bytes>::default())))
+    });
     let layer = AuthLayer::builder(authority())
         .dpop(ProofPolicy::new("https://api.example".parse().unwrap()))
         .cookie(CookieName::new("__Host-access").unwrap())
