@@ -2,12 +2,9 @@
 
 use std::{any::type_name, fmt, sync::Arc, time::Duration};
 
-use http::Extensions;
+use http::{Extensions, HeaderValue};
 
-use crate::{
-    clock::{Clock, Timestamp},
-    dpop::ProofPolicy,
-};
+use crate::clock::{Clock, Timestamp};
 
 /// How a layer refuses, and its clock. Guards and extractors behind the layer use the same.
 ///
@@ -18,16 +15,26 @@ pub(crate) struct LayerContext(Arc<Context>);
 struct Context {
     realm: Realm,
     resource_metadata: Option<ResourceMetadata>,
-    proofs: Option<ProofPolicy>,
+    proofs: Option<ProofChallenge>,
     clock: Arc<dyn Clock>,
     leeway: Duration,
 }
+
+/// How a layer that takes proofs of possession asks for one.
+pub(crate) struct ProofChallenge {
+    /// Whether tokens without a proof are refused.
+    pub(crate) is_required: bool,
+    /// Makes the nonce for clients, if one is demanded.
+    pub(crate) nonce: Option<NonceSource>,
+}
+
+type NonceSource = Box<dyn Fn(Timestamp) -> HeaderValue + Send + Sync>;
 
 impl LayerContext {
     pub(crate) fn new(
         realm: Realm,
         resource_metadata: Option<ResourceMetadata>,
-        proofs: Option<ProofPolicy>,
+        proofs: Option<ProofChallenge>,
         clock: Arc<dyn Clock>,
         leeway: Duration,
     ) -> Self {
@@ -42,8 +49,8 @@ impl LayerContext {
         self.0.resource_metadata.as_ref()
     }
 
-    /// Returns what proofs must meet, if the layer takes any.
-    pub(crate) fn proofs(&self) -> Option<&ProofPolicy> {
+    /// Returns how the layer asks for proofs, if it takes any.
+    pub(crate) fn proofs(&self) -> Option<&ProofChallenge> {
         self.0.proofs.as_ref()
     }
 

@@ -156,14 +156,14 @@ impl Rejection {
     /// `uses_dpop` says whether the request came with the scheme `DPoP`.
     #[must_use]
     pub(crate) fn for_layer(self, layer: &LayerContext, uses_dpop: bool) -> Self {
-        let asks_for_proof = layer.proofs().is_some_and(|proofs| proofs.is_required() || uses_dpop);
+        let asks_for_proof = layer.proofs().is_some_and(|proofs| proofs.is_required || uses_dpop);
         let needs_nonce = self.kind == RejectionKind::NonceNeeded;
-        let nonce = layer.proofs().filter(|_| needs_nonce).and_then(|proofs| proofs.nonce(layer.now()));
+        let nonce = layer.proofs().filter(|_| needs_nonce).and_then(|proofs| proofs.nonce.as_ref());
         Self {
             realm: layer.realm().clone(),
             resource_metadata: layer.resource_metadata().cloned(),
             asks_for_proof,
-            nonce: nonce.map(|nonce| nonce.to_header_value()),
+            nonce: nonce.map(|nonce| nonce(layer.now())),
             ..self
         }
     }

@@ -1,7 +1,7 @@
 use http::{HeaderMap, Method};
 
 use super::{Nonce, Nonces, Origin, Proof, ProofCheck, ProofFault, proof_header};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, layer_context::ProofChallenge};
 
 /// What a service demands of all its proofs.
 ///
@@ -61,6 +61,15 @@ impl ProofPolicy {
     /// Returns the nonce for clients to use from now on; `None` if none is demanded.
     pub fn nonce(&self, now: Timestamp) -> Option<Nonce> {
         self.nonces.as_ref().map(|nonces| nonces.current(now))
+    }
+
+    /// Returns how a layer with this policy asks for proofs.
+    pub(crate) fn to_challenge(&self) -> ProofChallenge {
+        let nonce = self.nonces.clone().map(|nonces| {
+            let nonce = move |now| nonces.current(now).to_header_value();
+            Box::new(nonce) as Box<dyn Fn(Timestamp) -> http::HeaderValue + Send + Sync>
+        });
+        ProofChallenge { is_required: self.is_required, nonce }
     }
 
     /// Begins the check of a proof for this method and path.

@@ -76,6 +76,7 @@ use self::{meter::Meter, missing_key::MissingKeyLimits, signature_pool::Signatur
 pub use crate::credentials::{CookieName, InvalidCookieName};
 use crate::{
     clock::{Timestamp, earlier, whole_millis},
+    dpop::ProofPolicy,
     layer_context::LayerContext,
     local::{Freshness, LocalCache, VerifiedTokens},
     store::{ErasedStore, Revocation, StoreError, within},
@@ -202,7 +203,8 @@ impl Trust {
     /// Returns the context that a layer with this policy attaches to claims.
     pub(crate) fn context(&self, policy: &Policy) -> LayerContext {
         let (rules, settings) = (policy.rules(), self.settings());
-        let (realm, metadata, proofs) = (rules.realm.clone(), rules.resource_metadata.clone(), rules.proofs.clone());
+        let (realm, metadata) = (rules.realm.clone(), rules.resource_metadata.clone());
+        let proofs = rules.proofs.as_ref().map(ProofPolicy::to_challenge);
         LayerContext::new(realm, metadata, proofs, Arc::clone(&settings.clock), settings.leeway)
     }
 }
