@@ -34,7 +34,6 @@ async fn dpop_binds_each_token_of_the_session_and_its_single_use_tokens() {
         assert_eq!(serde_json::to_value(&pair).unwrap()["token_type"], "DPoP");
         assert_eq!(key_of(&authority, &pair.access_token).await, key);
         let introspected = authority.introspect(&pair.access_token).await.unwrap();
-        assert_eq!(serde_json::to_value(&introspected).unwrap()["token_type"], "DPoP");
         let claims = introspected.claims().unwrap();
         assert_eq!(*claims.custom::<Value>().unwrap(), json!({ "tenant": 7 }));
         let once = authority.issue_single_use(claims).await.unwrap();
@@ -42,6 +41,16 @@ async fn dpop_binds_each_token_of_the_session_and_its_single_use_tokens() {
         assert!(matches!(authority.spend(&once.token).await, Err(AuthError::InvalidToken(TokenFault::Binding))));
         pair = authority.refresh(request(&pair, &prover.proof())).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn introspect_of_a_bound_token_names_its_key() {
+    let clock = clock();
+    let (authority, prover) = (builder(&clock).build().unwrap(), Prover::new(&clock));
+    let pair = bound(&authority, &prover.proof()).await.unwrap();
+    let introspected = serde_json::to_value(authority.introspect(&pair.access_token).await.unwrap()).unwrap();
+    assert_eq!(introspected["token_type"], "DPoP");
+    assert_eq!(introspected["cnf"], json!({ "jkt": prover.proof().thumbprint() }));
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn oauth_code_is_exchanged_for_some_of_its_audiences() {
 }
 
 #[tokio::test]
-async fn dpop_code_is_bound_to_the_key_of_its_request_and_of_its_exchange() {
+async fn oauth_code_with_dpop_jkt_is_good_for_that_key_alone() {
     let clock = clock();
     let authority = builder(&clock).build().unwrap();
     let (prover, thief) = (Prover::new(&clock), Prover::new(&clock));

@@ -31,7 +31,7 @@ async fn cookie_lets_in_what_the_header_does() {
 }
 
 #[tokio::test]
-async fn cookie_beside_a_header_or_another_one_is_refused() {
+async fn layer_refuses_a_cookie_beside_the_header() {
     let authority = authority();
     let token = sign_in(&authority).await.access_token;
     let app = app(layer(&authority));

@@ -5,6 +5,7 @@ use auth_layer::{
     dpop::{Nonces, PROOF_HEADER, ProofPolicy},
 };
 use axum::routing::post;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::*;
@@ -81,19 +82,25 @@ fn challenge(error: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn dpop_layer_lets_a_bound_token_in_with_a_proof_and_each_proof_once() {
+async fn dpop_layer_takes_a_proof_once() {
     for lease in [Duration::ZERO, Duration::from_secs(1)] {
         let setup = Setup::with_lease(lease).await;
-        let app = setup.app(proofs());
+        // Two layers, as two services on one store have.
+        let apps = [setup.app(proofs()), setup.app(proofs())];
         let proof = setup.proof();
-        assert_eq!(answer(&app, setup.request(&proof)).await.0, 200);
-        assert_eq!(answer(&app, setup.request(&proof)).await, challenge("invalid_dpop_proof"), "replayed");
-        assert_eq!(answer(&app, setup.request(&setup.proof())).await.0, 200);
+        assert_eq!(answer(&apps[0], setup.request(&proof)).await.0, 200);
+        for app in &apps {
+            assert_eq!(answer(app, setup.request(&proof)).await, challenge("invalid_dpop_proof"), "replayed");
+        }
+        let proof = setup.proof();
+        let tries = (0..8).map(|at| answer(&apps[at % 2], setup.request(&proof)));
+        let answers = join_all(tries).await;
+        assert_eq!(answers.iter().filter(|answer| answer.0 == 200).count(), 1, "{answers:?}");
     }
 }
 
 #[tokio::test]
-async fn dpop_layer_refuses_a_bound_token_as_bearer_with_and_without_proofs() {
+async fn dpop_layer_refuses_a_bound_token_as_bearer() {
     for lease in [Duration::ZERO, Duration::from_secs(1)] {
         let setup = Setup::with_lease(lease).await;
         let (taking, plain) = (setup.app(proofs()), app(AuthLayer::new(&setup.authority)));
@@ -121,7 +128,7 @@ async fn dpop_layer_refuses_an_unbound_token_with_a_proof() {
 }
 
 #[tokio::test]
-async fn dpop_layer_refuses_a_proof_for_another_request_or_key() {
+async fn dpop_layer_takes_a_bound_token_with_its_proof_alone() {
     let setup = Setup::new().await;
     let app = setup.app(proofs());
     let (prover, token) = (&setup.prover, Some(&*setup.token));
@@ -181,7 +188,7 @@ async fn dpop_layer_reserves_a_proof_last_and_once_for_each_request() {
 }
 
 #[tokio::test]
-async fn dpop_layer_that_requires_proofs_asks_for_nothing_else() {
+async fn dpop_layer_challenge_names_scheme_algorithms_and_error() {
     let setup = Setup::new().await;
     let app = setup.app(proofs().required(true));
     let bare = (401, r#"DPoP realm="api", algs="ES256 EdDSA""#.to_owned());
@@ -197,7 +204,7 @@ async fn dpop_layer_that_requires_proofs_asks_for_nothing_else() {
 }
 
 #[tokio::test]
-async fn dpop_layer_hands_out_the_nonce_that_it_demands() {
+async fn dpop_layer_demands_and_gives_a_nonce() {
     let setup = Setup::new().await;
     let nonces = Nonces::from(&keys());
     let app = setup.app(proofs().nonces(nonces.clone()));
