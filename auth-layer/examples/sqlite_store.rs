@@ -169,6 +169,15 @@ impl TokenStore for SqliteStore {
                         ORDER BY record ->> 'created_at' DESC, session DESC";
             db.prepare(live)?.query_map(params![user.to_text(), now.timestamp_millis()], read)?.collect()
         }
+        fn sessions_of_client(
+            db, client: String, after: Option<SessionId>, limit: usize, now: Timestamp
+        ) -> Vec<SessionId> {
+            let live = "SELECT record FROM sessions WHERE record ->> '$.payload.client_id' = ? AND session > ?
+                        AND NOT revoked AND expires_at > ? ORDER BY session LIMIT ?";
+            let (after, limit) = (after.map(|id| id.to_string()).unwrap_or_default(), i64::try_from(limit));
+            let values = params![client, after, now.timestamp_millis(), limit.unwrap_or(i64::MAX)];
+            db.prepare(live)?.query_map(values, |row| Ok(read::<Session>(row)?.session_id))?.collect()
+        }
         fn purge_expired(db, before: Timestamp) -> Purged {
             let due = |table| format!("DELETE FROM {table} WHERE expires_at < {}", before.timestamp_millis());
             let [tokens, sessions, keys] = ["tokens", "sessions", "keys"].map(|table| db.execute(&due(table), []));

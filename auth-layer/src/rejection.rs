@@ -251,10 +251,11 @@ impl Rejection {
     /// Returns the value of `WWW-Authenticate`: for every 401, and as RFC 6750 §3.1 demands.
     fn challenge(&self) -> Option<HeaderValue> {
         let realm = self.realm.as_str();
-        let mut challenge = match self.asks_for_proof {
-            //= RFC 9449 §7.1
-            true => format!(r#"DPoP realm="{realm}", algs="{}""#, ALGORITHMS.map(Algorithm::as_str).join(" ")),
-            false => format!(r#"Bearer realm="{realm}""#),
+        //= RFC 9449 §7.1
+        let mut challenge = if self.asks_for_proof {
+            format!(r#"DPoP realm="{realm}", algs="{}""#, ALGORITHMS.map(Algorithm::as_str).join(" "))
+        } else {
+            format!(r#"Bearer realm="{realm}""#)
         };
         if let Some(url) = &self.resource_metadata {
             challenge = format!(r#"{challenge}, resource_metadata="{}""#, url.as_str());
@@ -341,11 +342,25 @@ impl Rejection {
     }
 }
 
-/// Whether a request is gRPC's ("Requests" of gRPC over HTTP/2).
+/// Returns whether a request is gRPC's ("Requests" of gRPC over HTTP/2).
 ///
 /// It is a POST over HTTP/2 whose content type is `application/grpc`, alone or followed by `+` or
 /// parameters. Other clients read the HTTP status, and must not find 200 there.
-pub(crate) fn is_grpc(method: &Method, version: Version, headers: &HeaderMap) -> bool {
+///
+/// ```
+/// use auth_layer::rejection::is_grpc;
+/// use http::{Method, Request, Version, header::CONTENT_TYPE};
+///
+/// let (call, ()) = Request::post("/demo.v1.Identity/WhoAmI")
+///     .version(Version::HTTP_2)
+///     .header(CONTENT_TYPE, "application/grpc")
+///     .body(())?
+///     .into_parts();
+/// assert!(is_grpc(&call.method, call.version, &call.headers));
+/// assert!(!is_grpc(&Method::GET, call.version, &call.headers));
+/// # Ok::<_, http::Error>(())
+/// ```
+pub fn is_grpc(method: &Method, version: Version, headers: &HeaderMap) -> bool {
     let name = b"application/grpc";
     *method == Method::POST
         && version == Version::HTTP_2

@@ -127,7 +127,7 @@ impl Authority {
         }
         self.check_audiences(&grant.audiences)?;
         let now = self.now();
-        let Grant { client_id: _, scope, user_agent, audiences, mut authentication, custom, proof: _ } = grant;
+        let Grant { client_id: _, scope, user_agent, audiences, mut authentication, custom, .. } = grant;
         authentication.auth_time.get_or_insert(now.timestamp());
         let record = CodeRecord {
             user: sign_in.user,
@@ -221,7 +221,16 @@ impl Authority {
         }
         let audiences = if audiences.is_empty() { granted } else { audiences.to_vec() };
         let client_id = client_id.to_owned();
-        let grant = Grant { client_id, scope, user_agent, audiences, authentication, custom, proof: None };
+        let grant = Grant {
+            client_id,
+            scope,
+            user_agent,
+            audiences,
+            authentication,
+            custom,
+            proof: None,
+            max_token_bytes: None,
+        };
         Ok(match proof {
             Some(proof) => grant.bound_to(proof),
             None => grant,

@@ -30,6 +30,8 @@ pub struct IssuedPair {
     pub token_type: TokenType,
     /// How long the access token is valid from now, in whole seconds.
     pub expires_in: Duration,
+    /// How long the refresh token is valid from now, in whole seconds. It is not in the response.
+    pub refresh_expires_in: Duration,
     /// The scope of the access token.
     pub scope: Scope,
     /// The session of both tokens.
@@ -42,6 +44,7 @@ impl fmt::Debug for IssuedPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IssuedPair")
             .field("expires_in", &self.expires_in)
+            .field("refresh_expires_in", &self.refresh_expires_in)
             .field("scope", &self.scope)
             .field("session_id", &self.session_id)
             .field("user_id", &self.user_id)

@@ -34,6 +34,7 @@ mod csrf;
 mod error;
 mod introspect;
 mod issued;
+mod owner;
 mod purge;
 mod refresh;
 mod refresh_request;
@@ -57,7 +58,9 @@ pub use self::{
     error::{CodeError, CodeFault, GrantFault, RefreshError, SignInError},
     introspect::Introspection,
     issued::{IssuedPair, IssuedToken, TokenType},
+    owner::TokenOwner,
     refresh_request::{RefreshRequest, Renewal},
+    revoke::RevokeOutcome,
     sign_in::{Grant, SignIn},
 };
 use crate::{
@@ -178,7 +181,11 @@ impl Authority {
         self.inner.trust.store()
     }
 
-    fn now(&self) -> Timestamp {
+    /// Returns the time by this authority's clock.
+    ///
+    /// Judge by it what the authority then uses, such as a
+    /// [proof](crate::dpop::ProofPolicy::read).
+    pub fn now(&self) -> Timestamp {
         self.inner.trust.now()
     }
 
@@ -263,6 +270,36 @@ impl Authority {
     /// ```
     pub async fn sessions(&self, user: impl Into<Subject>) -> Result<Vec<Session>, StoreError> {
         self.inner.trust.with_deadline(self.store().sessions(user.into(), self.now())).await
+    }
+
+    /// Lists the live sessions that an OAuth client opened, for any user, in the order of their
+    /// ids. At most `limit` of them, those after `after`.
+    ///
+    /// Fewer than `limit` sessions mean that there are no more. The call has no deadline: a store
+    /// may read all its sessions.
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, store::StoreError};
+    /// // After the client's registration is deleted.
+    /// async fn end_sessions(authority: &Authority, client_id: &str) -> Result<(), StoreError> {
+    ///     loop {
+    ///         let sessions = authority.sessions_of_client(client_id, None, 100).await?;
+    ///         for session in &sessions {
+    ///             authority.revoke_session(*session).await?;
+    ///         }
+    ///         if sessions.len() < 100 {
+    ///             return Ok(());
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub async fn sessions_of_client(
+        &self,
+        client_id: impl Into<String>,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.store().sessions_of_client(client_id.into(), after, limit, self.now()).await
     }
 
     /// Returns the session with this id, revoked or not; `None` if it is unknown or has expired.

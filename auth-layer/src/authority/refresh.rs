@@ -1,13 +1,13 @@
 //! Refresh tokens, each good for one successor (RFC 6749 §6, RFC 9700 §4.14.2).
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, future::ready, sync::Arc};
 
 use tracing::Instrument;
 
 use super::{
     Authority, IssuedPair, RefreshRequest, Renewal,
     error::{GrantFault, RefreshError},
-    sign_in::{SignedPair, issued_pair},
+    sign_in::{SignedPair, check_length, issued_pair},
 };
 use crate::{
     claims::{Authentication, Confirmation, RegisteredClaims},
@@ -57,7 +57,7 @@ impl Authority {
     /// }
     /// ```
     pub async fn refresh<'a>(&self, request: impl Into<RefreshRequest<'a>>) -> Result<IssuedPair, RefreshError> {
-        self.refresh_as(request.into(), async |_| Ok(Renewal::new())).await
+        self.refresh_as(request.into(), |_| ready(Ok(Renewal::new()))).await
     }
 
     /// Exchanges a refresh token and gives the next pair new custom claims, or less scope.
@@ -97,16 +97,22 @@ impl Authority {
         E: Into<Box<dyn Error + Send + Sync>>,
         F: Future<Output = Result<Renewal, E>>,
     {
-        let renew =
-            async |session: &Session| renew(session.clone()).await.map_err(|error| RefreshError::Claims(error.into()));
+        let renew = |session: &Session| {
+            let renewed = renew(session.clone());
+            async { renewed.await.map_err(|error| RefreshError::Claims(error.into())) }
+        };
         self.refresh_as(request.into(), renew).await
     }
 
-    async fn refresh_as(
+    // No `AsyncFn`: the compiler could not prove that this future is `Send` in a handler.
+    async fn refresh_as<F>(
         &self,
         request: RefreshRequest<'_>,
-        renew: impl AsyncFn(&Session) -> Result<Renewal, RefreshError>,
-    ) -> Result<IssuedPair, RefreshError> {
+        renew: impl Fn(&Session) -> F,
+    ) -> Result<IssuedPair, RefreshError>
+    where
+        F: Future<Output = Result<Renewal, RefreshError>>,
+    {
         // Verify the signature first: a forged token causes no lookup and no write.
         let claims = self.verify_jwt(TokenKind::Refresh, request.token).map_err(RefreshError::refused)?;
         //= RFC 6749 §6
@@ -125,12 +131,15 @@ impl Authority {
         trust.read(kind, &trust.issuer().audiences, token)?.0.verify_registered()
     }
 
-    async fn refresh_verified(
+    async fn refresh_verified<F>(
         &self,
         claims: &RegisteredClaims,
         request: &RefreshRequest<'_>,
-        renew: impl AsyncFn(&Session) -> Result<Renewal, RefreshError>,
-    ) -> Result<IssuedPair, RefreshError> {
+        renew: impl Fn(&Session) -> F,
+    ) -> Result<IssuedPair, RefreshError>
+    where
+        F: Future<Output = Result<Renewal, RefreshError>>,
+    {
         let mut proof = request.proof;
         for _ in 0..ATTEMPTS {
             let now = self.now();
@@ -161,7 +170,7 @@ impl Authority {
                     let cnf = next_confirmation(&session, request)?;
                     let payload = self.next_payload(&session, request, renew(&session).await?, cnf)?;
                     self.use_up_once(&mut proof).await?;
-                    if let Some(pair) = self.rotate(session, claims, payload).await? {
+                    if let Some(pair) = self.rotate(session, claims, payload, request.max_token_bytes).await? {
                         return Ok(pair);
                     }
                 }
@@ -176,6 +185,8 @@ impl Authority {
                     let keys = self.keys();
                     let signed = self.sign_again(&session, &keys);
                     let signed = signed.ok_or(RefreshError::refused(GrantFault::KeyGone))?;
+                    check_length(&[&signed.0, &signed.1], request.max_token_bytes)
+                        .map_err(RefreshError::Unacceptable)?;
                     // Settings may have changed since the pair was made.
                     let checked = self.pair_records(&session, &session.current, &signed, &keys);
                     checked.map_err(RefreshError::Unacceptable)?;
@@ -242,11 +253,13 @@ impl Authority {
         mut session: Session,
         claims: &RegisteredClaims,
         payload: Payload,
+        max_token_bytes: Option<usize>,
     ) -> Result<Option<IssuedPair>, RefreshError> {
         let now = self.now();
         let keys = self.keys();
         let child = self.new_pair(payload, &keys, now, session.ends_at);
         let (child, signed) = self.sign_new(&session, child, &keys)?;
+        check_length(&[&signed.0, &signed.1], max_token_bytes).map_err(RefreshError::Unacceptable)?;
         let rotation = Rotation {
             session_id: session.session_id,
             parent: claims.jti,

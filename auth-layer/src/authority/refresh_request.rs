@@ -35,12 +35,21 @@ pub struct RefreshRequest<'a> {
     pub(super) may_change_key: bool,
     pub(super) scope: Option<&'a Scope>,
     pub(super) audiences: &'a [String],
+    pub(super) max_token_bytes: Option<usize>,
 }
 
 impl<'a> RefreshRequest<'a> {
     /// Creates a request with this refresh token.
     pub fn new(token: &'a str) -> Self {
-        Self { token, client_id: None, proof: None, may_change_key: false, scope: None, audiences: &[] }
+        Self {
+            token,
+            client_id: None,
+            proof: None,
+            may_change_key: false,
+            scope: None,
+            audiences: &[],
+            max_token_bytes: None,
+        }
     }
 
     /// Sets the client that presents the token. Default: any.
@@ -97,6 +106,16 @@ impl<'a> RefreshRequest<'a> {
     /// ```
     pub fn audiences(self, audiences: &'a [String]) -> Self {
         Self { audiences, ..self }
+    }
+
+    /// Sets the length of the longest token that is issued, in bytes. Default: the longest that a
+    /// check takes.
+    ///
+    /// A refresh whose tokens are longer fails with
+    /// [`RefreshError::Unacceptable`](super::RefreshError::Unacceptable). The refresh token is still
+    /// good.
+    pub fn max_token_bytes(self, bytes: usize) -> Self {
+        Self { max_token_bytes: Some(bytes), ..self }
     }
 }
 

@@ -7,11 +7,34 @@ use uuid::Uuid;
 
 use super::Authority;
 use crate::{
-    claims::Claims,
+    claims::{Claims, RegisteredClaims},
     id::{SessionId, Subject, TokenId},
     kind::TokenKind,
     store::{ErasedStore, Revoked, StoreError},
 };
+
+/// What [`Authority::revoke_as`] found.
+///
+/// ```
+/// use auth_layer::authority::RevokeOutcome;
+///
+/// /// Tells whether the client's request was carried out (RFC 7009 §2.2).
+/// fn is_done(outcome: RevokeOutcome) -> bool {
+///     outcome != RevokeOutcome::OtherClient
+/// }
+///
+/// assert!(is_done(RevokeOutcome::Unknown));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RevokeOutcome {
+    /// The token is revoked, now or since before.
+    Revoked,
+    /// The text is not a valid token of this issuer. There is nothing to revoke.
+    Unknown,
+    /// The token was issued to another client. Nothing was revoked.
+    OtherClient,
+}
 
 /// Revocation.
 ///
@@ -94,12 +117,50 @@ impl Authority {
     /// }
     /// ```
     pub async fn revoke(&self, token: &str) -> Result<(), StoreError> {
-        for kind in [TokenKind::Refresh, TokenKind::Access, TokenKind::SingleUse] {
-            if let Ok(claims) = self.verify_jwt(kind, token) {
-                return self.revoke_token(claims.jti).await;
-            }
+        match self.verify_any(token) {
+            Some(claims) => self.revoke_token(claims.jti).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Revokes a token for a client, if it was issued to that client (RFC 7009 §2.1).
+    ///
+    /// The client has authenticated, if it has a secret. Otherwise as [`revoke`](Self::revoke).
+    ///
+    /// ```
+    /// # use auth_layer::{Authority, Rejection};
+    /// use auth_layer::{
+    ///     authority::RevokeOutcome,
+    ///     oauth::{Client, RevocationRequest, TokenError, TokenErrorKind},
+    /// };
+    ///
+    /// // At a revocation endpoint.
+    /// async fn revoke(
+    ///     authority: &Authority,
+    ///     client: &Client,
+    ///     request: &RevocationRequest,
+    /// ) -> Result<Result<(), TokenError>, Rejection> {
+    ///     Ok(match authority.revoke_as(request.token.expose(), client.id()).await? {
+    ///         RevokeOutcome::OtherClient => Err(TokenErrorKind::InvalidGrant.into()),
+    ///         _ => Ok(()),
+    ///     })
+    /// }
+    /// ```
+    pub async fn revoke_as(&self, token: &str, client_id: &str) -> Result<RevokeOutcome, StoreError> {
+        let Some(claims) = self.verify_any(token) else { return Ok(RevokeOutcome::Unknown) };
+        //= RFC 7009 §2.1
+        if claims.client_id != client_id {
+            return Ok(RevokeOutcome::OtherClient);
+        }
+        self.revoke_token(claims.jti).await?;
+        Ok(RevokeOutcome::Revoked)
+    }
+
+    /// Returns the claims of a token of any kind that this authority signed and that has not
+    /// expired.
+    fn verify_any(&self, token: &str) -> Option<RegisteredClaims> {
+        let kinds = [TokenKind::Refresh, TokenKind::Access, TokenKind::SingleUse];
+        kinds.into_iter().find_map(|kind| self.verify_jwt(kind, token).ok())
     }
 
     /// Revokes a session and all its tokens. An unknown session is no error.

@@ -56,6 +56,7 @@ pub struct Grant {
     pub(super) custom: String,
     /// Is used up when the session opens.
     pub(super) proof: Option<Proof>,
+    pub(super) max_token_bytes: Option<usize>,
 }
 
 impl Grant {
@@ -69,6 +70,7 @@ impl Grant {
             authentication: Authentication::default(),
             custom: "{}".to_owned(),
             proof: None,
+            max_token_bytes: None,
         }
     }
 
@@ -150,6 +152,24 @@ impl Grant {
     pub fn bound_to(mut self, proof: &Proof) -> Self {
         self.authentication.cnf = Some(Confirmation::new(proof.thumbprint()));
         self.proof = Some(proof.clone());
+        self
+    }
+
+    /// Sets the length of the longest token that is issued, in bytes. Default: the longest that a
+    /// check takes.
+    ///
+    /// A sign-in whose tokens are longer fails with [`SignInError::Unacceptable`], and nothing is
+    /// recorded. For places of limited size, such as cookies. An authorization code does not keep
+    /// the limit, and a refresh has a [one of its
+    /// own](super::RefreshRequest::max_token_bytes).
+    ///
+    /// ```
+    /// # use auth_layer::Grant;
+    /// let grant = Grant::new("web").max_token_bytes(4_000);
+    /// # let _ = grant;
+    /// ```
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.max_token_bytes = Some(bytes);
         self
     }
 
@@ -243,10 +263,11 @@ impl Authority {
         epoch: u64,
         grant: Grant,
     ) -> Result<IssuedPair, SignInError> {
-        let (now, keys, proof) = (self.now(), self.keys(), grant.proof.clone());
+        let (now, keys, proof, max_bytes) = (self.now(), self.keys(), grant.proof.clone(), grant.max_token_bytes);
         let mut session = self.new_session(user, grant, &keys, now, later(now, self.inner.settings.session_ttl))?;
         let pair = session.current.clone();
         let (pair, signed) = self.sign_new(&session, pair, &keys)?;
+        check_length(&[&signed.0, &signed.1], max_bytes).map_err(SignInError::Unacceptable)?;
         let records = self.pair_records(&session, &pair, &signed, &keys).map_err(SignInError::Unacceptable)?;
         session.current = pair;
         let issued = issued_pair(&session, signed, now);
@@ -285,11 +306,12 @@ impl Authority {
         if sign_in.is_disabled() {
             return Err(SignInError::Disabled);
         }
-        let (now, keys, proof) = (self.now(), self.keys(), grant.proof.clone());
+        let (now, keys, proof, max_bytes) = (self.now(), self.keys(), grant.proof.clone(), grant.max_token_bytes);
         let ends_at = later(whole_seconds(now), self.inner.settings.access_ttl);
         let session = self.new_session(sign_in.user, grant, &keys, now, ends_at)?;
         let pair = &session.current;
         let token = sign_input(keys.signing(), self.access_input(&session, pair, keys.signing()))?;
+        check_length(&[&token], max_bytes).map_err(SignInError::Unacceptable)?;
         let record = self.checked_record(access_record(&session, pair), &token, &keys);
         let issued = IssuedToken {
             token,
@@ -313,7 +335,7 @@ impl Authority {
         now: Timestamp,
         ends_at: Timestamp,
     ) -> Result<Session, SignInError> {
-        let Grant { client_id, scope, user_agent, audiences, mut authentication, custom, proof: _ } = grant;
+        let Grant { client_id, scope, user_agent, audiences, mut authentication, custom, .. } = grant;
         self.check_audiences(&audiences)?;
         authentication.auth_time.get_or_insert(now.timestamp());
         let payload = Payload::of_session(client_id, user_agent).for_audiences(&audiences);
@@ -606,10 +628,17 @@ pub(super) fn issued_pair(session: &Session, (access_token, refresh_token): Sign
         refresh_token,
         token_type: TokenType::of(session.current.confirmation().as_ref()),
         expires_in: seconds_between(now, session.current.access_expires_at),
+        refresh_expires_in: seconds_between(now, session.current.refresh_expires_at),
         scope: session.current.access_scope(),
         session_id: session.session_id,
         user_id: session.user_id.clone(),
     }
+}
+
+/// Fails if a token is longer than `max_bytes`.
+pub(super) fn check_length(tokens: &[&String], max_bytes: Option<usize>) -> Result<(), TokenFault> {
+    let fits = |token: &&String| max_bytes.is_none_or(|max_bytes| token.len() <= max_bytes);
+    if tokens.iter().all(fits) { Ok(()) } else { Err(TokenFault::Oversized) }
 }
 
 fn access_record(session: &Session, pair: &Pair) -> TokenRecord {

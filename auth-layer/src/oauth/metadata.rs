@@ -79,7 +79,7 @@ impl ServerMetadata {
             introspection_endpoint_auth_methods_supported: None,
             //= RFC 9700 §2.1.1
             code_challenge_methods_supported: ["S256"],
-            //= RFC 9207 §3
+            //= RFC 9207 §2.3
             authorization_response_iss_parameter_supported: true,
             dpop_signing_alg_values_supported: Vec::new(),
             protected_resources: Vec::new(),

@@ -154,7 +154,7 @@ fn check_scheme(url: &Url) -> Result<(), RedirectUriError> {
             None => false,
         },
         // A domain name in reverse: `javascript`, `data` and their like have no dot.
-        //= RFC 8252 §7.1
+        //= RFC 8252 §8.4
         scheme => scheme.contains('.') && scheme.split('.').all(|label| !label.is_empty()),
     };
     if is_good { Ok(()) } else { Err(RedirectUriError::Scheme) }

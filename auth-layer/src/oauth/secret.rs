@@ -135,6 +135,7 @@ mod tests {
     fn oauth_secrets_differ_and_are_hidden() {
         let (one, other) = (Secret::generate().unwrap(), Secret::generate().unwrap());
         assert_ne!(one.expose(), other.expose());
+        assert!(bytes_32(one.expose()).is_some() && bytes_32(other.expose()).is_some(), "256 bits each");
         assert!(one.hash().verify(&one) && !one.hash().verify(&other));
         assert_eq!(format!("{one:?} {:?}", one.hash()), "Secret SecretHash");
     }

@@ -82,6 +82,7 @@ impl IntrospectionRequest {
 
 fn client_and_token(headers: &HeaderMap, body: &[u8]) -> Result<(ClientAuthentication, Secret), TokenError> {
     //= RFC 7009 §2.1
+    //= RFC 7662 §2.1
     let (mut form, authentication) = read(headers, body, &["token", "token_type_hint"])?;
     Ok((authentication, required(&mut form, "token")?.into()))
 }

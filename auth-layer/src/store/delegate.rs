@@ -50,6 +50,12 @@ macro_rules! operations {
                 resume(since: Timestamp) -> Vec<Resumed>;
                 settle(revocation: Revocation) -> ();
                 sessions(user: Subject, now: Timestamp) -> Vec<Session>;
+                sessions_of_client(
+                    client_id: String,
+                    after: Option<SessionId>,
+                    limit: usize,
+                    now: Timestamp,
+                ) -> Vec<SessionId>;
                 surplus_sessions(
                     user: Subject,
                     new: SessionId,

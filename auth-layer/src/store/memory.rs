@@ -266,10 +266,28 @@ impl TokenStore for MemoryStore {
 
     async fn sessions(&self, user: Subject, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let contents = self.contents();
-        let live = |session: &&Session| session.user_id == user && !session.revoked && session.expires_at() > now;
+        let live = |session: &&Session| session.user_id == user && session.is_live(now);
         let mut sessions: Vec<Session> = contents.sessions.values().filter(live).cloned().collect();
         sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.session_id)));
         Ok(sessions)
+    }
+
+    async fn sessions_of_client(
+        &self,
+        client_id: String,
+        after: Option<SessionId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let contents = self.contents();
+        let is_wanted = |session: &&Session| {
+            Some(session.session_id) > after && session.client_id() == client_id && session.is_live(now)
+        };
+        let mut ids: Vec<SessionId> =
+            contents.sessions.values().filter(is_wanted).map(|session| session.session_id).collect();
+        ids.sort();
+        ids.truncate(limit);
+        Ok(ids)
     }
 
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {

@@ -42,10 +42,10 @@
 //! - If it has none, decide each operation by one conditional write, as the MongoDB store does.
 //!
 //! **What a store decides on, and what it only keeps.** A store decides on identifiers, times,
-//! `revoked`, `current`, `previous` and the fence. It reads nothing else: it writes a [`Payload`]
-//! and returns it unchanged. A store that reads a record before it writes can use
-//! [`Session::is_current`], [`Session::note_delivered`], [`ActiveToken::is_usable`] and
-//! [`OneTimeRecord::redeem`].
+//! `revoked`, `current`, `previous` and the fence. It writes a [`Payload`] and returns it
+//! unchanged. Only [`sessions_of_client`] looks into one. A store that reads a record before it
+//! writes can use [`Session::is_current`], [`Session::is_live`], [`Session::note_delivered`],
+//! [`ActiveToken::is_usable`] and [`OneTimeRecord::redeem`].
 //!
 //! **Records as text.** A [`Session`], a [`TokenRecord`] and a [`OneTimeRecord`] can each be kept
 //! as one JSON text (serde). Beside it, keep the columns that the store looks up or decides by.
@@ -141,6 +141,7 @@
 //! [`reserve`]: TokenStore::reserve
 //! [`resume`]: TokenStore::resume
 //! [`revoke_session`]: TokenStore::revoke_session
+//! [`sessions_of_client`]: TokenStore::sessions_of_client
 //! [`revoke_token`]: TokenStore::revoke_token
 //! [`revoke_user`]: TokenStore::revoke_user
 //! [`rotate`]: TokenStore::rotate
@@ -179,7 +180,8 @@ pub use one_time::{HashedKey, OneTimeRecord, Redeemed};
 pub use outcome::{Admission, Consumed, Purged, Resumed, Revocation, Revoked, Rotated, Rotation, UserFence};
 pub use payload::Payload;
 #[cfg(any(feature = "mongodb", feature = "embedded"))]
-pub(crate) use payload::{member, unreadable_payload};
+pub(crate) use payload::member;
+pub(crate) use payload::unreadable_payload;
 pub use record::{ActiveToken, TokenRecord, TokenStatus};
 pub use session::{Pair, Retired, Session, Verdict};
 pub use token_store::TokenStore;

@@ -150,6 +150,12 @@ impl Session {
         !self.revoked && self.current.refresh_id == refresh
     }
 
+    /// Returns whether the session is neither revoked nor expired at `now`. A store lists such
+    /// sessions.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.revoked && self.expires_at() > now
+    }
+
     /// Returns when the newest refresh token expires. The session is then over, unless it is
     /// refreshed.
     pub fn expires_at(&self) -> Timestamp {

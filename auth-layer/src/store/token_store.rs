@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Times are arguments. An implementation reads no clock, except one that all its nodes share.
 ///
-/// `examples/sqlite_store.rs` implements it in 250 lines.
+/// `examples/sqlite_store.rs` implements it in 260 lines.
 ///
 /// ```
 /// use auth_layer::{
@@ -293,6 +293,23 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Returns the user's sessions that are neither revoked nor expired at `now`, newest first, by
     /// `created_at` and then by `session_id`.
     fn sessions(&self, user: Subject, now: Timestamp) -> impl Future<Output = Result<Vec<Session>, StoreError>> + Send;
+
+    /// Returns the live sessions that an OAuth client opened, for any user, in the order of their
+    /// ids. At most `limit` of them, those after `after`.
+    ///
+    /// A live session is neither revoked nor expired at `now`. Its client is
+    /// [`Session::client_id`], compared by its bytes. Fewer than `limit` sessions mean that there
+    /// are no more.
+    ///
+    /// It is called when a client is deleted, which is rare. A store may read all its sessions for
+    /// it, and needs no index that each sign-in would have to keep.
+    fn sessions_of_client(
+        &self,
+        client_id: String,
+        after: Option<SessionId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
     /// Returns the sessions that a limit of `keep` sessions ends: the user's live sessions without
     /// `new` and without the `keep` that were used last.

@@ -65,3 +65,28 @@ async fn csrf_token_is_good_for_its_session_and_survives_a_rotation_of_keys() {
     assert!(authority.is_csrf_token(session, &token), "its key is retired");
     assert_ne!(authority.csrf_token(session), token);
 }
+
+#[tokio::test]
+async fn csrf_session_comes_from_a_signed_token_whether_or_not_it_is_revoked() {
+    let clock = clock();
+    let (authority, user) = (builder(&clock).build().unwrap(), UserId::generate());
+    let stranger = builder(&clock).build().unwrap();
+    let pair = sign_in(&authority, user).await;
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    let once = authority.issue_single_use(&claims).await.unwrap().token;
+    authority.revoke_session(pair.session_id).await.unwrap();
+    for token in [&pair.access_token, &pair.refresh_token] {
+        let owner = authority.owner_of(token).unwrap();
+        assert_eq!((owner.session_id, owner.client_id.as_str()), (pair.session_id, "web"));
+        assert_eq!(owner.user_id, user);
+        assert_eq!(stranger.owner_of(token), None, "signed by another key");
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+        assert_eq!(authority.owner_of(&forged), None);
+    }
+    for other in [once.as_str(), "", "a.b.c"] {
+        assert_eq!(authority.owner_of(other), None, "{other}");
+    }
+    clock.advance(Duration::from_hours(24 * 365));
+    assert_eq!(authority.owner_of(&pair.refresh_token), None, "expired");
+}

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use auth_layer::keys::Algorithm;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -130,5 +132,21 @@ async fn single_use_token_used_at_once_is_accepted_once() {
             }
         }
         assert_eq!(accepted, 1, "{algorithm:?}");
+    }
+}
+
+/// RFC 9068 §2.1, RFC 8725 §3.11.
+#[tokio::test]
+async fn sign_in_issues_a_header_with_type_key_and_algorithm() {
+    for key in signing_keys() {
+        let authority = builder(&clock()).keys(Keyring::new(key.clone())).build().unwrap();
+        let pair = sign_in(&authority, UserId::generate()).await;
+        let claims = authority.verify(&pair.access_token).await.unwrap();
+        let once = authority.issue_single_use(&claims).await.unwrap();
+        for (token, typ) in [(pair.access_token, "at+jwt"), (pair.refresh_token, "rt+jwt"), (once.token, "su+jwt")] {
+            let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+            let header: Value = serde_json::from_slice(&header).unwrap();
+            assert_eq!(header, json!({ "typ": typ, "kid": key.kid(), "alg": key.algorithm().as_str() }));
+        }
     }
 }

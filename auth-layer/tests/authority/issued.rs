@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use auth_layer::{
     CustomClaims,
+    authority::RefreshRequest,
     store::{TokenKind, TokenStore},
 };
 use serde::{Deserialize, Serialize};
@@ -137,4 +138,30 @@ async fn sign_in_issues_names_and_scopes_of_any_kind_as_granted() {
         let status = store.token_status(claims.token_id().unwrap()).await.unwrap();
         assert!(matches!(status, auth_layer::store::TokenStatus::Active(record) if record.kind == TokenKind::Access));
     }
+}
+
+#[tokio::test]
+async fn sign_in_issues_no_token_beyond_the_length_that_was_asked_for() {
+    let (store, user) = (Arc::new(MemoryStore::new()), UserId::generate());
+    let authority = typed::<Value>(&store, &keys()).build().unwrap();
+    let open = async |bytes: usize| {
+        let sign_in = authority.begin_sign_in(user).await.unwrap();
+        authority.sign_in(sign_in, Grant::new("web").max_token_bytes(bytes)).await
+    };
+    let pair = open(8_000).await.unwrap();
+    let longest = pair.access_token.len().max(pair.refresh_token.len());
+    authority.revoke_user(user, None).await.unwrap();
+    let refused = open(longest - 1).await;
+    assert!(matches!(refused, Err(SignInError::Unacceptable(TokenFault::Oversized))), "{refused:?}");
+    assert!(authority.sessions(user).await.unwrap().is_empty(), "nothing is recorded");
+    let pair = open(longest).await.unwrap();
+    assert_eq!(pair.refresh_expires_in, Duration::from_hours(30 * 24));
+
+    let within = |bytes: usize| RefreshRequest::new(&pair.refresh_token).max_token_bytes(bytes);
+    let refused = authority.refresh(within(longest - 1)).await;
+    assert!(matches!(refused, Err(RefreshError::Unacceptable(TokenFault::Oversized))), "{refused:?}");
+    let next = authority.refresh(within(longest)).await.unwrap();
+    // The same holds for a repeat.
+    assert!(authority.refresh(within(longest - 1)).await.is_err());
+    assert_eq!(authority.refresh(within(longest)).await.unwrap(), next);
 }

@@ -1,8 +1,14 @@
 //! Calls that take the text of a token: revocation (RFC 7009) and introspection (RFC 7662).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use auth_layer::{authority::Renewal, store::TokenKind};
+use auth_layer::{
+    authority::{Renewal, RevokeOutcome},
+    store::TokenKind,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -54,6 +60,34 @@ async fn introspect_describes_an_active_token_of_each_kind() {
     }
 }
 
+/// RFC 7662 §4.
+#[tokio::test]
+async fn introspect_of_an_expired_early_or_forged_token_is_inactive() {
+    let (store, key) = (Arc::new(MemoryStore::new()), SigningKey::generate().unwrap());
+    let on_time_of = |clock: &ManualClock| {
+        let builder = Authority::builder("https://issuer", Arc::clone(&store)).audience("api");
+        builder.keys(Keyring::new(key.clone())).clock(clock.clone()).build().unwrap()
+    };
+    let (clock, fast_clock) = (clock(), clock());
+    fast_clock.advance(MINUTE);
+    let authority = on_time_of(&clock);
+    let early = sign_in(&on_time_of(&fast_clock), UserId::generate()).await;
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let is_active = async |token: &str| authority.introspect(token).await.unwrap().is_active();
+    for token in [&early.access_token, &early.refresh_token] {
+        assert!(!is_active(token).await, "from the future");
+    }
+    for token in [&pair.access_token, &pair.refresh_token] {
+        assert!(is_active(token).await);
+        assert!(!is_active(&format!("{}AAAA", &token[..token.len() - 4])).await, "forged");
+    }
+    clock.advance(15 * MINUTE + Duration::from_secs(31));
+    assert!(!is_active(&pair.access_token).await, "expired");
+    assert!(is_active(&pair.refresh_token).await);
+    clock.advance(400 * DAY);
+    assert!(!is_active(&pair.refresh_token).await, "expired");
+}
+
 #[tokio::test]
 async fn revoke_by_text_ends_a_token_of_any_kind_and_ignores_a_forged_one() {
     let authority = builder(&clock()).build().unwrap();
@@ -72,6 +106,36 @@ async fn revoke_by_text_ends_a_token_of_any_kind_and_ignores_a_forged_one() {
     let next = authority.refresh(&pair.refresh_token).await.unwrap();
     authority.revoke(&next.refresh_token).await.unwrap();
     assert_eq!(fault(&authority, &next.access_token).await, TokenFault::Revoked, "the session is over");
+}
+
+#[tokio::test]
+async fn revoke_as_a_client_ends_its_own_tokens_alone() {
+    let clock = clock();
+    let authority = builder(&clock).build().unwrap();
+    let pair = sign_in(&authority, UserId::generate()).await;
+    let claims = authority.verify(&pair.access_token).await.unwrap();
+    let once = authority.issue_single_use(&claims).await.unwrap();
+    for token in [&pair.access_token, &pair.refresh_token, &once.token] {
+        for other in ["other", "WEB", ""] {
+            assert_eq!(authority.revoke_as(token, other).await.unwrap(), RevokeOutcome::OtherClient);
+        }
+    }
+    for token in ["", "a.b.c", &pair.access_token[1..]] {
+        assert_eq!(authority.revoke_as(token, "web").await.unwrap(), RevokeOutcome::Unknown);
+    }
+    authority.verify(&pair.access_token).await.unwrap();
+    assert!(authority.introspect(&once.token).await.unwrap().is_active());
+    for _ in 0..2 {
+        assert_eq!(authority.revoke_as(&once.token, "web").await.unwrap(), RevokeOutcome::Revoked);
+        assert_eq!(authority.revoke_as(&pair.access_token, "web").await.unwrap(), RevokeOutcome::Revoked);
+    }
+    assert!(!authority.introspect(&once.token).await.unwrap().is_active());
+    assert_eq!(fault(&authority, &pair.access_token).await, TokenFault::Revoked);
+    let next = authority.refresh(&pair.refresh_token).await.unwrap();
+    assert_eq!(authority.revoke_as(&next.refresh_token, "web").await.unwrap(), RevokeOutcome::Revoked);
+    assert_eq!(fault(&authority, &next.access_token).await, TokenFault::Revoked, "the session is over");
+    clock.advance(15 * MINUTE + MINUTE);
+    assert_eq!(authority.revoke_as(&next.access_token, "web").await.unwrap(), RevokeOutcome::Unknown, "expired");
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -105,3 +105,22 @@ async fn sessions_over_the_limit_that_cannot_be_ended_fail_no_sign_in() {
     }
     assert!(authority.verify(&third.access_token).await.is_ok());
 }
+
+#[tokio::test]
+async fn sessions_of_a_client_are_those_of_all_its_users() {
+    let clock = clock();
+    let authority = builder(&clock).build().unwrap();
+    let open = async |user: UserId, client: &str| {
+        let begun = authority.begin_sign_in(user).await.unwrap();
+        authority.sign_in(begun, Grant::new(client)).await.unwrap()
+    };
+    let user = UserId::generate();
+    let (first, other) = (open(user, "job").await, open(user, "web").await);
+    let second = open(UserId::generate(), "job").await;
+    let expected = [first.session_id, second.session_id];
+    assert_eq!(authority.sessions_of_client("job", None, 10).await.unwrap(), expected);
+    assert_eq!(authority.sessions_of_client("job", Some(first.session_id), 10).await.unwrap(), expected[1..]);
+    authority.revoke_session(first.session_id).await.unwrap();
+    assert_eq!(authority.sessions_of_client("job", None, 10).await.unwrap(), expected[1..]);
+    assert!(authority.verify(&other.access_token).await.is_ok());
+}

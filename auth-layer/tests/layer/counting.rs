@@ -35,10 +35,10 @@ impl CountingStore {
 
     fn count(&self, calls: &AtomicUsize) -> Result<(), StoreError> {
         calls.fetch_add(1, Ordering::SeqCst);
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err(StoreError::new(StoreErrorKind::Unavailable, "the store is away")),
-            false => Ok(()),
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "the store is away"));
         }
+        Ok(())
     }
 }
 

@@ -42,6 +42,9 @@ enum Mistake {
     IgnoresExpiry,
     PurgesEarly,
     PurgesNoKeys,
+    SkipsASessionPerPage,
+    ListsSessionsOfAllClients,
+    ListsRevokedSessions,
 }
 
 /// A [`MemoryStore`] with one mistake, or none. Tokens that it records unasked belong to a session
@@ -309,6 +312,36 @@ impl StoreDecorator for BrokenStore {
         self.store.revoke_user(user, except, since).await
     }
 
+    async fn sessions_of_client(
+        &self,
+        client_id: String,
+        after: Option<SessionId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut listed = self.store.sessions_of_client(client_id, after, limit.saturating_add(1), now).await?;
+        let admitted = self.admitted.lock().unwrap().clone();
+        match self.mistake {
+            // As a cursor of the last page, which has one row more than the page.
+            Some(Mistake::SkipsASessionPerPage) if after.is_some() => {
+                drop(listed.drain(..usize::from(!listed.is_empty())));
+            }
+            Some(Mistake::ListsSessionsOfAllClients) => listed = admitted,
+            Some(Mistake::ListsRevokedSessions) if !listed.is_empty() => {
+                for session in admitted {
+                    if self.store.session(session, now).await?.is_some_and(|session| session.revoked) {
+                        listed.push(session);
+                    }
+                }
+            }
+            _ => {}
+        }
+        listed.retain(|session| Some(*session) > after);
+        listed.sort();
+        listed.truncate(limit);
+        Ok(listed)
+    }
+
     /// With the mistake it removes the sessions that it found expired, even if they were refreshed
     /// since.
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
@@ -480,6 +513,12 @@ finds! {
         by conformance::refresh::repeated_delivery_note_leaves_the_window_alone, "a second note moved the window";
     revoke_user_that_looks_first_raises_the_fence_once_for_two_calls: ReadsThenRaisesFence
         by conformance::revoke::user_revocation_always_raises_the_fence, "raise the fence twice";
+    list_that_skips_a_session_per_page_is_found: SkipsASessionPerPage
+        by conformance::list::sessions_of_a_client_are_listed_in_pages, "the sessions of a client in pages of 1";
+    list_with_sessions_of_other_clients_is_found: ListsSessionsOfAllClients
+        by conformance::list::sessions_of_a_client_are_listed_in_pages, "the sessions of a client in pages of 1";
+    list_with_revoked_sessions_is_found: ListsRevokedSessions
+        by conformance::list::sessions_of_a_client_are_listed_in_pages, "one session of a client is revoked";
     purge_that_looks_first_removes_a_live_session: ReadsThenPurges
         by conformance::purge::purge_keeps_a_session_that_is_refreshed, "a session that was refreshed beside a purge";
 }

@@ -112,8 +112,9 @@ impl<'q> AuthorizationQuery<'q> {
     fn redirect_uri(&mut self, client: &Client) -> Result<(String, bool), PageError> {
         let sent = self.form.take("redirect_uri").map_err(|_| PageError::RedirectUriRepeated)?;
         match (sent, client.redirect_uris()) {
-            //= RFC 6749 §3.1.2.4
+            //= RFC 6749 §3.1.2.3
             (Some(sent), registered) if registered.iter().any(|uri| uri.matches(&sent)) => Ok((sent, true)),
+            //= RFC 6749 §3.1.2.4
             (Some(_), _) => Err(PageError::RedirectUriUnknown),
             //= RFC 6749 §3.1.2.3
             (None, [only]) => Ok((only.as_str().to_owned(), false)),

@@ -1,6 +1,6 @@
 //! The list of a user's sessions.
 
-use super::fixture::{Login, MILLISECOND, MINUTE, Users, answer, now, stored_session};
+use super::fixture::{Login, MILLISECOND, MINUTE, REFRESH_LIFE, Users, answer, now, payload, stored_session};
 use crate::{
     clock::{earlier, later},
     id::SessionId,
@@ -93,6 +93,64 @@ pub async fn sessions_with_equal_times_are_ordered_by_id(store: &impl TokenStore
     let _ = answer(store.revoke_session(new.id(), at).await);
     let listed = answer(store.sessions(user, at).await);
     assert_eq!(listed.into_iter().map(|session| session.session_id).collect::<Vec<_>>(), expected, "the newest first");
+}
+
+/// The live sessions of an OAuth client are listed in the order of their identifiers, those of all
+/// its users and of no other client. No page skips one.
+pub async fn sessions_of_a_client_are_listed_in_pages(store: &impl TokenStore, users: Users) {
+    let start = now();
+    let name = SessionId::generate();
+    let clients = ["", "\u{e9} %_", "x"].map(|end| format!("{name}{end}"));
+    let open = async |client: &str, users: Users| {
+        let mut login = Login::new(&users.new_user(), start);
+        login.session.payload = payload(&[("client_id", client)]);
+        login.admit(store).await
+    };
+    let mut logins = Vec::new();
+    // Those of the other clients are in between.
+    for number in 0..15 {
+        logins.push(open(&clients[number % 3], users).await);
+    }
+    logins.sort_by_key(Login::id);
+    let ids = |client: &str, logins: &[Login]| -> Vec<SessionId> {
+        logins.iter().filter(|login| login.session.client_id() == client).map(Login::id).collect()
+    };
+    let pages = async |client: &str, limit: usize, at| {
+        let mut listed: Vec<SessionId> = Vec::new();
+        loop {
+            let page = store.sessions_of_client(client.to_owned(), listed.last().copied(), limit, at).await;
+            let page = answer(page);
+            assert!(page.len() <= limit, "a page of at most {limit} sessions has {}", page.len());
+            let is_last = page.len() < limit;
+            listed.extend(page);
+            if is_last {
+                return listed;
+            }
+        }
+    };
+    for client in &clients {
+        for limit in [1, 2, 5, 6, usize::MAX] {
+            let listed = pages(client, limit, start).await;
+            assert_eq!(listed, ids(client, &logins), "the sessions of a client in pages of {limit}");
+        }
+        assert_eq!(answer(store.sessions_of_client(client.clone(), None, 0, start).await), [], "a page of none");
+    }
+    let unknown = pages(&SessionId::generate().to_string(), 2, start).await;
+    assert_eq!(unknown, [], "the sessions of an unknown client");
+
+    let client = &clients[0];
+    let (revoked, refreshed) = {
+        let mut own = logins.iter_mut().filter(|login| login.session.client_id() == client.as_str());
+        (own.next().expect("it has five").id(), own.next().expect("it has five"))
+    };
+    let _ = answer(store.revoke_session(revoked, start).await);
+    refreshed.rotate(store, later(start, MINUTE)).await;
+    let refreshed = refreshed.id();
+    logins.retain(|login| login.id() != revoked);
+    assert_eq!(pages(client, 2, start).await, ids(client, &logins), "one session of a client is revoked");
+    let end = later(start, REFRESH_LIFE);
+    assert_eq!(pages(client, 2, earlier(end, MILLISECOND)).await, ids(client, &logins), "just before they expire");
+    assert_eq!(pages(client, 2, end).await, [refreshed], "all have expired but the one that was refreshed");
 }
 
 /// Returns the positions of the listed logins, in the order of the list.

@@ -112,6 +112,7 @@ pub async fn laws<S: TokenStore>(store: &Arc<S>, users: Users) {
     list::sessions_are_listed_while_they_live(&**store, users).await;
     list::sessions_used_longest_ago_are_surplus(&**store, users).await;
     list::sessions_with_equal_times_are_ordered_by_id(&**store, users).await;
+    list::sessions_of_a_client_are_listed_in_pages(&**store, users).await;
 
     purge::purge_removes_only_what_expired_before_the_bound(&**store, users).await;
     purge::purged_records_are_not_revived(&**store, users).await;

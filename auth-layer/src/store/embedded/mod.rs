@@ -129,7 +129,12 @@ impl EmbeddedStore {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Snapshot<'_>) -> Result<T, EmbeddedError>) -> Result<T, StoreError> {
-        let read = catch_unwind(AssertUnwindSafe(|| self.file.read(read))).unwrap_or(Err(EmbeddedError::Panicked));
+        self.probe_if_failed(read_file(&self.file, read))
+    }
+
+    /// Converts the result of a read. After a failure the writer finds out whether the file must be
+    /// reopened.
+    fn probe_if_failed<T>(&self, read: Result<T, EmbeddedError>) -> Result<T, StoreError> {
         read.map_err(|error| {
             if error.needs_reopen() {
                 self.writer.probe();
@@ -143,6 +148,13 @@ impl fmt::Debug for EmbeddedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedStore").finish_non_exhaustive()
     }
+}
+
+fn read_file<T>(
+    file: &DatabaseFile,
+    read: impl FnOnce(&Snapshot<'_>) -> Result<T, EmbeddedError>,
+) -> Result<T, EmbeddedError> {
+    catch_unwind(AssertUnwindSafe(|| file.read(read))).unwrap_or(Err(EmbeddedError::Panicked))
 }
 
 fn status(token: Option<&StoredToken>) -> TokenStatus {
@@ -262,10 +274,24 @@ impl TokenStore for EmbeddedStore {
 
     async fn sessions(&self, user: Subject, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let stored = self.read(|tables| tables.sessions(&user))?;
-        let live = |session: &Session| !session.revoked && session.expires_at() > now;
-        let mut sessions: Vec<Session> = stored.into_iter().map(|stored| stored.session).filter(live).collect();
+        let sessions = stored.into_iter().map(|stored| stored.session);
+        let mut sessions: Vec<Session> = sessions.filter(|session| session.is_live(now)).collect();
         sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.session_id)));
         Ok(sessions)
+    }
+
+    /// Reads all sessions, on a blocking thread.
+    async fn sessions_of_client(
+        &self,
+        client_id: String,
+        after: Option<SessionId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let file = Arc::clone(&self.file);
+        let read = move || read_file(&file, |tables| tables.sessions_of_client(&client_id, after, limit, now));
+        let read = tokio::task::spawn_blocking(read).await;
+        self.probe_if_failed(read.unwrap_or(Err(EmbeddedError::Panicked)))
     }
 
     /// Removes in batches, so that other writers get their turn in between.

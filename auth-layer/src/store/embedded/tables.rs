@@ -22,7 +22,7 @@
 //! the owner under which its record is indexed. The row of a session whose user is text has no
 //! owner: the user is in the session's record. `key_expiry` does the same for what has a key.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, ops::Bound};
 
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
@@ -178,6 +178,32 @@ impl Snapshot<'_> {
         let table = self.0.open_table(SESSIONS)?;
         let sessions = ids.into_iter().map(|id| session(&table, id));
         sessions.filter_map(Result::transpose).collect()
+    }
+
+    /// Returns live sessions of an OAuth client after `after`, at most `limit`, in the order of
+    /// their ids.
+    pub(super) fn sessions_of_client(
+        &self,
+        client_id: &str,
+        after: Option<SessionId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, EmbeddedError> {
+        let table = self.0.open_table(SESSIONS)?;
+        let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_bytes()));
+        let mut found = Vec::new();
+        for row in table.range::<&[u8; 16]>((from, Bound::Unbounded))? {
+            if found.len() >= limit {
+                break;
+            }
+            let (key, value) = row?;
+            let id = trailing_id(key.value());
+            let stored = StoredSession::decode(id, value.value()).ok_or(EmbeddedError::Value("sessions"))?;
+            if stored.session.is_live(now) && stored.session.client_id() == client_id {
+                found.push(id);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) fn one_time(&self, key: HashedKey) -> Result<Option<OneTimeRecord>, EmbeddedError> {

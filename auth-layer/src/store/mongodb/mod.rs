@@ -420,6 +420,28 @@ impl TokenStore for MongoStore {
         self.run(self.records().sessions_of(user, now)).await
     }
 
+    /// Reads the sessions in chunks. The time limit applies to each chunk.
+    async fn sessions_of_client(
+        &self,
+        client_id: String,
+        mut after: Option<SessionId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let missing = limit - found.len();
+            let chunk = self.run(self.records().sessions_of_client_in_chunk(client_id.clone(), after, missing, now));
+            let chunk = chunk.await?;
+            found.extend(chunk.found);
+            match chunk.end {
+                Some(end) => after = Some(end),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
     async fn surplus_sessions(
         &self,
         user: Subject,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bson::{Document, doc};
+use bson::{Document, Uuid, doc};
 use futures_util::{TryStreamExt, future::try_join};
-use mongodb::options::ReadConcern;
+use mongodb::options::{Hint, ReadConcern};
 
 use super::{
     document::{IdDocument, SessionDocument, date, id, user, uuid},
@@ -19,6 +19,16 @@ use crate::{
 
 /// How many surplus sessions are returned at a time. Each sign-in ends some of them.
 const MAX_SURPLUS: i64 = 256;
+
+/// How many sessions one query looks through for those of a client.
+const CHUNK: u64 = 20_000;
+
+/// The sessions of a client in one chunk of all sessions.
+pub(super) struct SessionChunk {
+    pub(super) found: Vec<SessionId>,
+    /// The last session of the chunk. `None` if no session comes after it.
+    pub(super) end: Option<SessionId>,
+}
 
 impl Records {
     /// Needs no task of its own, unlike the others: the shared query is one. It has its own time
@@ -98,6 +108,53 @@ impl Records {
         Ok(surplus)
     }
 
+    /// Returns live sessions of a client that are among the next [`CHUNK`] sessions after `after`,
+    /// at most `limit`.
+    ///
+    /// No index has the client: each sign-in would have to keep it, for a query that is rare. The
+    /// index on `_id` finds the end of the chunk, so a query reads a bounded number of documents.
+    pub(super) async fn sessions_of_client_in_chunk(
+        self: Arc<Self>,
+        client_id: String,
+        after: Option<SessionId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<SessionChunk, StoreError> {
+        let what = "could not list the sessions of a client";
+        let sessions = self.sessions.clone_with_type::<IdDocument>();
+        let mut ids = match after {
+            Some(after) => doc! { "$gt": uuid(after) },
+            None => doc! { "$gte": Uuid::from_bytes([0; 16]) },
+        };
+        let last = sessions
+            .find_one(doc! { "_id": ids.clone() })
+            .sort(doc! { "_id": 1 })
+            .skip(CHUNK - 1)
+            .projection(doc! { "_id": 1 })
+            .max_time(self.limit)
+            .await
+            .map_err(store_error(what))?;
+        let end = last.map(|last| id(last.id));
+        if let Some(end) = end {
+            ids.insert("$lte", uuid(end));
+        }
+        let mut wanted = live(now);
+        wanted.insert("_id", ids);
+        wanted.insert("client_id", client_id);
+        let found = sessions
+            .find(wanted)
+            .hint(Hint::Keys(doc! { "_id": 1 }))
+            .sort(doc! { "_id": 1 })
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+            .projection(doc! { "_id": 1 })
+            .max_time(self.limit)
+            .await
+            .map_err(store_error(what))?;
+        let found: Vec<SessionId> =
+            found.map_ok(|session| id(session.id)).try_collect().await.map_err(store_error(what))?;
+        Ok(SessionChunk { found, end })
+    }
+
     pub(super) async fn is_empty(self: Arc<Self>) -> Result<bool, StoreError> {
         let what = "could not see whether anything is recorded";
         for collection in [
@@ -130,8 +187,14 @@ impl Records {
 
 /// Matches the user's sessions that are neither pending, revoked nor expired.
 fn live_sessions(of: &Subject, now: Timestamp) -> Document {
+    let mut sessions = live(now);
+    sessions.insert("user_id", user(of));
+    sessions
+}
+
+/// Matches sessions that are neither pending, revoked nor expired.
+fn live(now: Timestamp) -> Document {
     doc! {
-        "user_id": user(of),
         "revoked": false,
         "pending": { "$ne": true },
         "current.refresh_expires_at": { "$gt": date(now) },
