@@ -1,4 +1,4 @@
-//! Reads JSON bodies, with a distinct error for each way to be wrong.
+//! Reads bodies, with a distinct error for each way to be wrong.
 //!
 //! axum's `Json` has no deadline, accepts the first of several content types, and stops at the
 //! first wrong field.
@@ -29,19 +29,30 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
+/// The bytes of a request body, which the handler reads. For forms, whose rules the library has.
+pub(crate) struct RawBody(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let deadline = request.extensions().get::<Deadline>().cloned().unwrap_or_else(Deadline::start);
+        let bytes = deadline.read_body(Bytes::from_request(request, state)).await.map_err(|_| ApiError::BodyTimeout)?;
+        bytes.map(Self).map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+            _ => ApiError::MalformedBody("The body could not be read"),
+        })
+    }
+}
+
 impl<S: Send + Sync, T: DeserializeOwned + Validate<Context = ()>> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
+        if !has_type(request.headers(), "application/json") {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let deadline = request.extensions().get::<Deadline>().cloned().unwrap_or_else(Deadline::start);
-        let bytes = deadline.read_body(Bytes::from_request(request, state)).await.map_err(|_| ApiError::BodyTimeout)?;
-        let bytes = bytes.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
-            _ => ApiError::MalformedBody("The body could not be read"),
-        })?;
+        let RawBody(bytes) = RawBody::from_request(request, state).await?;
         match json::from_slice(&bytes) {
             Ok(Value::Object(members)) => read_and_validate(members).map(Self),
             Ok(_) => Err(ApiError::MalformedBody("The body must be a JSON object")),
@@ -75,11 +86,11 @@ pub(crate) fn rule<T: ?Sized>(rule: fn(&T) -> Result<(), &'static str>) -> impl 
     move |value, ()| rule(value).map_err(garde::Error::new)
 }
 
-/// Returns whether the request has exactly one content type and it is JSON. The `mime` crate
+/// Returns whether the request has exactly one content type and it is this one. The `mime` crate
 /// refuses the space in `application/json ; charset=utf-8`.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn has_type(headers: &HeaderMap, content_type: &str) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(one), None) = (types.next(), types.next()) else { return false };
     let essence = one.to_str().ok().and_then(|value| value.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(content_type))
 }

@@ -10,33 +10,40 @@ use clap::{Parser, ValueEnum};
 use secrecy::SecretString;
 
 use self::values::{
-    client, database, grace, lease, lifetime, listen, publish_delay, redis_ttl, secret, sessions, text,
+    client, database, grace, issuer, lease, lifetime, listen, publish_delay, redis_ttl, secret, sessions, text,
 };
-use crate::logging::LogFormat;
+use crate::{cli::Command, logging::LogFormat};
 
 /// A sign-in service with revocable tokens.
 ///
-/// Needs no flags: it keeps users, tokens and a generated signing key in the data directory.
+/// Serves without a command. Needs no flags: it keeps users, tokens and a generated signing key in
+/// the data directory.
+///
+/// A command takes the settings of the nodes, before or after its name.
 ///
 /// Precedence: flag, environment variable, `--config` file, default. An empty variable counts as
 /// not set.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+#[command(version, next_help_heading = "Settings")]
 pub struct Config {
+    /// What to do in place of serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// TOML file with the flags' names, for instance `access-ttl = "15m"`. Its paths are relative
     /// to the working directory.
-    #[arg(long, env = "DEMO_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "DEMO_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
     /// Address or name to listen on, HOST:PORT; port 0 picks a free one. The address is printed to
     /// standard output.
     ///
     /// If a name has several addresses, the first usable one is taken, IPv4 first.
-    #[arg(long, env = "DEMO_LISTEN", default_value = "127.0.0.1:3000", value_parser = listen)]
+    #[arg(long, global = true, env = "DEMO_LISTEN", default_value = "127.0.0.1:3000", value_parser = listen)]
     pub listen: String,
 
     /// Directory of the embedded database and the generated signing key.
-    #[arg(long, env = "DEMO_DATA_DIR", default_value = "./data")]
+    #[arg(long, global = true, env = "DEMO_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 
     /// MongoDB replica set for users and tokens [default: the embedded store in the data
@@ -44,11 +51,11 @@ pub struct Config {
     ///
     /// `mongodb+srv://` is not supported: list the members,
     /// `mongodb://HOST,HOST,HOST/?replicaSet=NAME`.
-    #[arg(long, env = "MONGODB_URI", hide_env_values = true, value_parser = secret)]
+    #[arg(long, global = true, env = "MONGODB_URI", hide_env_values = true, value_parser = secret)]
     pub mongodb_uri: Option<SecretString>,
 
     /// Database in MongoDB; its name is also the prefix of the keys in Redis.
-    #[arg(long, env = "MONGODB_DATABASE", default_value = "auth", value_parser = database)]
+    #[arg(long, global = true, env = "MONGODB_DATABASE", default_value = "auth", value_parser = database)]
     pub mongodb_database: String,
 
     /// Redis as a shared cache of token status; needs `--mongodb-uri`. For a cluster, repeat the
@@ -56,66 +63,91 @@ pub struct Config {
     ///
     /// `rediss://` uses TLS. It trusts the system's authorities, or those in the PEM file that
     /// `SSL_CERT_FILE` names.
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_delimiter = ',', value_parser = secret)]
+    #[arg(long, global = true, env = "REDIS_URL", hide_env_values = true, value_delimiter = ',', value_parser = secret)]
     pub redis_url: Vec<SecretString>,
 
     /// How long Redis may call a token active: 1ms to 1day. A revocation made by hand in MongoDB
     /// takes effect within this time plus `--local-cache`.
-    #[arg(long, env = "DEMO_REDIS_TTL", default_value = "60s", value_parser = redis_ttl)]
+    #[arg(long, global = true, env = "DEMO_REDIS_TTL", default_value = "60s", value_parser = redis_ttl)]
     pub redis_ttl: Duration,
 
     /// Directory of the signing keys, PKCS#8 PEM files [default: `keys` in the data directory].
-    #[arg(long, env = "DEMO_KEYS_DIR")]
+    #[arg(long, global = true, env = "DEMO_KEYS_DIR")]
     pub keys_dir: Option<PathBuf>,
 
-    /// Time from a new key's publication to its first signature: at most 30days.
-    #[arg(long, env = "DEMO_KEY_PUBLISH_DELAY", default_value = "60s", value_parser = publish_delay)]
+    /// Time from a new key's publication to its first signature: at most 30days. Less than 5s
+    /// counts as 5s, in which all nodes see the key.
+    #[arg(long, global = true, env = "DEMO_KEY_PUBLISH_DELAY", default_value = "60s", value_parser = publish_delay)]
     pub key_publish_delay: Duration,
 
-    /// Issuer, `iss` of the tokens; usually the public URL of the service.
-    #[arg(long, env = "DEMO_ISSUER", default_value = "http://127.0.0.1:3000", value_parser = text)]
+    /// Issuer, `iss` of the tokens: the URL by which clients know the service.
+    ///
+    /// Use https. With plain http, anyone on the network can read codes and tokens.
+    #[arg(long, global = true, env = "DEMO_ISSUER", default_value = "http://127.0.0.1:3000", value_parser = issuer)]
     pub issuer: String,
 
-    /// Audience, `aud` of the tokens.
-    #[arg(long, env = "DEMO_AUDIENCE", default_value = "demo-app", value_parser = text)]
-    pub audience: String,
+    /// Audiences, `aud` of the tokens. The first is the service's own and the default; clients ask
+    /// for others with `resource`. Repeat the flag or separate the names by commas.
+    #[arg(
+        long,
+        global = true,
+        env = "DEMO_AUDIENCE",
+        default_value = "demo-app",
+        value_name = "AUDIENCE",
+        value_delimiter = ',',
+        value_parser = text
+    )]
+    pub audience: Vec<String>,
 
-    /// Confidential OAuth clients, `id:secret,id:secret`; this version has no endpoint for them
-    /// yet.
+    /// Confidential OAuth clients, `id:secret,id:secret`, besides those of `demo-app clients`. Their
+    /// scope is `profile`.
     ///
     /// Ids and secrets must not contain a comma, ids no colon.
-    #[arg(long, env = "DEMO_CLIENTS", hide_env_values = true, value_delimiter = ',', value_parser = client)]
+    #[arg(long, global = true, env = "DEMO_CLIENTS", hide_env_values = true, value_delimiter = ',', value_parser = client)]
     pub clients: Vec<Client>,
 
     /// Lifetime of access tokens: 1s to 10years.
-    #[arg(long, env = "DEMO_ACCESS_TTL", default_value = "15m", value_parser = lifetime)]
+    #[arg(long, global = true, env = "DEMO_ACCESS_TTL", default_value = "15m", value_parser = lifetime)]
     pub access_ttl: Duration,
 
     /// Lifetime of refresh tokens: at least `--access-ttl`, at most 10years. A session ends after
     /// 90 days, or after this time if that is longer.
-    #[arg(long, env = "DEMO_REFRESH_TTL", default_value = "30d", value_parser = lifetime)]
+    #[arg(long, global = true, env = "DEMO_REFRESH_TTL", default_value = "30d", value_parser = lifetime)]
     pub refresh_ttl: Duration,
 
     /// How long a repeated refresh gets the same tokens: at most 1day; 0 turns this off.
-    #[arg(long, env = "DEMO_REFRESH_GRACE", default_value = "10s", value_parser = grace)]
+    #[arg(long, global = true, env = "DEMO_REFRESH_GRACE", default_value = "10s", value_parser = grace)]
     pub refresh_grace: Duration,
 
     /// How long this node may accept a checked token again without asking the store (the lease of
     /// its in-process cache): at most 1h; 0 turns the cache off.
-    #[arg(long, env = "DEMO_LOCAL_CACHE", default_value = "1s", value_parser = lease)]
+    #[arg(long, global = true, env = "DEMO_LOCAL_CACHE", default_value = "1s", value_parser = lease)]
     pub local_cache: Duration,
 
     /// Limits wrong passwords (10 a minute per account and address, 100 a minute per address) and
     /// registrations (30 a minute per address).
-    #[arg(long, env = "DEMO_RATE_LIMIT", value_enum, default_value_t = Switch::On)]
+    #[arg(long, global = true, env = "DEMO_RATE_LIMIT", value_enum, default_value_t = Switch::On)]
     pub rate_limit: Switch,
 
+    /// Allows `grant_type=password` at the token endpoint, which RFC 9700 forbids. For clients that
+    /// know no other grant.
+    #[arg(long, global = true, env = "DEMO_PASSWORD_GRANT", value_enum, default_value_t = Switch::Off)]
+    pub password_grant: Switch,
+
+    /// Binds tokens to a key of the client (RFC 9449): for clients that send proofs, or for all.
+    #[arg(long, global = true, env = "DEMO_DPOP", value_enum, default_value_t = DpopMode::Off)]
+    pub dpop: DpopMode,
+
+    /// Demands in each proof a nonce that the service gave out, so that none is made ahead.
+    #[arg(long, global = true, env = "DEMO_DPOP_NONCE", value_enum, default_value_t = Switch::Off)]
+    pub dpop_nonce: Switch,
+
     /// Maximum number of sessions per user. Another sign-in ends the least recently used one.
-    #[arg(long, env = "DEMO_MAX_SESSIONS", default_value = "100", value_parser = sessions)]
+    #[arg(long, global = true, env = "DEMO_MAX_SESSIONS", default_value = "100", value_parser = sessions)]
     pub max_sessions: NonZero<usize>,
 
     /// Format of the log on standard error. `RUST_LOG` sets the filter, `info` by default.
-    #[arg(long, env = "DEMO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, env = "DEMO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
@@ -126,6 +158,17 @@ pub enum Switch {
     On,
     /// Off.
     Off,
+}
+
+/// Whether tokens are bound to keys of the clients (`DPoP`, RFC 9449).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DpopMode {
+    /// Proofs are ignored.
+    Off,
+    /// A client that sends a proof gets tokens that are bound to its key.
+    Optional,
+    /// Each client must send proofs.
+    Required,
 }
 
 /// A confidential OAuth client.
@@ -164,7 +207,9 @@ mod tests {
         assert_eq!((config.mongodb_uri.is_none(), config.redis_url.len(), config.clients.len()), (true, 0, 0));
         assert_eq!(config.redis_ttl, Duration::from_mins(1));
         assert_eq!(config.key_publish_delay, Duration::from_mins(1));
-        assert_eq!((config.issuer.as_str(), config.audience.as_str()), ("http://127.0.0.1:3000", "demo-app"));
+        assert_eq!((config.issuer.as_str(), config.audience), ("http://127.0.0.1:3000", vec!["demo-app".to_owned()]));
+        assert_eq!((config.password_grant, config.dpop), (Switch::Off, DpopMode::Off));
+        assert_eq!(config.dpop_nonce, Switch::Off);
         assert_eq!(config.access_ttl, Duration::from_mins(15));
         assert_eq!(config.refresh_ttl, Duration::from_hours(30 * 24));
         assert_eq!(config.refresh_grace, Duration::from_secs(10));
@@ -180,6 +225,10 @@ mod tests {
         assert_eq!(config.local_cache, Duration::ZERO);
         assert_eq!(config.refresh_grace, Duration::from_millis(500));
         assert_eq!(config.redis_url.len(), 2);
+        let flags = ["--audience", "api,orders", "--audience", "https://billing.example", "--dpop", "required"];
+        let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
+        assert_eq!(config.audience, ["api", "orders", "https://billing.example"]);
+        assert_eq!(config.dpop, DpopMode::Required);
         for [flag, value] in [
             ["--access-ttl", "0"],
             ["--access-ttl", "1500ms"],
@@ -194,7 +243,16 @@ mod tests {
             ["--key-publish-delay", "31days"],
             ["--issuer", ""],
             ["--issuer", " "],
+            ["--issuer", "auth.example"],
+            ["--issuer", "ftp://auth.example"],
+            ["--issuer", "https://auth.example/?tenant=1"],
+            ["--issuer", "https://user@auth.example"],
+            ["--issuer", "https://AUTH.example"],
             ["--audience", ""],
+            ["--audience", "api,"],
+            ["--password-grant", "maybe"],
+            ["--dpop", "on"],
+            ["--dpop-nonce", ""],
             ["--mongodb-uri", ""],
             ["--mongodb-database", ""],
             ["--mongodb-database", "a.b"],
@@ -221,8 +279,29 @@ mod tests {
             ["--key-publish-delay", "0"],
             ["--listen", "localhost:3000"],
             ["--listen", "[::1]:0"],
+            ["--issuer", "http://auth.internal:8080"],
+            ["--issuer", "https://auth.example/tenant"],
         ] {
             Config::try_parse_from(["demo-app", flag, value]).unwrap();
+        }
+    }
+
+    #[test]
+    fn config_of_a_command_has_the_settings_before_and_after_its_name() {
+        for words in [
+            &["--data-dir", "x", "keys", "list", "--json"][..],
+            &["keys", "list", "--data-dir", "x", "--json"],
+            &["keys", "--json", "--data-dir=x", "list"],
+            &["--data-dir", "y", "keys", "list", "--json", "--data-dir", "x"],
+        ] {
+            let config = Config::parse_from(["demo-app"].iter().chain(words));
+            assert_eq!(config.data_dir, PathBuf::from("x"), "{words:?}");
+            assert!(matches!(config.command, Some(Command::Keys { json: true, .. })), "{words:?}");
+        }
+        assert!(Config::parse_from(["demo-app"]).command.is_none());
+        for words in [["retire", "-Abc", "--now"], ["retire", "--now", "-Abc"]] {
+            let config = Config::parse_from(["demo-app", "keys"].iter().chain(&words));
+            assert!(format!("{config:?}").contains(r#"kid: "-Abc", now: true"#), "{words:?}: {config:?}");
         }
     }
 

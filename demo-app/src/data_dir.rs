@@ -30,6 +30,9 @@ pub(crate) enum DataDirError {
         directory.display()
     )]
     Missing { directory: PathBuf, missing: String },
+    /// No database was created here yet.
+    #[error("`--data-dir {}` holds no database; check the path, or start the server once", .0.display())]
+    New(PathBuf),
     /// A file of the directory cannot be accessed.
     #[error(
         "`--data-dir {}`: `{file}` cannot be accessed: {error}; check the directory's permissions and free space",
@@ -47,12 +50,24 @@ pub(crate) enum DataDirError {
     Users(PathBuf, #[source] UsersError),
 }
 
+/// Fails if no database was created in the directory.
+pub(crate) fn check_created(directory: &Path) -> Result<(), DataDirError> {
+    for file in [CREATED, TOKENS, USERS] {
+        if exists(directory, file)? {
+            return Ok(());
+        }
+    }
+    Err(DataDirError::New(directory.to_owned()))
+}
+
+fn exists(directory: &Path, file: &'static str) -> Result<bool, DataDirError> {
+    let there = directory.join(file).try_exists();
+    there.map_err(|error| DataDirError::Io { directory: directory.to_owned(), file, error })
+}
+
 /// Opens the databases of the directory, and creates them in a new one.
 pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUsers), DataDirError> {
-    let exists = |file: &'static str| {
-        let there = directory.join(file).try_exists();
-        there.map_err(|error| DataDirError::Io { directory: directory.to_owned(), file, error })
-    };
+    let exists = |file| exists(directory, file);
     let created = exists(CREATED)?;
     let (tokens, users) = (exists(TOKENS)?, exists(USERS)?);
     let missing = || {

@@ -1,11 +1,13 @@
 //! The error responses: always `error` and `error_description`, never a cause.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use auth_layer::{
-    AuthError, RefreshError, SignInError,
+    AuthError, CredentialsError, RefreshError, SignInError, TokenFault,
+    dpop::ProofFault,
     extract::ClaimsRejection,
-    rejection::{Realm, Rejection},
+    oauth::{TokenError, TokenErrorKind},
+    rejection::{Realm, Rejection, RejectionKind},
     store::StoreError,
 };
 use axum::{
@@ -13,15 +15,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::json;
 
-use crate::{password::HashError, users::UsersError};
+use crate::{clients::ClientsError, password::HashError, users::UsersError};
 
 /// The realm of every challenge.
 pub(crate) const REALM: &str = "demo-app";
+
+/// The code for tokens that are good and do not suffice (RFC 6750 §3.1).
+const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
 /// An error response.
 #[derive(Debug)]
@@ -30,12 +35,16 @@ pub(crate) enum ApiError {
     Auth(Rejection),
     /// The body is not valid for its content type.
     MalformedBody(&'static str),
+    /// A header or the query is wrong, or does not go with the rest.
+    InvalidRequest(&'static str),
     /// The body did not arrive in time.
     BodyTimeout,
     /// The body exceeds the limit.
     TooLarge,
     /// The content type is not JSON.
     UnsupportedMediaType,
+    /// The request is not gRPC's, and its path is.
+    NotGrpc,
     /// The fields that break a rule, each with the rule.
     InvalidFields(BTreeMap<String, String>),
     /// Unknown user or wrong password: one answer for both.
@@ -44,6 +53,16 @@ pub(crate) enum ApiError {
     InvalidGrant,
     /// The scope is unknown or not allowed to the user (RFC 6749 §5.2).
     InvalidScope,
+    /// An error in the form of RFC 6749 §5.2.
+    OAuth(TokenError),
+    /// A request with cookies does not come from our page, or cannot show that it does.
+    Csrf,
+    /// The token was issued to another client than the one that the route is for.
+    ForeignClient,
+    /// The token is a client's own, and the route is for users.
+    NotAUser,
+    /// The tokens to issue would be too large.
+    OversizedTokens,
     /// The username is taken.
     UsernameTaken,
     /// Too many wrong passwords or registrations.
@@ -67,16 +86,58 @@ impl ApiError {
         Self::unavailable()
     }
 
+    fn oversized_tokens() -> Self {
+        tracing::error!("no tokens are issued, because they would be too large; shorten `--issuer` and `--audience`");
+        Self::OversizedTokens
+    }
+
+    /// Returns the text for a page.
+    pub(crate) fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::Auth(rejection) => rejection.description().into(),
+            Self::OAuth(error) => error.description(),
+            Self::RateLimited(wait) => format!("Too many attempts; try again in {} s", whole_seconds(*wait)).into(),
+            other => other.code_and_description().2.into(),
+        }
+    }
+
+    /// Returns the status and its headers for a page, such as the time to wait.
+    pub(crate) fn into_status_and_headers(self) -> (StatusCode, HeaderMap) {
+        let (mut parts, _) = self.into_response().into_parts();
+        for of_body in [CONTENT_TYPE, CONTENT_LENGTH] {
+            parts.headers.remove(of_body);
+        }
+        (parts.status, parts.headers)
+    }
+
+    /// Returns the status and the `error` of the response.
+    pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Auth(rejection) => (rejection.status(), rejection.error()),
+            Self::OAuth(error) => (error.status(), error.error()),
+            other => {
+                let (status, code, _) = other.code_and_description();
+                (status, code)
+            }
+        }
+    }
+
     /// Returns status, `error` and `error_description`.
     fn code_and_description(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Auth(rejection) => (rejection.status(), "", ""),
-            Self::MalformedBody(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
+            Self::OAuth(error) => (error.status(), "", ""),
+            Self::MalformedBody(why) | Self::InvalidRequest(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "invalid_request", "The body did not arrive in time"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The body exceeds 64 KiB"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", "The body must be application/json")
             }
+            Self::NotGrpc => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "invalid_request",
+                "The path is a gRPC method; send POST over HTTP/2 with application/grpc",
+            ),
             Self::InvalidFields(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", "Some fields are invalid; see `fields`")
             }
@@ -91,6 +152,17 @@ impl ApiError {
             Self::InvalidScope => {
                 (StatusCode::BAD_REQUEST, "invalid_scope", "The scope is unknown or not allowed for this user")
             }
+            Self::Csrf => (
+                StatusCode::FORBIDDEN,
+                "csrf",
+                "A request with our cookies must come from our own page, with the session's csrf_token in X-CSRF-Token",
+            ),
+            Self::ForeignClient => {
+                (StatusCode::FORBIDDEN, INSUFFICIENT_SCOPE, "This route takes no tokens of other clients than demo-app")
+            }
+            Self::NotAUser => {
+                (StatusCode::FORBIDDEN, INSUFFICIENT_SCOPE, "The token is a client's own; this route is for users")
+            }
             Self::UsernameTaken => (StatusCode::CONFLICT, "username_taken", "The username is taken"),
             Self::RateLimited(_) => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -101,7 +173,9 @@ impl ApiError {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "The resource does not support this method")
             }
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "Internal error"),
+            Self::OversizedTokens | Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "Internal error")
+            }
         }
     }
 }
@@ -123,21 +197,30 @@ impl IntoResponse for ApiError {
         let mut retry_after = None;
         match self {
             Self::Auth(rejection) => return rejection.with_realm(realm()).into_response(),
+            Self::OAuth(error) => return error.with_realm(realm()).into_response(),
             Self::InvalidFields(fields) => body["fields"] = json!(fields),
             Self::RateLimited(wait) => retry_after = Some(whole_seconds(wait)),
             _ => {}
         }
         let mut response = (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response();
         let headers = response.headers_mut();
-        if status == StatusCode::UNAUTHORIZED
-            && let Ok(challenge) = HeaderValue::try_from(format!(r#"Bearer realm="{REALM}""#))
-        {
-            headers.insert(WWW_AUTHENTICATE, challenge);
-        }
+        let challenge = match (status, error) {
+            (StatusCode::UNAUTHORIZED, _) => Some(format!(r#"Bearer realm="{REALM}""#)),
+            //= RFC 6750 §3
+            (_, INSUFFICIENT_SCOPE) => Some(format!(r#"Bearer realm="{REALM}", error="{error}""#)),
+            _ => None,
+        };
+        headers.extend(challenge.and_then(|text| Some((WWW_AUTHENTICATE, HeaderValue::try_from(text).ok()?))));
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+impl AsRef<Self> for ApiError {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 
@@ -156,6 +239,12 @@ impl From<AuthError> for ApiError {
     }
 }
 
+impl From<CredentialsError> for ApiError {
+    fn from(_: CredentialsError) -> Self {
+        Self::Auth(Rejection::new(RejectionKind::InvalidRequest))
+    }
+}
+
 impl From<ClaimsRejection> for ApiError {
     fn from(rejection: ClaimsRejection) -> Self {
         match rejection {
@@ -166,11 +255,38 @@ impl From<ClaimsRejection> for ApiError {
     }
 }
 
+impl From<TokenErrorKind> for ApiError {
+    fn from(kind: TokenErrorKind) -> Self {
+        Self::OAuth(kind.into())
+    }
+}
+
+impl From<ProofFault> for ApiError {
+    /// The error of a token request (RFC 9449 §5, §8).
+    fn from(fault: ProofFault) -> Self {
+        tracing::debug!(%fault, "a proof of possession was refused");
+        match fault {
+            ProofFault::Nonce => TokenErrorKind::UseDpopNonce,
+            _ => TokenErrorKind::InvalidDpopProof,
+        }
+        .into()
+    }
+}
+
+impl From<ClientsError> for ApiError {
+    fn from(error: ClientsError) -> Self {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the store of clients failed; answered 503");
+        Self::unavailable()
+    }
+}
+
 impl From<SignInError> for ApiError {
     fn from(error: SignInError) -> Self {
         match error {
             SignInError::Fenced => Self::Auth(Rejection::invalid_token()),
             SignInError::Disabled => Self::InvalidCredentials,
+            SignInError::Proof(fault) => fault.into(),
+            SignInError::Unacceptable(TokenFault::Oversized) => Self::oversized_tokens(),
             SignInError::Unavailable(cause) => Self::from_store(&cause),
             other => {
                 tracing::error!(error = &other as &dyn std::error::Error, "issuing a token failed; answered 500");
@@ -187,6 +303,8 @@ impl From<RefreshError> for ApiError {
                 tracing::debug!(%fault, "refresh token refused");
                 Self::InvalidGrant
             }
+            RefreshError::Proof(fault) => fault.into(),
+            RefreshError::Unacceptable(TokenFault::Oversized) => Self::oversized_tokens(),
             RefreshError::Unavailable(cause) => Self::from_store(&cause),
             other => {
                 tracing::error!(error = &other as &dyn std::error::Error, "issuing a token pair failed; answered 500");

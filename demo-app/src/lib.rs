@@ -1,23 +1,35 @@
 //! A sign-in service on `auth-layer` that can be deployed as it is.
 //!
 //! [`run`] is the whole program. [`app::app`] is the router, for tests without a socket.
+//! [`grpc::pb`] has the messages of the gRPC service, and a client.
 
 pub mod app;
+pub mod audit;
 mod body;
+mod cli;
+mod clients;
 pub mod config;
+mod cookies;
+mod csrf;
 mod data_dir;
 mod deadline;
 mod error;
 mod first_bytes;
+pub mod grpc;
 mod json;
 mod keys_dir;
 mod logging;
+mod mongo;
+mod oauth;
+mod pages;
 mod password;
 mod rate_limit;
 mod routes;
 mod serve;
+mod shutdown;
 mod start;
 pub mod state;
+mod text;
 mod users;
 
 use std::process::ExitCode;
@@ -37,9 +49,12 @@ pub fn run() -> ExitCode {
 
 /// Runs the program with another clock and another password cost, for tests.
 pub fn run_with(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
-    let config = Config::from_process();
+    let mut config = Config::from_process();
+    let command = config.command.take();
+    // A command's own output is its result. What goes well is not logged beside it, but audited.
+    let default_filter = if command.is_some() { "warn,audit=info" } else { "info" };
     // Lives until the end, so that the last lines are written.
-    let _logging = match Logging::start(config.log_format) {
+    let _logging = match Logging::start(config.log_format, default_filter) {
         Ok(logging) => logging,
         Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
     };
@@ -51,11 +66,14 @@ pub fn run_with(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(start::serve(config, clock, passwords)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the server cannot start");
-            ExitCode::FAILURE
-        }
+    match command {
+        Some(command) => runtime.block_on(cli::run(command, &config, clock, passwords)),
+        None => match runtime.block_on(start::serve(config, clock, passwords)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the server cannot start");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

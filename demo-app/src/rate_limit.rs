@@ -1,4 +1,4 @@
-//! Limits wrong passwords and registrations, in this process's memory.
+//! Limits wrong passwords, wrong client secrets and registrations, in this process's memory.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,10 +13,13 @@ const WINDOW: Duration = Duration::from_mins(1);
 const PER_ACCOUNT_AND_ADDRESS: usize = 10;
 const PER_ADDRESS: usize = 100;
 const REGISTRATIONS_PER_ADDRESS: usize = 30;
+const CLIENT_SECRETS_PER_ADDRESS: usize = 100;
 /// The maximum number of keys. Beyond it, the keys with the oldest last count are forgotten.
 const MAX_KEYS: usize = 100_000;
 
-/// Counts wrong passwords and registrations of the last minute. Times count from any fixed moment.
+/// Counts wrong passwords, wrong client secrets and registrations of the last minute.
+///
+/// Times count from any fixed moment.
 ///
 /// An attempt begins before the password check, and a right password refunds it. Many concurrent
 /// attempts therefore cannot exceed the limit. While open attempts could still use up the limit,
@@ -55,6 +58,7 @@ enum LimitKey {
     Address(IpAddr),
     Account(String, IpAddr),
     Registrations(IpAddr),
+    ClientSecrets(IpAddr),
 }
 
 impl LimitKey {
@@ -63,6 +67,7 @@ impl LimitKey {
             Self::Address(_) => PER_ADDRESS,
             Self::Account(..) => PER_ACCOUNT_AND_ADDRESS,
             Self::Registrations(_) => REGISTRATIONS_PER_ADDRESS,
+            Self::ClientSecrets(_) => CLIENT_SECRETS_PER_ADDRESS,
         }
     }
 
@@ -152,12 +157,19 @@ impl RateLimit {
         if let Some(retry_after) = retry_after(&all, std::slice::from_ref(&key), now) {
             return Err(retry_after);
         }
-        let limit = key.limit();
-        all.entry(key).or_default().count(now, limit);
-        if all.len() > MAX_KEYS {
-            evict(&mut all, now);
-        }
+        count(&mut all, key, now);
         Ok(())
+    }
+
+    /// Returns how long to wait, if this address sent too many wrong client secrets.
+    pub(crate) fn check_client_secrets(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
+        let key = LimitKey::ClientSecrets(network(address));
+        retry_after(&self.lock(), std::slice::from_ref(&key), now).map_or(Ok(()), Err)
+    }
+
+    /// Counts a wrong client secret from this address.
+    pub(crate) fn count_client_secret(&self, address: IpAddr, now: Duration) {
+        count(&mut self.lock(), LimitKey::ClientSecrets(network(address)), now);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<LimitKey, Attempts>> {
@@ -195,6 +207,15 @@ impl Drop for Attempt {
         if all.len() > MAX_KEYS {
             evict(&mut all, self.began);
         }
+    }
+}
+
+/// Counts an attempt that is over at once.
+fn count(all: &mut HashMap<LimitKey, Attempts>, key: LimitKey, now: Duration) {
+    let limit = key.limit();
+    all.entry(key).or_default().count(now, limit);
+    if all.len() > MAX_KEYS {
+        evict(all, now);
     }
 }
 
@@ -324,6 +345,19 @@ mod tests {
         assert_eq!(limit.count_registration(HOME, at(60)), Err(at(1)));
         let mapped = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped());
         assert_eq!(limit.count_registration(mapped, at(60)), Err(at(1)));
+    }
+
+    #[test]
+    fn rate_limit_of_client_secrets_is_hundred_and_separate() {
+        let limit = limit();
+        for _ in 0..100 {
+            assert_eq!(limit.check_client_secrets(HOME, at(0)), Ok(()));
+            limit.count_client_secret(HOME, at(0));
+        }
+        assert_eq!(limit.check_client_secrets(HOME, at(1)), Err(at(59)));
+        assert_eq!(limit.check_client_secrets(AWAY, at(1)), Ok(()));
+        assert_eq!(wait(&limit, "ada", HOME, at(1)), None);
+        assert_eq!(limit.check_client_secrets(HOME, at(60)), Ok(()));
     }
 
     #[test]

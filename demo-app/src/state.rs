@@ -2,18 +2,27 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use auth_layer::Authority;
+use auth_layer::{Authority, clock::Clock};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{password::Passwords, rate_limit::RateLimit, users::Users};
+use crate::{
+    clients::Clients, csrf::OriginCheck, oauth::OAuth, password::Passwords, rate_limit::RateLimit, shutdown::Shutdown,
+    users::Users,
+};
 
-/// The application's custom claims.
+/// The custom claims of a user's tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The username as registered.
     pub username: String,
+}
+
+/// The custom claims of any token: a user's has an [`Identity`], a client's own has none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TokenClaims {
+    username: Option<String>,
 }
 
 /// The state that handlers share. Clones are cheap: they copy a few pointers.
@@ -21,13 +30,19 @@ pub struct Identity {
 pub struct AppState {
     pub(crate) authority: Authority,
     pub(crate) users: Users,
+    pub(crate) clients: Clients,
+    pub(crate) oauth: Arc<OAuth>,
+    /// Dates proofs of possession. The authority has the same clock.
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) passwords: Passwords,
     /// `None` when `--rate-limit` is off.
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
+    pub(crate) origin_check: OriginCheck,
     pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
     pub(crate) metrics: PrometheusHandle,
     /// The moment from which the rate limit counts.
     pub(crate) started: Instant,
+    pub(crate) shutdown: Shutdown,
 }
 
 /// The shared cache, as the health checks see it.

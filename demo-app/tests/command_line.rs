@@ -1,5 +1,7 @@
 //! Tests of the program's flags and messages.
 
+#[path = "command_line/commands.rs"]
+mod commands;
 #[path = "command_line/running.rs"]
 mod running;
 #[path = "command_line/settings.rs"]
@@ -39,12 +41,15 @@ type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &
 
 #[test]
 fn errors_repeat_no_secret() {
-    let cases: [Case; 12] = [
+    let cases: [Case; 15] = [
         (&[], &[("DEMO_CLIENTS", "svc:pa,s3cret")], "--clients"),
         (&[], &[("DEMO_CLIENTS", "s3cret")], "--clients"),
         (&[], &[("DEMO_CLIENTS", ":s3cret")], "--clients"),
         (&["--clients", "svc:pa,s3cret"], &[], "--clients"),
         (&["--clients", "svc:pa", "s3cret"], &[], "unexpected argument"),
+        (&["users", "create", "ada", "s3cret"], &[], "unexpected argument"),
+        (&["users", "password", "ada", "--password=s3cret"], &[], "--password"),
+        (&["tokens", "show", "eyJhbGciOi.s3cret.x"], &[], "a token itself is not taken"),
         (&["--redis-url", "redis://:a@h", "redis://:s3cret@h"], &[], "unexpected argument"),
         (&["--redis-url", "redis://:a@h", "--", "s3cret"], &[], "unexpected argument"),
         (&["--redis-url", "redis://:s3cret@h"], &[], "--mongodb-uri"),

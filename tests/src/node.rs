@@ -2,13 +2,14 @@
 
 use std::{
     path::Path,
-    process::ExitStatus,
+    process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::{io::AsyncWriteExt, process::Command, time::sleep};
 
 use crate::process::{Log, Process, Program};
 
@@ -20,6 +21,61 @@ const END: Duration = Duration::from_secs(30);
 
 /// The line on standard output, before the address, when a node listens.
 const LISTENING: &str = "listening on ";
+
+/// The prefixes of variables that the demo application does not inherit.
+const SETTINGS: [&str; 3] = ["DEMO_", "MONGODB_", "REDIS_"];
+
+/// The time in which a command must end.
+const COMMAND: Duration = Duration::from_mins(1);
+
+/// What a command of the demo application has printed.
+#[derive(Clone, Debug)]
+pub struct CommandOutput {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl CommandOutput {
+    /// Returns its standard output as JSON.
+    ///
+    /// # Panics
+    ///
+    /// If it failed, or has printed something else.
+    pub fn json(&self) -> Value {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs a command of `binary`, such as `users list`, with this standard input and to its end. It
+/// inherits no `DEMO_*`, `MONGODB_*` or `REDIS_*`.
+///
+/// # Panics
+///
+/// If it has not ended within a minute.
+pub async fn run_command(binary: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)], input: &str) -> CommandOutput {
+    let mut command = Command::new(binary.as_ref());
+    for (name, _) in std::env::vars_os() {
+        if SETTINGS.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            command.env_remove(name);
+        }
+    }
+    command.args(args).envs(env.iter().copied()).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    let mut stdin = child.stdin.take().expect("its standard input is a pipe");
+    // A command that fails early reads nothing.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let ended = tokio::time::timeout(COMMAND, child.wait_with_output()).await;
+    let output = ended.unwrap_or_else(|_| panic!("{args:?} does not end")).expect("its output can be read");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    CommandOutput { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
 
 /// A process of the demo application, ended on drop.
 #[derive(Debug)]
@@ -54,7 +110,7 @@ impl Node {
             path: binary.as_ref().to_owned(),
             args: all,
             env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-            env_removed: &["DEMO_", "MONGODB_", "REDIS_"],
+            env_removed: &SETTINGS,
             scratch: Some(data.path().to_owned()),
         };
         let process = Process::start(&program).expect("there is a shell");

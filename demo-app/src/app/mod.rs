@@ -1,15 +1,16 @@
 //! Builds the router and its middleware.
 
+mod grpc_call;
 mod request_id;
 mod request_line;
 
 use std::any::Any;
 
-use auth_layer::AuthLayer;
+use auth_layer::{AuthLayer, middleware::AuthLayerBuilder, rejection::is_grpc};
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
-    middleware::{Next, from_fn},
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{Next, from_fn, from_fn_with_state, map_response_with_state},
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
@@ -22,43 +23,65 @@ use tracing::Instrument;
 
 use self::request_line::RequestLine;
 use crate::{
+    cookies, csrf,
     deadline::Deadline,
     error::{ApiError, realm},
+    grpc,
+    oauth::{AUTHORIZE, INTROSPECT, JWKS, REVOKE, TOKEN},
     routes::{
-        account,
+        account, admin,
         health::{self, Readiness},
-        session, single_use,
+        oauth::{authorize, introspect, revoke, token, well_known},
+        proof, session, signed_in, single_use,
     },
+    shutdown::Shutdown,
     state::AppState,
 };
 
 /// The maximum size of a request body, in bytes.
-const BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 
 /// Returns the router of the whole application.
 pub fn app(state: AppState) -> Router {
-    let layer = || AuthLayer::builder(&state.authority).realm(realm());
-    let signed_in = Router::new()
+    let layer = || layer(&state);
+    let first_party = Router::new()
         .route("/auth/logout", post(session::logout))
         .route("/auth/logout-all", post(session::logout_all))
         .route("/auth/sessions", get(session::list))
         .route("/auth/sessions/{session_id}", delete(session::end))
         .route("/auth/password", post(account::change_password))
         .route("/auth/single-use", post(single_use::issue))
-        .route("/me", get(account::me))
+        .route_layer(from_fn(signed_in::require_first_party))
         .route_layer(layer().build());
+    let signed_in = Router::new().route("/me", get(account::me)).route_layer(layer().build());
+    let admin = Router::new().route("/admin/users", get(admin::list_users)).route_layer(layer().scope("admin").build());
     let once =
         Router::new().route("/demo/single-use", post(single_use::spend)).route_layer(layer().single_use().build());
-    Router::new()
-        .route("/auth/register", post(account::register))
+    let readiness = Readiness::new(&state);
+    let with_proofs = Router::new()
         .route("/auth/login", post(session::login))
         .route("/auth/refresh", post(session::refresh))
+        .route(TOKEN, post(token::token))
+        .route(REVOKE, post(revoke::revoke))
+        .route_layer(map_response_with_state(state.clone(), proof::offer_nonce));
+    Router::new()
+        .route("/auth/register", post(account::register))
+        .route(AUTHORIZE, get(authorize::show).post(authorize::submit))
+        .route(INTROSPECT, post(introspect::introspect))
+        .route(JWKS, get(well_known::jwks))
+        .route("/.well-known/oauth-authorization-server", get(well_known::server))
+        .route("/.well-known/oauth-authorization-server/{*path}", get(well_known::server))
+        .route("/.well-known/oauth-protected-resource", get(well_known::resource))
+        .route("/.well-known/oauth-protected-resource/{*path}", get(well_known::resource))
         .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready).with_state(Readiness::new(&state)))
+        .route("/readyz", get(health::ready).with_state(readiness.clone()))
         .route("/metrics", get(health::metrics))
-        .route("/.well-known/jwks.json", get(health::jwks))
+        .merge(with_proofs)
+        .merge(first_party)
         .merge(signed_in)
+        .merge(admin)
         .merge(once)
+        .merge(grpc::routes(layer().build(), readiness, state.shutdown.clone()))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(
@@ -66,21 +89,36 @@ pub fn app(state: AppState) -> Router {
                 .map_request(request_id::keep_plain)
                 .layer(SetRequestIdLayer::new(request_id::HEADER, request_id::UuidV7))
                 .layer(PropagateRequestIdLayer::new(request_id::HEADER))
-                .layer(from_fn(with_deadline_and_log))
+                .layer(from_fn_with_state(state.shutdown.clone(), with_deadline_and_log))
                 .layer(CatchPanicLayer::custom(respond_to_panic))
+                .layer(from_fn_with_state(state.clone(), csrf::defend))
                 // axum's limit, because tower-http's answers 413 by itself, in plain text.
                 .layer(DefaultBodyLimit::max(BODY_LIMIT)),
         )
         .with_state(state)
 }
 
-/// Answers within the deadline and logs one line.
-async fn with_deadline_and_log(mut request: Request, next: Next) -> Response {
+/// Begins a layer for tokens of this service's own audience.
+fn layer(state: &AppState) -> AuthLayerBuilder {
+    let oauth = &state.oauth;
+    let layer = AuthLayer::builder(&state.authority).realm(realm()).audience(&oauth.audience);
+    let layer = layer.cookie(cookies::access_name());
+    let layer = oauth.resource_metadata.iter().cloned().fold(layer, AuthLayerBuilder::resource_metadata);
+    oauth.proofs.iter().cloned().fold(layer, AuthLayerBuilder::dpop)
+}
+
+/// Answers within the deadline and logs one line. The deadline ends with the headers, so it cuts no
+/// stream. The line of a gRPC call comes at its end.
+async fn with_deadline_and_log(State(shutdown): State<Shutdown>, mut request: Request, next: Next) -> Response {
     let line = RequestLine::begin(&request);
+    let is_grpc = is_grpc(request.method(), request.version(), request.headers());
     let deadline = Deadline::start();
     request.extensions_mut().insert(deadline.clone());
     let answer = deadline.until(next.run(request)).instrument(line.span()).await;
     let response = answer.unwrap_or_else(|| ApiError::unavailable().into_response());
+    if is_grpc {
+        return grpc_call::respond(response, line, shutdown);
+    }
     line.log_response(&response);
     response
 }

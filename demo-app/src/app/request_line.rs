@@ -7,7 +7,7 @@ use axum::{
     extract::{MatchedPath, Request},
     response::Response,
 };
-use http::Method;
+use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 use tower_http::request_id::RequestId;
 use tracing::{Span, field::Empty};
@@ -41,15 +41,22 @@ impl RequestLine {
     }
 
     /// Logs the response. A gRPC rejection has HTTP status 200 and a `grpc-status`.
-    pub(super) fn log_response(mut self, response: &Response) {
+    pub(super) fn log_response(self, response: &Response) {
+        self.log(response.status(), grpc_status(response.headers()));
+    }
+
+    /// Logs the end of a gRPC call, whose status is in its trailers.
+    pub(super) fn log_trailers(self, trailers: &HeaderMap) {
+        self.log(StatusCode::OK, grpc_status(trailers));
+    }
+
+    fn log(mut self, status: StatusCode, grpc_status: Option<u32>) {
         self.answered = true;
-        let grpc_status =
-            response.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse::<u32>().ok());
         tracing::info!(
             parent: &self.span,
             method = %self.method,
             route = self.route,
-            status = response.status().as_u16(),
+            status = status.as_u16(),
             grpc_status,
             latency_us = self.latency(),
             "request"
@@ -59,6 +66,11 @@ impl RequestLine {
     fn latency(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
+}
+
+/// Returns the status of a gRPC call from its trailers, which may be the headers of the response.
+pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 fn request_id(request: &Request) -> Option<&str> {

@@ -68,9 +68,13 @@ fn without_variable(arg: Arg) -> Arg {
 /// Removes values that may be secret from an error: clap quotes the refused value.
 fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let text = |error: &clap::Error, kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let suggested = text(&error, ContextKind::SuggestedSubcommand);
+        return unexpected_word(&text(&error, ContextKind::InvalidSubcommand), &suggested, arguments);
+    }
     let argument = text(&error, ContextKind::InvalidArg);
     if error.kind() == ErrorKind::UnknownArgument && !is_flag(&argument) {
-        return unexpected_word(&argument, arguments);
+        return unexpected_word(&argument, "", arguments);
     }
     if SECRET.iter().any(|flag| argument.starts_with(flag)) && error.get(ContextKind::InvalidValue).is_some() {
         error.insert(ContextKind::InvalidValue, ContextValue::String(HIDDEN.to_owned()));
@@ -78,9 +82,9 @@ fn without_secrets(mut error: clap::Error, arguments: &[OsString]) -> clap::Erro
     error
 }
 
-/// Returns the error for a word that no flag takes. It may be the rest of an unquoted secret, so
-/// the error does not repeat it.
-fn unexpected_word(word: &str, arguments: &[OsString]) -> clap::Error {
+/// Returns the error for a word that no flag or command takes. It may be the rest of an unquoted
+/// secret, so the error does not repeat it. `suggested` is a similar command, or empty.
+fn unexpected_word(word: &str, suggested: &str, arguments: &[OsString]) -> clap::Error {
     // For a word that begins with one hyphen, clap names only the first letter.
     let is_word = |argument: &OsString| {
         argument == word || (word.len() == 2 && argument.to_str().is_some_and(|argument| argument.starts_with(word)))
@@ -95,9 +99,11 @@ fn unexpected_word(word: &str, arguments: &[OsString]) -> clap::Error {
     });
     let hint =
         before.map(|flag| format!(" A value of {flag} that has spaces in it must be quoted.")).unwrap_or_default();
+    let suggestion =
+        if suggested.is_empty() { String::new() } else { format!(" There is a similar command, `{suggested}`.") };
     let message = format!(
-        "unexpected argument: {place} is neither a flag nor the value of one. It is not shown, since it may be part of a \
-         secret.{hint} Settings are flags, --name VALUE; lists are separated by commas, without spaces."
+        "unexpected argument: {place} is neither a command nor a flag nor the value of one. It is not shown, since it may be \
+         part of a secret.{suggestion}{hint} Settings are flags, --name VALUE; lists are separated by commas, without spaces."
     );
     Config::command().error(ErrorKind::UnknownArgument, message)
 }

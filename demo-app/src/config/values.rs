@@ -2,9 +2,11 @@
 
 use std::{net::SocketAddr, num::NonZero, ops::RangeInclusive, time::Duration};
 
+use auth_layer::oauth::AuthorizationServer;
 use secrecy::SecretString;
 
 use super::Client;
+use crate::clients::check_client_id;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -60,6 +62,17 @@ pub(super) fn text(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Accepts the URL of an issuer. Plain http is for networks that nobody else reads.
+pub(super) fn issuer(url: &str) -> Result<String, &'static str> {
+    text(url)?;
+    match AuthorizationServer::danger_without_tls(url) {
+        Ok(_) => Ok(url.to_owned()),
+        Err(_) => {
+            Err("use an https URL in lower case, such as https://auth.example, without user name, query and fragment")
+        }
+    }
+}
+
 pub(super) fn secret(value: &str) -> Result<SecretString, &'static str> {
     text(value).map(SecretString::from)
 }
@@ -90,6 +103,7 @@ pub(super) fn listen(text: &str) -> Result<String, &'static str> {
 pub(super) fn client(text: &str) -> Result<Client, &'static str> {
     match text.split_once(':') {
         Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
+            check_client_id(id)?;
             Ok(Client { id: id.to_owned(), secret: secret.to_owned().into() })
         }
         _ => Err("use id:secret, without commas in either; separate clients by commas"),

@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, SystemTime},
 };
@@ -10,6 +9,7 @@ use std::{
 use auth_layer::keys::Keyring;
 
 use super::{KeysDir, KeysError};
+use crate::logging::error_text;
 
 /// The interval between two reads of the directory.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ impl ProblemLog {
     pub(super) fn report(&mut self, problem: Option<&KeysError>) -> Logged {
         match problem {
             Some(error) => {
-                let text = error_chain(error);
+                let text = error_text(error);
                 if self.last.as_ref() == Some(&text) {
                     return Logged::Nothing;
                 }
@@ -83,15 +83,4 @@ impl ProblemLog {
             None => Logged::Nothing,
         }
     }
-}
-
-/// Formats an error with its causes.
-fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -5,6 +5,7 @@
 //! `.lock` and read the file again under the lock.
 
 use std::{
+    cmp::Ordering,
     fs, io,
     path::Path,
     thread,
@@ -43,9 +44,18 @@ pub(super) struct ManifestEntry {
     pub(super) created_at: DateTime<Utc>,
     /// The time from which the key may sign.
     pub(super) active_from: DateTime<Utc>,
-    /// The time from which the key verifies nothing. A key with this field never signs.
+    /// The time from which the key verifies nothing. A key with this field signs only until another
+    /// key may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) retired_at: Option<DateTime<Utc>>,
+}
+
+impl ManifestEntry {
+    /// Orders keys by the time from which they may sign.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let key = |entry: &Self| (entry.active_from, entry.created_at);
+        key(self).cmp(&key(other)).then_with(|| self.kid.cmp(&other.kid))
+    }
 }
 
 impl Default for Manifest {

@@ -4,16 +4,19 @@
 //! `keys.json`, the *manifest*, records from when each key may sign. The key whose time came last
 //! signs; the others verify.
 //!
+//! - **A key that is being retired** has a `retired_at`. It signs only until another key may, and
+//!   verifies until that time. Then it leaves the ring.
 //! - **A key without an entry** is adopted by the first node that sees it. It signs after the
 //!   publish delay, when resource servers have fetched it.
 //! - **A directory without a manifest**, from an earlier version, gets one. Each key signs from its
 //!   modification time plus the publish delay, as in those versions.
 //! - **A missing key file** is an error, not a removal. It is fatal at start; a running node keeps
-//!   the loaded key. A key leaves by its `retired_at`.
+//!   the loaded key. A key leaves by its `retired_at`, which `keys retire` sets.
 //! - **A read-only directory** is used as it is. This process keeps the manifest's changes in
 //!   memory.
 //! - **The first key** is made at start, if neither the directory nor the store holds anything.
 
+mod change;
 mod error;
 mod follow;
 mod manifest;
@@ -29,10 +32,20 @@ use auth_layer::keys::{Algorithm, KeyError, Keyring, SigningKey};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use self::manifest::{DirLock, Manifest, ManifestEntry};
-pub(crate) use self::{error::KeysError, follow::follow};
+pub(crate) use self::{
+    change::{KeyInfo, KeyState, Retirement},
+    error::KeysError,
+    follow::follow,
+};
+
+/// How often a directory is read again for files that seem to be missing.
+const READS: usize = 4;
 
 /// The file of the first key.
 const FIRST_KEY_FILE: &str = "first.pem";
+
+/// The time in which every node sees a change. Nodes read the directory every two seconds.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// The keys directory and what this process knows of it.
 #[derive(Debug)]
@@ -77,7 +90,8 @@ impl KeysDir {
     pub(crate) fn new(path: PathBuf, publish_delay: Duration) -> Self {
         Self {
             path,
-            publish_delay: TimeDelta::from_std(publish_delay).unwrap_or(TimeDelta::MAX),
+            // A key that signs before all nodes have it makes tokens that some refuse.
+            publish_delay: TimeDelta::from_std(publish_delay.max(SEEN_WITHIN)).unwrap_or(TimeDelta::MAX),
             known: None,
             loaded: BTreeMap::new(),
             exposed: HashSet::new(),
@@ -95,10 +109,9 @@ impl KeysDir {
             return Ok(None);
         }
         let now = now.into();
-        let manifest = self.adopt_keys(&contents, now);
-        match self.missing_files(&manifest, &contents, now) {
-            Some(missing) => Err(missing),
-            None => self.build_ring(&manifest, now).map(Some),
+        match self.adopt_and_look_for_all(contents, now)? {
+            (_, Some(missing)) => Err(missing),
+            (manifest, None) => self.build_ring(&manifest, now).map(Some),
         }
     }
 
@@ -139,9 +152,29 @@ impl KeysDir {
             // Writes nothing: this may be the mount point of an unmounted volume.
             return Err(KeysError::AllMissing { directory: self.path.clone() });
         }
+        let (manifest, missing) = self.adopt_and_look_for_all(contents, now)?;
+        self.build_ring(&manifest, now).map(|ring| (ring, missing))
+    }
+
+    /// Adopts the keys of the directory. Also returns which key files are missing.
+    ///
+    /// The manifest may have changed since the directory was read: other processes add keys. Their
+    /// files are there before their entries, so what is missing is looked for again.
+    fn adopt_and_look_for_all(
+        &mut self,
+        mut contents: DirContents,
+        now: DateTime<Utc>,
+    ) -> Result<(Manifest, Option<KeysError>), KeysError> {
+        for _ in 0..READS {
+            let manifest = self.adopt_keys(&contents, now);
+            if self.missing_files(&manifest, &contents, now).is_none() {
+                return Ok((manifest, None));
+            }
+            contents = self.read()?;
+        }
         let manifest = self.adopt_keys(&contents, now);
         let missing = self.missing_files(&manifest, &contents, now);
-        self.build_ring(&manifest, now).map(|ring| (ring, missing))
+        Ok((manifest, missing))
     }
 
     /// Adds keys without an entry to the manifest, in memory and if possible on disk.
@@ -220,7 +253,7 @@ impl KeysDir {
     fn build_ring(&self, manifest: &Manifest, now: DateTime<Utc>) -> Result<Keyring, KeysError> {
         let mut entries: Vec<(&ManifestEntry, &SigningKey)> =
             live_entries(manifest, now).filter_map(|entry| Some((entry, self.loaded.get(&entry.kid)?))).collect();
-        entries.sort_by_key(|(entry, _)| (entry.active_from, entry.created_at, &entry.kid));
+        entries.sort_by(|(one, _), (other, _)| one.order(other));
         for (entry, key) in &entries {
             if entry.algorithm != key.algorithm().as_str() {
                 return Err(KeysError::Algorithm {
@@ -231,13 +264,9 @@ impl KeysDir {
                 });
             }
         }
-        let may_sign = |entry: &ManifestEntry| entry.retired_at.is_none();
-        let signing = entries
-            .iter()
-            .rposition(|(entry, _)| may_sign(entry) && entry.active_from <= now)
-            // Otherwise the key that is due first signs: some key must.
-            .or_else(|| entries.iter().position(|(entry, _)| may_sign(entry)))
-            .ok_or_else(|| KeysError::AllRetired { directory: self.path.clone() })?;
+        let in_order: Vec<&ManifestEntry> = entries.iter().map(|(entry, _)| *entry).collect();
+        let signing =
+            signer_in(&in_order, now).ok_or_else(|| KeysError::AllRetired { directory: self.path.clone() })?;
         let (_, signing) = entries.remove(signing);
         let others = entries.into_iter().rev().map(|(_, key)| key.clone());
         Ok(others.into_iter().try_fold(Keyring::new(signing.clone()), Keyring::with_retired)?)
@@ -331,6 +360,21 @@ fn new_entry(key: &SigningKey, file: &str, created_at: DateTime<Utc>, delay: Tim
         active_from: created_at.checked_add_signed(delay).unwrap_or(DateTime::<Utc>::MAX_UTC),
         retired_at: None,
     }
+}
+
+/// Returns the place of the key that signs, of keys in the ring in [order](ManifestEntry::order).
+/// `None` if all are being retired.
+fn signer_in(entries: &[&ManifestEntry], now: DateTime<Utc>) -> Option<usize> {
+    let stays = |entry: &&ManifestEntry| entry.retired_at.is_none();
+    let is_due = |entry: &&ManifestEntry| entry.active_from <= now;
+    let first_to_stay = entries.iter().position(stays)?;
+    entries
+        .iter()
+        .rposition(|entry| stays(entry) && is_due(entry))
+        // Its successor is published and must not sign yet.
+        .or_else(|| entries.iter().rposition(is_due))
+        // Otherwise the key that is due first signs: some key must.
+        .or(Some(first_to_stay))
 }
 
 /// Returns the entries of the keys in the ring.

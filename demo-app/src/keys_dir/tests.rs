@@ -3,14 +3,14 @@ use super::{
     *,
 };
 
-const DELAY: Duration = Duration::from_mins(1);
+pub(super) const DELAY: Duration = Duration::from_mins(1);
 
-fn keys_dir(directory: &Path) -> KeysDir {
+pub(super) fn keys_dir(directory: &Path) -> KeysDir {
     KeysDir::new(directory.to_owned(), DELAY)
 }
 
 /// Loads the ring as a node does at its start.
-fn load(directory: &Path, now: SystemTime) -> Result<Keyring, KeysError> {
+pub(super) fn load(directory: &Path, now: SystemTime) -> Result<Keyring, KeysError> {
     let mut keys = keys_dir(directory);
     match keys.open(now)? {
         Some(ring) => Ok(ring),
@@ -18,15 +18,15 @@ fn load(directory: &Path, now: SystemTime) -> Result<Keyring, KeysError> {
     }
 }
 
-fn kids(ring: &Keyring) -> Vec<String> {
+pub(super) fn kids(ring: &Keyring) -> Vec<String> {
     ring.verifying_keys().map(|key| key.kid().to_owned()).collect()
 }
 
-fn signer(ring: &Keyring) -> String {
+pub(super) fn signer(ring: &Keyring) -> String {
     kids(ring)[0].clone()
 }
 
-fn put(directory: &Path, name: &str, modified: SystemTime) -> String {
+pub(super) fn put(directory: &Path, name: &str, modified: SystemTime) -> String {
     let key = SigningKey::generate().unwrap();
     let path = directory.join(name);
     fs::write(&path, key.to_pkcs8_pem().unwrap().as_bytes()).unwrap();
@@ -34,7 +34,7 @@ fn put(directory: &Path, name: &str, modified: SystemTime) -> String {
     key.kid().to_owned()
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub(super) fn names(directory: &Path) -> Vec<String> {
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
@@ -42,7 +42,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 /// Makes the manifest impossible to write, even for root.
-fn make_unwritable(directory: &Path) {
+pub(super) fn make_unwritable(directory: &Path) {
     fs::create_dir(directory.join(".lock")).unwrap();
 }
 
@@ -84,7 +84,7 @@ fn keys_first_is_not_created_for_nonempty_store() {
         assert!(dir.open(SystemTime::now()).unwrap().is_none());
         let error = dir.create_first(false, SystemTime::now()).unwrap_err();
         assert!(matches!(error, KeysError::Lost { .. }), "{error}");
-        assert!(error.to_string().contains("openssl genpkey"), "{error}");
+        assert!(error.to_string().contains("demo-app keys generate"), "{error}");
         assert!(!keys.exists() || names(&keys).is_empty());
     }
 }
@@ -295,7 +295,7 @@ fn keys_manifest_damaged_fails_start_and_reload() {
 }
 
 #[test]
-fn keys_retired_stop_signing_then_verifying() {
+fn keys_retired_stop_signing_when_another_may_then_verifying() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let first = signer(&load(directory.path(), now).unwrap());
@@ -306,7 +306,11 @@ fn keys_retired_stop_signing_then_verifying() {
     entry.retired_at = Some((now + 2 * DELAY).into());
     manifest.write(directory.path(), &DirLock::acquire(directory.path()).unwrap()).unwrap();
     let ring = |now| kids(&load(directory.path(), now).unwrap());
-    assert_eq!(ring(now), [second.clone(), first.clone()], "it signs nothing, though its successor is young");
+    let early = now + DELAY - Duration::from_millis(1);
+    for now in [now, early] {
+        assert_eq!(ring(now), [first.clone(), second.clone()], "its successor is published and waits");
+    }
+    assert_eq!(ring(now + DELAY), [second.clone(), first.clone()], "it signs nothing and verifies");
     assert_eq!(ring(now + 2 * DELAY), std::slice::from_ref(&second), "though its file is there");
     fs::remove_file(directory.path().join(FIRST_KEY_FILE)).unwrap();
     assert_eq!(ring(now + 2 * DELAY), [second], "and it is not missed");

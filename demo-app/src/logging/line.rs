@@ -99,10 +99,7 @@ impl Visit for EventFields {
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        let mut text = BoundedText::default();
-        // An error here only means that the text was cut.
-        let _ = write_chain(&mut text, error);
-        self.add(field, FieldValue::Value(text.0.into()));
+        self.add(field, FieldValue::Value(error_text(error).into()));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -139,6 +136,14 @@ impl Write for BoundedText {
         }
         Ok(())
     }
+}
+
+/// Formats an error and its causes as text of one line.
+pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
+    let mut text = BoundedText::default();
+    // An error here only means that the text was cut.
+    let _ = write_chain(&mut text, error);
+    text.0
 }
 
 /// Writes an error and its causes, outermost first.

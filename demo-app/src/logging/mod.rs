@@ -26,14 +26,12 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
+pub(crate) use self::line::error_text;
 use self::{
     line::{JsonEvent, TextFields},
     output::Output,
     repeats::RepeatLimiter,
 };
-
-/// The filter when `RUST_LOG` is not set.
-const DEFAULT_FILTER: &str = "info";
 
 /// The maximum size of the queue, in bytes.
 const QUEUE_LIMIT: usize = 4 * 1024 * 1024;
@@ -74,9 +72,10 @@ pub(crate) struct Logging {
 }
 
 impl Logging {
-    /// Sends log lines and panics to standard error.
-    pub(crate) fn start(format: LogFormat) -> Result<Self, LoggingError> {
-        let filter = filter(env::var("RUST_LOG"))?;
+    /// Sends log lines and panics to standard error. `default_filter` holds where `RUST_LOG` is not
+    /// set.
+    pub(crate) fn start(format: LogFormat, default_filter: &str) -> Result<Self, LoggingError> {
+        let filter = filter(env::var("RUST_LOG"), default_filter)?;
         let repeats = RepeatLimiter::new(Instant::now());
         let output = Output::start(io::stderr(), QUEUE_LIMIT, report_lost, {
             let repeats = repeats.clone();
@@ -113,10 +112,10 @@ impl Drop for Logging {
 }
 
 /// Treats an empty variable as unset.
-fn filter(rust_log: Result<String, env::VarError>) -> Result<EnvFilter, LoggingError> {
+fn filter(rust_log: Result<String, env::VarError>, default: &str) -> Result<EnvFilter, LoggingError> {
     let directives = match rust_log {
         Ok(directives) if !directives.trim().is_empty() => directives,
-        Ok(_) | Err(env::VarError::NotPresent) => DEFAULT_FILTER.to_owned(),
+        Ok(_) | Err(env::VarError::NotPresent) => default.to_owned(),
         Err(env::VarError::NotUnicode(_)) => return Err(LoggingError::NotUtf8),
     };
     Ok(EnvFilter::try_new(directives)?)

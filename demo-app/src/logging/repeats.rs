@@ -23,6 +23,7 @@ use tracing_log::NormalizeEvent;
 use tracing_subscriber::{Layer, layer::Context};
 
 use super::line::EventFields;
+use crate::audit;
 
 /// The target of the log's lines about itself, which are never limited.
 pub(super) const REPORT_TARGET: &str = "demo_app::log";
@@ -36,8 +37,8 @@ const MAX_GROUPS: usize = 512;
 /// The number of `info` lines of one group in a window.
 const INFO_LINES: u32 = 5;
 
-/// The targets that are never limited: each theft of a token gets a line.
-const UNLIMITED_TARGETS: [&str; 2] = [REPORT_TARGET, "auth_layer::security"];
+/// The targets that are never limited: each theft of a token gets a line, and each audit event.
+const UNLIMITED_TARGETS: [&str; 3] = [REPORT_TARGET, "auth_layer::security", audit::TARGET];
 
 /// Libraries whose events are one group. When a Redis cluster is down, the driver writes ten lines
 /// for each attempt.

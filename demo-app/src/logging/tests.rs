@@ -58,7 +58,7 @@ fn capture_log_as(format: LogFormat, log: impl FnOnce(&RepeatLimiter, &CapturedL
         LogFormat::Text => layer().with_ansi(false).fmt_fields(TextFields).with_writer(lines.clone()).boxed(),
         LogFormat::Json => layer().fmt_fields(TextFields).event_format(JsonEvent).with_writer(lines.clone()).boxed(),
     };
-    let filter = filter(Err(env::VarError::NotPresent)).unwrap();
+    let filter = filter(Err(env::VarError::NotPresent), "info").unwrap();
     let subscriber = tracing_subscriber::registry().with(filter).with(repeats.clone()).with(written);
     tracing::subscriber::with_default(subscriber, || log(&repeats, &lines));
     lines.take()

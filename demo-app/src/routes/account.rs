@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::{credentials, signed_in::SignedIn};
 use crate::{
+    audit::{Audit, Event},
     body::{JsonBody, rule},
     error::ApiError,
     password::{Password, check_password},
@@ -42,10 +43,28 @@ pub(crate) struct RegisterResponse {
 pub(crate) async fn register(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
-    JsonBody(RegisterRequest { username, password }): JsonBody<RegisterRequest>,
+    JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<(StatusCode, Json<RegisterResponse>), ApiError> {
+    let audit = Audit::begin(Event::Registration).address(address.ip()).claimed(&request.username);
+    match add_user(&state, address.ip(), request).await {
+        Ok(registered) => {
+            audit.user(registered.user_id).granted();
+            Ok((StatusCode::CREATED, Json(registered)))
+        }
+        Err(error) => {
+            audit.conclude_error(&error);
+            Err(error)
+        }
+    }
+}
+
+async fn add_user(
+    state: &AppState,
+    address: IpAddr,
+    RegisterRequest { username, password }: RegisterRequest,
+) -> Result<RegisterResponse, ApiError> {
     if let Some(limit) = &state.rate_limit {
-        limit.count_registration(address.ip(), state.started.elapsed()).map_err(ApiError::RateLimited)?;
+        limit.count_registration(address, state.started.elapsed()).map_err(ApiError::RateLimited)?;
     }
     if state.users.by_name(&username).await?.is_some() {
         return Err(ApiError::UsernameTaken);
@@ -60,7 +79,7 @@ pub(crate) async fn register(
     };
     let user_id = user.user_id;
     match state.users.add(user).await? {
-        AddOutcome::Added => Ok((StatusCode::CREATED, Json(RegisterResponse { user_id, username }))),
+        AddOutcome::Added => Ok(RegisterResponse { user_id, username }),
         AddOutcome::NameTaken => Err(ApiError::UsernameTaken),
     }
 }
@@ -93,36 +112,78 @@ pub(crate) async fn change_password(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     caller: SignedIn,
-    JsonBody(ChangePasswordRequest { current_password: current, new_password: new }): JsonBody<ChangePasswordRequest>,
+    JsonBody(request): JsonBody<ChangePasswordRequest>,
 ) -> Result<StatusCode, ApiError> {
+    let mut audit = caller.audit(Event::PasswordChange, address.ip());
     for _ in 0..MAX_CHANGE_ATTEMPTS {
-        let verified = match credentials::check_current(&state, &caller, &current, address.ip()).await {
-            Err(ApiError::InvalidCredentials) if is_repeated_change(&state, &caller, &new, address.ip()).await? => {
-                state.authority.revoke_user(&caller.claims.sub, Some(caller.session_id)).await?;
-                return Ok(StatusCode::NO_CONTENT);
+        match prepare_change(&state, &caller, &request, address.ip()).await {
+            Ok(Change::Repeated) => {
+                let ended = state.authority.revoke_user(&caller.claims.sub, Some(caller.session_id)).await;
+                return audit.conclude(ended.map(|()| StatusCode::NO_CONTENT).map_err(ApiError::from));
             }
-            checked => checked?,
-        };
-        let hash = state.passwords.hash(new.normalized()).await?;
-        if replace_password(&state, verified.user, hash, caller.session_id).await? {
-            return Ok(StatusCode::NO_CONTENT);
+            Ok(Change::New { user, hash }) => {
+                match replace_password(&state, *user, hash, caller.session_id, audit).await? {
+                    None => return Ok(StatusCode::NO_CONTENT),
+                    // The hash changed since it was read. A new password makes the current one wrong;
+                    // after a mere upgrade of the hash, the second round finds it right.
+                    Some(again) => audit = again,
+                }
+            }
+            Err(error) => return audit.conclude(Err(error)),
         }
-        // The hash changed since it was read. A new password makes the current one wrong; after a
-        // mere upgrade of the hash, the second round finds it right.
     }
-    Err(ApiError::unavailable())
+    audit.conclude(Err(ApiError::unavailable()))
 }
 
-/// Replaces the hash and ends the other sessions; false if the hash has changed. Both happen even
-/// if the client disconnects: sessions must not survive that the user believes ended.
-async fn replace_password(state: &AppState, user: User, hash: String, session: SessionId) -> Result<bool, ApiError> {
+/// What a change of password still has to do.
+enum Change {
+    /// The hash is to be replaced.
+    New { user: Box<User>, hash: String },
+    /// This session has changed it before. The other sessions may not all have ended.
+    Repeated,
+}
+
+async fn prepare_change(
+    state: &AppState,
+    caller: &SignedIn,
+    ChangePasswordRequest { current_password: current, new_password: new }: &ChangePasswordRequest,
+    address: IpAddr,
+) -> Result<Change, ApiError> {
+    let verified = match credentials::check_current(state, caller, current, address).await {
+        Err(ApiError::InvalidCredentials) if is_repeated_change(state, caller, new, address).await? => {
+            return Ok(Change::Repeated);
+        }
+        checked => checked?,
+    };
+    let hash = state.passwords.hash(new.normalized()).await?;
+    Ok(Change::New { user: Box::new(verified.user), hash })
+}
+
+/// Replaces the hash, ends the other sessions and writes the audit event. Gives `audit` back if the
+/// hash has changed.
+///
+/// All happens even if the client disconnects: sessions must not survive that the user believes
+/// ended.
+async fn replace_password(
+    state: &AppState,
+    user: User,
+    hash: String,
+    session: SessionId,
+    audit: Audit,
+) -> Result<Option<Audit>, ApiError> {
     let state = state.clone();
     let replacing = async move {
-        let replaced = state.users.replace_hash(&user, hash, Some(session)).await?;
-        if replaced {
-            state.authority.revoke_user(user.user_id, Some(session)).await?;
+        let replaced = async {
+            let replaced = state.users.replace_hash(&user, hash, Some(session)).await?;
+            if replaced {
+                state.authority.revoke_user(user.user_id, Some(session)).await?;
+            }
+            Ok::<_, ApiError>(replaced)
+        };
+        match replaced.await {
+            Ok(false) => Ok(Some(audit)),
+            done => audit.conclude(done).map(|_| None),
         }
-        Ok(replaced)
     };
     tokio::spawn(replacing.in_current_span()).await.unwrap_or_else(|error| {
         tracing::error!(%error, "the task that changes a password failed; answered 500");

@@ -1,8 +1,9 @@
-//! Checks a user's password.
+//! Checks a user's password, and signs the user in.
 
 use std::{net::IpAddr, time::Duration};
 
-use auth_layer::{SignIn, Subject, UserId};
+use auth_layer::{Grant, IssuedPair, Scope, SignIn, SignInError, Subject, UserId, dpop::Proof};
+use http::{HeaderMap, header};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -11,7 +12,7 @@ use crate::{
     error::ApiError,
     password::{HashError, Password, PasswordCheck},
     rate_limit::Attempt,
-    state::AppState,
+    state::{AppState, Identity},
     users::{User, Users, UsersError},
 };
 
@@ -20,6 +21,12 @@ pub(crate) const FAILURE_FLOOR: Duration = Duration::from_millis(400);
 
 /// The longest wait for other attempts of the account or address.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// The maximum length of a stored `User-Agent`, in characters.
+const MAX_USER_AGENT_LENGTH: usize = 256;
+
+/// How often a sign-in that a revocation overtook is tried.
+const MAX_SIGN_IN_ATTEMPTS: usize = 3;
 
 /// A user whose password was right, and the sign-in that began before the check.
 pub(super) struct VerifiedUser {
@@ -62,6 +69,38 @@ pub(super) async fn check(
         verify_account(state, account, user, password, attempt).await
     })
     .await
+}
+
+/// Signs in the user of this name and password, with what `grant` returns.
+///
+/// Begins again if a revocation of all comes in between, perhaps for a new password.
+pub(super) async fn sign_in(
+    state: &AppState,
+    (username, password): (&str, &Password),
+    address: IpAddr,
+    proof: Option<&Proof>,
+    grant: impl Fn(&User) -> Result<Grant, ApiError>,
+) -> Result<IssuedPair, ApiError> {
+    for _ in 0..MAX_SIGN_IN_ATTEMPTS {
+        let VerifiedUser { user, sign_in } = check(state, username, password, address).await?;
+        let grant = proof.into_iter().fold(grant(&user)?, Grant::bound_to);
+        match state.authority.sign_in(sign_in, grant).await {
+            // The proof is used up, and the client must make another.
+            Err(SignInError::Fenced) if proof.is_some() => break,
+            Err(SignInError::Fenced) => {}
+            signed_in => return Ok(signed_in?),
+        }
+    }
+    Err(ApiError::unavailable())
+}
+
+/// Returns what a session of this user is opened with, from the device of this request.
+pub(super) fn grant(user: &User, client_id: &str, scope: Scope, headers: &HeaderMap) -> Result<Grant, ApiError> {
+    let grant = Grant::new(client_id).scope(scope).custom(&Identity { username: user.username.clone() });
+    let grant = grant.map_err(SignInError::from)?;
+    let Some(user_agent) = headers.get(header::USER_AGENT) else { return Ok(grant) };
+    let user_agent = String::from_utf8_lossy(user_agent.as_bytes());
+    Ok(grant.user_agent(user_agent.chars().take(MAX_USER_AGENT_LENGTH).collect::<String>()))
 }
 
 /// Checks the current password of a signed-in user, under the limit of that user's sign-ins.

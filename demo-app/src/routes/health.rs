@@ -22,7 +22,7 @@ pub(crate) async fn alive() -> Json<Value> {
 }
 
 /// The time for which a readiness result is kept.
-const RESULT_TTL: Duration = Duration::from_secs(1);
+pub(crate) const RESULT_TTL: Duration = Duration::from_secs(1);
 
 /// The longest wait for a store's answer.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,6 +46,11 @@ struct HealthStatus {
 impl Readiness {
     pub(crate) fn new(state: &AppState) -> Self {
         Self { state: state.clone(), last: Arc::default() }
+    }
+
+    /// Returns whether both tokens and users can be read.
+    pub(crate) async fn store_is_up(&self) -> bool {
+        self.health().await.store
     }
 
     async fn health(&self) -> HealthStatus {
@@ -112,11 +117,4 @@ pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
 /// Returns the metrics in Prometheus' text format.
 pub(crate) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
-}
-
-/// Returns the public keys (RFC 7517 §5).
-pub(crate) async fn jwks(State(state): State<AppState>) -> Json<Value> {
-    let keys = state.authority.keys();
-    let keys: Vec<Value> = keys.verifying_keys().filter_map(auth_layer::keys::VerifyingKey::to_jwk).collect();
-    Json(json!({ "keys": keys }))
 }

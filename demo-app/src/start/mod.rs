@@ -8,20 +8,33 @@ mod summary;
 
 use std::{error::Error, fmt, future::Future, io, pin::pin, sync::Arc, time::SystemTime};
 
-use auth_layer::{Authority, cache::CacheError, clock::Clock, store::StoreError, trust::BuildError};
+use auth_layer::{
+    Authority,
+    cache::CacheError,
+    clock::Clock,
+    keys::{Keyring, VerifyingKey},
+    store::StoreError,
+    trust::BuildError,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+pub(crate) use self::stores::{CLOCK_SKEW_MARGIN, Stores, longest_acceptance};
 use crate::{
     app::app,
+    audit::{self, Audit, Event},
+    clients::{self, ClientsError, FixedClientsError},
     config::{Config, Switch},
-    data_dir::DataDirError,
+    csrf::OriginCheck,
+    data_dir::{self, DataDirError},
     keys_dir::{self, KeysDir, KeysError},
     logging,
+    oauth::{self, OAuth, OAuthError},
     password::{HashError, PasswordCost, Passwords},
     rate_limit::RateLimit,
     serve,
+    shutdown::Shutdown,
     state::AppState,
     users::UsersError,
 };
@@ -42,6 +55,10 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Users(WithSubject<UsersError>),
     #[error(transparent)]
+    Clients(WithSubject<ClientsError>),
+    #[error(transparent)]
+    FixedClients(#[from] FixedClientsError),
+    #[error(transparent)]
     Redis(WithSubject<CacheError>),
     #[error("`--refresh-ttl` is shorter than `--access-ttl`; make it at least as long")]
     RefreshTooShort,
@@ -51,6 +68,8 @@ pub(crate) enum StartError {
     MongodbSrv,
     #[error("`--redis-url` needs `--mongodb-uri`; add it, or omit `--redis-url`")]
     RedisWithoutMongodb,
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
     #[error("the flags do not work together")]
     Settings(#[from] BuildError),
     #[error("the password hash function does not work (a bug; please report it)")]
@@ -97,8 +116,11 @@ async fn serve_until(
 ) -> Result<(), StartError> {
     let mut stop = pin!(stop);
     check_flags(&config)?;
-    if !config.clients.is_empty() {
-        tracing::warn!(count = config.clients.len(), "`--clients` is ignored: this version has no OAuth endpoint");
+    if oauth::is_without_tls(&config) {
+        tracing::warn!(
+            issuer = config.issuer,
+            "`--issuer` is plain http: anyone on the network can read passwords, codes and tokens; use https"
+        );
     }
     create_data_dir(&config)?;
     let mut keys_dir = KeysDir::new(config.keys_dir(), config.key_publish_delay);
@@ -107,8 +129,9 @@ async fn serve_until(
         None => stores::StartKeys::Missing(&mut keys_dir),
     };
     let metrics = install_metrics();
+    let clock = Arc::new(clock);
     let stores = tokio::select! {
-        stores = stores::open(&config, keys, clock) => stores?,
+        stores = stores::open(&config, keys, Arc::clone(&clock)) => stores?,
         () = &mut stop => {
             tracing::info!("stopping: a signal came before the stores were open");
             return Ok(());
@@ -117,28 +140,66 @@ async fn serve_until(
     let listener = listen::bind(&config.listen).await?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen.clone(), error))?;
     summary::log(&config, &stores, &keys_dir.waiting(SystemTime::now()));
+    let (trigger, shutdown) = Shutdown::new();
     let state = AppState {
+        oauth: Arc::new(OAuth::new(&config, &stores.authority.keys())?),
         authority: stores.authority,
         users: stores.users,
+        clients: stores.clients,
+        clock,
         passwords: Passwords::new(passwords)?,
         rate_limit: (config.rate_limit == Switch::On).then(Arc::<RateLimit>::default),
+        origin_check: OriginCheck::new(&config.issuer),
         shared_cache: stores.shared_cache,
         metrics,
         started: Instant::now(),
+        shutdown,
     };
-    let keys = tokio::spawn(follow_keys(keys_dir, state.authority.clone()));
+    let keys = tokio::spawn(follow_keys(keys_dir, state.authority.clone(), Arc::clone(&state.oauth)));
 
     announce(address);
+    let stop = async {
+        stop.await;
+        trigger.begin();
+    };
     serve::serve(listener, app(state), stop).await;
     keys.abort();
     Ok(())
 }
 
+/// What a command does with stores that do not exist yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfNew {
+    /// Creates them.
+    Create,
+    /// Creates them, and the first signing key if they are empty.
+    CreateWithKey,
+    /// Fails: there is nothing to list or change.
+    Fail,
+}
+
+/// Opens the stores for a command. They are those of a server with the same flags.
+///
+/// The authority signs with a key of its own, so it can revoke and must not issue.
+pub(crate) async fn open_stores(config: &Config, if_new: IfNew, clock: impl Clock) -> Result<Stores, StartError> {
+    if config.mongodb_uri.is_none() {
+        match if_new {
+            IfNew::Create | IfNew::CreateWithKey => create_data_dir(config)?,
+            IfNew::Fail => data_dir::check_created(&config.data_dir)?,
+        }
+    }
+    let mut keys_dir = KeysDir::new(config.keys_dir(), config.key_publish_delay);
+    let first_key = (if_new == IfNew::CreateWithKey).then_some(&mut keys_dir);
+    stores::open(config, stores::StartKeys::Unneeded(first_key), clock).await
+}
+
 /// Checks the flags that depend on each other.
-fn check_flags(config: &Config) -> Result<(), StartError> {
+pub(crate) fn check_flags(config: &Config) -> Result<(), StartError> {
     if config.refresh_ttl < config.access_ttl {
         return Err(StartError::RefreshTooShort);
     }
+    oauth::check_flags(config)?;
+    clients::check_named(&config.clients)?;
     match &config.mongodb_uri {
         None if !config.redis_url.is_empty() => Err(StartError::RedisWithoutMongodb),
         Some(uri) if uri.expose_secret().starts_with("mongodb+srv:") => Err(StartError::MongodbSrv),
@@ -157,6 +218,7 @@ fn install_metrics() -> PrometheusHandle {
     // Exported from the start, so that the first reuse is an increase.
     metrics::counter!("auth_refresh_reuse_total").increment(0);
     logging::describe_metrics();
+    audit::describe_metrics();
     handle
 }
 
@@ -178,8 +240,16 @@ fn create_data_dir(config: &Config) -> Result<(), StartError> {
 }
 
 /// Applies changes of the keys directory.
-async fn follow_keys(keys_dir: KeysDir, authority: Authority) {
-    keys_dir::follow(keys_dir, || authority.keys(), |keys| authority.set_keys(keys)).await;
+async fn follow_keys(keys_dir: KeysDir, authority: Authority, oauth: Arc<OAuth>) {
+    let change = |keys: Keyring| {
+        let kids: Vec<&str> = keys.verifying_keys().map(VerifyingKey::kid).collect();
+        Audit::begin(Event::KeyChange).about(kids.join(", ")).granted();
+        if let Some(nonces) = &oauth.nonces {
+            nonces.set_keys(&keys);
+        }
+        authority.set_keys(keys);
+    };
+    keys_dir::follow(keys_dir, || authority.keys(), change).await;
 }
 
 fn announce(address: std::net::SocketAddr) {

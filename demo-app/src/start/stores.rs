@@ -9,14 +9,15 @@ use std::{
 
 use auth_layer::{
     Authority,
+    authority::AuthorityBuilder,
     cache::{
         CacheError, CacheErrorKind, Cached, StatusCache,
         redis::{EvictionPolicy, RedisCache, RedisOptions},
     },
     clock::Clock,
-    keys::Keyring,
+    keys::{Keyring, SigningKey},
     store::{
-        StoreErrorKind, TokenStore,
+        DynStore, StoreErrorKind, TokenStore,
         mongodb::{MongoOptions, MongoStore},
     },
     trust::BuildError,
@@ -27,21 +28,25 @@ use tokio::time::Instant;
 
 use super::{StartError, WithSubject, hosts::hosts};
 use crate::{
+    clients::{ClientStore, Clients, EmbeddedClients, MongoClients},
     config::Config,
     data_dir,
-    keys_dir::KeysDir,
-    state::{Identity, SharedCache},
+    keys_dir::{KeysDir, KeysError},
+    state::{SharedCache, TokenClaims},
     users::{MongoUsers, Users},
 };
 
 /// The longest wait for an unreachable MongoDB at start.
 const MONGODB_WAIT: Duration = Duration::from_secs(30);
 
-/// The stores of tokens and users.
-pub(super) struct Stores {
-    pub(super) authority: Authority,
-    pub(super) users: Users,
-    pub(super) shared_cache: Option<Arc<dyn SharedCache>>,
+/// The stores of tokens, users and clients.
+pub(crate) struct Stores {
+    pub(crate) authority: Authority,
+    /// The store of record of the authority's tokens, without a cache in front.
+    pub(crate) record: DynStore,
+    pub(crate) users: Users,
+    pub(crate) clients: Clients,
+    pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
 }
 
 /// The signing keys as found before the stores are open.
@@ -49,6 +54,9 @@ pub(super) enum StartKeys<'a> {
     Loaded(Keyring),
     /// There is no key yet. The first is made if the stores are empty too.
     Missing(&'a mut KeysDir),
+    /// For a command, which signs nothing. With a directory, the first key is made there if the
+    /// stores are empty: a server refuses users without one.
+    Unneeded(Option<&'a mut KeysDir>),
 }
 
 impl StartKeys<'_> {
@@ -60,6 +68,14 @@ impl StartKeys<'_> {
         match self {
             Self::Loaded(ring) => Ok(ring),
             Self::Missing(directory) => Ok(directory.create_first(is_empty.await?, SystemTime::now())?),
+            Self::Unneeded(directory) => {
+                if let Some(directory) = directory
+                    && is_empty.await?
+                {
+                    directory.create_first(true, SystemTime::now())?;
+                }
+                Ok(Keyring::new(SigningKey::generate().map_err(KeysError::from)?))
+            }
         }
     }
 }
@@ -73,13 +89,21 @@ pub(super) async fn open(config: &Config, keys: StartKeys<'_>, clock: impl Clock
 
 async fn embedded(config: &Config, keys: StartKeys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
     let (store, users) = data_dir::open(&config.data_dir).await?;
+    let clients = ClientStore::Embedded(EmbeddedClients::new(users.clone()));
     let users = Users::Embedded(users);
     let is_empty = async {
         let store = store.is_empty().await.map_err(|error| data_dir_error(config, StartError::Store, error))?;
         Ok(store && users.is_empty().await.map_err(|error| data_dir_error(config, StartError::Users, error))?)
     };
     let keys = keys.load_or_create(is_empty).await?;
-    Ok(Stores { authority: authority(config, keys, store, clock)?, users, shared_cache: None })
+    let record = DynStore::new(store);
+    Ok(Stores {
+        authority: authority(config, keys, record.clone(), clock)?,
+        record,
+        users,
+        clients: Clients::new(clients, &config.clients)?,
+        shared_cache: None,
+    })
 }
 
 fn data_dir_error<E>(config: &Config, kind: fn(WithSubject<E>) -> StartError, error: E) -> StartError {
@@ -95,8 +119,9 @@ async fn mongodb(config: &Config, uri: &str, keys: StartKeys<'_>, clock: impl Cl
         probe(&urls, &options).await?;
     }
     let database = &config.mongodb_database;
-    let (store, users) = connect(uri, database, &clock).await?;
+    let (store, users, clients) = connect(uri, database, &clock).await?;
     let users = Users::Mongo(users);
+    let clients = Clients::new(ClientStore::Mongo(clients), &config.clients)?;
     let is_empty = async {
         let store = store
             .is_empty()
@@ -109,13 +134,16 @@ async fn mongodb(config: &Config, uri: &str, keys: StartKeys<'_>, clock: impl Cl
         Ok(store && users)
     };
     let keys = keys.load_or_create(is_empty).await?;
+    let record = DynStore::new(store.clone());
     if urls.is_empty() {
-        return Ok(Stores { authority: authority(config, keys, store, clock)?, users, shared_cache: None });
+        let authority = authority(config, keys, record.clone(), clock)?;
+        return Ok(Stores { authority, record, users, clients, shared_cache: None });
     }
     let cache = RedisCache::connect(&urls, options).await.map_err(redis_error)?;
     let cached = Arc::new(Cached::new(store, cache));
     let shared_cache: Arc<dyn SharedCache> = Arc::new(RedisHealth(Arc::clone(&cached)));
-    Ok(Stores { authority: authority(config, keys, cached, clock)?, users, shared_cache: Some(shared_cache) })
+    let authority = authority(config, keys, cached, clock)?;
+    Ok(Stores { authority, record, users, clients, shared_cache: Some(shared_cache) })
 }
 
 /// Refuses a Redis that can never serve. An unreachable one is accepted: it is only a cache.
@@ -137,8 +165,11 @@ fn redis_error(error: CacheError) -> StartError {
     StartError::Redis(WithSubject { subject: "`--redis-url`".to_owned(), error })
 }
 
+/// The stores of one MongoDB database.
+type MongoStores = (MongoStore, MongoUsers, MongoClients);
+
 /// Connects to MongoDB and retries for a while, because the fleet may start before its database.
-async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<(MongoStore, MongoUsers), StartError> {
+async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<MongoStores, StartError> {
     let (started, until) = (Instant::now(), clock.now() + MONGODB_WAIT);
     let mut logged_reason = None;
     loop {
@@ -163,13 +194,15 @@ fn mongodb_subject(database: &str) -> String {
     format!("`--mongodb-uri` with `--mongodb-database {database}`")
 }
 
-async fn open_mongodb(uri: &str, database: &str) -> Result<(MongoStore, MongoUsers), StartError> {
+async fn open_mongodb(uri: &str, database: &str) -> Result<MongoStores, StartError> {
     let subject = || mongodb_subject(database);
     let opened = MongoStore::connect(uri, database, MongoOptions::default()).await;
     let store = opened.map_err(|error| StartError::Store(WithSubject { subject: subject(), error }))?;
     let opened = MongoUsers::open(store.database()).await;
     let users = opened.map_err(|error| StartError::Users(WithSubject { subject: subject(), error }))?;
-    Ok((store, users))
+    let opened = MongoClients::open(store.database()).await;
+    let clients = opened.map_err(|error| StartError::Clients(WithSubject { subject: subject(), error }))?;
+    Ok((store, users, clients))
 }
 
 impl StartError {
@@ -178,6 +211,7 @@ impl StartError {
         match self {
             Self::Store(of) => of.error.kind() == StoreErrorKind::Unavailable,
             Self::Users(of) => !of.error.is_refused(),
+            Self::Clients(of) => !of.error.is_refused(),
             _ => false,
         }
     }
@@ -186,23 +220,42 @@ impl StartError {
 /// The maximum life of a session: 90 days, or one refresh token's lifetime if that is longer.
 const SESSION_TTL: Duration = Duration::from_hours(90 * 24);
 
+/// The lifetime of a single-use token.
+const SINGLE_USE_TTL: Duration = Duration::from_mins(1);
+
+/// The error that is allowed in a token's times.
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// How far the clocks of nodes may differ.
+pub(crate) const CLOCK_SKEW_MARGIN: Duration = Duration::from_mins(5);
+
+/// Returns how long after a signature a node may still accept the token, at most.
+pub(crate) fn longest_acceptance(config: &Config) -> Duration {
+    // A refresh token lives the longest, unless its lifetime is set to seconds.
+    config.refresh_ttl.max(config.access_ttl).max(SINGLE_USE_TTL) + LEEWAY + CLOCK_SKEW_MARGIN
+}
+
 pub(super) fn authority(
     config: &Config,
     keys: Keyring,
     store: impl TokenStore,
     clock: impl Clock,
 ) -> Result<Authority, BuildError> {
-    Authority::builder(&config.issuer, store)
-        .audience(&config.audience)
+    let builder = Authority::builder(&config.issuer, store);
+    let builder = config.audience.iter().fold(builder, AuthorityBuilder::audience);
+    builder
         .keys(keys)
         .access_ttl(config.access_ttl)
         .refresh_ttl(config.refresh_ttl)
         // Otherwise the session would end before a long-lived refresh token.
         .session_ttl(config.refresh_ttl.max(SESSION_TTL))
+        .single_use_ttl(SINGLE_USE_TTL)
         .refresh_grace(config.refresh_grace)
+        .leeway(LEEWAY)
+        .clock_skew_margin(CLOCK_SKEW_MARGIN)
         .local_cache(config.local_cache)
         .max_sessions(config.max_sessions)
-        .custom_claims::<Identity>()
+        .custom_claims::<TokenClaims>()
         .clock(clock)
         .build()
 }

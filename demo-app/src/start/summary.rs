@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::{hosts::hosts, stores::Stores};
-use crate::config::{Config, Switch};
+use crate::config::{Config, DpopMode, Switch};
 
 /// Logs what serves and where its stores are. No field holds a secret: of URIs only hosts and names
 /// appear.
@@ -25,13 +25,24 @@ pub(super) fn log(config: &Config, stores: &Stores, waiting: &[String]) {
         redis = redis(stores),
         lease,
         issuer = config.issuer,
-        audience = config.audience,
+        audience = config.audience.join(", "),
         active_key = active,
         waiting_keys = list(&waiting),
         other_keys = list(&others),
-        rate_limit = if config.rate_limit == Switch::On { "on" } else { "off" },
+        rate_limit = on_or_off(config.rate_limit),
+        named_clients = config.clients.len(),
+        password_grant = on_or_off(config.password_grant),
+        dpop = match config.dpop {
+            DpopMode::Off => "off",
+            DpopMode::Optional => "optional",
+            DpopMode::Required => "required",
+        },
         "starting"
     );
+}
+
+fn on_or_off(switch: Switch) -> &'static str {
+    if switch == Switch::On { "on" } else { "off" }
 }
 
 fn list(kids: &[&str]) -> String {

@@ -1,6 +1,6 @@
 //! Users in a local file.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, ops::Bound, path::Path, sync::Arc};
 
 use auth_layer::{SessionId, UserId};
 use chrono::{DateTime, Utc};
@@ -76,30 +76,61 @@ impl EmbeddedUsers {
         .await
     }
 
+    pub(super) async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, UsersError> {
+        let after = after.map(folded);
+        self.run(move |database| {
+            let users = database.begin_read()?.open_table(USERS)?;
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut listed = Vec::new();
+            for row in users.range::<&str>((from, Bound::Unbounded))?.take(limit as usize) {
+                let (_, stored) = row?;
+                listed.push(serde_json::from_slice::<UserRecord>(stored.value())?.into());
+            }
+            Ok(listed)
+        })
+        .await
+    }
+
+    pub(super) async fn set_role(&self, user: &User, role: Role) -> Result<bool, UsersError> {
+        let id = user.user_id;
+        self.change(user, move |stored| (stored.user_id == id).then_some(UserRecord { role, ..stored })).await
+    }
+
     pub(super) async fn replace_hash(
         &self,
         user: &User,
         new: String,
         changed_in: Option<SessionId>,
     ) -> Result<bool, UsersError> {
-        let (name, old) = (folded(&user.username), user.password_hash.clone());
-        self.write(move |write| {
-            let mut users = write.open_table(USERS)?;
-            let stored = users.get(name.as_str())?.map(|stored| serde_json::from_slice::<UserRecord>(stored.value()));
-            match stored.transpose()? {
-                Some(stored) if stored.password_hash == old => {
-                    let password_changed_in = changed_in.or(stored.password_changed_in);
-                    let stored = UserRecord { password_hash: new, password_changed_in, ..stored };
-                    users.insert(name.as_str(), &*serde_json::to_vec(&stored)?)?;
-                    Ok(true)
-                }
-                _ => Ok(false),
-            }
+        let old = user.password_hash.clone();
+        self.change(user, move |stored| {
+            let password_changed_in = changed_in.or(stored.password_changed_in);
+            let is_current = stored.password_hash == old;
+            is_current.then_some(UserRecord { password_hash: new, password_changed_in, ..stored })
         })
         .await
     }
 
-    async fn write<T: Send + 'static>(
+    /// Replaces the record under this user's name by what `change` returns; false if it returns
+    /// none, or if there is no record.
+    async fn change(
+        &self,
+        user: &User,
+        change: impl FnOnce(UserRecord) -> Option<UserRecord> + Send + 'static,
+    ) -> Result<bool, UsersError> {
+        let name = folded(&user.username);
+        self.write(move |write| {
+            let mut users = write.open_table(USERS)?;
+            let stored = users.get(name.as_str())?.map(|stored| serde_json::from_slice::<UserRecord>(stored.value()));
+            let Some(changed) = stored.transpose()?.and_then(change) else { return Ok(false) };
+            users.insert(name.as_str(), &*serde_json::to_vec(&changed)?)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Writes in one transaction, which is aborted if `change` fails.
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<T, UserFileError> + Send + 'static,
     ) -> Result<T, UsersError> {
@@ -113,7 +144,7 @@ impl EmbeddedUsers {
     }
 
     /// Runs `work` on a blocking thread, because a commit waits for the disk.
-    async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, UserFileError> + Send + 'static,
     ) -> Result<T, UsersError> {

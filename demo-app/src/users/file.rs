@@ -23,12 +23,12 @@ pub(super) const NAMES: TableDefinition<'_, &str, &str> = TableDefinition::new("
 
 /// The reason why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum UserFileError {
+pub(crate) enum UserFileError {
     /// The database failed, or was closed after a failure.
     #[error("{0}")]
     Database(redb::Error),
-    /// A user's record is not valid in this version.
-    #[error("a user's record is unreadable (damaged, or written by a newer version)")]
+    /// A record is not valid in this version.
+    #[error("a record is unreadable (damaged, or written by a newer version)")]
     Value(#[from] serde_json::Error),
     /// The file is empty, or is not a users' file.
     #[error(

@@ -5,16 +5,18 @@ mod file;
 mod mongodb;
 #[cfg(test)]
 mod recording;
+mod summary;
 
 use std::error::Error;
 
 use auth_layer::{Scope, SessionId, Subject, UserId};
 use chrono::{DateTime, Utc};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 pub(crate) use self::recording::{CallLog, RecordingUsers};
-pub(crate) use self::{embedded::EmbeddedUsers, mongodb::MongoUsers};
+pub(crate) use self::{embedded::EmbeddedUsers, file::UserFileError, mongodb::MongoUsers, summary::UserSummary};
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,20 +32,36 @@ pub(crate) struct User {
 }
 
 /// A user's role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
+    /// May have the scope `profile`.
     User,
+    /// May have the scope `admin`, too.
     Admin,
 }
 
 impl Role {
+    /// Returns the role's name, as it is stored.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+
     /// Returns the scopes that a sign-in may ask for.
     pub(crate) fn scopes(self) -> &'static [&'static str] {
         match self {
             Self::User => &["profile"],
             Self::Admin => &["profile", "admin"],
         }
+    }
+
+    /// Returns [`scopes`](Self::scopes) as one scope.
+    pub(crate) fn scope(self) -> Scope {
+        // The names are scope tokens.
+        self.scopes().join(" ").parse().unwrap_or_default()
     }
 
     /// Returns whether a sign-in may ask for this scope.
@@ -78,8 +96,8 @@ impl UsersError {
 
     /// Returns whether another process has the file open.
     pub(crate) fn is_in_use(&self) -> bool {
-        let fault = self.source.as_ref().and_then(|source| source.downcast_ref::<file::UserFileError>());
-        matches!(fault, Some(file::UserFileError::Database(redb::Error::DatabaseAlreadyOpen)))
+        let fault = self.source.as_ref().and_then(|source| source.downcast_ref::<UserFileError>());
+        matches!(fault, Some(UserFileError::Database(redb::Error::DatabaseAlreadyOpen)))
     }
 
     /// Returns whether a retry is useless.
@@ -130,6 +148,27 @@ impl Users {
             Self::Mongo(users) => users.by_id(id).await,
             #[cfg(test)]
             Self::Recording(users) => users.by_id(id).await,
+        }
+    }
+
+    /// Lists up to `limit` users by name, in the order of lower-case ASCII. With `after`, those
+    /// whose names come after this one.
+    pub(crate) async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, UsersError> {
+        match self {
+            Self::Embedded(users) => users.list(after, limit).await,
+            Self::Mongo(users) => users.list(after, limit).await,
+            #[cfg(test)]
+            Self::Recording(users) => users.list(after, limit).await,
+        }
+    }
+
+    /// Sets a user's role; false if there is no such user.
+    pub(crate) async fn set_role(&self, user: &User, role: Role) -> Result<bool, UsersError> {
+        match self {
+            Self::Embedded(users) => users.set_role(user, role).await,
+            Self::Mongo(users) => users.set_role(user.user_id, role).await,
+            #[cfg(test)]
+            Self::Recording(users) => users.set_role(user, role).await,
         }
     }
 

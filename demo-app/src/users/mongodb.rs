@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use auth_layer::{SessionId, UserId};
-use bson::{Bson, doc};
+use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
 use mongodb::{
     Collection, Database, IndexModel,
-    error::{ErrorKind, WriteFailure},
-    options::{CommitQuorum, IndexOptions, ReadPreference, SelectionCriteria, WriteConcern},
+    options::{CommitQuorum, IndexOptions},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{AddOutcome, Role, User, UsersError, folded};
-
-/// The time limit of an operation.
-const TIMEOUT: Duration = Duration::from_secs(2);
+use crate::mongo::{self, DUPLICATE_KEY, MongoError, NAMESPACE_NOT_FOUND, UNAUTHORIZED};
 
 /// The time limit of the index: a large collection may build it for the first time.
 const INDEX_TIMEOUT: Duration = Duration::from_mins(1);
@@ -48,26 +45,21 @@ fn string_or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
 
 impl MongoUsers {
     pub(crate) async fn open(database: &Database) -> Result<Self, UsersError> {
-        let majority = WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build();
-        let options = mongodb::options::CollectionOptions::builder()
-            .write_concern(majority)
-            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
-            .build();
-        let users = database.collection_with_options("users", options);
+        let users = mongo::collection(database, "users");
         refuse_foreign_documents(users.clone_with_type()).await?;
         let unique = IndexOptions::builder().unique(true).build();
         let index = IndexModel::builder().keys(doc! { "username_folded": 1 }).options(unique).build();
-        let indexed: Collection<UserDocument> = users.clone();
-        run_within(INDEX_TIMEOUT, async move {
+        let collection: Collection<UserDocument> = users.clone();
+        let indexing = mongo::run_within(INDEX_TIMEOUT, async move {
             // A database user without the right to create indexes can start if the index exists.
-            if !has_unique_index(&indexed).await? {
+            if !has_unique_index(&collection).await? {
                 // The default quorum is every voting member: one that is down would block the start
                 // of all nodes.
-                indexed.create_index(index).commit_quorum(CommitQuorum::Majority).await?;
+                collection.create_index(index).commit_quorum(CommitQuorum::Majority).await?;
             }
             Ok(())
-        })
-        .await?;
+        });
+        indexing.await.map_err(users_error)?;
         Ok(Self(users))
     }
 
@@ -85,7 +77,7 @@ impl MongoUsers {
         run(async move {
             match users.insert_one(document).await {
                 Ok(_) => Ok(AddOutcome::Added),
-                Err(error) if is_duplicate(&error) => Ok(AddOutcome::NameTaken),
+                Err(error) if mongo::is_duplicate(&error) => Ok(AddOutcome::NameTaken),
                 Err(error) => Err(error),
             }
         })
@@ -98,8 +90,24 @@ impl MongoUsers {
         Ok(found.map(User::from))
     }
 
+    pub(super) async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, UsersError> {
+        let users = self.0.clone();
+        let filter = after.map_or_else(Document::new, |after| doc! { "username_folded": { "$gt": folded(after) } });
+        let by_name = doc! { "username_folded": 1 };
+        let listing = async move { users.find(filter).sort(by_name).limit(limit.into()).await?.try_collect().await };
+        let listed: Vec<UserDocument> = run(listing).await?;
+        Ok(listed.into_iter().map(User::from).collect())
+    }
+
+    pub(super) async fn set_role(&self, id: UserId, role: Role) -> Result<bool, UsersError> {
+        let (users, id) = (self.0.clone(), id.into_bson());
+        let change = doc! { "$set": { "role": role.as_str() } };
+        let changed = run(async move { users.update_one(doc! { "_id": id }, change).await }).await?;
+        Ok(changed.matched_count == 1)
+    }
+
     pub(super) async fn is_empty(&self) -> Result<bool, UsersError> {
-        let users = self.0.clone_with_type::<bson::Document>();
+        let users = self.0.clone_with_type::<Document>();
         Ok(run(async move { users.find_one(doc! {}).await }).await?.is_none())
     }
 
@@ -131,7 +139,7 @@ impl MongoUsers {
 /// Fails if the collection holds other documents. Writes nothing.
 ///
 /// Sorted by `_id`, UUIDs are adjacent: if the first and the last are UUIDs, all are.
-async fn refuse_foreign_documents(users: Collection<bson::Document>) -> Result<(), UsersError> {
+async fn refuse_foreign_documents(users: Collection<Document>) -> Result<(), UsersError> {
     for order in [1, -1] {
         let users = users.clone();
         let found = run(async move { users.find_one(doc! {}).sort(doc! { "_id": order }).await }).await?;
@@ -144,15 +152,11 @@ async fn refuse_foreign_documents(users: Collection<bson::Document>) -> Result<(
     Ok(())
 }
 
-/// The server's codes for a missing collection and for a missing permission.
-const NAMESPACE_NOT_FOUND: i32 = 26;
-const UNAUTHORIZED: i32 = 13;
-
 /// Returns false too if listing is forbidden: creating the index then reports what is missing.
 async fn has_unique_index(users: &Collection<UserDocument>) -> mongodb::error::Result<bool> {
     let listed = async { users.list_indexes().await?.try_collect::<Vec<IndexModel>>().await };
     let indexes = match listed.await {
-        Err(error) if matches!(code(&error), Some(NAMESPACE_NOT_FOUND | UNAUTHORIZED)) => return Ok(false),
+        Err(error) if matches!(mongo::code(&error), Some(NAMESPACE_NOT_FOUND | UNAUTHORIZED)) => return Ok(false),
         listed => listed?,
     };
     Ok(indexes.iter().any(|index| {
@@ -164,14 +168,6 @@ async fn has_unique_index(users: &Collection<UserDocument>) -> mongodb::error::R
                     && options.collation.is_none()
             })
     }))
-}
-
-/// Returns the code of a refused command.
-fn code(error: &mongodb::error::Error) -> Option<i32> {
-    match &*error.kind {
-        ErrorKind::Command(command) => Some(command.code),
-        _ => None,
-    }
 }
 
 trait IntoBson {
@@ -208,41 +204,28 @@ impl From<UserDocument> for User {
 async fn run<T: Send + 'static>(
     operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
 ) -> Result<T, UsersError> {
-    run_within(TIMEOUT, operation).await
+    mongo::run(operation).await.map_err(users_error)
 }
 
-/// Runs in a task: the driver's futures must not be dropped, so a late one continues.
-async fn run_within<T: Send + 'static>(
-    limit: Duration,
-    operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
-) -> Result<T, UsersError> {
-    const WHAT: &str = "the collection `users` cannot be read or written";
-    match tokio::time::timeout(limit, tokio::spawn(operation)).await {
-        Ok(Ok(done)) => done.map_err(|error| match refusal(&error) {
-            Some(refusal) => UsersError::refused(refusal),
-            None => UsersError::new(WHAT, error),
-        }),
-        Ok(Err(error)) => Err(UsersError::new(WHAT, error)),
-        Err(error) => Err(UsersError::new(WHAT, error)),
+fn users_error(error: MongoError) -> UsersError {
+    match refusal(&error) {
+        Some(refusal) => UsersError::refused(refusal),
+        None => UsersError::new("the collection `users` cannot be read or written", error.into_cause()),
     }
 }
 
 /// Describes an error that a retry cannot fix, in one sentence.
-fn refusal(error: &mongodb::error::Error) -> Option<&'static str> {
-    match code(error)? {
+fn refusal(error: &MongoError) -> Option<&'static str> {
+    match error.code()? {
         UNAUTHORIZED => Some(
             "MongoDB denies access to the collection `users` or its index on `username_folded`; grant the user of \
              `--mongodb-uri` the role readWrite",
         ),
-        // A duplicate name; then an index with other options or another name.
-        11_000 => Some(
+        // Then an index with other options or another name.
+        DUPLICATE_KEY => Some(
             "the collection `users` holds a username twice; remove one of the documents with the same `username_folded`",
         ),
         85 | 86 => Some("the collection `users` has an index on `username_folded` that is not unique; drop that index"),
         _ => None,
     }
-}
-
-fn is_duplicate(error: &mongodb::error::Error) -> bool {
-    matches!(&*error.kind, ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == 11000)
 }

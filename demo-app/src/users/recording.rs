@@ -8,7 +8,7 @@ use std::sync::{
 use auth_layer::{SessionId, UserId};
 use tokio::sync::Semaphore;
 
-use super::{AddOutcome, EmbeddedUsers, User, UsersError};
+use super::{AddOutcome, EmbeddedUsers, Role, User, UsersError};
 
 /// The calls to the stores, in order.
 pub(crate) type CallLog = Arc<Mutex<Vec<&'static str>>>;
@@ -18,6 +18,8 @@ pub(crate) struct RecordingUsers {
     users: EmbeddedUsers,
     pub(crate) calls: CallLog,
     pub(crate) fail_reads: Arc<AtomicBool>,
+    /// Makes each user one without a further role.
+    pub(crate) demote: Arc<AtomicBool>,
     /// Delays the report of a replacement while a test holds its one permit.
     pub(crate) replace_gate: Arc<Semaphore>,
     /// Has one permit for each replacement that was made.
@@ -27,7 +29,14 @@ pub(crate) struct RecordingUsers {
 impl RecordingUsers {
     pub(crate) fn new(users: EmbeddedUsers, calls: CallLog) -> Self {
         let replace_gate = Arc::new(Semaphore::new(1));
-        Self { users, calls, fail_reads: Arc::default(), replace_gate, replaced: Arc::new(Semaphore::new(0)) }
+        Self {
+            users,
+            calls,
+            fail_reads: Arc::default(),
+            demote: Arc::default(),
+            replace_gate,
+            replaced: Arc::new(Semaphore::new(0)),
+        }
     }
 
     pub(super) async fn add(&self, user: User) -> Result<AddOutcome, UsersError> {
@@ -36,12 +45,25 @@ impl RecordingUsers {
 
     pub(super) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
         self.record_read()?;
-        self.users.by_name(username).await
+        Ok(self.users.by_name(username).await?.map(|user| self.demoted(user)))
     }
 
     pub(super) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
         self.record_read()?;
-        self.users.by_id(id).await
+        Ok(self.users.by_id(id).await?.map(|user| self.demoted(user)))
+    }
+
+    fn demoted(&self, user: User) -> User {
+        if self.demote.load(Ordering::SeqCst) { User { role: Role::User, ..user } } else { user }
+    }
+
+    pub(super) async fn list(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, UsersError> {
+        self.record_read()?;
+        self.users.list(after, limit).await
+    }
+
+    pub(super) async fn set_role(&self, user: &User, role: Role) -> Result<bool, UsersError> {
+        self.users.set_role(user, role).await
     }
 
     fn record_read(&self) -> Result<(), UsersError> {

@@ -13,7 +13,11 @@ fn settings_invalid_are_refused_with_flag_name() {
         ("--refresh-ttl", "600000000000000years"),
         ("--refresh-ttl", "5m"),
         ("--issuer", ""),
+        ("--issuer", "auth.example"),
         ("--audience", ""),
+        ("--password-grant", "yes"),
+        ("--dpop", "yes"),
+        ("--dpop-nonce", "on"),
         ("--refresh-grace", "10000years"),
         ("--local-cache", "10000years"),
         ("--redis-ttl", "10000years"),
@@ -60,6 +64,9 @@ fn settings_in_empty_variables_are_unset() {
         "DEMO_REFRESH_GRACE",
         "DEMO_LOCAL_CACHE",
         "DEMO_RATE_LIMIT",
+        "DEMO_PASSWORD_GRANT",
+        "DEMO_DPOP",
+        "DEMO_DPOP_NONCE",
         "DEMO_LOG_FORMAT",
         "DEMO_MAX_SESSIONS",
         "DEMO_CONFIG",
@@ -89,10 +96,10 @@ fn settings_precedence_is_flag_variable_file_default() {
         [("DEMO_CONFIG", "demo.toml"), ("DEMO_AUDIENCE", "of-variable"), ("DEMO_ISSUER", "https://variable.example")];
     let running = RunningProgram::start_serving(directory.path(), &["--issuer", "https://flag.example"], &variables);
     let line = running.wait_for("issuer=");
-    for expected in ["https://flag.example", "of-variable", "lease=\"off\"", "rate_limit=\"off\""] {
+    let expected = ["https://flag.example", "of-variable", "lease=\"off\"", "rate_limit=\"off\"", "named_clients=2"];
+    for expected in expected {
         assert!(line.contains(expected), "{expected}: {line}");
     }
-    running.wait_for("count=2");
     assert!(directory.path().join("elsewhere/tokens.redb").exists());
     assert!(!running.output().contains("s3cret"));
 }
@@ -155,8 +162,10 @@ fn settings_stray_words_are_located_and_not_repeated() {
     for (arguments, expected) in [
         (&["s3cret"][..], "word 1"),
         (&["--redis-url", "redis://:a@h", "s3cret"], "--redis-url that has spaces"),
-        (&["--issuer", "a", "-s3cret"], "word 3"),
+        (&["--issuer", "https://a", "-s3cret"], "word 3"),
         (&["s3cret", "s3cret"], "a word"),
+        (&["keys", "list", "s3cret"], "word 3"),
+        (&["--data-dir", "x", "kys"], "a similar command, `keys`"),
     ] {
         let output = run(arguments, &[]);
         let printed = output_text(&output);

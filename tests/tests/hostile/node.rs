@@ -19,8 +19,14 @@ use crate::{
     protected_route::{HttpResponse, bearer},
 };
 
-/// The realm of the demo's challenges.
-pub(crate) const REALM: &str = "demo-app";
+/// The demo's challenge where no token is involved.
+const CHALLENGE: &str = r#"Bearer realm="demo-app""#;
+
+/// The demo's challenge where one is needed, without an error.
+pub(crate) const BEARER: &str = concat!(
+    r#"Bearer realm="demo-app", "#,
+    r#"resource_metadata="https://issuer.example/.well-known/oauth-protected-resource""#
+);
 
 /// The size up to which hyper reads headers. Above it hyper answers 431 and closes the connection.
 pub(crate) const HEADERS_LIMIT: usize = 256 * 1024;
@@ -121,7 +127,7 @@ impl TargetNode {
             if let Some((value, refusal)) = bearer(&case.token).zip(case.expected.refusal()) {
                 let request = self.client.request(method.clone(), path).header(header::AUTHORIZATION, value);
                 let answer = Response::read(request.send().await.unwrap()).await.unwrap();
-                HttpResponse::from(answer).assert_refusal(&case.name, refusal, REALM, &case.token);
+                HttpResponse::from(answer).assert_refusal(&case.name, refusal, BEARER, &case.token);
             } else if case.token.ends_with('\n') {
                 // A line feed at the end is the end of the line on the wire (RFC 9112 §2.2), and no
                 // part of the token.
@@ -182,7 +188,7 @@ async fn refresh_with_forged_tokens_is_refused_by_a_node_and_rotates_nothing() {
         }
         let answer = target.client.refresh(&case.token).await.unwrap();
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}: {answer:?}", case.name);
-        assert_eq!(answer.header("www-authenticate"), format!("Bearer realm=\"{REALM}\""), "{}", case.name);
+        assert_eq!(answer.header("www-authenticate"), CHALLENGE, "{}", case.name);
         HttpResponse::from(answer).assert_error(&case.name, "invalid_grant", &case.token);
     }
     for draft in [&good.eddsa, &good.other] {

@@ -101,7 +101,7 @@ impl ProtectedRoute {
         for value in credentials {
             request.headers_mut().append(header::AUTHORIZATION, value.clone());
         }
-        self.send(request).await.assert_refusal(name, refusal, "api", secret);
+        self.send(request).await.assert_refusal(name, refusal, r#"Bearer realm="api""#, secret);
 
         let request = Request::post("/").version(Version::HTTP_2).header(header::CONTENT_TYPE, "application/grpc");
         let mut request = request.body(Body::empty()).unwrap();
@@ -114,16 +114,13 @@ impl ProtectedRoute {
 }
 
 impl HttpResponse {
-    /// Fails unless this is exactly that refusal and holds nothing of the token.
-    pub(crate) fn assert_refusal(&self, name: &str, refusal: Refusal, realm: &str, secret: &str) {
+    /// Fails unless this is exactly that refusal and holds nothing of the token. `bearer` is the
+    /// challenge without an error.
+    pub(crate) fn assert_refusal(&self, name: &str, refusal: Refusal, bearer: &str, secret: &str) {
         let (status, error, challenge) = match refusal {
-            Refusal::Unauthorized => (401, "unauthorized", format!(r#"Bearer realm="{realm}""#)),
-            Refusal::InvalidToken => {
-                (401, "invalid_token", format!(r#"Bearer realm="{realm}", error="invalid_token""#))
-            }
-            Refusal::InvalidRequest => {
-                (400, "invalid_request", format!(r#"Bearer realm="{realm}", error="invalid_request""#))
-            }
+            Refusal::Unauthorized => (401, "unauthorized", bearer.to_owned()),
+            Refusal::InvalidToken => (401, "invalid_token", format!(r#"{bearer}, error="invalid_token""#)),
+            Refusal::InvalidRequest => (400, "invalid_request", format!(r#"{bearer}, error="invalid_request""#)),
         };
         assert_eq!(self.status, status, "{name}: {self:?}");
         let challenges: Vec<&HeaderValue> = self.headers.get_all(header::WWW_AUTHENTICATE).iter().collect();

@@ -16,7 +16,7 @@ use tower::{Service, ServiceExt};
 use crate::{
     authorization,
     corpus::Corpus,
-    node::{BODY_LIMIT, HEADERS_LIMIT, PATIENCE, REALM, TargetNode},
+    node::{BEARER, BODY_LIMIT, HEADERS_LIMIT, PATIENCE, TargetNode},
     protected_route::{HttpResponse, Refusal, bearer},
 };
 
@@ -141,7 +141,7 @@ async fn wire_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
             assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "{}: {response:?}", case.name);
             continue;
         }
-        response.assert_refusal(&case.name, refusal, REALM, &case.token);
+        response.assert_refusal(&case.name, refusal, BEARER, &case.token);
         send_over_http2(&mut channel, request(true, value)).await.assert_grpc_refusal(&case.name);
     }
     let response = send_over_http2(&mut channel, request(false, bearer(&good.eddsa.token()).unwrap())).await;

@@ -9,7 +9,7 @@ use auth_layer::{
 use mongodb::options::ClientOptions;
 use tests::{
     client::Client,
-    node::Node,
+    node::{CommandOutput, Node, run_command},
     servers::{self, MongoServer, RedisServer},
 };
 use uuid::Uuid;
@@ -89,6 +89,8 @@ pub(crate) struct Fleet {
     pub(crate) nodes: Vec<Node>,
     /// The database of a fleet on the shared MongoDB.
     pub(crate) database: Option<servers::MongoDatabase>,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
     _keys: tempfile::TempDir,
 }
 
@@ -157,7 +159,17 @@ impl Fleet {
         }
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let nodes = futures_util::future::join_all(programs.iter().map(|program| program.start(&args, &env))).await;
-        Self { nodes, database, _keys: keys }
+        let args = args.into_iter().map(str::to_owned).collect();
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { nodes, database, args, env, _keys: keys }
+    }
+
+    /// Runs a command with the settings of the nodes, and this standard input.
+    pub(crate) async fn command(&self, words: &[&str], input: &str) -> CommandOutput {
+        let args: Vec<&str> = words.iter().copied().chain(self.args.iter().map(String::as_str)).collect();
+        let cheap = ("NODE_PASSWORDS", "cheap");
+        let env = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([cheap]);
+        run_command(NODE, &args, &env.collect::<Vec<_>>(), input).await
     }
 
     /// Returns a client of the first node and one of the last, which may be the same node.

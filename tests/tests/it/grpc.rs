@@ -1,5 +1,7 @@
 //! gRPC behind the same layer as axum: a real tonic server, a real client, over TCP.
 
+mod demo;
+
 use std::net::SocketAddr;
 
 use auth_layer::{

@@ -188,7 +188,9 @@ async fn check_sessions_and_password_change(a: &Client, b: &Client, name: &str) 
 async fn assert_invalid_token(node: &Client, token: &str) {
     let answer = node.me(token).await.unwrap();
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
-    assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="demo-app", error="invalid_token""#);
+    let metadata = "http://127.0.0.1:3000/.well-known/oauth-protected-resource";
+    let challenge = format!(r#"Bearer realm="demo-app", resource_metadata="{metadata}", error="invalid_token""#);
+    assert_eq!(answer.header("www-authenticate"), challenge);
 }
 
 /// Fails unless the refresh is refused. Returns the error.

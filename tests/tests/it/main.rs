@@ -2,7 +2,9 @@
 //!
 //! [`fleet`] starts nodes for the other modules, and [`ledger`] reads what MongoDB holds.
 
+mod audit;
 mod clocks;
+mod commands;
 mod conformance;
 mod documents;
 mod failover;
@@ -15,11 +17,14 @@ mod life;
 mod lookups;
 mod memory;
 mod news;
+mod oauth;
 mod outage;
 mod races;
 mod redis_cache;
+mod rotation;
 mod settings;
 mod slow;
+mod standards;
 mod steps;
 mod used_once;
 mod users;

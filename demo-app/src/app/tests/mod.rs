@@ -1,10 +1,22 @@
+mod admin;
+mod audit;
 mod bodies;
+mod browser;
+mod clients;
+mod cookies;
 mod credentials;
+mod csrf;
+mod dpop;
 mod floods;
+mod grpc_calls;
+mod grpc_services;
+mod oauth;
 mod operations;
 mod outage;
 mod passwords;
 mod properties;
+#[path = "../../../../auth-layer/tests/support/prover.rs"]
+mod prover;
 mod recording;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -12,9 +24,12 @@ use std::{net::SocketAddr, sync::Arc};
 use argon2::Params;
 use auth_layer::{
     Authority, UserId,
+    authority::AuthorityBuilder,
+    clock::ManualClock,
     keys::{Keyring, SigningKey},
 };
 use axum::{body::Body, extract::ConnectInfo};
+use clap::Parser;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -25,8 +40,14 @@ use tower::ServiceExt;
 use self::recording::RecordingStore;
 use super::*;
 use crate::{
+    clients::{ClientStore, Clients, EmbeddedClients},
+    config::Config,
+    csrf::OriginCheck,
+    oauth::OAuth,
     password::Passwords,
     rate_limit::RateLimit,
+    shutdown::ShutdownTrigger,
+    state::{Identity, TokenClaims},
     users::{EmbeddedUsers, RecordingUsers, Role, User, Users},
 };
 
@@ -34,6 +55,9 @@ struct TestApp {
     state: AppState,
     store: RecordingStore,
     users: RecordingUsers,
+    shutdown: ShutdownTrigger,
+    /// The clock of tokens, codes and proofs.
+    clock: ManualClock,
     _directory: tempfile::TempDir,
 }
 
@@ -50,22 +74,41 @@ impl TestResponse {
 }
 
 fn test_app() -> TestApp {
+    test_app_with(&[])
+}
+
+/// Returns the application with these flags, in memory.
+fn test_app_with(flags: &[&str]) -> TestApp {
     crate::logging::tests::install_global_subscriber();
     let directory = tempfile::tempdir().unwrap();
     let keys = Keyring::new(SigningKey::generate().unwrap());
     let store = RecordingStore::default();
     let users = EmbeddedUsers::open(&directory.path().join("users.redb")).unwrap();
+    let config = Config::parse_from(["demo-app"].iter().chain(flags));
+    let clock = ManualClock::starting_at(chrono::Utc::now());
+    let clients = ClientStore::Embedded(EmbeddedClients::new(users.clone()));
     let users = RecordingUsers::new(users, Arc::clone(&store.calls));
+    let (trigger, shutdown) = Shutdown::new();
     let state = AppState {
-        authority: Authority::builder("http://issuer", store.clone()).audience("demo-app").keys(keys).build().unwrap(),
+        authority: authority(&store, &clock, &config).keys(keys.clone()).build().unwrap(),
+        clients: Clients::new(clients, &config.clients).unwrap(),
+        oauth: Arc::new(OAuth::new(&config, &keys).unwrap()),
+        clock: Arc::new(clock.clone()),
         users: Users::Recording(users.clone()),
         passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),
+        origin_check: OriginCheck::new(&config.issuer),
         shared_cache: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         started: Instant::now(),
+        shutdown,
     };
-    TestApp { state, store, users, _directory: directory }
+    TestApp { state, store, users, shutdown: trigger, clock, _directory: directory }
+}
+
+fn authority(store: &RecordingStore, clock: &ManualClock, config: &Config) -> AuthorityBuilder {
+    let authority = Authority::builder(&config.issuer, store.clone()).clock(clock.clone());
+    config.audience.iter().fold(authority, AuthorityBuilder::audience).custom_claims::<TokenClaims>()
 }
 
 impl TestApp {
@@ -84,7 +127,8 @@ impl TestApp {
         }
         if parts.status == StatusCode::UNAUTHORIZED {
             let challenge = parts.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
-            assert!(challenge.starts_with(r#"Bearer realm="demo-app""#), "{challenge}");
+            let (scheme, rest) = challenge.split_once(' ').unwrap();
+            assert!(["Bearer", "DPoP"].contains(&scheme) && rest.starts_with(r#"realm="demo-app""#), "{challenge}");
         }
         TestResponse { status: parts.status, headers: parts.headers, body }
     }

@@ -19,7 +19,7 @@ fn ready() -> Request<Body> {
 }
 
 /// Returns how often a user was read.
-fn user_reads(demo: &TestApp) -> usize {
+pub(super) fn user_reads(demo: &TestApp) -> usize {
     demo.store.calls.lock().unwrap().iter().filter(|call| **call == "user").count()
 }
 
@@ -173,8 +173,9 @@ fn failing_login(demo: &TestApp, id: &str) -> Request<Body> {
 #[test]
 fn request_id_is_in_each_log_line() {
     let lines = log_of_request(async |demo| failing_login(demo, "mine-1"), true);
-    assert_eq!(lines.len(), 2, "{lines:#?}");
-    assert!(lines[0].contains("WARN") && lines[1].contains("status=503"), "{lines:#?}");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    let expected = ["WARN", "audit: sign_in failed", "status=503"];
+    assert!(lines.iter().zip(expected).all(|(line, expected)| line.contains(expected)), "{lines:#?}");
     for line in &lines {
         assert_eq!(line.matches(r#"request_id="mine-1""#).count(), 1, "{line}");
     }
@@ -186,7 +187,7 @@ fn request_id_is_in_each_log_line() {
         id.split_once('"').unwrap().0
     });
     let ids: Vec<&str> = ids.collect();
-    assert!(ids.len() == 2 && ids[0] == ids[1] && is_uuid_v7(ids[0]), "{ids:?}");
+    assert!(ids.len() == 3 && ids.iter().all(|id| *id == ids[0]) && is_uuid_v7(ids[0]), "{ids:?}");
 }
 
 #[test]

@@ -245,6 +245,56 @@ fn request_of_any_form_is_never_answered_5xx() {
     ran.unwrap();
 }
 
+/// Generates a header value from these pieces and some others.
+fn pieces(pieces: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        6 => prop::sample::select(pieces).prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 0..20),
+    ];
+    vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn request_with_cookies_of_any_form_is_never_answered_5xx() {
+    let service = TestService::new();
+    let page = service.runtime.block_on(async {
+        service.demo.add_user("ada", service.hash.clone(), Role::User).await;
+        service.demo.open_page("ada").await
+    });
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let names = ["__Host-access=", "__Host-refresh=", "; ", ";", "=", "\"", " "];
+    let strategy = (
+        prop::sample::select(vec!["GET", "POST", "DELETE"]),
+        prop::sample::select(vec![
+            "/me",
+            "/auth/refresh",
+            "/auth/single-use",
+            "/auth/login?transport=cookie",
+            "/nowhere",
+        ]),
+        vec(pieces([texts(&names), texts(&[&page.access, &page.refresh])].concat()), 0..3),
+        pieces(texts(&[&page.csrf, "", "x"])),
+        pieces(texts(&["https://", "http://", "null", "demo.example", ":", "@", "[::1]", "/"])),
+        pieces(texts(&["same-origin", "none", "same-site", "cross-site"])),
+    );
+    let config = ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() };
+    let ran = TestRunner::new(config).run(&strategy, |(method, uri, cookies, csrf, origin, site)| {
+        let mut request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+        let others = [("x-csrf-token", csrf), ("origin", origin), ("sec-fetch-site", site)];
+        for (name, value) in cookies.into_iter().map(|cookie| ("cookie", cookie)).chain(others) {
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                request.headers_mut().append(name, value);
+            }
+        }
+        let answer = service.runtime.block_on(service.demo.send(request));
+        if answer.status.is_server_error() {
+            return Err(TestCaseError::fail(format!("{method} {uri}: {} {}", answer.status, answer.body)));
+        }
+        Ok(())
+    });
+    ran.unwrap();
+}
+
 /// Returns bodies of about `size` bytes that are costly for a careless parser.
 fn shapes(size: usize) -> Vec<(&'static str, String)> {
     let many = |piece: &dyn Fn(usize) -> String| {

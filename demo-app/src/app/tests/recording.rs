@@ -6,9 +6,9 @@ use std::sync::{
 };
 
 use auth_layer::{
-    SessionId, Subject,
+    SessionId, Subject, TokenId,
     clock::Timestamp,
-    store::{MemoryStore, Revoked, StoreDecorator, StoreError, StoreErrorKind, TokenStore, UserFence},
+    store::{MemoryStore, Revoked, StoreDecorator, StoreError, StoreErrorKind, TokenStatus, TokenStore, UserFence},
 };
 
 use crate::users::CallLog;
@@ -20,6 +20,8 @@ pub(super) struct RecordingStore {
     pub(super) fail_fence: Arc<AtomicBool>,
     /// Makes revocations fail after they were recorded.
     pub(super) fail_after_revoke: Arc<AtomicBool>,
+    pub(super) fail_checks: Arc<AtomicBool>,
+    pub(super) panic_in_checks: Arc<AtomicBool>,
 }
 
 impl RecordingStore {
@@ -43,10 +45,21 @@ impl StoreDecorator for RecordingStore {
         &self.store
     }
 
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        assert!(!self.panic_in_checks.load(Ordering::SeqCst), "as the test wants it");
+        fail_if(&self.fail_checks)?;
+        self.inner().token_status(id).await
+    }
+
     async fn user_fence(&self, user: Subject) -> Result<UserFence, StoreError> {
         self.calls.lock().unwrap().push("fence");
         fail_if(&self.fail_fence)?;
         self.inner().user_fence(user).await
+    }
+
+    async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
+        let revoked = self.inner().revoke_token(id, since).await?;
+        self.check_revoked(revoked)
     }
 
     async fn revoke_session(&self, session: SessionId, now: Timestamp) -> Result<Revoked, StoreError> {

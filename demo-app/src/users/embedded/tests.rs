@@ -211,3 +211,27 @@ async fn users_written_by_older_versions_are_found_by_id() {
         assert!(opened.by_id(UserId::generate()).await.unwrap().is_none());
     }
 }
+
+#[tokio::test]
+async fn users_are_listed_in_pages_regardless_of_case_and_get_other_roles() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = EmbeddedUsers::open(&directory.path().join("users.redb")).unwrap();
+    for name in ["b", "A", "a-1", "C"] {
+        assert_eq!(users.add(User { username: name.to_owned(), ..user(0) }).await.unwrap(), AddOutcome::Added);
+    }
+    let page = async |after: Option<&str>, limit| {
+        let users = users.list(after, limit).await.unwrap();
+        users.into_iter().map(|user| user.username).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None, 10).await, ["A", "a-1", "b", "C"]);
+    assert_eq!(page(None, 2).await, ["A", "a-1"]);
+    assert_eq!(page(Some("A-1"), 2).await, ["b", "C"]);
+    assert_eq!(page(Some("aa"), 1).await, ["b"], "no user has this name");
+    assert_eq!(page(Some("c"), 2).await, [""; 0]);
+
+    let stored = users.by_name("b").await.unwrap().unwrap();
+    assert!(users.set_role(&stored, Role::Admin).await.unwrap());
+    assert_eq!(users.by_name("b").await.unwrap(), Some(User { role: Role::Admin, ..stored.clone() }));
+    let other = User { user_id: UserId::generate(), ..stored };
+    assert!(!users.set_role(&other, Role::User).await.unwrap(), "another user has the name by now");
+}

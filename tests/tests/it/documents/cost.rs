@@ -1,9 +1,12 @@
 //! The cost of ending a session, counted by MongoDB's profiler.
 
+use auth_layer::{SessionId, store::TokenStore};
 use bson::{DateTime, Uuid};
 use mongodb::options::InsertManyOptions;
+use tests::servers;
 
 use super::*;
+use crate::fleet::store_in;
 
 /// The number of retired refresh tokens: a month in which a client refreshed every nine minutes.
 const RETIRED: usize = 5_000;
@@ -69,4 +72,35 @@ async fn revoke_reads_the_live_tokens_and_not_the_retired_ones() {
         assert_eq!(me.status, StatusCode::UNAUTHORIZED);
         assert_eq!(client.refresh(&tokens.refresh).await.unwrap().error(), "invalid_grant");
     }
+}
+
+/// More sessions than one query looks through.
+#[tokio::test]
+async fn sessions_of_a_client_are_found_among_many_of_another() {
+    const OTHERS: u64 = 20_050;
+
+    let guard = servers::mongodb().await;
+    let store = store_in(&guard).await;
+    let session = |id: u64, client: &str| {
+        let expires_at = DateTime::from_millis(DateTime::now().timestamp_millis() + 3_600_000);
+        doc! {
+            "_id": Uuid::from_bytes(u128::from(id).to_be_bytes()),
+            "user_id": Uuid::new(),
+            "client_id": client,
+            "revoked": false,
+            "current": { "refresh_expires_at": expires_at },
+        }
+    };
+    let others = (0..OTHERS).map(|number| session(2 * number, "other"));
+    let rare = [21, 2 * 20_000 + 1, 2 * OTHERS + 1];
+    let sessions = others.chain(rare.iter().map(|id| session(*id, "rare")));
+    store.database().collection::<Document>("sessions").insert_many(sessions).await.unwrap();
+    let ids = rare.map(|id| SessionId::from(uuid::Uuid::from_u128(id.into())));
+    let page = async |after: Option<SessionId>, limit| {
+        store.sessions_of_client("rare".to_owned(), after, limit, chrono::Utc::now()).await.unwrap()
+    };
+    assert_eq!(page(None, 10).await, ids);
+    assert_eq!(page(None, 2).await, ids[..2]);
+    assert_eq!(page(Some(ids[1]), 2).await, ids[2..]);
+    assert_eq!(page(Some(ids[2]), 2).await, []);
 }

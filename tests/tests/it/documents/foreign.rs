@@ -101,9 +101,21 @@ async fn purge_spares_foreign_documents_that_come_later() {
 
 #[tokio::test]
 async fn mongodb_refuses_foreign_users_at_once_and_makes_no_index() {
+    refuses_foreign("users", doc! { "_id": 1, "email": "ada@example.org" }).await;
+}
+
+#[tokio::test]
+async fn mongodb_refuses_foreign_clients_at_once() {
+    for foreign in [doc! { "_id": 1 }, doc! { "_id": "job" }] {
+        refuses_foreign("clients", foreign).await;
+    }
+}
+
+/// Starts a node on a database that holds this document in this collection. It must refuse.
+async fn refuses_foreign(collection: &str, foreign: Document) {
     let (guard, database) = database().await;
-    let users = database.collection::<Document>("users");
-    users.insert_one(doc! { "_id": 1, "email": "ada@example.org" }).await.unwrap();
+    let documents = database.collection::<Document>(collection);
+    documents.insert_one(foreign).await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let begun = Instant::now();
     let node = tokio::process::Command::new(NODE)
@@ -114,9 +126,10 @@ async fn mongodb_refuses_foreign_users_at_once_and_makes_no_index() {
         .output();
     let output = tokio::time::timeout(Duration::from_mins(1), node).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("`users`") && said.contains("--mongodb-database"), "{said}");
+    let named = format!("`{collection}`");
+    assert!(!output.status.success() && said.contains(&named) && said.contains("--mongodb-database"), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(20), "it waited for nothing: {:?}", begun.elapsed());
-    assert_eq!(users.list_index_names().await.unwrap(), ["_id_"]);
+    assert_eq!(documents.list_index_names().await.unwrap(), ["_id_"]);
 }
 
 /// Creates the indexes that version 0.1 creates at its start.

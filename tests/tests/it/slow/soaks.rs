@@ -6,7 +6,7 @@ use auth_layer::store::conformance::{self, Users};
 
 use tests::servers;
 
-use crate::{conformance::mongodb_behind_redis, failover, fleet::store_in, kill_nine, races};
+use crate::{conformance::mongodb_behind_redis, failover, fleet::store_in, kill_nine, races, rotation};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "slow: over a minute"]
@@ -37,4 +37,10 @@ async fn conformance_holds_for_mongodb_with_texts() {
 #[ignore = "slow: some minutes"]
 async fn failover_breaks_no_law_in_five_losses_of_each_kind() {
     failover::lose_primaries(5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow: half a minute, and both cores"]
+async fn keys_rotation_under_a_thousand_requests_a_second() {
+    rotation::keys_rotate_under_traffic(1_000, 32).await;
 }
