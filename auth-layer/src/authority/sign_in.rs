@@ -287,15 +287,15 @@ impl Authority {
     /// As [`sign_in`](Self::sign_in).
     ///
     /// ```
-    /// # use auth_layer::{Authority, Grant, IssuedToken, Rejection, Scope};
+    /// # use auth_layer::{Authority, Grant, IssuedToken, Rejection, Scope, Subject};
     /// # async fn may_have(client_id: &str, secret: &str) -> Option<Scope> { None }
     /// async fn client_credentials(
     ///     authority: &Authority,
     ///     client_id: &str,
     ///     secret: &str,
     /// ) -> Result<IssuedToken, Rejection> {
-    ///     let user = client_id.parse().map_err(|_| Rejection::invalid_credentials())?;
-    ///     let sign_in = authority.begin_sign_in::<auth_layer::Subject>(user).await?;
+    ///     let user: Subject = client_id.parse().map_err(|_| Rejection::invalid_credentials())?;
+    ///     let sign_in = authority.begin_sign_in(user).await?;
     ///     let Some(scope) = may_have(client_id, secret).await else {
     ///         return Err(Rejection::invalid_credentials());
     ///     };
