@@ -2,8 +2,12 @@
 //!
 //! The status of a call is in its trailers, which may come long after the headers. So the line of
 //! the request is logged at the trailers. If the client goes away first, it is logged as abandoned.
+//!
+//! A service may read the request's stream in a task of its own, and keep the connection open with
+//! it. So that stream ends with the call.
 
 use std::{
+    convert::Infallible,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -13,23 +17,42 @@ use std::{
 use auth_layer::Rejection;
 use axum::{
     body::{Body, Bytes, HttpBody},
+    extract::Request,
     response::Response,
 };
+use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use http_body::Frame;
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::request_line::{RequestLine, grpc_status};
 use crate::shutdown::Shutdown;
 
-/// Completes the response to a gRPC request.
-pub(super) fn respond(response: Response, line: RequestLine, shutdown: Shutdown) -> Response {
-    let response = if response.status().is_success() { response } else { translate(response) };
-    if !is_open(&response) {
-        line.log_response(&response);
-        return response;
+/// A call in progress. When it is dropped, the stream of its request ends.
+pub(super) struct Call {
+    line: RequestLine,
+    _open: oneshot::Sender<Infallible>,
+}
+
+impl Call {
+    /// Begins the call of a gRPC request.
+    pub(super) fn begin(request: Request, line: RequestLine) -> (Self, Request) {
+        let (open, ended) = oneshot::channel();
+        let request = request.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)));
+        (Self { line, _open: open }, request)
     }
-    response.map(|body| Body::new(CallBody { body, call: Some(OpenCall::new(line, shutdown)) }))
+
+    /// Completes the response.
+    pub(super) fn respond(self, response: Response, shutdown: Shutdown) -> Response {
+        let response = if response.status().is_success() { response } else { translate(response) };
+        if !is_open(&response) {
+            self.line.log_response(&response);
+            return response;
+        }
+        let shutdown = Box::pin(shutdown.begun());
+        response.map(|body| Body::new(CallBody { body, call: Some(self), shutdown }))
+    }
 }
 
 /// Turns an error of HTTP into one of gRPC.
@@ -60,19 +83,8 @@ fn is_open(response: &Response) -> bool {
 struct CallBody {
     body: Body,
     /// `None` after the trailers.
-    call: Option<OpenCall>,
-}
-
-/// A call whose status is still to come.
-struct OpenCall {
-    line: RequestLine,
+    call: Option<Call>,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-impl OpenCall {
-    fn new(line: RequestLine, shutdown: Shutdown) -> Self {
-        Self { line, shutdown: Box::pin(shutdown.begun()) }
-    }
 }
 
 impl HttpBody for CallBody {
@@ -80,9 +92,8 @@ impl HttpBody for CallBody {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Self { body, call } = &mut *self;
-        let Some(open) = call else { return Poll::Ready(None) };
-        let span = open.line.span();
+        let Self { body, call, shutdown } = &mut *self;
+        let Some(span) = call.as_ref().map(|call| call.line.span()) else { return Poll::Ready(None) };
         let _entered = span.enter();
         // `CatchPanicLayer` sees only the headers' future. The body is not polled after a panic.
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
@@ -90,7 +101,7 @@ impl HttpBody for CallBody {
             Ok(Poll::Ready(Some(Ok(frame)))) => frame,
             Ok(Poll::Ready(ended)) => return Poll::Ready(ended),
             Ok(Poll::Pending) => {
-                ready!(open.shutdown.as_mut().poll(cx));
+                ready!(shutdown.as_mut().poll(cx));
                 trailers(&Status::unavailable("The server is stopping"))
             }
             Err(_) => {

@@ -21,7 +21,7 @@ use tower_http::{
 };
 use tracing::Instrument;
 
-use self::request_line::RequestLine;
+use self::{grpc_call::Call, request_line::RequestLine};
 use crate::{
     cookies, csrf,
     deadline::Deadline,
@@ -81,7 +81,7 @@ pub fn app(state: AppState) -> Router {
         .merge(signed_in)
         .merge(admin)
         .merge(once)
-        .merge(grpc::routes(layer().build(), readiness, state.shutdown.clone()))
+        .merge(grpc::routes(layer().build(), readiness))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(
@@ -109,18 +109,24 @@ fn layer(state: &AppState) -> AuthLayerBuilder {
 
 /// Answers within the deadline and logs one line. The deadline ends with the headers, so it cuts no
 /// stream. The line of a gRPC call comes at its end.
-async fn with_deadline_and_log(State(shutdown): State<Shutdown>, mut request: Request, next: Next) -> Response {
+async fn with_deadline_and_log(State(shutdown): State<Shutdown>, request: Request, next: Next) -> Response {
     let line = RequestLine::begin(&request);
-    let is_grpc = is_grpc(request.method(), request.version(), request.headers());
-    let deadline = Deadline::start();
-    request.extensions_mut().insert(deadline.clone());
-    let answer = deadline.until(next.run(request)).instrument(line.span()).await;
-    let response = answer.unwrap_or_else(|| ApiError::unavailable().into_response());
-    if is_grpc {
-        return grpc_call::respond(response, line, shutdown);
+    let span = line.span();
+    if is_grpc(request.method(), request.version(), request.headers()) {
+        let (call, request) = Call::begin(request, line);
+        let response = within_deadline(request, next).instrument(span).await;
+        return call.respond(response, shutdown);
     }
+    let response = within_deadline(request, next).instrument(span).await;
     line.log_response(&response);
     response
+}
+
+async fn within_deadline(mut request: Request, next: Next) -> Response {
+    let deadline = Deadline::start();
+    request.extensions_mut().insert(deadline.clone());
+    let answer = deadline.until(next.run(request)).await;
+    answer.unwrap_or_else(|| ApiError::unavailable().into_response())
 }
 
 /// Answers 500 without the panic's message, which may hold a secret. The panic hook has logged it.

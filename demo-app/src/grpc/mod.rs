@@ -6,14 +6,9 @@
 mod health;
 mod identity;
 mod message;
-mod request_stream;
 
 use auth_layer::AuthLayer;
-use axum::{
-    Router,
-    middleware::{from_fn, from_fn_with_state},
-    routing::post_service,
-};
+use axum::{Router, middleware::from_fn, routing::post_service};
 use tonic_health::pb::{HealthCheckRequest, health_server::HealthServer};
 use tonic_reflection::{pb as reflection, server::Builder};
 
@@ -22,9 +17,8 @@ use self::{
     identity::IdentityService,
     message::{grpc_only, one_message},
     pb::{WhoAmIRequest, identity_server::IdentityServer},
-    request_stream::end_at_shutdown,
 };
-use crate::{app::BODY_LIMIT, routes::health::Readiness, shutdown::Shutdown, state::AppState};
+use crate::{app::BODY_LIMIT, routes::health::Readiness, state::AppState};
 
 /// The messages, server and client of `proto/demo/v1/identity.proto`.
 ///
@@ -48,7 +42,7 @@ pub(crate) const DESCRIPTORS: [&[u8]; 4] = [
 ];
 
 /// Returns the routes of the services. Health and reflection are outside the guard.
-pub(crate) fn routes(auth: AuthLayer, readiness: Readiness, shutdown: Shutdown) -> Router<AppState> {
+pub(crate) fn routes(auth: AuthLayer, readiness: Readiness) -> Router<AppState> {
     let identity = Router::new()
         .route("/demo.v1.Identity/WhoAmI", post_service(IdentityServer::new(IdentityService)))
         .route_layer(from_fn(one_message::<WhoAmIRequest>));
@@ -60,11 +54,11 @@ pub(crate) fn routes(auth: AuthLayer, readiness: Readiness, shutdown: Shutdown) 
     identity
         .route_layer(from_fn(grpc_only))
         .route_layer(auth)
-        .merge(health.merge(reflection_routes(shutdown)).route_layer(from_fn(grpc_only)))
+        .merge(health.merge(reflection_routes()).route_layer(from_fn(grpc_only)))
 }
 
 /// Returns the routes of server reflection. Newer clients ask for v1, and fall back on v1alpha.
-fn reflection_routes(shutdown: Shutdown) -> Router<AppState> {
+fn reflection_routes() -> Router<AppState> {
     const VALID: &str = "the descriptors are constants, which the tests read";
 
     let builder = || {
@@ -76,7 +70,6 @@ fn reflection_routes(shutdown: Shutdown) -> Router<AppState> {
     Router::new()
         .route("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", post_service(v1))
         .route("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", post_service(v1alpha))
-        .route_layer(from_fn_with_state(shutdown, end_at_shutdown))
 }
 
 #[cfg(test)]

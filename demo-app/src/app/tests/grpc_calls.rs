@@ -2,7 +2,7 @@
 
 use std::{future::pending, sync::atomic::Ordering, time::Duration};
 
-use axum::routing::post_service;
+use axum::{extract::Request as AxumRequest, routing::post_service};
 use futures_util::stream::{BoxStream, StreamExt, once};
 use tonic::{Code, Status};
 use tonic_health::pb::{
@@ -122,4 +122,30 @@ fn request_line_of_grpc_stream_comes_at_its_end() {
     });
     assert_eq!(left.len(), 2, "{left:#?}");
     assert!(left[0].contains("is open") && left[1].contains("request abandoned"), "{left:#?}");
+}
+
+#[tokio::test]
+async fn grpc_request_ends_with_its_call() {
+    let (read, is_read) = tokio::sync::oneshot::channel();
+    let read = Arc::new(std::sync::Mutex::new(Some(read)));
+    // As tonic's reflection does: a task reads the request beside the answer.
+    let serve = async move |request: AxumRequest| {
+        let read = read.lock().unwrap().take().unwrap();
+        tokio::spawn(async move { read.send(request.into_body().collect().await.map(drop)) });
+        let silent = Body::from_stream(pending_stream());
+        ([(header::CONTENT_TYPE, "application/grpc")], silent)
+    };
+    let (_trigger, shutdown) = Shutdown::new();
+    let router =
+        Router::new().route("/a.Service/Call", post(serve)).layer(from_fn_with_state(shutdown, with_deadline_and_log));
+    let request = Request::post("/a.Service/Call").version(http::Version::HTTP_2);
+    let request = request.header(header::CONTENT_TYPE, "application/grpc").body(Body::from_stream(pending_stream()));
+    let response = router.oneshot(request.unwrap()).await.unwrap();
+    tokio::task::yield_now().await;
+    drop(response);
+    is_read.await.unwrap().unwrap();
+}
+
+fn pending_stream() -> futures_util::stream::Pending<Result<&'static [u8], std::convert::Infallible>> {
+    futures_util::stream::pending()
 }
