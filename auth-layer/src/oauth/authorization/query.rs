@@ -101,11 +101,21 @@ impl<'q> AuthorizationQuery<'q> {
         destination.state = state.clone().unwrap_or_default();
         let checked = state.and_then(|_| self.rest(server, client));
         //= RFC 6749 §4.1.2.1
-        let Rest { challenge, scope, audiences, key } = checked.map_err(|Fault(kind, description)| {
-            AuthorizationError::Redirect(Box::new(destination.error(kind, description)))
-        })?;
+        let Rest { challenge, scope, is_scope_sent, audiences, key } =
+            checked.map_err(|Fault(kind, description)| {
+                AuthorizationError::Redirect(Box::new(destination.error(kind, description)))
+            })?;
         let client_id = self.client_id;
-        Ok(AuthorizationRequest { client_id, destination, is_uri_sent, challenge, scope, audiences, key })
+        Ok(AuthorizationRequest {
+            client_id,
+            destination,
+            is_uri_sent,
+            challenge,
+            scope,
+            is_scope_sent,
+            audiences,
+            key,
+        })
     }
 
     /// Returns the redirect URI, and whether the request names it.
@@ -141,6 +151,7 @@ impl<'q> AuthorizationQuery<'q> {
             .map_err(|error| Fault::request(error.description()))?;
         //= RFC 6749 §3.3
         let scope = form.take("scope")?.map(|text| text.parse::<Scope>()).transpose();
+        let is_scope_sent = matches!(scope, Ok(Some(_)));
         let scope = scope.ok().and_then(|scope| client.scope_for(scope.as_ref()).ok());
         let scope = scope.ok_or(Fault(AuthorizationErrorKind::InvalidScope, None))?;
         //= RFC 8707 §2
@@ -149,7 +160,7 @@ impl<'q> AuthorizationQuery<'q> {
         //= RFC 9449 §10
         let key = form.take("dpop_jkt")?.map(|text| text.parse()).transpose();
         let key = key.map_err(|_| Fault::request("dpop_jkt is not a JWK thumbprint"))?;
-        Ok(Rest { challenge, scope, audiences, key })
+        Ok(Rest { challenge, scope, is_scope_sent, audiences, key })
     }
 }
 
@@ -157,6 +168,7 @@ impl<'q> AuthorizationQuery<'q> {
 struct Rest {
     challenge: CodeChallenge,
     scope: Scope,
+    is_scope_sent: bool,
     audiences: Vec<String>,
     key: Option<Thumbprint>,
 }

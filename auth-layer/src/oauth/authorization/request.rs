@@ -36,6 +36,7 @@ pub struct AuthorizationRequest {
     pub(super) is_uri_sent: bool,
     pub(super) challenge: CodeChallenge,
     pub(super) scope: Scope,
+    pub(super) is_scope_sent: bool,
     pub(super) audiences: Vec<String>,
     pub(super) key: Option<Thumbprint>,
 }
@@ -54,6 +55,11 @@ impl AuthorizationRequest {
     /// Returns the requested scope, or the client's own. The client may have it.
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// Whether the request itself names its scope (RFC 6749 §3.3). An empty one names nothing.
+    pub fn is_scope_sent(&self) -> bool {
+        self.is_scope_sent
     }
 
     /// Returns the audiences that the requested resources stand for. Without any, the token gets

@@ -258,8 +258,10 @@ fn oauth_authorization_ignores_unknown_parameters() {
 #[test]
 fn oauth_authorization_scope_and_resources_have_defaults() {
     for query in [without("scope"), with(&[("scope", "")])] {
-        assert_eq!(check(&query).unwrap().scope().to_string(), "profile orders");
+        let request = check(&query).unwrap();
+        assert_eq!((request.scope().to_string().as_str(), request.is_scope_sent()), ("profile orders", false));
     }
+    assert!(check(&with(&[("scope", "profile orders")])).unwrap().is_scope_sent());
     let resources = [("resource", "orders"), ("resource", ISSUER), ("resource", "orders"), ("resource", "")];
     assert_eq!(check(&with(&resources)).unwrap().audiences(), ["orders", "api"]);
 }

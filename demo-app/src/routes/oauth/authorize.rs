@@ -172,14 +172,9 @@ impl<'a> Attempt<'a> {
         let asked = self.request.scope();
         //= RFC 6749 §3.3
         let granted = asked.intersection(most);
-        let is_too_much = names_scope(self.query) && granted != *asked;
+        let is_too_much = self.request.is_scope_sent() && granted != *asked;
         (!granted.is_empty() && !is_too_much).then_some(granted)
     }
-}
-
-/// Whether the request asks for a scope. An empty one is as good as none (RFC 6749 §3.1).
-fn names_scope(query: &str) -> bool {
-    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "scope" && !value.is_empty())
 }
 
 /// What the browser sends of the sign-in page. No `Debug`: it has the password.
