@@ -34,7 +34,12 @@ static REFRESH_NAME: LazyLock<CookieName> = LazyLock::new(|| name(REFRESH));
 /// The `Set-Cookie` headers of a response.
 pub(crate) type SetCookies = AppendHeaders<[(HeaderName, String); 2]>;
 
-fn name(text: &str) -> CookieName {
+/// Returns the name of a cookie.
+///
+/// # Panics
+///
+/// If the text has more than letters, hyphens and underscores. Each text is a constant.
+pub(crate) fn name(text: &'static str) -> CookieName {
     CookieName::new(text).expect("the name has letters, hyphens and underscores")
 }
 

@@ -4,10 +4,9 @@
 //! make a browser send a form, but knows neither.
 
 use auth_layer::{keys::KeyError, oauth::Secret};
-use http::{
-    HeaderMap, HeaderValue,
-    header::{COOKIE, InvalidHeaderValue},
-};
+use http::{HeaderMap, HeaderValue, header::InvalidHeaderValue};
+
+use crate::cookies;
 
 /// The length of a value: 256 bits in base64url.
 const LENGTH: usize = 43;
@@ -60,10 +59,8 @@ impl FormCookie {
 
     /// Returns the cookie's value, if there is one cookie of this name and it has a right form.
     fn read(self, headers: &HeaderMap) -> Option<Secret> {
-        let pairs = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
-        let pairs = pairs.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut values = pairs.filter(|(name, _)| *name == self.name()).map(|(_, value)| value);
-        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let value = cookies::name(self.name()).value(headers).ok().flatten()?;
+        let value = std::str::from_utf8(value).ok()?;
         let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (value.len() == LENGTH && value.bytes().all(is_base64url)).then(|| Secret::from(value))
     }
@@ -71,6 +68,8 @@ impl FormCookie {
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
 
     const HTTP: FormCookie = FormCookie { is_https: false, path: "/oauth/authorize" };
@@ -100,6 +99,8 @@ mod tests {
         for (headers, is_good) in [
             (vec![own.clone()], true),
             (vec!["a=b".to_owned(), format!("c=d; {own} ;e=f")], true),
+            // The other cookies of the host are none of our business.
+            (vec![format!("theme=brûlée; {own}")], true),
             (vec![], false),
             (vec![foreign.clone()], false),
             (vec![format!("{own}; {foreign}")], false),
