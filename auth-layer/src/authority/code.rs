@@ -98,7 +98,7 @@ impl fmt::Debug for CodePresentation<'_> {
 impl Authority {
     /// Issues an authorization code for a user whose credentials were checked.
     ///
-    /// It can be [exchanged](Self::exchange_code) once, within 60 seconds. Whatever ends the user's
+    /// It can be [exchanged](Self::exchange_code) once, within 60 seconds. What ends the user's
     /// sessions also ends the code. The store gets a hash of it.
     ///
     /// # Errors

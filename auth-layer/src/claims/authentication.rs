@@ -35,7 +35,7 @@ impl Authentication {
 
     /// Splits the text that [`to_json_with`](Self::to_json_with) made; `None` for another text.
     ///
-    /// The custom claims come out byte for byte, whatever numbers they hold.
+    /// The custom claims come out byte for byte, numbers included.
     pub(crate) fn split(members: &str) -> Option<(Self, String)> {
         let authentication = Self::from_json(members);
         let own = authentication.to_json();

@@ -38,7 +38,7 @@ async fn refresh_for_less_scope_narrows_the_access_token_alone() {
     assert_eq!(authority.verify(&narrow.access_token).await.unwrap().scope, less);
     let refresh = authority.introspect(&narrow.refresh_token).await.unwrap();
     assert_eq!(refresh.claims().unwrap().scope, scope("profile mail"));
-    // The retry of a lost answer gets the same two texts, whatever it asks for.
+    // The retry of a lost answer gets the same two texts, even if it asks for another scope.
     assert_eq!(authority.refresh(&pair.refresh_token).await.unwrap(), narrow);
 
     let more = scope("mail admin");

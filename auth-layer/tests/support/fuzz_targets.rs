@@ -146,7 +146,7 @@ pub(crate) fn jwk(input: &[u8]) {
     }
 }
 
-/// Forms and queries: a redirect goes to a registered URI, whatever was asked.
+/// Forms and queries: a redirect only goes to a registered URI.
 pub(crate) fn form(input: &[u8]) {
     const URI: &str = "https://app.example/cb?a=b";
     let [authorization, body] = parts(input);

@@ -32,8 +32,8 @@ pub(crate) enum ClientsCommand {
         /// The client cannot keep a secret: an application in a browser or on a device.
         #[arg(long)]
         public: bool,
-        /// Where codes are sent; repeatable. It is matched exactly, but for the port of a loopback
-        /// address.
+        /// Where codes are sent; repeatable. It is matched exactly; only the port of a loopback
+        /// address may differ.
         #[arg(long = "redirect-uri", value_name = "URI")]
         redirect_uris: Vec<RedirectUri>,
         /// The most that the client may ask for, separated by spaces.

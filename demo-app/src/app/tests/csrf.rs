@@ -27,7 +27,7 @@ fn places() -> Vec<(Option<&'static str>, Option<&'static str>, bool)> {
             (Some("same-site"), Some(false)),
             (Some("cross-site"), Some(false)),
         ] {
-            // The issuer's origin is trusted whatever the browser makes of the host.
+            // The issuer's origin is trusted with every value of `Sec-Fetch-Site`.
             let may_pass = is_same.map_or(is_ours, |is_same| is_same || origin == Some(ISSUER));
             places.push((origin, site, may_pass));
         }

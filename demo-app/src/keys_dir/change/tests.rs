@@ -200,7 +200,7 @@ fn keys_retire_refuses_the_last_key_that_can_sign() {
     assert!(matches!(unknown, KeysError::Unknown { .. }), "{unknown}");
 }
 
-/// Returns the states of keys of which a file is missing.
+/// Returns the states of keys that lack a file.
 fn states_of_incomplete(directory: &std::path::Path, now: SystemTime) -> Vec<KeyState> {
     let (keys, problem) = keys_dir(directory).list(now).unwrap();
     assert!(matches!(problem, Some(KeysError::Missing { .. })), "{problem:?}");
