@@ -18,7 +18,7 @@ use crate::error::ApiError;
 pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
 
 /// The hash of [`STYLE`], by which the pages' policy allows it and no other.
-const STYLE_HASH: &str = "sha256-eJxYAbRb2H9Mw7vCQdrVrO+vB/xthbPxSxtTKH7R6VY=";
+const STYLE_HASH: &str = "sha256-4mhqBZLqaZs/wKIAeUeBff8F3jTSLIeUQRKLLhFjbI0=";
 
 /// The page that asks for name and password.
 #[derive(Template)]
