@@ -3,13 +3,16 @@
 //! Source and build stay in the target directory, in `landed/<commit>`, and are reused.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
 };
 
-use crate::servers::{run, target_dir};
+use crate::{
+    command::run,
+    made_once::{lock, made_once, target_dir},
+};
 
 /// The commit of the landed version. Update it when a version has landed.
 pub const COMMIT: &str = "2c45295214d9661b3886cad78df5af9fc1294708";
@@ -30,16 +33,11 @@ pub async fn demo_app() -> &'static Path {
 fn build(commit: &str) -> Result<PathBuf, String> {
     let root = target_dir().join("landed");
     let dir = root.join(commit);
-    let (source, target) = (dir.join("source"), dir.join("target"));
-    fs::create_dir_all(&dir).map_err(|error| format!("{} cannot be made: {error}", dir.display()))?;
-    // One process builds, others wait. Source in its place is complete: it was moved there.
-    let lock = File::create(root.join("lock")).and_then(|file| file.lock().map(|()| file));
-    let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", root.display()))?;
-    if !source.is_dir() {
-        let new = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
-        unpack(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), commit, new.path())?;
-        fs::rename(new.keep(), &source).map_err(|error| error.to_string())?;
-    }
+    // One process builds, others wait.
+    let _lock = lock(&root)?;
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let source = made_once(&dir, "source", |new| unpack(&repository, commit, new))?;
+    let target = dir.join("target");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--locked", "--package", "demo-app"]).current_dir(&source);
     cargo.env("CARGO_TARGET_DIR", &target).env_remove("CARGO_BUILD_TARGET");

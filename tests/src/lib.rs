@@ -6,12 +6,17 @@
 //! - [`landed`] builds the version of it that landed last.
 //! - [`relay`] sits between a node and its servers, and stops the node at any step.
 //! - [`client`] calls it, with valid requests or raw bytes.
+//! - [`clients`] does so with client libraries in other languages.
 //!
 //! Every process started here ends with the test process, even if that is killed: see [`process`].
 
 pub mod client;
+pub mod clients;
+pub mod command;
 pub mod landed;
+mod made_once;
 pub mod node;
+mod on_path;
 pub mod process;
 pub mod relay;
 pub mod servers;

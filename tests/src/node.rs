@@ -2,22 +2,28 @@
 
 use std::{
     path::Path,
-    process::{ExitStatus, Stdio},
+    process::ExitStatus,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
-use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, process::Command, time::sleep};
+use tokio::time::sleep;
 
-use crate::process::{Log, Process, Program};
+use crate::{
+    command::{CommandOutput, run_to_end},
+    process::{Log, Process, Program},
+    servers::free_port,
+};
 
 /// The time in which a node must listen.
 const START: Duration = Duration::from_secs(30);
 
 /// The time in which a node must end when asked.
 const END: Duration = Duration::from_secs(30);
+
+/// The number of attempts: another process may take a free port first.
+const TRIES: usize = 3;
 
 /// The line on standard output, before the address, when a node listens.
 const LISTENING: &str = "listening on ";
@@ -28,29 +34,6 @@ const SETTINGS: [&str; 3] = ["DEMO_", "MONGODB_", "REDIS_"];
 /// The time in which a command must end.
 const COMMAND: Duration = Duration::from_mins(1);
 
-/// What a command of the demo application has printed.
-#[derive(Clone, Debug)]
-pub struct CommandOutput {
-    /// Its exit code; `None` if a signal ended it.
-    pub code: Option<i32>,
-    /// Its standard output.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
-}
-
-impl CommandOutput {
-    /// Returns its standard output as JSON.
-    ///
-    /// # Panics
-    ///
-    /// If it failed, or has printed something else.
-    pub fn json(&self) -> Value {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
-
 /// Runs a command of `binary`, such as `users list`, with this standard input and to its end. It
 /// inherits no `DEMO_*`, `MONGODB_*` or `REDIS_*`.
 ///
@@ -58,23 +41,14 @@ impl CommandOutput {
 ///
 /// If it has not ended within a minute.
 pub async fn run_command(binary: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)], input: &str) -> CommandOutput {
-    let mut command = Command::new(binary.as_ref());
-    for (name, _) in std::env::vars_os() {
-        if SETTINGS.iter().any(|start| name.to_string_lossy().starts_with(start)) {
-            command.env_remove(name);
-        }
-    }
-    command.args(args).envs(env.iter().copied()).kill_on_drop(true);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the program can be started");
-    let mut stdin = child.stdin.take().expect("its standard input is a pipe");
-    // A command that fails early reads nothing.
-    let _ = stdin.write_all(input.as_bytes()).await;
-    drop(stdin);
-    let ended = tokio::time::timeout(COMMAND, child.wait_with_output()).await;
-    let output = ended.unwrap_or_else(|_| panic!("{args:?} does not end")).expect("its output can be read");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    CommandOutput { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    let program = Program {
+        path: binary.as_ref().to_owned(),
+        args: args.iter().map(Into::into).collect(),
+        env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        env_removed: &SETTINGS,
+        scratch: None,
+    };
+    run_to_end(&program, input, COMMAND).await
 }
 
 /// A process of the demo application, ended on drop.
@@ -97,6 +71,32 @@ impl Node {
     ///
     /// If it does not listen within half a minute; the message contains the end of its log.
     pub async fn start(binary: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::try_start(binary.as_ref(), args, env)
+            .await
+            .unwrap_or_else(|log| panic!("the node does not listen:\n{log}"))
+    }
+
+    /// Starts `binary` as [`Node::start`] does, with its URL as its issuer.
+    ///
+    /// # Panics
+    ///
+    /// As [`Node::start`].
+    pub async fn start_as_issuer(binary: impl AsRef<Path>, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut log = String::new();
+        for _ in 0..TRIES {
+            let address = format!("127.0.0.1:{}", free_port());
+            let issuer = format!("http://{address}");
+            let own = ["--listen", &address, "--issuer", &issuer];
+            match Self::try_start(binary.as_ref(), &[&own, args].concat(), env).await {
+                Ok(node) => return node,
+                Err(tail) => log = tail,
+            }
+        }
+        panic!("the node does not listen:\n{log}");
+    }
+
+    /// Starts a node. The error is the end of its log if it does not listen.
+    async fn try_start(binary: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<Self, String> {
         let data = tempfile::tempdir().expect("a temporary directory can be made");
         let mut all = Vec::new();
         if !args.contains(&"--listen") {
@@ -107,7 +107,7 @@ impl Node {
         }
         all.extend(args.iter().map(Into::into));
         let program = Program {
-            path: binary.as_ref().to_owned(),
+            path: binary.to_owned(),
             args: all,
             env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
             env_removed: &SETTINGS,
@@ -115,8 +115,8 @@ impl Node {
         };
         let process = Process::start(&program).expect("there is a shell");
         let mut node = Self { program, process, url: String::new(), _data: data };
-        node.until_listening().await;
-        node
+        node.until_listening().await?;
+        Ok(node)
     }
 
     /// Returns its URL, `http://ADDR`.
@@ -169,20 +169,22 @@ impl Node {
     pub async fn restart(&mut self) {
         self.process.kill();
         self.process = Process::start(&self.program).expect("there is a shell");
-        self.until_listening().await;
+        self.until_listening().await.unwrap_or_else(|log| panic!("the node does not listen:\n{log}"));
     }
 
-    /// Waits until it has printed its address.
-    async fn until_listening(&mut self) {
+    /// Waits until it has printed its address. The error is the end of its log.
+    async fn until_listening(&mut self) -> Result<(), String> {
         let begun = Instant::now();
         let log = self.process.log();
         loop {
             let lines = log.lines();
             if let Some(url) = lines.iter().find_map(|line| line.strip_prefix(LISTENING)) {
                 url.clone_into(&mut self.url);
-                return;
+                return Ok(());
             }
-            assert!(!self.process.has_ended() && begun.elapsed() < START, "the node does not listen:\n{}", log.tail());
+            if self.process.has_ended() || begun.elapsed() > START {
+                return Err(log.tail());
+            }
             sleep(Duration::from_millis(10)).await;
         }
     }

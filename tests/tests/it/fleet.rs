@@ -9,7 +9,8 @@ use auth_layer::{
 use mongodb::options::ClientOptions;
 use tests::{
     client::Client,
-    node::{CommandOutput, Node, run_command},
+    command::CommandOutput,
+    node::{Node, run_command},
     servers::{self, MongoServer, RedisServer},
 };
 use uuid::Uuid;

@@ -1,0 +1,201 @@
+//! Client libraries in other languages.
+//!
+//! Their packages are pinned in `tests/clients`, installed once and kept in the target directory.
+//! A test runs a script from there: it reads a JSON object on its standard input, calls a node with
+//! the library, and prints one JSON value. A script that fails fails the test.
+//!
+//! Python is always there, because it also fetches the servers. Node.js and Chromium may be
+//! missing. A test that needs them is ignored then, so that the test command names it:
+//!
+//! ```text
+//! #[cfg_attr(not(has_node), ignore = "Node.js 18 or newer and npm are not on the PATH")]
+//! #[cfg_attr(not(all(has_node, has_chromium)), ignore = "Node.js, npm or Chromium is not on the PATH")]
+//! ```
+//!
+//! With `REQUIRE_CLIENTS=1` it runs and fails.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::{
+    command::{run, run_to_end},
+    made_once::{made_once, sha256, target_dir},
+    on_path::{CHROMIUM, on_path},
+    process::Program,
+};
+
+/// The time in which a script must end.
+const SCRIPT: Duration = Duration::from_mins(1);
+
+/// The same for a script that starts a browser.
+const BROWSER_SCRIPT: Duration = Duration::from_mins(2);
+
+/// The prefixes of variables that scripts do not inherit: all nodes are on the loopback interface,
+/// and the packages are ours.
+const NOT_INHERITED: [&str; 12] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "grpc_proxy",
+    "no_grpc_proxy",
+    "NODE_",
+    "PYTHON",
+];
+
+/// Runs a script of `tests/clients/python` with this input, and returns its output.
+///
+/// # Panics
+///
+/// If the packages cannot be installed, or if the script fails or takes longer than a minute.
+pub async fn python(script: &str, input: &Value) -> Value {
+    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
+    let packages = installed(&PACKAGES, install_python_packages).await;
+    let env = vec![
+        ("PYTHONPATH".into(), packages.into()),
+        ("PYTHONNOUSERSITE".into(), "1".into()),
+        // The scripts share a module, in the source tree.
+        ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
+    ];
+    let program = program("python3", vec![sources("python").join(script).into()], env);
+    run_to_end(&program, &input.to_string(), SCRIPT).await.json()
+}
+
+/// Runs a script of `tests/clients/node` with this input, and returns its output.
+///
+/// # Panics
+///
+/// If the packages cannot be installed, or if the script fails or takes longer than a minute.
+pub async fn node(script: &str, input: &Value) -> Value {
+    run_in_node(script, input, SCRIPT).await
+}
+
+/// Runs a script of `tests/clients/node` that starts a browser, as [`node()`] does. It has two
+/// minutes.
+///
+/// The script must drive the browser by a pipe: the browser then ends with the script, even if
+/// that is killed.
+///
+/// # Panics
+///
+/// As [`node()`].
+pub async fn browser(script: &str, input: &Value) -> Value {
+    run_in_node(script, input, BROWSER_SCRIPT).await
+}
+
+/// Returns the path of Chromium.
+///
+/// # Panics
+///
+/// If it is not on the `PATH`.
+pub fn chromium() -> PathBuf {
+    on_path(&CHROMIUM).unwrap_or_else(|| panic!("install Chromium: none of {CHROMIUM:?} is on the PATH"))
+}
+
+async fn run_in_node(script: &str, input: &Value, limit: Duration) -> Value {
+    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
+    let packages = installed(&PACKAGES, install_node_packages).await;
+    let mut args: Vec<OsString> = Vec::new();
+    if is_node_18() {
+        // Later versions have it without a flag.
+        args.push("--experimental-global-webcrypto".into());
+    }
+    args.push(packages.join(script).into());
+    run_to_end(&program("node", args, Vec::new()), &input.to_string(), limit).await.json()
+}
+
+/// Returns whether the Node.js on the `PATH` is of version 18.
+fn is_node_18() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        Command::new("node").arg("--version").output().is_ok_and(|output| output.stdout.starts_with(b"v18."))
+    })
+}
+
+fn program(name: &str, args: Vec<OsString>, env: Vec<(OsString, OsString)>) -> Program {
+    Program { path: name.into(), args, env, env_removed: &NOT_INHERITED, scratch: None }
+}
+
+/// Returns the folder of what is in this language.
+fn sources(language: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(language)
+}
+
+/// Returns the packages, and installs them first if that has not been done.
+async fn installed(packages: &'static OnceLock<PathBuf>, install: fn() -> Result<PathBuf, String>) -> &'static Path {
+    let installed = move || {
+        packages.get_or_init(|| {
+            install().unwrap_or_else(|error| panic!("the packages of tests/clients cannot be installed: {error}"))
+        })
+    };
+    let installed = tokio::task::spawn_blocking(installed).await;
+    installed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// Returns the folder for packages that are named by these bytes.
+fn packages_of(
+    language: &str,
+    pinned: &[u8],
+    install: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let name = format!("{language}-{}", &sha256(pinned)[..16]);
+    made_once(&target_dir().join("test-clients"), &name, install)
+}
+
+fn install_python_packages() -> Result<PathBuf, String> {
+    let requirements = sources("python").join("requirements.txt");
+    let mut pinned = fs::read(&requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
+    // Some packages have machine code for one version of Python.
+    let version = Command::new("python3").arg("-VV").output();
+    pinned.extend(version.map_err(|error| format!("python3 cannot be started: {error}"))?.stdout);
+    packages_of("python", &pinned, |dir| {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps"]);
+        run(pip.arg("--target").arg(dir).arg("-r").arg(&requirements))
+    })
+}
+
+fn install_node_packages() -> Result<PathBuf, String> {
+    const PINNED: [&str; 2] = ["package.json", "package-lock.json"];
+
+    let sources = sources("node");
+    let read = |name: &str| fs::read(sources.join(name)).map_err(|error| format!("tests/clients/node/{name}: {error}"));
+    let pinned = [read(PINNED[0])?, read(PINNED[1])?].concat();
+    let packages = packages_of("node", &pinned, |dir| {
+        for name in PINNED {
+            fs::copy(sources.join(name), dir.join(name)).map_err(|error| error.to_string())?;
+        }
+        let mut npm = Command::new("npm");
+        run(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(dir))
+    })?;
+    copy_scripts(&sources, &packages).map_err(|error| format!("the scripts cannot be copied: {error}"))?;
+    Ok(packages)
+}
+
+/// Copies the modules next to the packages: an `import` looks for them from the module's folder.
+fn copy_scripts(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let script = entry?.path();
+        if script.extension().is_some_and(|extension| extension == "mjs")
+            && let Some(name) = script.file_name()
+        {
+            // Another process may be about to run it, so it is never seen half written.
+            let new = tempfile::NamedTempFile::new_in(to)?;
+            fs::copy(&script, new.path())?;
+            new.persist(to.join(name))?;
+        }
+    }
+    Ok(())
+}
