@@ -1,0 +1,30 @@
+//! npm's `openid-client`.
+
+use serde_json::{Value, json};
+use tests::clients;
+
+use super::Service;
+
+async fn story(args: &[&str]) -> Value {
+    let audiences = ["--audience", "demo-app,https://orders.example", "--dpop", "optional"];
+    let service = Service::start(&[&audiences, args].concat()).await;
+    let input = service.input(json!({ "other_resource": "https://orders.example" }));
+    let told = clients::node("openid_client.mjs", &input).await;
+    assert_eq!(told["username"], service.username);
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(has_node), ignore = "Node.js 18 or newer and npm are not on the PATH")]
+async fn oauth_openid_client_uses_codes_pkce_and_dpop() {
+    let told = story(&[]).await;
+    assert_eq!(told["with_nonce"], 0, "{told}");
+    assert!(told["proofs"].as_u64() > Some(0), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(has_node), ignore = "Node.js 18 or newer and npm are not on the PATH")]
+async fn oauth_openid_client_answers_demands_for_a_nonce() {
+    let told = story(&["--dpop-nonce", "on"]).await;
+    assert!(told["with_nonce"].as_u64() > Some(0), "{told}");
+}
