@@ -3,6 +3,7 @@
 //! [`fleet`] starts nodes for the other modules, and [`ledger`] reads what MongoDB holds.
 
 mod audit;
+mod clients;
 mod clocks;
 mod commands;
 mod conformance;
