@@ -29,10 +29,11 @@ impl FromRequestParts<AppState> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let claims = Claims::from_request_parts(parts, state).await.map_err(ApiError::from)?;
-        let is_first_party = claims.client_id.as_deref() == Some(FIRST_PARTY);
         // A client that acts for itself is the subject of its token, and no user.
-        let is_user = claims.sub.id().is_some();
-        if is_first_party && is_user { Ok(Self) } else { Err(ApiError::ForeignClient) }
+        if claims.sub.id().is_none() {
+            return Err(ApiError::NotAUser);
+        }
+        if claims.client_id.as_deref() == Some(FIRST_PARTY) { Ok(Self) } else { Err(ApiError::ForeignClient) }
     }
 }
 

@@ -89,9 +89,10 @@ async fn admin_list_is_for_administrators_with_tokens_of_the_first_party_client(
     let anonymous = demo.send(Request::get("/admin/users").body(Body::empty()).unwrap()).await;
     assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED);
 
-    // A user's token of another client, and a client's own token of the first-party client.
+    // A user's token of another client, and clients' own tokens.
     let root = demo.list_users("?after=ada", &admin).await.body[0]["user_id"].as_str().unwrap().to_owned();
-    for (subject, client) in [(root.as_str(), "other"), ("job", "demo-app")] {
+    let (foreign, own) = ("other clients than demo-app", "a client's own");
+    for (subject, client, why) in [(root.as_str(), "other", foreign), ("job", "job", own), ("job", "demo-app", own)] {
         let sign_in =
             demo.state.authority.begin_sign_in(subject.parse::<auth_layer::Subject>().unwrap()).await.unwrap();
         let grant = Grant::new(client).scope("profile admin".parse().unwrap());
@@ -99,5 +100,6 @@ async fn admin_list_is_for_administrators_with_tokens_of_the_first_party_client(
         let token = demo.state.authority.sign_in(sign_in, grant).await.unwrap().access_token;
         let answer = demo.list_users("", &token).await;
         assert_eq!((answer.status, &answer.body["error"]), (StatusCode::FORBIDDEN, &json!("insufficient_scope")));
+        assert!(answer.text("error_description").contains(why), "{subject} of {client}: {}", answer.body);
     }
 }
