@@ -14,10 +14,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use auth_layer::Rejection;
+use auth_layer::rejection::{Rejection, is_grpc};
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
+    middleware::Next,
     response::Response,
 };
 use futures_util::StreamExt;
@@ -27,7 +28,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::request_line::{RequestLine, grpc_status};
-use crate::shutdown::Shutdown;
+use crate::{error::ApiError, shutdown::Shutdown};
 
 /// A call in progress. When it is dropped, the stream of its request ends.
 pub(super) struct Call {
@@ -55,6 +56,15 @@ impl Call {
     }
 }
 
+/// Refuses gRPC calls: their clients would not understand the answers of HTTP routes.
+pub(super) async fn refuse(request: Request, next: Next) -> Result<Response, ApiError> {
+    if is_grpc(request.method(), request.version(), request.headers()) {
+        // To gRPC, the path of an HTTP route is no method.
+        return Err(ApiError::NotFound);
+    }
+    Ok(next.run(request).await)
+}
+
 /// Turns an error of HTTP into one of gRPC.
 fn translate(mut response: Response) -> Response {
     if let Some(rejection) = response.extensions_mut().remove::<Rejection>() {
@@ -67,7 +77,7 @@ fn translate(mut response: Response) -> Response {
         StatusCode::REQUEST_TIMEOUT => Status::deadline_exceeded("The message did not arrive in time"),
         StatusCode::PAYLOAD_TOO_LARGE => Status::resource_exhausted("The message exceeds 64 KiB"),
         status if status.is_server_error() => Status::from(Rejection::internal()),
-        // No gRPC method has this path. HTTP routes take other methods and content types.
+        // No gRPC method has this path.
         _ => Status::unimplemented("The method does not exist"),
     };
     status.into_http()

@@ -82,6 +82,7 @@ pub fn app(state: AppState) -> Router {
         .merge(admin)
         .merge(once)
         .merge(grpc::routes(layer().build(), readiness))
+        .route_layer(from_fn(grpc_call::refuse))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(

@@ -128,7 +128,7 @@ async fn wire_refuses_forged_tokens_over_http2_and_grpc_on_one_connection() {
         if grpc {
             // gRPC uses POST.
             *request.method_mut() = Method::POST;
-            *request.uri_mut() = Uri::from_static("/auth/logout");
+            *request.uri_mut() = Uri::from_static("/demo.v1.Identity/WhoAmI");
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"));
         }
         request

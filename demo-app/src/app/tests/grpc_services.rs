@@ -76,6 +76,44 @@ async fn grpc_who_am_i_serves_users_of_every_client_and_no_client_itself() {
     assert_eq!(who_am_i(&demo, &of_client).await.unwrap_err().code(), Code::PermissionDenied);
 }
 
+#[tokio::test(start_paused = true)]
+async fn grpc_call_of_an_http_route_is_unimplemented_and_carries_nothing_out() {
+    let demo = test_app();
+    demo.register("ada").await;
+    let login = demo.log_in("ada").await;
+    let access = login.text("access_token");
+    let refresh = json!({ "refresh_token": login.text("refresh_token") }).to_string();
+    let new_user = json!({ "username": "bob", "password": PASSWORD }).to_string();
+    let revoke = format!("client_id=demo-app&token={}", login.text("refresh_token"));
+    for (path, body) in [
+        ("/auth/logout", ""),
+        ("/auth/logout-all", ""),
+        ("/auth/single-use", ""),
+        ("/auth/refresh", &*refresh),
+        ("/auth/register", &new_user),
+        ("/oauth/revoke", &revoke),
+        ("/oauth/token", "grant_type=client_credentials"),
+        ("/me", ""),
+        ("/nowhere", ""),
+    ] {
+        for content_type in ["application/grpc", "application/grpc+json"] {
+            let call = Request::post(path).version(Version::HTTP_2).header(header::CONTENT_TYPE, content_type);
+            let call = call.header(header::AUTHORIZATION, format!("Bearer {access}"));
+            let answer = demo.send(call.body(body.to_owned().into()).unwrap()).await;
+            let member = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!((answer.status, &answer.body), (StatusCode::OK, &Value::Null), "{path}");
+            assert_eq!(member("grpc-status").as_deref(), Some("12"), "{path} {content_type}");
+            assert_eq!(member("content-type").as_deref(), Some("application/grpc"), "{path}");
+        }
+    }
+    assert_eq!(demo.with_token("GET", "/me", &access, None).await.status, StatusCode::OK, "the session goes on");
+    assert!(demo.state.users.by_name("bob").await.unwrap().is_none());
+    // Over HTTP/1.1 it is no gRPC call.
+    let plain = Request::post("/auth/logout").header(header::CONTENT_TYPE, "application/grpc");
+    let plain = plain.header(header::AUTHORIZATION, format!("Bearer {access}")).body(Body::empty()).unwrap();
+    assert_eq!(demo.send(plain).await.status, StatusCode::NO_CONTENT);
+}
+
 #[tokio::test]
 async fn grpc_who_am_i_refuses_what_is_no_good_access_token() {
     let demo = test_app();

@@ -92,7 +92,7 @@ fn log_of_request(request: impl AsyncFnOnce(&TestApp) -> Request<Body>, wait: bo
 fn request_line_has_grpc_status() {
     let refused = log_of_request(
         async |_| {
-            let request = Request::post("/auth/logout").version(Version::HTTP_2);
+            let request = Request::post("/demo.v1.Identity/WhoAmI").version(Version::HTTP_2);
             request.header(header::CONTENT_TYPE, "application/grpc").body(Body::empty()).unwrap()
         },
         true,
