@@ -1,5 +1,6 @@
 //! Builds the router and its middleware.
 
+mod challenge;
 mod grpc_call;
 mod request_id;
 mod request_line;
@@ -81,8 +82,8 @@ pub fn app(state: AppState) -> Router {
         .merge(signed_in)
         .merge(admin)
         .merge(once)
-        .merge(grpc::routes(layer().build(), readiness))
         .route_layer(from_fn(grpc_call::refuse))
+        .merge(grpc::routes(layer().build(), readiness))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(
@@ -92,6 +93,7 @@ pub fn app(state: AppState) -> Router {
                 .layer(PropagateRequestIdLayer::new(request_id::HEADER))
                 .layer(from_fn_with_state(state.shutdown.clone(), with_deadline_and_log))
                 .layer(CatchPanicLayer::custom(respond_to_panic))
+                .layer(from_fn_with_state(state.clone(), challenge::complete))
                 .layer(from_fn_with_state(state.clone(), csrf::defend))
                 // axum's limit, because tower-http's answers 413 by itself, in plain text.
                 .layer(DefaultBodyLimit::max(BODY_LIMIT)),
@@ -104,7 +106,6 @@ fn layer(state: &AppState) -> AuthLayerBuilder {
     let oauth = &state.oauth;
     let layer = AuthLayer::builder(&state.authority).realm(realm()).audience(&oauth.audience);
     let layer = layer.cookie(cookies::access_name());
-    let layer = oauth.resource_metadata.iter().cloned().fold(layer, AuthLayerBuilder::resource_metadata);
     oauth.proofs.iter().cloned().fold(layer, AuthLayerBuilder::dpop)
 }
 

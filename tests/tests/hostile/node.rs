@@ -19,10 +19,7 @@ use crate::{
     protected_route::{HttpResponse, bearer},
 };
 
-/// The demo's challenge where no token is involved.
-const CHALLENGE: &str = r#"Bearer realm="demo-app""#;
-
-/// The demo's challenge where one is needed, without an error.
+/// The demo's challenge, without an error.
 pub(crate) const BEARER: &str = concat!(
     r#"Bearer realm="demo-app", "#,
     r#"resource_metadata="https://issuer.example/.well-known/oauth-protected-resource""#
@@ -188,7 +185,7 @@ async fn refresh_with_forged_tokens_is_refused_by_a_node_and_rotates_nothing() {
         }
         let answer = target.client.refresh(&case.token).await.unwrap();
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}: {answer:?}", case.name);
-        assert_eq!(answer.header("www-authenticate"), CHALLENGE, "{}", case.name);
+        assert_eq!(answer.header("www-authenticate"), BEARER, "{}", case.name);
         HttpResponse::from(answer).assert_error(&case.name, "invalid_grant", &case.token);
     }
     for draft in [&good.eddsa, &good.other] {

@@ -25,7 +25,7 @@ impl TestApp {
 fn assert_not_enough(answer: &TestResponse, path: &str) {
     assert_eq!((answer.status.as_u16(), &answer.body["error"]), (403, &json!("insufficient_scope")), "{path}");
     let challenge = answer.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
-    assert_eq!(challenge, r#"Bearer realm="demo-app", error="insufficient_scope""#, "{path}");
+    assert_eq!(challenge, format!(r#"Bearer {REALM}, error="insufficient_scope""#), "{path}");
 }
 
 #[tokio::test]

@@ -137,6 +137,35 @@ async fn dpop_nonce_comes_with_the_refusal_and_survives_a_rotation_of_keys() {
     assert_eq!(demo.post_with_proof("/auth/refresh", Some(&proof), &refresh_of(&login)).await.status, StatusCode::OK);
 }
 
+#[tokio::test(start_paused = true)]
+async fn dpop_challenges_of_handlers_ask_for_a_proof_where_a_layer_does() {
+    let metadata = r#"resource_metadata="https://api.example/.well-known/oauth-protected-resource""#;
+    let with_proof = format!(r#"DPoP realm="demo-app", algs="ES256 EdDSA", {metadata}"#);
+    let challenge = |answer: &TestResponse| answer.headers[header::WWW_AUTHENTICATE].to_str().unwrap().to_owned();
+    let path = "/auth/login";
+    let wrong = json!({ "username": "ada", "password": "wrong horse" });
+    for (flags, expected) in
+        [(REQUIRED, with_proof.clone()), (OPTIONAL, format!(r#"Bearer realm="demo-app", {metadata}"#))]
+    {
+        let demo = app_with_proofs(flags);
+        demo.register("ada").await;
+        let prover = Prover::new(&demo.clock);
+        let proof = prover.text(&Method::POST, path, None);
+        let refused = demo.post_with_proof(path, Some(&proof), &wrong).await;
+        assert_eq!((refused.status.as_u16(), challenge(&refused)), (401, expected), "{flags:?}");
+
+        // The layer lets the token in, and a check behind it refuses.
+        let sign_in = demo.state.authority.begin_sign_in(UserId::generate()).await.unwrap();
+        let grant = Grant::new("other").bound_to(&prover.proof());
+        let foreign = demo.state.authority.sign_in(sign_in, grant).await.unwrap().access_token;
+        let request = Request::post("/auth/logout").header(header::AUTHORIZATION, format!("DPoP {foreign}"));
+        let request = request.header("dpop", prover.text(&Method::POST, "/auth/logout", Some(&foreign)));
+        let refused = demo.send(request.body(Body::empty()).unwrap()).await;
+        let expected = format!(r#"{with_proof}, error="insufficient_scope""#);
+        assert_eq!((refused.status.as_u16(), challenge(&refused)), (403, expected), "{flags:?}");
+    }
+}
+
 /// A browser sends no proof with a cookie.
 #[tokio::test(start_paused = true)]
 async fn dpop_and_cookies_exclude_each_other() {

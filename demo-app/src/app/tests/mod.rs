@@ -178,6 +178,12 @@ impl TestApp {
 
 const PASSWORD: &str = "correct horse";
 
+/// The realm and the metadata that every challenge names, unless a flag changes the issuer.
+const REALM: &str = concat!(
+    r#"realm="demo-app", "#,
+    r#"resource_metadata="http://127.0.0.1:3000/.well-known/oauth-protected-resource""#
+);
+
 #[tokio::test]
 async fn session_from_registration_to_logout() {
     let demo = test_app();

@@ -248,7 +248,7 @@ async fn oauth_authorize_refuses_wrong_passwords_and_disabled_users_alike() {
         let page = browser.submit(&query, &[("username", username), ("password", password)]).await;
         assert!(begun.elapsed() >= Duration::from_millis(400), "{username}");
         assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{page:?}");
-        assert_eq!(page.header("www-authenticate"), r#"Bearer realm="demo-app""#);
+        assert_eq!(page.header("www-authenticate"), format!("Bearer {REALM}"));
         assert!(page.text.contains("The username or the password is wrong"), "{page:?}");
         let kept = username.replace('"', "&#34;").replace('<', "&#60;");
         assert!(page.text.contains(&format!("value=\"{kept}\"")), "{page:?}");

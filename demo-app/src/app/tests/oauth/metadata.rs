@@ -1,5 +1,7 @@
 //! The public documents.
 
+use auth_layer::Grant;
+
 use super::*;
 
 const SERVER: &str = "/.well-known/oauth-authorization-server";
@@ -91,16 +93,43 @@ async fn metadata_is_at_the_path_of_an_issuer_that_has_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn metadata_of_the_resource_is_named_in_challenges() {
+async fn metadata_of_the_resource_is_named_in_challenges_of_layer_and_handlers() {
+    let json = |path: &str, body: Value| {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        request.body(Body::from(body.to_string())).unwrap()
+    };
+    let bare = |method: &str, path: &str, name: HeaderName, value: &str| {
+        Request::builder().method(method).uri(path).header(name, value).body(Body::empty()).unwrap()
+    };
     for (issuer, path) in [
         ("https://auth.example", Some("")),
         ("https://auth.example/tenant", Some("/tenant")),
         ("http://auth.internal", None),
     ] {
         let demo = test_app_with(&["--issuer", issuer]);
-        let refused = demo.fetch("/me").await;
+        demo.register("ada").await;
+        let sign_in = demo.state.authority.begin_sign_in(demo.user_id("ada").await).await.unwrap();
+        let foreign = demo.state.authority.sign_in(sign_in, Grant::new("other")).await.unwrap().access_token;
         let metadata = path.map(|path| format!(r#", resource_metadata="https://auth.example{RESOURCE}{path}""#));
-        let expected = format!(r#"Bearer realm="demo-app"{}"#, metadata.unwrap_or_default());
-        assert_eq!(refused.header("www-authenticate"), expected);
+        let metadata = metadata.unwrap_or_default();
+        let (token, cookie) = (header::AUTHORIZATION, header::COOKIE);
+        for (request, status, error) in [
+            (bare("GET", "/me", token.clone(), "Bearer a.b.c"), 401, "invalid_token"),
+            (json("/auth/login", json!({ "username": "ada", "password": "wrong horse" })), 401, ""),
+            (json("/auth/refresh", json!({ "refresh_token": "a.b.c" })), 401, ""),
+            (bare("POST", "/auth/refresh", cookie.clone(), "__Host-refresh=a.b.c"), 401, ""),
+            (bare("POST", "/auth/logout", token, &format!("Bearer {foreign}")), 403, "insufficient_scope"),
+            (bare("POST", "/auth/logout", cookie, "__Host-access=a; __Host-access=b"), 400, "invalid_request"),
+        ] {
+            let what = format!("{} {}", request.method(), request.uri());
+            let refused = demo.answer(request).await;
+            let error = if error.is_empty() { String::new() } else { format!(r#", error="{error}""#) };
+            let expected = format!(r#"Bearer realm="demo-app"{metadata}{error}"#);
+            assert_eq!((refused.status.as_u16(), refused.header("www-authenticate")), (status, &*expected), "{what}");
+        }
+        let anonymous = demo.fetch("/me").await;
+        assert_eq!(anonymous.header("www-authenticate"), format!(r#"Bearer realm="demo-app"{metadata}"#));
+        let unknown = demo.as_public("/oauth/revoke", &[("client_id", "nobody"), ("token", "a.b.c")]).await;
+        assert_eq!(unknown.header("www-authenticate"), format!(r#"Basic realm="demo-app"{metadata}"#));
     }
 }

@@ -91,7 +91,8 @@ impl Answer {
         assert!(self.json()["error_description"].is_string(), "{self:?}");
         assert_eq!((self.header("content-type"), self.header("cache-control")), ("application/json", "no-store"));
         let challenge = self.header("www-authenticate");
-        assert_eq!(challenge, if status == 401 { r#"Basic realm="demo-app""# } else { "" });
+        assert_eq!(challenge.starts_with(r#"Basic realm="demo-app""#), status == 401, "{challenge}");
+        assert_eq!(challenge.is_empty(), status == 400, "{challenge}");
     }
 }
 
