@@ -14,7 +14,7 @@ use crate::{
     clock::{Timestamp, later},
     dpop::{Proof, ProofFault},
     fault::TokenFault,
-    id::{SessionId, Subject},
+    id::{SessionId, Subject, TokenId},
     kind::TokenKind,
     store::{
         Payload, Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenStatus, Verdict,
@@ -169,27 +169,21 @@ impl Authority {
                 Verdict::Rotate => {
                     let cnf = next_confirmation(&session, request)?;
                     let payload = self.next_payload(&session, request, renew(&session).await?, cnf)?;
+                    let (rotation, signed) = self.child(&session, claims.jti, payload, request.max_token_bytes)?;
                     self.use_up_once(&mut proof).await?;
-                    if let Some(pair) = self.rotate(session, claims, payload, request.max_token_bytes).await? {
+                    if let Some(pair) = self.rotate(session, rotation, signed).await? {
                         return Ok(pair);
                     }
                 }
                 Verdict::Repeat => {
                     next_confirmation(&session, request)?;
+                    let signed = self.same_pair(&session, request.max_token_bytes)?;
                     self.use_up_once(&mut proof).await?;
                     let current = session.current.refresh_id;
                     let confirmed = self.store().confirm(session.session_id, current).await;
                     if confirmed.map_err(RefreshError::Unavailable)? == Rotated::Lost {
                         continue;
                     }
-                    let keys = self.keys();
-                    let signed = self.sign_again(&session, &keys);
-                    let signed = signed.ok_or(RefreshError::refused(GrantFault::KeyGone))?;
-                    check_length(&[&signed.0, &signed.1], request.max_token_bytes)
-                        .map_err(RefreshError::Unacceptable)?;
-                    // Settings may have changed since the pair was made.
-                    let checked = self.pair_records(&session, &session.current, &signed, &keys);
-                    checked.map_err(RefreshError::Unacceptable)?;
                     return Ok(self.deliver(&session, signed, now));
                 }
                 Verdict::Reuse => {
@@ -204,6 +198,8 @@ impl Authority {
     }
 
     /// Uses up the proof of a request, and leaves none for another attempt.
+    ///
+    /// Only the write that decides may follow: whatever else refuses leaves the proof unused.
     async fn use_up_once(&self, proof: &mut Option<&Proof>) -> Result<(), RefreshError> {
         let Some(proof) = proof.take() else { return Ok(()) };
         match self.inner.trust.use_up(proof).await {
@@ -247,31 +243,46 @@ impl Authority {
         Ok(payload.with_custom(authentication.to_json_with(renewal.custom.as_deref().unwrap_or(&custom))))
     }
 
+    /// Signs the next pair of a session, and checks it.
+    fn child(
+        &self,
+        session: &Session,
+        parent: TokenId,
+        payload: Payload,
+        max_token_bytes: Option<usize>,
+    ) -> Result<(Rotation, SignedPair), RefreshError> {
+        let now = self.now();
+        let keys = self.keys();
+        let child = self.new_pair(payload, &keys, now, session.ends_at);
+        let (child, signed) = self.sign_new(session, child, &keys)?;
+        check_length(&[&signed.0, &signed.1], max_token_bytes).map_err(RefreshError::Unacceptable)?;
+        let tokens = self.pair_records(session, &child, &signed, &keys).map_err(RefreshError::Unacceptable)?;
+        Ok((Rotation { session_id: session.session_id, parent, child, tokens, now }, signed))
+    }
+
+    /// Signs the current pair of a session again, and checks it: settings may have changed since it
+    /// was made.
+    fn same_pair(&self, session: &Session, max_token_bytes: Option<usize>) -> Result<SignedPair, RefreshError> {
+        let keys = self.keys();
+        let signed = self.sign_again(session, &keys).ok_or(RefreshError::refused(GrantFault::KeyGone))?;
+        check_length(&[&signed.0, &signed.1], max_token_bytes).map_err(RefreshError::Unacceptable)?;
+        self.pair_records(session, &session.current, &signed, &keys).map_err(RefreshError::Unacceptable)?;
+        Ok(signed)
+    }
+
     /// Replaces the session's pair. Returns `None` if the session has changed.
     async fn rotate(
         &self,
         mut session: Session,
-        claims: &RegisteredClaims,
-        payload: Payload,
-        max_token_bytes: Option<usize>,
+        rotation: Rotation,
+        signed: SignedPair,
     ) -> Result<Option<IssuedPair>, RefreshError> {
-        let now = self.now();
-        let keys = self.keys();
-        let child = self.new_pair(payload, &keys, now, session.ends_at);
-        let (child, signed) = self.sign_new(&session, child, &keys)?;
-        check_length(&[&signed.0, &signed.1], max_token_bytes).map_err(RefreshError::Unacceptable)?;
-        let rotation = Rotation {
-            session_id: session.session_id,
-            parent: claims.jti,
-            tokens: self.pair_records(&session, &child, &signed, &keys).map_err(RefreshError::Unacceptable)?,
-            child: child.clone(),
-            now,
-        };
+        let (child, parent, now) = (rotation.child.clone(), rotation.parent, rotation.now);
         match self.store().rotate(rotation).await.map_err(RefreshError::Unavailable)? {
             Rotated::Committed => {
                 self.purge_when_due();
                 session.current = child;
-                session.previous = Some(Retired { refresh_id: claims.jti, at: now, delivered: false });
+                session.previous = Some(Retired { refresh_id: parent, at: now, delivered: false });
                 Ok(Some(self.deliver(&session, signed, now)))
             }
             Rotated::Lost => Ok(None),

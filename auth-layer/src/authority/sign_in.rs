@@ -360,6 +360,9 @@ impl Authority {
     }
 
     /// Records a session and its tokens. Uses up the proof first, when all else has been checked.
+    ///
+    /// The commit decides whether the sign-in was overtaken. With a proof, the fence is read once
+    /// more before that: else each revocation during the check of a password would use a proof up.
     async fn record_session(
         &self,
         session: Session,
@@ -367,12 +370,18 @@ impl Authority {
         epoch: u64,
         proof: Option<&Proof>,
     ) -> Result<(), SignInError> {
-        if let Some(proof) = proof
-            && !self.inner.trust.use_up(proof).await.map_err(SignInError::Unavailable)?
-        {
-            return Err(SignInError::Proof(ProofFault::Replayed));
+        let trust = &self.inner.trust;
+        if let Some(proof) = proof {
+            let fence = trust.with_deadline(self.store().user_fence(session.user_id.clone())).await;
+            let fence = fence.map_err(SignInError::Unavailable)?;
+            if fence.epoch != epoch || fence.disabled {
+                return Err(SignInError::Fenced);
+            }
+            if !trust.use_up(proof).await.map_err(SignInError::Unavailable)? {
+                return Err(SignInError::Proof(ProofFault::Replayed));
+            }
         }
-        match self.inner.trust.with_deadline(self.store().open_session(session, records, epoch)).await {
+        match trust.with_deadline(self.store().open_session(session, records, epoch)).await {
             Ok(Admission::Admitted) => {
                 self.purge_when_due();
                 Ok(())

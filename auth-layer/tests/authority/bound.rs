@@ -1,6 +1,7 @@
 //! Sessions that are bound to a key (RFC 9449).
 
 use auth_layer::{
+    Subject,
     authority::{RefreshRequest, TokenType},
     dpop::{Proof, ProofFault},
 };
@@ -95,6 +96,43 @@ async fn dpop_proof_is_used_once_at_sign_in_and_refresh() {
     let replayed = authority.refresh(request(&pair, &proof)).await;
     assert!(matches!(replayed, Err(RefreshError::Proof(ProofFault::Replayed))), "{replayed:?}");
     authority.refresh(request(&pair, &prover.proof())).await.unwrap();
+}
+
+#[tokio::test]
+async fn dpop_proof_is_not_used_up_by_a_sign_in_that_was_overtaken() {
+    let clock = clock();
+    let (authority, prover) = (builder(&clock).build().unwrap(), Prover::new(&clock));
+    let (user, client) = (UserId::generate(), "job".parse::<Subject>().unwrap());
+    let proof = prover.proof();
+    let grant = || Grant::new("job").bound_to(&proof);
+    let begun = authority.begin_sign_in(user).await.unwrap();
+    authority.revoke_user(user, None).await.unwrap();
+    assert!(matches!(authority.sign_in(begun, grant()).await, Err(SignInError::Fenced)));
+    let begun = authority.begin_sign_in(user).await.unwrap();
+    authority.set_user_disabled(user, true).await.unwrap();
+    assert!(matches!(authority.sign_in(begun, grant()).await, Err(SignInError::Fenced)));
+    let begun = authority.begin_sign_in(&client).await.unwrap();
+    authority.revoke_user(&client, None).await.unwrap();
+    assert!(matches!(authority.issue_client_token(begun, grant()).await, Err(SignInError::Fenced)));
+
+    let begun = authority.begin_sign_in(&client).await.unwrap();
+    authority.issue_client_token(begun, grant()).await.unwrap();
+    let again = authority.begin_sign_in(&client).await.unwrap();
+    let again = authority.issue_client_token(again, grant()).await;
+    assert!(matches!(again, Err(SignInError::Proof(ProofFault::Replayed))), "{again:?}");
+}
+
+#[tokio::test]
+async fn dpop_proof_is_not_used_up_by_a_refresh_whose_pair_is_refused() {
+    let clock = clock();
+    let (authority, prover) = (builder(&clock).build().unwrap(), Prover::new(&clock));
+    let pair = bound(&authority, &prover.proof()).await.unwrap();
+    for time in ["the first pair", "the same pair again"] {
+        let proof = prover.proof();
+        let refused = authority.refresh(request(&pair, &proof).max_token_bytes(10)).await;
+        assert!(matches!(refused, Err(RefreshError::Unacceptable(TokenFault::Oversized))), "{time}: {refused:?}");
+        authority.refresh(request(&pair, &proof)).await.unwrap();
+    }
 }
 
 /// The secret of a confidential client is what its refresh tokens are bound to (RFC 9449 §5).

@@ -133,11 +133,16 @@ async fn oauth_code_used_by_many_at_once_leaves_no_session() {
 /// Law 4 holds for codes.
 #[tokio::test]
 async fn oauth_code_does_not_survive_what_ends_the_users_sessions() {
-    let authority = builder(&clock()).build().unwrap();
+    let clock = clock();
+    let authority = builder(&clock).build().unwrap();
     let user = UserId::generate();
     let before = code(&authority, user).await;
     authority.revoke_user(user, None).await.unwrap();
     assert_eq!(fault_of(authority.exchange_code(presented(&before)).await), CodeFault::Fenced);
+    let proof = Prover::new(&clock).proof();
+    assert_eq!(fault_of(authority.exchange_code(presented(&before).proof(&proof)).await), CodeFault::Fenced);
+    let other = code(&authority, UserId::generate()).await;
+    authority.exchange_code(presented(&other).proof(&proof)).await.expect("the proof is not used up");
     let between = code(&authority, user).await;
     authority.set_user_disabled(user, true).await.unwrap();
     assert_eq!(fault_of(authority.exchange_code(presented(&between)).await), CodeFault::Fenced);

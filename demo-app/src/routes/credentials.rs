@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use auth_layer::{Grant, IssuedPair, Scope, SignIn, SignInError, Subject, UserId, dpop::Proof};
+use auth_layer::{
+    Grant, IssuedPair, Scope, SignIn, SignInError, Subject, UserId,
+    dpop::{Proof, ProofFault},
+};
 use http::{HeaderMap, header};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -81,13 +84,13 @@ pub(super) async fn sign_in(
     proof: Option<&Proof>,
     grant: impl Fn(&User) -> Result<Grant, ApiError>,
 ) -> Result<IssuedPair, ApiError> {
-    for _ in 0..MAX_SIGN_IN_ATTEMPTS {
+    for attempt in 0..MAX_SIGN_IN_ATTEMPTS {
         let VerifiedUser { user, sign_in } = check(state, username, password, address).await?;
         let grant = proof.into_iter().fold(grant(&user)?, Grant::bound_to);
         match state.authority.sign_in(sign_in, grant).await {
-            // The proof is used up, and the client must make another.
-            Err(SignInError::Fenced) if proof.is_some() => break,
             Err(SignInError::Fenced) => {}
+            // The attempt before used the proof up, and the client must make another.
+            Err(SignInError::Proof(ProofFault::Replayed)) if attempt > 0 => break,
             signed_in => return Ok(signed_in?),
         }
     }

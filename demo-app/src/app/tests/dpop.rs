@@ -1,5 +1,7 @@
 //! Tokens that are bound to a key (RFC 9449).
 
+use std::sync::atomic::Ordering;
+
 use auth_layer::{Grant, clock::Clock};
 use http::Method;
 
@@ -135,6 +137,26 @@ async fn dpop_nonce_comes_with_the_refusal_and_survives_a_rotation_of_keys() {
     set_keys(Keyring::new(SigningKey::generate().unwrap()).with_retired(old).unwrap());
     let proof = with_nonce("/auth/refresh", &nonce);
     assert_eq!(demo.post_with_proof("/auth/refresh", Some(&proof), &refresh_of(&login)).await.status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dpop_login_that_was_overtaken_begins_again_while_its_proof_is_unused() {
+    let demo = app_with_proofs(OPTIONAL);
+    demo.register("ada").await;
+    let prover = Prover::new(&demo.clock);
+    let path = "/auth/login";
+    let log_in = async |proof: &str| {
+        let answer = demo.post_with_proof(path, Some(proof), &credentials()).await;
+        (answer.status.as_u16(), answer.body["error"].as_str().unwrap_or_default().to_owned())
+    };
+    // While the password is checked.
+    demo.store.raise_fence_after.store(1, Ordering::SeqCst);
+    assert_eq!(log_in(&prover.text(&Method::POST, path, None)).await, (200, String::new()));
+    // At the commit, which follows the use of the proof.
+    demo.store.raise_fence_after.store(2, Ordering::SeqCst);
+    let proof = prover.text(&Method::POST, path, None);
+    assert_eq!(log_in(&proof).await, (503, "temporarily_unavailable".to_owned()));
+    assert_eq!(log_in(&proof).await, (400, "invalid_dpop_proof".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

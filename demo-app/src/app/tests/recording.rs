@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use auth_layer::{
@@ -18,6 +18,8 @@ pub(super) struct RecordingStore {
     store: Arc<MemoryStore>,
     pub(super) calls: CallLog,
     pub(super) fail_fence: Arc<AtomicBool>,
+    /// Raises the fence after so many reads of it, as a revocation at that moment would; 0 does not.
+    pub(super) raise_fence_after: Arc<AtomicUsize>,
     /// Makes revocations fail after they were recorded.
     pub(super) fail_after_revoke: Arc<AtomicBool>,
     pub(super) fail_checks: Arc<AtomicBool>,
@@ -54,7 +56,12 @@ impl StoreDecorator for RecordingStore {
     async fn user_fence(&self, user: Subject) -> Result<UserFence, StoreError> {
         self.calls.lock().unwrap().push("fence");
         fail_if(&self.fail_fence)?;
-        self.inner().user_fence(user).await
+        let fence = self.inner().user_fence(user.clone()).await?;
+        let count_down = |left: usize| left.checked_sub(1);
+        if self.raise_fence_after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down) == Ok(1) {
+            self.inner().revoke_user(user, None, Timestamp::default()).await?;
+        }
+        Ok(fence)
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {

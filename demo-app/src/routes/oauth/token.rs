@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use auth_layer::{
     Grant, IssuedPair, IssuedToken, Scope, SessionId, SignInError, Subject,
     authority::{CodePresentation, RefreshRequest},
-    dpop::Proof,
+    dpop::{Proof, ProofFault},
     oauth::{Client, ClientKind, GrantRequest, Secret, TokenErrorKind, TokenRequest},
 };
 use axum::{
@@ -164,12 +164,12 @@ impl AuthenticatedRequest<'_> {
         let subject: Subject = self.client.id().parse().map_err(|_| TokenErrorKind::InvalidClient)?;
         let grant = self.for_audiences(Grant::new(self.client.id()).scope(scope));
         let grant = self.proof.iter().fold(grant, Grant::bound_to);
-        for _ in 0..MAX_CLIENT_ATTEMPTS {
+        for attempt in 0..MAX_CLIENT_ATTEMPTS {
             let sign_in = self.state.authority.begin_sign_in(subject.clone()).await?;
             match self.state.authority.issue_client_token(sign_in, grant.clone()).await {
-                // The proof is used up, and the client must make another.
-                Err(SignInError::Fenced) if self.proof.is_some() => break,
                 Err(SignInError::Fenced) => {}
+                // The attempt before used the proof up, and the client must make another.
+                Err(SignInError::Proof(ProofFault::Replayed)) if attempt > 0 => break,
                 Err(SignInError::Disabled) => return Err(TokenErrorKind::InvalidClient.into()),
                 issued => return Ok(issued?),
             }

@@ -1,5 +1,7 @@
 //! Proofs of possession at the endpoints that issue tokens (RFC 9449 §5).
 
+use std::sync::atomic::Ordering;
+
 use auth_layer::dpop::PROOF_HEADER;
 use http::Method;
 
@@ -62,6 +64,18 @@ const ADA: Fields<'_> =
 fn refresh<'a>(client: &'a str, token: &'a str) -> Vec<(&'a str, &'a str)> {
     let fields = [("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", client)];
     fields.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn dpop_client_token_that_was_overtaken_is_issued_again_while_its_proof_is_unused() {
+    let app = Dpop::new(&["--dpop", "optional"]).await;
+    app.demo.store.raise_fence_after.store(1, Ordering::SeqCst);
+    app.token(CLIENT_CREDENTIALS, Some(&app.proof())).await.assert_ok();
+    app.demo.store.raise_fence_after.store(2, Ordering::SeqCst);
+    let proof = app.proof();
+    let error = app.token(CLIENT_CREDENTIALS, Some(&proof)).await.error();
+    assert_eq!(error, (503, "temporarily_unavailable".to_owned()));
+    app.token(CLIENT_CREDENTIALS, Some(&proof)).await.assert_refused("invalid_dpop_proof");
 }
 
 #[tokio::test(start_paused = true)]
