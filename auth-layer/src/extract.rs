@@ -152,7 +152,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + Sync + 'static> FromRequestPar
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ClaimsRejection> {
         let claims = claims(parts)?;
-        let invalid = |_| refused(parts, Rejection::invalid_token(), claims.layer());
+        let invalid = |_| refused(parts, Rejection::invalid_token(), Some(claims.layer()));
         claims.custom().map(Self).map_err(invalid)
     }
 }
@@ -211,7 +211,7 @@ impl<S: Send + Sync, R: Requirement> FromRequestParts<S> for Guarded<R> {
         let claims = claims(parts)?;
         match R::demand().check(&claims) {
             Ok(()) => Ok(Self { claims, requirement: PhantomData }),
-            Err(error) => Err(refused(parts, error, claims.layer())),
+            Err(error) => Err(refused(parts, error, Some(claims.layer()))),
         }
     }
 }
@@ -264,10 +264,10 @@ impl<S: Send + Sync, T: FromRequest<S> + Send> FromRequest<S> for Spend<T> {
         let value = T::from_request(Request::from_parts(parts.clone(), body), state)
             .await
             .map_err(IntoResponse::into_response)?;
-        let layer = token.layer().cloned();
+        let layer = token.layer().clone();
         match token.spend().await {
             Ok(claims) => Ok(Self(claims, value)),
-            Err(error) => Err(refused(&parts, error, layer.as_ref()).into_response()),
+            Err(error) => Err(refused(&parts, error, Some(&layer)).into_response()),
         }
     }
 }

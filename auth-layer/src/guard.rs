@@ -107,11 +107,7 @@ impl<S> GuardService<S> {
                 if let AuthError::Denied(denied) = &error {
                     tracing::debug!(%denied, "a good token is not enough");
                 }
-                let rejection = Rejection::from(error);
-                match claims.layer() {
-                    Some(layer) => rejection.for_layer(layer, uses_dpop),
-                    None => rejection,
-                }
+                Rejection::from(error).for_layer(claims.layer(), uses_dpop)
             }),
             Ok(None) => {
                 let rejection = Rejection::missing_credentials();

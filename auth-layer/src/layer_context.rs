@@ -41,6 +41,12 @@ impl LayerContext {
         Self(Arc::new(Context { realm, resource_metadata, proofs, clock, leeway }))
     }
 
+    /// Whether both are of one layer.
+    #[inline]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn realm(&self) -> &Realm {
         &self.0.realm
     }

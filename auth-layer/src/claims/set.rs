@@ -22,8 +22,8 @@ const LAST_SECOND: i64 = 253_402_300_799;
 
 /// The claims of a token whose signature and record have been checked.
 ///
-/// Only a check creates them, so holding them proves that the token was good. Cloning copies two
-/// pointers.
+/// Only a check creates them, so holding them proves that the token was good. Cloning copies one or
+/// two pointers.
 ///
 /// ```
 /// use auth_layer::Claims;
@@ -35,8 +35,8 @@ const LAST_SECOND: i64 = 253_402_300_799;
 #[derive(Clone)]
 pub struct Claims {
     checked: Arc<Checked>,
-    /// The layer that let the request in; `None` outside a layer.
-    context: Option<LayerContext>,
+    /// The layer that let the request in, if it is not the one that checked the token first.
+    other_layer: Option<LayerContext>,
 }
 
 /// The result of one check.
@@ -47,6 +47,8 @@ struct Checked {
     signature: VerifiedSignature,
     /// The number of the [`Audiences`] that the token was read for.
     audiences: u64,
+    /// The layer that checked the token first. Its later requests need not count references to it.
+    first_layer: LayerContext,
     /// The later one of `nbf` and `iat`.
     valid_from: Option<Timestamp>,
     /// The memory of all this, in bytes, roughly. Types parsed from custom claims are not included.
@@ -203,13 +205,15 @@ impl Claims {
     }
 
     /// Replaces the layer that let the request in.
-    pub(crate) fn with_layer(self, layer: LayerContext) -> Self {
-        Self { context: Some(layer), ..self }
+    #[inline]
+    pub(crate) fn with_layer(self, layer: &LayerContext) -> Self {
+        let is_other = !self.checked.first_layer.is(layer);
+        Self { other_layer: is_other.then(|| layer.clone()), ..self }
     }
 
-    /// Returns the layer that let the request in.
-    pub(crate) fn layer(&self) -> Option<&LayerContext> {
-        self.context.as_ref()
+    /// Returns the layer that let the request in; outside a layer, the settings of the check.
+    pub(crate) fn layer(&self) -> &LayerContext {
+        self.other_layer.as_ref().unwrap_or(&self.checked.first_layer)
     }
 
     /// Returns the memory of the claims, in bytes, roughly. Parsed custom claims are not included.
@@ -314,6 +318,7 @@ impl RegisteredClaims {
         custom: CustomPayload,
         signature: VerifiedSignature,
         audiences: u64,
+        first_layer: LayerContext,
     ) -> Claims {
         let bytes = size_of::<Checked>() + self.bytes() + custom.text_bytes();
         let valid_from = Some(self.iat).max(self.nbf);
@@ -333,8 +338,8 @@ impl RegisteredClaims {
             cnf: self.cnf,
         };
         Claims {
-            checked: Arc::new(Checked { set, kind, custom, signature, audiences, valid_from, bytes }),
-            context: None,
+            checked: Arc::new(Checked { set, kind, custom, signature, audiences, first_layer, valid_from, bytes }),
+            other_layer: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     json::{Datum, fields},
     keys::{VerifyingKey, VerifyingKeys, is_kid},
     kind::TokenKind,
+    layer_context::LayerContext,
 };
 
 /// The header members that matter: three that are read, and those that are refused.
@@ -81,11 +82,12 @@ impl Unverified {
     /// Verifies the signature with the named key and that key's one algorithm, and returns the
     /// claims.
     ///
-    /// `key_set` is the number of the key set in which the key was found.
-    pub(crate) fn verify(self, key_set: u64) -> Result<Claims, TokenFault> {
+    /// `key_set` is the number of the key set in which the key was found, and `layer` the one that
+    /// checks the token.
+    pub(crate) fn verify(self, key_set: u64, layer: LayerContext) -> Result<Claims, TokenFault> {
         self.check_signature()?;
         let signature = VerifiedSignature { key: self.key, key_set };
-        Ok(self.claims.into_claims(self.kind, CustomPayload::new(self.payload), signature, self.audiences))
+        Ok(self.claims.into_claims(self.kind, CustomPayload::new(self.payload), signature, self.audiences, layer))
     }
 
     /// Fails unless the custom claims read as a `C`. Does not verify the signature.

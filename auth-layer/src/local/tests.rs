@@ -1,10 +1,11 @@
 use super::*;
 use crate::{
     claims::{CustomPayload, RegisteredClaims, Scope, VerifiedSignature},
-    clock::ManualClock,
+    clock::{ManualClock, SystemClock},
     id::{SessionId, Subject, TokenId},
     keys::SigningKey,
     kind::TokenKind,
+    layer_context::{LayerContext, Realm},
 };
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -80,7 +81,12 @@ fn claims_until(exp: Timestamp) -> Claims {
         cnf: None,
     };
     let key = SigningKey::from_secret("key", &[7; 32]).unwrap().verifying_key();
-    claims.into_claims(TokenKind::Access, CustomPayload::new(None), VerifiedSignature { key, key_set: 0 }, 0)
+    let signature = VerifiedSignature { key, key_set: 0 };
+    claims.into_claims(TokenKind::Access, CustomPayload::new(None), signature, 0, layer())
+}
+
+fn layer() -> LayerContext {
+    LayerContext::new(Realm::default(), None, None, Arc::new(SystemClock::default()), Duration::ZERO)
 }
 
 fn at(millis: u64) -> Duration {

@@ -42,7 +42,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         let shared = &self.shared;
-        match shared.trust.check(&shared.policy, RequestHead::from(&request)) {
+        match shared.trust.check(&shared.policy, &shared.context, RequestHead::from(&request)) {
             RequestCheck::Done(Ok(authenticated)) => {
                 authenticated.insert_into(request.extensions_mut(), &shared.context);
                 ResponseFuture::inner(self.inner.call(request))

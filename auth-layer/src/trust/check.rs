@@ -93,6 +93,7 @@ struct TokenQuery<'a> {
     kind: TokenKind,
     operation: RecordOperation,
     audiences: &'a Audiences,
+    layer: &'a LayerContext,
     /// Whether a token that is bound to a key is accepted. The caller checks the proof, if any.
     may_be_bound: bool,
 }
@@ -109,11 +110,18 @@ enum RecordOperation {
 /// What is known of a token's signature when its record is requested.
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
 enum SignatureState {
-    /// The number is that of the key set in which the token's key was found.
-    Unverified(Unverified, u64),
+    Unverified(UnverifiedToken),
     Verified(Claims),
     /// The signature was verified earlier; the claims come from the in-process cache.
     Cached(Claims),
+}
+
+/// A token whose signature is to be verified.
+struct UnverifiedToken {
+    token: Unverified,
+    /// The number of the key set in which the token's key was found.
+    key_set: u64,
+    layer: LayerContext,
 }
 
 /// Returns the record that the store must have for a token with these claims.
@@ -136,14 +144,15 @@ impl Trust {
         policy: &Policy,
         head: impl Into<RequestHead<'_>> + Send,
     ) -> Result<Authenticated, AuthError> {
-        let check = self.check(policy, head.into());
+        let layer = self.context(policy);
+        let check = self.check(policy, &layer, head.into());
         let authenticated = match check {
             RequestCheck::Done(result) => result?,
             RequestCheck::Pending(pending) => self.conclude(policy, pending.await)?,
         };
         Ok(match authenticated {
-            Authenticated::Claims(claims) => Authenticated::Claims(claims.with_layer(self.context(policy))),
-            Authenticated::SingleUse(token) => Authenticated::SingleUse(token.with_layer(self.context(policy))),
+            Authenticated::Claims(claims) => Authenticated::Claims(claims.with_layer(&layer)),
+            Authenticated::SingleUse(token) => Authenticated::SingleUse(token.with_layer(&layer)),
             Authenticated::Anonymous => Authenticated::Anonymous,
         })
     }
@@ -185,7 +194,8 @@ impl Trust {
     }
 
     fn query(&self, kind: TokenKind, operation: RecordOperation) -> TokenQuery<'_> {
-        TokenQuery { kind, operation, audiences: &self.inner.issuer.audiences, may_be_bound: false }
+        let audiences = &self.inner.issuer.audiences;
+        TokenQuery { kind, operation, audiences, layer: self.own_context(), may_be_bound: false }
     }
 
     async fn check_token(&self, query: TokenQuery<'_>, token: &str) -> Result<Claims, AuthError> {
@@ -202,11 +212,11 @@ impl Trust {
             TokenCheck::Done(result) => result,
             TokenCheck::Pending(pending) => pending.await,
         };
-        Ok(checked?.with_layer(self.inner.context.clone()))
+        Ok(checked?.with_layer(query.layer))
     }
 
     /// Checks a request as far as possible without waiting.
-    pub(crate) fn check(&self, policy: &Policy, head: RequestHead<'_>) -> RequestCheck {
+    pub(crate) fn check(&self, policy: &Policy, layer: &LayerContext, head: RequestHead<'_>) -> RequestCheck {
         let rules = policy.rules();
         if rules.exempts(&head) {
             return RequestCheck::Done(Ok(Authenticated::Anonymous));
@@ -238,7 +248,7 @@ impl Trust {
             // Characters are checked here only: a cached token passed this check before.
             Known::Nothing => match credentials.token() {
                 Ok(token) => {
-                    let query = TokenQuery { audiences, ..self.query(rules.kind, RecordOperation::Status) };
+                    let query = TokenQuery { audiences, layer, ..self.query(rules.kind, RecordOperation::Status) };
                     self.conclude_if_done(policy, self.check_uncached(query, token, key, began))
                 }
                 Err(error) => RequestCheck::Done(Err(error.into())),
@@ -354,15 +364,16 @@ impl Trust {
     #[inline(never)]
     fn check_uncached(&self, query: TokenQuery<'_>, token: &str, key: Option<Key>, began: Duration) -> TokenCheck {
         let inner = &*self.inner;
-        let TokenQuery { kind, operation, audiences, may_be_bound } = query;
-        let (unverified, key_set) = match self.read(kind, audiences, token) {
+        let TokenQuery { kind, operation, audiences, layer, may_be_bound } = query;
+        let (token, key_set) = match self.read(kind, audiences, token) {
             Ok((unverified, _)) if unverified.claims.cnf.is_some() && !may_be_bound => {
                 return TokenCheck::Done(Err(TokenFault::Binding.into()));
             }
             Ok(read) => read,
             Err(fault) => return TokenCheck::Done(Err(fault.into())),
         };
-        let (id, record) = (unverified.claims.jti, expected_record(&unverified.claims, kind));
+        let (id, record) = (token.claims.jti, expected_record(&token.claims, kind));
+        let unverified = UnverifiedToken { token, key_set, layer: layer.clone() };
         let signature_first = kind == TokenKind::SingleUse
             || inner.settings.check_order == CheckOrder::SignatureFirst
             || !inner.unverified_lookups.try_acquire(began);
@@ -370,15 +381,15 @@ impl Trust {
             return TokenCheck::Pending(self.look_up_record(
                 operation,
                 id,
-                SignatureState::Unverified(unverified, key_set),
+                SignatureState::Unverified(unverified),
                 record,
                 key,
                 began,
             ));
         }
         let verified = if inner.forged_signatures.is_exhausted(began) {
-            let (checker, bytes) = (self.clone(), unverified.bytes());
-            let verify = move || checker.verify_and_count(unverified, key_set, began);
+            let (checker, bytes) = (self.clone(), unverified.token.bytes());
+            let verify = move || checker.verify_and_count(unverified, began);
             match inner.signature_pool.try_spawn(bytes, verify) {
                 Ok(verified) => {
                     return TokenCheck::Pending(self.look_up_record_after(verified, operation, id, record, key, began));
@@ -386,7 +397,7 @@ impl Trust {
                 Err(verify) => verify(),
             }
         } else {
-            self.verify_and_count(unverified, key_set, began)
+            self.verify_and_count(unverified, began)
         };
         match verified {
             Ok(claims) => TokenCheck::Pending(self.look_up_record(
@@ -513,8 +524,9 @@ impl Trust {
     }
 
     /// Verifies a signature. A wrong one is counted in the budget of forged signatures.
-    fn verify_and_count(&self, token: Unverified, key_set: u64, began: Duration) -> Result<Claims, TokenFault> {
-        token.verify(key_set).inspect_err(|fault| {
+    fn verify_and_count(&self, unverified: UnverifiedToken, began: Duration) -> Result<Claims, TokenFault> {
+        let UnverifiedToken { token, key_set, layer } = unverified;
+        token.verify(key_set, layer).inspect_err(|fault| {
             if *fault == TokenFault::Signature {
                 self.inner.forged_signatures.record(began);
             }
@@ -524,8 +536,8 @@ impl Trust {
     /// Returns the claims once the store has answered, and verifies the signature if that is due.
     fn verify_if_due(&self, signature: SignatureState, began: Duration) -> Result<Claims, TokenFault> {
         match signature {
-            SignatureState::Unverified(token, key_set) => {
-                let claims = self.verify_and_count(token, key_set, began)?;
+            SignatureState::Unverified(unverified) => {
+                let claims = self.verify_and_count(unverified, began)?;
                 self.inner.unverified_lookups.refund();
                 Ok(claims)
             }
@@ -570,10 +582,10 @@ impl Authenticated {
                 if LevelFilter::current() != LevelFilter::OFF {
                     record_in_span(&claims);
                 }
-                extensions.insert(claims.with_layer(layer.clone()));
+                extensions.insert(claims.with_layer(layer));
             }
             Self::SingleUse(token) => {
-                extensions.insert(token.with_layer(layer.clone()));
+                extensions.insert(token.with_layer(layer));
             }
             Self::Anonymous => {
                 extensions.insert(Anonymous(layer.clone()));

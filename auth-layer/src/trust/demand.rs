@@ -166,10 +166,8 @@ impl Demand {
         if self.audiences().is_some_and(|audiences| !claims.is_for(audiences)) {
             return Err(TokenFault::Audience.into());
         }
-        // Claims from the public API always have a layer. Without one, `max_age` denies.
-        let (now, leeway) =
-            claims.layer().map_or((Timestamp::MAX_UTC, Duration::ZERO), |layer| (layer.now(), layer.leeway()));
-        self.check_at(claims, || now, leeway)
+        let layer = claims.layer();
+        self.check_at(claims, || layer.now(), layer.leeway())
     }
 
     /// Whether every checked token meets this demand. Audiences are part of the check itself.

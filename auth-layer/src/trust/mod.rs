@@ -200,6 +200,11 @@ impl Trust {
         tokio::spawn(note.in_current_span());
     }
 
+    /// Returns the context of claims that are checked outside a layer.
+    pub(crate) fn own_context(&self) -> &LayerContext {
+        &self.inner.context
+    }
+
     /// Returns the context that a layer with this policy attaches to claims.
     pub(crate) fn context(&self, policy: &Policy) -> LayerContext {
         let (rules, settings) = (policy.rules(), self.settings());

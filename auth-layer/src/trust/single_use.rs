@@ -71,13 +71,13 @@ impl SingleUse {
     }
 
     /// Replaces the layer that let the token in.
-    pub(super) fn with_layer(self, layer: LayerContext) -> Self {
+    pub(super) fn with_layer(self, layer: &LayerContext) -> Self {
         Self { claims: self.claims.with_layer(layer), ..self }
     }
 
     /// Returns the layer that let the token in.
     #[cfg(feature = "axum")]
-    pub(crate) fn layer(&self) -> Option<&LayerContext> {
+    pub(crate) fn layer(&self) -> &LayerContext {
         self.claims.layer()
     }
 }
