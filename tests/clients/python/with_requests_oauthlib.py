@@ -53,14 +53,10 @@ def public(given):
         token_updater=updates.append,
     ) as session:
         redirect = authorize(session, server, given, resource=given["issuer"])
-        first = dict(
-            session.fetch_token(
-                server["token_endpoint"],
-                authorization_response=redirect,
-                include_client_id=True,
-                resource=given["issuer"],
-            )
-        )
+        how = {"authorization_response": redirect, "resource": given["issuer"]}
+        # A public client authenticates by HTTP Basic with an empty secret, unless it is told
+        # `include_client_id`.
+        first = dict(session.fetch_token(server["token_endpoint"], **how))
         signed_in = seen(session.get(me))
         session.token = {**first, "expires_in": -1, "expires_at": 1}
         refreshed = seen(session.get(me))
