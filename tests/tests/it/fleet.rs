@@ -49,6 +49,11 @@ impl<'a> NodeProgram<'a> {
         Self { path, env: &[] }
     }
 
+    /// The program with these variables, in place of its own.
+    pub(crate) fn with_env(self, env: &'a [(&'a str, &'a str)]) -> Self {
+        Self { env, ..self }
+    }
+
     /// Starts a node that runs it.
     pub(crate) async fn start(self, args: &[&str], env: &[(&str, &str)]) -> Node {
         Node::start(self.path, args, &[env, self.env].concat()).await

@@ -20,6 +20,8 @@ mod memory;
 mod news;
 mod oauth;
 mod outage;
+#[path = "../../../auth-layer/tests/support/prover.rs"]
+mod prover;
 mod races;
 mod redis_cache;
 mod rotation;

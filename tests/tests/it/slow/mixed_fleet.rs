@@ -3,16 +3,18 @@
 //!
 //! Neither takes the other's work for theft, and neither removes what the other wrote.
 
+mod bound;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use auth_layer::keys::Algorithm;
 use bson::{Bson, Document};
 use futures_util::{TryStreamExt, future::join_all};
-use http::StatusCode;
+use http::{Method, StatusCode, header};
 use mongodb::Database;
 use serde_json::{Map, Value, json};
 use tests::{
-    client::{Client, Tokens, payload},
+    client::{Client, Response, Tokens, payload},
     landed,
 };
 
