@@ -59,7 +59,7 @@ impl StoreDecorator for RecordingStore {
         let fence = self.inner().user_fence(user.clone()).await?;
         let count_down = |left: usize| left.checked_sub(1);
         if self.raise_fence_after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down) == Ok(1) {
-            self.inner().revoke_user(user, None, Timestamp::default()).await?;
+            self.inner().revoke_user(user, None, Timestamp::default()).await.map(drop)?;
         }
         Ok(fence)
     }
