@@ -1,8 +1,8 @@
 //! Measures what a check costs in process: each way of letting a request in, less the bare router.
 //!
-//! Run it with `cargo bench -p benchmarks --bench in_process`. Each figure is the processor time of
-//! a request through one router, less that of a request through the bare router. The two are timed
-//! in turns, so that noise affects both.
+//! Run it with `cargo bench --profile dist -p benchmarks --bench in_process`. Each figure is the
+//! processor time of a request through one router, less that of a request through the bare router.
+//! The two are timed in turns, so that noise affects both.
 
 mod doors;
 mod peers;

@@ -1,7 +1,7 @@
 //! Counts the instructions of a check with valgrind, for the same routers as `in_process`.
 //!
-//! Run it with `cargo bench -p benchmarks --bench instructions`. An instruction count is not a
-//! time, but it does not change when the machine is busy.
+//! Run it with `cargo bench --profile dist -p benchmarks --bench instructions`. An instruction
+//! count is not a time, but it does not change when the machine is busy.
 
 mod doors;
 mod peers;

@@ -2,8 +2,9 @@
 //! compared with the bare router. Also measures how good requests fare during a flood of forged
 //! tokens.
 //!
-//! Run it with `cargo bench -p benchmarks --bench http`, with wrk on the `PATH`. Each server is a
-//! process with one worker thread. The servers take turns under load, round after round.
+//! Run it with `cargo bench --profile dist -p benchmarks --bench http`, with wrk on the `PATH`.
+//! Each server is a process with one worker thread. The servers take turns under load, round after
+//! round.
 //!
 //! Arguments:
 //!

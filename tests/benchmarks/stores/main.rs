@@ -1,7 +1,7 @@
 //! Measures checks that ask a server, the time until another node hears of a revocation, and the
 //! cost of a check as tokens accumulate.
 //!
-//! Run it with `cargo bench -p benchmarks --bench stores`. Arguments:
+//! Run it with `cargo bench --profile dist -p benchmarks --bench stores`. Arguments:
 //!
 //! - `redis`, `mongodb`, `news`, `cache` or `growth` runs only that part.
 //! - `--rounds N` measures N rounds, in place of 15 (`redis`, `mongodb`), 300 (`news`), 3,000
