@@ -1,4 +1,4 @@
-//! PyJWT.
+//! `PyJWT`.
 
 use auth_layer::keys::Algorithm;
 use serde_json::json;
