@@ -128,7 +128,11 @@ fn read_header(header: &[u8]) -> Result<ProofKey, ProofFault> {
         return Err(ProofFault::Type);
     }
     //= RFC 9449 §11.6
-    let algorithm = alg.and_then(Datum::text).and_then(|name| Algorithm::from_name(&name));
+    let algorithm = alg.and_then(Datum::text).and_then(|name| match &*name {
+        // Its fully specified name (RFC 9864 §2.2), which some clients use for each Ed25519 key.
+        "Ed25519" => Some(Algorithm::EdDsa),
+        name => Algorithm::from_name(name),
+    });
     let algorithm = algorithm.filter(|algorithm| ALGORITHMS.contains(algorithm)).ok_or(ProofFault::Algorithm)?;
     if jwk.is_none() {
         return Err(ProofFault::Key);

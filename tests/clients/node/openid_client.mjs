@@ -99,8 +99,8 @@ await tell(async ({ issuer, public: app, confidential: backend, redirect_uri, ot
   assert.deepEqual({ ...(await oidc.tokenIntrospection(asBackend, second.access_token)) }, { active: false })
   await assertChallenged(fetchMe(asApp, second.access_token, { DPoP }), 401, 'dpop', 'invalid_token')
 
-  // A client in its own name, with a key and without.
-  const bound = { DPoP: oidc.getDPoPHandle(asBackend, await oidc.randomDPoPKeyPair('ES256')) }
+  // A client in its own name, with a key and without. RFC 9864 names the algorithm of such a key anew.
+  const bound = { DPoP: oidc.getDPoPHandle(asBackend, await oidc.randomDPoPKeyPair('Ed25519')) }
   for (const [options, type] of [[undefined, 'bearer'], [bound, 'dpop']]) {
     const own = await oidc.clientCredentialsGrant(asBackend, { resource: other_resource }, options)
     assert.deepEqual([own.token_type, own.refresh_token], [type, undefined])

@@ -101,6 +101,15 @@ fn dpop_algorithm_must_be_one_of_ours_and_the_keys() {
 }
 
 #[test]
+fn dpop_algorithm_of_an_ed25519_key_has_two_names() {
+    for (algorithm, expected) in [(Algorithm::EdDsa, None), (Algorithm::Es256, Some(ProofFault::Algorithm))] {
+        let key = SigningKey::generate_for(algorithm).unwrap();
+        let header = with(header(&key), "alg", Some("Ed25519".into()));
+        assert_eq!(fault(verify_header(&key, &header)), expected, "{algorithm:?}");
+    }
+}
+
+#[test]
 fn dpop_key_must_be_public_and_for_a_supported_algorithm() {
     let key = SigningKey::generate_for(Algorithm::Es256).unwrap();
     let rsa = json!({ "kty": "RSA", "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmb", "e": "AQAB" });
