@@ -72,7 +72,7 @@ pub use crate::keys::{InvalidThumbprint, Thumbprint};
 /// The algorithms of proofs, for `algs` in a challenge (RFC 9449 §7.1) and
 /// `dpop_signing_alg_values_supported` in the metadata (§5.1).
 ///
-/// A proof may also name EdDSA with an Ed25519 key `Ed25519` (RFC 9864 §2.2).
+/// A proof of an Ed25519 key may also have the `alg` `Ed25519` (RFC 9864 §2.2).
 pub const ALGORITHMS: [Algorithm; 2] = [Algorithm::Es256, Algorithm::EdDsa];
 
 /// The largest proof, in bytes.
