@@ -17,6 +17,8 @@
 //!
 //! Paths are relative to this package.
 
+#[path = "../cpu/mod.rs"]
+mod cpu;
 mod load;
 #[path = "../peers/mod.rs"]
 mod peers;
@@ -42,6 +44,7 @@ use tests::{
 };
 
 use self::{
+    cpu::processor_time,
     load::{Bearing, Load},
     report::{head, median, number_of, progress, round_name, row, thousands, value_of},
     serve::{Place, Way},
@@ -168,15 +171,6 @@ impl Server {
         assert_eq!(refused, 0, "good requests were refused");
         rate
     }
-
-    /// Returns its processor time, in seconds.
-    fn processor_time(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).expect("this is Linux");
-        // `utime` and `stime`, in hundredths of a second: the 12th and 13th fields after the name.
-        let after_name = stat.rsplit_once(')').expect("the kernel tells").1;
-        let ticks = after_name.split_whitespace().skip(11).take(2);
-        ticks.map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / 100.0
-    }
 }
 
 /// Returns the name of a server in the table.
@@ -199,10 +193,10 @@ async fn ways(redis: &RedisServer, rounds: Rounds, plot: Option<&str>) {
         let turns: Vec<usize> = if round % 2 == 0 { turns.collect() } else { turns.rev().collect() };
         for turn in turns {
             progress(&format!("{}: {}", round_name(round, rounds.count), row_name(SERVERS[numbers[turn]])));
-            let before = servers[turn].processor_time();
+            let before = processor_time(servers[turn].id);
             let begun = Instant::now();
             let rate = servers[turn].good_requests(CONNECTIONS, rounds.lasting).await;
-            let share = (servers[turn].processor_time() - before) / begun.elapsed().as_secs_f64();
+            let share = (processor_time(servers[turn].id) - before) / begun.elapsed().as_secs_f64();
             // The first round warms up.
             if round > 0 {
                 rates[turn].push(rate);

@@ -119,6 +119,11 @@ impl MongoServer {
         if self.replica_set { uri + "?replicaSet=rs0" } else { uri }
     }
 
+    /// Returns its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -67,6 +67,11 @@ impl RedisServer {
         self.port
     }
 
+    /// Returns its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -1,0 +1,368 @@
+//! Compares servers: each operation, with one request in flight and with many.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    databases::Databases,
+    limits::{Limit, Limits},
+    load::{Answer, HOUR, Requests},
+    peers,
+    report::{head, median, progress, round_name, row, thousands},
+    requests::{ClientTokens, Exchanges, Given, Introspections, Refreshes},
+    server::{Demo, Server},
+};
+
+/// The numbers of requests in flight.
+const IN_FLIGHT: [usize; 2] = [1, 32];
+
+/// The tokens that are introspected in turn.
+const TOKENS: usize = 10_000;
+
+/// The codes of the first round. Later rounds have as many as last the time of a measurement.
+const FIRST_CODES: usize = 400;
+
+/// The most codes: they are good for a minute only.
+const MOST_CODES: usize = 60_000;
+
+/// How long each limit is measured in a round.
+const LIMIT: Duration = Duration::from_millis(500);
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Introspection,
+    Introspections,
+    Refresh,
+    ClientToken,
+    Exchange,
+}
+
+impl Operation {
+    const ALL: [Self; 5] =
+        [Self::Introspection, Self::Introspections, Self::Refresh, Self::ClientToken, Self::Exchange];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Introspection => "introspections of one token",
+            Self::Introspections => "introspections of 10,000 tokens",
+            Self::Refresh => "refreshes",
+            Self::ClientToken => "client credentials tokens",
+            Self::Exchange => "code exchanges",
+        }
+    }
+
+    fn is_introspection(self) -> bool {
+        matches!(self, Self::Introspection | Self::Introspections)
+    }
+
+    /// Returns the signatures, the verifications and the commits that the demo application does for
+    /// it.
+    fn work(self) -> [f64; 3] {
+        match self {
+            Self::Introspection | Self::Introspections => [0.0, 0.0, 0.0],
+            Self::Refresh => [2.0, 1.0, 1.0],
+            Self::ClientToken => [1.0, 0.0, 1.0],
+            Self::Exchange => [2.0, 0.0, 2.0],
+        }
+    }
+}
+
+/// What one load has measured.
+#[derive(Clone, Copy)]
+struct Measured {
+    /// Requests a second.
+    rate: f64,
+    /// Requests a second of processor time of the server.
+    of_core: f64,
+    /// Requests a second of processor time of the server and its databases.
+    with_databases: f64,
+    /// The share of the time in which the server had its core.
+    busy: f64,
+}
+
+/// A server and what it has issued.
+struct Contender {
+    name: &'static str,
+    server: Server,
+    uses_databases: bool,
+    /// Whether the access tokens can be introspected.
+    introspects: bool,
+    tokens: VecDeque<String>,
+    sessions: VecDeque<Given>,
+    /// The codes of the next measurement, by the number of requests in flight.
+    codes: [usize; 2],
+    /// By operation and number of requests in flight, and then by round.
+    measured: [[Vec<Measured>; 2]; 5],
+}
+
+/// Compares all servers.
+pub(crate) async fn compare(rounds: usize, lasting: Duration) {
+    let databases = Databases::start().await;
+    progress("starting the servers");
+    let mut contenders = contenders(&databases).await;
+    let mut limits = Limits::default();
+    for round in 0..=rounds {
+        if round > 0 {
+            progress(&format!("{}: the limits", round_name(round, rounds)));
+            limits.measure(LIMIT);
+        }
+        // Each round starts elsewhere and reverses, so that a server has no fixed predecessor.
+        let count = contenders.len();
+        let turns = (0..count).map(|turn| (turn + round) % count);
+        let turns: Vec<usize> = if round % 2 == 0 { turns.collect() } else { turns.rev().collect() };
+        for turn in turns {
+            progress(&format!("{}: {}", round_name(round, rounds), contenders[turn].name));
+            contenders[turn].measure_all(&databases, lasting, round > 0).await;
+        }
+    }
+    limits.print();
+    for operation in Operation::ALL {
+        for at in 0..IN_FLIGHT.len() {
+            print(&contenders, &limits, operation, at);
+        }
+    }
+}
+
+const EMBEDDED: &str = "auth-layer, embedded store";
+const MONGODB: &str = "auth-layer, MongoDB and Redis";
+const ANSWERS_ONLY: &str = "axum, answers the same bytes";
+
+async fn contenders(databases: &Databases) -> Vec<Contender> {
+    let embedded = Demo::prepare(None).await;
+    let mut contenders = vec![Contender::new(EMBEDDED, embedded.start(1, &[embedded.client_id.to_owned()]).await)];
+    let answers = contenders[0].sample().await;
+    contenders.push(Contender::new(ANSWERS_ONLY, Server::only_answers(&answers).await));
+    let mongodb = Demo::prepare(Some((databases, "compare"))).await;
+    let mut mongodb = Contender::new(MONGODB, mongodb.start(1, &[mongodb.client_id.to_owned()]).await);
+    mongodb.uses_databases = true;
+    contenders.push(mongodb);
+    for format in ["opaque", "jwt"] {
+        if let Some(server) = peers::oidc_provider(format).await {
+            let mut peer = Contender::new(if format == "jwt" { peers::JWT } else { peers::OPAQUE }, server);
+            // It keeps no record of a JWT.
+            peer.introspects = format == "opaque";
+            contenders.push(peer);
+        }
+    }
+    if let Some(server) = peers::fastapi(databases).await {
+        let mut peer = Contender::new(peers::FASTAPI, server);
+        peer.uses_databases = true;
+        contenders.push(peer);
+    }
+    contenders
+}
+
+impl Contender {
+    fn new(name: &'static str, server: Server) -> Self {
+        Self {
+            name,
+            server,
+            uses_databases: false,
+            introspects: true,
+            tokens: VecDeque::new(),
+            sessions: VecDeque::new(),
+            codes: [FIRST_CODES; 2],
+            measured: Default::default(),
+        }
+    }
+
+    /// Returns the answers to an introspection, a client credentials request and a code exchange.
+    async fn sample(&mut self) -> [String; 3] {
+        let codes = self.server.codes(1).await;
+        let load = self.server.load(1, HOUR);
+        let clients = &self.server.clients;
+        let mut tokens = Sample::of(ClientTokens::new(clients, VecDeque::new(), 1));
+        load.run(&mut tokens);
+        let mut introspection = Sample::of(Introspections::new(clients, &tokens.requests.tokens));
+        load.run(&mut introspection);
+        let mut exchange = Sample::of(Exchanges { clients, codes, sessions: Vec::new() });
+        load.run(&mut exchange);
+        [introspection.body, tokens.body, exchange.body]
+    }
+
+    /// Measures each operation.
+    async fn measure_all(&mut self, databases: &Databases, lasting: Duration, counts: bool) {
+        for at in 0..IN_FLIGHT.len() {
+            for operation in [Operation::Exchange, Operation::Refresh, Operation::ClientToken] {
+                self.measure(databases, operation, at, lasting, counts).await;
+            }
+            if self.introspects {
+                let mut tokens = ClientTokens::new(&self.server.clients, std::mem::take(&mut self.tokens), TOKENS);
+                while tokens.tokens.len() < TOKENS {
+                    self.server.load(IN_FLIGHT[1], Duration::from_millis(100)).run(&mut tokens);
+                }
+                self.tokens = tokens.tokens;
+                for operation in [Operation::Introspection, Operation::Introspections] {
+                    self.measure(databases, operation, at, lasting, counts).await;
+                }
+            }
+        }
+    }
+
+    async fn measure(&mut self, databases: &Databases, operation: Operation, at: usize, lasting: Duration, counts: bool) {
+        let codes = match operation {
+            Operation::Exchange => self.server.codes(self.codes[at]).await,
+            _ => Vec::new(),
+        };
+        let databases = self.uses_databases.then_some(databases);
+        let clients = &self.server.clients;
+        let run = |requests: &mut dyn Run| requests.measure(&self.server, databases, IN_FLIGHT[at], lasting);
+        let measured = match operation {
+            Operation::Introspection => run(&mut Introspections::new(clients, self.tokens.back())),
+            Operation::Introspections => run(&mut Introspections::new(clients, &self.tokens)),
+            Operation::ClientToken => {
+                let mut requests = ClientTokens::new(clients, std::mem::take(&mut self.tokens), TOKENS);
+                let measured = run(&mut requests);
+                self.tokens = requests.tokens;
+                measured
+            }
+            Operation::Refresh => {
+                let mut requests = Refreshes { clients, tokens: std::mem::take(&mut self.sessions) };
+                let measured = run(&mut requests);
+                self.sessions = requests.tokens;
+                measured
+            }
+            Operation::Exchange => {
+                let mut requests = Exchanges { clients, codes, sessions: Vec::new() };
+                let measured = run(&mut requests);
+                self.sessions.extend(requests.sessions);
+                measured
+            }
+        };
+        if operation == Operation::Exchange {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is small and positive")]
+            let enough = (measured.rate * lasting.as_secs_f64()) as usize;
+            self.codes[at] = enough.clamp(FIRST_CODES, MOST_CODES);
+        }
+        if counts {
+            self.measured[operation as usize][at].push(measured);
+        }
+    }
+}
+
+/// Requests that can be measured.
+trait Run {
+    fn measure(&mut self, server: &Server, databases: Option<&Databases>, in_flight: usize, lasting: Duration)
+    -> Measured;
+}
+
+impl<R: Requests + Send> Run for R {
+    fn measure(
+        &mut self,
+        server: &Server,
+        databases: Option<&Databases>,
+        in_flight: usize,
+        lasting: Duration,
+    ) -> Measured {
+        let times = || (server.processor_time(), databases.map_or(0.0, Databases::processor_time));
+        let before = times();
+        let done = server.load(in_flight, lasting).run(self);
+        let after = times();
+        let (own, theirs) = (after.0 - before.0, after.1 - before.1);
+        Measured {
+            rate: done.requests / done.seconds,
+            of_core: done.requests / own,
+            with_databases: done.requests / (own + theirs),
+            busy: own / done.seconds,
+        }
+    }
+}
+
+/// One request, whose answer is kept.
+struct Sample<R> {
+    requests: R,
+    sent: bool,
+    body: String,
+}
+
+impl<R> Sample<R> {
+    fn of(requests: R) -> Self {
+        Self { requests, sent: false, body: String::new() }
+    }
+}
+
+impl<R: Requests> Requests for Sample<R> {
+    fn next(&mut self, request: &mut Vec<u8>) -> Option<usize> {
+        if std::mem::replace(&mut self.sent, true) { None } else { self.requests.next(request) }
+    }
+
+    fn answered(&mut self, client: usize, answer: &Answer<'_>) {
+        self.body = String::from_utf8(answer.body.to_vec()).expect("JSON is text");
+        self.requests.answered(client, answer);
+    }
+}
+
+/// Prints the table of an operation.
+fn print(contenders: &[Contender], limits: &Limits, operation: Operation, at: usize) {
+    let title = format!("{}, {} in flight", operation.name(), IN_FLIGHT[at]);
+    head(&[
+        &title,
+        "a second",
+        "of oidc-provider",
+        "least",
+        "most",
+        "of FastAPI",
+        "a second of a core",
+        "of oidc-provider",
+        "with its databases",
+        "core busy",
+    ]);
+    let measured = |name: &str| {
+        let found = contenders.iter().find(|contender| contender.name == name);
+        found.map_or(&[][..], |contender| &contender.measured[operation as usize][at])
+    };
+    // Compared in the same round, because noise affects both.
+    let ratios = |of: &[Measured], to: &str, what: fn(&Measured) -> f64| -> Vec<f64> {
+        of.iter().zip(measured(to)).map(|(of, to)| what(of) / what(to)).collect()
+    };
+    let cell = |ratios: Vec<f64>| if ratios.is_empty() { String::new() } else { format!("{:.2}", median(ratios)) };
+    for contender in contenders {
+        let of = &contender.measured[operation as usize][at];
+        if of.is_empty() {
+            continue;
+        }
+        let median_of = |what: fn(&Measured) -> f64| median(of.iter().map(what).collect());
+        let rates = ratios(of, peers::OPAQUE, |measured| measured.rate);
+        let least = rates.iter().copied().reduce(f64::min).into_iter().collect();
+        let most = rates.iter().copied().reduce(f64::max).into_iter().collect();
+        row(&[
+            contender.name,
+            &thousands(median_of(|measured| measured.rate)),
+            &cell(rates),
+            &cell(least),
+            &cell(most),
+            &cell(ratios(of, peers::FASTAPI, |measured| measured.rate)),
+            &thousands(median_of(|measured| measured.of_core)),
+            &cell(ratios(of, peers::OPAQUE, |measured| measured.of_core)),
+            &if contender.uses_databases {
+                thousands(median_of(|measured| measured.with_databases))
+            } else {
+                String::new()
+            },
+            &format!("{:.2}", median_of(|measured| measured.busy)),
+        ]);
+    }
+    if !operation.is_introspection() {
+        let answers: Vec<f64> = measured(ANSWERS_ONLY).iter().map(|measured| measured.rate).collect();
+        let of_core: Vec<f64> = measured(ANSWERS_ONLY).iter().map(|measured| measured.of_core).collect();
+        let (rate, of_core) = bound(limits, operation, IN_FLIGHT[at], median(answers), median(of_core));
+        let name = "and signs and commits: the limit of the embedded store";
+        row(&[name, &thousands(rate), "", "", "", "", &thousands(of_core), "", "", ""]);
+    }
+}
+
+/// Returns what a server could do, in a second and in a second of a core, that only answers, signs
+/// and commits as the demo application does on its embedded store.
+fn bound(limits: &Limits, operation: Operation, in_flight: usize, answers: f64, answers_of_core: f64) -> (f64, f64) {
+    let [signatures, verifications, commits] = operation.work();
+    let crypto =
+        signatures / limits.median(Limit::SignEd25519) + verifications / limits.median(Limit::VerifyEd25519);
+    let of_core = 1.0 / (1.0 / answers_of_core + crypto);
+    let rate = if in_flight == 1 {
+        // One after the other: the request, the signatures, the disk.
+        1.0 / (1.0 / answers + crypto + commits / limits.median(Limit::Commit))
+    } else {
+        of_core.min(limits.median(Limit::GroupedRows) / commits)
+    };
+    (rate, of_core)
+}

@@ -1,0 +1,181 @@
+//! What bounds any server that does the same work: the disk, the signatures, and HTTP.
+
+use std::{
+    borrow::Cow,
+    env,
+    fs::File,
+    hint::black_box,
+    io::Write,
+    thread,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::{
+    hmac,
+    rand::SystemRandom,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, UnparsedPublicKey,
+    },
+};
+use axum::{
+    Router,
+    body::Bytes,
+    http::header::{CACHE_CONTROL, CONTENT_TYPE},
+    routing::post,
+};
+use redb::{Database, TableDefinition};
+use tokio::net::TcpListener;
+
+use crate::{
+    load::{SERVER_CORE, pin},
+    report::{head, median, row, thousands},
+};
+
+/// The variable that makes this program a server that only answers. Its value is the answers to an
+/// introspection, a client credentials request and any other token request, as a JSON array.
+pub(crate) const ANSWERS: &str = "BENCH_OAUTH_ANSWERS";
+
+/// The length of what is signed: a token of the demo application.
+const SIGNED: usize = 450;
+
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+
+/// The rows of a group.
+pub(crate) const GROUP: u64 = 32;
+
+/// What one core, or the disk, can do in a second.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    Synced,
+    Commit,
+    GroupedRows,
+    SignEd25519,
+    VerifyEd25519,
+    SignEs256,
+    SignHs256,
+}
+
+impl Limit {
+    const ALL: [Self; 7] = [
+        Self::Synced,
+        Self::Commit,
+        Self::GroupedRows,
+        Self::SignEd25519,
+        Self::VerifyEd25519,
+        Self::SignEs256,
+        Self::SignHs256,
+    ];
+
+    fn name(self) -> String {
+        match self {
+            Self::Synced => "4 KiB appended to a file, fdatasync".into(),
+            Self::Commit => "redb, a commit of one row".into(),
+            Self::GroupedRows => format!("redb, rows in commits of {GROUP}"),
+            Self::SignEd25519 => "Ed25519 signatures".into(),
+            Self::VerifyEd25519 => "Ed25519 verifications".into(),
+            Self::SignEs256 => "ES256 signatures".into(),
+            Self::SignHs256 => "HS256 signatures".into(),
+        }
+    }
+}
+
+/// How often each limit was reached in a second, by round.
+#[derive(Default)]
+pub(crate) struct Limits([Vec<f64>; 7]);
+
+impl Limits {
+    /// Measures each of them for the time `lasting`, on the core of the servers. Blocks.
+    pub(crate) fn measure(&mut self, lasting: Duration) {
+        let measured = thread::spawn(move || {
+            pin(SERVER_CORE);
+            measure(lasting)
+        });
+        let measured = measured.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        for (rates, rate) in self.0.iter_mut().zip(measured) {
+            rates.push(rate);
+        }
+    }
+
+    /// Returns the median of a limit.
+    pub(crate) fn median(&self, limit: Limit) -> f64 {
+        median(self.0[limit as usize].clone())
+    }
+
+    pub(crate) fn print(&self) {
+        head(&["one core and this disk", "a second"]);
+        for limit in Limit::ALL {
+            row(&[&limit.name(), &thousands(self.median(limit))]);
+        }
+    }
+}
+
+fn measure(lasting: Duration) -> [f64; 7] {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let mut file = File::create(directory.path().join("appended")).expect("a file can be made");
+    let database = Database::create(directory.path().join("rows.redb")).expect("a database can be made");
+    let mut key = 0;
+    let mut commit = |rows: u64| {
+        let writing = database.begin_write().expect("the disk serves");
+        let mut table = writing.open_table(ROWS).expect("it is there");
+        for _ in 0..rows {
+            key += 1;
+            table.insert(key, &[0; 200][..]).expect("the disk serves");
+        }
+        drop(table);
+        writing.commit().expect("the disk serves");
+    };
+    let random = SystemRandom::new();
+    let ed25519 = Ed25519KeyPair::generate().expect("there is randomness");
+    let es256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("there is randomness");
+    let hs256 = hmac::Key::generate(hmac::HMAC_SHA256, &random).expect("there is randomness");
+    let message = [b'a'; SIGNED];
+    let signature = ed25519.sign(&message);
+    let public = UnparsedPublicKey::new(&ED25519, ed25519.public_key());
+    [
+        rate(lasting, || {
+            file.write_all(&[0; 4096]).expect("the disk serves");
+            file.sync_data().expect("the disk serves");
+        }),
+        rate(lasting, || commit(1)),
+        rate(lasting, || commit(GROUP)) * f64::from(u32::try_from(GROUP).expect("it is small")),
+        rate(lasting, || drop(black_box(ed25519.sign(&message)))),
+        rate(lasting, || public.verify(&message, signature.as_ref()).expect("it is right")),
+        rate(lasting, || drop(black_box(es256.sign(&random, &message)))),
+        rate(lasting, || drop(black_box(hmac::sign(&hs256, &message)))),
+    ]
+}
+
+/// Returns how often a second `work` can be done.
+fn rate(lasting: Duration, mut work: impl FnMut()) -> f64 {
+    let begun = Instant::now();
+    let mut count = 0_u32;
+    while begun.elapsed() < lasting {
+        work();
+        count += 1;
+    }
+    f64::from(count) / begun.elapsed().as_secs_f64()
+}
+
+/// Serves until the process is killed: reads each form and answers the same bytes.
+pub(crate) async fn serve() {
+    let answers = env::var(ANSWERS).expect("its caller checked that it is there");
+    let [introspection, token, pair]: [String; 3] = serde_json::from_str(&answers).expect("three answers");
+    let [introspection, token, pair] = [introspection, token, pair].map(Bytes::from);
+    let respond = |answer: &Bytes| {
+        ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], answer.clone())
+    };
+    let issue = async move |form: Bytes| {
+        let is_own = |(name, value): (Cow<'_, str>, Cow<'_, str>)| name == "grant_type" && value == "client_credentials";
+        let is_own = form_urlencoded::parse(&form).any(is_own);
+        respond(if is_own { &token } else { &pair })
+    };
+    let introspect = async move |form: Bytes| {
+        assert!(form_urlencoded::parse(&form).any(|(name, _)| name == "token"), "each request names a token");
+        respond(&introspection)
+    };
+    let router = Router::new().route("/oauth/token", post(issue)).route("/oauth/introspect", post(introspect));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let address = listener.local_addr().expect("it listens");
+    writeln!(std::io::stdout(), "listening on http://{address}").expect("the parent reads");
+    axum::serve(listener, router).await.expect("it serves");
+}
