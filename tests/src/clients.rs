@@ -16,7 +16,6 @@
 
 use std::{
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -26,9 +25,9 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    command::{run, run_to_end},
-    made_once::{made_once, sha256, target_dir},
+    command::run_to_end,
     on_path::{CHROMIUM, on_path},
+    packages,
     process::Program,
 };
 
@@ -62,7 +61,7 @@ const NOT_INHERITED: [&str; 12] = [
 /// If the packages cannot be installed, or if the script fails or takes longer than a minute.
 pub async fn python(script: &str, input: &Value) -> Value {
     static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
-    let packages = installed(&PACKAGES, install_python_packages).await;
+    let packages = installed(&PACKAGES, || packages::python(&sources("python"))).await;
     let env = vec![
         ("PYTHONPATH".into(), packages.into()),
         ("PYTHONNOUSERSITE".into(), "1".into()),
@@ -106,7 +105,7 @@ pub fn chromium() -> PathBuf {
 
 async fn run_in_node(script: &str, input: &Value, limit: Duration) -> Value {
     static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
-    let packages = installed(&PACKAGES, install_node_packages).await;
+    let packages = installed(&PACKAGES, || packages::node(&sources("node"))).await;
     let mut args: Vec<OsString> = Vec::new();
     if is_node_18() {
         // Later versions have it without a flag.
@@ -142,60 +141,4 @@ async fn installed(packages: &'static OnceLock<PathBuf>, install: fn() -> Result
     };
     let installed = tokio::task::spawn_blocking(installed).await;
     installed.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-/// Returns the folder for packages that are named by these bytes.
-fn packages_of(
-    language: &str,
-    pinned: &[u8],
-    install: impl FnOnce(&Path) -> Result<(), String>,
-) -> Result<PathBuf, String> {
-    let name = format!("{language}-{}", &sha256(pinned)[..16]);
-    made_once(&target_dir().join("test-clients"), &name, install)
-}
-
-fn install_python_packages() -> Result<PathBuf, String> {
-    let requirements = sources("python").join("requirements.txt");
-    let mut pinned = fs::read(&requirements).map_err(|error| format!("{}: {error}", requirements.display()))?;
-    // Some packages have machine code for one version of Python.
-    let version = Command::new("python3").arg("-VV").output();
-    pinned.extend(version.map_err(|error| format!("python3 cannot be started: {error}"))?.stdout);
-    packages_of("python", &pinned, |dir| {
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary=:all:", "--no-deps"]);
-        run(pip.arg("--target").arg(dir).arg("-r").arg(&requirements))
-    })
-}
-
-fn install_node_packages() -> Result<PathBuf, String> {
-    const PINNED: [&str; 2] = ["package.json", "package-lock.json"];
-
-    let sources = sources("node");
-    let read = |name: &str| fs::read(sources.join(name)).map_err(|error| format!("tests/clients/node/{name}: {error}"));
-    let pinned = [read(PINNED[0])?, read(PINNED[1])?].concat();
-    let packages = packages_of("node", &pinned, |dir| {
-        for name in PINNED {
-            fs::copy(sources.join(name), dir.join(name)).map_err(|error| error.to_string())?;
-        }
-        let mut npm = Command::new("npm");
-        run(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(dir))
-    })?;
-    copy_scripts(&sources, &packages).map_err(|error| format!("the scripts cannot be copied: {error}"))?;
-    Ok(packages)
-}
-
-/// Copies the modules next to the packages: an `import` looks for them from the module's folder.
-fn copy_scripts(from: &Path, to: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let script = entry?.path();
-        if script.extension().is_some_and(|extension| extension == "mjs")
-            && let Some(name) = script.file_name()
-        {
-            // Another process may be about to run it, so it is never seen half written.
-            let new = tempfile::NamedTempFile::new_in(to)?;
-            fs::copy(&script, new.path())?;
-            new.persist(to.join(name))?;
-        }
-    }
-    Ok(())
 }

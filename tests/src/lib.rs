@@ -7,6 +7,7 @@
 //! - [`relay`] sits between a node and its servers, and stops the node at any step.
 //! - [`client`] calls it, with valid requests or raw bytes.
 //! - [`clients`] does so with client libraries in other languages.
+//! - [`packages`] installs such libraries.
 //!
 //! Every process started here ends with the test process, even if that is killed: see [`process`].
 
@@ -17,6 +18,7 @@ pub mod landed;
 mod made_once;
 pub mod node;
 mod on_path;
+pub mod packages;
 pub mod process;
 pub mod relay;
 pub mod servers;

@@ -4,16 +4,18 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     databases::Databases,
-    limits::{Limit, Limits},
+    demo::Demo,
+    limits::Limits,
     load::{Answer, HOUR, Requests},
     peers,
-    report::{head, median, progress, round_name, row, thousands},
+    report::{progress, round_name},
     requests::{ClientTokens, Exchanges, Given, Introspections, Refreshes},
-    server::{Demo, Server},
+    server::Server,
+    tables,
 };
 
 /// The numbers of requests in flight.
-const IN_FLIGHT: [usize; 2] = [1, 32];
+pub(crate) const IN_FLIGHT: [usize; 2] = [1, 32];
 
 /// The tokens that are introspected in turn.
 const TOKENS: usize = 10_000;
@@ -29,7 +31,7 @@ const LIMIT: Duration = Duration::from_millis(500);
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Operation {
+pub(crate) enum Operation {
     Introspection,
     Introspections,
     Refresh,
@@ -41,7 +43,7 @@ impl Operation {
     const ALL: [Self; 5] =
         [Self::Introspection, Self::Introspections, Self::Refresh, Self::ClientToken, Self::Exchange];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Introspection => "introspections of one token",
             Self::Introspections => "introspections of 10,000 tokens",
@@ -51,13 +53,13 @@ impl Operation {
         }
     }
 
-    fn is_introspection(self) -> bool {
+    pub(crate) fn is_introspection(self) -> bool {
         matches!(self, Self::Introspection | Self::Introspections)
     }
 
     /// Returns the signatures, the verifications and the commits that the demo application does for
     /// it.
-    fn work(self) -> [f64; 3] {
+    pub(crate) fn work(self) -> [f64; 3] {
         match self {
             Self::Introspection | Self::Introspections => [0.0, 0.0, 0.0],
             Self::Refresh => [2.0, 1.0, 1.0],
@@ -69,22 +71,22 @@ impl Operation {
 
 /// What one load has measured.
 #[derive(Clone, Copy)]
-struct Measured {
+pub(crate) struct Measured {
     /// Requests a second.
-    rate: f64,
+    pub(crate) rate: f64,
     /// Requests a second of processor time of the server.
-    of_core: f64,
+    pub(crate) of_core: f64,
     /// Requests a second of processor time of the server and its databases.
-    with_databases: f64,
+    pub(crate) with_databases: f64,
     /// The share of the time in which the server had its core.
-    busy: f64,
+    pub(crate) busy: f64,
 }
 
 /// A server and what it has issued.
-struct Contender {
-    name: &'static str,
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
     server: Server,
-    uses_databases: bool,
+    pub(crate) uses_databases: bool,
     /// Whether the access tokens can be introspected.
     introspects: bool,
     tokens: VecDeque<String>,
@@ -92,7 +94,7 @@ struct Contender {
     /// The codes of the next measurement, by the number of requests in flight.
     codes: [usize; 2],
     /// By operation and number of requests in flight, and then by round.
-    measured: [[Vec<Measured>; 2]; 5],
+    pub(crate) measured: [[Vec<Measured>; 2]; 5],
 }
 
 /// Compares all servers.
@@ -104,7 +106,7 @@ pub(crate) async fn compare(rounds: usize, lasting: Duration) {
     for round in 0..=rounds {
         if round > 0 {
             progress(&format!("{}: the limits", round_name(round, rounds)));
-            limits.measure(LIMIT);
+            limits.measure(&databases, LIMIT).await;
         }
         // Each round starts elsewhere and reverses, so that a server has no fixed predecessor.
         let count = contenders.len();
@@ -118,14 +120,14 @@ pub(crate) async fn compare(rounds: usize, lasting: Duration) {
     limits.print();
     for operation in Operation::ALL {
         for at in 0..IN_FLIGHT.len() {
-            print(&contenders, &limits, operation, at);
+            tables::print(&contenders, &limits, operation, at);
         }
     }
 }
 
 const EMBEDDED: &str = "auth-layer, embedded store";
 const MONGODB: &str = "auth-layer, MongoDB and Redis";
-const ANSWERS_ONLY: &str = "axum, answers the same bytes";
+pub(crate) const ANSWERS_ONLY: &str = "axum, answers the same bytes";
 
 async fn contenders(databases: &Databases) -> Vec<Contender> {
     let embedded = Demo::prepare(None).await;
@@ -188,9 +190,7 @@ impl Contender {
             }
             if self.introspects {
                 let mut tokens = ClientTokens::new(&self.server.clients, std::mem::take(&mut self.tokens), TOKENS);
-                while tokens.tokens.len() < TOKENS {
-                    self.server.load(IN_FLIGHT[1], Duration::from_millis(100)).run(&mut tokens);
-                }
+                tokens.fill(&self.server);
                 self.tokens = tokens.tokens;
                 for operation in [Operation::Introspection, Operation::Introspections] {
                     self.measure(databases, operation, at, lasting, counts).await;
@@ -199,7 +199,14 @@ impl Contender {
         }
     }
 
-    async fn measure(&mut self, databases: &Databases, operation: Operation, at: usize, lasting: Duration, counts: bool) {
+    async fn measure(
+        &mut self,
+        databases: &Databases,
+        operation: Operation,
+        at: usize,
+        lasting: Duration,
+        counts: bool,
+    ) {
         let codes = match operation {
             Operation::Exchange => self.server.codes(self.codes[at]).await,
             _ => Vec::new(),
@@ -209,7 +216,11 @@ impl Contender {
         let run = |requests: &mut dyn Run| requests.measure(&self.server, databases, IN_FLIGHT[at], lasting);
         let measured = match operation {
             Operation::Introspection => run(&mut Introspections::new(clients, self.tokens.back())),
-            Operation::Introspections => run(&mut Introspections::new(clients, &self.tokens)),
+            Operation::Introspections => {
+                let mut requests = Introspections::new(clients, &self.tokens);
+                requests.warm_up(&self.server);
+                run(&mut requests)
+            }
             Operation::ClientToken => {
                 let mut requests = ClientTokens::new(clients, std::mem::take(&mut self.tokens), TOKENS);
                 let measured = run(&mut requests);
@@ -242,8 +253,13 @@ impl Contender {
 
 /// Requests that can be measured.
 trait Run {
-    fn measure(&mut self, server: &Server, databases: Option<&Databases>, in_flight: usize, lasting: Duration)
-    -> Measured;
+    fn measure(
+        &mut self,
+        server: &Server,
+        databases: Option<&Databases>,
+        in_flight: usize,
+        lasting: Duration,
+    ) -> Measured;
 }
 
 impl<R: Requests + Send> Run for R {
@@ -290,79 +306,4 @@ impl<R: Requests> Requests for Sample<R> {
         self.body = String::from_utf8(answer.body.to_vec()).expect("JSON is text");
         self.requests.answered(client, answer);
     }
-}
-
-/// Prints the table of an operation.
-fn print(contenders: &[Contender], limits: &Limits, operation: Operation, at: usize) {
-    let title = format!("{}, {} in flight", operation.name(), IN_FLIGHT[at]);
-    head(&[
-        &title,
-        "a second",
-        "of oidc-provider",
-        "least",
-        "most",
-        "of FastAPI",
-        "a second of a core",
-        "of oidc-provider",
-        "with its databases",
-        "core busy",
-    ]);
-    let measured = |name: &str| {
-        let found = contenders.iter().find(|contender| contender.name == name);
-        found.map_or(&[][..], |contender| &contender.measured[operation as usize][at])
-    };
-    // Compared in the same round, because noise affects both.
-    let ratios = |of: &[Measured], to: &str, what: fn(&Measured) -> f64| -> Vec<f64> {
-        of.iter().zip(measured(to)).map(|(of, to)| what(of) / what(to)).collect()
-    };
-    let cell = |ratios: Vec<f64>| if ratios.is_empty() { String::new() } else { format!("{:.2}", median(ratios)) };
-    for contender in contenders {
-        let of = &contender.measured[operation as usize][at];
-        if of.is_empty() {
-            continue;
-        }
-        let median_of = |what: fn(&Measured) -> f64| median(of.iter().map(what).collect());
-        let rates = ratios(of, peers::OPAQUE, |measured| measured.rate);
-        let least = rates.iter().copied().reduce(f64::min).into_iter().collect();
-        let most = rates.iter().copied().reduce(f64::max).into_iter().collect();
-        row(&[
-            contender.name,
-            &thousands(median_of(|measured| measured.rate)),
-            &cell(rates),
-            &cell(least),
-            &cell(most),
-            &cell(ratios(of, peers::FASTAPI, |measured| measured.rate)),
-            &thousands(median_of(|measured| measured.of_core)),
-            &cell(ratios(of, peers::OPAQUE, |measured| measured.of_core)),
-            &if contender.uses_databases {
-                thousands(median_of(|measured| measured.with_databases))
-            } else {
-                String::new()
-            },
-            &format!("{:.2}", median_of(|measured| measured.busy)),
-        ]);
-    }
-    if !operation.is_introspection() {
-        let answers: Vec<f64> = measured(ANSWERS_ONLY).iter().map(|measured| measured.rate).collect();
-        let of_core: Vec<f64> = measured(ANSWERS_ONLY).iter().map(|measured| measured.of_core).collect();
-        let (rate, of_core) = bound(limits, operation, IN_FLIGHT[at], median(answers), median(of_core));
-        let name = "and signs and commits: the limit of the embedded store";
-        row(&[name, &thousands(rate), "", "", "", "", &thousands(of_core), "", "", ""]);
-    }
-}
-
-/// Returns what a server could do, in a second and in a second of a core, that only answers, signs
-/// and commits as the demo application does on its embedded store.
-fn bound(limits: &Limits, operation: Operation, in_flight: usize, answers: f64, answers_of_core: f64) -> (f64, f64) {
-    let [signatures, verifications, commits] = operation.work();
-    let crypto =
-        signatures / limits.median(Limit::SignEd25519) + verifications / limits.median(Limit::VerifyEd25519);
-    let of_core = 1.0 / (1.0 / answers_of_core + crypto);
-    let rate = if in_flight == 1 {
-        // One after the other: the request, the signatures, the disk.
-        1.0 / (1.0 / answers + crypto + commits / limits.median(Limit::Commit))
-    } else {
-        of_core.min(limits.median(Limit::GroupedRows) / commits)
-    };
-    (rate, of_core)
 }

@@ -1,7 +1,11 @@
 //! The databases of the servers under test.
 
+use std::time::{Duration, Instant};
+
 use bson::{Document, doc};
 use deadpool_redis::redis;
+use futures_util::future::join_all;
+use mongodb::options::{Acknowledgment, CollectionOptions, WriteConcern};
 use tests::servers::{MongoServer, RedisServer};
 
 use crate::cpu::processor_time;
@@ -40,13 +44,34 @@ impl Databases {
         processor_time(self.mongodb.id()) + processor_time(self.redis.id())
     }
 
+    /// Returns how many documents a second MongoDB takes, one by one, with this number in flight. A
+    /// majority has each on disk.
+    pub(crate) async fn inserts(&self, in_flight: u32, lasting: Duration) -> f64 {
+        let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+        let options = CollectionOptions::builder().write_concern(durable).build();
+        let collection = self.client.database("limits").collection_with_options("inserted", options);
+        let begun = Instant::now();
+        let inserting = (0..in_flight).map(async |_| {
+            let mut inserted = 0_u32;
+            while begun.elapsed() < lasting {
+                collection.insert_one(doc! { "payload": "a".repeat(200) }).await.expect("MongoDB is there");
+                inserted += 1;
+            }
+            inserted
+        });
+        let inserted: u32 = join_all(inserting).await.into_iter().sum();
+        f64::from(inserted) / begun.elapsed().as_secs_f64()
+    }
+
     /// Returns what they have done since their start.
     pub(crate) async fn work(&self) -> DatabaseWork {
         let status = self.client.database("admin").run_command(doc! { "serverStatus": 1 }).await;
         let status = status.expect("MongoDB is there");
         let commands = status.get_document("metrics").and_then(|metrics| metrics.get_document("commands"));
         let commands = commands.expect("MongoDB counts its commands");
-        let total = |name: &str| commands.get_document(name).map_or(0, |counts: &Document| counts.get_i64("total").unwrap_or(0));
+        let total = |name: &str| {
+            commands.get_document(name).map_or(0, |counts: &Document| counts.get_i64("total").unwrap_or(0))
+        };
         DatabaseWork {
             mongodb: processor_time(self.mongodb.id()),
             redis: processor_time(self.redis.id()),

@@ -17,14 +17,14 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     databases::{DatabaseWork, Databases},
+    demo::Demo,
     load::{HOUR, Requests},
     report::{head, median, progress, row, thousands},
     requests::{ClientTokens, Exchanges, Given, Introspections, Refreshes, SCOPE},
-    server::{Demo, Server},
+    server::{IN_FLIGHT, Server},
 };
 
 const DATABASE: &str = "growth";
-const IN_FLIGHT: usize = 32;
 
 /// The sessions that are refreshed, and the tokens that are introspected, in turn.
 const REFRESHED: usize = 2_000;
@@ -60,19 +60,14 @@ pub(crate) async fn growth(rounds: usize, lasting: Duration, million: bool) {
     let databases = Databases::start().await;
     let demo = Demo::prepare(Some((&databases, DATABASE))).await.floating();
     let mut growth = Growth { databases, demo, rounds, lasting, clients: 1, sessions: 0 };
-    growth.register_clients(CLIENTS).await;
-    heading("nodes");
-    for nodes in [1, 2, 4] {
-        growth.measure(nodes, &nodes.to_string()).await;
-    }
     heading("registered clients");
-    for clients in [CLIENTS, 1_000, 10_000] {
+    for (clients, fleets) in [(CLIENTS, &[1, 2, 4][..]), (1_000, &[1, 2]), (10_000, &[1, 2])] {
         growth.register_clients(clients).await;
-        for nodes in [1, 2] {
+        for &nodes in fleets {
             growth.measure(nodes, &thousands(as_f64(clients))).await;
         }
     }
-    heading("sessions in the store");
+    heading("further sessions in the store");
     let sizes = [1_000, 100_000, 1_000_000];
     for &sessions in &sizes[..if million { 3 } else { 2 }] {
         growth.open_sessions(sessions).await;
@@ -138,10 +133,9 @@ impl Growth {
         server.load(IN_FLIGHT, HOUR).run(&mut exchanges);
         let sessions: VecDeque<Given> = exchanges.sessions.into();
         let mut tokens = ClientTokens::new(&server.clients, VecDeque::new(), TOKENS);
-        while tokens.tokens.len() < TOKENS {
-            server.load(IN_FLIGHT, Duration::from_millis(100)).run(&mut tokens);
-        }
+        tokens.fill(&server);
         let mut introspections = Introspections::new(&server.clients, &tokens.tokens);
+        introspections.warm_up(&server);
         self.print(&server, size, "introspection", &mut introspections).await;
         self.print(&server, size, "client credentials token", &mut tokens).await;
         let mut refreshes = Refreshes { clients: &server.clients, tokens: sessions };

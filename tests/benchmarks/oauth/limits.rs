@@ -13,9 +13,7 @@ use std::{
 use aws_lc_rs::{
     hmac,
     rand::SystemRandom,
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, UnparsedPublicKey,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
 use axum::{
     Router,
@@ -27,6 +25,7 @@ use redb::{Database, TableDefinition};
 use tokio::net::TcpListener;
 
 use crate::{
+    databases::Databases,
     load::{SERVER_CORE, pin},
     report::{head, median, row, thousands},
 };
@@ -40,8 +39,8 @@ const SIGNED: usize = 450;
 
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 
-/// The rows of a group.
-pub(crate) const GROUP: u64 = 32;
+/// The rows of a commit, and the inserts at a time.
+const GROUP: u32 = 32;
 
 /// What one core, or the disk, can do in a second.
 #[derive(Clone, Copy)]
@@ -53,10 +52,15 @@ pub(crate) enum Limit {
     VerifyEd25519,
     SignEs256,
     SignHs256,
+    Insert,
+    Inserts,
 }
 
+/// The number of limits.
+const LIMITS: usize = 9;
+
 impl Limit {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; LIMITS] = [
         Self::Synced,
         Self::Commit,
         Self::GroupedRows,
@@ -64,6 +68,8 @@ impl Limit {
         Self::VerifyEd25519,
         Self::SignEs256,
         Self::SignHs256,
+        Self::Insert,
+        Self::Inserts,
     ];
 
     fn name(self) -> String {
@@ -75,23 +81,26 @@ impl Limit {
             Self::VerifyEd25519 => "Ed25519 verifications".into(),
             Self::SignEs256 => "ES256 signatures".into(),
             Self::SignHs256 => "HS256 signatures".into(),
+            Self::Insert => "MongoDB, insert_one with w: majority and j: true, one at a time".into(),
+            Self::Inserts => format!("the same, {GROUP} at a time"),
         }
     }
 }
 
 /// How often each limit was reached in a second, by round.
 #[derive(Default)]
-pub(crate) struct Limits([Vec<f64>; 7]);
+pub(crate) struct Limits([Vec<f64>; LIMITS]);
 
 impl Limits {
     /// Measures each of them for the time `lasting`, on the core of the servers. Blocks.
-    pub(crate) fn measure(&mut self, lasting: Duration) {
+    pub(crate) async fn measure(&mut self, databases: &Databases, lasting: Duration) {
         let measured = thread::spawn(move || {
             pin(SERVER_CORE);
             measure(lasting)
         });
         let measured = measured.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        for (rates, rate) in self.0.iter_mut().zip(measured) {
+        let inserts = [databases.inserts(1, lasting).await, databases.inserts(GROUP, lasting).await];
+        for (rates, rate) in self.0.iter_mut().zip(measured.into_iter().chain(inserts)) {
             rates.push(rate);
         }
     }
@@ -114,7 +123,7 @@ fn measure(lasting: Duration) -> [f64; 7] {
     let mut file = File::create(directory.path().join("appended")).expect("a file can be made");
     let database = Database::create(directory.path().join("rows.redb")).expect("a database can be made");
     let mut key = 0;
-    let mut commit = |rows: u64| {
+    let mut commit = |rows: u32| {
         let writing = database.begin_write().expect("the disk serves");
         let mut table = writing.open_table(ROWS).expect("it is there");
         for _ in 0..rows {
@@ -137,11 +146,17 @@ fn measure(lasting: Duration) -> [f64; 7] {
             file.sync_data().expect("the disk serves");
         }),
         rate(lasting, || commit(1)),
-        rate(lasting, || commit(GROUP)) * f64::from(u32::try_from(GROUP).expect("it is small")),
-        rate(lasting, || drop(black_box(ed25519.sign(&message)))),
+        rate(lasting, || commit(GROUP)) * f64::from(GROUP),
+        rate(lasting, || {
+            black_box(ed25519.sign(&message));
+        }),
         rate(lasting, || public.verify(&message, signature.as_ref()).expect("it is right")),
-        rate(lasting, || drop(black_box(es256.sign(&random, &message)))),
-        rate(lasting, || drop(black_box(hmac::sign(&hs256, &message)))),
+        rate(lasting, || {
+            black_box(es256.sign(&random, &message).expect("there is randomness"));
+        }),
+        rate(lasting, || {
+            black_box(hmac::sign(&hs256, &message));
+        }),
     ]
 }
 
@@ -161,11 +176,10 @@ pub(crate) async fn serve() {
     let answers = env::var(ANSWERS).expect("its caller checked that it is there");
     let [introspection, token, pair]: [String; 3] = serde_json::from_str(&answers).expect("three answers");
     let [introspection, token, pair] = [introspection, token, pair].map(Bytes::from);
-    let respond = |answer: &Bytes| {
-        ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], answer.clone())
-    };
+    let respond = |answer: &Bytes| ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], answer.clone());
     let issue = async move |form: Bytes| {
-        let is_own = |(name, value): (Cow<'_, str>, Cow<'_, str>)| name == "grant_type" && value == "client_credentials";
+        let is_own =
+            |(name, value): (Cow<'_, str>, Cow<'_, str>)| name == "grant_type" && value == "client_credentials";
         let is_own = form_urlencoded::parse(&form).any(is_own);
         respond(if is_own { &token } else { &pair })
     };

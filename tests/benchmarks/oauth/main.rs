@@ -16,6 +16,7 @@ mod compare;
 #[path = "../cpu/mod.rs"]
 mod cpu;
 mod databases;
+mod demo;
 mod growth;
 mod limits;
 mod load;
@@ -24,6 +25,7 @@ mod peers;
 mod report;
 mod requests;
 mod server;
+mod tables;
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -36,14 +38,15 @@ use self::report::number_of;
 const PARTS: [&str; 2] = ["compare", "growth"];
 
 fn main() -> ExitCode {
-    if let Ok(core) = env::var(server::DEMO) {
-        if core != server::FLOATING {
+    if let Ok(core) = env::var(demo::DEMO) {
+        if core != demo::FLOATING {
             load::pin(load::SERVER_CORE);
         }
         // Passwords are checked only where codes are prepared.
         return demo_app::run_with(SystemClock::new(), PasswordCost::DangerouslyLow);
     }
-    let runtime = |threads| Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("a runtime");
+    let runtime =
+        |threads| Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("a runtime");
     if env::var_os(limits::ANSWERS).is_some() {
         runtime(1).block_on(limits::serve());
         return ExitCode::SUCCESS;

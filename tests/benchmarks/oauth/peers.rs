@@ -14,7 +14,7 @@ pub(crate) const FASTAPI: &str = "FastAPI, MongoDB and Redis";
 /// Starts oidc-provider with access tokens of this format, `opaque` or `jwt`; `None` if it cannot
 /// be installed.
 pub(crate) async fn oidc_provider(format: &str) -> Option<Server> {
-    let folder = installed(OPAQUE, packages::node(&sources("oidc-provider")).await)?;
+    let folder = installed(OPAQUE, packages::node(&sources("oidc-provider")))?;
     let script = folder.join("server.mjs");
     let script = script.to_str().expect("a name in ASCII");
     Some(Server::peer("node", &[script], &[("NODE_ENV", "production"), ("BENCH_FORMAT", format)]).await)
@@ -23,7 +23,7 @@ pub(crate) async fn oidc_provider(format: &str) -> Option<Server> {
 /// Starts the FastAPI application; `None` if it cannot be installed.
 pub(crate) async fn fastapi(databases: &Databases) -> Option<Server> {
     let sources = sources("fastapi");
-    let folder = installed(FASTAPI, packages::python(&sources).await)?;
+    let folder = installed(FASTAPI, packages::python(&sources))?;
     let (folder, script) = (folder.to_str().expect("a name in ASCII"), sources.join("server.py"));
     let (mongodb, redis) = (databases.mongodb.uri(), databases.redis.url());
     let env = [

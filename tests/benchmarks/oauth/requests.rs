@@ -1,11 +1,14 @@
 //! The requests that are measured. They are the same for all servers.
 
-use std::{collections::VecDeque, io::Write};
+use std::{collections::VecDeque, io::Write, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-use crate::load::{Answer, Requests};
+use crate::{
+    load::{Answer, HOUR, Requests},
+    server::{IN_FLIGHT, Server},
+};
 
 /// Where the servers have their endpoints.
 const TOKEN: &str = "/oauth/token";
@@ -88,6 +91,13 @@ impl<'a> ClientTokens<'a> {
     pub(crate) fn new(clients: &'a [Client], tokens: VecDeque<String>, kept: usize) -> Self {
         Self { clients, sent: 0, tokens, kept }
     }
+
+    /// Asks until there are as many tokens as are kept.
+    pub(crate) fn fill(&mut self, server: &Server) {
+        while self.tokens.len() < self.kept {
+            server.load(IN_FLIGHT, Duration::from_millis(100)).run(self);
+        }
+    }
 }
 
 impl Requests for ClientTokens<'_> {
@@ -111,16 +121,29 @@ pub(crate) struct Introspections<'a> {
     clients: &'a [Client],
     forms: Vec<String>,
     sent: usize,
+    /// The number of requests after which there are no more.
+    end: usize,
 }
 
 impl<'a> Introspections<'a> {
     pub(crate) fn new<'t>(clients: &'a [Client], tokens: impl IntoIterator<Item = &'t String>) -> Self {
-        Self { clients, forms: tokens.into_iter().map(|token| format!("token={token}")).collect(), sent: 0 }
+        let forms = tokens.into_iter().map(|token| format!("token={token}")).collect();
+        Self { clients, forms, sent: 0, end: usize::MAX }
+    }
+
+    /// Introspects each token once, so that caches are filled when it is measured.
+    pub(crate) fn warm_up(&mut self, server: &Server) {
+        self.end = self.forms.len();
+        server.load(IN_FLIGHT, HOUR).run(self);
+        self.end = usize::MAX;
     }
 }
 
 impl Requests for Introspections<'_> {
     fn next(&mut self, request: &mut Vec<u8>) -> Option<usize> {
+        if self.sent == self.end {
+            return None;
+        }
         let client = self.sent % self.clients.len();
         self.clients[client].post(request, INTROSPECTION, &self.forms[self.sent % self.forms.len()]);
         self.sent += 1;
