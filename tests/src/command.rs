@@ -64,7 +64,7 @@ pub(crate) async fn run_to_end(program: &Program, input: &str, limit: Duration) 
             // A program that fails early reads nothing.
             let _ = to.write_all(input.as_bytes()).await;
         };
-        let (_, from, errors) = tokio::join!(send, from.read_to_end(&mut stdout), errors.read_to_end(&mut stderr));
+        let ((), from, errors) = tokio::join!(send, from.read_to_end(&mut stdout), errors.read_to_end(&mut stderr));
         from.and(errors)?;
         child.wait().await
     });

@@ -20,7 +20,7 @@ pub(crate) async fn oidc_provider(format: &str) -> Option<Server> {
     Some(Server::peer("node", &[script], &[("NODE_ENV", "production"), ("BENCH_FORMAT", format)]).await)
 }
 
-/// Starts the FastAPI application; `None` if it cannot be installed.
+/// Starts the `FastAPI` application; `None` if it cannot be installed.
 pub(crate) async fn fastapi(databases: &Databases) -> Option<Server> {
     let sources = sources("fastapi");
     let folder = installed(FASTAPI, packages::python(&sources))?;

@@ -34,7 +34,7 @@ impl BoundClient {
         let request = access
             .iter()
             .fold(request, |request, token| request.header(header::AUTHORIZATION, format!("DPoP {token}")));
-        let request = body.iter().fold(request, |request, body| request.json(body));
+        let request = body.iter().fold(request, reqwest::RequestBuilder::json);
         Response::read(request.send().await.unwrap()).await.unwrap()
     }
 
