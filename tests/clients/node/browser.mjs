@@ -160,8 +160,13 @@ class Window {
     return this.arrival(site)
   }
 
+  // Waits until the browser shows a page of this site, and returns its URL. A navigation that another
+  // one replaces, as with a double click, is no failure; `waitForURL` would make it one.
   async arrival(site) {
-    await this.page.waitForURL(`${site.origin}/**`)
+    const main = this.page.mainFrame()
+    const arrived = frame => frame === main && frame.url().startsWith(`${site.origin}/`)
+    if (!arrived(main)) await this.page.waitForEvent('framenavigated', arrived)
+    await this.page.waitForLoadState()
     return this.page.url()
   }
 }
