@@ -1,12 +1,12 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::{Context, Waker},
 };
 
 use super::{
-    super::{OpenError, file},
+    super::{OpenError, file, tables::Tables},
     EmbeddedStore, block_writer,
     disk::Disk,
     is_active, login, now, sign_in,
@@ -55,7 +55,28 @@ async fn embedded_writes_that_wait_share_one_commit() {
 }
 
 #[tokio::test]
-async fn embedded_delivery_note_is_visible_at_once_without_a_sync() {
+async fn embedded_write_that_need_not_be_durable_shares_the_next_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (ran, order) = mpsc::channel();
+    let note = |name| {
+        let ran = ran.clone();
+        move |_: &mut Tables<'_>| Ok(ran.send(name).unwrap())
+    };
+    let mut notes = ["first", "second"].map(|name| Box::pin(store.writer.run_unsynced(note(name))));
+    for note in &mut notes {
+        assert!(note.as_mut().poll(&mut cx).is_pending());
+    }
+    store.writer.run(note("durable")).await.unwrap();
+    assert_eq!(order.try_iter().collect::<Vec<_>>(), ["first", "second", "durable"]);
+    for note in &mut notes {
+        assert!(note.as_mut().poll(&mut cx).is_ready(), "it is answered before the durable one, or with it");
+    }
+}
+
+#[tokio::test]
+async fn embedded_delivery_note_is_visible_without_a_sync() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
