@@ -63,14 +63,24 @@ impl Authority {
     /// }
     /// ```
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
+        self.revoke_token_of(id, None).await
+    }
+
+    /// Revokes a token. If it is a refresh token of this session, the session's streams end at once.
+    async fn revoke_token_of(&self, id: TokenId, session: Option<SessionId>) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
         self.run_detached(move |authority| async move {
             let revoked = authority.store().revoke_token(id, since).await;
-            authority.inner.trust.forget(id.into());
+            for id in [Some(id.into()), session.map(Uuid::from)].into_iter().flatten() {
+                authority.inner.trust.forget(id);
+            }
             let revoked = revoked?;
             // Revoking a refresh token also revokes access tokens that were not named here.
             for (id, _) in &revoked.access_tokens {
                 authority.inner.trust.forget((*id).into());
+            }
+            if let Some(revocation) = &revoked.unsettled {
+                authority.inner.trust.forget(revocation.news_id());
             }
             authority.inner.trust.settle_in_background(revoked.unsettled);
             Ok(())
@@ -118,7 +128,7 @@ impl Authority {
     /// ```
     pub async fn revoke(&self, token: &str) -> Result<(), StoreError> {
         match self.verify_any(token) {
-            Some(claims) => self.revoke_token(claims.jti).await,
+            Some(claims) => self.revoke_token_of(claims.jti, Some(claims.sid)).await,
             None => Ok(()),
         }
     }
@@ -152,7 +162,7 @@ impl Authority {
         if claims.client_id != client_id {
             return Ok(RevokeOutcome::OtherClient);
         }
-        self.revoke_token(claims.jti).await?;
+        self.revoke_token_of(claims.jti, Some(claims.sid)).await?;
         Ok(RevokeOutcome::Revoked)
     }
 

@@ -1,0 +1,96 @@
+//! A store that counts the questions about streams, fails on demand and tells of revocations.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use auth_layer::{
+    SessionId, TokenId,
+    clock::Timestamp,
+    store::{
+        MemoryStore, RevocationListener, Session, StoreDecorator, StoreError, StoreErrorKind, TokenStatus, TokenStore,
+    },
+};
+use uuid::Uuid;
+
+#[derive(Default)]
+pub(crate) struct CountingStore {
+    store: MemoryStore,
+    questions: AtomicUsize,
+    is_broken: AtomicBool,
+    hangs: AtomicBool,
+    listeners: Mutex<Vec<Weak<dyn RevocationListener>>>,
+}
+
+impl CountingStore {
+    /// Returns the number of questions since the last call.
+    pub(crate) fn take_questions(&self) -> usize {
+        self.questions.swap(0, Ordering::SeqCst)
+    }
+
+    /// From now on no question is answered.
+    pub(crate) fn break_down(&self, hangs: bool) {
+        self.hangs.store(hangs, Ordering::SeqCst);
+        self.is_broken.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn repair(&self) {
+        self.is_broken.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn listeners(&self) -> usize {
+        self.listeners.lock().unwrap().len()
+    }
+
+    /// Tells the listeners that this was revoked.
+    pub(crate) fn tell(&self, id: Uuid) {
+        self.each_listener(|listener| listener.revoked(id));
+    }
+
+    pub(crate) fn tell_gap(&self) {
+        self.each_listener(RevocationListener::gap);
+    }
+
+    fn each_listener(&self, tell: impl Fn(&dyn RevocationListener)) {
+        let listeners: Vec<Arc<dyn RevocationListener>> =
+            self.listeners.lock().unwrap().iter().filter_map(Weak::upgrade).collect();
+        listeners.iter().for_each(|listener| tell(&**listener));
+    }
+
+    async fn question(&self) -> Result<(), StoreError> {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        if !self.is_broken.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if self.hangs.load(Ordering::SeqCst) {
+            pending::<()>().await;
+        }
+        Err(StoreError::new(StoreErrorKind::Unavailable, "the store is down"))
+    }
+}
+
+impl StoreDecorator for CountingStore {
+    type Inner = MemoryStore;
+
+    fn inner(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        self.question().await?;
+        self.store.token_status(id).await
+    }
+
+    async fn session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        self.question().await?;
+        self.store.session(id, now).await
+    }
+
+    fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
+        self.listeners.lock().unwrap().push(listener);
+    }
+}
