@@ -71,7 +71,7 @@ impl Trust {
         // Panics here, before the stream is registered.
         let runtime = Handle::current();
         let (inner, settings) = (&self.inner, self.settings());
-        let watched = Watched {
+        let basis = Watched {
             token: claims.token_id().filter(|_| claims.kind() == TokenKind::Access),
             session: claims.session_id(),
             user: claims.sub.tag(),
@@ -83,7 +83,7 @@ impl Trust {
             inner.store.subscribe(inner.local.listener());
         }
         let watches = inner.local.watches(&settings.clock);
-        let (revoked, needs_scheduler) = watches.watch(watched, rules);
+        let (revoked, needs_scheduler) = watches.watch(basis, rules);
         if needs_scheduler {
             let store = Arc::clone(&inner.store);
             let asker = Asker { store, deadline: settings.deadline, leeway: settings.leeway };

@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc, Mutex, Weak,
+        Mutex, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -56,9 +56,10 @@ impl CountingStore {
     }
 
     fn each_listener(&self, tell: impl Fn(&dyn RevocationListener)) {
-        let listeners: Vec<Arc<dyn RevocationListener>> =
-            self.listeners.lock().unwrap().iter().filter_map(Weak::upgrade).collect();
-        listeners.iter().for_each(|listener| tell(&**listener));
+        let listeners: Vec<_> = self.listeners.lock().unwrap().iter().filter_map(Weak::upgrade).collect();
+        for listener in listeners {
+            tell(&*listener);
+        }
     }
 
     async fn question(&self) -> Result<(), StoreError> {

@@ -28,7 +28,7 @@ struct TokioClock(Instant);
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + self.0.elapsed()
+        Timestamp::UNIX_EPOCH + Duration::from_hours(500_000) + self.0.elapsed()
     }
 
     fn monotonic(&self) -> Duration {
@@ -289,7 +289,7 @@ async fn streams_end_as_unavailable_when_the_store_fails_or_hangs_for_too_long()
         }
         let (first, last) = (*took.iter().min().unwrap(), *took.iter().max().unwrap());
         assert!(first >= 15 * SECOND && last <= 21 * SECOND, "{first:?} to {last:?}, hangs: {hangs}");
-        assert!(last - first > 3 * SECOND, "{first:?} to {last:?}");
+        assert!(last > first + 3 * SECOND, "{first:?} to {last:?}");
     }
 }
 
@@ -355,16 +355,16 @@ async fn stream_that_is_opened_beside_a_revocation_ends() {
     let node = Arc::new(Node::new());
     for round in 0..500 {
         let claims = node.claims().await;
-        let (opener, open) = (Arc::clone(&node), claims.clone());
+        let (node_of_stream, of_stream) = (Arc::clone(&node), claims.clone());
         // In half of the rounds another stream of the session is open.
         let other = (round % 2 == 0).then(|| node.trust.revoked(&claims));
-        let opened = tokio::spawn(async move { opener.trust.revoked(&open).await });
+        let stream = tokio::spawn(async move { node_of_stream.trust.revoked(&of_stream).await });
         if round % 3 == 0 {
             tokio::task::yield_now().await;
         }
         node.authority.sign_out(&claims).await.unwrap();
         // Asking alone would take nearly a second.
-        let end = timeout(SECOND / 2, opened).await.expect("no wake-up is missed").unwrap();
+        let end = timeout(SECOND / 2, stream).await.expect("no wake-up is missed").unwrap();
         assert_eq!(end, StreamEnd::Revoked, "round {round}");
         drop(other);
     }
