@@ -39,8 +39,8 @@ impl Trust {
     /// - Revocations on this store handle take effect at once. Of others it hears by news, usually
     ///   within milliseconds. Without news it learns of them by asking, within the lease of the
     ///   in-process cache or 1 s, whichever is longer.
-    /// - The store is asked once for each session, however many streams there are, and once for each
-    ///   of its tokens that has not expired.
+    /// - Streams of one session share their questions to the store, however many there are: one
+    ///   about each of their tokens that has not expired, and one about the session if any has.
     /// - A single-use token's stream ends with its session: the token is used up by then. A token
     ///   without a session ends at its expiry.
     ///
