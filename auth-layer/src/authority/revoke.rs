@@ -63,22 +63,16 @@ impl Authority {
     /// }
     /// ```
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
-        self.revoke_token_of(id, None).await
-    }
-
-    /// Revokes a token. If it is a refresh token of this session, the session's streams end at once.
-    async fn revoke_token_of(&self, id: TokenId, session: Option<SessionId>) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
         self.run_detached(move |authority| async move {
             let revoked = authority.store().revoke_token(id, since).await;
-            for id in [Some(id.into()), session.map(Uuid::from)].into_iter().flatten() {
-                authority.inner.trust.forget(id);
-            }
+            authority.inner.trust.forget(id.into());
             let revoked = revoked?;
             // Revoking a refresh token also revokes access tokens that were not named here.
             for (id, _) in &revoked.access_tokens {
                 authority.inner.trust.forget((*id).into());
             }
+            // It also ends the session, whose streams may have expired tokens.
             if let Some(revocation) = &revoked.unsettled {
                 authority.inner.trust.forget(revocation.news_id());
             }
@@ -128,7 +122,7 @@ impl Authority {
     /// ```
     pub async fn revoke(&self, token: &str) -> Result<(), StoreError> {
         match self.verify_any(token) {
-            Some(claims) => self.revoke_token_of(claims.jti, Some(claims.sid)).await,
+            Some(claims) => self.revoke_token(claims.jti).await,
             None => Ok(()),
         }
     }
@@ -162,7 +156,7 @@ impl Authority {
         if claims.client_id != client_id {
             return Ok(RevokeOutcome::OtherClient);
         }
-        self.revoke_token_of(claims.jti, Some(claims.sid)).await?;
+        self.revoke_token(claims.jti).await?;
         Ok(RevokeOutcome::Revoked)
     }
 

@@ -2,7 +2,8 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker, ready},
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ use axum::{
 };
 use futures_core::Stream;
 use futures_sink::Sink;
+use futures_util::task::AtomicWaker;
 use tokio::time::{Sleep, sleep};
 
 use super::{Revoked, StreamEnd};
@@ -58,11 +60,27 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// }
 /// ```
 ///
-/// It is a [`Stream`] and a [`Sink`] as well, and can be split.
+/// It is a [`Stream`] and a [`Sink`] as well, and can be split. The halves may be in two tasks.
 pub struct RevocableSocket {
     socket: WebSocket,
     revoked: Revoked,
     state: SocketState,
+    tasks: Arc<WaitingTasks>,
+}
+
+/// The tasks that use the socket. What ends it wakes both: either may wait for something that no
+/// longer comes.
+#[derive(Default)]
+struct WaitingTasks {
+    receives: AtomicWaker,
+    sends: AtomicWaker,
+}
+
+impl Wake for WaitingTasks {
+    fn wake(self: Arc<Self>) {
+        self.receives.wake();
+        self.sends.wake();
+    }
 }
 
 enum SocketState {
@@ -79,7 +97,7 @@ enum SocketState {
 impl RevocableSocket {
     /// Wraps a socket.
     pub fn new(socket: WebSocket, revoked: Revoked) -> Self {
-        Self { socket, revoked, state: SocketState::Open }
+        Self { socket, revoked, state: SocketState::Open, tasks: Arc::default() }
     }
 
     /// Receives a message. `None` once the client has closed or the session has ended.
@@ -106,8 +124,10 @@ impl RevocableSocket {
         }
     }
 
-    /// Completes when the session has ended and the close frame is sent.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<StreamEnd> {
+    /// Completes when the session has ended and the close frame is sent. Wakes all waiting tasks.
+    fn poll_end(&mut self) -> Poll<StreamEnd> {
+        let waker = Waker::from(Arc::clone(&self.tasks));
+        let cx = &mut Context::from_waker(&waker);
         if let SocketState::Open = self.state {
             let end = ready!(Pin::new(&mut self.revoked).poll(cx));
             self.state =
@@ -127,8 +147,8 @@ impl RevocableSocket {
     }
 
     /// Is ready with an error once the session has ended; pending while the close frame is sent.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.poll_end(cx) {
+    fn poll_open(&mut self) -> Poll<Result<(), Error>> {
+        match self.poll_end() {
             Poll::Ready(end) => Poll::Ready(Err(Error::new(end))),
             Poll::Pending if self.end().is_some() => Poll::Pending,
             Poll::Pending => Poll::Ready(Ok(())),
@@ -156,7 +176,8 @@ impl Stream for RevocableSocket {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match ready!(self.poll_open(cx)) {
+        self.tasks.receives.register(cx.waker());
+        match ready!(self.poll_open()) {
             Ok(()) => Pin::new(&mut self.socket).poll_next(cx),
             Err(_) => Poll::Ready(None),
         }
@@ -167,7 +188,8 @@ impl Sink<Message> for RevocableSocket {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.poll_open(cx))?;
+        self.tasks.sends.register(cx.waker());
+        ready!(self.poll_open())?;
         Pin::new(&mut self.socket).poll_ready(cx)
     }
 
@@ -179,7 +201,8 @@ impl Sink<Message> for RevocableSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.poll_open(cx))?;
+        self.tasks.sends.register(cx.waker());
+        ready!(self.poll_open())?;
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 

@@ -129,9 +129,9 @@ impl Watches {
         }
         let (asked, ended, pause) = state.turn(now, time);
         drop(state);
-        send(ended);
         let questions =
             asked.into_iter().map(|asked| Question { watches: Arc::clone(self), asked, answer: None }).collect();
+        send(ended);
         Some(Turn { questions, pause })
     }
 
@@ -151,13 +151,10 @@ impl Watches {
 
     fn conclude(&self, asked: &Asked, answer: Option<Answer>) {
         let (now, _) = self.now();
-        let mut state = self.state();
-        let was_full = state.is_full();
-        let ended = state.conclude(asked, answer, now);
-        drop(state);
+        let (ended, is_due) = self.state().conclude(asked, answer, now);
         send(ended);
         // Otherwise the scheduler sleeps until the next question is due, or sooner.
-        if was_full {
+        if is_due {
             self.due.notify_one();
         }
     }

@@ -1,12 +1,12 @@
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::coop::unconstrained};
 
 use super::Watches;
 
@@ -105,8 +105,10 @@ impl Future for Revoked {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StreamEnd> {
         let end = match &mut self.state {
-            // The sender is kept until it has sent.
-            RevokedState::Watched { ended, .. } => ready!(Pin::new(ended).poll(cx)).unwrap_or(StreamEnd::Unavailable),
+            // A task whose budget is spent must see the end too. The sender is kept until it has sent.
+            RevokedState::Watched { ended, .. } => {
+                ready!(pin!(unconstrained(ended)).poll(cx)).unwrap_or(StreamEnd::Unavailable)
+            }
             RevokedState::Ended(end) => return Poll::Ready(*end),
         };
         self.state = RevokedState::Ended(end);

@@ -231,7 +231,7 @@ impl State {
     }
 
     /// Whether as many questions are in flight as may be.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.in_flight >= MAX_IN_FLIGHT
     }
 
@@ -251,18 +251,14 @@ impl State {
             entry.interval = rules.interval;
             bring_forward(&mut self.questions, key, entry, now.saturating_add(rules.interval / 20 * 17));
         }
-        let mut has_new_token = false;
-        if let Some(token) = watched.token {
-            match entry.tokens.iter_mut().find(|(id, _)| *id == token) {
-                Some((_, streams)) => *streams += 1,
-                None => {
-                    entry.tokens.push((token, 1));
-                    has_new_token = true;
-                }
+        let known = entry.tokens.iter_mut().find(|(token, _)| Some(*token) == watched.token);
+        let shares_questions = known.is_some();
+        match known {
+            Some((_, streams)) => *streams += 1,
+            None => {
+                entry.tokens.extend(watched.token.map(|token| (token, 1)));
+                self.index.extend(entry.ids().map(|id| (id, key)));
             }
-        }
-        if has_new_token || entry.streams.is_empty() {
-            self.index.extend(entry.ids().map(|id| (id, key)));
         }
         let (sender, receiver) = oneshot::channel();
         let id = self.next_stream;
@@ -280,8 +276,8 @@ impl State {
         entry.streams.insert(id);
         self.timers.insert((stream.timer, id));
         self.streams.insert(id, stream);
-        // What was answered before says nothing about this token.
-        if has_new_token {
+        // What was answered before may say nothing about this one.
+        if !shares_questions {
             self.ask_at_once(key);
         }
         Some((id, receiver))
@@ -429,18 +425,20 @@ impl State {
         }
     }
 
-    /// Applies an answer, or notes that there is none. Returns the streams that end.
-    pub(super) fn conclude(&mut self, asked: &Asked, answer: Option<Answer>, now: Duration) -> Vec<Ended> {
+    /// Applies an answer, or notes that there is none. Returns the streams that end, and whether
+    /// there is something to ask now.
+    pub(super) fn conclude(&mut self, asked: &Asked, answer: Option<Answer>, now: Duration) -> (Vec<Ended>, bool) {
+        let was_full = self.is_full();
         self.in_flight -= 1;
         let mut ended = Vec::new();
         if let Some(answer) = &answer {
             self.end_by(asked, answer, &mut ended);
         }
         let key = asked.key;
-        let Some(entry) = self.entries.get_mut(&key) else { return ended };
+        let Some(entry) = self.entries.get_mut(&key) else { return (ended, was_full) };
         let due = match (entry.question, &answer) {
             // The streams were dropped while this was in flight, and the entry is a new one.
-            (QuestionState::Due(_), _) => return ended,
+            (QuestionState::Due(_), _) => return (ended, was_full),
             (QuestionState::InFlight { .. }, None) => now.saturating_add(self.random.within(entry.interval.min(RETRY))),
             (QuestionState::InFlight { asks_again: true }, Some(_)) => Duration::ZERO,
             (QuestionState::InFlight { asks_again: false }, Some(_)) => {
@@ -455,7 +453,7 @@ impl State {
                 self.set_pair(key, pair);
             }
         }
-        ended
+        (ended, was_full || due.is_zero())
     }
 
     /// Ends the streams that an answer ends.

@@ -1,4 +1,8 @@
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use super::*;
 use crate::clock::{ManualClock, later};
@@ -33,6 +37,11 @@ impl Fixture {
         let mut questions = self.questions();
         assert_eq!(questions.len(), 1);
         questions.remove(0)
+    }
+
+    /// Whether the scheduler was woken since the last call.
+    fn is_woken(&self) -> bool {
+        is_ready(self.watches.until_due()).is_some()
     }
 
     /// Lets a time pass in small steps, answering each question like this. Returns the questions.
@@ -78,10 +87,13 @@ fn is_dead(question: Question) {
 
 /// Returns how the stream has ended, if it has.
 fn ended(stream: &mut Revoked) -> Option<StreamEnd> {
-    use std::task::{Context, Poll, Waker};
+    is_ready(stream)
+}
 
-    match std::pin::pin!(stream).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(end) => Some(end),
+/// Returns what a future completes with, if it has.
+fn is_ready<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
 }
@@ -201,6 +213,19 @@ fn stream_with_a_new_token_of_a_watched_session_is_asked_about_at_once() {
 }
 
 #[test]
+fn stream_of_a_used_up_token_of_a_watched_session_is_asked_about_at_once() {
+    let fixture = Fixture::new();
+    let first = watched(HOUR);
+    let _one = fixture.watch(first);
+    lives(fixture.question());
+    let mut two = fixture.watch(Watched { token: None, ..first });
+    let question = fixture.question();
+    assert_eq!(question.session(), first.session);
+    is_dead(question);
+    assert_eq!(ended(&mut two), Some(StreamEnd::Revoked));
+}
+
+#[test]
 fn stream_until_expiry_ends_with_its_token() {
     let fixture = Fixture::new();
     let watched = watched(10 * SECOND);
@@ -263,8 +288,10 @@ fn news_during_a_question_make_it_asked_again() {
     let early = fixture.question();
     fixture.watches.wake(watched.session.unwrap().into());
     assert!(fixture.questions().is_empty());
+    assert!(fixture.is_woken() && !fixture.is_woken());
     // It had read the record before the revocation.
     lives(early);
+    assert!(fixture.is_woken(), "the scheduler would sleep");
     is_dead(fixture.question());
     assert_eq!(ended(&mut stream), Some(StreamEnd::Revoked));
 }
@@ -357,6 +384,18 @@ fn stream_ends_when_the_store_hangs() {
 }
 
 #[test]
+fn scheduler_is_woken_when_an_answer_makes_room_for_another_question() {
+    let fixture = Fixture::new();
+    let _streams: Vec<_> = (0..257).map(|_| fixture.watch(watched(HOUR))).collect();
+    let mut questions = fixture.questions();
+    assert_eq!(questions.len(), 256);
+    assert!(fixture.is_woken() && !fixture.is_woken());
+    lives(questions.remove(0));
+    assert!(fixture.is_woken());
+    lives(fixture.question());
+}
+
+#[test]
 fn streams_end_when_their_scheduler_is_lost() {
     let fixture = Fixture::new();
     let mut stream = fixture.watch(watched(HOUR));
@@ -381,4 +420,31 @@ fn stream_watched_anew_is_not_held_up_by_a_question_about_the_old_one() {
     lives(early);
     is_dead(question);
     assert_eq!(ended(&mut stream), Some(StreamEnd::Revoked));
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn streams_are_counted_while_they_are_open_and_by_their_ends() {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let assert_metric = |line: &str| {
+        let metrics = recorder.handle().render();
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    };
+    metrics::with_local_recorder(&recorder, || {
+        let fixture = Fixture::new();
+        let session = watched(HOUR);
+        let streams = [(); 3].map(|()| fixture.watch(session));
+        drop(fixture.watch(watched(HOUR)));
+        let dropped = fixture.watch(watched(HOUR));
+        assert_metric("auth_streams_open 4");
+        fixture.questions().into_iter().filter(|question| question.tokens() == [session.token.unwrap()]).for_each(is_dead);
+        assert_metric("auth_streams_open 1");
+        assert_metric("auth_streams_ended_total{reason=\"revoked\"} 3");
+        drop(streams);
+        assert_metric("auth_streams_open 1");
+        drop(dropped);
+        assert_metric("auth_streams_open 0");
+    });
 }

@@ -72,16 +72,16 @@ async fn stream_adapters_pass_on_what_is_complete_without_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn stream_body_ends_with_an_error() {
-    for (hangs, expected) in [(None, StreamEnd::Revoked), (Some(true), StreamEnd::Unavailable)] {
+    for (outage, expected) in [(None, StreamEnd::Revoked), (Some(Outage::Hangs), StreamEnd::Unavailable)] {
         let node = Node::new();
         let claims = node.claims().await;
         let (sender, items) = items::<Result<Frame<Bytes>, Infallible>>();
         let mut body = RevocableBody::new(StreamBody::new(items), node.trust.revoked(&claims));
         sender.send(Ok(Frame::data(Bytes::from_static(b"first")))).unwrap();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
-        match hangs {
+        match outage {
             None => node.authority.sign_out(&claims).await.unwrap(),
-            Some(hangs) => node.store.break_down(hangs),
+            Some(outage) => node.store.break_down(outage),
         }
         sleep(MINUTE).await;
         sender.send(Ok(Frame::data(Bytes::from_static(b"second")))).unwrap();
@@ -109,7 +109,7 @@ async fn stream_of_grpc_ends_with_the_status_of_a_refusal() {
         if revokes {
             node.authority.sign_out(&claims).await.unwrap();
         } else {
-            node.store.break_down(false);
+            node.store.break_down(Outage::Fails);
         }
         sleep(MINUTE).await;
         sender.send(Ok(2)).unwrap();

@@ -2,9 +2,10 @@
 
 use std::{
     future::pending,
+    panic::resume_unwind,
     sync::{
         Mutex, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -21,9 +22,20 @@ use uuid::Uuid;
 pub(crate) struct CountingStore {
     store: MemoryStore,
     questions: AtomicUsize,
-    is_broken: AtomicBool,
-    hangs: AtomicBool,
+    outage: Mutex<Option<Outage>>,
     listeners: Mutex<Vec<Weak<dyn RevocationListener>>>,
+}
+
+/// What becomes of a question that is not answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outage {
+    Fails,
+    Hangs,
+    Panics,
+}
+
+impl Outage {
+    pub(crate) const ALL: [Self; 3] = [Self::Fails, Self::Hangs, Self::Panics];
 }
 
 impl CountingStore {
@@ -33,13 +45,12 @@ impl CountingStore {
     }
 
     /// From now on no question is answered.
-    pub(crate) fn break_down(&self, hangs: bool) {
-        self.hangs.store(hangs, Ordering::SeqCst);
-        self.is_broken.store(true, Ordering::SeqCst);
+    pub(crate) fn break_down(&self, outage: Outage) {
+        *self.outage.lock().unwrap() = Some(outage);
     }
 
     pub(crate) fn repair(&self) {
-        self.is_broken.store(false, Ordering::SeqCst);
+        *self.outage.lock().unwrap() = None;
     }
 
     pub(crate) fn listeners(&self) -> usize {
@@ -64,13 +75,14 @@ impl CountingStore {
 
     async fn question(&self) -> Result<(), StoreError> {
         self.questions.fetch_add(1, Ordering::SeqCst);
-        if !self.is_broken.load(Ordering::SeqCst) {
-            return Ok(());
+        let outage = *self.outage.lock().unwrap();
+        match outage {
+            None => Ok(()),
+            Some(Outage::Fails) => Err(StoreError::new(StoreErrorKind::Unavailable, "the store is down")),
+            Some(Outage::Hangs) => pending().await,
+            // Without a line on the terminal.
+            Some(Outage::Panics) => resume_unwind(Box::new(())),
         }
-        if self.hangs.load(Ordering::SeqCst) {
-            pending::<()>().await;
-        }
-        Err(StoreError::new(StoreErrorKind::Unavailable, "the store is down"))
     }
 }
 

@@ -16,9 +16,13 @@ use auth_layer::{
     stream::{Revoked, StreamEnd},
     trust::BuildError,
 };
-use tokio::time::{Instant, advance, sleep, timeout};
+use futures_util::FutureExt;
+use tokio::{
+    task::consume_budget,
+    time::{Instant, advance, sleep, timeout},
+};
 
-use self::counting::CountingStore;
+use self::counting::{CountingStore, Outage};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -267,15 +271,15 @@ async fn streams_of_one_session_cost_one_question_in_an_interval_and_none_when_d
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_end_as_unavailable_when_the_store_fails_or_hangs_for_too_long() {
-    for hangs in [false, true] {
+async fn streams_end_as_unavailable_when_the_store_fails_hangs_or_panics_for_too_long() {
+    for outage in Outage::ALL {
         let node = Node::new();
         let mut streams = Vec::new();
         for _ in 0..50 {
             streams.push(node.trust.revoked(&node.claims().await));
         }
         sleep(10 * SECOND).await;
-        node.store.break_down(hangs);
+        node.store.break_down(outage);
         let begun = Instant::now();
         let mut ends = Vec::new();
         for stream in streams {
@@ -288,19 +292,19 @@ async fn streams_end_as_unavailable_when_the_store_fails_or_hangs_for_too_long()
             took.push(after);
         }
         let (first, last) = (*took.iter().min().unwrap(), *took.iter().max().unwrap());
-        assert!(first >= 15 * SECOND && last <= 21 * SECOND, "{first:?} to {last:?}, hangs: {hangs}");
+        assert!(first >= 15 * SECOND && last <= 21 * SECOND, "{first:?} to {last:?}, {outage:?}");
         assert!(last > first + 3 * SECOND, "{first:?} to {last:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn streams_go_on_when_the_store_is_back_in_time_and_hear_what_was_revoked_meanwhile() {
-    for hangs in [false, true] {
+    for outage in Outage::ALL {
         let node = Node::new();
         let (claims, doomed) = (node.claims().await, node.claims().await);
         let (mut revoked, mut ended) = (node.trust.revoked(&claims), node.trust.revoked(&doomed));
         sleep(10 * SECOND).await;
-        node.store.break_down(hangs);
+        node.store.break_down(outage);
         assert_lasts(&mut revoked, 7 * SECOND).await;
         node.revoke_elsewhere(doomed.session_id().unwrap()).await;
         assert_lasts(&mut ended, 5 * SECOND).await;
@@ -323,7 +327,7 @@ async fn stream_outage_limit_is_settable_and_not_shorter_than_the_deadline() {
     tokio::time::pause();
     let node = Node::with(|builder| builder.stream_outage_limit(MINUTE));
     let mut revoked = node.trust.revoked(&node.claims().await);
-    node.store.break_down(false);
+    node.store.break_down(Outage::Fails);
     assert_lasts(&mut revoked, MINUTE).await;
     assert_eq!(timeout(6 * SECOND, revoked).await, Ok(StreamEnd::Unavailable));
 }
@@ -368,6 +372,19 @@ async fn stream_that_is_opened_beside_a_revocation_ends() {
         assert_eq!(end, StreamEnd::Revoked, "round {round}");
         drop(other);
     }
+}
+
+/// Tokio answers "not ready" to a task that has used up its budget.
+#[tokio::test]
+async fn stream_end_is_seen_by_a_task_whose_budget_is_spent() {
+    let node = Node::new();
+    let claims = node.claims().await;
+    let [revoked, other] = [(); 2].map(|()| node.trust.revoked(&claims));
+    node.authority.sign_out(&claims).await.unwrap();
+    // Streams are told in the order in which they were opened.
+    assert_eq!(other.await, StreamEnd::Revoked);
+    while consume_budget().now_or_never().is_some() {}
+    assert_eq!(revoked.now_or_never(), Some(StreamEnd::Revoked));
 }
 
 #[tokio::test(start_paused = true)]

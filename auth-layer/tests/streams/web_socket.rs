@@ -56,6 +56,30 @@ async fn ticks(State(app): State<App>, claims: Claims, upgrade: WebSocketUpgrade
     })
 }
 
+/// Returns each message. One task receives and another sends.
+async fn relay(State(app): State<App>, claims: Claims, upgrade: WebSocketUpgrade) -> Response {
+    let revoked = app.trust.revoked(&claims);
+    upgrade.on_upgrade(async move |socket| {
+        let (mut sink, mut stream) = RevocableSocket::new(socket, revoked).split();
+        let (sender, mut messages) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = stream.next().await {
+                if sender.send(message).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let error = loop {
+            // There are no more once the receiving half has ended.
+            let message = messages.recv().await.unwrap_or_else(|| "late".into());
+            if let Err(error) = sink.send(message).await {
+                break error.into_inner();
+            }
+        };
+        app.ends.send(error.downcast_ref().copied()).unwrap();
+    })
+}
+
 struct Server {
     node: Node,
     address: std::net::SocketAddr,
@@ -75,6 +99,7 @@ impl Server {
         let app = Router::new()
             .route("/echo", get(echo))
             .route("/ticks", get(ticks))
+            .route("/relay", get(relay))
             .layer(AuthLayer::new(&node.authority))
             .with_state(App { trust: node.trust.clone(), ends: sender });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,7 +133,7 @@ async fn close_code(socket: &mut Socket) -> u16 {
 #[tokio::test]
 async fn web_socket_is_closed_as_a_policy_violation_when_its_session_ends() {
     let mut server = Server::start(Node::new()).await;
-    for path in ["/echo", "/ticks"] {
+    for path in ["/echo", "/ticks", "/relay"] {
         let pair = server.node.sign_in(UserId::generate()).await;
         let mut socket = server.connect(path, &pair).await;
         socket.send("hello".into()).await.unwrap();
@@ -135,7 +160,7 @@ async fn web_socket_asks_to_try_again_when_its_state_is_unknown() {
     let mut server = Server::start(Node::with(|builder| builder.clock(clock.clone()))).await;
     let pair = server.node.sign_in(UserId::generate()).await;
     let mut socket = server.connect("/echo", &pair).await;
-    server.node.store.break_down(false);
+    server.node.store.break_down(Outage::Fails);
     clock.advance(MINUTE);
     assert_eq!(close_code(&mut socket).await, 1013);
     assert_eq!(server.end().await, Some(StreamEnd::Unavailable));
@@ -144,13 +169,16 @@ async fn web_socket_asks_to_try_again_when_its_state_is_unknown() {
 /// A client that reads nothing fills the connection, and the close frame with it.
 #[tokio::test]
 async fn web_socket_of_a_client_that_reads_nothing_is_given_up() {
-    let mut server = Server::start(Node::new()).await;
-    let pair = server.node.sign_in(UserId::generate()).await;
-    let mut socket = server.connect("/echo", &pair).await;
-    let large = "x".repeat(1 << 20);
-    // More than the buffers hold. The echoes back up, and then what is sent here does.
-    while timeout(SECOND / 2, socket.send(large.as_str().into())).await.is_ok() {}
-    server.node.authority.revoke_session(pair.session_id).await.unwrap();
-    tokio::time::pause();
-    assert_eq!(server.end().await, Some(StreamEnd::Revoked));
+    for path in ["/echo", "/relay"] {
+        let mut server = Server::start(Node::new()).await;
+        let pair = server.node.sign_in(UserId::generate()).await;
+        let mut socket = server.connect(path, &pair).await;
+        let large = "x".repeat(1 << 20);
+        // More than the buffers hold. The echoes back up, and then what is sent here does.
+        while timeout(SECOND / 2, socket.send(large.as_str().into())).await.is_ok() {}
+        server.node.authority.revoke_session(pair.session_id).await.unwrap();
+        tokio::time::pause();
+        assert_eq!(server.end().await, Some(StreamEnd::Revoked), "{path}");
+        tokio::time::resume();
+    }
 }

@@ -2,7 +2,6 @@
 //! end.
 
 use std::{
-    fs,
     sync::{
         Arc, Weak,
         atomic::{AtomicU32, Ordering},
@@ -45,6 +44,9 @@ const COUNTED: Duration = Duration::from_secs(20);
 /// After this time the first questions are answered.
 const SETTLED: Duration = Duration::from_secs(3);
 
+/// The life of the tokens that have expired when the streams are open.
+const EXPIRY: Duration = Duration::from_secs(5);
+
 /// A store that counts questions, and may keep news back.
 struct CountingStore {
     store: DynStore,
@@ -83,22 +85,29 @@ struct Setup {
     hears_news: bool,
     /// Whether the tokens have expired, so that the sessions are asked about.
     expired: bool,
+    lease: Duration,
 }
 
-const SETUPS: [Setup; 6] = [
-    Setup { name: "MongoDB and Redis", with_redis: true, hears_news: true, expired: false },
-    Setup { name: "MongoDB and Redis, tokens expired", with_redis: true, hears_news: true, expired: true },
-    Setup { name: "MongoDB and Redis, no news", with_redis: true, hears_news: false, expired: false },
-    Setup { name: "MongoDB alone", with_redis: false, hears_news: true, expired: false },
-    Setup { name: "MongoDB alone, tokens expired", with_redis: false, hears_news: true, expired: true },
-    Setup { name: "MongoDB alone, no news", with_redis: false, hears_news: false, expired: false },
+impl Setup {
+    const fn new(name: &'static str, with_redis: bool) -> Self {
+        Self { name, with_redis, hears_news: true, expired: false, lease: Duration::from_secs(1) }
+    }
+}
+
+const SETUPS: [Setup; 7] = [
+    Setup::new("MongoDB and Redis", true),
+    Setup { lease: Duration::from_secs(10), ..Setup::new("MongoDB and Redis, lease of 10 s", true) },
+    Setup { expired: true, ..Setup::new("MongoDB and Redis, tokens expired", true) },
+    Setup { hears_news: false, ..Setup::new("MongoDB and Redis, no news", true) },
+    Setup::new("MongoDB alone", false),
+    Setup { expired: true, ..Setup::new("MongoDB alone, tokens expired", false) },
+    Setup { hears_news: false, ..Setup::new("MongoDB alone, no news", false) },
 ];
 
 /// Opens streams on one node, counts what they cost, and revokes some on another node.
 pub(crate) async fn open(rounds: usize) {
     head(&[
         "10,000 streams on one node",
-        "memory, KB each",
         "questions a second",
         "processor, % of a core",
         "ends after p50, ms",
@@ -129,12 +138,10 @@ async fn measure(key: &Key, setup: &Setup, rounds: usize) {
     if setup.expired {
         sleep(EXPIRY).await;
     }
-    let before = resident_kilobytes();
     let trust = Trust::from(&serving);
     let mut streams: Vec<(Claims, Revoked)> =
-        claims.into_iter().map(|claims| (claims.clone(), trust.revoked(&claims))).collect();
+        claims.into_iter().map(|claims| { let revoked = trust.revoked(&claims); (claims, revoked) }).collect();
     sleep(SETTLED).await;
-    let kilobytes = resident_kilobytes().saturating_sub(before);
 
     progress(&format!("{}: counting for {COUNTED:?}", setup.name));
     questions.store(0, Ordering::Relaxed);
@@ -161,7 +168,6 @@ async fn measure(key: &Key, setup: &Setup, rounds: usize) {
     let at = |share: usize| format!("{:.1}", took[(took.len() - 1) * share / 100]);
     row(&[
         setup.name,
-        &format!("{:.1}", f64::from(kilobytes) / f64::from(STREAMS)),
         &thousands(asked),
         &format!("{:.0}", busy * 100.0),
         &at(50),
@@ -169,9 +175,6 @@ async fn measure(key: &Key, setup: &Setup, rounds: usize) {
         &at(100),
     ]);
 }
-
-/// The life of the tokens that have expired when the streams are open.
-const EXPIRY: Duration = Duration::from_secs(5);
 
 async fn node(
     key: &Key,
@@ -191,16 +194,9 @@ async fn node(
         }
     };
     let store = CountingStore { store, questions: Arc::clone(questions), hears_news: setup.hears_news };
-    let builder = builder(key, store).local_cache(Duration::from_secs(1));
+    let builder = builder(key, store).local_cache(setup.lease);
     let builder = if setup.expired { builder.access_ttl(EXPIRY).leeway(Duration::ZERO) } else { builder };
     builder.build().expect("the settings can work")
-}
-
-/// Returns the resident memory of this process.
-fn resident_kilobytes() -> u32 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-    resident.and_then(|kilobytes| kilobytes.parse().ok()).expect("a number")
 }
 
 fn processor_time() -> Duration {
