@@ -2,7 +2,7 @@
 //! `cargo run -p auth-layer --features ws --example websocket`. It prints a token and the calls to
 //! try.
 //!
-//! Who signs out is closed out of the chat, with the code 1008.
+//! Sign out in another terminal, and the chat closes with the code 1008.
 
 use auth_layer::{
     AuthLayer, Authority, Claims, Grant, Rejection, Trust,

@@ -101,7 +101,7 @@ pub fn spend<T>(request: &Request<T>) -> impl Future<Output = Result<Claims, Sta
 /// Ends a stream of messages with its session, received or sent ones.
 ///
 /// The last item is then the status with which a layer refuses: `UNAUTHENTICATED`, or `UNAVAILABLE`
-/// if the state could not be learnt.
+/// if the state is unknown.
 ///
 /// ```
 /// # use auth_layer::{Trust, grpc};

@@ -203,7 +203,7 @@ async fn example_sse_ends_with_its_session() {
 }
 
 #[tokio::test]
-async fn example_websocket_closes_out_who_signs_out() {
+async fn example_websocket_closes_when_its_session_ends() {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;
 

@@ -116,8 +116,8 @@ pub trait StatusCache: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<(), CacheError>> + Send;
 
-    /// Tells the listeners of all nodes that a session has ended, or what a user had. `ended` is the
-    /// session's id or the user's [tag](crate::id::TextId::tag).
+    /// Tells the listeners of all nodes that a session has ended, or all sessions of a user. `ended`
+    /// is the session's id or the user's [tag](crate::id::TextId::tag).
     ///
     /// A session whose access tokens have expired has no tombstones that would tell of its end, but
     /// may have open streams. No law depends on this, it may fail silently, and the default does

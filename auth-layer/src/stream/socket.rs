@@ -25,7 +25,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// An axum WebSocket that ends with its session.
 ///
 /// The client gets a close frame: 1008 (policy violation), or 1013 (try again later) if the state
-/// could not be learnt. Then [`recv`](Self::recv) returns `None` and [`send`](Self::send) fails with
+/// is unknown. Then [`recv`](Self::recv) returns `None` and [`send`](Self::send) fails with
 /// a [`StreamEnd`].
 ///
 /// The frame is sent by the call that waits for the socket, or by the next one. A handler that waits

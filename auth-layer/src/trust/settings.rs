@@ -233,7 +233,7 @@ macro_rules! check_setters {
             self
         }
 
-        /// Sets how long a stream goes on while its state cannot be learnt. Default: 15 seconds.
+        /// Sets how long a stream goes on while its state is unknown. Default: 15 seconds.
         ///
         /// Then it ends as [`StreamEnd::Unavailable`](crate::stream::StreamEnd::Unavailable), within
         /// five more seconds: the clients of a node do not come back all at once. It cannot be

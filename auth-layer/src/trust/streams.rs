@@ -32,7 +32,7 @@ impl Trust {
     /// | --- | --- |
     /// | [`StreamEnd::Revoked`] | the token, its session or its user is revoked, or the user is disabled |
     /// | [`StreamEnd::Expired`] | the session has expired and was not refreshed |
-    /// | [`StreamEnd::Unavailable`] | the state could not be learnt for too long, see [`stream_outage_limit`] |
+    /// | [`StreamEnd::Unavailable`] | the state was unknown for too long, see [`stream_outage_limit`] |
     ///
     /// - A refresh ends nothing, and the token's expiry ends nothing. For a stream that ends with its
     ///   token there is [`until_expiry`](Revoked::until_expiry).

@@ -1,4 +1,4 @@
-//! The open streams of a store handle: what each goes by, and when the store is asked.
+//! The open streams of a store handle: what each depends on, and when the store is asked.
 //!
 //! A [`Revoked`] is one stream's end. Streams of one session share an entry, and the store is asked
 //! once per entry however many streams there are. This module decides what to ask and when, and
@@ -198,9 +198,9 @@ impl Question {
     pub(crate) fn fail(self, error: &(dyn Error + 'static)) {
         let (now, _) = self.watches.now();
         if self.watches.state().may_warn(now) {
-            tracing::warn!(error, "the state of open streams cannot be learnt");
+            tracing::warn!(error, "the store does not answer about open streams");
         } else {
-            tracing::debug!(error, "the state of an open stream cannot be learnt");
+            tracing::debug!(error, "the store does not answer about an open stream");
         }
     }
 }

@@ -30,8 +30,8 @@ pub enum StreamEnd {
     /// The session has expired; or the token, with [`Revoked::until_expiry`].
     #[error("the token or its session has expired")]
     Expired,
-    /// Whether the session lives could not be learnt for too long.
-    #[error("whether the session lives cannot be learnt")]
+    /// The store has not answered for too long, so the state of the session is unknown.
+    #[error("the state of the session is unknown")]
     Unavailable,
 }
 
@@ -82,7 +82,7 @@ impl Revoked {
         Self { state: RevokedState::Ended(end) }
     }
 
-    /// Completes also when the token expires, whatever becomes of its session.
+    /// Completes also when the token expires, even if its session goes on.
     ///
     /// For streams that must be opened again with a fresh token. The leeway applies to the expiry.
     ///

@@ -40,7 +40,7 @@ pub(super) enum WatchKey {
     Token(TokenId),
 }
 
-/// What a stream goes by.
+/// What a stream depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watched {
     /// The token whose record is asked for until it expires, if it has one.

@@ -153,7 +153,7 @@ fn stream_that_is_dropped_leaves_nothing() {
 }
 
 #[test]
-fn stream_goes_by_its_session_once_its_token_has_expired() {
+fn stream_depends_on_its_session_once_its_token_has_expired() {
     let fixture = Fixture::new();
     let watched = watched(10 * SECOND);
     let mut stream = fixture.watch(watched);
