@@ -67,7 +67,8 @@ async fn check_within_the_lease_allocates_only_what_extensions_do() {
 async fn streams_hold_about_a_kilobyte_each_and_less_when_they_share_a_session() {
     const STREAMS: usize = 10_000;
     let keys = Keyring::new(secret());
-    let authority = Authority::builder("https://issuer", MemoryStore::new()).audience("api").keys(keys).build().unwrap();
+    let authority =
+        Authority::builder("https://issuer", MemoryStore::new()).audience("api").keys(keys).build().unwrap();
     let trust = Trust::from(&authority);
     let mut claims = Vec::new();
     for _ in 0..STREAMS {

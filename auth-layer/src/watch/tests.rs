@@ -439,7 +439,11 @@ fn streams_are_counted_while_they_are_open_and_by_their_ends() {
         drop(fixture.watch(watched(HOUR)));
         let dropped = fixture.watch(watched(HOUR));
         assert_metric("auth_streams_open 4");
-        fixture.questions().into_iter().filter(|question| question.tokens() == [session.token.unwrap()]).for_each(is_dead);
+        fixture
+            .questions()
+            .into_iter()
+            .filter(|question| question.tokens() == [session.token.unwrap()])
+            .for_each(is_dead);
         assert_metric("auth_streams_open 1");
         assert_metric("auth_streams_ended_total{reason=\"revoked\"} 3");
         drop(streams);

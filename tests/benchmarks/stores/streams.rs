@@ -139,8 +139,13 @@ async fn measure(key: &Key, setup: &Setup, rounds: usize) {
         sleep(EXPIRY).await;
     }
     let trust = Trust::from(&serving);
-    let mut streams: Vec<(Claims, Revoked)> =
-        claims.into_iter().map(|claims| { let revoked = trust.revoked(&claims); (claims, revoked) }).collect();
+    let mut streams: Vec<(Claims, Revoked)> = claims
+        .into_iter()
+        .map(|claims| {
+            let revoked = trust.revoked(&claims);
+            (claims, revoked)
+        })
+        .collect();
     sleep(SETTLED).await;
 
     progress(&format!("{}: counting for {COUNTED:?}", setup.name));
@@ -166,14 +171,7 @@ async fn measure(key: &Key, setup: &Setup, rounds: usize) {
     }
     took.sort_by(f64::total_cmp);
     let at = |share: usize| format!("{:.1}", took[(took.len() - 1) * share / 100]);
-    row(&[
-        setup.name,
-        &thousands(asked),
-        &format!("{:.0}", busy * 100.0),
-        &at(50),
-        &at(99),
-        &at(100),
-    ]);
+    row(&[setup.name, &thousands(asked), &format!("{:.0}", busy * 100.0), &at(50), &at(99), &at(100)]);
 }
 
 async fn node(

@@ -429,7 +429,7 @@ async fn cached_announces_the_sessions_and_users_that_it_ends() {
         }
     }
     let (cached, session) = cached_store_with_session().await;
-    cached.set_user_disabled(session.user_id, false, chrono::Utc::now()).await.unwrap();
+    let _ = cached.set_user_disabled(session.user_id, false, chrono::Utc::now()).await.unwrap();
     tokio::task::yield_now().await;
     assert!(cached.cache.announced.lock().unwrap().is_empty(), "nothing has ended");
 }
