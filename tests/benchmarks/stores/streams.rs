@@ -153,7 +153,7 @@ async fn measure(key: &Key, setup: &Setup, rounds: usize) {
     let processor = processor_time();
     sleep(COUNTED).await;
     let asked = f64::from(questions.load(Ordering::Relaxed)) / COUNTED.as_secs_f64();
-    let busy = (processor_time() - processor).as_secs_f64() / COUNTED.as_secs_f64();
+    let busy = processor_time().saturating_sub(processor).as_secs_f64() / COUNTED.as_secs_f64();
 
     let mut took = Vec::new();
     for round in 0..rounds {
