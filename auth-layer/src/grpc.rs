@@ -11,12 +11,14 @@
 //! }
 //! ```
 
+use futures_core::Stream;
 use tonic::{Request, Status};
 
 use crate::{
     claims::Claims,
     layer_context::MissingLayer,
     rejection::Rejection,
+    stream::{Revoked, StreamEnd, TryUntilRevoked},
     trust::{Demand, SingleUse},
 };
 
@@ -93,6 +95,43 @@ pub fn spend<T>(request: &Request<T>) -> impl Future<Output = Result<Claims, Sta
     async move {
         let token = token?.ok_or_else(|| Status::from(Rejection::missing_credentials()))?;
         Ok(token.spend().await.map_err(Rejection::from)?)
+    }
+}
+
+/// Ends a stream of messages with its session, received or sent ones.
+///
+/// The last item is then the status with which a layer refuses: `UNAUTHENTICATED`, or `UNAVAILABLE`
+/// if the state is unknown.
+///
+/// ```
+/// # use auth_layer::{Trust, grpc};
+/// # use tonic::{Request, Response, Status};
+/// # struct Empty;
+/// use auth_layer::stream::TryUntilRevoked;
+/// use tokio_stream::{Iter, iter};
+///
+/// type Numbers = Iter<std::vec::IntoIter<Result<u64, Status>>>;
+///
+/// // In a method of the service:
+/// async fn numbers(
+///     trust: &Trust,
+///     request: Request<Empty>,
+/// ) -> Result<Response<TryUntilRevoked<Numbers, Status>>, Status> {
+///     let claims = grpc::claims(&request)?;
+///     let numbers = iter(vec![Ok(1), Ok(2)]);
+///     Ok(Response::new(grpc::until_revoked(numbers, trust.revoked(&claims))))
+/// }
+/// ```
+pub fn until_revoked<S, T>(stream: S, revoked: Revoked) -> TryUntilRevoked<S, Status>
+where
+    S: Stream<Item = Result<T, Status>>,
+{
+    TryUntilRevoked::new(stream, revoked)
+}
+
+impl From<StreamEnd> for Status {
+    fn from(end: StreamEnd) -> Self {
+        Rejection::from(end).into()
     }
 }
 

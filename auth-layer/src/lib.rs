@@ -69,6 +69,7 @@
 //! | let strangers in as well | [`optional`](trust::PolicyBuilder::optional) |
 //! | exempt a path or CORS preflights | [`except`](trust::PolicyBuilder::except), [`preflight`] |
 //! | place `CorsLayer` | [`middleware`] |
+//! | end WebSockets, event streams and bodies with their session | [`stream`] |
 //! | let a token open one request | [`SingleUse`], [`issue_single_use`] |
 //! | rotate keys | [`set_keys`](Authority::set_keys) |
 //! | run a fleet on MongoDB and Redis | [`Authority::builder`], [`cache::Cached`] |
@@ -88,11 +89,17 @@
 //! | `mongodb` | the MongoDB store |
 //! | `redis` | the Redis cache |
 //! | `tonic` | [`AuthLayer`] for tonic's server; behind axum, tonic works without it |
+//! | `ws` | axum's WebSockets that end with their session |
 //! | `metrics` | counters for the [`metrics`](https://docs.rs/metrics) facade |
 //! | `conformance` | the test suite for stores |
 //!
-//! Each feature only adds, and each builds alone. The one counter is `auth_refresh_reuse_total`:
-//! how often a retired refresh token was reused.
+//! Each feature only adds, and each builds alone.
+//!
+//! | metric | counts |
+//! | --- | --- |
+//! | `auth_refresh_reuse_total` | reuses of retired refresh tokens |
+//! | `auth_streams_open` | streams that are watched now |
+//! | `auth_streams_ended_total` | streams that were ended, by `reason`: `revoked`, `expired`, `unavailable` |
 
 pub mod authority;
 mod background;
@@ -119,7 +126,9 @@ pub mod middleware;
 pub mod oauth;
 pub mod rejection;
 pub mod store;
+pub mod stream;
 pub mod trust;
+mod watch;
 
 pub use authority::{Authority, Grant, GrantFault, IssuedPair, IssuedToken, RefreshError, SignIn, SignInError};
 pub use claims::{ClaimSet, Claims, CustomClaims, Scope};

@@ -19,6 +19,7 @@ use crate::{
     layer_context::LayerContext,
     store::StoreError,
     trust::{AuthError, Denied},
+    watch::StreamEnd,
 };
 
 /// The `Retry-After` of a 503.
@@ -454,6 +455,15 @@ impl From<RefreshError> for Rejection {
             RefreshError::Unavailable(_) => RejectionKind::Unavailable,
             RefreshError::Claims(_) | RefreshError::Key(_) | RefreshError::Unacceptable(_) => RejectionKind::Internal,
         })
+    }
+}
+
+impl From<StreamEnd> for Rejection {
+    fn from(end: StreamEnd) -> Self {
+        match end {
+            StreamEnd::Revoked | StreamEnd::Expired => Self::invalid_token(),
+            StreamEnd::Unavailable => Self::unavailable(),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
-//! The memory cost of a check of a cached token, in allocations of the test's own thread.
+//! The memory cost of a check of a cached token and of an open stream, in allocations of the test's
+//! own thread.
 
 use std::time::Duration;
 
 use auth_layer::{
-    AuthLayer, Authority, Claims, Grant, UserId,
+    AuthLayer, Authority, Claims, Grant, Trust, UserId,
     keys::{Algorithm, Keyring, SigningKey},
     store::MemoryStore,
 };
@@ -60,4 +61,27 @@ async fn check_within_the_lease_allocates_only_what_extensions_do() {
         assert_eq!(cost, inserted, "{algorithm:?}");
         assert!(inserted > 0, "the allocations are counted");
     }
+}
+
+#[tokio::test]
+async fn streams_hold_about_a_kilobyte_each_and_less_when_they_share_a_session() {
+    const STREAMS: usize = 10_000;
+    let mut bytes_each = Vec::new();
+    for sessions in [STREAMS, 1] {
+        let keys = Keyring::new(secret());
+        let authority = Authority::builder("https://issuer", MemoryStore::new()).audience("api").keys(keys);
+        let authority = authority.build().unwrap();
+        let trust = Trust::from(&authority);
+        let mut claims = Vec::new();
+        for _ in 0..sessions {
+            claims.push(authority.verify(&good_token(&authority).await).await.unwrap());
+        }
+        let mut streams = Vec::with_capacity(STREAMS);
+        let opened = allocation_counter::measure(|| {
+            streams.extend(claims.iter().cycle().take(STREAMS).map(|claims| trust.revoked(claims)));
+        });
+        bytes_each.push(opened.bytes_current / i64::try_from(STREAMS).unwrap());
+    }
+    assert!((500..1_200).contains(&bytes_each[0]), "{bytes_each:?} bytes");
+    assert!((100..500).contains(&bytes_each[1]), "{bytes_each:?} bytes");
 }

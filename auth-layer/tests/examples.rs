@@ -1,7 +1,7 @@
 //! Starts the examples and calls them as their users would. Their length is limited, because short
 //! examples are read.
 
-#![cfg(all(feature = "axum", feature = "tonic"))]
+#![cfg(all(feature = "axum", feature = "tonic", feature = "ws"))]
 
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../examples/axum_service.rs"]
@@ -10,12 +10,18 @@ mod axum_service;
 #[path = "../examples/own_users.rs"]
 mod own_users;
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/sse.rs"]
+mod sse;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../examples/tonic_service.rs"]
 mod tonic_service;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/websocket.rs"]
+mod websocket;
 
 use std::net::SocketAddr;
 
-use auth_layer::{Grant, Subject};
+use auth_layer::{Authority, Grant, Subject};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
@@ -175,12 +181,69 @@ async fn example_tonic_service_has_a_rule_for_each_method() {
     }
 }
 
+/// Returns the access token of a new session.
+async fn sign_in(authority: &Authority) -> String {
+    let sign_in = authority.begin_sign_in(42_u64).await.unwrap();
+    authority.sign_in(sign_in, Grant::new("cli")).await.unwrap().access_token
+}
+
+#[tokio::test]
+async fn example_sse_ends_with_its_session() {
+    let authority = sse::authority().unwrap();
+    let token = sign_in(&authority).await;
+    let example = RunningExample::start(|listener| sse::serve(listener, authority)).await;
+    let mut events = example.get("/events").bearer_auth(&token).send().await.unwrap();
+    assert_eq!(events.chunk().await.unwrap().unwrap(), "data: hello, 42\n\n");
+    let out = example.post("/logout", &json!(null)).bearer_auth(&token);
+    assert_eq!(text(out).await.0, StatusCode::NO_CONTENT);
+    while let Ok(event) = events.chunk().await {
+        assert!(event.is_some(), "it ends with an error");
+    }
+    assert_eq!(text(example.get("/events").bearer_auth(&token)).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn example_websocket_closes_when_its_session_ends() {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
+
+    let authority = websocket::authority().unwrap();
+    let tokens = [sign_in(&authority).await, sign_in(&authority).await];
+    let example = RunningExample::start(|listener| websocket::serve(listener, authority)).await;
+    let connect = async |token: &str| {
+        let mut request = format!("ws://{}/chat", example.address).into_client_request().unwrap();
+        request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        connect_async(request).await.unwrap().0
+    };
+    let (mut one, mut other) = (connect(&tokens[0]).await, connect(&tokens[1]).await);
+    // Each hears of itself, so it has joined.
+    for socket in [&mut other, &mut one] {
+        socket.send("hello".into()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("42: hello"));
+    }
+    assert_eq!(other.next().await.unwrap().unwrap(), Message::text("42: hello"));
+    let out = example.post("/logout", &json!(null)).bearer_auth(&tokens[0]);
+    assert_eq!(text(out).await.0, StatusCode::NO_CONTENT);
+    let code = loop {
+        match one.next().await.unwrap().unwrap() {
+            Message::Close(Some(frame)) => break u16::from(frame.code),
+            // It may have joined before the other spoke.
+            message => assert_eq!(message, Message::text("42: hello")),
+        }
+    };
+    assert_eq!(code, 1008);
+    other.send("bye".into()).await.unwrap();
+    assert_eq!(other.next().await.unwrap().unwrap(), Message::text("42: bye"));
+}
+
 #[test]
 fn example_programs_are_as_short_as_promised() {
     for (name, text, most) in [
         ("axum_service", include_str!("../examples/axum_service.rs"), 110),
         ("tonic_service", include_str!("../examples/tonic_service.rs"), 70),
         ("own_users", include_str!("../examples/own_users.rs"), 60),
+        ("sse", include_str!("../examples/sse.rs"), 70),
+        ("websocket", include_str!("../examples/websocket.rs"), 85),
     ] {
         assert!(text.lines().count() < most, "{name}");
     }

@@ -72,6 +72,10 @@ impl Authority {
             for (id, _) in &revoked.access_tokens {
                 authority.inner.trust.forget((*id).into());
             }
+            // It also ends the session, whose streams may have expired tokens.
+            if let Some(revocation) = &revoked.unsettled {
+                authority.inner.trust.forget(revocation.news_id());
+            }
             authority.inner.trust.settle_in_background(revoked.unsettled);
             Ok(())
         })

@@ -11,6 +11,7 @@ pub mod redis;
 use std::{borrow::Cow, error::Error, future::Future, sync::Weak, time::Duration};
 
 pub use cached::Cached;
+use uuid::Uuid;
 
 use crate::{
     clock::Timestamp,
@@ -115,6 +116,17 @@ pub trait StatusCache: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<(), CacheError>> + Send;
 
+    /// Tells the listeners of all nodes that a session has ended, or all sessions of a user. `ended`
+    /// is the session's id or the user's [tag](crate::id::TextId::tag).
+    ///
+    /// A session whose access tokens have expired has no tombstones that would tell of its end, but
+    /// may have open streams. No law depends on this, it may fail silently, and the default does
+    /// nothing.
+    fn announce(&self, ended: Uuid) -> impl Future<Output = ()> + Send {
+        let _ = ended;
+        async {}
+    }
+
     /// Returns how long an entry may say "active" at most, counted from its miss.
     ///
     /// After this time a revocation holds even if no tombstone could be written.
@@ -132,8 +144,8 @@ pub trait StatusCache: Send + Sync + 'static {
     /// Succeeds when the cache can serve.
     fn ping(&self) -> impl Future<Output = Result<(), CacheError>> + Send;
 
-    /// Reports to `listener` each tombstone that any node has written, and that something may have
-    /// been missed, until the listener is dropped.
+    /// Reports to `listener` what any node has [announced](Self::announce), each tombstone that it has
+    /// written, and that something may have been missed, until the listener is dropped.
     ///
     /// No law depends on this, and the default reports nothing. See
     /// [`TokenStore::subscribe`](crate::store::TokenStore::subscribe).

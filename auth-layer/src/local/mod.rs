@@ -47,7 +47,7 @@ mod sync {
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -64,6 +64,7 @@ use crate::{
     claims::Claims,
     clock::{Clock, Timestamp},
     id::TextId,
+    watch::Watches,
 };
 
 /// The shortest time between two removals of expired entries.
@@ -84,9 +85,19 @@ pub(crate) struct Limits {
 /// pointer.
 ///
 /// It is empty until an [`Authority`](crate::Authority) or a [`Trust`](crate::Trust) is built on
-/// the store.
+/// the store. It also knows the open streams of the process, see
+/// [`Trust::revoked`](crate::Trust::revoked).
 #[derive(Clone, Default)]
-pub struct LocalCache(Arc<OnceLock<Option<VerifiedTokens>>>);
+pub struct LocalCache(Arc<HandleState>);
+
+/// What a process knows of one store handle.
+#[derive(Default)]
+struct HandleState {
+    verified: OnceLock<Option<VerifiedTokens>>,
+    /// Empty until the first stream.
+    watches: OnceLock<Arc<Watches>>,
+    listens: AtomicBool,
+}
 
 impl LocalCache {
     /// Creates an empty cache.
@@ -101,14 +112,36 @@ impl LocalCache {
     pub(crate) fn open(&self, limits: Limits, clock: &Arc<dyn Clock>, lease: Duration) -> Option<&VerifiedTokens> {
         let lease = nanos_or_zero(lease);
         let open = || VerifiedTokens::new(limits, Arc::clone(clock), lease);
-        let verified = self.0.get_or_init(open).as_ref()?;
+        let verified = self.0.verified.get_or_init(open).as_ref()?;
         verified.revoked.extend_lease(lease, || nanos(verified.now()));
         Some(verified)
     }
 
     /// Returns the cache, if it is open.
     pub(crate) fn get(&self) -> Option<&VerifiedTokens> {
-        self.0.get()?.as_ref()
+        self.0.verified.get()?.as_ref()
+    }
+
+    /// Returns the open streams. The first caller decides the clock.
+    pub(crate) fn watches(&self, clock: &Arc<dyn Clock>) -> &Arc<Watches> {
+        self.0.watches.get_or_init(|| Arc::new(Watches::new(Arc::clone(clock))))
+    }
+
+    /// Ends belief in what this token id, session id or user tag names, and asks about its streams.
+    pub(crate) fn forget(&self, id: Uuid) {
+        self.0.revoked(id);
+    }
+
+    /// Returns true the first time only. The caller then subscribes [`listener`](Self::listener) to
+    /// the store's revocations.
+    pub(crate) fn start_listening(&self) -> bool {
+        !self.0.listens.swap(true, Ordering::Relaxed)
+    }
+
+    /// Returns the listener for revocations made by other processes.
+    pub(crate) fn listener(&self) -> Weak<dyn RevocationListener> {
+        let listener: Weak<HandleState> = Arc::downgrade(&self.0);
+        listener
     }
 }
 
@@ -120,25 +153,23 @@ impl fmt::Debug for LocalCache {
 
 /// A check that began before the news leaves nothing to believe. A later one sees the revocation in
 /// the store.
-impl RevocationListener for OnceLock<Option<VerifiedTokens>> {
+impl RevocationListener for HandleState {
     fn revoked(&self, id: Uuid) {
-        if let Some(Some(verified)) = self.get() {
+        if let Some(Some(verified)) = self.verified.get() {
             verified.revoke(id);
+        }
+        if let Some(watches) = self.watches.get() {
+            watches.wake(id);
         }
     }
 
     fn gap(&self) {
-        if let Some(Some(verified)) = self.get() {
+        if let Some(Some(verified)) = self.verified.get() {
             verified.revoke_all();
         }
-    }
-}
-
-impl LocalCache {
-    /// Returns the listener for revocations made by other processes.
-    pub(crate) fn listener(&self) -> std::sync::Weak<dyn RevocationListener> {
-        let listener: std::sync::Weak<OnceLock<Option<VerifiedTokens>>> = Arc::downgrade(&self.0);
-        listener
+        if let Some(watches) = self.watches.get() {
+            watches.wake_all();
+        }
     }
 }
 
@@ -151,7 +182,6 @@ pub(crate) struct VerifiedTokens {
     lightest: usize,
     next_removal: AtomicU64,
     revoked: RecentlyRevoked,
-    listens: AtomicBool,
 }
 
 type Entries = Cache<Key, CacheEntry, ByBytes, foldhash::fast::RandomState>;
@@ -248,18 +278,12 @@ impl VerifiedTokens {
             lightest,
             next_removal: AtomicU64::new(0),
             revoked: RecentlyRevoked::with_capacity(limits.entries, lease),
-            listens: AtomicBool::new(false),
         })
     }
 
     /// Returns the time by which entries are dated.
     pub(crate) fn now(&self) -> Duration {
         self.clock.monotonic()
-    }
-
-    /// Returns true the first time only. The caller then subscribes to the store's revocations.
-    pub(crate) fn start_listening(&self) -> bool {
-        !self.listens.swap(true, Ordering::Relaxed)
     }
 
     /// Returns the key of a token.

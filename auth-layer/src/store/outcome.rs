@@ -98,6 +98,17 @@ pub enum Revocation {
     User(Subject, Uuid),
 }
 
+impl Revocation {
+    /// Returns the id that news of it name: the token's, the session's, or the user's tag.
+    pub(crate) fn news_id(&self) -> Uuid {
+        match self {
+            Self::Token(id) => (*id).into(),
+            Self::Session(id) => (*id).into(),
+            Self::User(user, _) => user.tag(),
+        }
+    }
+}
+
 /// A revocation that broke off and was resumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumed {

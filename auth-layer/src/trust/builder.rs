@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Clock,
     layer_context::{LayerContext, Realm},
-    local::{Freshness, Limits, VerifiedTokens},
+    local::{Freshness, Limits},
     store::{DynStore, ErasedStore, TokenStore},
 };
 
@@ -51,7 +51,7 @@ impl Trust {
         let cache = store.local_cache().clone();
         let verified = cache.open(settings.limits, &settings.clock, settings.lease);
         // Without a lease this node caches no liveness, so it needs no news of revocations.
-        if !settings.lease.is_zero() && verified.is_some_and(VerifiedTokens::start_listening) {
+        if !settings.lease.is_zero() && verified.is_some() && cache.start_listening() {
             store.subscribe(cache.listener());
         }
         let context = LayerContext::new(Realm::default(), None, None, Arc::clone(&settings.clock), settings.leeway);

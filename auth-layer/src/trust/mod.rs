@@ -48,6 +48,7 @@ mod resume;
 mod settings;
 mod signature_pool;
 mod single_use;
+mod streams;
 
 use std::{
     fmt,
@@ -179,11 +180,10 @@ impl Trust {
         within(self.settings().deadline, operation).await
     }
 
-    /// Drops cached liveness of the token, session or user with this id or tag.
+    /// Drops cached liveness of the token, session or user with this id or tag, and asks about its
+    /// streams.
     pub(crate) fn forget(&self, id: Uuid) {
-        if let Some(verified) = self.local_cache() {
-            verified.revoke(id);
-        }
+        self.inner.local.forget(id);
     }
 
     /// Records in the background that a revocation is finished. This record may be lost.

@@ -13,7 +13,7 @@ use std::{
 use tokio::{runtime::Handle, time::sleep};
 
 use super::{Trust, TrustInner};
-use crate::store::{Revocation, StoreError};
+use crate::store::StoreError;
 
 /// How often a node looks.
 ///
@@ -39,11 +39,7 @@ impl Trust {
     async fn resume_once(&self) -> Result<(), StoreError> {
         for resumed in self.inner.store.resume(self.accepted_since()).await? {
             let Some(revocation) = resumed.revoked.unsettled else { continue };
-            self.forget(match &revocation {
-                Revocation::Token(id) => *id.as_uuid(),
-                Revocation::Session(id) => *id.as_uuid(),
-                Revocation::User(user, _) => user.tag(),
-            });
+            self.forget(revocation.news_id());
             tracing::info!(?revocation, age = ?resumed.age, "a revocation that had broken off is finished");
             self.settle_in_background(Some(revocation));
         }

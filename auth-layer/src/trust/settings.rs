@@ -45,6 +45,7 @@ pub(crate) struct CheckSettings {
     pub(crate) lease: Duration,
     pub(crate) limits: Limits,
     pub(crate) forged_lookups: u32,
+    pub(crate) stream_outage_limit: Duration,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -59,6 +60,7 @@ impl Default for CheckSettings {
             lease: Duration::ZERO,
             limits: Limits { entries: 100_000, bytes: 64 << 20 },
             forged_lookups: 100,
+            stream_outage_limit: Duration::from_secs(15),
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -105,6 +107,11 @@ pub(crate) fn check_duration(name: &'static str, duration: Duration) -> Result<(
 impl CheckSettings {
     pub(crate) fn check(&self, store: &dyn ErasedStore) -> Result<(), BuildError> {
         check_duration("deadline", self.deadline)?;
+        check_duration("stream_outage_limit", self.stream_outage_limit)?;
+        // Else a stream would end while the store may still answer in time.
+        if self.stream_outage_limit < self.deadline {
+            return Err(BuildError::Order { longer: "stream_outage_limit", shorter: "deadline" });
+        }
         for (name, duration) in
             [("leeway", self.leeway), ("clock_skew_margin", self.clock_skew_margin), ("local_cache", self.lease)]
         {
@@ -223,6 +230,25 @@ macro_rules! check_setters {
         /// ```
         pub fn forged_lookups(mut self, per_second: u32) -> Self {
             self.checks.forged_lookups = per_second;
+            self
+        }
+
+        /// Sets how long a stream goes on while its state is unknown. Default: 15 seconds.
+        ///
+        /// Then it ends as [`StreamEnd::Unavailable`](crate::stream::StreamEnd::Unavailable), within
+        /// five more seconds: the clients of a node do not come back all at once. It cannot be
+        /// shorter than the deadline.
+        ///
+        /// ```
+        /// # use std::time::Duration;
+        /// # use auth_layer::authority::AuthorityBuilder;
+        /// # fn example(builder: AuthorityBuilder) -> AuthorityBuilder {
+        /// // Streams may outlast a restart of the store.
+        /// builder.stream_outage_limit(Duration::from_mins(1))
+        /// # }
+        /// ```
+        pub fn stream_outage_limit(mut self, limit: Duration) -> Self {
+            self.checks.stream_outage_limit = limit;
             self
         }
 

@@ -35,7 +35,7 @@ pub(crate) struct SignInPage<'a> {
     pub(crate) csrf_token: &'a str,
     /// The name that was typed before.
     pub(crate) username: &'a str,
-    /// What went wrong before.
+    /// What went wrong before, without a full stop.
     pub(crate) problem: Option<&'a str>,
 }
 
@@ -101,7 +101,7 @@ impl ErrorPage {
 
 impl From<ApiError> for ErrorPage {
     fn from(error: ApiError) -> Self {
-        let text = error.text();
+        let text = format!("{}.", error.text());
         let (status, headers) = error.into_status_and_headers();
         Self { headers: Box::new(headers), ..Self::new(status, text) }
     }
@@ -152,7 +152,7 @@ mod tests {
             redirect_uri: "https://shop.example/cb?a=1&b='<'",
             query: "client_id=shop&state=\"><script>alert(1)</script>",
             csrf_token: "token",
-            username: "\" autofocus onfocus=\"alert(1)",
+            username: "\" onfocus=\"alert(1)",
             problem,
         };
         page.render().unwrap()
@@ -161,10 +161,25 @@ mod tests {
     #[test]
     fn pages_escape_what_they_show() {
         let html = page("profile", Some("<i>no</i>"));
-        for raw in ["<b>", "<script", "<i>", "\" autofocus", "'<'", "& \"co\""] {
+        for raw in ["<b>", "<script", "<i>", "\" onfocus", "'<'", "& \"co\""] {
             assert!(!html.contains(raw), "{raw}: {html}");
         }
         assert!(html.contains("Shop"), "{html}");
+    }
+
+    /// So a screen reader says why the page is here again, and typing goes on in the right field.
+    #[test]
+    fn pages_tie_the_problem_to_the_fields() {
+        let (first, again) = (page("profile", None), page("profile", Some("The password is wrong")));
+        assert!(!first.contains("problem\""), "{first}");
+        assert!(again.contains("id=\"problem\">The password is wrong.</p>"), "{again}");
+        assert_eq!(again.matches("aria-describedby=\"problem\"").count(), 2, "{again}");
+        let focused = |html: &str| {
+            let fields: Vec<_> =
+                html.split("<input id=\"").skip(1).filter(|field| field.contains(" autofocus>")).collect();
+            fields.iter().map(|field| field.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!([focused(&first), focused(&again)], [["username"], ["password"]]);
     }
 
     #[test]

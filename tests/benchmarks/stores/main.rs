@@ -1,11 +1,11 @@
-//! Measures checks that ask a server, the time until another node hears of a revocation, and the
-//! cost of a check as tokens accumulate.
+//! Measures checks that ask a server, the time until another node hears of a revocation, what open
+//! streams cost and when they end, and the cost of a check as tokens accumulate.
 //!
 //! Run it with `cargo bench --profile dist -p benchmarks --bench stores`. Arguments:
 //!
-//! - `redis`, `mongodb`, `news`, `cache` or `growth` runs only that part.
-//! - `--rounds N` measures N rounds, in place of 15 (`redis`, `mongodb`), 300 (`news`), 3,000
-//!   (`cache`) and 4 (`growth`). Writing the tokens of `cache` and `growth` takes as long as ever.
+//! - `redis`, `mongodb`, `news`, `streams`, `cache` or `growth` runs only that part.
+//! - `--rounds N` measures N rounds, in place of 15 (`redis`, `mongodb`), 300 (`news`, `streams`),
+//!   3,000 (`cache`) and 4 (`growth`). Writing the tokens of `cache` and `growth` takes as long as ever.
 //! - `--plot FILE` makes `news` draw a revocation over time as SVG, and for dark backgrounds beside
 //!   it. The path is relative to this package.
 
@@ -18,6 +18,7 @@ mod plot;
 #[path = "../report/mod.rs"]
 mod report;
 mod scale;
+mod streams;
 mod timeline;
 
 use std::{env, time::Duration};
@@ -31,7 +32,7 @@ use self::{
     report::{number_of, value_of},
 };
 
-const PARTS: [&str; 5] = ["redis", "mongodb", "news", "cache", "growth"];
+const PARTS: [&str; 6] = ["redis", "mongodb", "news", "streams", "cache", "growth"];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -54,6 +55,7 @@ fn main() {
                     timeline::plot(file).await;
                 }
             }),
+            "streams" => several.block_on(streams::open(rounds.unwrap_or(300))),
             "cache" => several.block_on(scale::cache(rounds.unwrap_or(3_000))),
             _ => several.block_on(scale::growth(rounds.unwrap_or(4))),
         }

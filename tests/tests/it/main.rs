@@ -29,5 +29,6 @@ mod settings;
 mod slow;
 mod standards;
 mod steps;
+mod streams;
 mod used_once;
 mod users;

@@ -1,5 +1,5 @@
-//! The slow group: tests that take minutes, or need a build that does. `./test -- --ignored slow::`
-//! runs it.
+//! The slow group: tests that take minutes, or need a build that does. CONTRIBUTING.md says how to run
+//! it.
 
 mod mixed_fleet;
 mod soaks;

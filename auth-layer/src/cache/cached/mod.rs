@@ -12,12 +12,14 @@ use std::{
     time::Duration,
 };
 
+use uuid::Uuid;
+
 use self::{breaker::Breaker, retry::TombstoneRetries};
 use super::{CacheAnswer, CacheError, StatusCache};
 use crate::{
     clock::Timestamp,
     id::{SessionId, Subject, TokenId},
-    store::{Resumed, RevocationListener, Revoked, StoreError, TokenKind, TokenStatus, TokenStore},
+    store::{Resumed, Revocation, RevocationListener, Revoked, StoreError, TokenKind, TokenStatus, TokenStore},
 };
 
 /// A [`TokenStore`] with a [`StatusCache`] in front of its status checks.
@@ -85,6 +87,12 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         self.put_tombstones(record.await?, since).await
+    }
+
+    /// Tells the other nodes of a recorded revocation. Nobody waits for it.
+    fn announce(&self, ended: Uuid) {
+        let cache = Arc::clone(&self.cache);
+        tokio::spawn(async move { cache.announce(ended).await });
     }
 
     /// Writes the tombstones of a recorded revocation.
@@ -165,11 +173,18 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(self.store.revoke_token(id, since), since).await
+        let revoked = self.revoke(self.store.revoke_token(id, since), since).await?;
+        // A refresh token stands for its session.
+        if let Some(Revocation::Session(session)) = revoked.unsettled {
+            self.announce(session.into());
+        }
+        Ok(revoked)
     }
 
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(self.store.revoke_session(session, since), since).await
+        let revoked = self.revoke(self.store.revoke_session(session, since), since).await?;
+        self.announce(session.into());
+        Ok(revoked)
     }
 
     async fn revoke_for_reuse(
@@ -179,7 +194,9 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
         let Some(revoked) = self.store.revoke_for_reuse(session, current, since).await? else { return Ok(None) };
-        self.put_tombstones(revoked, since).await.map(Some)
+        let revoked = self.put_tombstones(revoked, since).await?;
+        self.announce(session.into());
+        Ok(Some(revoked))
     }
 
     async fn revoke_user(
@@ -188,11 +205,19 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
         except: Option<SessionId>,
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
-        self.revoke(self.store.revoke_user(user, except, since), since).await
+        let tag = user.tag();
+        let revoked = self.revoke(self.store.revoke_user(user, except, since), since).await?;
+        self.announce(tag);
+        Ok(revoked)
     }
 
     async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
-        self.revoke(self.store.set_user_disabled(user, disabled, since), since).await
+        let tag = user.tag();
+        let revoked = self.revoke(self.store.set_user_disabled(user, disabled, since), since).await?;
+        if disabled {
+            self.announce(tag);
+        }
+        Ok(revoked)
     }
 
     async fn resume(&self, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
@@ -209,6 +234,9 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
                     failed = Some(error);
                     continue;
                 }
+            }
+            if let Some(revocation) = &resumed.revoked.unsettled {
+                self.announce(revocation.news_id());
             }
             known.push(resumed);
         }

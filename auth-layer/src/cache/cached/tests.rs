@@ -33,6 +33,7 @@ struct ScriptedCache {
     down: AtomicBool,
     refuses_tombstones: AtomicBool,
     refuses_fills: AtomicBool,
+    announced: Mutex<Vec<Uuid>>,
     after_get: Gate,
     before_fill: Gate,
     before_tombstones: Gate,
@@ -124,6 +125,10 @@ impl StatusCache for ScriptedCache {
         self.fails(&self.refuses_tombstones)?;
         self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, ScriptedEntry::Dead)));
         Ok(())
+    }
+
+    async fn announce(&self, ended: Uuid) {
+        self.announced.lock().unwrap().push(ended);
     }
 
     fn bound(&self) -> Duration {
@@ -397,4 +402,34 @@ async fn cached_revocation_writes_tombstones_for_tokens_within_their_leeway() {
     assert_eq!(cached.cache().entry(claims.token_id().unwrap()), Some(ScriptedEntry::Dead));
     let refused = authority.verify(&pair.access_token).await;
     assert!(matches!(refused, Err(AuthError::InvalidToken(TokenFault::Revoked))), "{refused:?}");
+}
+
+/// A session without live access tokens has no tombstones.
+#[tokio::test]
+async fn cached_announces_the_sessions_and_users_that_it_ends() {
+    for refuses_tombstones in [false, true] {
+        for way in 0..4 {
+            let (cached, session) = cached_store_with_session().await;
+            cached.cache.refuses_tombstones.store(refuses_tombstones, Ordering::SeqCst);
+            let (id, user, now) = (session.session_id, session.user_id.clone(), chrono::Utc::now());
+            let (revoked, ended) = match way {
+                0 => (cached.revoke_session(id, now).await, id.into()),
+                1 => {
+                    let revoked = cached.revoke_for_reuse(id, session.current.refresh_id, now).await;
+                    (revoked.map(Option::unwrap), id.into())
+                }
+                2 => (cached.revoke_user(user.clone(), None, now).await, user.tag()),
+                _ => (cached.set_user_disabled(user.clone(), true, now).await, user.tag()),
+            };
+            assert_eq!(revoked.is_err(), refuses_tombstones, "{way}");
+            tokio::task::yield_now().await;
+            // A check must not find the session alive after the announcement.
+            let expected = if refuses_tombstones { Vec::new() } else { vec![ended] };
+            assert_eq!(*cached.cache.announced.lock().unwrap(), expected, "{way}");
+        }
+    }
+    let (cached, session) = cached_store_with_session().await;
+    let _ = cached.set_user_disabled(session.user_id, false, chrono::Utc::now()).await.unwrap();
+    tokio::task::yield_now().await;
+    assert!(cached.cache.announced.lock().unwrap().is_empty(), "nothing has ended");
 }

@@ -297,6 +297,15 @@ impl StatusCache for RedisCache {
         }
     }
 
+    async fn announce(&self, ended: Uuid) {
+        let Some(connection) = self.slots.pick(0) else { return };
+        let message = news::message(&self.options.key_prefix, &[ended]);
+        // Redis may refuse it for good, so the connection is not suspected.
+        if let Err(error) = connection.send::<Value>(&message).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the end of a session was not announced");
+        }
+    }
+
     fn bound(&self) -> Duration {
         self.options.active_ttl
     }

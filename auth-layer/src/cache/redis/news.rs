@@ -1,8 +1,10 @@
 //! Messages about revocations between nodes.
 //!
 //! A node that writes tombstones publishes their ids on `<prefix>revoked`, 16 bytes each. It does
-//! so in the same round trip, after the tombstones, so a check after the message sees them. Each
-//! node listens on its own connection. A message that comes back to its sender does no harm.
+//! so in the same round trip, after the tombstones, so a check after the message sees them. Then it
+//! publishes the id of the session or the tag of the user, for open streams whose tokens have
+//! expired. Each node listens on its own connection. A message that comes back to its sender does
+//! no harm.
 //!
 //! Redis keeps no messages for absent nodes, so each node also listens to itself. Each second it
 //! publishes on its own channel, by the connections that its revocations use. If the message does

@@ -305,7 +305,7 @@ impl TokenStore for MongoStore {
     }
 
     async fn session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
-        self.run(self.records().session(id, now)).await
+        self.records.session(id, now).await
     }
 
     async fn session_for_refresh(

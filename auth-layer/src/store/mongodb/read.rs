@@ -7,7 +7,7 @@ use futures_util::{TryStreamExt, future::try_join};
 use mongodb::options::{Hint, ReadConcern};
 
 use super::{
-    document::{IdDocument, SessionDocument, date, id, user, uuid},
+    document::{IdDocument, date, id, user, uuid},
     error::store_error,
     records::Records,
 };
@@ -34,7 +34,11 @@ impl Records {
     /// Needs no task of its own, unlike the others: the shared query is one. It has its own time
     /// limit.
     pub(super) async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
-        within(self.limit, self.lookups.status(id)).await
+        within(self.limit, self.find_status(id)).await
+    }
+
+    async fn find_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+        Ok(self.lookups.find(id).await?.unwrap_or(TokenStatus::Unknown))
     }
 
     /// Reads with concern `majority`: an epoch that is rolled back comes a second time.
@@ -49,8 +53,13 @@ impl Records {
             .map_or(Ok(UserFence::default()), |subject| subject.fence())
     }
 
-    pub(super) async fn session(self: Arc<Self>, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
-        self.read_session(id, now).await
+    /// As [`token_status`](Self::token_status): many open streams ask about their sessions.
+    pub(super) async fn session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        within(self.limit, self.find_session(id, now)).await
+    }
+
+    async fn find_session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        Ok(self.session_lookups.find(id).await?.map(|document| document.into_session(now)))
     }
 
     /// Neither read is final: a rotation is decided by its own commit.
@@ -60,7 +69,7 @@ impl Records {
         refresh: TokenId,
         now: Timestamp,
     ) -> Result<Option<(Session, TokenStatus)>, StoreError> {
-        let (session, token) = try_join(self.read_session(session, now), self.lookups.status(refresh)).await?;
+        let (session, token) = try_join(self.find_session(session, now), self.find_status(refresh)).await?;
         Ok(session.map(|session| (session, token)))
     }
 
@@ -169,19 +178,6 @@ impl Records {
             }
         }
         Ok(true)
-    }
-
-    /// Reads a session. The server also computes how long ago the previous token was retired. It
-    /// stamped that moment, so the nodes' clocks do not matter.
-    async fn read_session(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
-        let what = "could not read a session";
-        let pipeline = [
-            doc! { "$match": { "_id": uuid(id) } },
-            doc! { "$set": { "retired_for": { "$subtract": ["$$NOW", "$previous.at"] } } },
-        ];
-        let found = self.sessions.aggregate(pipeline).with_type::<SessionDocument>().max_time(self.limit).await;
-        let found = found.map_err(store_error(what))?.try_next().await.map_err(store_error(what))?;
-        Ok(found.map(|document| document.into_session(now)))
     }
 }
 

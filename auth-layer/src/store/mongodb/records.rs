@@ -10,7 +10,7 @@ use mongodb::{
 
 use super::{
     document::{OneTimeDocument, SessionDocument, SubjectDocument, TokenDocument},
-    lookup::{FindTokens, LookupBatcher},
+    lookup::{FindSessions, FindTokens, LookupBatcher},
 };
 
 /// The collections. Operations are methods on an `Arc` of this, so that each can run as a task.
@@ -22,6 +22,8 @@ pub(super) struct Records {
     pub(super) one_time_records: Collection<OneTimeDocument>,
     /// Reads single tokens, many in one query.
     pub(super) lookups: LookupBatcher<FindTokens>,
+    /// The same for single sessions.
+    pub(super) session_lookups: LookupBatcher<FindSessions>,
     /// The server's time limit for one read.
     pub(super) limit: Duration,
 }
@@ -34,8 +36,10 @@ impl Records {
             .write_concern(write_concern(Some(limit)))
             .build();
         let lookups = FindTokens::new(database.collection_with_options("tokens", options.clone()), limit);
+        let session_lookups = FindSessions::new(database.collection_with_options("sessions", options.clone()), limit);
         Self {
             lookups: LookupBatcher::new(lookups),
+            session_lookups: LookupBatcher::new(session_lookups),
             tokens: database.collection_with_options("tokens", options.clone()),
             sessions: database.collection_with_options("sessions", options.clone()),
             subjects: database.collection_with_options("subjects", options.clone()),

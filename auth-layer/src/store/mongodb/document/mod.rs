@@ -12,7 +12,7 @@ use bson::{DateTime, Uuid};
 use serde::Deserialize;
 
 pub(super) use one_time::{OneTimeDocument, hashed_key, is_hashed_key};
-pub(super) use session::{MarkedSession, PairDocument, SessionDocument};
+pub(super) use session::{MarkedSession, PairDocument, SessionDocument, read_session};
 pub(super) use token::{LiveToken, TokenDocument, Unreadable, identifier, record, status};
 pub(super) use user::{UserKey, is_user, user};
 

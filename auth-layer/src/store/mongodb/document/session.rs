@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bson::{Binary, DateTime, Uuid, spec::BinarySubtype};
+use bson::{Binary, DateTime, RawDocument, Uuid, spec::BinarySubtype};
 use serde::{Deserialize, Serialize};
 
-use super::{Mark, UserKey, date, id, uuid};
+use super::{Mark, Unreadable, UserKey, date, id, uuid};
 use crate::{
     clock::{Timestamp, earlier},
     id::SessionId,
@@ -18,7 +18,7 @@ use crate::{
 /// Fields from before payloads existed are still fields, so that nodes of both versions read each
 /// other's documents. All other members of a payload are in `payload`. Older nodes leave it alone
 /// here, and lose it in `current` when they rotate.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(in crate::store::mongodb) struct SessionDocument {
     #[serde(rename = "_id")]
     session_id: Uuid,
@@ -44,6 +44,11 @@ pub(in crate::store::mongodb) struct SessionDocument {
     /// Not stored: milliseconds since `previous` was retired, as computed by the server.
     #[serde(skip_serializing, default)]
     retired_for: Option<i64>,
+}
+
+/// Reads a session from the raw document.
+pub(in crate::store::mongodb) fn read_session(document: &RawDocument) -> Result<SessionDocument, Unreadable> {
+    bson::deserialize_from_slice(document.as_bytes()).map_err(|_| Unreadable::of("a field"))
 }
 
 /// A session that a revocation ends.
@@ -87,7 +92,7 @@ impl MarkedSession {
 }
 
 /// A session's newest pair.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(in crate::store::mongodb) struct PairDocument {
     access_id: Uuid,
     refresh_id: Uuid,
@@ -104,7 +109,7 @@ pub(in crate::store::mongodb) struct PairDocument {
 }
 
 /// The refresh token that the newest pair replaced.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct RetiredDocument {
     refresh_id: Uuid,
     at: DateTime,

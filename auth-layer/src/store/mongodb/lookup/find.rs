@@ -1,4 +1,4 @@
-//! The query that the lookups share.
+//! The queries that the lookups share.
 
 use std::time::Duration;
 
@@ -8,8 +8,11 @@ use mongodb::{Collection, error::Error};
 
 use super::{BatchQuery, Found, MongoResult};
 use crate::{
-    id::TokenId,
-    store::mongodb::document::{identifier, status, uuid},
+    id::{Id, SessionId, TokenId},
+    store::{
+        TokenStatus,
+        mongodb::document::{SessionDocument, identifier, read_session, status, uuid},
+    },
 };
 
 /// Finds the documents of tokens by `_id`, in one command.
@@ -27,20 +30,68 @@ impl FindTokens {
 }
 
 impl BatchQuery for FindTokens {
-    async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found> {
-        let wanted = match *ids.as_slice() {
-            // The server has a faster path for a single `_id`.
-            [id] => Bson::from(uuid(id)),
-            _ => Bson::from(doc! { "$in": ids.iter().map(|&id| Bson::from(uuid(id))).collect::<Vec<_>>() }),
-        };
+    type Id = TokenId;
+    type Record = TokenStatus;
+
+    const FAILURE: &'static str = "could not read a token's record";
+
+    async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found<Self>> {
         // No projection: it costs the server more than sending the few other fields. The first
         // batch holds more documents than are asked for here.
-        let mut cursor = self.tokens.find(doc! { "_id": wanted }).max_time(self.limit).await?;
-        let mut found = Found::with_capacity_and_hasher(ids.len(), RandomState::default());
+        let mut cursor = self.tokens.find(doc! { "_id": any_of(&ids) }).max_time(self.limit).await?;
+        let mut found = Found::<Self>::with_capacity_and_hasher(ids.len(), RandomState::default());
         while cursor.advance().await? {
             let token = cursor.current();
             found.insert(identifier(token, "_id").map_err(Error::custom)?, status(token));
         }
         Ok(found)
+    }
+}
+
+/// Finds the documents of sessions by `_id`, in one command.
+///
+/// The server also computes how long ago the previous token was retired. It stamped that moment, so
+/// the nodes' clocks do not matter.
+pub(in crate::store::mongodb) struct FindSessions {
+    /// Raw, so that one unreadable document does not fail the others.
+    sessions: Collection<RawDocumentBuf>,
+    limit: Duration,
+}
+
+impl FindSessions {
+    /// `limit` is the server's time limit for one query.
+    pub(in crate::store::mongodb) fn new(sessions: Collection<RawDocumentBuf>, limit: Duration) -> Self {
+        Self { sessions, limit }
+    }
+}
+
+impl BatchQuery for FindSessions {
+    type Id = SessionId;
+    type Record = SessionDocument;
+
+    const FAILURE: &'static str = "could not read a session";
+
+    async fn read(&self, ids: Vec<SessionId>) -> MongoResult<Found<Self>> {
+        let pipeline = [
+            doc! { "$match": { "_id": any_of(&ids) } },
+            doc! { "$set": { "retired_for": { "$subtract": ["$$NOW", "$previous.at"] } } },
+        ];
+        let found = self.sessions.aggregate(pipeline).with_type::<RawDocumentBuf>();
+        let mut cursor = found.max_time(self.limit).await?;
+        let mut found = Found::<Self>::with_capacity_and_hasher(ids.len(), RandomState::default());
+        while cursor.advance().await? {
+            let document = cursor.current();
+            found.insert(identifier(document, "_id").map_err(Error::custom)?, read_session(document));
+        }
+        Ok(found)
+    }
+}
+
+/// Matches any of these ids.
+fn any_of<K>(ids: &[Id<K>]) -> Bson {
+    match *ids {
+        // The server has a faster path for a single `_id`.
+        [id] => uuid(id).into(),
+        _ => doc! { "$in": ids.iter().map(|&id| Bson::from(uuid(id))).collect::<Vec<_>>() }.into(),
     }
 }

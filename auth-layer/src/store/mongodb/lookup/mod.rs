@@ -1,6 +1,6 @@
-//! Token lookups that share queries.
+//! Lookups of tokens and of sessions that share queries.
 //!
-//! A query for one token costs the driver and the server nearly as much as a query for
+//! A query for one record costs the driver and the server nearly as much as a query for
 //! [`MAX_BATCH`]. So at most [`MAX_IN_FLIGHT`] queries are in flight. With fewer in flight, a
 //! lookup is sent at once, together with those of other tasks that are ready to run. Otherwise it
 //! waits, and the next query carries up to [`MAX_BATCH`] ids. There is no timer: the load makes the
@@ -9,9 +9,9 @@
 //! # How fresh an answer is
 //!
 //! **Only a query that starts after a caller's call may answer it.** A query in flight may have
-//! read the token before a revocation that has since returned. A later caller that joined it would
+//! read the record before a revocation that has since returned. A later caller that joined it would
 //! be told "active". A batch is therefore closed before its query starts, and nobody joins it
-//! later, even for an id that it contains. Callers in one batch that want the same token share its
+//! later, even for an id that it contains. Callers in one batch that want the same record share its
 //! answer.
 //!
 //! # What may go wrong
@@ -37,6 +37,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     future::Future,
+    hash::Hash,
     mem,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -48,17 +49,14 @@ use foldhash::fast::RandomState;
 use mongodb::error::Result as MongoResult;
 use tokio::{sync::oneshot, task::yield_now, time::timeout};
 
-pub(super) use self::find::FindTokens;
+pub(super) use self::find::{FindSessions, FindTokens};
 use super::{document::Unreadable, error::store_error};
-use crate::{
-    id::TokenId,
-    store::{StoreError, TokenStatus},
-};
+use crate::store::StoreError;
 
 /// How many queries are in flight at most, not counting those that hang.
 const MAX_IN_FLIGHT: usize = 2;
 
-/// How many tokens one query asks for at most.
+/// How many records one query asks for at most.
 const MAX_BATCH: usize = 64;
 
 /// After this time a query counts as hanging and frees its place.
@@ -67,18 +65,25 @@ const MAX_BATCH: usize = 64;
 /// answered within their time limit.
 const HANG_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The records that were found. A token that is missing has none.
-type Found = HashMap<TokenId, Result<TokenStatus, Unreadable>, RandomState>;
+/// The records that were found, by id.
+type Found<R> = HashMap<<R as BatchQuery>::Id, Result<<R as BatchQuery>::Record, Unreadable>, RandomState>;
 
-type LookupResult = Result<TokenStatus, StoreError>;
+/// A record; `None` if there is none.
+type LookupResult<R> = Result<Option<<R as BatchQuery>::Record>, StoreError>;
 
-/// Reads many tokens in one query.
+/// Reads many records in one query.
 pub(super) trait BatchQuery: Send + Sync + 'static {
-    /// Reads the records of these distinct tokens. Starts when it is first polled, not before.
-    fn read(&self, ids: Vec<TokenId>) -> impl Future<Output = MongoResult<Found>> + Send;
+    type Id: Copy + Eq + Hash + Send + Sync;
+    type Record: Clone + Send + Sync;
+
+    /// What could not be done when a query fails.
+    const FAILURE: &'static str;
+
+    /// Reads the records with these distinct ids. Starts when it is first polled, not before.
+    fn read(&self, ids: Vec<Self::Id>) -> impl Future<Output = MongoResult<Found<Self>>> + Send;
 }
 
-/// Looks tokens up, many in one query.
+/// Looks records up, many in one query.
 pub(super) struct LookupBatcher<R: BatchQuery>(Arc<Shared<R>>);
 
 impl<R: BatchQuery> LookupBatcher<R> {
@@ -86,8 +91,8 @@ impl<R: BatchQuery> LookupBatcher<R> {
         Self(Arc::new(Shared { query, queue: Mutex::default() }))
     }
 
-    /// Returns the status of a token, not older than this call. The caller sets the time limit.
-    pub(super) async fn status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
+    /// Returns a record, not older than this call. The caller sets the time limit.
+    pub(super) async fn find(&self, id: R::Id) -> LookupResult<R> {
         let (answer, receiver) = oneshot::channel();
         let _guard = self.0.enqueue(Waiter { id, answer });
         self.0.flush();
@@ -98,7 +103,7 @@ impl<R: BatchQuery> LookupBatcher<R> {
 /// What the batcher shares with its queries: the queue, and how to run a query.
 struct Shared<R: BatchQuery> {
     query: R,
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<R>>,
 }
 
 /// The callers that wait, and the number of queries.
@@ -106,10 +111,9 @@ struct Shared<R: BatchQuery> {
 /// While unlocked, each waiting caller fits into a query that is about to start, or
 /// [`MAX_IN_FLIGHT`] queries are in flight. Code that adds a caller or frees a slot must therefore
 /// call [`flush`](Shared::flush).
-#[derive(Default)]
-struct Queue {
+struct Queue<R: BatchQuery> {
     /// By ticket, in the order of the calls.
-    waiting: BTreeMap<u64, Waiter>,
+    waiting: BTreeMap<u64, Waiter<R>>,
     /// The next caller's ticket.
     ticket: u64,
     /// How many queries are in flight or about to start.
@@ -118,23 +122,30 @@ struct Queue {
     starting: usize,
 }
 
-struct Waiter {
-    id: TokenId,
-    answer: oneshot::Sender<LookupResult>,
+// Not derived: a derive would require it of `R`.
+impl<R: BatchQuery> Default for Queue<R> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new(), ticket: 0, in_flight: 0, starting: 0 }
+    }
+}
+
+struct Waiter<R: BatchQuery> {
+    id: R::Id,
+    answer: oneshot::Sender<LookupResult<R>>,
 }
 
 /// A batch: the callers of one query.
-struct Batch {
-    ids: HashSet<TokenId, RandomState>,
-    waiters: Vec<Waiter>,
+struct Batch<R: BatchQuery> {
+    ids: HashSet<R::Id, RandomState>,
+    waiters: Vec<Waiter<R>>,
 }
 
 impl<R: BatchQuery> Shared<R> {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Queue<R>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enqueue(&self, waiter: Waiter) -> QueueGuard<'_, R> {
+    fn enqueue(&self, waiter: Waiter<R>) -> QueueGuard<'_, R> {
         let mut queue = self.queue();
         let ticket = queue.ticket;
         queue.ticket += 1;
@@ -153,7 +164,7 @@ impl<R: BatchQuery> Shared<R> {
     }
 }
 
-impl Queue {
+impl<R: BatchQuery> Queue<R> {
     /// Takes a slot for waiting callers that the starting queries will not take. False if there are
     /// none, or no slot is free.
     fn reserve_slot(&mut self) -> bool {
@@ -166,7 +177,7 @@ impl Queue {
     }
 
     /// Takes the callers that have waited longest. Nobody joins the batch later.
-    fn take_batch(&mut self) -> Option<Batch> {
+    fn take_batch(&mut self) -> Option<Batch<R>> {
         let mut batch = Batch { ids: HashSet::default(), waiters: Vec::new() };
         while let Some(first) = self.waiting.first_entry()
             && (batch.ids.len() < MAX_BATCH || batch.ids.contains(&first.get().id))
@@ -196,14 +207,14 @@ async fn run_query<R: BatchQuery>(mut slot: QuerySlot<R>) {
     };
     for Waiter { id, answer } in batch.waiters {
         // A caller may have stopped waiting.
-        let _ = answer.send(result_for(id, &found));
+        let _ = answer.send(result_for::<R>(id, &found));
     }
 }
 
 /// Picks one caller's answer from the query's result.
-fn result_for(id: TokenId, found: &MongoResult<Found>) -> LookupResult {
-    let found = found.as_ref().map_err(|error| store_error("could not read a token's record")(error.clone()))?;
-    Ok(found.get(&id).cloned().transpose()?.unwrap_or(TokenStatus::Unknown))
+fn result_for<R: BatchQuery>(id: R::Id, found: &MongoResult<Found<R>>) -> LookupResult<R> {
+    let found = found.as_ref().map_err(|error| store_error(R::FAILURE)(error.clone()))?;
+    Ok(found.get(&id).cloned().transpose()?)
 }
 
 /// A caller's place in the queue. Dropping it leaves the queue, if the caller still waits there.
@@ -230,7 +241,7 @@ struct QuerySlot<R: BatchQuery> {
 
 impl<R: BatchQuery> QuerySlot<R> {
     /// Takes the batch that this query will answer.
-    fn take_batch(&mut self) -> Option<Batch> {
+    fn take_batch(&mut self) -> Option<Batch<R>> {
         let mut queue = self.shared.queue();
         self.starting = false;
         queue.starting -= 1;

@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::store::{StoreErrorKind, mongodb::document::status};
+use crate::{
+    id::TokenId,
+    store::{StoreErrorKind, TokenStatus, mongodb::document::status},
+};
 
 /// A server whose answers the test gives.
 struct ScriptedServer(mpsc::UnboundedSender<PendingQuery>);
@@ -21,11 +24,16 @@ struct ScriptedServer(mpsc::UnboundedSender<PendingQuery>);
 /// A query in flight. Dropping it without an answer makes it panic.
 struct PendingQuery {
     ids: HashSet<TokenId>,
-    answer: oneshot::Sender<MongoResult<Found>>,
+    answer: oneshot::Sender<MongoResult<Found<ScriptedServer>>>,
 }
 
 impl BatchQuery for ScriptedServer {
-    async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found> {
+    type Id = TokenId;
+    type Record = TokenStatus;
+
+    const FAILURE: &'static str = "could not read";
+
+    async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found<ScriptedServer>> {
         let asked = ids.len();
         let (answer, answered) = oneshot::channel();
         let ids: HashSet<_> = ids.into_iter().collect();
@@ -42,7 +50,7 @@ impl PendingQuery {
     }
 
     fn unknown(self) {
-        self.respond(Ok(Found::default()));
+        self.respond(Ok(Found::<ScriptedServer>::default()));
     }
 
     fn records(self, document: impl Fn(TokenId) -> Document) {
@@ -50,7 +58,7 @@ impl PendingQuery {
         self.respond(Ok(found));
     }
 
-    fn respond(self, outcome: MongoResult<Found>) {
+    fn respond(self, outcome: MongoResult<Found<ScriptedServer>>) {
         assert!(self.answer.send(outcome).is_ok(), "a query is never dropped");
     }
 }
@@ -64,7 +72,7 @@ struct Fixture {
     queries: mpsc::UnboundedReceiver<PendingQuery>,
 }
 
-type Call = Pin<Box<dyn Future<Output = LookupResult> + Send>>;
+type Call = Pin<Box<dyn Future<Output = LookupResult<ScriptedServer>> + Send>>;
 
 impl Fixture {
     fn new() -> Self {
@@ -86,7 +94,7 @@ impl Fixture {
     /// Makes a call, which has begun when this returns.
     fn call(&self, id: TokenId) -> Call {
         let lookups = Arc::clone(&self.lookups);
-        let mut call: Call = Box::pin(async move { lookups.status(id).await });
+        let mut call: Call = Box::pin(async move { lookups.find(id).await });
         assert!(call.as_mut().now_or_never().is_none(), "nobody has answered");
         call
     }
@@ -112,8 +120,8 @@ impl Fixture {
     }
 }
 
-fn is_revoked(answer: &LookupResult) -> bool {
-    matches!(answer, Ok(TokenStatus::Revoked))
+fn is_revoked(answer: &LookupResult<ScriptedServer>) -> bool {
+    matches!(answer, Ok(Some(TokenStatus::Revoked)))
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +133,7 @@ async fn lookup_below_the_query_limit_is_sent_at_once_and_alone() {
     let query = fixture.next().await;
     assert_eq!(query.ids, [id].into());
     query.unknown();
-    assert!(matches!(call.await, Ok(TokenStatus::Unknown)));
+    assert!(matches!(call.await, Ok(None)));
     assert_eq!(started.elapsed(), Duration::ZERO);
     fixture.expect_no_query().await;
     assert_eq!((fixture.waiting(), fixture.in_flight()), (0, 0));
@@ -166,7 +174,7 @@ async fn lookup_never_joins_a_query_in_flight_for_the_same_token() {
     let mut late = fixture.call(id);
     for (call, query) in in_flight {
         query.unknown();
-        assert!(matches!(call.await, Ok(TokenStatus::Unknown)));
+        assert!(matches!(call.await, Ok(None)));
     }
     assert!(late.as_mut().now_or_never().is_none(), "an answer from before the call");
     let fresh = fixture.next().await;
@@ -355,7 +363,12 @@ fn lookup_in_a_runtime_that_shuts_down_in_a_panic_fails_at_once() {
 struct SlowServer(Mutex<HashSet<TokenId>>);
 
 impl BatchQuery for Arc<SlowServer> {
-    async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found> {
+    type Id = TokenId;
+    type Record = TokenStatus;
+
+    const FAILURE: &'static str = "could not read";
+
+    async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found<Self>> {
         assert!(ids.len() <= MAX_BATCH);
         let found = {
             let revoked = self.0.lock().unwrap();
@@ -378,19 +391,19 @@ async fn lookup_under_load_sees_every_revocation_that_has_returned() {
         tasks.spawn(async move {
             for round in 0..50 {
                 let id = TokenId::generate();
-                let before = lookups.status(id).await;
+                let before = lookups.find(id).await;
                 assert!(!is_revoked(&before));
                 // Another caller's lookup of the same token is in flight or waits while it is
                 // revoked.
                 let other = tokio::spawn({
                     let lookups = Arc::clone(&lookups);
-                    async move { lookups.status(id).await }
+                    async move { lookups.find(id).await }
                 });
                 if (task + round) % 3 == 0 {
                     yield_now().await;
                 }
                 server.0.lock().unwrap().insert(id);
-                assert!(is_revoked(&lookups.status(id).await), "an answer from before the call");
+                assert!(is_revoked(&lookups.find(id).await), "an answer from before the call");
                 drop(other);
             }
         });
