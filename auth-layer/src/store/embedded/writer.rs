@@ -51,8 +51,14 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(file: Arc<DatabaseFile>) -> io::Result<Self> {
+        Self::with_delay(file, UNSYNCED_DELAY)
+    }
+
+    /// Operations that need not be durable wait for `delay`.
+    pub(super) fn with_delay(file: Arc<DatabaseFile>, delay: Duration) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let thread = thread::Builder::new().name("auth-store".to_owned()).spawn(move || run_writer(&file, jobs))?;
+        let run = move || run_writer(&file, jobs, delay);
+        let thread = thread::Builder::new().name("auth-store".to_owned()).spawn(run)?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -172,9 +178,9 @@ impl<T: Send, F: FnMut(&mut Tables<'_>) -> Result<T, EmbeddedError> + Send> Job 
     }
 }
 
-fn run_writer(file: &DatabaseFile, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+fn run_writer(file: &DatabaseFile, mut jobs: mpsc::Receiver<Box<dyn Job>>, unsynced_delay: Duration) {
     let mut group = Vec::with_capacity(MAX_GROUP);
-    while gather(&mut jobs, &mut group) {
+    while gather(&mut jobs, &mut group, unsynced_delay) {
         // A panic fails only the operations in its transaction.
         if catch_unwind(AssertUnwindSafe(|| commit(file, &mut group))).is_err() {
             tracing::error!("the embedded store's writer panicked; nothing of that transaction is acknowledged");
@@ -185,7 +191,7 @@ fn run_writer(file: &DatabaseFile, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
 }
 
 /// Waits until a group is to be committed; false if there will be none.
-fn gather(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>) -> bool {
+fn gather(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>, unsynced_delay: Duration) -> bool {
     let mut until = None;
     loop {
         let waiting = group.len();
@@ -199,7 +205,7 @@ fn gather(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>
             gather_more(jobs, group);
             return true;
         }
-        until.get_or_insert_with(|| Instant::now() + UNSYNCED_DELAY);
+        until.get_or_insert_with(|| Instant::now() + unsynced_delay);
     }
 }
 
