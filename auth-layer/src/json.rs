@@ -10,7 +10,7 @@ use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -96,6 +96,16 @@ pub(crate) fn members(text: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(text).ok()
 }
 
+/// Reads all members of the JSON object in `text` except `names`; `None` if it is not one.
+///
+/// `text` has passed [`fields`], so no member is a duplicate.
+pub(crate) fn other_members(text: &[u8], names: &[&str]) -> Option<Map<String, Value>> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let members = json.deserialize_map(OthersVisitor { names }).ok()?;
+    json.end().ok()?;
+    Some(members)
+}
+
 struct FieldsVisitor<'n, const N: usize> {
     names: &'n [&'n str; N],
 }
@@ -157,6 +167,31 @@ impl<'t, S: DeserializeSeed<'t>> Visitor<'t> for MemberVisitor<'_, S> {
             }
         }
         Ok(value)
+    }
+}
+
+/// Keeps all members except some.
+struct OthersVisitor<'n> {
+    names: &'n [&'n str],
+}
+
+impl<'t> Visitor<'t> for OthersVisitor<'_> {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = map.next_key_seed(TextSeed)? {
+            if self.names.contains(&&*name) {
+                map.next_value::<IgnoredAny>()?;
+            } else {
+                members.insert(name.into_owned(), map.next_value()?);
+            }
+        }
+        Ok(members)
     }
 }
 
@@ -383,6 +418,18 @@ mod tests {
     fn json_depth_is_bounded() {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(4_000), "]".repeat(4_000));
         assert!(members(deep.as_bytes()).is_none());
+        assert!(other_members(deep.as_bytes(), &[]).is_none());
+    }
+
+    #[test]
+    fn json_other_members_are_kept_whole() {
+        let read = |text: &str| other_members(text.as_bytes(), &["a", "b"]).map(Value::Object);
+        let text = r#"{"a":{"c":1},"\u0062":[],"c":{"a":"\u0061","b":[null,1.5]},"":-1}"#;
+        assert_eq!(read(text), Some(json!({ "c": { "a": "a", "b": [null, 1.5] }, "": -1 })));
+        assert_eq!(read("{}"), Some(json!({})));
+        for text in ["[]", "null", "", r#"{"a":}"#, r#"{"c":1} {}"#, r#"{"a":1"#] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The state that handlers share.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, ops::Deref, pin::Pin, sync::Arc};
 
 use auth_layer::{Authority, clock::Clock};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -25,9 +25,14 @@ pub(crate) struct TokenClaims {
     username: Option<String>,
 }
 
-/// The state that handlers share. Clones are cheap: they copy a few pointers.
+/// The state that handlers share. Cloning it copies one pointer: each route and layer has a clone,
+/// and axum clones them with every request.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(pub(crate) Arc<SharedState>);
+
+/// What [`AppState`] points to.
+#[derive(Clone)]
+pub struct SharedState {
     pub(crate) authority: Authority,
     pub(crate) users: Users,
     pub(crate) clients: Clients,
@@ -43,6 +48,14 @@ pub struct AppState {
     /// The moment from which the rate limit counts.
     pub(crate) started: Instant,
     pub(crate) shutdown: Shutdown,
+}
+
+impl Deref for AppState {
+    type Target = SharedState;
+
+    fn deref(&self) -> &SharedState {
+        &self.0
+    }
 }
 
 /// The shared cache, as the health checks see it.

@@ -149,9 +149,11 @@ mod response {
     }
 
     fn respond(tokens: &impl Serialize) -> Response {
-        let Ok(json) = serde_json::to_string(tokens) else {
+        // Two tokens are seldom longer.
+        let mut json = Vec::with_capacity(2048);
+        if serde_json::to_writer(&mut json, tokens).is_err() {
             return Rejection::new(RejectionKind::Internal).into_response();
-        };
+        }
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),

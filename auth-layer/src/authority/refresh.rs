@@ -128,7 +128,8 @@ impl Authority {
     /// It does not ask whether the token is revoked.
     pub(super) fn verify_jwt(&self, kind: TokenKind, token: &str) -> Result<RegisteredClaims, TokenFault> {
         let trust = &self.inner.trust;
-        trust.read(kind, &trust.issuer().audiences, token)?.0.verify_registered()
+        let (unverified, _) = trust.read(kind, &trust.issuer().audiences, token)?;
+        unverified.verify_registered(&self.inner.keys.load())
     }
 
     async fn refresh_verified<F>(

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::names::READ;
-use crate::json::members;
+use crate::json::other_members;
 
 /// A type of custom claims: anything that serde reads and writes as a JSON object.
 ///
@@ -70,7 +70,7 @@ pub(crate) fn custom_json(custom: &impl Serialize) -> Result<String, CustomClaim
 
 /// The custom claims of one token: the payload, and each type that they were parsed as.
 pub(crate) struct CustomPayload {
-    /// The decoded payload; `None` without custom claims.
+    /// The decoded payload, whose registered claims were read; `None` without custom claims.
     payload: Option<Box<[u8]>>,
     parsed: ParsedTypes,
     /// The memory of the parsed types, in bytes, roughly.
@@ -93,9 +93,7 @@ impl CustomPayload {
     /// Returns all members of the payload except the registered claims.
     pub(crate) fn members(&self) -> Option<Map<String, Value>> {
         let Some(payload) = &self.payload else { return Some(Map::new()) };
-        let mut members = members(payload)?;
-        members.retain(|name, _| !READ.contains(&name.as_str()));
-        Some(members)
+        other_members(payload, &READ)
     }
 
     /// Returns the claims as a `T`; `None` if they do not read as one. Each type is parsed once.

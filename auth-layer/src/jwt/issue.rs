@@ -82,8 +82,10 @@ pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
         sid: content.session,
         scope: content.scope,
     };
-    let payload = join_objects(json(&payload), content.other_claims);
-    let mut input = URL_SAFE_NO_PAD.encode(json(&header));
+    let (header, payload) = (json(&header), join_objects(json(&payload), content.other_claims));
+    // With room for a signature of 64 bytes.
+    let mut input = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 100);
+    URL_SAFE_NO_PAD.encode_string(header, &mut input);
     input.push('.');
     URL_SAFE_NO_PAD.encode_string(payload, &mut input);
     input
@@ -96,6 +98,11 @@ pub(crate) fn assemble(mut signing_input: String, signature: &[u8]) -> String {
     signing_input
 }
 
+/// The memory for a header or payload that is being written: few are longer.
+const JSON_BYTES: usize = 512;
+
 fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("strings and numbers in a struct always serialise")
+    let mut text = Vec::with_capacity(JSON_BYTES);
+    serde_json::to_writer(&mut text, value).expect("strings and numbers in a struct always serialise");
+    String::from_utf8(text).expect("JSON is UTF-8")
 }

@@ -187,6 +187,32 @@ fn keys_verify_no_signature_of_another_key_and_no_rubbish() {
     }
 }
 
+/// False decides nothing, so only a wrong `true` would do harm.
+#[test]
+fn keyring_knows_signatures_of_its_own_ed25519_keys() {
+    let [own, retired, other] = [(); 3].map(|()| SigningKey::generate().unwrap());
+    let ring = Keyring::new(own.clone()).with_retired(retired.clone()).unwrap();
+    for key in [&own, &retired] {
+        let (public, signature) = (key.verifying_key(), key.sign(b"message").unwrap());
+        assert!(ring.has_signed(&public, b"message", &signature));
+        assert!(!ring.has_signed(&public, b"massage", &signature));
+        assert!(!ring.has_signed(&other.verifying_key(), b"message", &signature));
+        for length in [0, 63, 64, 65] {
+            assert!(!ring.has_signed(&public, b"message", &vec![0; length]));
+        }
+    }
+    // Two keys with one `kid`, as while the keys are being replaced.
+    let renamed = other.with_kid(own.kid()).unwrap();
+    let signature = own.sign(b"message").unwrap();
+    assert!(!ring.has_signed(&renamed.verifying_key(), b"message", &signature));
+    let checks = Keyring::new(renamed).with_verifying(retired.verifying_key()).unwrap();
+    assert!(!checks.has_signed(&retired.verifying_key(), b"message", &retired.sign(b"message").unwrap()));
+    for key in one_of_each().into_iter().filter(|key| key.algorithm() != Algorithm::EdDsa) {
+        let signature = key.sign(b"message").unwrap();
+        assert!(!Keyring::new(key.clone()).has_signed(&key.verifying_key(), b"message", &signature));
+    }
+}
+
 #[test]
 fn keys_open_only_what_they_sealed() {
     let keys = one_of_each();

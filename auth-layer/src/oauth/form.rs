@@ -42,12 +42,17 @@ impl<'t> Form<'t> {
     pub(super) fn read(text: &'t [u8], names: &[&'static str]) -> Result<Self, FormError> {
         // `parse` replaces what is not UTF-8, and two different values could become equal.
         //= RFC 6749 §B
-        if percent_decode(text).decode_utf8().is_err() {
+        let is_utf8 = if text.contains(&b'%') {
+            percent_decode(text).decode_utf8().is_ok()
+        } else {
+            str::from_utf8(text).is_ok()
+        };
+        if !is_utf8 {
             return Err(FormError::Encoding);
         }
         let slots = names.iter().map(|&name| Slot { name, value: None, is_repeated: false }).collect();
         let mut form = Self { slots, resources: Vec::new() };
-        for (name, value) in parse(text) {
+        for (name, value) in pairs(text) {
             //= RFC 8707 §2
             if name == "resource" {
                 if !value.is_empty() && form.resources.len() <= MOST_RESOURCES {
@@ -94,6 +99,25 @@ impl<'t> Form<'t> {
     }
 }
 
+/// Splits a form as [`parse`] does. What is not encoded, such as a token, is not decoded byte by
+/// byte.
+fn pairs(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    pairs.flat_map(|pair| match plain(pair) {
+        Some(plain) => {
+            let (name, value) = plain.split_once('=').unwrap_or((plain, ""));
+            Some((name.into(), value.into()))
+        }
+        None => parse(pair).next(),
+    })
+}
+
+/// Returns text that is not encoded.
+fn plain(pair: &[u8]) -> Option<&str> {
+    let is_encoded = pair.iter().any(|byte| matches!(byte, b'%' | b'+'));
+    if is_encoded { None } else { str::from_utf8(pair).ok() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +142,16 @@ mod tests {
             ("a=%00", "\0"),
         ] {
             assert_eq!(take(text, "a"), Ok(Some(value.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn oauth_form_is_split_as_by_form_urlencoded() {
+        let parts = ["a", "=", "&", "+", "%61", "%", "%3D", "é", "b=c", ""];
+        for number in 0..parts.len().pow(4) {
+            let text: String = (0..4).map(|at| parts[number / parts.len().pow(at) % parts.len()]).collect();
+            let expected: Vec<_> = parse(text.as_bytes()).collect();
+            assert_eq!(pairs(text.as_bytes()).collect::<Vec<_>>(), expected, "{text}");
         }
     }
 

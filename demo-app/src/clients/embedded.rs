@@ -22,7 +22,7 @@ impl EmbeddedClients {
 
     pub(super) async fn find(&self, id: &str) -> Result<Option<Client>, ClientsError> {
         let id = id.to_owned();
-        let found = self.0.run(move |database| {
+        let found = self.0.read(move |database| {
             let Some(clients) = open(&database.begin_read()?)? else { return Ok(None) };
             let Some(stored) = clients.get(id.as_str())? else { return Ok(None) };
             Ok(Some(serde_json::from_slice::<Registration>(stored.value())?.client))

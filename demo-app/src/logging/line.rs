@@ -95,7 +95,10 @@ impl Visit for EventFields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, FieldValue::Value(BoundedText::of(format_args!("{value}")).into()));
+        // Nearly every value, such as the id of a request.
+        let is_plain = value.len() <= MAX_VALUE_LENGTH && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let text = if is_plain { value.to_owned() } else { BoundedText::of(format_args!("{value}")) };
+        self.add(field, FieldValue::Value(text.into()));
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {

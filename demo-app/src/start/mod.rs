@@ -35,7 +35,7 @@ use crate::{
     rate_limit::RateLimit,
     serve,
     shutdown::Shutdown,
-    state::AppState,
+    state::{AppState, SharedState},
     users::UsersError,
 };
 
@@ -141,7 +141,7 @@ async fn serve_until(
     let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen.clone(), error))?;
     summary::log(&config, &stores, &keys_dir.waiting(SystemTime::now()));
     let (trigger, shutdown) = Shutdown::new();
-    let state = AppState {
+    let state = AppState(Arc::new(SharedState {
         oauth: Arc::new(OAuth::new(&config, &stores.authority.keys())?),
         authority: stores.authority,
         users: stores.users,
@@ -154,7 +154,7 @@ async fn serve_until(
         metrics,
         started: Instant::now(),
         shutdown,
-    };
+    }));
     let keys = tokio::spawn(follow_keys(keys_dir, state.authority.clone(), Arc::clone(&state.oauth)));
 
     announce(address);

@@ -54,7 +54,7 @@ impl EmbeddedUsers {
 
     pub(super) async fn by_name(&self, username: &str) -> Result<Option<User>, UsersError> {
         let name = folded(username);
-        self.run(move |database| {
+        self.read(move |database| {
             let users = database.begin_read()?.open_table(USERS)?;
             let stored = users.get(name.as_str())?;
             Ok(stored.map(|stored| serde_json::from_slice::<UserRecord>(stored.value())).transpose()?.map(User::from))
@@ -67,7 +67,7 @@ impl EmbeddedUsers {
     }
 
     pub(super) async fn by_id(&self, id: UserId) -> Result<Option<User>, UsersError> {
-        self.run(move |database| {
+        self.read(move |database| {
             let read = database.begin_read()?;
             let Some(name) = read.open_table(NAMES)?.get(id.to_string().as_str())? else { return Ok(None) };
             let stored = read.open_table(USERS)?.get(name.value())?;
@@ -141,6 +141,20 @@ impl EmbeddedUsers {
             Ok(outcome)
         })
         .await
+    }
+
+    /// Reads a few rows on the calling thread: from memory that takes a few microseconds, less than
+    /// to pass it to another thread and back.
+    ///
+    /// A file that has failed, or is being reopened, is for a blocking thread.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl Fn(&Database) -> Result<T, UserFileError> + Send + 'static,
+    ) -> Result<T, UsersError> {
+        match self.0.try_read(&read) {
+            Some(Ok(done)) => Ok(done),
+            _ => self.run(read).await,
+        }
     }
 
     /// Runs `work` on a blocking thread, because a commit waits for the disk.

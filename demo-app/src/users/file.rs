@@ -5,7 +5,7 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, TryLockError},
 };
 
 use auth_layer::UserId;
@@ -129,6 +129,13 @@ struct OpenDatabase {
     generation: u64,
 }
 
+impl OpenDatabase {
+    fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, UserFileError>) -> Result<T, UserFileError> {
+        let work = || self.database.as_ref().ok_or_else(|| redb::Error::DatabaseClosed.into()).and_then(work);
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(UserFileError::Panicked))
+    }
+}
+
 impl UserFile {
     pub(super) fn open(opener: Opener) -> Result<Self, UserFileError> {
         let database = Some(open(&opener, IfAbsent::Create)?);
@@ -139,8 +146,7 @@ impl UserFile {
     pub(super) fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T, UserFileError>) -> Result<T, UserFileError> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
         let generation = opened.generation;
-        let work = || opened.database.as_ref().ok_or_else(|| redb::Error::DatabaseClosed.into()).and_then(work);
-        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(UserFileError::Panicked));
+        let done = opened.run(work);
         drop(opened);
         if let Err(error) = &done
             && error.needs_reopening()
@@ -149,6 +155,18 @@ impl UserFile {
             self.reopen(generation);
         }
         done
+    }
+
+    /// Reads from the database without waiting for a reopening. `None` during one.
+    pub(super) fn try_read<T>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, UserFileError>,
+    ) -> Option<Result<T, UserFileError>> {
+        match self.opened.try_read() {
+            Ok(opened) => Some(opened.run(read)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner().run(read)),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Reopens the file, unless another caller has reopened this `generation`.

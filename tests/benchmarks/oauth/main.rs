@@ -31,9 +31,14 @@ use std::{env, process::ExitCode, time::Duration};
 
 use auth_layer::clock::SystemClock;
 use demo_app::PasswordCost;
+use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 
 use self::report::number_of;
+
+// As in the binary `demo-app`, which this program stands in for.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const PARTS: [&str; 2] = ["compare", "growth"];
 

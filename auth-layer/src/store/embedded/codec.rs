@@ -32,6 +32,10 @@ const VERSION_1: u8 = 1;
 /// The version in which tokens and sessions are written.
 const VERSION: u8 = 2;
 
+/// The memory for a value that is being encoded, without growing: a session takes less, unless
+/// its claims are long.
+const USUAL_BYTES: usize = 1024;
+
 /// The byte in front of a user.
 const UUID: u8 = 0;
 const TEXT: u8 = 1;
@@ -194,7 +198,9 @@ struct Encoder(Vec<u8>);
 
 impl Encoder {
     fn new(version: u8) -> Self {
-        Self(vec![version])
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.push(version);
+        Self(bytes)
     }
 
     fn byte(&mut self, byte: u8) {

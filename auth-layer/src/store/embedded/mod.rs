@@ -2,7 +2,7 @@
 //!
 //! - **Durable.** An acknowledged operation is on the disk. It survives `kill -9` and a power loss,
 //!   if the disk keeps what it has confirmed. Only [`note_delivered`](TokenStore::note_delivered)
-//!   does not wait for the disk.
+//!   does not wait for the disk. It waits up to 20 ms for another write, and shares its commit.
 //! - **One process.** The file is locked while it is open. A second opener gets
 //!   [`OpenError::InUse`].
 //! - **Writes** are queued for one thread, which commits them in groups. Each operation is decided

@@ -4,13 +4,17 @@
 //! meanwhile. The thread takes up to 256 of them, runs each in one transaction, commits once and
 //! then answers. With no more callers than that, each waits for at most two commits, and the
 //! throughput grows with their number.
+//!
+//! An operation that need not be durable waits a moment for one that must be, and shares its
+//! commit.
 
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    thread,
-    time::Duration,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +32,9 @@ const QUEUE: usize = 1_024;
 /// How many operations share a commit at most.
 const MAX_GROUP: usize = 256;
 
+/// How long an operation that need not be durable waits for one that must be.
+const UNSYNCED_DELAY: Duration = Duration::from_millis(20);
+
 /// How long the thread pauses after a failure. Meanwhile reads work if the file could be opened,
 /// and the log stays short.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
@@ -44,8 +51,14 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(file: Arc<DatabaseFile>) -> io::Result<Self> {
+        Self::with_delay(file, UNSYNCED_DELAY)
+    }
+
+    /// Operations that need not be durable wait for `delay`.
+    pub(super) fn with_delay(file: Arc<DatabaseFile>, delay: Duration) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let thread = thread::Builder::new().name("auth-store".to_owned()).spawn(move || run_writer(&file, jobs))?;
+        let run = move || run_writer(&file, jobs, delay);
+        let thread = thread::Builder::new().name("auth-store".to_owned()).spawn(run)?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -165,15 +178,86 @@ impl<T: Send, F: FnMut(&mut Tables<'_>) -> Result<T, EmbeddedError> + Send> Job 
     }
 }
 
-fn run_writer(file: &DatabaseFile, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+fn run_writer(file: &DatabaseFile, mut jobs: mpsc::Receiver<Box<dyn Job>>, unsynced_delay: Duration) {
     let mut group = Vec::with_capacity(MAX_GROUP);
-    while jobs.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
+    while gather(&mut jobs, &mut group, unsynced_delay) {
         // A panic fails only the operations in its transaction.
         if catch_unwind(AssertUnwindSafe(|| commit(file, &mut group))).is_err() {
             tracing::error!("the embedded store's writer panicked; nothing of that transaction is acknowledged");
             group.drain(..).for_each(|job| job.respond(Err(EmbeddedError::Panicked)));
             reopen(file);
         }
+    }
+}
+
+/// Waits until a group is to be committed; false if there will be none.
+fn gather(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>, unsynced_delay: Duration) -> bool {
+    let mut until = None;
+    loop {
+        let waiting = group.len();
+        match receive(jobs, group, until) {
+            Received::Jobs => {}
+            Received::Nothing => return true,
+            Received::Closed => return !group.is_empty(),
+        }
+        let is_durable = |job: &Box<dyn Job>| job.mode() == CommitMode::Durable;
+        if group.len() >= MAX_GROUP || group[waiting..].iter().any(is_durable) {
+            gather_more(jobs, group);
+            return true;
+        }
+        until.get_or_insert_with(|| Instant::now() + unsynced_delay);
+    }
+}
+
+/// Takes the operations of those who are about to queue one.
+///
+/// If they need the processor for that, they get it now. Otherwise each of them would wait for this
+/// commit, and then for one of its own. If nobody needs it, this takes no time.
+fn gather_more(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>) {
+    let mut gathered = 0;
+    while gathered < group.len() && group.len() < MAX_GROUP {
+        gathered = group.len();
+        thread::yield_now();
+        while group.len() < MAX_GROUP
+            && let Ok(job) = jobs.try_recv()
+        {
+            group.push(job);
+        }
+    }
+}
+
+enum Received {
+    Jobs,
+    /// Nothing came in time.
+    Nothing,
+    /// All senders are gone, and nothing is queued.
+    Closed,
+}
+
+/// Moves what is queued to the group. Waits until there is something, or until this time.
+fn receive(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>, until: Option<Instant>) -> Received {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let room = MAX_GROUP - group.len();
+    loop {
+        match jobs.poll_recv_many(&mut Context::from_waker(&waker), group, room) {
+            Poll::Ready(0) => return Received::Closed,
+            Poll::Ready(_) => return Received::Jobs,
+            Poll::Pending => {}
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => thread::park(),
+            Some(Duration::ZERO) => return Received::Nothing,
+            Some(left) => thread::park_timeout(left),
+        }
+    }
+}
+
+/// Wakes a thread that waits for operations.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

@@ -229,7 +229,8 @@ async fn cookie_that_a_browser_need_not_keep_is_not_issued() {
     let mut log_in = async |issuer_length: usize, query: &str| {
         let issuer = format!("https://{}", "i".repeat(issuer_length));
         let config = Config::parse_from(["demo-app", "--issuer", &issuer]);
-        demo.state.authority = authority(&demo.store, &demo.clock, &config).keys(keys.clone()).build().unwrap();
+        let authority = authority(&demo.store, &demo.clock, &config).keys(keys.clone()).build().unwrap();
+        demo.state_mut().authority = authority;
         let sessions = demo.state.authority.sessions(user).await.unwrap().len();
         let answer =
             demo.post(&format!("/auth/login{query}"), json!({ "username": "ada", "password": PASSWORD })).await;

@@ -130,7 +130,7 @@ async fn register_limit_holds_for_concurrent_requests() {
 #[tokio::test(start_paused = true)]
 async fn register_is_unlimited_with_rate_limit_off() {
     let mut demo = test_app();
-    demo.state.rate_limit = None;
+    demo.state_mut().rate_limit = None;
     for number in 0..40 {
         demo.register(&format!("user{number}")).await;
     }

@@ -47,7 +47,7 @@ use crate::{
     password::Passwords,
     rate_limit::RateLimit,
     shutdown::ShutdownTrigger,
-    state::{Identity, TokenClaims},
+    state::{Identity, SharedState, TokenClaims},
     users::{EmbeddedUsers, RecordingUsers, Role, User, Users},
 };
 
@@ -89,7 +89,7 @@ fn test_app_with(flags: &[&str]) -> TestApp {
     let clients = ClientStore::Embedded(EmbeddedClients::new(users.clone()));
     let users = RecordingUsers::new(users, Arc::clone(&store.calls));
     let (trigger, shutdown) = Shutdown::new();
-    let state = AppState {
+    let state = AppState(Arc::new(SharedState {
         authority: authority(&store, &clock, &config).keys(keys.clone()).build().unwrap(),
         clients: Clients::new(clients, &config.clients).unwrap(),
         oauth: Arc::new(OAuth::new(&config, &keys).unwrap()),
@@ -102,7 +102,7 @@ fn test_app_with(flags: &[&str]) -> TestApp {
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         started: Instant::now(),
         shutdown,
-    };
+    }));
     TestApp { state, store, users, shutdown: trigger, clock, _directory: directory }
 }
 
@@ -112,6 +112,11 @@ fn authority(store: &RecordingStore, clock: &ManualClock, config: &Config) -> Au
 }
 
 impl TestApp {
+    /// Returns the state to change, before the first request.
+    fn state_mut(&mut self) -> &mut SharedState {
+        Arc::make_mut(&mut self.state.0)
+    }
+
     async fn send(&self, request: Request<Body>) -> TestResponse {
         self.send_from([192, 0, 2, 1], request).await
     }

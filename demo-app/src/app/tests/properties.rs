@@ -176,7 +176,7 @@ impl TestService {
         let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let (demo, hash) = runtime.block_on(async {
             let mut demo = test_app();
-            demo.state.rate_limit = None;
+            demo.state_mut().rate_limit = None;
             let hash = demo.state.passwords.hash(&PASSWORD.to_owned().into()).await.unwrap();
             (demo, hash)
         });

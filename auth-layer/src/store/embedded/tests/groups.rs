@@ -1,12 +1,18 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::{Context, Waker},
+    time::Duration,
 };
 
 use super::{
-    super::{OpenError, file},
+    super::{
+        OpenError,
+        file::{self, DatabaseFile},
+        tables::Tables,
+        writer::Writer,
+    },
     EmbeddedStore, block_writer,
     disk::Disk,
     is_active, login, now, sign_in,
@@ -55,7 +61,42 @@ async fn embedded_writes_that_wait_share_one_commit() {
 }
 
 #[tokio::test]
-async fn embedded_delivery_note_is_visible_at_once_without_a_sync() {
+async fn embedded_write_that_need_not_be_durable_shares_the_next_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = DatabaseFile::open(file::opener_at(&dir.path().join("tokens.redb"))).unwrap();
+    let writer = Writer::with_delay(Arc::new(file), Duration::from_hours(1)).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (ran, order) = mpsc::channel();
+    let note = |name| {
+        let ran = ran.clone();
+        move |_: &mut Tables<'_>| Ok(ran.send(name).unwrap())
+    };
+    let mut notes = ["first", "second"].map(|name| Box::pin(writer.run_unsynced(note(name))));
+    for note in &mut notes {
+        assert!(note.as_mut().poll(&mut cx).is_pending());
+    }
+    writer.run(note("durable")).await.unwrap();
+    assert_eq!(order.try_iter().collect::<Vec<_>>(), ["first", "second", "durable"]);
+    for note in &mut notes {
+        assert!(note.as_mut().poll(&mut cx).is_ready(), "it is answered with the durable one");
+    }
+}
+
+#[tokio::test]
+async fn embedded_write_that_need_not_be_durable_is_committed_when_the_store_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = DatabaseFile::open(file::opener_at(&dir.path().join("tokens.redb"))).unwrap();
+    let writer = Writer::with_delay(Arc::new(file), Duration::from_hours(1)).unwrap();
+    let (ran, order) = mpsc::channel();
+    let mut note = Box::pin(writer.run_unsynced(move |_| Ok(ran.send(()).unwrap())));
+    assert!(note.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(note);
+    drop(writer);
+    assert_eq!(order.try_iter().count(), 1);
+}
+
+#[tokio::test]
+async fn embedded_delivery_note_is_visible_without_a_sync() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::default();
     let store = EmbeddedStore::with(disk.opener(dir.path().join("tokens.redb"))).unwrap();
