@@ -45,7 +45,8 @@ pub(crate) struct CheckSettings {
     pub(crate) lease: Duration,
     pub(crate) limits: Limits,
     pub(crate) forged_lookups: u32,
-    pub(crate) stream_outage_limit: Duration,
+    /// `None` for the default.
+    pub(crate) stream_outage_limit: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -60,7 +61,7 @@ impl Default for CheckSettings {
             lease: Duration::ZERO,
             limits: Limits { entries: 100_000, bytes: 64 << 20 },
             forged_lookups: 100,
-            stream_outage_limit: Duration::from_secs(15),
+            stream_outage_limit: None,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -96,6 +97,9 @@ pub enum BuildError {
     },
 }
 
+/// How long a stream goes on while its state is unknown, unless the deadline is longer.
+const STREAM_OUTAGE_LIMIT: Duration = Duration::from_secs(15);
+
 /// The longest duration that any setting may have: ten years.
 const MAX_DURATION: Duration = Duration::from_hours(10 * 366 * 24);
 
@@ -105,11 +109,15 @@ pub(crate) fn check_duration(name: &'static str, duration: Duration) -> Result<(
 }
 
 impl CheckSettings {
+    pub(crate) fn stream_outage_limit(&self) -> Duration {
+        self.stream_outage_limit.unwrap_or(self.deadline.max(STREAM_OUTAGE_LIMIT))
+    }
+
     pub(crate) fn check(&self, store: &dyn ErasedStore) -> Result<(), BuildError> {
         check_duration("deadline", self.deadline)?;
-        check_duration("stream_outage_limit", self.stream_outage_limit)?;
+        check_duration("stream_outage_limit", self.stream_outage_limit())?;
         // Else a stream would end while the store may still answer in time.
-        if self.stream_outage_limit < self.deadline {
+        if self.stream_outage_limit() < self.deadline {
             return Err(BuildError::Order { longer: "stream_outage_limit", shorter: "deadline" });
         }
         for (name, duration) in
@@ -233,7 +241,8 @@ macro_rules! check_setters {
             self
         }
 
-        /// Sets how long a stream goes on while its state is unknown. Default: 15 seconds.
+        /// Sets how long a stream goes on while its state is unknown. Default: 15 seconds, or the
+        /// deadline if that is longer.
         ///
         /// Then it ends as [`StreamEnd::Unavailable`](crate::stream::StreamEnd::Unavailable), within
         /// five more seconds: the clients of a node do not come back all at once. It cannot be
@@ -248,7 +257,7 @@ macro_rules! check_setters {
         /// # }
         /// ```
         pub fn stream_outage_limit(mut self, limit: Duration) -> Self {
-            self.checks.stream_outage_limit = limit;
+            self.checks.stream_outage_limit = Some(limit);
             self
         }
 

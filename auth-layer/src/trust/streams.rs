@@ -77,8 +77,10 @@ impl Trust {
             user: claims.sub.tag(),
             expires_at: later(claims.exp, settings.leeway),
         };
-        let rules =
-            StreamRules { interval: settings.lease.max(SHORTEST_INTERVAL), outage_limit: settings.stream_outage_limit };
+        let rules = StreamRules {
+            interval: settings.lease.max(SHORTEST_INTERVAL),
+            outage_limit: settings.stream_outage_limit(),
+        };
         if inner.local.start_listening() {
             inner.store.subscribe(inner.local.listener());
         }

@@ -324,6 +324,8 @@ async fn stream_outage_limit_is_settable_and_not_shorter_than_the_deadline() {
     };
     assert!(matches!(builder(SECOND), Err(BuildError::Order { longer: "stream_outage_limit", .. })));
     assert!(matches!(builder(Duration::ZERO), Err(BuildError::Duration("stream_outage_limit"))));
+    // A longer deadline alone is no mistake.
+    Node::with(|builder| builder.deadline(MINUTE));
     tokio::time::pause();
     let node = Node::with(|builder| builder.stream_outage_limit(MINUTE));
     let mut revoked = node.trust.revoked(&node.claims().await);
