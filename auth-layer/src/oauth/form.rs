@@ -103,7 +103,7 @@ impl<'t> Form<'t> {
 /// byte.
 fn pairs(text: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
-    pairs.flat_map(|pair| match plain(pair) {
+    pairs.filter_map(|pair| match plain(pair) {
         Some(plain) => {
             let (name, value) = plain.split_once('=').unwrap_or((plain, ""));
             Some((name.into(), value.into()))

@@ -200,8 +200,8 @@ fn gather(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>
             Received::Nothing => return true,
             Received::Closed => return !group.is_empty(),
         }
-        let is_durable = |job: &Box<dyn Job>| job.mode() == CommitMode::Durable;
-        if group.len() >= MAX_GROUP || group[waiting..].iter().any(is_durable) {
+        let is_durable = group[waiting..].iter().any(|job| job.mode() == CommitMode::Durable);
+        if is_durable || group.len() >= MAX_GROUP {
             gather_more(jobs, group);
             return true;
         }

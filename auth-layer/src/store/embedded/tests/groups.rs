@@ -69,7 +69,10 @@ async fn embedded_write_that_need_not_be_durable_shares_the_next_commit() {
     let (ran, order) = mpsc::channel();
     let note = |name| {
         let ran = ran.clone();
-        move |_: &mut Tables<'_>| Ok(ran.send(name).unwrap())
+        move |_: &mut Tables<'_>| {
+            ran.send(name).unwrap();
+            Ok(())
+        }
     };
     let mut notes = ["first", "second"].map(|name| Box::pin(writer.run_unsynced(note(name))));
     for note in &mut notes {
@@ -88,7 +91,10 @@ async fn embedded_write_that_need_not_be_durable_is_committed_when_the_store_is_
     let file = DatabaseFile::open(file::opener_at(&dir.path().join("tokens.redb"))).unwrap();
     let writer = Writer::with_delay(Arc::new(file), Duration::from_hours(1)).unwrap();
     let (ran, order) = mpsc::channel();
-    let mut note = Box::pin(writer.run_unsynced(move |_| Ok(ran.send(()).unwrap())));
+    let mut note = Box::pin(writer.run_unsynced(move |_| {
+        ran.send(()).unwrap();
+        Ok(())
+    }));
     assert!(note.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     drop(note);
     drop(writer);
