@@ -42,12 +42,7 @@ impl<'t> Form<'t> {
     pub(super) fn read(text: &'t [u8], names: &[&'static str]) -> Result<Self, FormError> {
         // `parse` replaces what is not UTF-8, and two different values could become equal.
         //= RFC 6749 §B
-        let is_utf8 = if text.contains(&b'%') {
-            percent_decode(text).decode_utf8().is_ok()
-        } else {
-            str::from_utf8(text).is_ok()
-        };
-        if !is_utf8 {
+        if percent_decode(text).decode_utf8().is_err() {
             return Err(FormError::Encoding);
         }
         let slots = names.iter().map(|&name| Slot { name, value: None, is_repeated: false }).collect();

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use bson::{Bson, RawDocumentBuf, doc};
+use bson::{Bson, RawDocument, RawDocumentBuf, doc};
 use foldhash::fast::RandomState;
-use mongodb::{Collection, error::Error};
+use mongodb::{Collection, Cursor, error::Error};
 
 use super::{BatchQuery, Found, MongoResult};
 use crate::{
     id::{Id, SessionId, TokenId},
     store::{
         TokenStatus,
-        mongodb::document::{SessionDocument, identifier, read_session, status, uuid},
+        mongodb::document::{SessionDocument, Unreadable, identifier, read_session, status, uuid},
     },
 };
 
@@ -38,13 +38,8 @@ impl BatchQuery for FindTokens {
     async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found<Self>> {
         // No projection: it costs the server more than sending the few other fields. The first
         // batch holds more documents than are asked for here.
-        let mut cursor = self.tokens.find(doc! { "_id": any_of(&ids) }).max_time(self.limit).await?;
-        let mut found = Found::<Self>::with_capacity_and_hasher(ids.len(), RandomState::default());
-        while cursor.advance().await? {
-            let token = cursor.current();
-            found.insert(identifier(token, "_id").map_err(Error::custom)?, status(token));
-        }
-        Ok(found)
+        let cursor = self.tokens.find(doc! { "_id": any_of(&ids) }).max_time(self.limit).await?;
+        collect::<Self, _>(cursor, ids.len(), status).await
     }
 }
 
@@ -77,14 +72,22 @@ impl BatchQuery for FindSessions {
             doc! { "$set": { "retired_for": { "$subtract": ["$$NOW", "$previous.at"] } } },
         ];
         let found = self.sessions.aggregate(pipeline).with_type::<RawDocumentBuf>();
-        let mut cursor = found.max_time(self.limit).await?;
-        let mut found = Found::<Self>::with_capacity_and_hasher(ids.len(), RandomState::default());
-        while cursor.advance().await? {
-            let document = cursor.current();
-            found.insert(identifier(document, "_id").map_err(Error::custom)?, read_session(document));
-        }
-        Ok(found)
+        collect::<Self, _>(found.max_time(self.limit).await?, ids.len(), read_session).await
     }
+}
+
+/// Reads all documents, each by itself.
+async fn collect<Q: BatchQuery<Id = Id<K>>, K>(
+    mut cursor: Cursor<RawDocumentBuf>,
+    most: usize,
+    read: fn(&RawDocument) -> Result<Q::Record, Unreadable>,
+) -> MongoResult<Found<Q>> {
+    let mut found = Found::<Q>::with_capacity_and_hasher(most, RandomState::default());
+    while cursor.advance().await? {
+        let document = cursor.current();
+        found.insert(identifier(document, "_id").map_err(Error::custom)?, read(document));
+    }
+    Ok(found)
 }
 
 /// Matches any of these ids.
