@@ -25,7 +25,7 @@ use auth_layer::{
     rejection::{Rejection, RejectionKind},
 };
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -69,13 +69,14 @@ enum Defence {
 }
 
 /// Lets a request in if it shows what it must.
-pub(crate) async fn defend(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(crate) async fn defend(state: &AppState, request: Request, next: Next) -> Response {
     let defence = match defence(&request) {
         Ok(Defence::Nothing) => return next.run(request).await,
         Ok(defence) => defence,
         Err(error) => return error.into_response(),
     };
     let OriginCheck(check) = state.origin_check.clone();
+    let state = state.clone();
     let inner = service_fn(move |request: Request| {
         let (state, next) = (state.clone(), next.clone());
         async move {

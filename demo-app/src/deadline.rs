@@ -7,8 +7,9 @@
 //! tower-http's `TimeoutLayer` keeps counting while the client sends, and its answer has neither a
 //! body nor `Retry-After`. Its `RequestBodyDeadlineLayer` also counts the server's time.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, pin::pin, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
@@ -35,6 +36,11 @@ impl Deadline {
 
     /// Reads a request's body within its own time limit.
     pub(crate) async fn read_body<T>(&self, reading: impl Future<Output = T>) -> Result<T, BodyTimeout> {
+        let mut reading = pin!(reading);
+        // Most bodies have arrived with the head, and need no time limit.
+        if let Some(read) = reading.as_mut().now_or_never() {
+            return Ok(read);
+        }
         self.0.send_replace(None);
         let read = timeout(LIMIT, reading).await;
         self.0.send_replace(Some(Instant::now() + LIMIT));

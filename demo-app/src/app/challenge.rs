@@ -4,24 +4,18 @@
 //! where the metadata is nor whether proofs are taken.
 
 use auth_layer::{dpop::ALGORITHMS, keys::Algorithm};
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::response::Response;
 use http::{
     HeaderMap, HeaderValue,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 
-use crate::{error::REALM, oauth::OAuth, state::AppState};
+use crate::{error::REALM, oauth::OAuth};
 
 /// Makes a challenge name the protected resource's metadata, and ask for a proof where a layer does.
-pub(super) async fn complete(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let asks_for_proof = asks_for_proof(&state.oauth, request.headers());
-    let mut response = next.run(request).await;
+pub(super) fn complete(mut response: Response, oauth: &OAuth, asks_for_proof: bool) -> Response {
     if let Some(challenge) = response.headers_mut().get_mut(WWW_AUTHENTICATE)
-        && let Some(complete) = completed(challenge, &state.oauth, asks_for_proof)
+        && let Some(complete) = completed(challenge, oauth, asks_for_proof)
     {
         *challenge = complete;
     }
@@ -29,7 +23,7 @@ pub(super) async fn complete(State(state): State<AppState>, request: Request, ne
 }
 
 /// Returns whether the challenge for a request is for the scheme `DPoP`, in place of `Bearer`.
-fn asks_for_proof(oauth: &OAuth, headers: &HeaderMap) -> bool {
+pub(super) fn asks_for_proof(oauth: &OAuth, headers: &HeaderMap) -> bool {
     let names_dpop = |value: &HeaderValue| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
         scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"dpop"))

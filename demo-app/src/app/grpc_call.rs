@@ -14,11 +14,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use auth_layer::rejection::{Rejection, is_grpc};
+use auth_layer::rejection::Rejection;
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::Request,
-    middleware::Next,
+    extract::{MatchedPath, Request},
     response::Response,
 };
 use futures_util::StreamExt;
@@ -28,7 +27,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::request_line::{RequestLine, grpc_status};
-use crate::{error::ApiError, shutdown::Shutdown};
+use crate::{grpc::METHODS, shutdown::Shutdown};
 
 /// A call in progress. When it is dropped, the stream of its request ends.
 pub(super) struct Call {
@@ -56,13 +55,10 @@ impl Call {
     }
 }
 
-/// Refuses gRPC calls: their clients would not understand the answers of HTTP routes.
-pub(super) async fn refuse(request: Request, next: Next) -> Result<Response, ApiError> {
-    if is_grpc(request.method(), request.version(), request.headers()) {
-        // To gRPC, the path of an HTTP route is no method.
-        return Err(ApiError::NotFound);
-    }
-    Ok(next.run(request).await)
+/// Returns whether a gRPC call names an HTTP route, which to gRPC is no method. Its client would not
+/// understand the answer.
+pub(super) fn is_misdirected(call: &Request) -> bool {
+    !call.extensions().get::<MatchedPath>().is_some_and(|path| METHODS.contains(&path.as_str()))
 }
 
 /// Turns an error of HTTP into one of gRPC.
@@ -105,7 +101,7 @@ impl HttpBody for CallBody {
         let Self { body, call, shutdown } = &mut *self;
         let Some(span) = call.as_ref().map(|call| call.line.span()) else { return Poll::Ready(None) };
         let _entered = span.enter();
-        // `CatchPanicLayer` sees only the headers' future. The body is not polled after a panic.
+        // Whoever catches panics of handlers sees only the headers' future. The body is not polled after a panic.
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
         let frame = match polled {
             Ok(Poll::Ready(Some(Ok(frame)))) => frame,

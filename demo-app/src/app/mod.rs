@@ -5,7 +5,7 @@ mod grpc_call;
 mod request_id;
 mod request_line;
 
-use std::any::Any;
+use std::panic::AssertUnwindSafe;
 
 use auth_layer::{AuthLayer, middleware::AuthLayerBuilder, rejection::is_grpc};
 use axum::{
@@ -15,11 +15,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
+use futures_util::FutureExt;
 use tower::ServiceBuilder;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    request_id::{PropagateRequestIdLayer, SetRequestIdLayer},
-};
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tracing::Instrument;
 
 use self::{grpc_call::Call, request_line::RequestLine};
@@ -35,7 +33,6 @@ use crate::{
         oauth::{authorize, introspect, revoke, token, well_known},
         proof, session, signed_in, single_use,
     },
-    shutdown::Shutdown,
     state::AppState,
 };
 
@@ -63,8 +60,11 @@ pub fn app(state: AppState) -> Router {
         .route("/auth/login", post(session::login))
         .route("/auth/refresh", post(session::refresh))
         .route(TOKEN, post(token::token))
-        .route(REVOKE, post(revoke::revoke))
-        .route_layer(map_response_with_state(state.clone(), proof::offer_nonce));
+        .route(REVOKE, post(revoke::revoke));
+    let with_proofs = match state.oauth.proofs {
+        Some(_) => with_proofs.route_layer(map_response_with_state(state.clone(), proof::offer_nonce)),
+        None => with_proofs,
+    };
     Router::new()
         .route("/auth/register", post(account::register))
         .route(AUTHORIZE, get(authorize::show).post(authorize::submit))
@@ -82,7 +82,6 @@ pub fn app(state: AppState) -> Router {
         .merge(signed_in)
         .merge(admin)
         .merge(once)
-        .route_layer(from_fn(grpc_call::refuse))
         .merge(grpc::routes(layer().build(), readiness))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -91,10 +90,9 @@ pub fn app(state: AppState) -> Router {
                 .map_request(request_id::keep_plain)
                 .layer(SetRequestIdLayer::new(request_id::HEADER, request_id::UuidV7))
                 .layer(PropagateRequestIdLayer::new(request_id::HEADER))
-                .layer(from_fn_with_state(state.shutdown.clone(), with_deadline_and_log))
-                .layer(CatchPanicLayer::custom(respond_to_panic))
-                .layer(from_fn_with_state(state.clone(), challenge::complete))
-                .layer(from_fn_with_state(state.clone(), csrf::defend))
+                // One function for all that concerns every request: each `from_fn` boxes the future of
+                // what is inside and clones its service.
+                .layer(from_fn_with_state(state.clone(), respond))
                 // axum's limit, because tower-http's answers 413 by itself, in plain text.
                 .layer(DefaultBodyLimit::max(BODY_LIMIT)),
         )
@@ -111,30 +109,44 @@ fn layer(state: &AppState) -> AuthLayerBuilder {
 
 /// Answers within the deadline and logs one line. The deadline ends with the headers, so it cuts no
 /// stream. The line of a gRPC call comes at its end.
-async fn with_deadline_and_log(State(shutdown): State<Shutdown>, request: Request, next: Next) -> Response {
+async fn respond(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let line = RequestLine::begin(&request);
     let span = line.span();
     if is_grpc(request.method(), request.version(), request.headers()) {
         let (call, request) = Call::begin(request, line);
-        let response = within_deadline(request, next).instrument(span).await;
-        return call.respond(response, shutdown);
+        let response = if grpc_call::is_misdirected(&request) {
+            ApiError::NotFound.into_response()
+        } else {
+            within_deadline(&state, request, next).instrument(span).await
+        };
+        return call.respond(response, state.shutdown.clone());
     }
-    let response = within_deadline(request, next).instrument(span).await;
+    let response = within_deadline(&state, request, next).instrument(span).await;
     line.log_response(&response);
     response
 }
 
-async fn within_deadline(mut request: Request, next: Next) -> Response {
+/// Answers within the deadline, also if a handler panics.
+async fn within_deadline(state: &AppState, mut request: Request, next: Next) -> Response {
     let deadline = Deadline::start();
     request.extensions_mut().insert(deadline.clone());
-    let answer = deadline.until(next.run(request)).await;
-    answer.unwrap_or_else(|| ApiError::unavailable().into_response())
+    // What a panic may leave behind is the request's alone.
+    let answer = AssertUnwindSafe(defended(state, request, next)).catch_unwind();
+    match deadline.until(answer).await {
+        Some(Ok(response)) => response,
+        // Without the panic's message, which may hold a secret. The panic hook has logged it.
+        Some(Err(_)) => {
+            tracing::error!("a handler panicked; answered 500");
+            ApiError::Internal.into_response()
+        }
+        None => ApiError::unavailable().into_response(),
+    }
 }
 
-/// Answers 500 without the panic's message, which may hold a secret. The panic hook has logged it.
-fn respond_to_panic(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a handler panicked; answered 500");
-    ApiError::Internal.into_response()
+async fn defended(state: &AppState, request: Request, next: Next) -> Response {
+    let asks_for_proof = challenge::asks_for_proof(&state.oauth, request.headers());
+    let response = csrf::defend(state, request, next).await;
+    challenge::complete(response, &state.oauth, asks_for_proof)
 }
 
 #[cfg(test)]

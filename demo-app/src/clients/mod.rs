@@ -105,7 +105,7 @@ pub(crate) struct Clients(Arc<ClientsInner>);
 struct ClientsInner {
     store: ClientStore,
     /// The clients that no store has: built in or named by `--clients`.
-    fixed: HashMap<String, Client>,
+    fixed: HashMap<String, Arc<Client>>,
     cache: Cache<String, CachedClient>,
 }
 
@@ -115,7 +115,7 @@ struct CachedClient {
     /// When the read began.
     read_at: Instant,
     /// `None` if no client has the id.
-    client: Option<Client>,
+    client: Option<Arc<Client>>,
 }
 
 impl Clients {
@@ -126,9 +126,9 @@ impl Clients {
     }
 
     /// Returns the client of this id. What it returns was true within the last [`CACHE_TTL`].
-    pub(crate) async fn find(&self, id: &str) -> Result<Option<Client>, ClientsError> {
+    pub(crate) async fn find(&self, id: &str) -> Result<Option<Arc<Client>>, ClientsError> {
         if let Some(client) = self.0.fixed.get(id) {
-            return Ok(Some(client.clone()));
+            return Ok(Some(Arc::clone(client)));
         }
         // No client has such an id. It is not kept, for it may be of any length.
         if check_client_id(id).is_err() {
@@ -144,6 +144,7 @@ impl Clients {
             ClientStore::Embedded(clients) => clients.find(id).await?,
             ClientStore::Mongo(clients) => clients.find(id).await?,
         };
+        let client = client.map(Arc::new);
         self.0.cache.insert(id.to_owned(), CachedClient { read_at: now, client: client.clone() });
         Ok(client)
     }
@@ -184,7 +185,7 @@ impl Clients {
 
     /// Returns the clients that are built in or named by `--clients`, by id.
     pub(crate) fn fixed(&self) -> Vec<&Client> {
-        let mut fixed: Vec<&Client> = self.0.fixed.values().collect();
+        let mut fixed: Vec<&Client> = self.0.fixed.values().map(Arc::as_ref).collect();
         fixed.sort_by_key(|client| client.id());
         fixed
     }
@@ -216,18 +217,18 @@ pub(crate) fn check_named(named: &[config::Client]) -> Result<(), FixedClientsEr
     fixed_clients(named).map(drop)
 }
 
-fn fixed_clients(named: &[config::Client]) -> Result<HashMap<String, Client>, FixedClientsError> {
+fn fixed_clients(named: &[config::Client]) -> Result<HashMap<String, Arc<Client>>, FixedClientsError> {
     let invalid = |_| FixedClientsError::Id("must be 1 to 255 characters of printable ASCII");
     let scope = |text: &str| text.parse().unwrap_or_default();
     let first_party = Client::public(FIRST_PARTY).map_err(invalid)?.scope(scope("profile admin"));
-    let mut fixed = HashMap::from([(FIRST_PARTY.to_owned(), first_party)]);
+    let mut fixed = HashMap::from([(FIRST_PARTY.to_owned(), Arc::new(first_party))]);
     for config::Client { id, secret } in named {
         if id == FIRST_PARTY {
             return Err(FixedClientsError::FirstParty);
         }
         let hash = Secret::from(secret.expose_secret()).hash();
         let client = Client::confidential(id, hash).map_err(invalid)?.scope(scope(DEFAULT_SCOPE));
-        if fixed.insert(id.clone(), client).is_some() {
+        if fixed.insert(id.clone(), Arc::new(client)).is_some() {
             return Err(FixedClientsError::Twice);
         }
     }

@@ -87,7 +87,7 @@ async fn clients_are_registered_once_listed_in_pages_and_removed() {
     assert_eq!(ids(&clients, None, 10).await, ["a", "c"]);
     drop(clients);
     let clients = Clients::new(open(directory.path()), &[]).unwrap();
-    assert_eq!(clients.find("a").await.unwrap().as_ref(), Some(&added[1].client), "after a restart");
+    assert_eq!(clients.find("a").await.unwrap().as_deref(), Some(&added[1].client), "after a restart");
 }
 
 /// Two handles on one store are two nodes.

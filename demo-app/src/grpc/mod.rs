@@ -41,15 +41,24 @@ pub(crate) const DESCRIPTORS: [&[u8]; 4] = [
     reflection::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
+const WHO_AM_I: &str = "/demo.v1.Identity/WhoAmI";
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+const REFLECTION_V1: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+const REFLECTION_V1_ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+
+/// The paths of all methods on this port.
+pub(crate) const METHODS: [&str; 5] = [WHO_AM_I, CHECK, WATCH, REFLECTION_V1, REFLECTION_V1_ALPHA];
+
 /// Returns the routes of the services. Health and reflection are outside the guard.
 pub(crate) fn routes(auth: AuthLayer, readiness: Readiness) -> Router<AppState> {
     let identity = Router::new()
-        .route("/demo.v1.Identity/WhoAmI", post_service(IdentityServer::new(IdentityService)))
+        .route(WHO_AM_I, post_service(IdentityServer::new(IdentityService)))
         .route_layer(from_fn(one_message::<WhoAmIRequest>));
     let health = HealthServer::new(HealthService::new(readiness));
     let health = Router::new()
-        .route("/grpc.health.v1.Health/Check", post_service(health.clone()))
-        .route("/grpc.health.v1.Health/Watch", post_service(health))
+        .route(CHECK, post_service(health.clone()))
+        .route(WATCH, post_service(health))
         .route_layer(from_fn(one_message::<HealthCheckRequest>));
     identity
         .route_layer(from_fn(grpc_only))
@@ -67,9 +76,7 @@ fn reflection_routes() -> Router<AppState> {
     };
     let v1 = builder().build_v1().expect(VALID).max_decoding_message_size(BODY_LIMIT);
     let v1alpha = builder().build_v1alpha().expect(VALID).max_decoding_message_size(BODY_LIMIT);
-    Router::new()
-        .route("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", post_service(v1))
-        .route("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", post_service(v1alpha))
+    Router::new().route(REFLECTION_V1, post_service(v1)).route(REFLECTION_V1_ALPHA, post_service(v1alpha))
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use tonic_health::pb::{
 
 use super::*;
 use crate::{
-    grpc::pb::{WhoAmIRequest, identity_client::IdentityClient},
+    grpc::{
+        METHODS,
+        pb::{WhoAmIRequest, identity_client::IdentityClient},
+    },
     logging::tests::capture_log,
 };
 
@@ -42,18 +45,19 @@ impl Health for Broken {
 }
 
 /// Returns a client of the broken service behind the application's middleware.
-fn broken() -> (HealthClient<Router>, ShutdownTrigger) {
-    let (trigger, shutdown) = Shutdown::new();
+fn broken() -> (HealthClient<Router>, TestApp) {
+    let demo = test_app();
+    let service = HealthServer::new(Broken);
     let router = Router::new()
-        .route("/grpc.health.v1.Health/{method}", post_service(HealthServer::new(Broken)))
-        .layer(CatchPanicLayer::custom(respond_to_panic))
-        .layer(from_fn_with_state(shutdown, with_deadline_and_log));
-    (HealthClient::new(router), trigger)
+        .route("/grpc.health.v1.Health/Check", post_service(service.clone()))
+        .route("/grpc.health.v1.Health/Watch", post_service(service))
+        .layer(from_fn_with_state(demo.state.clone(), respond));
+    (HealthClient::new(router), demo)
 }
 
 #[tokio::test(start_paused = true)]
 async fn grpc_call_that_is_not_answered_in_time_is_unavailable() {
-    let (mut client, _trigger) = broken();
+    let (mut client, _demo) = broken();
     let begun = Instant::now();
     let status = client.check(HealthCheckRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -74,7 +78,7 @@ async fn grpc_call_that_panics_is_internal() {
 
 #[tokio::test]
 async fn grpc_stream_that_panics_is_internal() {
-    let (mut client, _trigger) = broken();
+    let (mut client, _demo) = broken();
     let mut changes = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     changes.message().await.unwrap().expect("the first is good");
     let status = changes.message().await.unwrap_err();
@@ -135,10 +139,9 @@ async fn grpc_request_ends_with_its_call() {
         let silent = Body::from_stream(pending_stream());
         ([(header::CONTENT_TYPE, "application/grpc")], silent)
     };
-    let (_trigger, shutdown) = Shutdown::new();
-    let router =
-        Router::new().route("/a.Service/Call", post(serve)).layer(from_fn_with_state(shutdown, with_deadline_and_log));
-    let request = Request::post("/a.Service/Call").version(http::Version::HTTP_2);
+    let method = METHODS[0];
+    let router = Router::new().route(method, post(serve)).layer(from_fn_with_state(test_app().state, respond));
+    let request = Request::post(method).version(http::Version::HTTP_2);
     let request = request.header(header::CONTENT_TYPE, "application/grpc").body(Body::from_stream(pending_stream()));
     let response = router.oneshot(request.unwrap()).await.unwrap();
     tokio::task::yield_now().await;

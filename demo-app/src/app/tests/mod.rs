@@ -46,7 +46,7 @@ use crate::{
     oauth::OAuth,
     password::Passwords,
     rate_limit::RateLimit,
-    shutdown::ShutdownTrigger,
+    shutdown::{Shutdown, ShutdownTrigger},
     state::{Identity, SharedState, TokenClaims},
     users::{EmbeddedUsers, RecordingUsers, Role, User, Users},
 };

@@ -3,7 +3,10 @@
 //! The form's action has the request's query again, so each step checks the request from scratch
 //! and nothing is kept in between. The page always asks for the password.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use auth_layer::{
     Grant, Scope, UserId,
@@ -88,7 +91,7 @@ struct Attempt<'a> {
     state: &'a AppState,
     query: &'a str,
     headers: &'a HeaderMap,
-    client: Client,
+    client: Arc<Client>,
     request: AuthorizationRequest,
 }
 

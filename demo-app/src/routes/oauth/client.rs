@@ -1,6 +1,6 @@
 //! Finds and authenticates the client of a request (RFC 6749 §2.3).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use auth_layer::oauth::{Client, ClientAuthentication, TokenErrorKind};
 
@@ -17,7 +17,7 @@ pub(super) async fn authenticate(
     state: &AppState,
     address: IpAddr,
     sent: &ClientAuthentication,
-) -> Result<Client, OAuthError> {
+) -> Result<Arc<Client>, OAuthError> {
     let built_in;
     let sent = match sent {
         ClientAuthentication::None => {

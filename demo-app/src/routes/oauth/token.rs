@@ -1,6 +1,9 @@
 //! The token endpoint (RFC 6749 §3.2).
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use auth_layer::{
     Grant, IssuedPair, IssuedToken, Scope, SessionId, SignInError, Subject,
@@ -32,7 +35,7 @@ const MAX_CLIENT_ATTEMPTS: usize = 3;
 /// A token request whose client has authenticated.
 struct AuthenticatedRequest<'a> {
     state: &'a AppState,
-    client: Client,
+    client: Arc<Client>,
     /// The requested audiences; empty without a `resource`.
     audiences: Vec<String>,
     proof: Option<Proof>,
