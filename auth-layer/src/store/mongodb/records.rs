@@ -9,7 +9,7 @@ use mongodb::{
 };
 
 use super::{
-    document::{OneTimeDocument, SessionDocument, SubjectDocument, TokenDocument},
+    document::{DenialDocument, OneTimeDocument, SessionDocument, SubjectDocument, TokenDocument},
     lookup::{FindSessions, FindTokens, LookupBatcher},
 };
 
@@ -20,6 +20,7 @@ pub(super) struct Records {
     pub(super) subjects: Collection<SubjectDocument>,
     pub(super) reserved_keys: Collection<Document>,
     pub(super) one_time_records: Collection<OneTimeDocument>,
+    pub(super) denials: Collection<DenialDocument>,
     /// Reads single tokens, many in one query.
     pub(super) lookups: LookupBatcher<FindTokens>,
     /// The same for single sessions.
@@ -44,7 +45,8 @@ impl Records {
             sessions: database.collection_with_options("sessions", options.clone()),
             subjects: database.collection_with_options("subjects", options.clone()),
             reserved_keys: database.collection_with_options("reserved_keys", options.clone()),
-            one_time_records: database.collection_with_options("one_time_records", options),
+            one_time_records: database.collection_with_options("one_time_records", options.clone()),
+            denials: database.collection_with_options("denials", options),
             limit,
         }
     }

@@ -1,5 +1,5 @@
 //! The documents of `one_time_records`, and the `_id` that they share with those of
-//! `reserved_keys`.
+//! `reserved_keys` and `denials`.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,17 @@ pub(in crate::store::mongodb) fn hashed_key(key: HashedKey) -> Bson {
 
 /// Returns whether a value is a key as this store writes it.
 pub(in crate::store::mongodb) fn is_hashed_key(value: &Bson) -> bool {
-    matches!(value, Bson::Binary(binary) if binary.subtype == BinarySubtype::Generic && binary.bytes.len() == 32)
+    key_of(value).is_some()
+}
+
+/// Returns the key that this store wrote as this value.
+pub(super) fn key_of(value: &Bson) -> Option<HashedKey> {
+    match value {
+        Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes }) => {
+            bytes.as_slice().try_into().ok().map(HashedKey::from_digest)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
