@@ -220,6 +220,7 @@ impl TokenStore for MemoryStore {
 
     async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
         self.contents().denials.entry(key).and_modify(|old| *old = old.extended_by(denial)).or_insert(denial);
+        self.local.forget(key.tag());
         Ok(())
     }
 

@@ -380,16 +380,18 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Succeeds when the store of record can serve.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Reports to `listener` what other processes revoke, and that something may have been missed,
-    /// until the listener is dropped.
+    /// Reports to `listener` what other processes revoke and [deny](Self::deny), and that something
+    /// may have been missed, until the listener is dropped. A denial is reported by the
+    /// [tag](HashedKey::tag) of its key.
     ///
     /// No law depends on this. A cached answer is believed for a bounded time only
     /// ([`local_cache`](crate::authority::AuthorityBuilder::local_cache)'s lease), and that bound
     /// holds without any report. Reports make the time short. The default reports nothing. That is
     /// also right when no other process has access.
     ///
-    /// A reported revocation must be visible: a [`token_status`](Self::token_status) that begins
-    /// after the call of [`RevocationListener::revoked`] sees it.
+    /// A reported revocation must be visible: a [`token_status`](Self::token_status) or a
+    /// [`denials`](Self::denials) that begins after the call of [`RevocationListener::revoked`] sees
+    /// it.
     ///
     /// A store that wraps another is a [`StoreDecorator`], which forwards this.
     fn subscribe(&self, listener: Weak<dyn RevocationListener>) {

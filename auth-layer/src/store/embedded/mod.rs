@@ -243,7 +243,9 @@ impl TokenStore for EmbeddedStore {
     }
 
     async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
-        self.writer.run(move |tables| tables.deny(key, denial)).await
+        let denied = self.writer.run(move |tables| tables.deny(key, denial)).await;
+        self.local.forget(key.tag());
+        denied
     }
 
     async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {

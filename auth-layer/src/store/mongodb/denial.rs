@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use bson::{Bson, doc};
-use futures_util::TryStreamExt;
+use bson::doc;
 
 use super::{
-    document::{DenialDocument, date, hashed_key},
+    document::{date, hashed_key},
     error::{is_duplicate_key, store_error},
     records::Records,
 };
 use crate::{
     clock::Timestamp,
-    store::{Denial, HashedKey, StoreError},
+    store::{Denial, HashedKey, StoreError, within},
 };
 
 impl Records {
@@ -29,17 +28,13 @@ impl Records {
         }
     }
 
+    /// As [`token_status`](Self::token_status): each check of another issuer's token asks.
     pub(super) async fn denials(
-        self: Arc<Self>,
+        &self,
         keys: Vec<HashedKey>,
         now: Timestamp,
     ) -> Result<Vec<Option<Denial>>, StoreError> {
-        let failed = store_error("could not read denials");
-        let ids: Vec<Bson> = keys.iter().copied().map(hashed_key).collect();
-        let live = doc! { "_id": { "$in": ids }, "expires_at": { "$gt": date(now) } };
-        let found = self.denials.find(live).max_time(self.limit).await.map_err(&failed)?;
-        let found: Vec<DenialDocument> = found.try_collect().await.map_err(&failed)?;
-        let denial = |key| found.iter().find(|document| document.is_of(key)).map(DenialDocument::denial);
-        Ok(keys.into_iter().map(denial).collect())
+        let found = within(self.limit, self.denial_lookups.find_all(keys)).await?;
+        Ok(found.into_iter().map(|denial| denial.filter(|denial| denial.is_live(now))).collect())
     }
 }

@@ -80,7 +80,7 @@
 //! [`MongoOptions::operation_timeout`]. A caller that goes away costs no pooled connection. A
 //! revocation that timed out continues, and calling it again is safe.
 //!
-//! Lookups of single tokens share tasks and queries: see the module `lookup`.
+//! Lookups of single tokens, sessions and denials share tasks and queries: see the module `lookup`.
 
 mod changes;
 mod denial;
@@ -357,11 +357,13 @@ impl TokenStore for MongoStore {
     }
 
     async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
-        self.run(self.records().deny(key, denial)).await
+        let first = self.run(self.records().deny(key, denial)).await;
+        self.local.forget(key.tag());
+        self.retry_if_failed(first, move |records| records.deny(key, denial))
     }
 
     async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {
-        self.run(self.records().denials(keys, now)).await
+        self.records.denials(keys, now).await
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {

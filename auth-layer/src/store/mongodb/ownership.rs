@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use mongodb::{Collection, options::Hint};
 
 use super::{
-    document::{hashed_key, is_hashed_key, is_user},
+    document::{hashed_key, is_user, key_of},
     error::startup_error,
     records::Records,
 };
@@ -69,7 +69,7 @@ pub(super) async fn refuse_foreign_documents(records: &Records) -> Result<(), St
     )
     .await?;
     check_samples(
-        &records.denials.clone_with_type(),
+        &records.denials,
         is_keyed,
         "the MongoDB collection `denials` holds documents that are not auth-layer's; give auth-layer a database of its own",
     )
@@ -117,7 +117,7 @@ fn is_session(document: &Document) -> bool {
 }
 
 fn is_keyed(document: &Document) -> bool {
-    document.get("_id").is_some_and(is_hashed_key) && document.get_datetime("expires_at").is_ok()
+    document.get("_id").and_then(key_of).is_some() && document.get_datetime("expires_at").is_ok()
 }
 
 /// A document made by hand may have any one of these fields.

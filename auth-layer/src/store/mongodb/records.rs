@@ -9,8 +9,8 @@ use mongodb::{
 };
 
 use super::{
-    document::{DenialDocument, OneTimeDocument, SessionDocument, SubjectDocument, TokenDocument},
-    lookup::{FindSessions, FindTokens, LookupBatcher},
+    document::{OneTimeDocument, SessionDocument, SubjectDocument, TokenDocument},
+    lookup::{FindDenials, FindSessions, FindTokens, LookupBatcher},
 };
 
 /// The collections. Operations are methods on an `Arc` of this, so that each can run as a task.
@@ -20,11 +20,13 @@ pub(super) struct Records {
     pub(super) subjects: Collection<SubjectDocument>,
     pub(super) reserved_keys: Collection<Document>,
     pub(super) one_time_records: Collection<OneTimeDocument>,
-    pub(super) denials: Collection<DenialDocument>,
+    pub(super) denials: Collection<Document>,
     /// Reads single tokens, many in one query.
     pub(super) lookups: LookupBatcher<FindTokens>,
     /// The same for single sessions.
     pub(super) session_lookups: LookupBatcher<FindSessions>,
+    /// The same for denials.
+    pub(super) denial_lookups: LookupBatcher<FindDenials>,
     /// The server's time limit for one read.
     pub(super) limit: Duration,
 }
@@ -38,9 +40,11 @@ impl Records {
             .build();
         let lookups = FindTokens::new(database.collection_with_options("tokens", options.clone()), limit);
         let session_lookups = FindSessions::new(database.collection_with_options("sessions", options.clone()), limit);
+        let denial_lookups = FindDenials::new(database.collection_with_options("denials", options.clone()), limit);
         Self {
             lookups: LookupBatcher::new(lookups),
             session_lookups: LookupBatcher::new(session_lookups),
+            denial_lookups: LookupBatcher::new(denial_lookups),
             tokens: database.collection_with_options("tokens", options.clone()),
             sessions: database.collection_with_options("sessions", options.clone()),
             subjects: database.collection_with_options("subjects", options.clone()),
