@@ -181,7 +181,7 @@ finds_mistakes_with_denials! {
     denial_that_replaces_a_later_one_in_a_cache_is_found: KeepsTheLastDenial
         by conformance::deny::concurrent_denials_keep_the_latest_times, "concurrent denials of one key";
     denial_that_a_late_fill_replaces_is_found: FillsOverDenials
-        by conformance::deny::check_after_a_denial_finds_it, "a denial";
+        by conformance::deny::check_after_a_denial_finds_it, "a check after a denial";
     denials_in_another_order_than_their_keys_in_a_cache_are_found: AnswersForKeysAsFound
         by conformance::deny::denial_is_found_until_it_expires, "in the order of their keys";
 }

@@ -83,13 +83,14 @@ async fn redis_denial_is_found_by_another_node_and_no_fill_replaces_it() {
 async fn redis_denial_keeps_the_later_of_each_time_and_replaces_what_is_none() {
     let server = RedisServer::start(&[]).await;
     let cache = cache(&server).await;
-    let far = denial(0, 9_000_000_000_000_000 - 4_000_000_000_000);
+    let far = denial(0, 8_000_000_000_000_001);
     for (made, expected) in [
         ([denial(5, 7), denial(6, 6)], denial(6, 7)),
         ([denial(6, 6), denial(5, 7)], denial(6, 7)),
         // Longer or shorter as text.
         ([denial(-1_700_000_000_001, 0), denial(-1_699_999_999_000, 0)], denial(-1_699_999_999_000, 0)),
-        ([denial(0, 7), far], denial(0, far.expires_at.timestamp_millis() - 4_000_000_000_000)),
+        ([denial(0, 7), far], far),
+        ([far, denial(0, 8_000_000_000_000_000)], far),
     ] {
         let key = new_key();
         for made in made {
