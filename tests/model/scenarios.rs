@@ -441,7 +441,7 @@ pub(crate) fn deny_and_check() -> Scenario {
             "a fill comes after the denial was recorded",
             "a denial reaches Redis late",
         ],
-        min_states: 0,
+        min_states: 430_000,
         ..Scenario::of([
             Process::deny(0, 1),
             Process::deny(1, 2),
@@ -457,7 +457,7 @@ pub(crate) fn deny_and_fail_over() -> Scenario {
         conditions: &[Condition::Failovers, Condition::StoreGone, Condition::Crashes],
         faults: 2,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a call is unavailable"],
-        min_states: 0,
+        min_states: 65_000,
         crash_points: 3,
         ..Scenario::of([
             Process::deny(0, 1),
@@ -474,7 +474,7 @@ pub(crate) fn deny_with_a_clock_ahead() -> Scenario {
         conditions: &[Condition::ClockAhead, Condition::RedisRestarts],
         faults: 1,
         sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds"],
-        min_states: 0,
+        min_states: 26_000,
         ..Scenario::of([
             Process::deny(0, 1),
             Process::check_denied(1, 2),

@@ -528,7 +528,7 @@ finds! {
     purge_of_a_denial_before_the_bound_is_found: PurgesEarly
         by conformance::purge::denial_is_kept_until_the_bound, "after a purge with that bound";
     purge_that_leaves_denials_is_found: PurgesNoKeys
-        by conformance::purge::denial_is_kept_until_the_bound, "expired before the bound of a purge";
+        by conformance::purge::denial_is_kept_until_the_bound, "1 denial is counted as";
     purge_that_leaves_reservations_is_found: PurgesNoKeys
         by conformance::purge::reservation_is_kept_until_the_bound, "expired before the bound of a purge";
     purge_that_leaves_one_time_records_is_found: PurgesNoKeys

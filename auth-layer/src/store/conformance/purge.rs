@@ -264,7 +264,7 @@ pub async fn reservation_is_kept_until_the_bound(store: &impl TokenStore) {
 }
 
 /// A denial is kept until the bound, also one that was extended. Until then it is found, also by a
-/// clock that is behind. It is removed after it, and counted.
+/// clock that is behind. It is removed after it, and counted; a cache may still have it.
 pub async fn denial_is_kept_until_the_bound(store: &impl TokenStore) {
     on_some_day(async |bound| {
         let (gone, kept, extended) = (new_key(), new_key(), new_key());
@@ -275,7 +275,7 @@ pub async fn denial_is_kept_until_the_bound(store: &impl TokenStore) {
         }
         let purged = answer(store.purge_expired(bound).await);
         let found = answer(store.denials(vec![gone, kept, extended], behind).await);
-        assert_eq!(found[0], None, "a denial that expired before the bound of a purge");
+        assert!(found[0].is_none_or(|found| found == made(before)), "a purged denial, in a cache at most");
         if found[1..] != [Some(made(bound)); 2] {
             return Some(format!("two denials that expire at {bound}, after a purge with that bound, are {found:?}"));
         }
