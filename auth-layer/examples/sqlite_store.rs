@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use auth_layer::keys::{Keyring, SigningKey};
 use auth_layer::store::{
-    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Retired,
+    ActiveToken, Admission, Consumed, Denial, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Retired,
     Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenRecord, TokenStatus, TokenStore,
     UserFence,
 };
@@ -88,7 +88,7 @@ impl TokenStore for SqliteStore {
         fn user_fence(db, user: Subject) -> UserFence { fence(db, &user) }
         fn session(db, id: SessionId, _now: Timestamp) -> Option<Session> { session(db, id) }
         fn revoke_session(db, id: SessionId, since: Timestamp) -> Revoked { end_session(db, id, since) }
-        fn one_time(db, key: HashedKey, now: Timestamp) -> Option<OneTimeRecord> { one_time(db, key, now) }
+        fn one_time(db, key: HashedKey, now: Timestamp) -> Option<OneTimeRecord> { keyed(db, "one_time", key, now) }
         fn open_session(db, new: Session, tokens: Vec<TokenRecord>, epoch: u64) -> Admission {
             let stands = fence(db, &new.user_id)? == UserFence { epoch, disabled: false };
             match session(db, new.session_id)? {
@@ -138,10 +138,21 @@ impl TokenStore for SqliteStore {
             db.execute(put, params![key.as_bytes(), expires_at.timestamp_millis(), record]).map(drop)
         }
         fn redeem(db, key: HashedKey, by: SessionId, now: Timestamp) -> Redeemed {
-            let Some(mut held) = one_time(db, key, now)? else { return Ok(Redeemed::Unknown) };
+            let held = keyed::<OneTimeRecord>(db, "one_time", key, now)?;
+            let Some(mut held) = held else { return Ok(Redeemed::Unknown) };
             let redeemed = held.redeem(by, now);
             let put = "UPDATE keys SET record = ? WHERE kind = 'one_time' AND key = ?";
             db.execute(put, params![json!(held).to_string(), key.as_bytes()]).map(|_| redeemed)
+        }
+        fn deny(db, key: HashedKey, new: Denial) -> () {
+            let held = keyed::<Denial>(db, "denial", key, Timestamp::MIN_UTC)?;
+            let held = held.map_or(new, |held| held.extended_by(new));
+            let put = "INSERT OR REPLACE INTO keys VALUES ('denial', ?, ?, ?)";
+            let values = params![key.as_bytes(), held.expires_at.timestamp_millis(), json!(held).to_string()];
+            db.execute(put, values).map(drop)
+        }
+        fn denials(db, keys: Vec<HashedKey>, now: Timestamp) -> Vec<Option<Denial>> {
+            keys.into_iter().map(|key| keyed(db, "denial", key, now)).collect()
         }
         fn revoke_token(db, id: TokenId, since: Timestamp) -> Revoked {
             match db.query_row("SELECT record FROM tokens WHERE token = ?", [id.to_string()], read).optional()? {
@@ -211,9 +222,10 @@ fn status(db: &Transaction<'_>, id: TokenId) -> Sql<TokenStatus> {
     Ok(row.optional()?.unwrap_or(TokenStatus::Unknown))
 }
 
-fn one_time(db: &Transaction<'_>, key: HashedKey, now: Timestamp) -> Sql<Option<OneTimeRecord>> {
-    let live = "SELECT record FROM keys WHERE kind = 'one_time' AND key = ? AND expires_at > ?";
-    db.query_row(live, params![key.as_bytes(), now.timestamp_millis()], read).optional()
+/// Reads what has a key, unless it has expired at `now`.
+fn keyed<T: DeserializeOwned>(db: &Transaction<'_>, kind: &str, key: HashedKey, now: Timestamp) -> Sql<Option<T>> {
+    let live = "SELECT record FROM keys WHERE kind = ? AND key = ? AND expires_at > ?";
+    db.query_row(live, params![kind, key.as_bytes(), now.timestamp_millis()], read).optional()
 }
 
 /// Writes a session and records its tokens. An existing token record stays: it may be revoked.

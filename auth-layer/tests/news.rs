@@ -7,10 +7,10 @@ use std::{
 
 use auth_layer::{
     AuthError, Authority, Grant, IssuedPair, TokenId, UserId,
-    cache::{CacheAnswer, CacheError, Cached, StatusCache},
+    cache::{CacheAnswer, CacheError, Cached, DenialAnswer, StatusCache},
     clock::{Clock, ManualClock, Timestamp},
     keys::{Keyring, SigningKey},
-    store::{ActiveToken, MemoryStore, RevocationListener, TokenStore},
+    store::{ActiveToken, Denial, HashedKey, MemoryStore, RevocationListener, TokenStore},
 };
 use uuid::Uuid;
 
@@ -44,6 +44,18 @@ impl StatusCache for NotifyingCache {
     }
 
     async fn put_tombstones(&self, _: &[(TokenId, Timestamp)], _: Timestamp) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    async fn denials(&self, keys: &[HashedKey]) -> Result<(Vec<DenialAnswer>, ()), CacheError> {
+        Ok((vec![DenialAnswer::Miss; keys.len()], ()))
+    }
+
+    async fn put_denials_if_absent(&self, (): (), _: &[(HashedKey, Option<Denial>)]) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    async fn put_denials(&self, (): (), _: &[(HashedKey, Denial)]) -> Result<(), CacheError> {
         Ok(())
     }
 

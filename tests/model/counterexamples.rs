@@ -69,6 +69,18 @@ breaks! {
     revoke_of_an_access_token_ends_its_session: TheftEndsTheSession in revoke_access_token with TokenEndsSession;
     revoke_that_puts_the_tombstone_first_loses_it_before_the_record: NoAcceptAfterRevoke in revoke_access_token with TombstoneBeforeRecord;
     single_use_token_that_is_looked_at_first_is_accepted_twice: UsedOnce in consume with ReadThenConsume;
+    denial_that_records_an_earlier_time_reopens_the_later: DeniedIsDenied in deny_and_check with RecordLastDenial;
+    denial_that_puts_an_earlier_time_reopens_the_later: DeniedIsDenied in deny_and_check with PutLastDenial;
+    denial_that_puts_its_own_time_hides_one_that_redis_lost: DeniedIsDenied in deny_and_check with PutDenialWithoutReading;
+    denial_on_any_server_hides_one_that_redis_lost: DeniedIsDenied in deny_and_check with PutDenialOnAnyServer;
+    denial_whose_entry_ends_early_lets_a_late_fill_in: DeniedIsDenied in deny_and_check with EndDenialEntriesEarly;
+    denial_without_an_entry_leaves_the_one_that_is_there: DeniedIsDenied in deny_and_check with SucceedWithoutTombstones;
+    denial_is_replaced_by_a_fill_without_nx: DeniedIsDenied in deny_and_check with FillWithoutNx;
+    denial_meets_a_fill_on_any_connection: DeniedIsDenied in deny_and_check with FillOnAnyConnection;
+    denial_comes_undone_by_a_snapshot: DeniedIsDenied in deny_and_check with BelieveRestoredEntries;
+    denial_at_a_deposed_primary_is_missed: DeniedIsDenied in deny_and_check with DeposedPrimaryAnswers;
+    denial_that_is_over_by_one_clock_is_over_for_all: DeniedIsDenied in deny_with_a_clock_ahead with FillByOwnClock;
+    outage_lets_a_denied_token_through: DeniedIsDenied in deny_and_fail_over with FailOpen;
     outage_lets_a_revoked_token_through: NoAcceptAfterRevoke in outage with FailOpen;
     outage_refuses_a_good_token: FailClosed in outage with FailureIsAbsence;
     outage_refuses_a_good_refresh_token: FailClosed in outage with FailureIsInvalidGrant;

@@ -3,11 +3,11 @@
 
 use crate::{
     mutation::Mutation,
-    process::{CheckAt, Process},
+    process::{CheckAt, CheckDenied, CheckDeniedAt, Deny, DenyAt, Process},
     protocol::Protocol,
     scenarios::Condition,
     set::Set,
-    state::{Age, NODES, PAIR_OF_SIGN_IN, PAIRS, RedisEntry, State, pairs_of},
+    state::{Age, DenialEntry, NODES, PAIR_OF_SIGN_IN, PAIRS, Redis, RedisEntry, State, pairs_of},
     step,
 };
 
@@ -17,7 +17,7 @@ pub(crate) enum Event {
     /// Redis restarts and has forgotten everything.
     RedisRestarts,
     /// Redis restarts from an old snapshot, or a replica takes over. It lacks the tombstone of pair
-    /// 0 and has the active entry of the process before.
+    /// 0 and has the active entry of the process before. It has the subject as not denied.
     RedisRestored,
     /// A replica takes over that lacks the tombstone. Then the former primary comes back with the
     /// replica's data and under its own name. In the protocol that is a restart, so only a mutation
@@ -31,6 +31,11 @@ pub(crate) enum Event {
     Retry(u8),
     /// The node writes the tombstones that it could not write before.
     WritePending(u8),
+    /// The node tells Redis of the denial that it could not tell before: it asks the server, reads
+    /// the store and writes the entry.
+    TellDenial(u8),
+    /// The entry of a denial ends, or is evicted.
+    DenialEnds,
     /// An active entry expires, or is evicted.
     EntryEnds(u8),
     /// A tombstone is evicted.
@@ -79,6 +84,13 @@ pub(crate) fn possible_events(protocol: &Protocol, state: &State, mut can: impl 
         if !is.cut_off && !is.pending.is_empty() {
             can(Event::WritePending(node));
         }
+        if !is.cut_off && !state.mongo.down && is.pending_denial > 0 {
+            can(Event::TellDenial(node));
+        }
+    }
+    let is_needed = may_hide_a_denial(state) && !protocol.has_mutation(Mutation::EndDenialEntriesEarly);
+    if state.redis.denial != DenialEntry::Absent && !is_needed {
+        can(Event::DenialEnds);
     }
     for pair in 0..=PAIR_OF_SIGN_IN {
         match state.redis.entries[usize::from(pair)] {
@@ -117,6 +129,17 @@ pub(crate) fn possible_events(protocol: &Protocol, state: &State, mut can: impl 
     }
 }
 
+/// Returns whether a write is under way that was read before the entry of a denial. The entry lives
+/// longer than such a write may take.
+fn may_hide_a_denial(state: &State) -> bool {
+    let held = state.redis.denial.denied();
+    state.processes.iter().any(|process| match *process {
+        Process::CheckDenied(CheckDenied { at: CheckDeniedAt::Fill { denied, .. }, .. })
+        | Process::Deny(Deny { at: DenyAt::Put { denied, .. }, .. }) => denied < held,
+        _ => false,
+    })
+}
+
 /// Calls `can` with each fault that is possible in this state.
 fn possible_faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(Event)) {
     let scenario = &protocol.scenario;
@@ -151,11 +174,15 @@ fn possible_faults(protocol: &Protocol, state: &State, can: &mut impl FnMut(Even
 /// Applies the event to the state.
 pub(crate) fn apply(state: &mut State, event: Event) {
     match event {
-        Event::RedisRestarts => restart_redis(state, [RedisEntry::Absent; PAIRS]),
+        Event::RedisRestarts => restart_redis(state, [RedisEntry::Absent; PAIRS], DenialEntry::Absent),
         Event::RedisRestored => {
             let mut entries = state.redis.entries;
             entries[0] = RedisEntry::Active(state.redis.run);
-            restart_redis(state, entries);
+            let denial = match state.redis.denial {
+                DenialEntry::Absent => DenialEntry::Absent,
+                DenialEntry::Known { taken_by, .. } => DenialEntry::Known { denied: 0, taken_by },
+            };
+            restart_redis(state, entries, denial);
         }
         Event::RedisFailedBack => {
             state.faults -= 1;
@@ -171,6 +198,13 @@ pub(crate) fn apply(state: &mut State, event: Event) {
             let pending = std::mem::take(&mut state.node(node).pending);
             pending.iter().for_each(|pair| *state.entry(pair) = RedisEntry::Tombstone);
         }
+        Event::TellDenial(node) => {
+            let pending = std::mem::take(&mut state.node(node).pending_denial);
+            let read = state.mongo.read_on(node).denied;
+            let denied = pending.max(read).max(state.redis.denial.denied());
+            state.redis.denial = DenialEntry::Known { denied, taken_by: state.redis.run };
+        }
+        Event::DenialEnds => state.redis.denial = DenialEntry::Absent,
         Event::EntryEnds(pair) | Event::TombstoneEvicted(pair) => *state.entry(pair) = RedisEntry::Absent,
         Event::StoreGone => {
             state.faults -= 1;
@@ -212,10 +246,9 @@ pub(crate) fn apply(state: &mut State, event: Event) {
 }
 
 /// Replaces Redis by a server with these entries.
-fn restart_redis(state: &mut State, entries: [RedisEntry; PAIRS]) {
+fn restart_redis(state: &mut State, entries: [RedisEntry; PAIRS], denial: DenialEntry) {
     state.faults -= 1;
-    state.redis.run += 1;
-    state.redis.entries = entries;
+    state.redis = Redis { run: state.redis.run + 1, entries, denial };
 }
 
 /// Ends the waiting writers with an error. The driver retries, once, a write of one document or an

@@ -36,6 +36,7 @@ fn crash_comes_between_any_two_steps_of_each_operation() {
         scenarios::password_change(),
         scenarios::sign_in_and_disable(),
         scenarios::consume(),
+        scenarios::deny_and_fail_over(),
     ];
     let died = scenarios.map(|scenario| {
         let checker = Protocol::new(scenario, None).checker().spawn_bfs().join();
@@ -140,6 +141,21 @@ fn single_use_token_is_accepted_once_through_failovers() {
 #[test]
 fn purge_never_revives_a_token_revoked_near_its_expiry() {
     assert_laws_hold(scenarios::expiry());
+}
+
+#[test]
+fn denial_is_found_with_any_fault_of_redis_and_the_later_one_stays() {
+    assert_laws_hold(scenarios::deny_and_check());
+}
+
+#[test]
+fn denial_that_was_acknowledged_survives_failovers_and_crashes() {
+    assert_laws_hold(scenarios::deny_and_fail_over());
+}
+
+#[test]
+fn denial_that_is_over_by_a_clock_ahead_holds_on_other_nodes() {
+    assert_laws_hold(scenarios::deny_with_a_clock_ahead());
 }
 
 /// The slow group.

@@ -7,7 +7,7 @@
 use stateright::Property;
 
 use crate::{
-    process::{Check, CheckAt, Outcome, Process, Refresh, RefreshAt},
+    process::{Check, CheckAt, CheckDenied, CheckDeniedAt, Outcome, Process, Refresh, RefreshAt},
     protocol::Protocol,
     set::Set,
     state::{Age, History, NODES, PAIRS, Record, RedisEntry, Session, State, covering, session_of},
@@ -24,6 +24,7 @@ pub(crate) enum Law {
     UsedOnce,
     NoRevival,
     FailClosed,
+    DeniedIsDenied,
 }
 
 impl Law {
@@ -37,6 +38,7 @@ impl Law {
             Self::UsedOnce => "5 used once",
             Self::NoRevival => "6 no revival",
             Self::FailClosed => "7 fail closed, say why",
+            Self::DeniedIsDenied => "10 denied is denied",
         }
     }
 }
@@ -136,6 +138,10 @@ pub(crate) fn always() -> Vec<Property<Protocol>> {
         Property::always(Law::UsedOnce.name(), keeps::<{ Law::UsedOnce as u8 }>),
         Property::always(Law::NoRevival.name(), keeps::<{ Law::NoRevival as u8 }>),
         Property::always(Law::FailClosed.name(), keeps::<{ Law::FailClosed as u8 }>),
+        Property::always(Law::DeniedIsDenied.name(), keeps::<{ Law::DeniedIsDenied as u8 }>),
+        Property::always("a denial is permanent", |_, state: &State| {
+            state.mongo.majority.denied >= state.history.denied
+        }),
         Property::always("a revocation is permanent", |_, state: &State| {
             let acknowledged = state.history.acknowledged_anywhere();
             state.mongo.majority.sessions.iter().zip(0..).all(|(session, number)| {
@@ -179,6 +185,19 @@ pub(crate) fn sometimes(name: &'static str) -> Property<Protocol> {
                 }
                 _ => false,
             })
+        },
+        "a fill comes after the denial was recorded" => |_, state| {
+            state.processes.iter().any(|process| match process {
+                Process::CheckDenied(CheckDenied { at: CheckDeniedAt::Fill { denied, .. }, .. }) => {
+                    *denied < state.mongo.primary.denied
+                }
+                _ => false,
+            })
+        },
+        "a denial reaches Redis late" => |_, state| {
+            ended(state, Outcome::Unavailable)
+                && state.redis.denial.denied() > 0
+                && state.nodes.iter().all(|node| node.pending_denial == 0)
         },
         "a refresh is committed while a revocation is under way" => |_, state| {
             let committed =

@@ -49,6 +49,8 @@
 //! - **The nodes' own caches** meet a Redis that is cut off. They meet no restart of Redis,
 //!   failover, crash, refresh or revoke-all.
 //! - **A change of password** meets crashes and no failover.
+//! - **Denials** have one key. They meet no deposed primary and no cache in the node. Telling Redis
+//!   later is one step.
 //! - **Law 6** has a property for purged tokens, which only the scenario of expiry can break. A
 //!   token that a fill, a restart or a failover brings back breaks law 1, 4 or 5.
 //!

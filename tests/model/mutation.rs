@@ -18,7 +18,7 @@ pub(crate) enum Mutation {
     /// An assumption about the surroundings: Redis evicts tombstones (`allkeys-*`, or
     /// `volatile-ttl` when nothing else is left).
     EvictTombstones,
-    /// A revocation returns success without tombstones.
+    /// A revocation or a denial returns success without an entry in Redis.
     SucceedWithoutTombstones,
     /// A revocation sweeps the tokens, then marks the session.
     SweepBeforeCommit,
@@ -89,6 +89,18 @@ pub(crate) enum Mutation {
     FailureIsAbsence,
     /// A refresh says "invalid token" when the store is unreachable.
     FailureIsInvalidGrant,
+    /// The store replaces a denial by a later call's, whichever has the later time.
+    RecordLastDenial,
+    /// The entry of a denial replaces that of another, whichever has the later time.
+    PutLastDenial,
+    /// A denial puts its own time in Redis, and not what the store has by then.
+    PutDenialWithoutReading,
+    /// A denial writes its entry to any server that is reachable by then.
+    PutDenialOnAnyServer,
+    /// The entry of a denial ends while writes are under way that were read before it.
+    EndDenialEntriesEarly,
+    /// A node fills Redis with what is denied by its own clock.
+    FillByOwnClock,
     /// An assumption about the surroundings: a deposed primary answers the reads of checks.
     DeposedPrimaryAnswers,
 }

@@ -15,6 +15,8 @@ pub(crate) enum Process {
     SignIn(SignIn),
     IssueSingleUse(IssueAt),
     Consume(Consume),
+    CheckDenied(CheckDenied),
+    Deny(Deny),
     Ended(Outcome),
 }
 
@@ -270,7 +272,60 @@ pub(crate) enum ConsumeAt {
     Answer,
 }
 
+/// A check of another issuer's token: `TokenStore::denials`, and what follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CheckDenied {
+    pub(crate) node: u8,
+    /// When the token was issued.
+    pub(crate) issued: u8,
+    pub(crate) at: CheckDeniedAt,
+    /// The token was denied before the check began.
+    pub(crate) is_denied: bool,
+}
+
+/// The next step of a check of another issuer's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CheckDeniedAt {
+    /// Before the `MGET`.
+    Begin,
+    /// Before the read of the denial. Holds the server process that answered the miss.
+    Read(Option<u8>),
+    /// Before the `SET NX` of what was read.
+    Fill { miss: u8, denied: u8 },
+}
+
+/// `TokenStore::deny`: tokens that were issued until a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Deny {
+    pub(crate) node: u8,
+    pub(crate) until: u8,
+    pub(crate) at: DenyAt,
+}
+
+/// The next step of a denial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DenyAt {
+    /// Before the write to the denial's document.
+    Record,
+    /// Before the server is asked that will take the entry.
+    AskRedis,
+    /// Before the read of the denial. Holds the server process that answered.
+    Read(u8),
+    /// Before the script that writes the entry.
+    Put { miss: u8, denied: u8 },
+}
+
 impl Process {
+    /// A check on `node` of another issuer's token that was issued at this time.
+    pub(crate) const fn check_denied(node: u8, issued: u8) -> Self {
+        Self::CheckDenied(CheckDenied { node, issued, at: CheckDeniedAt::Begin, is_denied: false })
+    }
+
+    /// A denial on `node` of tokens that were issued until this time.
+    pub(crate) const fn deny(node: u8, until: u8) -> Self {
+        Self::Deny(Deny { node, until, at: DenyAt::Record })
+    }
+
     /// A check on `node` of the access token of pair `token`.
     pub(crate) const fn check(node: u8, token: u8) -> Self {
         Self::Check(Check {
@@ -361,6 +416,8 @@ impl Process {
             Self::SignIn(sign_in) => sign_in.at != SignInAt::Begin,
             Self::IssueSingleUse(at) => at != IssueAt::InsertRecord,
             Self::Consume(consume) => consume.at != ConsumeAt::Begin,
+            Self::CheckDenied(check) => check.at != CheckDeniedAt::Begin,
+            Self::Deny(deny) => deny.at != DenyAt::Record,
             Self::Ended(_) => false,
         }
     }

@@ -58,9 +58,9 @@ impl Protocol {
 /// Numbers the place of a process before its next read or write. Every step of every operation has
 /// its own number.
 pub(crate) const fn crash_point(process: Process) -> u32 {
-    use crate::process::{ConsumeAt, IssueAt, RefreshAt, RevocationCause, RevokeAt, SignInAt};
+    use crate::process::{ConsumeAt, DenyAt, IssueAt, RefreshAt, RevocationCause, RevokeAt, SignInAt};
     match process {
-        Process::Check(_) | Process::Ended(_) => 0,
+        Process::Check(_) | Process::CheckDenied(_) | Process::Ended(_) => 0,
         Process::Refresh(refresh) => match refresh.at {
             RefreshAt::Begin | RefreshAt::Again => 1,
             RefreshAt::InsertRecords => 2,
@@ -121,6 +121,12 @@ pub(crate) const fn crash_point(process: Process) -> u32 {
             ConsumeAt::Set => 54,
             ConsumeAt::Answer => 55,
         },
+        Process::Deny(deny) => match deny.at {
+            DenyAt::Record => 56,
+            DenyAt::AskRedis => 57,
+            DenyAt::Read(_) => 58,
+            DenyAt::Put { .. } => 59,
+        },
     }
 }
 
@@ -134,7 +140,9 @@ pub(crate) fn points_between_steps() -> u64 {
     let sign_in = 41..=48;
     let issue = 50..=52;
     let consume = [55];
-    let points = refresh.chain(sessions).chain(users).chain(reuses).chain(sign_in).chain(issue).chain(consume);
+    let deny = 57..=59;
+    let points =
+        refresh.chain(sessions).chain(users).chain(reuses).chain(sign_in).chain(issue).chain(consume).chain(deny);
     points.fold(0, |set, point: u32| set | 1 << point)
 }
 
@@ -169,8 +177,8 @@ impl Model for Protocol {
             if !state.writers.contains_key(&number) && process.can_begin(state) {
                 actions.push(Action::Step(number));
             }
-            if self.scenario.has(Condition::Crashes) && process.is_under_way() && !matches!(process, Process::Check(_))
-            {
+            let is_check = matches!(process, Process::Check(_) | Process::CheckDenied(_));
+            if self.scenario.has(Condition::Crashes) && process.is_under_way() && !is_check {
                 actions.push(Action::Crash(number));
             }
         }

@@ -31,6 +31,8 @@ pub(crate) enum Condition {
     GraceEnds,
     /// The tokens of pair 0 expire.
     Expiry,
+    /// The clock of node 1 is ahead: every denial is over there.
+    ClockAhead,
     /// Nodes finish revocations that others began. There is one revocation of all, and no failover.
     Resumes,
 }
@@ -422,6 +424,62 @@ pub(crate) fn consume() -> Scenario {
             Process::consume(),
             Process::consume(),
             Process::revoke(1, RevocationCause::Session, 0),
+        ])
+    }
+}
+
+/// Two denials of one subject beside checks of its tokens, and Redis fails.
+pub(crate) fn deny_and_check() -> Scenario {
+    Scenario {
+        conditions: &[Condition::RedisRestarts, Condition::RedisCutOff],
+        faults: 2,
+        sometimes: &[
+            "a token is accepted",
+            "a token is refused",
+            "a revocation succeeds",
+            "a call is unavailable",
+            "a fill comes after the denial was recorded",
+            "a denial reaches Redis late",
+        ],
+        min_states: 430_000,
+        ..Scenario::of([
+            Process::deny(0, 1),
+            Process::deny(1, 2),
+            Process::check_denied(0, 2),
+            Process::check_denied(1, 2),
+        ])
+    }
+}
+
+/// Two denials and a check while processes die, and MongoDB fails over or is away.
+pub(crate) fn deny_and_fail_over() -> Scenario {
+    Scenario {
+        conditions: &[Condition::Failovers, Condition::StoreGone, Condition::Crashes],
+        faults: 2,
+        sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds", "a call is unavailable"],
+        min_states: 65_000,
+        crash_points: 3,
+        ..Scenario::of([
+            Process::deny(0, 1),
+            Process::deny(1, 2),
+            Process::check_denied(0, 1),
+            Process::check_denied(1, 2),
+        ])
+    }
+}
+
+/// A denial that is over by the clock of one node, which checks a token that was never denied.
+pub(crate) fn deny_with_a_clock_ahead() -> Scenario {
+    Scenario {
+        conditions: &[Condition::ClockAhead, Condition::RedisRestarts],
+        faults: 1,
+        sometimes: &["a token is accepted", "a token is refused", "a revocation succeeds"],
+        min_states: 26_000,
+        ..Scenario::of([
+            Process::deny(0, 1),
+            Process::check_denied(1, 2),
+            Process::check_denied(0, 1),
+            Process::check_denied(0, 2),
         ])
     }
 }

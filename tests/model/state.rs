@@ -101,6 +101,9 @@ pub(crate) struct Documents {
     pub(crate) access: [Record; PAIRS],
     pub(crate) refresh: [Record; PAIRS],
     pub(crate) single_use: Record,
+    /// The time until which tokens of the one subject of another issuer are denied. Zero: they are
+    /// not.
+    pub(crate) denied: u8,
 }
 
 impl Documents {
@@ -158,6 +161,26 @@ pub(crate) enum RedisEntry {
     Tombstone,
 }
 
+/// What Redis holds under the key of the denied subject. Each entry names the server process that
+/// took it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum DenialEntry {
+    #[default]
+    Absent,
+    /// What the store had: the time until which tokens are denied, or zero.
+    Known { denied: u8, taken_by: u8 },
+}
+
+impl DenialEntry {
+    /// Returns the time until which tokens are denied, whoever took the entry.
+    pub(crate) fn denied(self) -> u8 {
+        match self {
+            Self::Absent => 0,
+            Self::Known { denied, .. } => denied,
+        }
+    }
+}
+
 /// Redis. A connection lives exactly as long as the server it was made to, so the number of the
 /// server stands for the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -166,6 +189,7 @@ pub(crate) struct Redis {
     /// another replication history.
     pub(crate) run: u8,
     pub(crate) entries: [RedisEntry; PAIRS],
+    pub(crate) denial: DenialEntry,
 }
 
 /// An entry in a node's own cache: whether its date is later than the return of the revocation that
@@ -184,6 +208,8 @@ pub(crate) struct Node {
     pub(crate) breaker_open: bool,
     /// The access tokens whose tombstones are still to be written.
     pub(crate) pending: Set,
+    /// The denial that Redis is still to be told. Zero: there is none.
+    pub(crate) pending_denial: u8,
     pub(crate) local: [Option<LocalEntry>; PAIRS],
 }
 
@@ -226,6 +252,10 @@ pub(crate) struct History {
     /// The sessions, or [`LONE_TOKEN`], that a call was to end: a revocation, or a reuse of a
     /// refresh token.
     pub(crate) to_end: Set,
+    /// The latest time until which a call has begun to deny tokens.
+    pub(crate) to_deny: u8,
+    /// The latest time until which a call has returned that tokens are denied.
+    pub(crate) denied: u8,
     /// The single-use token was accepted.
     pub(crate) used: bool,
     pub(crate) purged: bool,

@@ -1,8 +1,8 @@
 //! Relays between a node and its servers, and stops the node at any step.
 //!
-//! A *step* is a command caused by a client's request: a read or a write in MongoDB, or a `GET` or
-//! a `SET` of a token in Redis. Health checks, handshakes and background work are not steps. Steps
-//! are counted over all of a node's servers.
+//! A *step* is a command caused by a client's request: a read or a write in MongoDB, or one of the
+//! entry of a token or of a denial in Redis. Health checks, handshakes and background work are not
+//! steps. Steps are counted over all of a node's servers.
 //!
 //! A node is stopped **after** a step: the server has executed it, and the node has not received
 //! the answer. Stopping it before the next step would be the same, since it touches nothing shared
@@ -240,7 +240,7 @@ fn mongodb_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
 }
 
 /// Parses a command: an array of bulk strings. A step is a `GET` or `SET` of a key that ends in a
-/// UUID.
+/// UUID, or any command with the key of a denial: `d:` and 32 bytes.
 fn redis_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
     let mut rest = bytes;
     let count = number_after(&mut rest, b'*')?;
@@ -253,7 +253,10 @@ fn redis_request(bytes: &[u8]) -> Option<(usize, Option<String>)> {
     let name = words.first().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
     let is_token_key =
         words.get(1).and_then(|key| key.last_chunk::<36>()).is_some_and(|id| Uuid::try_parse_ascii(id).is_ok());
-    let step = name.filter(|name| is_token_key && (name == "GET" || name == "SET"));
+    let is_denial_key = |word: &&[u8]| word.last_chunk::<34>().is_some_and(|end| end.starts_with(b"d:"));
+    let of_token = |name: &str| is_token_key && (name == "GET" || name == "SET");
+    let of_denial = |name: &str| name != "PUBLISH" && words.iter().any(is_denial_key);
+    let step = name.filter(|name| of_token(name) || of_denial(name));
     Some((bytes.len() - rest.len(), step))
 }
 
@@ -279,6 +282,17 @@ mod tests {
         assert_eq!(redis_request(&two[get.len()..]), Some((14, None)));
         let probe = b"*3\r\n$3\r\nSET\r\n$10\r\nauth:probe\r\n$0\r\n\r\n";
         assert_eq!(redis_request(probe), Some((probe.len(), None)));
+        let key = [&b"auth:d:"[..], &[0xff; 32]].concat();
+        for words in [vec![&b"MGET"[..], &key, &key], vec![b"EVAL", b"return 1", b"1", &key], vec![b"SET", &key, b"0"]]
+        {
+            let mut command = format!("*{}\r\n", words.len()).into_bytes();
+            for word in &words {
+                command.extend(format!("${}\r\n", word.len()).bytes());
+                command.extend([word, &b"\r\n"[..]].concat());
+            }
+            let name = String::from_utf8(words[0].to_vec()).unwrap();
+            assert_eq!(redis_request(&command), Some((command.len(), Some(name))));
+        }
         for end in 0..get.len() {
             assert_eq!(redis_request(&get[..end]), None, "cut after {end} bytes");
         }

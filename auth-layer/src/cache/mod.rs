@@ -1,8 +1,9 @@
 //! Shared caches, which save reads of the store of record.
 //!
-//! A [`StatusCache`] is shared by all nodes and knows whether a token is active or revoked. It may
-//! forget anything at any time, but a fill must never overwrite a tombstone. [`Cached`] puts a
-//! cache in front of a [`TokenStore`](crate::store::TokenStore) and is a store itself.
+//! A [`StatusCache`] is shared by all nodes and knows whether a token is active or revoked, and what
+//! is denied. It may forget anything at any time, but a fill must never overwrite a tombstone or a
+//! denial. [`Cached`] puts a cache in front of a [`TokenStore`](crate::store::TokenStore) and is a
+//! store itself.
 
 mod cached;
 #[cfg(feature = "redis")]
@@ -16,10 +17,10 @@ use uuid::Uuid;
 use crate::{
     clock::Timestamp,
     id::TokenId,
-    store::{ActiveToken, RevocationListener},
+    store::{ActiveToken, Denial, HashedKey, RevocationListener},
 };
 
-/// A cache of token statuses, shared by all nodes.
+/// A cache of token statuses and denials, shared by all nodes.
 ///
 /// # Laws
 ///
@@ -30,6 +31,13 @@ use crate::{
 /// 2. A [fill](Self::put_active_if_absent) never replaces a tombstone. An entry that it made is
 ///    gone at its stated end, counted from the moment of the miss.
 /// 3. A cache that cannot answer within its time limit returns an error, not a miss.
+/// 4. Once a [`put_denials`](Self::put_denials) has returned success, every
+///    [`denials`](Self::denials) called after it, on any node, answers with times that are not
+///    earlier, or with [`DenialAnswer::Miss`]. A [fill](Self::put_denials_if_absent) replaces
+///    nothing.
+/// 5. A cache that has lost entries takes no denials and no fills that belong to a miss from before
+///    the loss. Of two denials it may have lost the later one, and the earlier one alone would be
+///    wrong.
 ///
 /// # Example
 ///
@@ -40,20 +48,24 @@ use crate::{
 ///
 /// use auth_layer::{
 ///     TokenId,
-///     cache::{CacheAnswer, CacheError, StatusCache},
+///     cache::{CacheAnswer, CacheError, DenialAnswer, StatusCache},
 ///     clock::Timestamp,
-///     store::ActiveToken,
+///     store::{ActiveToken, Denial, HashedKey},
 /// };
 ///
-/// /// `None` is a tombstone.
 /// #[derive(Default)]
-/// struct MapCache(Mutex<HashMap<TokenId, Option<ActiveToken>>>);
+/// struct MapCache {
+///     /// `None` is a tombstone.
+///     tokens: Mutex<HashMap<TokenId, Option<ActiveToken>>>,
+///     /// `None` is "not denied".
+///     denials: Mutex<HashMap<HashedKey, Option<Denial>>>,
+/// }
 ///
 /// impl StatusCache for MapCache {
 ///     type Miss = ();
 ///
 ///     async fn get(&self, id: TokenId) -> Result<CacheAnswer<()>, CacheError> {
-///         Ok(match self.0.lock().unwrap().get(&id) {
+///         Ok(match self.tokens.lock().unwrap().get(&id) {
 ///             Some(Some(token)) => CacheAnswer::Active(token.clone()),
 ///             Some(None) => CacheAnswer::Dead,
 ///             None => CacheAnswer::Miss(()),
@@ -66,7 +78,7 @@ use crate::{
 ///         id: TokenId,
 ///         token: ActiveToken,
 ///     ) -> Result<(), CacheError> {
-///         self.0.lock().unwrap().entry(id).or_insert(Some(token));
+///         self.tokens.lock().unwrap().entry(id).or_insert(Some(token));
 ///         Ok(())
 ///     }
 ///
@@ -75,7 +87,38 @@ use crate::{
 ///         tokens: &[(TokenId, Timestamp)],
 ///         _since: Timestamp,
 ///     ) -> Result<(), CacheError> {
-///         self.0.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, None)));
+///         self.tokens.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, None)));
+///         Ok(())
+///     }
+///
+///     async fn denials(&self, keys: &[HashedKey]) -> Result<(Vec<DenialAnswer>, ()), CacheError> {
+///         let denials = self.denials.lock().unwrap();
+///         let answer = |key| match denials.get(key) {
+///             Some(Some(denial)) => DenialAnswer::Denied(*denial),
+///             Some(None) => DenialAnswer::NotDenied,
+///             None => DenialAnswer::Miss,
+///         };
+///         Ok((keys.iter().map(answer).collect(), ()))
+///     }
+///
+///     async fn put_denials_if_absent(
+///         &self,
+///         (): (),
+///         read: &[(HashedKey, Option<Denial>)],
+///     ) -> Result<(), CacheError> {
+///         let mut denials = self.denials.lock().unwrap();
+///         for &(key, denial) in read {
+///             denials.entry(key).or_insert(denial);
+///         }
+///         Ok(())
+///     }
+///
+///     async fn put_denials(&self, (): (), made: &[(HashedKey, Denial)]) -> Result<(), CacheError> {
+///         let mut denials = self.denials.lock().unwrap();
+///         for &(key, denial) in made {
+///             let held = denials.entry(key).or_default();
+///             *held = Some(held.map_or(denial, |held| held.extended_by(denial)));
+///         }
 ///         Ok(())
 ///     }
 ///
@@ -116,6 +159,35 @@ pub trait StatusCache: Send + Sync + 'static {
         since: Timestamp,
     ) -> impl Future<Output = Result<(), CacheError>> + Send;
 
+    /// Returns what the cache knows of the denials of these keys, in their order and in one round
+    /// trip. Also returns the miss of this call, which a write of the same keys needs.
+    fn denials(
+        &self,
+        keys: &[HashedKey],
+    ) -> impl Future<Output = Result<(Vec<DenialAnswer>, Self::Miss), CacheError>> + Send;
+
+    /// Records what the store of record had of these keys after `miss`: a denial, or none.
+    ///
+    /// Records nothing if the miss is too old, and nothing of a key of which something was recorded
+    /// since.
+    fn put_denials_if_absent(
+        &self,
+        miss: Self::Miss,
+        read: &[(HashedKey, Option<Denial>)],
+    ) -> impl Future<Output = Result<(), CacheError>> + Send;
+
+    /// Writes denials over any entries, and reports the keys' [tags](HashedKey::tag) to the listeners
+    /// of all nodes. Success means that all denials are in place.
+    ///
+    /// They are what the store of record had after `miss`. If the cache has a denial of a key, of
+    /// each of its times the later one stays ([`Denial::extended_by`]), read and written in one
+    /// step.
+    fn put_denials(
+        &self,
+        miss: Self::Miss,
+        made: &[(HashedKey, Denial)],
+    ) -> impl Future<Output = Result<(), CacheError>> + Send;
+
     /// Tells the listeners of all nodes that a session has ended, or all sessions of a user. `ended`
     /// is the session's id or the user's [tag](crate::id::TextId::tag).
     ///
@@ -127,14 +199,13 @@ pub trait StatusCache: Send + Sync + 'static {
         async {}
     }
 
-    /// Returns how long an entry may say "active" at most, counted from its miss.
+    /// Returns how long an entry may say "active" or "not denied" at most, counted from its miss.
     ///
-    /// After this time a revocation holds even if no tombstone could be written.
+    /// After this time a revocation or a denial holds even if the cache could not be told.
     fn bound(&self) -> Duration;
 
-    /// Returns the time within which [`get`](Self::get) and
-    /// [`put_active_if_absent`](Self::put_active_if_absent) each answer or fail, if the cache
-    /// itself enforces one.
+    /// Returns the time within which [`get`](Self::get), [`denials`](Self::denials) and the fills
+    /// each answer or fail, if the cache itself enforces one.
     ///
     /// Default: none, which costs a timer for each request.
     fn answers_within(&self) -> Option<Duration> {
@@ -144,8 +215,9 @@ pub trait StatusCache: Send + Sync + 'static {
     /// Succeeds when the cache can serve.
     fn ping(&self) -> impl Future<Output = Result<(), CacheError>> + Send;
 
-    /// Reports to `listener` what any node has [announced](Self::announce), each tombstone that it has
-    /// written, and that something may have been missed, until the listener is dropped.
+    /// Reports to `listener` what any node has [announced](Self::announce), each tombstone and each
+    /// denial that it has written, and that something may have been missed, until the listener is
+    /// dropped.
     ///
     /// No law depends on this, and the default reports nothing. See
     /// [`TokenStore::subscribe`](crate::store::TokenStore::subscribe).
@@ -163,6 +235,18 @@ pub enum CacheAnswer<M> {
     Dead,
     /// The cache has no entry.
     Miss(M),
+}
+
+/// What a cache knows of the denial of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialAnswer {
+    /// It was denied, as the store of record had it a moment ago or has it now. Whether the denial
+    /// has expired is left to the caller's clock.
+    Denied(Denial),
+    /// It was not denied a moment ago, within the cache's stated bound.
+    NotDenied,
+    /// The cache has no entry.
+    Miss,
 }
 
 /// The error of a cache that could not answer.

@@ -27,8 +27,9 @@ pub trait RevocationListener: Send + Sync + 'static {
     /// Called when a token, session or user was revoked: from now on the store reports it as
     /// revoked.
     ///
-    /// A user without a UUID is named by its [`tag`](crate::id::TextId::tag). The same id may come
-    /// more than once, and may be unknown here or revoked by this process itself.
+    /// A user without a UUID is named by its [`tag`](crate::id::TextId::tag), and a denial by the
+    /// [`tag`](crate::store::HashedKey::tag) of its key. The same id may come more than once, and may
+    /// be unknown here or revoked by this process itself.
     fn revoked(&self, id: Uuid);
 
     /// Called when revocations may have been missed until now.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
+    ActiveToken, Admission, Consumed, Denial, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
     Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus,
     TokenStore, UserFence,
 };
@@ -42,6 +42,8 @@ macro_rules! operations {
                 put_one_time(key: HashedKey, payload: Payload, expires_at: Timestamp) -> ();
                 one_time(key: HashedKey, now: Timestamp) -> Option<OneTimeRecord>;
                 redeem(key: HashedKey, by: SessionId, now: Timestamp) -> Redeemed;
+                deny(key: HashedKey, denial: Denial) -> ();
+                denials(keys: Vec<HashedKey>, now: Timestamp) -> Vec<Option<Denial>>;
                 revoke_token(id: TokenId, since: Timestamp) -> Revoked;
                 revoke_session(session: SessionId, since: Timestamp) -> Revoked;
                 revoke_for_reuse(session: SessionId, current: TokenId, since: Timestamp) -> Option<Revoked>;

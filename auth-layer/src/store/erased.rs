@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
+    ActiveToken, Admission, Consumed, Denial, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
     Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord,
     TokenStatus, TokenStore, UserFence, delegate::operations,
 };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Retired,
+    ActiveToken, Admission, Consumed, Denial, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Retired,
     Revoked, Rotated, Rotation, Session, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
@@ -41,6 +41,7 @@ struct Contents {
     /// When each reservation expires.
     reserved: HashMap<HashedKey, Timestamp>,
     one_time: HashMap<HashedKey, OneTimeRecord>,
+    denials: HashMap<HashedKey, Denial>,
 }
 
 #[derive(Debug)]
@@ -68,6 +69,11 @@ impl MemoryStore {
 }
 
 impl Contents {
+    /// Returns how many rows have a hashed key.
+    fn keys(&self) -> usize {
+        self.reserved.len() + self.one_time.len() + self.denials.len()
+    }
+
     fn record(&mut self, tokens: &[TokenRecord]) {
         for token in tokens {
             // An existing record may be revoked: keep it.
@@ -212,6 +218,18 @@ impl TokenStore for MemoryStore {
         Ok(self.contents().one_time.get_mut(&key).map_or(Redeemed::Unknown, |record| record.redeem(by, now)))
     }
 
+    async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
+        self.contents().denials.entry(key).and_modify(|old| *old = old.extended_by(denial)).or_insert(denial);
+        self.local.forget(key.tag());
+        Ok(())
+    }
+
+    async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {
+        let contents = self.contents();
+        let live = |key| contents.denials.get(key).filter(|denial| denial.is_live(now)).copied();
+        Ok(keys.iter().map(live).collect())
+    }
+
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
         let mut contents = self.contents();
         let Some(token) = contents.tokens.get_mut(&id) else { return Ok(Revoked::default()) };
@@ -293,17 +311,18 @@ impl TokenStore for MemoryStore {
     async fn purge_expired(&self, before: Timestamp) -> Result<Purged, StoreError> {
         let mut contents = self.contents();
         let stored = (contents.tokens.len(), contents.sessions.len());
-        let keys = contents.reserved.len() + contents.one_time.len();
+        let keys = contents.keys();
         contents.tokens.retain(|_, token| token.record.expires_at >= before);
         // A session stays while it has tokens, so that revoking it or its user finds them all.
         let kept: HashSet<SessionId> = contents.tokens.values().map(|token| token.record.session_id).collect();
         contents.sessions.retain(|id, session| session.expires_at() >= before || kept.contains(id));
         contents.reserved.retain(|_, expires_at| *expires_at >= before);
         contents.one_time.retain(|_, record| record.expires_at >= before);
+        contents.denials.retain(|_, denial| denial.expires_at >= before);
         Ok(Purged {
             tokens: (stored.0 - contents.tokens.len()) as u64,
             sessions: (stored.1 - contents.sessions.len()) as u64,
-            keys: (keys - contents.reserved.len() - contents.one_time.len()) as u64,
+            keys: (keys - contents.keys()) as u64,
         })
     }
 

@@ -9,15 +9,15 @@
 //!    is [`note_delivered`].
 //! 2. **Linear.** Each operation takes effect at one moment between its call and its return. In
 //!    particular, a [`token_status`] that is called after a revocation returned sees the
-//!    revocation.
+//!    revocation, and [`denials`] called after a [`deny`] returned finds it.
 //! 3. **One winner.** Of all concurrent [`rotate`] calls for one parent, one is
 //!    [`Rotated::Committed`]. Of all [`consume`] calls for one token, one is
 //!    [`Consumed::Accepted`]. Of all [`redeem`] calls for one record, one is [`Redeemed::First`].
 //!    Of all [`reserve`] calls for one key, one returns true while its reservation lives.
 //! 4. **Fence.** [`open_session`] is [`Admission::Fenced`] under an epoch that has passed, or for a
 //!    disabled user. A revocation finds everything that was admitted before it.
-//! 5. **No revival.** `revoked` flips once and never back. `redeemed_by` is set once. No record is
-//!    removed before the time that [`purge_expired`] is given.
+//! 5. **No revival.** `revoked` flips once and never back. `redeemed_by` is set once. The times of a
+//!    denial only grow. No record is removed before the time that [`purge_expired`] is given.
 //! 6. **Absence is not failure.** "There is no such record" is an `Ok`. A store that could not look
 //!    returns a [`StoreError`].
 //! 7. **All or nothing, or harmless.** An operation that fails half-way leaves no trace, or only
@@ -62,8 +62,8 @@
 //! ([`as_uuid`](crate::id::TextId::as_uuid)) in it. No other text may then be read back as that
 //! UUID.
 //!
-//! **Keys.** A [`HashedKey`] is 32 bytes of any value. Reservations and one-time records are apart:
-//! a reservation and a record of the same key do not meet.
+//! **Keys.** A [`HashedKey`] is 32 bytes of any value. Reservations, one-time records and denials
+//! are apart: two of the same key do not meet.
 //!
 //! **Times.** Keep a [`Timestamp`](crate::clock::Timestamp) to the millisecond at least. Truncate
 //! what is finer, do not round it: a stored expiry is never later than the one that was given. An
@@ -76,6 +76,7 @@
 //! | a token, also revoked, used or retired | [`purge_expired`] gets a time past its `expires_at` |
 //! | a session, also revoked | the same for `current.refresh_expires_at`, and no token needs it |
 //! | a reservation, a one-time record, also a redeemed one | the same for its `expires_at` |
+//! | a denial | the same for its `expires_at` |
 //! | a user's fence | forever |
 //!
 //! A session stays while a revocation must still find a token through it. A fence that was removed
@@ -95,6 +96,7 @@
 //! | [`reserve`] | false, until the reservation expires |
 //! | [`put_one_time`] | success; an existing record stays as it is |
 //! | [`redeem`] | `Again` with the session of the first call, until the record expires |
+//! | [`deny`] | success, no change |
 //! | [`revoke_token`], [`revoke_session`], [`revoke_for_reuse`] | the same access tokens, 0 sessions |
 //! | [`revoke_user`] | the same, and the fence rises once more |
 //! | [`set_user_disabled`] to true | the same, and the fence rises once more |
@@ -118,10 +120,13 @@
 //! | `consume`, `consume` of one token | one is accepted |
 //! | `reserve`, `reserve` of one key, free or expired | one returns true |
 //! | `redeem`, `redeem` of one record | one is `First`, the others name its session |
+//! | `deny`, `deny` of one key | of each time, the latest stays |
+//! | `denials`, `deny` | the denial is found once `deny` has returned |
 //! | `token_status`, any revocation | no `Active` once the revocation has returned |
 //!
 //! **Ties.** If two sessions have the same time, the one with the greater `session_id` is the later
-//! one. At the moment of its `expires_at`, a token, a reservation or a one-time record has expired.
+//! one. At the moment of its `expires_at`, a token, a reservation, a one-time record or a denial has
+//! expired.
 //!
 //! # Stores that wrap a store
 //!
@@ -131,6 +136,8 @@
 //!
 //! [`confirm`]: TokenStore::confirm
 //! [`consume`]: TokenStore::consume
+//! [`denials`]: TokenStore::denials
+//! [`deny`]: TokenStore::deny
 //! [`note_delivered`]: TokenStore::note_delivered
 //! [`open_session`]: TokenStore::open_session
 //! [`revoke_for_reuse`]: TokenStore::revoke_for_reuse
@@ -150,6 +157,7 @@
 //! [`token_status`]: TokenStore::token_status
 
 mod delegate;
+mod denial;
 mod erased;
 mod error;
 #[cfg(any(feature = "mongodb", feature = "redis"))]
@@ -170,6 +178,7 @@ pub mod embedded;
 pub mod mongodb;
 
 pub use delegate::StoreDecorator;
+pub use denial::Denial;
 pub use erased::DynStore;
 pub(crate) use erased::{ErasedStore, StoreFuture, StoreRequest, StoreResponse, within};
 pub use error::{StoreError, StoreErrorKind};

@@ -4,13 +4,14 @@ use std::fmt;
 
 use chrono::serde::ts_milliseconds;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::Payload;
 #[cfg(doc)]
 use super::TokenStore;
 use crate::{clock::Timestamp, hash::sha256, id::SessionId};
 
-/// The key of a reservation or of a one-time record: a SHA-256 hash.
+/// The key of a reservation, a one-time record or a denial: a SHA-256 hash.
 ///
 /// A store gets the hash and never the value. A reader of the store can therefore use no
 /// authorization code.
@@ -40,6 +41,11 @@ impl HashedKey {
     /// Returns the 32 bytes of the hash. A store compares all of them.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Returns the first 128 bits, under which nodes hear of a denial.
+    pub fn tag(&self) -> Uuid {
+        Uuid::from_bytes(self.0.first_chunk().copied().unwrap_or_default())
     }
 }
 
@@ -152,6 +158,7 @@ mod tests {
             assert_ne!(key, other);
         }
         assert_eq!(HashedKey::from_digest(*key.as_bytes()), key);
+        assert_eq!(key.tag().as_bytes()[..], key.as_bytes()[..16]);
     }
 
     #[test]

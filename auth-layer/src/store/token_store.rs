@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Weak, time::Duration};
 
 use super::{
-    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
+    ActiveToken, Admission, Consumed, Denial, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
     Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus,
     UserFence,
 };
@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Times are arguments. An implementation reads no clock, except one that all its nodes share.
 ///
-/// `examples/sqlite_store.rs` implements it in 260 lines.
+/// `examples/sqlite_store.rs` implements it in 270 lines.
 ///
 /// ```
 /// use auth_layer::{
@@ -199,6 +199,25 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Redeemed, StoreError>> + Send;
 
+    /// Records the denial of what `key` stands for, for tokens that the store has no records of.
+    ///
+    /// If the key has a denial already, of each of its times the later one stays, also when several
+    /// calls run at the same time: [`Denial::extended_by`], read and written in one step. A denial
+    /// that has expired counts like any other.
+    ///
+    /// Durable before it returns, as every revocation.
+    fn deny(&self, key: HashedKey, denial: Denial) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Returns the denials of these keys, in their order: `None` for a key that has none, or whose
+    /// denial has expired at `now`, the caller's time.
+    ///
+    /// A check of another issuer's token calls this, with up to three keys. Make it one read.
+    fn denials(
+        &self,
+        keys: Vec<HashedKey>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Option<Denial>>, StoreError>> + Send;
+
     /// Revokes one token. Revoking a refresh token revokes its whole session (RFC 7009 §2.1).
     ///
     /// An unknown token is a success that revokes nothing. For this and the other revocations:
@@ -361,16 +380,18 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Succeeds when the store of record can serve.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Reports to `listener` what other processes revoke, and that something may have been missed,
-    /// until the listener is dropped.
+    /// Reports to `listener` what other processes revoke and [deny](Self::deny), and that something
+    /// may have been missed, until the listener is dropped. A denial is reported by the
+    /// [tag](HashedKey::tag) of its key.
     ///
     /// No law depends on this. A cached answer is believed for a bounded time only
     /// ([`local_cache`](crate::authority::AuthorityBuilder::local_cache)'s lease), and that bound
     /// holds without any report. Reports make the time short. The default reports nothing. That is
     /// also right when no other process has access.
     ///
-    /// A reported revocation must be visible: a [`token_status`](Self::token_status) that begins
-    /// after the call of [`RevocationListener::revoked`] sees it.
+    /// A reported revocation must be visible: a [`token_status`](Self::token_status) or a
+    /// [`denials`](Self::denials) that begins after the call of [`RevocationListener::revoked`] sees
+    /// it.
     ///
     /// A store that wraps another is a [`StoreDecorator`], which forwards this.
     fn subscribe(&self, listener: Weak<dyn RevocationListener>) {

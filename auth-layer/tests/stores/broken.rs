@@ -9,9 +9,9 @@ use auth_layer::{
     SessionId, Subject, TokenId,
     clock::Timestamp,
     store::{
-        ActiveToken, Admission, Consumed, HashedKey, MemoryStore, OneTimeRecord, Payload, Purged, Redeemed, Revoked,
-        Rotated, Rotation, Session, StoreDecorator, StoreError, TokenKind, TokenRecord, TokenStatus, TokenStore,
-        UserFence,
+        ActiveToken, Admission, Consumed, Denial, HashedKey, MemoryStore, OneTimeRecord, Payload, Purged, Redeemed,
+        Revoked, Rotated, Rotation, Session, StoreDecorator, StoreError, TokenKind, TokenRecord, TokenStatus,
+        TokenStore, UserFence,
         conformance::{self, Users},
     },
 };
@@ -40,6 +40,9 @@ enum Mistake {
     NamesTheLastSession,
     PutsAnew,
     IgnoresExpiry,
+    KeepsTheLastDenial,
+    ReadsThenDenies,
+    AnswersForKeysAsFound,
     PurgesEarly,
     PurgesNoKeys,
     SkipsASessionPerPage,
@@ -62,6 +65,8 @@ struct BrokenStore {
     reserved: Mutex<HashMap<HashedKey, Timestamp>>,
     /// Under which key a one-time record is kept after it was put anew.
     renamed: Mutex<HashMap<HashedKey, HashedKey>>,
+    /// What the mistakes with denials keep.
+    denials: Mutex<HashMap<HashedKey, Denial>>,
 }
 
 impl BrokenStore {
@@ -74,6 +79,7 @@ impl BrokenStore {
             noted: Mutex::default(),
             reserved: Mutex::default(),
             renamed: Mutex::default(),
+            denials: Mutex::default(),
         })
     }
 
@@ -100,7 +106,7 @@ impl BrokenStore {
         self.renamed.lock().unwrap().get(&key).copied().unwrap_or(key)
     }
 
-    /// Returns the time by which this store judges one-time records.
+    /// Returns the time by which this store judges one-time records and denials.
     fn believed(&self, now: Timestamp) -> Timestamp {
         if self.makes(Mistake::IgnoresExpiry) { Timestamp::UNIX_EPOCH } else { now }
     }
@@ -248,6 +254,34 @@ impl StoreDecorator for BrokenStore {
 
     async fn one_time(&self, key: HashedKey, now: Timestamp) -> Result<Option<OneTimeRecord>, StoreError> {
         self.store.one_time(self.kept_under(key), self.believed(now)).await
+    }
+
+    async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
+        let kept = || self.denials.lock().unwrap();
+        let denial = match self.mistake {
+            Some(Mistake::KeepsTheLastDenial) => denial,
+            Some(Mistake::ReadsThenDenies) => {
+                let read = kept().get(&key).copied();
+                yield_to_others().await;
+                read.map_or(denial, |read| read.extended_by(denial))
+            }
+            _ => return self.store.deny(key, denial).await,
+        };
+        kept().insert(key, denial);
+        Ok(())
+    }
+
+    async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {
+        if self.makes(Mistake::KeepsTheLastDenial) || self.makes(Mistake::ReadsThenDenies) {
+            let kept = self.denials.lock().unwrap();
+            let live = |key| kept.get(key).filter(|denial| denial.is_live(now)).copied();
+            return Ok(keys.iter().map(live).collect());
+        }
+        let mut denials = self.store.denials(keys, self.believed(now)).await?;
+        if self.makes(Mistake::AnswersForKeysAsFound) {
+            denials.sort_by_key(Option::is_none);
+        }
+        Ok(denials)
     }
 
     async fn redeem(&self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, StoreError> {
@@ -483,6 +517,18 @@ finds! {
         by conformance::purge::one_time_record_is_kept_until_the_bound, "after a purge with that bound";
     purge_of_a_reservation_before_the_bound_is_found: PurgesEarly
         by conformance::purge::reservation_is_kept_until_the_bound, "went with that bound";
+    denial_that_replaces_another_is_found: KeepsTheLastDenial
+        by conformance::deny::denial_keeps_the_later_of_each_time, "two denials of one key";
+    denial_that_looks_first_loses_a_concurrent_one: ReadsThenDenies
+        by conformance::deny::concurrent_denials_keep_the_latest_times, "concurrent denials of one key";
+    denial_without_an_expiry_is_found: IgnoresExpiry
+        by conformance::deny::denial_is_found_until_it_expires, "from its expiry on";
+    denials_in_another_order_than_their_keys_are_found: AnswersForKeysAsFound
+        by conformance::deny::denial_is_found_until_it_expires, "in the order of their keys";
+    purge_of_a_denial_before_the_bound_is_found: PurgesEarly
+        by conformance::purge::denial_is_kept_until_the_bound, "after a purge with that bound";
+    purge_that_leaves_denials_is_found: PurgesNoKeys
+        by conformance::purge::denial_is_kept_until_the_bound, "1 denial is counted as";
     purge_that_leaves_reservations_is_found: PurgesNoKeys
         by conformance::purge::reservation_is_kept_until_the_bound, "expired before the bound of a purge";
     purge_that_leaves_one_time_records_is_found: PurgesNoKeys

@@ -1,6 +1,7 @@
 //! The steps of the processes. Each is one read or one write of a server.
 
 mod check;
+mod deny;
 mod refresh;
 mod revoke;
 mod sign_in;
@@ -32,6 +33,8 @@ pub(crate) fn step(protocol: &Protocol, state: &mut State, number: u8) {
         Process::SignIn(sign_in) => call.sign_in(sign_in),
         Process::IssueSingleUse(at) => call.issue_single_use(at),
         Process::Consume(consume) => call.consume(consume),
+        Process::CheckDenied(check) => call.check_denied(check),
+        Process::Deny(deny) => call.deny(deny),
         Process::Ended(_) => {}
     }
 }

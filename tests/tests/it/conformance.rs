@@ -29,7 +29,9 @@ async fn conformance_holds_for_mongodb() {
 /// Here with the other kind of users.
 #[tokio::test(flavor = "multi_thread")]
 async fn conformance_holds_for_mongodb_behind_redis() {
-    conformance::laws(&Arc::new(mongodb_behind_redis().await), Users::Texts).await;
+    let store = Arc::new(mongodb_behind_redis().await);
+    conformance::laws(&store, Users::Texts).await;
+    conformance::keys(&store).await;
 }
 
 /// Returns a store that shares what it knows through Redis.

@@ -4,6 +4,7 @@
 //! Every client does what a careful one would: after "unavailable" or no answer it asks again with
 //! the same token.
 
+mod denials;
 mod lost_writes;
 mod stale_primary;
 mod unused_pair;

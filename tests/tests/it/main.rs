@@ -7,6 +7,7 @@ mod clients;
 mod clocks;
 mod commands;
 mod conformance;
+mod denials;
 mod documents;
 mod failover;
 mod fleet;

@@ -1,5 +1,6 @@
 //! The Redis cache against a real Redis, healthy and broken.
 
+mod denials;
 mod server_faults;
 mod with_store;
 

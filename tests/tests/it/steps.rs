@@ -6,6 +6,7 @@
 //! ([`StepWalk`]). It stops after the first, then after the second, until the call is over before
 //! the stop is reached.
 
+mod denied;
 mod killed;
 mod paused;
 pub(crate) mod unfinished;
@@ -37,6 +38,8 @@ struct SteppedNodes {
     relay: Relay,
     /// MongoDB behind the relay.
     relayed: String,
+    /// Redis behind the relay.
+    relayed_redis: String,
     first: Node,
     second: Node,
     _keys: tempfile::TempDir,
@@ -76,7 +79,8 @@ impl SteppedNodes {
         let args = [&args[..], more].concat();
         // The first node must not learn the real addresses of the replica set.
         let relayed = format!("mongodb://{}/?directConnection=true", at[0]);
-        let behind = [("MONGODB_URI", relayed.clone()), ("REDIS_URL", format!("redis://{}", at[1]))];
+        let relayed_redis = format!("redis://{}", at[1]);
+        let behind = [("MONGODB_URI", relayed.clone()), ("REDIS_URL", relayed_redis.clone())];
         let direct = [("MONGODB_URI", mongodb.uri()), ("REDIS_URL", redis.url())];
         let start = async |program: NodeProgram<'_>, env: &[(&str, String)]| {
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -84,7 +88,7 @@ impl SteppedNodes {
         };
         let second = start(programs[1], &direct).await;
         let first = start(programs[0], &behind).await;
-        Self { relay, relayed, first, second, _keys: keys, servers: (mongodb, redis) }
+        Self { relay, relayed, relayed_redis, first, second, _keys: keys, servers: (mongodb, redis) }
     }
 
     /// Returns what MongoDB holds.

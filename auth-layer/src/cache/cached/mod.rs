@@ -1,25 +1,32 @@
 //! A store with a shared cache in front.
 
 mod breaker;
+mod denials;
 mod retry;
 #[cfg(test)]
 mod tests;
 
 use std::{
     error::Error,
-    future::Future,
     sync::{Arc, Weak},
     time::Duration,
 };
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use self::{breaker::Breaker, retry::TombstoneRetries};
+use self::{
+    breaker::Breaker,
+    retry::{DueDenial, DueTombstone, Retries},
+};
 use super::{CacheAnswer, CacheError, StatusCache};
 use crate::{
     clock::Timestamp,
     id::{SessionId, Subject, TokenId},
-    store::{Resumed, Revocation, RevocationListener, Revoked, StoreError, TokenKind, TokenStatus, TokenStore},
+    store::{
+        Denial, HashedKey, Resumed, Revocation, RevocationListener, Revoked, StoreError, TokenKind, TokenStatus,
+        TokenStore,
+    },
 };
 
 /// A [`TokenStore`] with a [`StatusCache`] in front of its status checks.
@@ -48,9 +55,11 @@ use crate::{
 ///   that fails, the caller gets an error although the revocation is recorded: the cache may tell
 ///   other nodes "active" for at most [`StatusCache::bound`]. Calling again is safe. The tombstones
 ///   are retried in the background until that time has passed.
+/// - A denial goes the same way: the store first, then the cache, then retries. What is denied is
+///   asked in one round trip, and the keys that the cache does not know in one read of the store.
 /// - [`ping`](TokenStore::ping) asks the store of record only, because the cache is optional.
-/// - If a revocation's future is dropped, it may be recorded without tombstones. Run it in a task,
-///   as [`Authority`](crate::Authority) does.
+/// - If the future of a revocation or a denial is dropped, it may be recorded and the cache not be
+///   told. Run it in a task, as [`Authority`](crate::Authority) does.
 ///
 /// # Why no check accepts a token after its revocation returned
 ///
@@ -60,10 +69,11 @@ use crate::{
 /// success only with the tombstone in place.
 #[derive(Debug)]
 pub struct Cached<S, C> {
-    store: S,
+    store: Arc<S>,
     cache: Arc<C>,
     breaker: Breaker,
-    retries: TombstoneRetries,
+    tombstones: Retries<TokenId, DueTombstone>,
+    denials: Retries<HashedKey, DueDenial>,
 }
 
 /// How long a failed cache is not asked.
@@ -72,7 +82,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl<S: TokenStore, C: StatusCache> Cached<S, C> {
     /// Puts `cache` in front of `store`.
     pub fn new(store: S, cache: C) -> Self {
-        Self { store, cache: Arc::new(cache), breaker: Breaker::new(PAUSE), retries: TombstoneRetries::default() }
+        Self {
+            store: Arc::new(store),
+            cache: Arc::new(cache),
+            breaker: Breaker::new(PAUSE),
+            tombstones: Retries::default(),
+            denials: Retries::default(),
+        }
     }
 
     /// Returns the cache, for example to check its health.
@@ -80,33 +96,34 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         &self.cache
     }
 
-    /// Records a revocation, then writes its tombstones.
-    async fn revoke(
-        &self,
-        record: impl Future<Output = Result<Revoked, StoreError>>,
-        since: Timestamp,
-    ) -> Result<Revoked, StoreError> {
-        self.put_tombstones(record.await?, since).await
-    }
-
-    /// Tells the other nodes of a recorded revocation. Nobody waits for it.
-    fn announce(&self, ended: Uuid) {
-        let cache = Arc::clone(&self.cache);
-        tokio::spawn(async move { cache.announce(ended).await });
-    }
-
-    /// Writes the tombstones of a recorded revocation.
-    async fn put_tombstones(&self, revoked: Revoked, since: Timestamp) -> Result<Revoked, StoreError> {
-        if revoked.access_tokens.is_empty() {
-            return Ok(revoked);
+    /// Writes the tombstones of a recorded revocation. Then tells the other nodes which session has
+    /// ended, or which user's sessions. Nobody waits for that.
+    async fn tell(&self, revoked: Revoked, ended: Option<Uuid>, since: Timestamp) -> Result<Revoked, StoreError> {
+        if !revoked.access_tokens.is_empty() {
+            let put = self.cache.put_tombstones(&revoked.access_tokens, since).await;
+            put.map_err(|error| {
+                self.retry_tombstones(&revoked.access_tokens, since);
+                StoreError::unavailable("recorded as revoked, but the shared cache could not be told", error)
+            })?;
         }
-        match self.cache.put_tombstones(&revoked.access_tokens, since).await {
-            Ok(()) => Ok(revoked),
-            Err(error) => {
-                self.retries.add(&self.cache, &revoked.access_tokens, since);
-                Err(StoreError::unavailable("recorded as revoked, but the shared cache could not be told", error))
+        if let Some(ended) = ended {
+            let cache = Arc::clone(&self.cache);
+            tokio::spawn(async move { cache.announce(ended).await });
+        }
+        Ok(revoked)
+    }
+
+    fn retry_tombstones(&self, tokens: &[(TokenId, Timestamp)], since: Timestamp) {
+        let (cache, added) = (Arc::clone(&self.cache), Instant::now());
+        let due = tokens.iter().map(|&(id, expires_at)| (id, DueTombstone { expires_at, added }));
+        self.tombstones.add(due, self.cache.bound(), move |due| {
+            let cache = Arc::clone(&cache);
+            async move {
+                let tokens: Vec<_> = due.into_iter().map(|(id, tombstone)| (id, tombstone.expires_at)).collect();
+                // With an old `since` a tombstone only lives longer.
+                cache.put_tombstones(&tokens, since).await.is_ok()
             }
-        }
+        });
     }
 
     /// Reads the store when the cache could not answer. Fills the cache after a miss.
@@ -156,7 +173,7 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
 
     async fn token_status(&self, id: TokenId) -> Result<TokenStatus, StoreError> {
         if !self.breaker.allows() {
-            return self.store.token_status(id).await;
+            return self.inner().token_status(id).await;
         }
         match self.cache.get(id).await {
             Ok(CacheAnswer::Active(token)) if token.kind == TokenKind::Access => {
@@ -173,18 +190,18 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {
-        let revoked = self.revoke(self.store.revoke_token(id, since), since).await?;
+        let revoked = self.inner().revoke_token(id, since).await?;
         // A refresh token stands for its session.
-        if let Some(Revocation::Session(session)) = revoked.unsettled {
-            self.announce(session.into());
-        }
-        Ok(revoked)
+        let session = match revoked.unsettled {
+            Some(Revocation::Session(session)) => Some(session.into()),
+            _ => None,
+        };
+        self.tell(revoked, session, since).await
     }
 
     async fn revoke_session(&self, session: SessionId, since: Timestamp) -> Result<Revoked, StoreError> {
-        let revoked = self.revoke(self.store.revoke_session(session, since), since).await?;
-        self.announce(session.into());
-        Ok(revoked)
+        let revoked = self.inner().revoke_session(session, since).await?;
+        self.tell(revoked, Some(session.into()), since).await
     }
 
     async fn revoke_for_reuse(
@@ -193,10 +210,8 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
         current: TokenId,
         since: Timestamp,
     ) -> Result<Option<Revoked>, StoreError> {
-        let Some(revoked) = self.store.revoke_for_reuse(session, current, since).await? else { return Ok(None) };
-        let revoked = self.put_tombstones(revoked, since).await?;
-        self.announce(session.into());
-        Ok(Some(revoked))
+        let Some(revoked) = self.inner().revoke_for_reuse(session, current, since).await? else { return Ok(None) };
+        self.tell(revoked, Some(session.into()), since).await.map(Some)
     }
 
     async fn revoke_user(
@@ -206,39 +221,43 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
         since: Timestamp,
     ) -> Result<Revoked, StoreError> {
         let tag = user.tag();
-        let revoked = self.revoke(self.store.revoke_user(user, except, since), since).await?;
-        self.announce(tag);
-        Ok(revoked)
+        let revoked = self.inner().revoke_user(user, except, since).await?;
+        self.tell(revoked, Some(tag), since).await
     }
 
     async fn set_user_disabled(&self, user: Subject, disabled: bool, since: Timestamp) -> Result<Revoked, StoreError> {
         let tag = user.tag();
-        let revoked = self.revoke(self.store.set_user_disabled(user, disabled, since), since).await?;
-        if disabled {
-            self.announce(tag);
-        }
-        Ok(revoked)
+        let revoked = self.inner().set_user_disabled(user, disabled, since).await?;
+        self.tell(revoked, disabled.then_some(tag), since).await
+    }
+
+    async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
+        let denied = self.record_denial(key, denial).await;
+        self.inner().local_cache().forget(key.tag());
+        denied
+    }
+
+    async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {
+        let denials = self.all_denials(keys).await?;
+        Ok(denials.into_iter().map(|denial| denial.filter(|denial| denial.is_live(now))).collect())
     }
 
     async fn resume(&self, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {
         let mut known = Vec::new();
         let mut failed = None;
-        for resumed in self.store.resume(since).await? {
+        for resumed in self.inner().resume(since).await? {
             // Older than the bound: no entry says "active" any more, so no tombstone is needed.
-            if resumed.age <= self.cache.bound() {
-                // The cache has failed once, so skip it. Skipped revocations are resumed again.
-                if failed.is_some() {
-                    continue;
-                }
-                if let Err(error) = self.put_tombstones(resumed.revoked.clone(), since).await {
-                    failed = Some(error);
-                    continue;
-                }
+            let is_old = resumed.age > self.cache.bound();
+            // The cache has failed once, so skip it. Skipped revocations are resumed again.
+            if failed.is_some() && !is_old {
+                continue;
             }
-            if let Some(revocation) = &resumed.revoked.unsettled {
-                self.announce(revocation.news_id());
+            let revoked = if is_old { Revoked::default() } else { resumed.revoked.clone() };
+            let ended = resumed.revoked.unsettled.as_ref().map(Revocation::news_id);
+            match self.tell(revoked, ended, since).await {
+                Ok(_) => known.push(resumed),
+                Err(error) => failed = Some(error),
             }
-            known.push(resumed);
         }
         match failed {
             Some(error) if known.is_empty() => Err(error),
@@ -248,7 +267,7 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
 
     /// The sum for a check that asks the cache, reads the store and fills the cache.
     fn answers_within(&self) -> Option<Duration> {
-        Some(self.cache.answers_within()?.saturating_mul(2).saturating_add(self.store.answers_within()?))
+        Some(self.cache.answers_within()?.saturating_mul(2).saturating_add(self.inner().answers_within()?))
     }
 
     /// Listens to the cache only. The store's reports may come before the tombstone, and until then

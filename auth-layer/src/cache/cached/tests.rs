@@ -1,3 +1,5 @@
+mod denials;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -15,6 +17,7 @@ use tokio::{
 use super::*;
 use crate::{
     AuthError, Authority, Grant, TokenFault,
+    cache::DenialAnswer,
     clock::ManualClock,
     id::UserId,
     keys::{Keyring, SigningKey},
@@ -28,8 +31,11 @@ const LIFE: Duration = Duration::from_mins(15);
 #[derive(Debug, Default)]
 struct ScriptedCache {
     entries: Mutex<HashMap<TokenId, ScriptedEntry>>,
+    denials: Mutex<HashMap<HashedKey, Option<Denial>>>,
+    /// How often it lost everything. Each miss knows its number, and its writes go nowhere else.
+    losses: AtomicUsize,
     gets: AtomicUsize,
-    /// What fails: everything, writing tombstones, filling.
+    /// What fails: everything, writing tombstones and denials, filling.
     down: AtomicBool,
     refuses_tombstones: AtomicBool,
     refuses_fills: AtomicBool,
@@ -37,6 +43,7 @@ struct ScriptedCache {
     after_get: Gate,
     before_fill: Gate,
     before_tombstones: Gate,
+    before_denials: Gate,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +93,26 @@ impl ScriptedCache {
         self.entries.lock().unwrap().get(&id).cloned()
     }
 
+    fn denial(&self, key: HashedKey) -> DenialAnswer {
+        match self.denials.lock().unwrap().get(&key) {
+            Some(Some(denial)) => DenialAnswer::Denied(*denial),
+            Some(None) => DenialAnswer::NotDenied,
+            None => DenialAnswer::Miss,
+        }
+    }
+
+    /// Loses everything, as a Redis that restarts.
+    fn lose_everything(&self) {
+        self.losses.fetch_add(1, Ordering::SeqCst);
+        self.entries.lock().unwrap().clear();
+        self.denials.lock().unwrap().clear();
+    }
+
+    /// Fails if everything was lost since the miss.
+    fn knows(&self, losses: usize) -> Result<(), CacheError> {
+        if self.losses.load(Ordering::SeqCst) == losses { Ok(()) } else { Err(CacheError::new("scripted loss")) }
+    }
+
     fn gets(&self) -> usize {
         self.gets.load(Ordering::SeqCst)
     }
@@ -99,23 +126,24 @@ impl ScriptedCache {
 }
 
 impl StatusCache for ScriptedCache {
-    type Miss = ();
+    type Miss = usize;
 
-    async fn get(&self, id: TokenId) -> Result<CacheAnswer<()>, CacheError> {
+    async fn get(&self, id: TokenId) -> Result<CacheAnswer<usize>, CacheError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
         self.fails(&self.down)?;
         let answer = match self.entry(id) {
             Some(ScriptedEntry::Active(token)) => CacheAnswer::Active(token),
             Some(ScriptedEntry::Dead) => CacheAnswer::Dead,
-            None => CacheAnswer::Miss(()),
+            None => CacheAnswer::Miss(self.losses.load(Ordering::SeqCst)),
         };
         self.after_get.pass().await;
         Ok(answer)
     }
 
-    async fn put_active_if_absent(&self, (): (), id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
+    async fn put_active_if_absent(&self, miss: usize, id: TokenId, token: ActiveToken) -> Result<(), CacheError> {
         self.before_fill.pass().await;
         self.fails(&self.refuses_fills)?;
+        self.knows(miss)?;
         self.entries.lock().unwrap().entry(id).or_insert(ScriptedEntry::Active(token));
         Ok(())
     }
@@ -124,6 +152,39 @@ impl StatusCache for ScriptedCache {
         self.before_tombstones.pass().await;
         self.fails(&self.refuses_tombstones)?;
         self.entries.lock().unwrap().extend(tokens.iter().map(|&(id, _)| (id, ScriptedEntry::Dead)));
+        Ok(())
+    }
+
+    async fn denials(&self, keys: &[HashedKey]) -> Result<(Vec<DenialAnswer>, usize), CacheError> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
+        self.fails(&self.down)?;
+        let found = (keys.iter().map(|key| self.denial(*key)).collect(), self.losses.load(Ordering::SeqCst));
+        // Only a check asks for several keys. A denial asks for its own.
+        if keys.len() > 1 {
+            self.after_get.pass().await;
+        }
+        Ok(found)
+    }
+
+    async fn put_denials_if_absent(&self, miss: usize, read: &[(HashedKey, Option<Denial>)]) -> Result<(), CacheError> {
+        self.before_fill.pass().await;
+        self.fails(&self.refuses_fills)?;
+        self.knows(miss)?;
+        for &(key, denial) in read {
+            self.denials.lock().unwrap().entry(key).or_insert(denial);
+        }
+        Ok(())
+    }
+
+    async fn put_denials(&self, miss: usize, made: &[(HashedKey, Denial)]) -> Result<(), CacheError> {
+        self.before_denials.pass().await;
+        self.fails(&self.refuses_tombstones)?;
+        self.knows(miss)?;
+        for &(key, denial) in made {
+            let mut denials = self.denials.lock().unwrap();
+            let held = denials.entry(key).or_default();
+            *held = Some(held.map_or(denial, |held| held.extended_by(denial)));
+        }
         Ok(())
     }
 

@@ -102,7 +102,7 @@ impl Connection {
         let ServerState { server, time, eviction } = self.conn.inspect(&self.probe).await?;
         self.log.log_eviction_policy(eviction);
         if server != self.server {
-            return Err(io::Error::other("another server answers on this connection").into());
+            return Err(another_server());
         }
         self.set_clock(time);
         Ok(())
@@ -137,6 +137,33 @@ impl Connection {
             RawConnection::Single(connection) => command.query_async(&mut connection.clone()).await,
             RawConnection::Cluster { connection, limit } => {
                 with_timeout(*limit, command.query_async(&mut connection.clone())).await
+            }
+        }
+    }
+
+    /// Returns the values of these keys, in their order and in one round trip.
+    pub(super) async fn get_all(&self, keys: &[Vec<u8>]) -> Result<Vec<Value>, RedisError> {
+        match &self.conn {
+            RawConnection::Single(_) => self.send(redis::cmd("MGET").arg(keys)).await,
+            // Keys of different nodes cannot share a command.
+            RawConnection::Cluster { .. } => {
+                try_join_all(keys.iter().map(|key| async { self.send(&Cmd::get(key.as_slice())).await })).await
+            }
+        }
+    }
+
+    /// Sends several writes in one round trip. Every write must succeed.
+    pub(super) async fn send_all(&self, writes: &[Cmd]) -> Result<(), RedisError> {
+        match &self.conn {
+            RawConnection::Single(connection) => {
+                let mut pipeline = Pipeline::with_capacity(writes.len());
+                for write in writes {
+                    pipeline.add_command(write.clone()).ignore();
+                }
+                pipeline.query_async(&mut connection.clone()).await
+            }
+            RawConnection::Cluster { .. } => {
+                try_join_all(writes.iter().map(|write| self.send::<Value>(write))).await.map(drop)
             }
         }
     }
@@ -234,6 +261,11 @@ fn to_millis((seconds, micros): (u64, u64)) -> u64 {
 
 async fn with_timeout<T>(limit: Duration, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
     timeout(limit, call).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+/// The error of a connection that leads to another server than before.
+pub(super) fn another_server() -> RedisError {
+    io::Error::other("another server answers on this connection").into()
 }
 
 pub(super) fn timed_out() -> RedisError {

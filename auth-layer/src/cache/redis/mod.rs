@@ -1,4 +1,4 @@
-//! Token statuses in Redis, shared by all nodes.
+//! Token statuses and denials in Redis, shared by all nodes.
 //!
 //! The key `<prefix><token id>` holds an *active* entry, written by
 //! [`put_active_if_absent`](StatusCache::put_active_if_absent), or a *tombstone*, written by
@@ -20,6 +20,8 @@
 //!   promoted again.
 //! - **Late.** A fill carries the moment of its end (`PXAT`), by the server's own clock and counted
 //!   from the miss. If it waited in the socket of a stalled server, it has expired on arrival.
+//!
+//! Denials follow the same rules, with one more: see `denial.rs`.
 //!
 //! # What remains
 //!
@@ -51,14 +53,14 @@
 //! # News
 //!
 //! Nodes that keep tokens in process [subscribe](StatusCache::subscribe). They receive a message
-//! about each tombstone, published together with it: see `news.rs`. If Redis does not let us
-//! publish or subscribe (its ACL names channels), nodes lose these messages and nothing else.
-//! Channels belong to a server, not to one of its databases. Services that share a server need
-//! different prefixes, or they receive each other's messages, which does no harm.
+//! about each tombstone and each denial, published together with it: see `news.rs`. If Redis does
+//! not let us publish or subscribe (its ACL names channels), nodes lose these messages and nothing
+//! else. Channels belong to a server, not to one of its databases. Services that share a server
+//! need different prefixes, or they receive each other's messages, which does no harm.
 //!
-//! Needs Redis 6.2 or later. The commands used are `GET`, `SET`, `TIME`, `INFO`, `PING`, `UNWATCH`,
-//! `PUBLISH` and `SUBSCRIBE`, and on connecting `AUTH`, `SELECT` and `CLIENT SETINFO`.
-//! [`RedisCache::probe`] tries them all.
+//! Needs Redis 6.2 or later. The commands used are `GET`, `MGET`, `SET`, `EVAL`, `TIME`, `INFO`,
+//! `PING`, `UNWATCH`, `PUBLISH` and `SUBSCRIBE`, and on connecting `AUTH`, `SELECT` and `CLIENT
+//! SETINFO`. [`RedisCache::probe`] tries them all.
 //!
 //! # TLS
 //!
@@ -67,6 +69,7 @@
 //! yet, aws-lc's is installed.
 
 mod connection;
+mod denial;
 mod entry;
 mod health;
 mod news;
@@ -87,7 +90,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use self::{
-    connection::Connection,
+    connection::{Connection, ServerId, another_server},
     entry::RedisEntry,
     health::{Slots, maintain},
     news::News,
@@ -96,15 +99,16 @@ use self::{
 pub use self::{options::RedisOptions, status_log::EvictionPolicy};
 #[cfg(doc)]
 use super::CacheErrorKind;
-use super::{CacheAnswer, CacheError, StatusCache};
+use super::{CacheAnswer, CacheError, DenialAnswer, StatusCache};
 use crate::{
     background::again_after_panics,
     clock::Timestamp,
     id::TokenId,
-    store::{ActiveToken, Feed, RevocationListener},
+    store::{ActiveToken, Denial, Feed, HashedKey, RevocationListener},
 };
 
-/// How many tombstones one round trip carries, so that a large revocation does not delay checks.
+/// How many tombstones or denials one round trip carries, so that a large revocation does not delay
+/// checks.
 const BATCH: usize = 256;
 
 /// A [`StatusCache`] in Redis. The [module's documentation](self) says what holds when Redis fails.
@@ -117,7 +121,7 @@ pub struct RedisCache {
     _health_tasks: JoinSet<()>,
 }
 
-/// What a miss passes to its fill.
+/// What a miss passes to the writes that belong to it.
 pub struct Miss {
     connection: Arc<Connection>,
     at: Instant,
@@ -205,30 +209,36 @@ impl RedisCache {
         [self.options.key_prefix.as_str(), id].concat()
     }
 
-    /// Picks a connection: the same one for the same token while it works.
-    fn connection_for(&self, id: TokenId) -> Result<Arc<Connection>, CacheError> {
-        // The last byte of a version 4 or 7 UUID is random.
-        self.slots.pick(usize::from(id.as_bytes()[15])).ok_or_else(|| CacheError::new("no connection to Redis"))
+    /// Picks a connection: the same one for the same random byte while it works.
+    fn connection_for(&self, byte: u8) -> Result<Arc<Connection>, CacheError> {
+        self.slots.pick(byte.into()).ok_or_else(|| CacheError::new("no connection to Redis"))
     }
 
-    /// Writes tombstones and publishes them, on a connection in use or else on a new one.
-    async fn write_tombstones(&self, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
-        if let Some(connection) = self.slots.pick(0) {
-            match self.write_on(&connection, tombstones).await {
+    /// Writes tombstones or denials and publishes them, on this connection or else on a new one, to
+    /// `only` this server if one is given. A large future, because it may connect.
+    async fn write(
+        &self,
+        connection: Option<Arc<Connection>>,
+        writes: &[(Uuid, Cmd)],
+        only: Option<ServerId>,
+    ) -> Result<(), RedisError> {
+        if let Some(connection) = connection {
+            match self.write_on(&connection, writes).await {
                 Ok(()) => return Ok(()),
                 Err(_) => connection.suspect(),
             }
         }
         let spare = self.source.open().await?;
-        let outcome = self.write_on(&spare.connection, tombstones).await;
+        let is_another = only.is_some_and(|server| server != spare.connection.server());
+        let outcome = if is_another { Err(another_server()) } else { self.write_on(&spare.connection, writes).await };
         if outcome.is_err() {
             spare.pooled.discard();
         }
         outcome
     }
 
-    async fn write_on(&self, connection: &Connection, tombstones: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
-        for batch in tombstones.chunks(BATCH) {
+    async fn write_on(&self, connection: &Connection, writes: &[(Uuid, Cmd)]) -> Result<(), RedisError> {
+        for batch in writes.chunks(BATCH) {
             let (ids, writes): (Vec<Uuid>, Vec<Cmd>) = batch.iter().cloned().unzip();
             connection.run_all(&writes, &news::message(&self.options.key_prefix, &ids)).await?;
         }
@@ -240,7 +250,8 @@ impl StatusCache for RedisCache {
     type Miss = Miss;
 
     async fn get(&self, id: TokenId) -> Result<CacheAnswer<Miss>, CacheError> {
-        let connection = self.connection_for(id)?;
+        // The last byte of a version 4 or 7 UUID is random.
+        let connection = self.connection_for(id.as_bytes()[15])?;
         let value = match connection.send::<Value>(&Cmd::get(self.key(id))).await {
             Ok(Value::BulkString(value)) => value,
             Ok(Value::Nil) => return Ok(CacheAnswer::Miss(Miss { at: Instant::now(), connection })),
@@ -289,12 +300,63 @@ impl StatusCache for RedisCache {
                 (life > 0).then(|| (id.into(), set))
             })
             .collect();
-        let failed = CacheError::new("Redis did not take the tombstones");
-        match tokio::time::timeout(self.options.tombstone_timeout(), self.write_tombstones(&tombstones)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed.with_source(error)),
-            Err(elapsed) => Err(failed.with_source(elapsed)),
+        let write = Box::pin(self.write(self.slots.pick(0), &tombstones, None));
+        within(self.options.revocation_timeout(), write, "Redis did not take the tombstones").await
+    }
+
+    async fn denials(&self, keys: &[HashedKey]) -> Result<(Vec<DenialAnswer>, Miss), CacheError> {
+        let connection = self.connection_for(keys.first().map_or(0, |key| key.as_bytes()[31]))?;
+        let names: Vec<Vec<u8>> = keys.iter().map(|&key| denial::key(&self.options.key_prefix, key)).collect();
+        let values = connection.get_all(&names).await.map_err(|error| {
+            connection.suspect();
+            CacheError::new("Redis did not answer").with_source(error)
+        })?;
+        let answer = |value| match value {
+            Value::BulkString(value) => match denial::decode(&value) {
+                Some((Some(denial), taken_by)) if taken_by == connection.server() => DenialAnswer::Denied(denial),
+                Some((None, taken_by)) if taken_by == connection.server() => DenialAnswer::NotDenied,
+                _ => DenialAnswer::Miss,
+            },
+            _ => DenialAnswer::Miss,
+        };
+        let answers = values.into_iter().map(answer).collect();
+        Ok((answers, Miss { at: Instant::now(), connection }))
+    }
+
+    async fn put_denials_if_absent(&self, miss: Miss, read: &[(HashedKey, Option<Denial>)]) -> Result<(), CacheError> {
+        let Miss { connection, at } = miss;
+        if at.elapsed() >= self.options.active_ttl {
+            return Ok(());
         }
+        let end = connection.server_millis(at).saturating_add(millis(self.options.active_ttl));
+        let fill =
+            |&(key, read)| denial::fill(&denial::key(&self.options.key_prefix, key), read, connection.server(), end);
+        let fills: Vec<Cmd> = read.iter().map(fill).collect();
+        // Refused by `NX` counts as success.
+        connection.send_all(&fills).await.map_err(|error| {
+            connection.suspect();
+            CacheError::new("Redis did not take an entry").with_source(error)
+        })
+    }
+
+    async fn put_denials(&self, miss: Miss, made: &[(HashedKey, Denial)]) -> Result<(), CacheError> {
+        let Miss { connection, at } = miss;
+        let server = connection.server();
+        let life = millis(self.options.active_ttl);
+        if life == 0 {
+            // No node has entries.
+            for (key, _) in made {
+                self.announce(key.tag()).await;
+            }
+            return Ok(());
+        }
+        let latest = connection.server_millis(at).saturating_add(life);
+        let put = |&(key, made): &(HashedKey, Denial)| {
+            (key.tag(), denial::put(&denial::key(&self.options.key_prefix, key), made, server, life, latest))
+        };
+        let denials: Vec<(Uuid, Cmd)> = made.iter().map(put).collect();
+        let write = Box::pin(self.write(Some(connection), &denials, Some(server)));
+        within(self.options.revocation_timeout(), write, "Redis did not take the denials").await
     }
 
     async fn announce(&self, ended: Uuid) {
@@ -302,7 +364,7 @@ impl StatusCache for RedisCache {
         let message = news::message(&self.options.key_prefix, &[ended]);
         // Redis may refuse it for good, so the connection is not suspected.
         if let Err(error) = connection.send::<Value>(&message).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the end of a session was not announced");
+            tracing::debug!(error = &error as &dyn std::error::Error, "a revocation was not announced");
         }
     }
 
@@ -348,6 +410,19 @@ impl fmt::Debug for RedisCache {
 impl fmt::Debug for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Miss").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// Waits for a write of revocations, and says in its error what Redis did not do.
+async fn within(
+    limit: Duration,
+    write: impl Future<Output = Result<(), RedisError>>,
+    failure: &'static str,
+) -> Result<(), CacheError> {
+    match tokio::time::timeout(limit, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(CacheError::new(failure).with_source(error)),
+        Err(elapsed) => Err(CacheError::new(failure).with_source(elapsed)),
     }
 }
 

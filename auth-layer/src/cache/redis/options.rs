@@ -19,8 +19,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisOptions {
-    /// How long Redis may call a token active, counted from the lookup in the store of record.
-    /// Default: 60 s.
+    /// How long Redis may call a token active or not denied, counted from the lookup in the store of
+    /// record. Default: 60 s.
     ///
     /// A revocation that could not be written to Redis holds after this time at the latest.
     pub active_ttl: Duration,
@@ -79,7 +79,7 @@ impl RedisOptions {
         Self { key_prefix: prefix.into(), ..self }
     }
 
-    pub(super) fn tombstone_timeout(&self) -> Duration {
+    pub(super) fn revocation_timeout(&self) -> Duration {
         self.response_timeout.saturating_mul(4)
     }
 

@@ -112,8 +112,10 @@ fn commands(key_prefix: &str) -> Vec<Cmd> {
         command(&["UNWATCH"]),
         command(&["PING"]),
         command(&["GET", &key]),
+        command(&["MGET", &key]),
         command(&["SET", &key, "", "NX", "PXAT", "1"]),
         command(&["SET", &key, "", "PX", "1"]),
+        command(&["EVAL", "return redis.call('SET', KEYS[1], '', 'PX', 1)", "1", &key]),
         command(&["PUBLISH", &own_channel(key_prefix), ""]),
         command(&["PUBLISH", &news::channel(key_prefix), ""]),
     ]

@@ -25,6 +25,7 @@
 #![allow(clippy::missing_panics_doc, reason = "to panic is how each function reports, and the text above says so")]
 
 pub mod check;
+pub mod deny;
 mod fixture;
 pub mod list;
 pub mod one_time;
@@ -50,7 +51,7 @@ pub async fn all<S: TokenStore>(store: &Arc<S>) {
     keys(store).await;
 }
 
-/// Runs the part of the suite that needs no users: reservations and one-time records.
+/// Runs the part of the suite that needs no users: reservations, one-time records and denials.
 pub async fn keys<S: TokenStore>(store: &Arc<S>) {
     reserve::key_is_reserved_once(&**store).await;
     reserve::expired_reservation_is_taken_again(&**store).await;
@@ -61,9 +62,15 @@ pub async fn keys<S: TokenStore>(store: &Arc<S>) {
     one_time::expired_record_is_unknown(&**store).await;
     one_time::concurrent_redemptions_have_one_first(store).await;
 
+    deny::denial_is_found_until_it_expires(&**store).await;
+    deny::denial_keeps_the_later_of_each_time(&**store).await;
+    deny::concurrent_denials_keep_the_latest_times(store).await;
+    deny::check_after_a_denial_finds_it(store).await;
+
     purge::reservation_is_kept_until_the_bound(&**store).await;
     purge::one_time_record_is_kept_until_the_bound(&**store).await;
     purge::purged_one_time_record_is_not_revived(&**store).await;
+    purge::denial_is_kept_until_the_bound(&**store).await;
 }
 
 /// Runs the suite for one kind of user, without [`keys`].

@@ -15,7 +15,7 @@ use super::fixture::{
 use crate::{
     clock::{Timestamp, earlier, later},
     id::{SessionId, TokenId},
-    store::{Admission, Consumed, Purged, Redeemed, Rotated, TokenStatus, TokenStore},
+    store::{Admission, Consumed, Denial, Purged, Redeemed, Rotated, TokenStatus, TokenStore},
 };
 
 /// On how many days a law is tried that another purge may disturb.
@@ -259,6 +259,27 @@ pub async fn reservation_is_kept_until_the_bound(store: &impl TokenStore) {
         let is_free = answer(store.reserve(gone, later(bound, MINUTE), behind).await);
         assert!(is_free, "a reservation that expired before the bound of a purge");
         (purged.keys < 1).then(|| format!("1 reservation is counted as {purged:?}"))
+    })
+    .await;
+}
+
+/// A denial is kept until the bound, also one that was extended. Until then it is found, also by a
+/// clock that is behind. It is removed after it, and counted; a cache may still have it.
+pub async fn denial_is_kept_until_the_bound(store: &impl TokenStore) {
+    on_some_day(async |bound| {
+        let (gone, kept, extended) = (new_key(), new_key(), new_key());
+        let (behind, before) = (earlier(bound, MINUTE), earlier(bound, MILLISECOND));
+        let made = |expires_at| Denial { denied_at: behind, expires_at };
+        for (key, expires_at) in [(gone, before), (kept, bound), (extended, before), (extended, bound)] {
+            answer(store.deny(key, made(expires_at)).await);
+        }
+        let purged = answer(store.purge_expired(bound).await);
+        let found = answer(store.denials(vec![gone, kept, extended], behind).await);
+        assert!(found[0].is_none_or(|found| found == made(before)), "a purged denial, in a cache at most");
+        if found[1..] != [Some(made(bound)); 2] {
+            return Some(format!("two denials that expire at {bound}, after a purge with that bound, are {found:?}"));
+        }
+        (purged.keys < 1).then(|| format!("1 denial is counted as {purged:?}"))
     })
     .await;
 }

@@ -12,8 +12,8 @@
 //! Tokens and sessions are written in version 2. A user is a UUID or another text, behind a byte
 //! that says which. A payload is a list of names and texts. Version 1 is still read: there each
 //! user was a UUID, and client, user agent, scope, custom claims, key and signatures were fields.
-//! Fences have not changed since version 1. One-time records and reservations are written in it,
-//! too.
+//! Fences have not changed since version 1. One-time records, reservations and denials are written in
+//! it, too.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
@@ -22,10 +22,10 @@ use uuid::Uuid;
 use crate::{
     clock::Timestamp,
     id::{Id, SessionId, Subject, TokenId, UserId},
-    store::{OneTimeRecord, Pair, Payload, Retired, Session, TokenKind, TokenRecord, UserFence, member},
+    store::{Denial, OneTimeRecord, Pair, Payload, Retired, Session, TokenKind, TokenRecord, UserFence, member},
 };
 
-/// The version of fences, reservations and one-time records, and of tokens and sessions before
+/// The version of fences, reservations, one-time records and denials, and of tokens and sessions before
 /// users could be text.
 const VERSION_1: u8 = 1;
 
@@ -192,6 +192,19 @@ pub(super) fn decode_one_time(value: &[u8]) -> Option<OneTimeRecord> {
     let record =
         OneTimeRecord { expires_at: from.time()?, payload: from.payload()?, redeemed_by: from.option(Decoder::id)? };
     from.end(record)
+}
+
+pub(super) fn encode_denial(denial: Denial) -> Vec<u8> {
+    let mut to = Encoder::new(VERSION_1);
+    to.time(denial.denied_at);
+    to.time(denial.expires_at);
+    to.0
+}
+
+pub(super) fn decode_denial(value: &[u8]) -> Option<Denial> {
+    let mut from = Decoder::new(value, &[VERSION_1])?;
+    let denial = Denial { denied_at: from.time()?, expires_at: from.time()? };
+    from.end(denial)
 }
 
 struct Encoder(Vec<u8>);

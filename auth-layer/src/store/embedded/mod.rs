@@ -45,7 +45,7 @@ use self::{
     writer::Writer,
 };
 use super::{
-    ActiveToken, Admission, Consumed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Revoked,
+    ActiveToken, Admission, Consumed, Denial, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Revoked,
     Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
@@ -240,6 +240,17 @@ impl TokenStore for EmbeddedStore {
 
     async fn redeem(&self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, StoreError> {
         self.writer.run(move |tables| tables.redeem(key, by, now)).await
+    }
+
+    async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
+        let denied = self.writer.run(move |tables| tables.deny(key, denial)).await;
+        self.local.forget(key.tag());
+        denied
+    }
+
+    async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {
+        let denials = self.read(|tables| tables.denials(&keys))?;
+        Ok(denials.into_iter().map(|denial| denial.filter(|denial| denial.is_live(now))).collect())
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {

@@ -13,14 +13,18 @@
 //! | `reserved_keys` | key | when the reservation expires |
 //! | `one_time_records` | key | the one-time record |
 //! | `key_expiry` | time, kind of row, key | |
+//! | `denials` | key | the denial |
+//! | `denial_expiry` | time, 0, key | |
 //!
 //! A user that is a UUID is in `user_sessions` and `fences`, any other in the two tables whose
-//! names begin with `text_`. An older file gets these two with its first write. The last three
+//! names begin with `text_`. An older file gets these two with its first write. The last five
 //! tables are made when they are first written.
 //!
 //! `expiry` makes a purge cost what it removes. The rows that are due come first, and each names
 //! the owner under which its record is indexed. The row of a session whose user is text has no
 //! owner: the user is in the session's record. `key_expiry` does the same for what has a key.
+//! Denials have a table of their own for it: an older version refuses a kind of row that it does not
+//! know.
 
 use std::{borrow::Borrow, ops::Bound};
 
@@ -31,13 +35,13 @@ use redb::{
 use uuid::Uuid;
 
 use super::{
-    codec::{StoredSession, StoredToken, decode_fence, decode_one_time, decode_reservation},
+    codec::{StoredSession, StoredToken, decode_denial, decode_fence, decode_one_time, decode_reservation},
     error::EmbeddedError,
 };
 use crate::{
     clock::Timestamp,
     id::{Id, SessionId, Subject, TokenId, UserId},
-    store::{HashedKey, OneTimeRecord, Session, UserFence},
+    store::{Denial, HashedKey, OneTimeRecord, Session, UserFence},
 };
 
 pub(super) type IdKey = &'static [u8; 16];
@@ -59,6 +63,8 @@ const EXPIRY: TableDefinition<'_, ExpiryKey, IdKey> = TableDefinition::new("expi
 const RESERVED_KEYS: TableDefinition<'_, HashKey, Bytes> = TableDefinition::new("reserved_keys");
 const ONE_TIME_RECORDS: TableDefinition<'_, HashKey, Bytes> = TableDefinition::new("one_time_records");
 const KEY_EXPIRY: TableDefinition<'_, KeyExpiryKey, ()> = TableDefinition::new("key_expiry");
+const DENIALS: TableDefinition<'_, HashKey, Bytes> = TableDefinition::new("denials");
+const DENIAL_EXPIRY: TableDefinition<'_, KeyExpiryKey, ()> = TableDefinition::new("denial_expiry");
 
 /// The tables that every file has.
 const NAMES: [&str; 6] = ["tokens", "sessions", "session_tokens", "user_sessions", "fences", "expiry"];
@@ -76,12 +82,19 @@ pub(super) struct Tables<'t> {
     pub(super) expiry: Table<'t, ExpiryKey, IdKey>,
     transaction: &'t WriteTransaction,
     keys: Option<KeyTables<'t>>,
+    denials: Option<DenialTables<'t>>,
 }
 
 /// The tables of reservations and one-time records, in one write transaction.
 pub(super) struct KeyTables<'t> {
     pub(super) reserved: Table<'t, HashKey, Bytes>,
     pub(super) one_time: Table<'t, HashKey, Bytes>,
+    pub(super) expiry: Table<'t, KeyExpiryKey, ()>,
+}
+
+/// The tables of denials, in one write transaction.
+pub(super) struct DenialTables<'t> {
+    pub(super) denials: Table<'t, HashKey, Bytes>,
     pub(super) expiry: Table<'t, KeyExpiryKey, ()>,
 }
 
@@ -99,6 +112,7 @@ impl<'t> Tables<'t> {
             expiry: transaction.open_table(EXPIRY)?,
             transaction,
             keys: None,
+            denials: None,
         })
     }
 
@@ -112,6 +126,17 @@ impl<'t> Tables<'t> {
                 reserved: self.transaction.open_table(RESERVED_KEYS)?,
                 one_time: self.transaction.open_table(ONE_TIME_RECORDS)?,
                 expiry: self.transaction.open_table(KEY_EXPIRY)?,
+            })),
+        }
+    }
+
+    /// Opens the tables of denials, and creates missing ones.
+    pub(super) fn denials(&mut self) -> Result<&mut DenialTables<'t>, EmbeddedError> {
+        match &mut self.denials {
+            Some(denials) => Ok(denials),
+            unopened @ None => Ok(unopened.insert(DenialTables {
+                denials: self.transaction.open_table(DENIALS)?,
+                expiry: self.transaction.open_table(DENIAL_EXPIRY)?,
             })),
         }
     }
@@ -139,7 +164,8 @@ impl Snapshot<'_> {
 
     /// Returns whether no table of tokens, sessions and users has a row.
     pub(super) fn is_empty(&self) -> Result<bool, EmbeddedError> {
-        let of_keys = [RESERVED_KEYS.name(), ONE_TIME_RECORDS.name(), KEY_EXPIRY.name()];
+        let of_keys =
+            [RESERVED_KEYS.name(), ONE_TIME_RECORDS.name(), KEY_EXPIRY.name(), DENIALS.name(), DENIAL_EXPIRY.name()];
         for table in self.0.list_tables()? {
             if !of_keys.contains(&table.name()) && !self.0.open_untyped_table(table)?.is_empty()? {
                 return Ok(false);
@@ -213,6 +239,14 @@ impl Snapshot<'_> {
         }
     }
 
+    /// Returns the denials of these keys, in their order.
+    pub(super) fn denials(&self, keys: &[HashedKey]) -> Result<Vec<Option<Denial>>, EmbeddedError> {
+        match self.optional_table(DENIALS)? {
+            Some(denials) => keys.iter().map(|key| denial(&denials, *key)).collect(),
+            None => Ok(vec![None; keys.len()]),
+        }
+    }
+
     /// Opens a table that a file may lack until its first write. `None` if it is missing.
     fn optional_table<K: Key + 'static, V: Value + 'static>(
         &self,
@@ -256,6 +290,14 @@ pub(super) fn one_time(
 ) -> Result<Option<OneTimeRecord>, EmbeddedError> {
     let Some(value) = records.get(key.as_bytes())? else { return Ok(None) };
     decode_one_time(value.value()).map(Some).ok_or(EmbeddedError::Value("one_time_records"))
+}
+
+pub(super) fn denial(
+    denials: &impl ReadableTable<HashKey, Bytes>,
+    key: HashedKey,
+) -> Result<Option<Denial>, EmbeddedError> {
+    let Some(value) = denials.get(key.as_bytes())? else { return Ok(None) };
+    decode_denial(value.value()).map(Some).ok_or(EmbeddedError::Value("denials"))
 }
 
 /// Reads a user's fence from either table of fences.
@@ -401,7 +443,13 @@ impl KeyExpiryRow {
     }
 }
 
-/// Returns the first row of `key_expiry` that is due at `at`. All smaller rows are due earlier.
+/// Returns the row of `denial_expiry` for this denial.
+pub(super) fn denial_expiry_key(at: Timestamp, key: HashedKey) -> [u8; 41] {
+    key_expiry_key(at, 0, *key.as_bytes())
+}
+
+/// Returns the first row of `key_expiry` or `denial_expiry` that is due at `at`. All smaller rows are
+/// due earlier.
 pub(super) fn first_key_expiry_key(at: Timestamp) -> [u8; 41] {
     key_expiry_key(at, 0, [0; 32])
 }

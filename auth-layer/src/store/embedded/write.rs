@@ -6,19 +6,19 @@
 use redb::ReadableTable;
 
 use super::{
-    codec::{StoredSession, StoredToken, encode_fence, encode_one_time, encode_reservation},
+    codec::{StoredSession, StoredToken, encode_denial, encode_fence, encode_one_time, encode_reservation},
     error::EmbeddedError,
     tables::{
-        ExpiryRow, KeyExpiryRow, Tables, fence, first_expiry_key, first_key_expiry_key, index_key, members, one_time,
-        reservation, session, text_members, token,
+        ExpiryRow, KeyExpiryRow, Tables, denial, denial_expiry_key, fence, first_expiry_key, first_key_expiry_key,
+        index_key, members, one_time, reservation, session, text_members, token,
     },
 };
 use crate::{
     clock::Timestamp,
     id::{SessionId, Subject, TokenId},
     store::{
-        ActiveToken, Admission, Consumed, HashedKey, OneTimeRecord, Payload, Purged, Redeemed, Retired, Revoked,
-        Rotated, Rotation, Session, TokenKind, TokenRecord, UserFence,
+        ActiveToken, Admission, Consumed, Denial, HashedKey, OneTimeRecord, Payload, Purged, Redeemed, Retired,
+        Revoked, Rotated, Rotation, Session, TokenKind, TokenRecord, UserFence,
     },
 };
 
@@ -147,6 +147,21 @@ impl Tables<'_> {
         Ok(redeemed)
     }
 
+    pub(super) fn deny(&mut self, key: HashedKey, new: Denial) -> Result<(), EmbeddedError> {
+        let tables = self.denials()?;
+        let stored = denial(&tables.denials, key)?;
+        let extended = stored.map_or(new, |stored| stored.extended_by(new));
+        if stored == Some(extended) {
+            return Ok(());
+        }
+        if let Some(stored) = stored {
+            tables.expiry.remove(&denial_expiry_key(stored.expires_at, key))?;
+        }
+        tables.denials.insert(key.as_bytes(), encode_denial(extended).as_slice())?;
+        tables.expiry.insert(&denial_expiry_key(extended.expires_at, key), ())?;
+        Ok(())
+    }
+
     pub(super) fn revoke_token(&mut self, id: TokenId, since: Timestamp) -> Result<Revoked, EmbeddedError> {
         let mut revoked = Revoked::default();
         if let Some(stored) = token(&self.tokens, id)? {
@@ -233,7 +248,7 @@ impl Tables<'_> {
             }
             self.expiry.remove(&key)?;
         }
-        purged.keys = self.purge_keys(before, limit)?;
+        purged.keys = self.purge_keys(before, limit)? + self.purge_denials(before, limit)?;
         Ok(purged)
     }
 
@@ -250,6 +265,20 @@ impl Tables<'_> {
                 KeyExpiryRow::OneTime(key) => keys.one_time.remove(key.as_bytes()).map(drop)?,
             }
             keys.expiry.remove(row)?;
+        }
+        Ok(due.len() as u64)
+    }
+
+    fn purge_denials(&mut self, before: Timestamp, limit: usize) -> Result<u64, EmbeddedError> {
+        let tables = self.denials()?;
+        let mut due = Vec::new();
+        for row in tables.expiry.range::<&[u8; 41]>(..&first_key_expiry_key(before))?.take(limit) {
+            due.push(*row?.0.value());
+        }
+        for row in &due {
+            let key: [u8; 32] = row.last_chunk().copied().unwrap_or_default();
+            tables.denials.remove(&key)?;
+            tables.expiry.remove(row)?;
         }
         Ok(due.len() as u64)
     }

@@ -1,9 +1,10 @@
-//! Reports revocations from a MongoDB change stream.
+//! Reports revocations and denials from a MongoDB change stream.
 //!
-//! A change stream on `tokens` reports every record whose `revoked` becomes true, by any program.
-//! It does so once a majority has the change, so a lookup after the report sees it. After a
-//! failover the stream resumes where it stopped. If it cannot (the server no longer knows the
-//! place, or the collection was dropped), it starts anew and reports a gap.
+//! A change stream on the database reports every record in `tokens` whose `revoked` becomes true,
+//! and every change of `denials`, by any program. It does so once a majority has the change, so a
+//! lookup after the report sees it. After a failover the stream resumes where it stopped. If it
+//! cannot (the server no longer knows the place, or the database was dropped), it starts anew and
+//! reports a gap. One of the two collections that is dropped is a gap, too.
 //!
 //! The driver waits without a limit for the server's answer, even on a half-dead connection. The
 //! server is therefore asked to answer often, with nothing if need be. A stream that stays silent
@@ -11,20 +12,21 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use mongodb::{
-    Collection, Database,
+    Database,
     change_stream::{
         ChangeStream,
-        event::{ChangeStreamEvent, ResumeToken},
+        event::{ChangeStreamEvent, OperationType, ResumeToken},
     },
     error::ErrorKind,
-    options::{CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria},
+    options::{ReadConcern, ReadPreference, SelectionCriteria},
 };
 use tokio::time::{error::Elapsed, sleep, timeout};
 use uuid::Uuid;
 
-use crate::store::Listeners;
+use super::document::key_of;
+use crate::store::{HashedKey, Listeners};
 
 /// How often the server answers when nothing has happened.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -44,7 +46,7 @@ enum StreamEnd {
     Failed(#[from] mongodb::error::Error),
     #[error("nothing came from the change stream")]
     Silent(#[from] Elapsed),
-    #[error("the collection was dropped or renamed")]
+    #[error("the database was dropped")]
     Invalidated,
 }
 
@@ -62,14 +64,13 @@ impl StreamEnd {
 
 /// Reports revocations to the listeners, without end.
 pub(super) async fn follow(database: Database, listeners: Arc<Listeners>) {
-    let tokens = database.collection_with_options("tokens", options());
     let (shortest, longest) = BACKOFF;
     let mut pause = shortest;
     let mut resume_token = None;
     let mut warned = false;
     loop {
         let mut received = false;
-        let ended = follow_until_ended(&tokens, &mut resume_token, &listeners, &mut received).await;
+        let ended = follow_until_ended(&database, &mut resume_token, &listeners, &mut received).await;
         if !ended.is_resumable() {
             resume_token = None;
         }
@@ -93,12 +94,12 @@ pub(super) async fn follow(database: Database, listeners: Arc<Listeners>) {
 /// Reports revocations until the stream ends. Sets `received` if it worked at all, and keeps
 /// `resume_token` up to date.
 async fn follow_until_ended(
-    tokens: &Collection<Document>,
+    database: &Database,
     resume_token: &mut Option<ResumeToken>,
     listeners: &Listeners,
     received: &mut bool,
 ) -> StreamEnd {
-    let mut changes = match open(tokens, resume_token.clone()).await {
+    let mut changes = match open(database, resume_token.clone()).await {
         Ok(changes) => changes,
         Err(ended) => return ended,
     };
@@ -119,17 +120,21 @@ async fn follow_until_ended(
             *received = true;
             tracing::info!("news of revocations from MongoDB");
         }
-        match change.as_ref().map(token_of) {
-            Some(Some(id)) => listeners.revoked(&[id]),
-            Some(None) => tracing::debug!("a record of a token has no UUID"),
+        match change.as_ref().map(|change| (&change.operation_type, id_of(change))) {
+            Some((OperationType::Drop | OperationType::Rename, _)) => listeners.gap(),
+            Some((_, Some(id))) => listeners.revoked(&[id]),
+            Some((_, None)) => tracing::debug!("a record of a token or of a denial has no id of ours"),
             None if changes.is_alive() => {}
             None => return StreamEnd::Invalidated,
         }
     }
 }
 
-async fn open(tokens: &Collection<Document>, resume_token: Option<ResumeToken>) -> Result<Changes, StreamEnd> {
-    let mut watch = tokens.watch().pipeline(pipeline()).max_await_time(HEARTBEAT);
+async fn open(database: &Database, resume_token: Option<ResumeToken>) -> Result<Changes, StreamEnd> {
+    let mut watch = database.watch().pipeline(pipeline()).max_await_time(HEARTBEAT);
+    // Change streams report what a majority holds, and accept no other read concern.
+    watch = watch.read_concern(ReadConcern::majority());
+    watch = watch.selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     if let Some(resume_token) = resume_token {
         watch = watch.start_after(resume_token);
     }
@@ -140,30 +145,31 @@ async fn open(tokens: &Collection<Document>, resume_token: Option<ResumeToken>) 
 /// left out, because no cache holds it.
 fn pipeline() -> [Document; 2] {
     let set = doc! {
+        "ns.coll": "tokens",
         "operationType": "update",
         "updateDescription.updatedFields.revoked": true,
         "updateDescription.updatedFields.consumed_at": { "$exists": false },
     };
     // Some tools save a document as a whole.
-    let replaced = doc! { "operationType": "replace", "fullDocument.revoked": true };
+    let replaced = doc! { "ns.coll": "tokens", "operationType": "replace", "fullDocument.revoked": true };
+    let denied = doc! { "ns.coll": "denials", "operationType": { "$in": ["insert", "update", "replace"] } };
+    let lost = doc! {
+        "ns.coll": { "$in": ["tokens", "denials"] },
+        "operationType": { "$in": ["drop", "rename"] },
+    };
     [
-        doc! { "$match": { "$or": [set, replaced, { "operationType": "invalidate" }] } },
+        doc! { "$match": { "$or": [set, replaced, denied, lost, { "operationType": "invalidate" }] } },
         doc! { "$project": { "operationType": 1, "ns": 1, "documentKey": 1 } },
     ]
 }
 
-/// Change streams report what a majority holds, and accept no other read concern.
-fn options() -> CollectionOptions {
-    CollectionOptions::builder()
-        .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
-        .read_concern(ReadConcern::majority())
-        .build()
-}
-
-fn token_of(change: &ChangeStreamEvent<Document>) -> Option<Uuid> {
+/// Returns the token's id, or the tag of a denial's key.
+fn id_of(change: &ChangeStreamEvent<Document>) -> Option<Uuid> {
     let id = change.document_key.as_ref()?.get("_id")?;
     match id {
-        bson::Bson::Binary(binary) => binary.to_uuid().ok().map(Uuid::from),
+        Bson::Binary(binary) => {
+            key_of(id).as_ref().map(HashedKey::tag).or_else(|| binary.to_uuid().ok().map(Uuid::from))
+        }
         _ => None,
     }
 }

@@ -14,6 +14,7 @@
 //! - `reserved_keys`, `_id` is the key, 32 bytes of binary subtype 0: `expires_at`.
 //! - `one_time_records`, `_id` is the key, too: `payload`, `expires_at`. `redeemed_by` and
 //!   `redeemed_at` once redeemed.
+//! - `denials`, `_id` is the key, too: `denied_at`, `expires_at`.
 //!
 //! `unfinished` marks a revocation that is recorded and may have something left to do. It says
 //! since when, and when a node last worked on it. It is removed at the end. If a node dies or the
@@ -36,7 +37,8 @@
 //!
 //! An operation on a key is one update of the key's document. `reserve` updates an expired
 //! reservation, or inserts one and fails on the unique `_id`. `redeem` sets `redeemed_by` if it is
-//! absent, and the document before the update says who was first.
+//! absent, and the document before the update says who was first. `deny` keeps the later of each
+//! time.
 //!
 //! An operation that dies half-way leaves records of tokens that were never handed out. They
 //! expire. A session that was never committed keeps its `pending` mark and is not listed. Only the
@@ -78,9 +80,10 @@
 //! [`MongoOptions::operation_timeout`]. A caller that goes away costs no pooled connection. A
 //! revocation that timed out continues, and calling it again is safe.
 //!
-//! Lookups of single tokens share tasks and queries: see the module `lookup`.
+//! Lookups of single tokens, sessions and denials share tasks and queries: see the module `lookup`.
 
 mod changes;
+mod denial;
 mod diagnose;
 mod document;
 mod error;
@@ -118,9 +121,9 @@ use self::{
 pub use options::MongoOptions;
 
 use super::{
-    ActiveToken, Admission, Consumed, Feed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Resumed,
-    Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenRecord,
-    TokenStatus, TokenStore, UserFence,
+    ActiveToken, Admission, Consumed, Denial, Feed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed,
+    Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind,
+    TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -351,6 +354,16 @@ impl TokenStore for MongoStore {
 
     async fn redeem(&self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, StoreError> {
         self.run(self.records().redeem(key, by, now)).await
+    }
+
+    async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
+        let first = self.run(self.records().deny(key, denial)).await;
+        self.local.forget(key.tag());
+        self.retry_if_failed(first, move |records| records.deny(key, denial))
+    }
+
+    async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {
+        self.records.denials(keys, now).await
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use mongodb::{Collection, options::Hint};
 
 use super::{
-    document::{hashed_key, is_hashed_key, is_user},
+    document::{hashed_key, is_user, key_of},
     error::startup_error,
     records::Records,
 };
@@ -25,7 +25,7 @@ pub(super) fn session_filter() -> Document {
     doc! { "client_id": { "$type": "string" }, "current.access_id": { "$type": "binData" } }
 }
 
-/// Matches our reservations and our one-time records. Also the filter of their TTL indexes.
+/// Matches our reservations, one-time records and denials. Also the filter of their TTL indexes.
 ///
 /// BSON sorts binaries by length and subtype first. So exactly the keys are in this range.
 pub(super) fn key_filter() -> Document {
@@ -66,6 +66,12 @@ pub(super) async fn refuse_foreign_documents(records: &Records) -> Result<(), St
         &records.one_time_records.clone_with_type(),
         is_keyed,
         "the MongoDB collection `one_time_records` holds documents that are not auth-layer's; give auth-layer a database of its own",
+    )
+    .await?;
+    check_samples(
+        &records.denials,
+        is_keyed,
+        "the MongoDB collection `denials` holds documents that are not auth-layer's; give auth-layer a database of its own",
     )
     .await?;
     let subjects = records.subjects.clone_with_type();
@@ -111,7 +117,7 @@ fn is_session(document: &Document) -> bool {
 }
 
 fn is_keyed(document: &Document) -> bool {
-    document.get("_id").is_some_and(is_hashed_key) && document.get_datetime("expires_at").is_ok()
+    document.get("_id").and_then(key_of).is_some() && document.get_datetime("expires_at").is_ok()
 }
 
 /// A document made by hand may have any one of these fields.

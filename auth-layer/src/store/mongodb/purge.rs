@@ -29,11 +29,12 @@ impl Records {
         let sessions = self.remove_due(&self.sessions, SESSION_EXPIRY, ownership::session_filter(), before).await?;
         let reserved = self.remove_due(&self.reserved_keys, KEY_EXPIRY, ownership::key_filter(), before).await?;
         let one_time = self.remove_due(&self.one_time_records, KEY_EXPIRY, ownership::key_filter(), before).await?;
-        if [tokens, sessions, reserved, one_time] == [None; 4] {
+        let denials = self.remove_due(&self.denials, KEY_EXPIRY, ownership::key_filter(), before).await?;
+        if [tokens, sessions, reserved, one_time, denials] == [None; 5] {
             return Ok(None);
         }
         let count = Option::<u64>::unwrap_or_default;
-        let keys = count(reserved) + count(one_time);
+        let keys = count(reserved) + count(one_time) + count(denials);
         Ok(Some(Purged { tokens: count(tokens), sessions: count(sessions), keys }))
     }
 

@@ -10,7 +10,7 @@ use mongodb::{
 
 use super::{
     document::{OneTimeDocument, SessionDocument, SubjectDocument, TokenDocument},
-    lookup::{FindSessions, FindTokens, LookupBatcher},
+    lookup::{FindDenials, FindSessions, FindTokens, LookupBatcher},
 };
 
 /// The collections. Operations are methods on an `Arc` of this, so that each can run as a task.
@@ -20,10 +20,13 @@ pub(super) struct Records {
     pub(super) subjects: Collection<SubjectDocument>,
     pub(super) reserved_keys: Collection<Document>,
     pub(super) one_time_records: Collection<OneTimeDocument>,
+    pub(super) denials: Collection<Document>,
     /// Reads single tokens, many in one query.
     pub(super) lookups: LookupBatcher<FindTokens>,
     /// The same for single sessions.
     pub(super) session_lookups: LookupBatcher<FindSessions>,
+    /// The same for denials.
+    pub(super) denial_lookups: LookupBatcher<FindDenials>,
     /// The server's time limit for one read.
     pub(super) limit: Duration,
 }
@@ -37,14 +40,17 @@ impl Records {
             .build();
         let lookups = FindTokens::new(database.collection_with_options("tokens", options.clone()), limit);
         let session_lookups = FindSessions::new(database.collection_with_options("sessions", options.clone()), limit);
+        let denial_lookups = FindDenials::new(database.collection_with_options("denials", options.clone()), limit);
         Self {
             lookups: LookupBatcher::new(lookups),
             session_lookups: LookupBatcher::new(session_lookups),
+            denial_lookups: LookupBatcher::new(denial_lookups),
             tokens: database.collection_with_options("tokens", options.clone()),
             sessions: database.collection_with_options("sessions", options.clone()),
             subjects: database.collection_with_options("subjects", options.clone()),
             reserved_keys: database.collection_with_options("reserved_keys", options.clone()),
-            one_time_records: database.collection_with_options("one_time_records", options),
+            one_time_records: database.collection_with_options("one_time_records", options.clone()),
+            denials: database.collection_with_options("denials", options),
             limit,
         }
     }

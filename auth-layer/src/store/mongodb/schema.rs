@@ -23,7 +23,7 @@ pub(super) const TOKEN_EXPIRY: &str = "expires_at";
 /// The field by which sessions expire.
 pub(super) const SESSION_EXPIRY: &str = "current.refresh_expires_at";
 
-/// The field by which reservations and one-time records expire.
+/// The field by which reservations, one-time records and denials expire.
 pub(super) const KEY_EXPIRY: &str = "expires_at";
 
 /// Time limit for creating indexes, longer than for any operation: the collection may be large.
@@ -88,6 +88,7 @@ pub(super) async fn ensure_indexes(
     expiry::ensure(&database, &records.sessions, SESSION_EXPIRY, ownership::session_filter(), retention).await?;
     expiry::ensure(&database, &records.reserved_keys, KEY_EXPIRY, ownership::key_filter(), retention).await?;
     expiry::ensure(&database, &records.one_time_records, KEY_EXPIRY, ownership::key_filter(), retention).await?;
+    expiry::ensure(&database, &records.denials, KEY_EXPIRY, ownership::key_filter(), retention).await?;
     // For the sweep of a revocation: it lists live tokens, however many refresh tokens were
     // retired.
     let of_tokens = ["session_id", "user_id"].map(|owner| doc! { owner: 1, "kind": 1, "expires_at": 1 });

@@ -29,7 +29,7 @@ struct UsedKey {
 }
 
 /// Asks until the store answers.
-async fn until_answered<T, F: Future<Output = Result<T, StoreError>>>(ask: impl Fn() -> F) -> T {
+pub(super) async fn until_answered<T, F: Future<Output = Result<T, StoreError>>>(ask: impl Fn() -> F) -> T {
     let begun = Instant::now();
     loop {
         match ask().await {

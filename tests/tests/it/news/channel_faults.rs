@@ -286,7 +286,8 @@ async fn news_of_a_dropped_collection_are_a_gap_and_a_new_beginning() {
     let admin = client.database("admin");
     let begun = Instant::now();
     loop {
-        let ours = doc! { "currentOp": 1, "ns": format!("{}.tokens", database.name), "$all": true };
+        // The namespace of a stream on a whole database.
+        let ours = doc! { "currentOp": 1, "ns": format!("{}.$cmd.aggregate", database.name), "$all": true };
         let open = admin.run_command(ours).await.unwrap();
         if open.get_array("inprog").unwrap().is_empty() {
             break;

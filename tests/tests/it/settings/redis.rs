@@ -73,13 +73,14 @@ async fn settings_of_redis_that_cannot_work_end_the_start_at_once() {
 #[tokio::test]
 async fn settings_of_redis_are_tried_at_the_start_and_nothing_is_left_behind() {
     let server = RedisServer::start(&[]).await;
-    let rules = ["~auth:*", "resetchannels", "&auth:*", "-@all", "+get", "+set", "+time", "+info", "+ping"];
-    let rules = [&["ACL", "SETUSER", "least", "on", ">pw"], &rules[..], &["+unwatch", "+publish", "+subscribe"]];
+    let rules = ["~auth:*", "resetchannels", "&auth:*", "-@all", "+get", "+mget", "+set", "+eval", "+time", "+info"];
+    let rules =
+        [&["ACL", "SETUSER", "least", "on", ">pw"], &rules[..], &["+ping", "+unwatch", "+publish", "+subscribe"]];
     assert_eq!(server.command(&rules.concat()), "+OK");
     let url = server.url().replace("redis://", "redis://least:pw@");
     let monitor = server.monitor();
     RedisCache::probe(&[url], &RedisOptions::default()).await.unwrap();
-    for command in ["GET", "SET", "TIME", "INFO", "PING", "UNWATCH", "PUBLISH", "SUBSCRIBE"] {
+    for command in ["GET", "MGET", "SET", "EVAL", "TIME", "INFO", "PING", "UNWATCH", "PUBLISH", "SUBSCRIBE"] {
         assert!(!monitor.commands_with(&format!("\"{command}\"")).await.is_empty(), "{command}");
     }
     let begun = Instant::now();

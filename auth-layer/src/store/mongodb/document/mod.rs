@@ -3,6 +3,7 @@
 //! Do not derive serde on `uuid::Uuid` or `chrono::DateTime` here. That writes binary subtype 0,
 //! which no filter finds, and text, which no TTL index expires.
 
+mod denial;
 mod one_time;
 mod session;
 mod token;
@@ -11,7 +12,8 @@ mod user;
 use bson::{DateTime, Uuid};
 use serde::Deserialize;
 
-pub(super) use one_time::{OneTimeDocument, hashed_key, is_hashed_key};
+pub(super) use denial::{read_denial, read_key};
+pub(super) use one_time::{OneTimeDocument, hashed_key, key_of};
 pub(super) use session::{MarkedSession, PairDocument, SessionDocument, read_session};
 pub(super) use token::{LiveToken, TokenDocument, Unreadable, identifier, record, status};
 pub(super) use user::{UserKey, is_user, user};

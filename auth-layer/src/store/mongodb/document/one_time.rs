@@ -1,5 +1,5 @@
 //! The documents of `one_time_records`, and the `_id` that they share with those of
-//! `reserved_keys`.
+//! `reserved_keys` and `denials`.
 
 use std::collections::BTreeMap;
 
@@ -32,9 +32,14 @@ pub(in crate::store::mongodb) fn hashed_key(key: HashedKey) -> Bson {
     Binary { subtype: BinarySubtype::Generic, bytes: key.as_bytes().to_vec() }.into()
 }
 
-/// Returns whether a value is a key as this store writes it.
-pub(in crate::store::mongodb) fn is_hashed_key(value: &Bson) -> bool {
-    matches!(value, Bson::Binary(binary) if binary.subtype == BinarySubtype::Generic && binary.bytes.len() == 32)
+/// Returns the key that this store wrote as this value.
+pub(in crate::store::mongodb) fn key_of(value: &Bson) -> Option<HashedKey> {
+    match value {
+        Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes }) => {
+            bytes.as_slice().try_into().ok().map(HashedKey::from_digest)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -64,11 +69,12 @@ mod tests {
 
     #[test]
     fn mongodb_hashed_key_is_32_generic_bytes_and_nothing_else() {
-        assert!(is_hashed_key(&hashed_key(HashedKey::from_digest([7; 32]))));
+        let key = HashedKey::from_digest([7; 32]);
+        assert_eq!(key_of(&hashed_key(key)), Some(key));
         for (subtype, length) in [(BinarySubtype::Generic, 31), (BinarySubtype::Generic, 33), (BinarySubtype::Md5, 32)]
         {
-            assert!(!is_hashed_key(&Binary { subtype, bytes: vec![7; length] }.into()));
+            assert_eq!(key_of(&Binary { subtype, bytes: vec![7; length] }.into()), None);
         }
-        assert!(!is_hashed_key(&Bson::from("0123456789abcdef0123456789abcdef")));
+        assert_eq!(key_of(&Bson::from("0123456789abcdef0123456789abcdef")), None);
     }
 }

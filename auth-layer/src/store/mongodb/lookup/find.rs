@@ -8,10 +8,12 @@ use mongodb::{Collection, Cursor, error::Error};
 
 use super::{BatchQuery, Found, MongoResult};
 use crate::{
-    id::{Id, SessionId, TokenId},
+    id::{SessionId, TokenId},
     store::{
-        TokenStatus,
-        mongodb::document::{SessionDocument, Unreadable, identifier, read_session, status, uuid},
+        Denial, HashedKey, TokenStatus,
+        mongodb::document::{
+            SessionDocument, Unreadable, hashed_key, identifier, read_denial, read_key, read_session, status, uuid,
+        },
     },
 };
 
@@ -38,8 +40,9 @@ impl BatchQuery for FindTokens {
     async fn read(&self, ids: Vec<TokenId>) -> MongoResult<Found<Self>> {
         // No projection: it costs the server more than sending the few other fields. The first
         // batch holds more documents than are asked for here.
-        let cursor = self.tokens.find(doc! { "_id": any_of(&ids) }).max_time(self.limit).await?;
-        collect::<Self, _>(cursor, ids.len(), status).await
+        let wanted = doc! { "_id": any_of(&ids, |id| uuid(id).into()) };
+        let cursor = self.tokens.find(wanted).max_time(self.limit).await?;
+        collect::<Self>(cursor, ids.len(), |token| identifier(token, "_id"), status).await
     }
 }
 
@@ -68,33 +71,62 @@ impl BatchQuery for FindSessions {
 
     async fn read(&self, ids: Vec<SessionId>) -> MongoResult<Found<Self>> {
         let pipeline = [
-            doc! { "$match": { "_id": any_of(&ids) } },
+            doc! { "$match": { "_id": any_of(&ids, |id| uuid(id).into()) } },
             doc! { "$set": { "retired_for": { "$subtract": ["$$NOW", "$previous.at"] } } },
         ];
         let found = self.sessions.aggregate(pipeline).with_type::<RawDocumentBuf>();
-        collect::<Self, _>(found.max_time(self.limit).await?, ids.len(), read_session).await
+        let cursor = found.max_time(self.limit).await?;
+        collect::<Self>(cursor, ids.len(), |session| identifier(session, "_id"), read_session).await
+    }
+}
+
+/// Finds the documents of denials by `_id`, in one command.
+pub(in crate::store::mongodb) struct FindDenials {
+    /// Raw, so that one unreadable document does not fail the others.
+    denials: Collection<RawDocumentBuf>,
+    limit: Duration,
+}
+
+impl FindDenials {
+    /// `limit` is the server's time limit for one query.
+    pub(in crate::store::mongodb) fn new(denials: Collection<RawDocumentBuf>, limit: Duration) -> Self {
+        Self { denials, limit }
+    }
+}
+
+impl BatchQuery for FindDenials {
+    type Id = HashedKey;
+    type Record = Denial;
+
+    const FAILURE: &'static str = "could not read denials";
+
+    async fn read(&self, keys: Vec<HashedKey>) -> MongoResult<Found<Self>> {
+        let wanted = doc! { "_id": any_of(&keys, hashed_key) };
+        let cursor = self.denials.find(wanted).max_time(self.limit).await?;
+        collect::<Self>(cursor, keys.len(), read_key, read_denial).await
     }
 }
 
 /// Reads all documents, each by itself.
-async fn collect<Q: BatchQuery<Id = Id<K>>, K>(
+async fn collect<Q: BatchQuery>(
     mut cursor: Cursor<RawDocumentBuf>,
     most: usize,
+    id: fn(&RawDocument) -> Result<Q::Id, Unreadable>,
     read: fn(&RawDocument) -> Result<Q::Record, Unreadable>,
 ) -> MongoResult<Found<Q>> {
     let mut found = Found::<Q>::with_capacity_and_hasher(most, RandomState::default());
     while cursor.advance().await? {
         let document = cursor.current();
-        found.insert(identifier(document, "_id").map_err(Error::custom)?, read(document));
+        found.insert(id(document).map_err(Error::custom)?, read(document));
     }
     Ok(found)
 }
 
 /// Matches any of these ids.
-fn any_of<K>(ids: &[Id<K>]) -> Bson {
+fn any_of<T: Copy>(ids: &[T], value: fn(T) -> Bson) -> Bson {
     match *ids {
         // The server has a faster path for a single `_id`.
-        [id] => uuid(id).into(),
-        _ => doc! { "$in": ids.iter().map(|&id| Bson::from(uuid(id))).collect::<Vec<_>>() }.into(),
+        [id] => value(id),
+        _ => doc! { "$in": ids.iter().copied().map(value).collect::<Vec<_>>() }.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Lookups of tokens and of sessions that share queries.
+//! Lookups of tokens, of sessions and of denials that share queries.
 //!
 //! A query for one record costs the driver and the server nearly as much as a query for
 //! [`MAX_BATCH`]. So at most [`MAX_IN_FLIGHT`] queries are in flight. With fewer in flight, a
@@ -49,7 +49,7 @@ use foldhash::fast::RandomState;
 use mongodb::error::Result as MongoResult;
 use tokio::{sync::oneshot, task::yield_now, time::timeout};
 
-pub(super) use self::find::{FindSessions, FindTokens};
+pub(super) use self::find::{FindDenials, FindSessions, FindTokens};
 use super::{document::Unreadable, error::store_error};
 use crate::store::StoreError;
 
@@ -93,9 +93,33 @@ impl<R: BatchQuery> LookupBatcher<R> {
 
     /// Returns a record, not older than this call. The caller sets the time limit.
     pub(super) async fn find(&self, id: R::Id) -> LookupResult<R> {
-        let (answer, receiver) = oneshot::channel();
-        let _guard = self.0.enqueue(Waiter { id, answer });
+        let lookup = self.0.enqueue(id);
         self.0.flush();
+        lookup.answer().await
+    }
+
+    /// Returns several records in the order of their ids, as [`find`](Self::find) does for one.
+    /// They wait for one query, or for two at the same time.
+    pub(super) async fn find_all(&self, ids: Vec<R::Id>) -> Result<Vec<Option<R::Record>>, StoreError> {
+        let lookups: Vec<_> = ids.into_iter().map(|id| self.0.enqueue(id)).collect();
+        self.0.flush();
+        let mut found = Vec::with_capacity(lookups.len());
+        for lookup in lookups {
+            found.push(lookup.answer().await?);
+        }
+        Ok(found)
+    }
+}
+
+/// A caller's lookup. Dropping it leaves the queue.
+struct Lookup<'a, R: BatchQuery> {
+    receiver: oneshot::Receiver<LookupResult<R>>,
+    _guard: QueueGuard<'a, R>,
+}
+
+impl<R: BatchQuery> Lookup<'_, R> {
+    async fn answer(self) -> LookupResult<R> {
+        let Self { receiver, _guard } = self;
         receiver.await.unwrap_or_else(|cut| Err(StoreError::unavailable("a lookup in MongoDB was cut short", cut)))
     }
 }
@@ -145,12 +169,13 @@ impl<R: BatchQuery> Shared<R> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enqueue(&self, waiter: Waiter<R>) -> QueueGuard<'_, R> {
+    fn enqueue(&self, id: R::Id) -> Lookup<'_, R> {
+        let (answer, receiver) = oneshot::channel();
         let mut queue = self.queue();
         let ticket = queue.ticket;
         queue.ticket += 1;
-        queue.waiting.insert(ticket, waiter);
-        QueueGuard { shared: self, ticket }
+        queue.waiting.insert(ticket, Waiter { id, answer });
+        Lookup { receiver, _guard: QueueGuard { shared: self, ticket } }
     }
 
     /// Starts a query if more callers wait than the starting queries will take, and a slot is free.
