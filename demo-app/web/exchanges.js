@@ -9,13 +9,15 @@ const PASSWORDS = new Set(['password', 'current_password', 'new_password'])
 // More are dropped, the oldest first.
 const MAX_SHOWN = 50
 
-// Writes a body. Of a token the ends are shown, of a password nothing.
+// Writes a body. Of a token the ends are shown.
 function bodyText(body) {
-  const shown = (name, value) => {
-    if (TOKENS.has(name)) return shorten(value)
-    return PASSWORDS.has(name) ? '••••••••' : value
-  }
-  return JSON.stringify(body, shown, 2)
+  return JSON.stringify(body, (name, value) => TOKENS.has(name) ? shorten(value) : value, 2)
+}
+
+// Leaves the passwords out of the body of a request. In an answer, a field's name has its problem.
+function withoutPasswords(body) {
+  return body && Object.fromEntries(Object.entries(body).map(([name, value]) =>
+    [name, PASSWORDS.has(name) ? '••••••••' : value]))
 }
 
 function lines(first, headers, body) {
@@ -30,11 +32,11 @@ function lines(first, headers, body) {
 // A request that the page sends by itself is `isBackground`, and stays folded.
 export function addExchange({ method, path, headers, body, isBackground }) {
   const status = element('span', { className: 'status' }, '…')
+  const note = element('span', { className: 'note' })
   const summary = element('summary', {}, element('span', { className: 'method' }, method),
-    element('span', { className: 'path' }, `/${path}`), status)
-  const details = element('details', {}, summary, lines(`${method} /${path}`, headers, body))
-  const note = element('p', { className: 'note' })
-  const item = element('li', {}, details, note)
+    element('span', { className: 'path' }, `/${path}`), status, note)
+  const details = element('details', {}, summary, lines(`${method} /${path}`, headers, withoutPasswords(body)))
+  const item = element('li', {}, details)
   const list = byId('exchanges')
   if (!isBackground) {
     for (const open of list.querySelectorAll('details[open]')) open.open = false

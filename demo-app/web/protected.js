@@ -9,7 +9,6 @@ import { problem, shorten } from './words.js'
 function showAnswer(answer, sentence) {
   byId('me-answer').dataset.kind = answer.ok ? 'good' : 'bad'
   show('me-answer', sentence)
-  show('me-body', answer.body && JSON.stringify(answer.body, null, 2))
 }
 
 onPress(byId('call-me'), async () => {
@@ -68,7 +67,5 @@ news.addEventListener('tokens', () => {
 })
 
 news.addEventListener('change', () => {
-  if (session.state === 'out') return
   show('me-answer')
-  show('me-body')
 })
