@@ -6,7 +6,7 @@ import { clock, problem } from './words.js'
 
 const HELD = {
   bearer: 'In the memory of this page, which sends the access token in Authorization.',
-  cookie: 'In two HttpOnly cookies. No script can read them; this page has a CSRF token alone.',
+  cookie: 'In two HttpOnly cookies, which no script can read. This page has only a CSRF token.',
 }
 
 function clear() {

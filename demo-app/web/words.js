@@ -26,7 +26,7 @@ const MEANING = {
   'POST auth/register 201': 'The account exists. Nobody is signed in yet.',
   'POST auth/login 200': 'A session has begun. The answer has both tokens.',
   'POST auth/login?transport=cookie 200':
-    'A session has begun. Both tokens are in HttpOnly cookies; the script sees a CSRF token alone.',
+    'A session has begun. Both tokens are in HttpOnly cookies. The script sees only a CSRF token.',
   'POST auth/refresh 200': 'The refresh token was exchanged for a new pair. It is good once.',
   'POST auth/logout 204': 'The session is revoked, with all its tokens.',
   'POST auth/logout-all 204': 'All sessions of the user are revoked.',

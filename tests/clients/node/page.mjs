@@ -347,7 +347,7 @@ await tell(async input => {
 
     await step('phone, dark, reduced motion', async () => {
       for (const [name, options] of [
-        ['page-phone', { viewport: PHONE, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }],
+        ['page-phone', { viewport: PHONE, isMobile: true, hasTouch: true, deviceScaleFactor: 1.5 }],
         ['page-dark', { colorScheme: 'dark' }],
         ['page-phone-dark', { viewport: { width: 320, height: 640 }, isMobile: true, colorScheme: 'dark', reducedMotion: 'reduce' }],
       ]) {
