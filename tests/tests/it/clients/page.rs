@@ -35,6 +35,5 @@ async fn pages_lead_a_user_through_the_flow_and_axe_finds_no_violation() {
     );
     // Each look has checked something, and a violation would have failed the script.
     let axe = &told["axe"];
-    println!("axe: {axe}");
     assert!(axe["pages"].as_u64() >= Some(15) && axe["passes"].as_u64() >= Some(300), "{axe}");
 }
