@@ -34,8 +34,8 @@ use crate::{
 /// The time in which a script must end.
 const SCRIPT: Duration = Duration::from_mins(1);
 
-/// The same for a script that starts a browser.
-const BROWSER_SCRIPT: Duration = Duration::from_mins(2);
+/// The same for a script that starts a browser, which takes half a minute on an idle machine.
+const BROWSER_SCRIPT: Duration = Duration::from_mins(4);
 
 /// The prefixes of variables that scripts do not inherit: all nodes are on the loopback interface,
 /// and the packages are ours.
@@ -81,7 +81,7 @@ pub async fn node(script: &str, input: &Value) -> Value {
     run_in_node(script, input, SCRIPT).await
 }
 
-/// Runs a script of `tests/clients/node` that starts a browser, as [`node()`] does. It has two
+/// Runs a script of `tests/clients/node` that starts a browser, as [`node()`] does. It has four
 /// minutes.
 ///
 /// The script must drive the browser by a pipe: the browser then ends with the script, even if

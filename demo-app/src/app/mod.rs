@@ -27,8 +27,9 @@ use crate::{
     error::{ApiError, realm},
     grpc,
     oauth::{AUTHORIZE, INTROSPECT, JWKS, REVOKE, TOKEN},
+    pages,
     routes::{
-        account, admin,
+        account, admin, events,
         health::{self, Readiness},
         oauth::{authorize, introspect, revoke, token, well_known},
         proof, session, signed_in, single_use,
@@ -51,7 +52,10 @@ pub fn app(state: AppState) -> Router {
         .route("/auth/single-use", post(single_use::issue))
         .route_layer(from_fn(signed_in::require_first_party))
         .route_layer(layer().build());
-    let signed_in = Router::new().route("/me", get(account::me)).route_layer(layer().build());
+    let signed_in = Router::new()
+        .route("/me", get(account::me))
+        .route("/demo/events", get(events::events))
+        .route_layer(layer().build());
     let admin = Router::new().route("/admin/users", get(admin::list_users)).route_layer(layer().scope("admin").build());
     let once =
         Router::new().route("/demo/single-use", post(single_use::spend)).route_layer(layer().single_use().build());
@@ -66,6 +70,8 @@ pub fn app(state: AppState) -> Router {
         None => with_proofs,
     };
     Router::new()
+        .route("/", get(pages::page))
+        .route("/assets/{file}", get(pages::file))
         .route("/auth/register", post(account::register))
         .route(AUTHORIZE, get(authorize::show).post(authorize::submit))
         .route(INTROSPECT, post(introspect::introspect))

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod credentials;
+pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod oauth;
 pub(crate) mod proof;

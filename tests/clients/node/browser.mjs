@@ -7,22 +7,10 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import path from 'node:path'
 import { rejection, tell } from './story.mjs'
+import { PHONE, Window, launch } from './window.mjs'
 import * as oauth from 'oauth4webapi'
-import { chromium } from 'playwright-core'
 
 const HTTP = { [oauth.allowInsecureRequests]: true }
-
-// Flags that stop the browser from calling home.
-const QUIET = [
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--no-first-run',
-  '--disable-quic',
-]
-
-const WIDE = { width: 1280, height: 800 }
-const PHONE = { width: 390, height: 844 }
 
 // A web server that notes the requests it gets. `pages` has HTML by path.
 class Site {
@@ -116,61 +104,6 @@ function attribute(url) {
   return url.replaceAll('&', '&amp;')
 }
 
-// A window of the browser, and a user who knows labels and buttons alone.
-class Window {
-  // What the console has said since the last look at it: errors, warnings and uncaught exceptions.
-  problems = []
-
-  static async open(browser, options = {}) {
-    const window = new Window()
-    window.context = await browser.newContext({ viewport: WIDE, ...options })
-    window.page = await window.context.newPage()
-    window.page.setDefaultTimeout(15_000)
-    window.page.on('pageerror', error => window.problems.push(`${error}`))
-    window.page.on('console', message => {
-      if (['error', 'warning'].includes(message.type())) window.problems.push(message.text())
-    })
-    return window
-  }
-
-  // Fails unless the console has said these things and no others.
-  assertConsole(...expected) {
-    const said = this.problems.splice(0)
-    assert.equal(said.length, expected.length, said.join('\n'))
-    expected.forEach((pattern, place) => assert.match(said[place], pattern))
-  }
-
-  field(label) {
-    return this.page.getByLabel(label, { exact: true })
-  }
-
-  button(name) {
-    return this.page.getByRole('button', { name, exact: true })
-  }
-
-  async fillIn({ username, password }) {
-    await this.field('Username').fill(username)
-    await this.field('Password').fill(password)
-  }
-
-  // Signs in on the page that is shown. Returns the URL at which the browser arrives.
-  async signIn(user, { site }) {
-    await this.fillIn(user)
-    await this.button('Sign in').click()
-    return this.arrival(site)
-  }
-
-  // Waits until the browser shows a page of this site, and returns its URL. A navigation that another
-  // one replaces, as with a double click, is no failure; `waitForURL` would make it one.
-  async arrival(site) {
-    const main = this.page.mainFrame()
-    const arrived = frame => frame === main && frame.url().startsWith(`${site.origin}/`)
-    if (!arrived(main)) await this.page.waitForEvent('framenavigated', arrived)
-    await this.page.waitForLoadState()
-    return this.page.url()
-  }
-}
-
 await tell(async input => {
   const { chromium: executablePath, issuer, other_issuer, screenshots, username, password } = input
   const user = { username, password }
@@ -179,12 +112,7 @@ await tell(async input => {
   const client = await Site.open('127.0.0.1')
   const attacker = await Site.open('localhost')
   const party = new RelyingParty(client, client_id)
-  const browser = await chromium.launch({
-    executablePath,
-    // Chromium's sandbox does not work as root.
-    chromiumSandbox: process.getuid() !== 0,
-    args: QUIET,
-  })
+  const browser = await launch(executablePath)
   const steps = []
   const step = async (name, story) => {
     await story()

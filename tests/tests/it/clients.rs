@@ -6,6 +6,7 @@ mod grpcio;
 mod jose;
 mod oauth4webapi;
 mod openid_client;
+mod page;
 mod pyjwt;
 mod requests_oauthlib;
 

@@ -7,12 +7,14 @@ mod cookies;
 mod credentials;
 mod csrf;
 mod dpop;
+mod events;
 mod floods;
 mod grpc_calls;
 mod grpc_services;
 mod oauth;
 mod operations;
 mod outage;
+mod pages;
 mod passwords;
 mod properties;
 #[path = "../../../../auth-layer/tests/support/prover.rs"]
@@ -301,7 +303,9 @@ async fn request_errors_have_their_status_and_code() {
         ("PATCH", "/auth/sessions/%ff", json, "", 405, "invalid_request"),
         ("DELETE", "/auth/sessions/%ff", json, "", 401, "unauthorized"),
         ("GET", "/%ff", json, "", 404, "not_found"),
-        ("TRACE", "/", json, "", 404, "not_found"),
+        ("TRACE", "/nowhere", json, "", 404, "not_found"),
+        ("TRACE", "/", json, "", 405, "invalid_request"),
+        ("POST", "/", json, "", 405, "invalid_request"),
         ("GET", "/me", json, "", 401, "unauthorized"),
         ("GET", "/me?access_token=a.b.c", json, "", 401, "unauthorized"),
     ];
