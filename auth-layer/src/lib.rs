@@ -119,7 +119,6 @@ mod hash;
 pub mod id;
 mod json;
 #[cfg(feature = "discovery")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the trust does not fetch keys"))]
 mod jwks;
 mod jwt;
 pub mod keys;
@@ -128,6 +127,7 @@ mod layer_context;
 mod local;
 pub mod middleware;
 pub mod oauth;
+pub mod oidc;
 pub mod rejection;
 pub mod store;
 pub mod stream;
