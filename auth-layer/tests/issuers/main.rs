@@ -8,6 +8,8 @@ mod logout;
 mod minter;
 mod node;
 mod outage;
+#[cfg(feature = "discovery")]
+mod remote;
 mod settings;
 mod streams;
 #[path = "../support/vendors.rs"]
