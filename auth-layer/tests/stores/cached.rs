@@ -1,4 +1,5 @@
-//! A store with a shared cache in front keeps the laws, and the suite finds a cache that breaks its own.
+//! A store with a shared cache in front keeps the laws, and the suite finds a cache that breaks its
+//! own.
 
 use std::{
     collections::HashMap,

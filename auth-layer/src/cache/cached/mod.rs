@@ -58,8 +58,8 @@ use crate::{
 /// - A denial goes the same way: the store first, then the cache, then retries. What is denied is
 ///   asked in one round trip, and the keys that the cache does not know in one read of the store.
 /// - [`ping`](TokenStore::ping) asks the store of record only, because the cache is optional.
-/// - If a revocation's future is dropped, it may be recorded without tombstones. Run it in a task,
-///   as [`Authority`](crate::Authority) does.
+/// - If the future of a revocation or a denial is dropped, it may be recorded and the cache not be
+///   told. Run it in a task, as [`Authority`](crate::Authority) does.
 ///
 /// # Why no check accepts a token after its revocation returned
 ///

@@ -93,8 +93,12 @@ impl ScriptedCache {
         self.entries.lock().unwrap().get(&id).cloned()
     }
 
-    fn denial(&self, key: HashedKey) -> Option<Option<Denial>> {
-        self.denials.lock().unwrap().get(&key).copied()
+    fn denial(&self, key: HashedKey) -> DenialAnswer {
+        match self.denials.lock().unwrap().get(&key) {
+            Some(Some(denial)) => DenialAnswer::Denied(*denial),
+            Some(None) => DenialAnswer::NotDenied,
+            None => DenialAnswer::Miss,
+        }
     }
 
     /// Loses everything, as a Redis that restarts.
@@ -154,12 +158,7 @@ impl StatusCache for ScriptedCache {
     async fn denials(&self, keys: &[HashedKey]) -> Result<(Vec<DenialAnswer>, usize), CacheError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
         self.fails(&self.down)?;
-        let answer = |key: &HashedKey| match self.denial(*key) {
-            Some(Some(denial)) => DenialAnswer::Denied(denial),
-            Some(None) => DenialAnswer::NotDenied,
-            None => DenialAnswer::Miss,
-        };
-        let found = (keys.iter().map(answer).collect(), self.losses.load(Ordering::SeqCst));
+        let found = (keys.iter().map(|key| self.denial(*key)).collect(), self.losses.load(Ordering::SeqCst));
         // Only a check asks for several keys. A denial asks for its own.
         if keys.len() > 1 {
             self.after_get.pass().await;

@@ -66,8 +66,8 @@ pub(super) fn fill(key: &[u8], read: Option<Denial>, taken_by: ServerId, end: u6
     set
 }
 
-/// Creates the command that writes a denial for `life` milliseconds, if it arrives before `latest`, in
-/// the server's milliseconds.
+/// Creates the command that writes a denial for `life` milliseconds, if it arrives before `latest`,
+/// in the server's milliseconds.
 pub(super) fn put(key: &[u8], made: Denial, taken_by: ServerId, life: u64, latest: u64) -> Cmd {
     let mut eval = redis::cmd("EVAL");
     eval.arg(PUT).arg(1).arg(key).arg(head(DENIED, taken_by));

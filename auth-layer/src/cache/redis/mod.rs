@@ -53,10 +53,10 @@
 //! # News
 //!
 //! Nodes that keep tokens in process [subscribe](StatusCache::subscribe). They receive a message
-//! about each tombstone and each denial, published together with it: see `news.rs`. If Redis does not let us
-//! publish or subscribe (its ACL names channels), nodes lose these messages and nothing else.
-//! Channels belong to a server, not to one of its databases. Services that share a server need
-//! different prefixes, or they receive each other's messages, which does no harm.
+//! about each tombstone and each denial, published together with it: see `news.rs`. If Redis does
+//! not let us publish or subscribe (its ACL names channels), nodes lose these messages and nothing
+//! else. Channels belong to a server, not to one of its databases. Services that share a server
+//! need different prefixes, or they receive each other's messages, which does no harm.
 //!
 //! Needs Redis 6.2 or later. The commands used are `GET`, `MGET`, `SET`, `EVAL`, `TIME`, `INFO`,
 //! `PING`, `UNWATCH`, `PUBLISH` and `SUBSCRIBE`, and on connecting `AUTH`, `SELECT` and `CLIENT
@@ -107,7 +107,8 @@ use crate::{
     store::{ActiveToken, Denial, Feed, HashedKey, RevocationListener},
 };
 
-/// How many tombstones or denials one round trip carries, so that a large revocation does not delay checks.
+/// How many tombstones or denials one round trip carries, so that a large revocation does not delay
+/// checks.
 const BATCH: usize = 256;
 
 /// A [`StatusCache`] in Redis. The [module's documentation](self) says what holds when Redis fails.
@@ -214,7 +215,7 @@ impl RedisCache {
     }
 
     /// Writes tombstones or denials and publishes them, on this connection or else on a new one, to
-    /// `only` this server if one is given.
+    /// `only` this server if one is given. A large future, because it may connect.
     async fn write(
         &self,
         connection: Option<Arc<Connection>>,
@@ -299,7 +300,7 @@ impl StatusCache for RedisCache {
                 (life > 0).then(|| (id.into(), set))
             })
             .collect();
-        let write = self.write(self.slots.pick(0), &tombstones, None);
+        let write = Box::pin(self.write(self.slots.pick(0), &tombstones, None));
         within(self.options.revocation_timeout(), write, "Redis did not take the tombstones").await
     }
 
@@ -354,7 +355,7 @@ impl StatusCache for RedisCache {
             (key.tag(), denial::put(&denial::key(&self.options.key_prefix, key), made, server, life, latest))
         };
         let denials: Vec<(Uuid, Cmd)> = made.iter().map(put).collect();
-        let write = self.write(Some(connection), &denials, Some(server));
+        let write = Box::pin(self.write(Some(connection), &denials, Some(server)));
         within(self.options.revocation_timeout(), write, "Redis did not take the denials").await
     }
 

@@ -1,10 +1,10 @@
 //! Messages about revocations between nodes.
 //!
-//! A node that writes tombstones publishes their ids on `<prefix>revoked`, 16 bytes each, and of
-//! denials the tags of their keys. It does so in the same round trip, after the tombstones, so a
+//! A node that writes tombstones publishes their ids on `<prefix>revoked`, 16 bytes each, and a node
+//! that writes denials the tags of their keys. It does so in the same round trip, after them, so a
 //! check after the message sees them. Then it publishes the id of the session or the tag of the
-//! user, for open streams whose tokens have expired. Each node listens on its own connection. A message that comes back to its sender does
-//! no harm.
+//! user, for open streams whose tokens have expired. Each node listens on its own connection. A
+//! message that comes back to its sender does no harm.
 //!
 //! Redis keeps no messages for absent nodes, so each node also listens to itself. Each second it
 //! publishes on its own channel, by the connections that its revocations use. If the message does

@@ -81,8 +81,8 @@ async fn check_of_denials_meets_a_denial_at_each_step() {
     let mut steps = StepWalk::at_least(3);
     while steps.has_next() {
         let (keys, made) = ([new_key(), new_key(), new_key()], denial(0));
-        let checker = Arc::clone(&first);
-        let checking = async move { found(&checker, &keys).await };
+        let store = Arc::clone(&first);
+        let checking = async move { found(&store, &keys).await };
         let Some(check) = nodes.stop_after_next_step(&mut steps, checking).await else { continue };
         second.deny(keys[1], made).await.unwrap();
         nodes.relay.release();

@@ -84,7 +84,7 @@ async fn cached_denials_ask_the_store_once_and_only_for_what_the_cache_lacks() {
 
     cached.cache.lose_everything();
     assert_eq!(denials(&cached, &[token, session]).await, [None, Some(held)]);
-    assert_eq!(cached.cache.denial(session), Some(Some(held)), "what is denied is filled, too");
+    assert_eq!(cached.cache.denial(session), DenialAnswer::Denied(held), "what is denied is filled, too");
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn cached_check_beside_a_denial_finds_it_afterwards_in_any_order() {
                 }
                 _ => {}
             }
-            assert!(!has_put || cache.denial(keys[1]) == Some(Some(held)), "{order}, after {step}");
+            assert!(!has_put || cache.denial(keys[1]) == DenialAnswer::Denied(held), "{order}, after {step}");
         }
         cache.after_get.let_one_through();
         assert_eq!(denials(&cached, &keys).await, [None, Some(held)], "{order}");
@@ -150,14 +150,14 @@ async fn cached_denial_hides_no_later_one_that_the_cache_has_lost() {
     cached.cache.before_denials.let_one_through();
     let error = stopped.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "recorded as denied, but the shared cache could not be told");
-    assert_eq!(cached.cache.denial(subject), None, "the earlier one alone");
+    assert_eq!(cached.cache.denial(subject), DenialAnswer::Miss, "the earlier one alone");
     until_told(&cached, subject, later).await;
 }
 
 /// Waits until the cache has this denial. Before, it has nothing that contradicts it.
 async fn until_told(cached: &CachedDenials, key: HashedKey, denial: Denial) {
     let begun = Instant::now();
-    while cached.cache.denial(key) != Some(Some(denial)) {
+    while cached.cache.denial(key) != DenialAnswer::Denied(denial) {
         assert!(begun.elapsed() < Duration::from_secs(2), "the cache was not told");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -202,7 +202,7 @@ async fn cached_denial_that_the_cache_refuses_is_retried_until_the_bound_has_pas
     tokio::time::sleep(BOUND + Duration::from_secs(1)).await;
     cached.cache.refuses_tombstones.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(cached.cache.denial(session), None);
+    assert_eq!(cached.cache.denial(session), DenialAnswer::Miss);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,13 @@
 //! The documents of `denials`.
 
-use bson::{RawDocument, spec::BinarySubtype};
+use bson::{DateTime, RawDocument, spec::BinarySubtype};
 
 use super::Unreadable;
 use crate::store::{Denial, HashedKey};
 
 /// Reads a denial. One that cannot be read must not let a token through.
 pub(in crate::store::mongodb) fn read_denial(denial: &RawDocument) -> Result<Denial, Unreadable> {
-    let time = |field| denial.get_datetime(field).map(|at| at.to_chrono()).map_err(|_| Unreadable::of(field));
+    let time = |field| denial.get_datetime(field).map(DateTime::to_chrono).map_err(|_| Unreadable::of(field));
     Ok(Denial { denied_at: time("denied_at")?, expires_at: time("expires_at")? })
 }
 
@@ -20,7 +20,7 @@ pub(in crate::store::mongodb) fn read_key(denial: &RawDocument) -> Result<Hashed
 
 #[cfg(test)]
 mod tests {
-    use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
+    use bson::{Bson, Document, RawDocumentBuf, doc};
 
     use super::{super::hashed_key, *};
 
