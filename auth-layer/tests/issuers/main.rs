@@ -164,7 +164,7 @@ async fn issuer_of_a_policy_that_names_none_is_our_own() {
                     Ok(claims) => assert!(takes, "{policy:?} {claims:?}"),
                     // Read as ours, it names no key of ours.
                     refused => {
-                        assert!(!takes && matches!(fault(refused), TokenFault::Issuer | TokenFault::Key), "{policy:?}")
+                        assert!(!takes && matches!(fault(refused), TokenFault::Issuer | TokenFault::Key), "{policy:?}");
                     }
                 }
             }

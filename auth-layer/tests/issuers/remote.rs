@@ -16,8 +16,8 @@ async fn issuer_key_that_is_new_is_fetched_and_one_that_is_dropped_takes_its_cac
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
     let [old, new] = ["k1", "k2"].map(Minter::ed25519);
     let published = Arc::new(Mutex::new(old.jwk_set()));
-    let served = Arc::clone(&published);
-    let app = Router::new().route("/keys", get(async move || served.lock().unwrap().clone()));
+    let answer = Arc::clone(&published);
+    let app = Router::new().route("/keys", get(async move || answer.lock().unwrap().clone()));
     let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
 
     let clock = clock();
