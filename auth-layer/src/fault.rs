@@ -41,6 +41,12 @@ pub enum TokenFault {
     /// The token is for another audience.
     #[error("the token is for another audience")]
     Audience,
+    /// A claim is not what the settings of the token's issuer say.
+    #[error("a claim is not what the settings of the token's issuer say")]
+    ClaimRule,
+    /// The token lives longer than the settings of its issuer allow.
+    #[error("the token lives longer than its issuer may give")]
+    Lifetime,
     /// The token has expired.
     #[error("the token has expired")]
     Expired,
@@ -50,7 +56,7 @@ pub enum TokenFault {
     /// The store has no record of the token.
     #[error("the token is unknown")]
     Unknown,
-    /// The token is revoked.
+    /// The token is revoked; or it is denied, if it is another issuer's.
     #[error("the token is revoked")]
     Revoked,
     /// The single-use token was used before or is revoked.

@@ -82,6 +82,12 @@ pub(crate) fn member_number(text: &[u8], name: &str) -> Option<f64> {
     member(text, name, PhantomData::<f64>)
 }
 
+/// Whether the member `name` of the object in `text` is an object in which `inner` is an object.
+pub(crate) fn has_object(text: &[u8], name: &str, inner: &str) -> bool {
+    let seed = MemberVisitor { name: inner, seed: FieldsVisitor { names: &[] } };
+    member(text, name, seed).flatten().is_some()
+}
+
 /// Reads one member; `None` if it is absent or not what `seed` reads.
 fn member<'t, S: DeserializeSeed<'t>>(text: &'t [u8], name: &str, seed: S) -> Option<S::Value> {
     let mut json = serde_json::Deserializer::from_slice(text);
@@ -167,6 +173,14 @@ impl<'t, S: DeserializeSeed<'t>> Visitor<'t> for MemberVisitor<'_, S> {
             }
         }
         Ok(value)
+    }
+}
+
+impl<'t, S: DeserializeSeed<'t>> DeserializeSeed<'t> for MemberVisitor<'_, S> {
+    type Value = Option<S::Value>;
+
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
@@ -475,6 +489,23 @@ mod tests {
             "[]",
         ] {
             assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn json_object_in_an_object_is_found() {
+        assert!(has_object(br#"{"x":1,"o":{"a":{"b":1},"c":2}}"#, "o", "a"));
+        for text in [
+            r#"{"o":{"a":1}}"#,
+            r#"{"o":{"a":[]}}"#,
+            r#"{"o":{"b":{}}}"#,
+            r#"{"o":[{"a":{}}]}"#,
+            r#"{"a":{}}"#,
+            r#"{"o":{"a":{}},"o":{"a":{}}}"#,
+            r#"{"o":{"a":{"b":1,"b":1}}}"#,
+            "[]",
+        ] {
+            assert!(!has_object(text.as_bytes(), "o", "a"), "{text}");
         }
     }
 

@@ -90,6 +90,7 @@
 //! | `redis` | the Redis cache |
 //! | `tonic` | [`AuthLayer`] for tonic's server; behind axum, tonic works without it |
 //! | `ws` | axum's WebSockets that end with their session |
+//! | `discovery` | keys of other issuers, fetched by HTTP |
 //! | `metrics` | counters for the [`metrics`](https://docs.rs/metrics) facade |
 //! | `conformance` | the test suite for stores |
 //!
@@ -117,6 +118,8 @@ pub mod guard;
 mod hash;
 pub mod id;
 mod json;
+#[cfg(feature = "discovery")]
+mod jwks;
 mod jwt;
 pub mod keys;
 mod kind;
@@ -124,6 +127,7 @@ mod layer_context;
 mod local;
 pub mod middleware;
 pub mod oauth;
+pub mod oidc;
 pub mod rejection;
 pub mod store;
 pub mod stream;

@@ -7,6 +7,7 @@ use auth_layer::{
     AuthLayer, Authority, Claims, Grant, Trust, UserId,
     keys::{Algorithm, Keyring, SigningKey},
     store::MemoryStore,
+    trust::Issuer,
 };
 use axum::{Router, body::Body, http::Request, routing::get};
 use futures_util::FutureExt;
@@ -32,6 +33,9 @@ async fn check_within_the_lease_allocates_only_what_extensions_do() {
         SigningKey::generate_for(Algorithm::Ps256).unwrap(),
     ] {
         let algorithm = key.algorithm();
+        let other = Issuer::with_keys("https://issuer", key.verifying_key()).audience("api");
+        let other =
+            Trust::builder(MemoryStore::new()).issuer(other).local_cache(Duration::from_mins(5)).build().unwrap();
         let authority: Authority = Authority::builder("https://issuer", MemoryStore::new())
             .audience("api")
             .keys(Keyring::new(key))
@@ -40,6 +44,8 @@ async fn check_within_the_lease_allocates_only_what_extensions_do() {
             .unwrap();
         let token = good_token(&authority).await;
         let claims = authority.verify(&token).await.unwrap();
+        // As another issuer's token, which has no record.
+        other.verify(&token).await.unwrap();
         let request = || {
             let request = Request::get("/me").header(AUTHORIZATION, format!("Bearer {token}"));
             request.body(Body::empty()).unwrap()
@@ -57,8 +63,12 @@ async fn check_within_the_lease_allocates_only_what_extensions_do() {
             request.extensions_mut().insert(claims.clone());
             request
         })));
-        let cost = cost_of(app().layer(AuthLayer::new(authority)));
-        assert_eq!(cost, inserted, "{algorithm:?}");
+        for trust in [Trust::from(authority), other] {
+            let named = AuthLayer::builder(&trust).issuers(["https://issuer"]).build();
+            for layer in [AuthLayer::new(trust), named] {
+                assert_eq!(cost_of(app().layer(layer)), inserted, "{algorithm:?}");
+            }
+        }
         assert!(inserted > 0, "the allocations are counted");
     }
 }

@@ -6,6 +6,14 @@
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../examples/axum_service.rs"]
 mod axum_service;
+#[cfg(feature = "discovery")]
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/keycloak.rs"]
+mod keycloak;
+#[cfg(feature = "discovery")]
+#[expect(dead_code, reason = "other tests use its other kinds of key")]
+#[path = "support/minter.rs"]
+mod minter;
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../examples/own_users.rs"]
 mod own_users;
@@ -236,11 +244,63 @@ async fn example_websocket_closes_when_its_session_ends() {
     assert_eq!(other.next().await.unwrap().unwrap(), Message::text("42: bye"));
 }
 
+/// A realm of Keycloak: its metadata and its keys.
+#[cfg(feature = "discovery")]
+async fn realm(listener: TcpListener, jwk_set: String) {
+    use axum::{Json, Router, routing::get};
+
+    let issuer = format!("http://{}/realms/main", listener.local_addr().unwrap());
+    let metadata = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/protocol/openid-connect/certs") });
+    let jwk_set: Value = serde_json::from_str(&jwk_set).unwrap();
+    let app = Router::new()
+        .route("/realms/main/.well-known/openid-configuration", get(async || Json(metadata)))
+        .route("/realms/main/protocol/openid-connect/certs", get(async || Json(jwk_set)));
+    axum::serve(listener, app).await.unwrap();
+}
+
+#[cfg(feature = "discovery")]
+#[tokio::test]
+async fn example_keycloak_accepts_tokens_until_a_logout_here_or_there() {
+    let minter = minter::Minter::rsa("k1");
+    let realm = RunningExample::start(|listener| realm(listener, minter.jwk_set())).await;
+    let issuer = format!("http://{}/realms/main", realm.address);
+    let trust = keycloak::trust(&issuer).unwrap();
+    let example = RunningExample::start(|listener| keycloak::serve(listener, trust)).await;
+    let now = chrono::Utc::now().timestamp();
+    let token = |session: &str, typ: &str| {
+        let claims = json!({
+            "iss": issuer, "sub": "ada", "aud": ["orders"], "azp": "web", "typ": typ, "sid": session, "jti": session,
+            "iat": now, "exp": now + 300,
+        });
+        minter.mint(json!({ "typ": "JWT" }), &claims)
+    };
+    let [here, there] = ["here", "there"].map(|session| token(session, "Bearer"));
+    for token in [&here, &there] {
+        assert_eq!(text(example.get("/me").bearer_auth(token)).await, (StatusCode::OK, "ada".into()));
+    }
+    assert_eq!(text(example.get("/me").bearer_auth(token("here", "ID"))).await.0, StatusCode::UNAUTHORIZED);
+
+    let out = example.client.post(format!("http://{}/logout", example.address));
+    assert_eq!(text(out.bearer_auth(&here)).await.0, StatusCode::OK);
+    let events = json!({ "http://schemas.openid.net/event/backchannel-logout": {} });
+    let logout = json!({
+        "iss": issuer, "aud": "web", "iat": now, "exp": now + 120, "jti": "l1", "sid": "there", "events": events,
+    });
+    let form = format!("logout_token={}", minter.mint(json!({ "typ": "logout+jwt" }), &logout));
+    let out = example.client.post(format!("http://{}/backchannel-logout", example.address));
+    let out = out.header("content-type", "application/x-www-form-urlencoded").body(form);
+    assert_eq!(text(out).await, (StatusCode::OK, String::new()));
+    for token in [&here, &there] {
+        assert_eq!(text(example.get("/me").bearer_auth(token)).await.0, StatusCode::UNAUTHORIZED);
+    }
+}
+
 #[test]
 fn example_programs_are_as_short_as_promised() {
     for (name, text, most) in [
         ("axum_service", include_str!("../examples/axum_service.rs"), 110),
         ("tonic_service", include_str!("../examples/tonic_service.rs"), 70),
+        ("keycloak", include_str!("../examples/keycloak.rs"), 40),
         ("own_users", include_str!("../examples/own_users.rs"), 60),
         ("sse", include_str!("../examples/sse.rs"), 70),
         ("websocket", include_str!("../examples/websocket.rs"), 85),

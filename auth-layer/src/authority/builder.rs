@@ -241,13 +241,13 @@ impl AuthorityBuilder {
     pub fn build(self) -> Result<Authority, BuildError> {
         let Self { issuer, audiences, keys, store, check_custom, purge_every, settings, checks } = self;
         let keys = keys.ok_or(BuildError::Missing("key"))?;
-        let issuer = audiences.into_iter().fold(Issuer::recorded(issuer, &keys), Issuer::audience);
+        let issuer = Arc::new(audiences.into_iter().fold(Issuer::recorded(issuer, &keys), Issuer::audience));
         issuer.check()?;
         checks.check(&*store)?;
         settings.check()?;
         let purge_every = if store.retention_margin().is_some() { Duration::ZERO } else { purge_every };
         let inner = AuthorityInner {
-            trust: Trust::with(issuer, store, checks),
+            trust: Trust::with(issuer, Vec::new(), store, checks),
             keys: ArcSwap::from_pointee(keys),
             replacing_keys: Mutex::default(),
             check_custom,

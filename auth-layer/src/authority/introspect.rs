@@ -107,7 +107,7 @@ impl Authority {
         let (unverified, key_set) = trust.read(TokenKind::Refresh, &trust.issuer().audiences, token)?;
         let (id, session) = (unverified.claims.jti, unverified.claims.sid);
         let expected = expected_record(&unverified.claims, TokenKind::Refresh);
-        let claims = unverified.verify(key_set, trust.own_context().clone())?;
+        let claims = unverified.verify(key_set, trust.issuer().number(), trust.own_context().clone())?;
         let now = self.now();
         let found = trust.with_deadline(self.store().session_for_refresh(session, id, now)).await;
         let Some((session, status)) = found.map_err(AuthError::Unavailable)? else {

@@ -6,7 +6,7 @@ use chrono::{TimeZone, Utc};
 use http::Extensions;
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 
-use super::{Audiences, Confirmation, Scope, custom::CustomPayload, names::READ};
+use super::{Audiences, Confirmation, DenialKeys, Scope, custom::CustomPayload, names::READ};
 use crate::{
     clock::Timestamp,
     fault::TokenFault,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The largest accepted NumericDate: the end of the year 9999.
-const LAST_SECOND: i64 = 253_402_300_799;
+pub(super) const LAST_SECOND: i64 = 253_402_300_799;
 
 /// The claims of a token whose signature and record have been checked.
 ///
@@ -43,6 +43,8 @@ pub struct Claims {
 struct Checked {
     set: ClaimSet,
     kind: TokenKind,
+    /// What another issuer's token is denied by; `None` for a token that has a record.
+    denial_keys: Option<Arc<DenialKeys>>,
     custom: CustomPayload,
     signature: VerifiedSignature,
     /// The number of the [`Audiences`] that the token was read for.
@@ -61,6 +63,8 @@ pub(crate) struct VerifiedSignature {
     pub(crate) key: VerifyingKey,
     /// The number of the key set in which that key was found.
     pub(crate) key_set: u64,
+    /// The number of the issuer whose settings the token met.
+    pub(crate) issuer: u64,
 }
 
 /// The registered claims of [`Claims`].
@@ -144,14 +148,43 @@ impl Claims {
     ///
     /// `None` for another issuer's token.
     pub fn session_id(&self) -> Option<SessionId> {
-        self.sid.as_ref().and_then(TextId::id)
+        self.sid.as_ref().filter(|_| self.is_recorded()).and_then(TextId::id)
     }
 
     /// Returns the token id, for [`Authority::revoke_token`](crate::Authority::revoke_token).
     ///
     /// `None` for another issuer's token.
     pub fn token_id(&self) -> Option<TokenId> {
-        self.jti.as_ref().and_then(TextId::id)
+        self.jti.as_ref().filter(|_| self.is_recorded()).and_then(TextId::id)
+    }
+
+    /// Whether the token has a record in the store. Other issuers' tokens have none.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.checked.denial_keys.is_none()
+    }
+
+    /// Returns what another issuer's token is denied by; `None` for a token that has a record.
+    pub(crate) fn denial_keys(&self) -> Option<&Arc<DenialKeys>> {
+        self.checked.denial_keys.as_ref()
+    }
+
+    /// Puts checked claims together.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the result, and two places call it")]
+    pub(super) fn checked(
+        set: ClaimSet,
+        kind: TokenKind,
+        denial_keys: Option<DenialKeys>,
+        custom: CustomPayload,
+        signature: VerifiedSignature,
+        audiences: u64,
+        first_layer: LayerContext,
+        valid_from: Option<Timestamp>,
+    ) -> Self {
+        let keys = denial_keys.map_or(0, |_| size_of::<DenialKeys>());
+        let bytes = size_of::<Checked>() + set.bytes() + custom.text_bytes() + keys;
+        let denial_keys = denial_keys.map(Arc::new);
+        let checked = Checked { set, kind, denial_keys, custom, signature, audiences, first_layer, valid_from, bytes };
+        Self { checked: Arc::new(checked), other_layer: None }
     }
 
     /// Returns the application's own claims, read as a `T`.
@@ -320,7 +353,6 @@ impl RegisteredClaims {
         audiences: u64,
         first_layer: LayerContext,
     ) -> Claims {
-        let bytes = size_of::<Checked>() + self.bytes() + custom.text_bytes();
         let valid_from = Some(self.iat).max(self.nbf);
         let set = ClaimSet {
             iss: self.iss,
@@ -337,14 +369,22 @@ impl RegisteredClaims {
             amr: self.amr,
             cnf: self.cnf,
         };
-        Claims {
-            checked: Arc::new(Checked { set, kind, custom, signature, audiences, first_layer, valid_from, bytes }),
-            other_layer: None,
-        }
+        Claims::checked(set, kind, None, custom, signature, audiences, first_layer, valid_from)
     }
 }
 
-fn required<'t, T>(
+impl ClaimSet {
+    /// Returns the memory of the claims on the heap, in bytes, roughly.
+    fn bytes(&self) -> usize {
+        let lists: usize = self.aud.iter().chain(&self.amr).map(|text| size_of::<String>() + text.len()).sum();
+        let ids =
+            self.sub.bytes() + self.jti.as_ref().map_or(0, TextId::bytes) + self.sid.as_ref().map_or(0, TextId::bytes);
+        let texts = self.acr.as_ref().map_or(0, String::len) + self.client_id.as_ref().map_or(0, String::len);
+        self.iss.len() + ids + lists + texts + self.scope.bytes()
+    }
+}
+
+pub(super) fn required<'t, T>(
     name: &'static str,
     value: Option<Datum<'t>>,
     read: fn(Datum<'t>) -> Option<T>,
@@ -352,7 +392,7 @@ fn required<'t, T>(
     value.and_then(read).ok_or(TokenFault::Claim(name))
 }
 
-fn optional<'t, T>(
+pub(super) fn optional<'t, T>(
     name: &'static str,
     value: Option<Datum<'t>>,
     read: fn(Datum<'t>) -> Option<T>,
@@ -360,15 +400,15 @@ fn optional<'t, T>(
     value.map(|value| read(value).ok_or(TokenFault::Claim(name))).transpose()
 }
 
-fn text(value: Datum<'_>) -> Option<String> {
+pub(super) fn text(value: Datum<'_>) -> Option<String> {
     value.text().map(Cow::into_owned)
 }
 
-fn parsed<T: std::str::FromStr>(value: Datum<'_>) -> Option<T> {
+pub(super) fn parsed<T: std::str::FromStr>(value: Datum<'_>) -> Option<T> {
     value.text()?.parse().ok()
 }
 
-fn texts(value: Datum<'_>) -> Option<Vec<String>> {
+pub(super) fn texts(value: Datum<'_>) -> Option<Vec<String>> {
     match value {
         Datum::Texts(many) => Some(many.into_iter().map(Cow::into_owned).collect()),
         Datum::Text(_) | Datum::Integer(_) | Datum::Other => None,
@@ -376,7 +416,7 @@ fn texts(value: Datum<'_>) -> Option<Vec<String>> {
 }
 
 /// One text stands for an array of one (RFC 7519 §4.1.3).
-fn text_or_texts(value: Datum<'_>) -> Option<Vec<String>> {
+pub(super) fn text_or_texts(value: Datum<'_>) -> Option<Vec<String>> {
     match value {
         Datum::Text(one) => Some(vec![one.into_owned()]),
         more => texts(more),

@@ -3,9 +3,12 @@
 //! Reading and verifying are separate. [`Unverified::read`] checks everything that is cheap, so
 //! that garbage costs nothing further. Only [`Unverified::verify`] turns the result into claims.
 
+mod foreign;
 mod issue;
 mod read;
 
+pub use foreign::Typ;
+pub(crate) use foreign::{ClaimRule, ForeignExpected, NamedKey, Opened};
 pub(crate) use issue::{Content, assemble, signing_input};
 pub(crate) use read::{Expected, MissingKey, Parts, Unverified, is_type};
 

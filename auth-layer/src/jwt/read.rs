@@ -19,7 +19,8 @@ use crate::{
 ///
 /// The refused ones would have us use a key of the sender's or do what we cannot (RFC 7515
 /// §4.1.11).
-const HEADER_MEMBERS: [&str; 11] = ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x5u", "b64", "enc", "zip"];
+pub(super) const HEADER_MEMBERS: [&str; 11] =
+    ["typ", "kid", "alg", "crit", "jwk", "jku", "x5c", "x5u", "b64", "enc", "zip"];
 
 /// What a token is read against.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +45,26 @@ pub(crate) struct Unverified {
     /// then they take no more memory than their text.
     payload: Option<Vec<u8>>,
     key: VerifyingKey,
-    signing_input: Box<str>,
-    signature: Vec<u8>,
+    signed: SignedText,
+}
+
+/// What a signature covers, and the signature.
+pub(super) struct SignedText {
+    pub(super) signing_input: Box<str>,
+    pub(super) signature: Vec<u8>,
+}
+
+impl SignedText {
+    /// Returns its size in memory, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.signing_input.len() + self.signature.len()
+    }
+
+    /// Fails unless the signature is this key's, with that key's one algorithm.
+    pub(super) fn check(&self, key: &VerifyingKey) -> Result<(), TokenFault> {
+        let right = key.verify(self.signing_input.as_bytes(), &self.signature);
+        right.then_some(()).ok_or(TokenFault::Signature)
+    }
 }
 
 impl Unverified {
@@ -68,25 +87,24 @@ impl Unverified {
             audiences: expected.audiences.number(),
             payload,
             key,
-            signing_input: signing_input.into(),
-            signature,
+            signed: SignedText { signing_input: signing_input.into(), signature },
         })
     }
 
     /// Returns its size in memory, in bytes, roughly.
     pub(crate) fn bytes(&self) -> usize {
         let payload = self.payload.as_ref().map_or(0, Vec::len);
-        size_of::<Self>() + self.signing_input.len() + self.signature.len() + payload + self.claims.bytes()
+        size_of::<Self>() + self.signed.bytes() + payload + self.claims.bytes()
     }
 
     /// Verifies the signature with the named key and that key's one algorithm, and returns the
     /// claims.
     ///
-    /// `key_set` is the number of the key set in which the key was found, and `layer` the one that
-    /// checks the token.
-    pub(crate) fn verify(self, key_set: u64, layer: LayerContext) -> Result<Claims, TokenFault> {
-        self.check_signature()?;
-        let signature = VerifiedSignature { key: self.key, key_set };
+    /// `key_set` is the number of the key set in which the key was found, `issuer` that of the
+    /// issuer, and `layer` the one that checks the token.
+    pub(crate) fn verify(self, key_set: u64, issuer: u64, layer: LayerContext) -> Result<Claims, TokenFault> {
+        self.signed.check(&self.key)?;
+        let signature = VerifiedSignature { key: self.key, key_set, issuer };
         Ok(self.claims.into_claims(self.kind, CustomPayload::new(self.payload), signature, self.audiences, layer))
     }
 
@@ -99,15 +117,11 @@ impl Unverified {
     ///
     /// `own` are the keys of the caller, who may have signed the token.
     pub(crate) fn verify_registered(self, own: &Keyring) -> Result<RegisteredClaims, TokenFault> {
-        if !own.has_signed(&self.key, self.signing_input.as_bytes(), &self.signature) {
-            self.check_signature()?;
+        let SignedText { signing_input, signature } = &self.signed;
+        if !own.has_signed(&self.key, signing_input.as_bytes(), signature) {
+            self.signed.check(&self.key)?;
         }
         Ok(self.claims)
-    }
-
-    fn check_signature(&self) -> Result<(), TokenFault> {
-        let right = self.key.verify(self.signing_input.as_bytes(), &self.signature);
-        right.then_some(()).ok_or(TokenFault::Signature)
     }
 }
 
@@ -140,7 +154,7 @@ pub(crate) fn is_type(found: &str, expected: &str) -> bool {
 }
 
 /// This engine refuses padding and trailing bits, so each value has exactly one text.
-fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+pub(super) fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Malformed)
 }
 

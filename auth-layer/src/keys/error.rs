@@ -60,6 +60,10 @@ pub enum KeyError {
     /// The ring already has a key with this `kid`.
     #[error("the ring has a key with this kid already")]
     DuplicateKid,
+    /// The text is not a JWK set (RFC 7517 §5), or none of its keys can be used. Keys of other
+    /// types and algorithms than those that are allowed cannot be used.
+    #[error("not a JWK set with a usable key: {0}")]
+    Set(&'static str),
     /// The crypto library failed, for example for lack of randomness.
     #[error("the crypto library failed")]
     Crypto,

@@ -24,7 +24,17 @@ pub(super) enum KeyUse {
 impl Jwk {
     pub(super) fn parse(json: &str, need: KeyUse) -> Result<Self, KeyError> {
         let members = members(json.as_bytes()).ok_or(KeyError::Jwk("not a JSON object without duplicate members"))?;
-        let jwk = Self { algorithm: algorithm(&members)?, kid: text(&members, "kid")?.map(str::to_owned), members };
+        Self::from_members(members, need, None)
+    }
+
+    /// Checks the members of a JWK. An RSA key that names no `alg` gets the algorithm `unnamed`.
+    pub(super) fn from_members(
+        members: Map<String, Value>,
+        need: KeyUse,
+        unnamed: Option<Algorithm>,
+    ) -> Result<Self, KeyError> {
+        let algorithm = algorithm(&members, unnamed)?;
+        let jwk = Self { algorithm, kid: text(&members, "kid")?.map(str::to_owned), members };
         if text(&jwk.members, "use")?.is_some_and(|usage| usage != "sig") {
             return Err(KeyError::Use("use"));
         }
@@ -63,12 +73,15 @@ pub(super) fn decode(text: Option<&str>) -> Result<Vec<u8>, KeyError> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Jwk("a member of the key is not base64url"))
 }
 
-/// Returns the algorithm for key type and curve. `alg` must agree; for RSA it is required.
-fn algorithm(members: &Map<String, Value>) -> Result<Algorithm, KeyError> {
+/// Returns the algorithm for key type and curve. `alg` must agree; an RSA key without one gets
+/// `unnamed`.
+fn algorithm(members: &Map<String, Value>, unnamed: Option<Algorithm>) -> Result<Algorithm, KeyError> {
     let served = served_algorithms(text(members, "kty")?, text(members, "crv")?)?;
     match (text(members, "alg")?, served) {
         (None, [only]) => Ok(*only),
-        (None, _) => Err(KeyError::Jwk("an RSA key must name its alg, RS256 or PS256")),
+        (None, _) => unnamed
+            .filter(|algorithm| served.contains(algorithm))
+            .ok_or(KeyError::Jwk("an RSA key must name its alg, RS256 or PS256")),
         // The fully specified name of the same algorithm (RFC 9864 §2.2).
         (Some("Ed25519"), [Algorithm::EdDsa]) => Ok(Algorithm::EdDsa),
         (Some(name), _) => {

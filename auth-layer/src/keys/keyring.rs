@@ -71,6 +71,22 @@ impl VerifyingKeys {
         self.0.iter()
     }
 
+    /// Whether there is no key.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the keys for these algorithms.
+    pub(crate) fn only(&self, algorithms: &[Algorithm]) -> Self {
+        Self(Arc::new(self.iter().filter(|key| algorithms.contains(&key.algorithm())).cloned().collect()))
+    }
+
+    /// Returns the only key for this algorithm; `None` if there are several.
+    pub(crate) fn only_one_for(&self, algorithm: Algorithm) -> Option<&VerifyingKey> {
+        let mut keys = self.iter().filter(|key| key.algorithm() == algorithm);
+        keys.next().filter(|_| keys.next().is_none())
+    }
+
     /// Returns the key with this `kid`. There are few keys, so no index is needed.
     pub(crate) fn get(&self, kid: &str) -> Option<&VerifyingKey> {
         self.iter().find(|key| key.kid() == kid)

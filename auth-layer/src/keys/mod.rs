@@ -11,6 +11,7 @@ mod algorithm;
 mod der;
 mod error;
 mod jwk;
+mod jwk_set;
 mod keyring;
 mod pem;
 mod proof_key;
@@ -22,6 +23,7 @@ mod verifying;
 
 pub use algorithm::Algorithm;
 pub use error::KeyError;
+pub(crate) use jwk_set::read_jwk_set;
 pub use keyring::{Keyring, VerifyingKeys};
 pub(crate) use proof_key::ProofKey;
 pub use signing::SigningKey;

@@ -69,7 +69,10 @@ impl VerifyingKey {
     /// # Ok::<(), auth_layer::keys::KeyError>(())
     /// ```
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
-        let jwk = Jwk::parse(json, KeyUse::Verify)?;
+        Self::of_jwk(Jwk::parse(json, KeyUse::Verify)?)
+    }
+
+    pub(super) fn of_jwk(jwk: Jwk) -> Result<Self, KeyError> {
         let key = match jwk.algorithm {
             Algorithm::Hs256 => return Self::from_secret(jwk.kid.clone().ok_or(KeyError::Kid)?, &jwk.bytes("k")?),
             _ if jwk.is_private() => return Err(KeyError::PrivateKey),

@@ -237,9 +237,12 @@ struct CacheEntry {
 }
 
 impl CacheEntry {
-    /// Returns the ids that a revocation of this token may name.
+    /// Returns the ids that a revocation or denial of this token may name.
     fn ids(&self) -> [Option<Uuid>; 3] {
         let claims = &self.claims;
+        if let Some(keys) = claims.denial_keys() {
+            return keys.tags();
+        }
         [claims.jti.as_ref().map(TextId::tag), claims.sid.as_ref().map(TextId::tag), Some(claims.sub.tag())]
     }
 }

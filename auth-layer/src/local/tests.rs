@@ -81,7 +81,7 @@ fn claims_until(exp: Timestamp) -> Claims {
         cnf: None,
     };
     let key = SigningKey::from_secret("key", &[7; 32]).unwrap().verifying_key();
-    let signature = VerifiedSignature { key, key_set: 0 };
+    let signature = VerifiedSignature { key, key_set: 0, issuer: 0 };
     claims.into_claims(TokenKind::Access, CustomPayload::new(None), signature, 0, layer())
 }
 

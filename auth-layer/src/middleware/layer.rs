@@ -66,6 +66,7 @@ impl AuthLayer {
     /// ```
     pub fn with_policy(trust: impl Into<Trust>, policy: Policy) -> Self {
         let trust = trust.into();
+        trust.warn_of_unknown_issuers(&policy);
         let context = trust.context(&policy);
         Self { shared: Arc::new(Shared { trust, policy, context, outage: Outage::new() }) }
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::server::AuthorizationServer;
+use super::{MetadataService, server::AuthorizationServer};
 use crate::claims::Scope;
 
 /// The metadata of an authorization server (RFC 8414 §2). Serialises as the document.
@@ -170,7 +170,7 @@ impl ServerMetadata {
 #[must_use]
 pub struct ProtectedResourceMetadata {
     resource: String,
-    authorization_servers: [String; 1],
+    authorization_servers: Vec<String>,
     //= RFC 9728 §3.2
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<String>,
@@ -186,9 +186,24 @@ impl ProtectedResourceMetadata {
     /// Creates the metadata of the resource with this URL, which takes the server's tokens in the
     /// `Authorization` header.
     pub fn new(resource: impl Into<String>, server: &AuthorizationServer) -> Self {
+        Self::of_servers(resource, [server.issuer()])
+    }
+
+    /// Creates the metadata of the resource with this URL, which takes the tokens of several servers
+    /// in the `Authorization` header. They are named by their issuers.
+    ///
+    /// ```
+    /// # use auth_layer::Trust;
+    /// use auth_layer::oauth::ProtectedResourceMetadata;
+    ///
+    /// fn metadata(trust: &Trust) -> ProtectedResourceMetadata {
+    ///     ProtectedResourceMetadata::of_servers("https://api.example", trust.issuers())
+    /// }
+    /// ```
+    pub fn of_servers(resource: impl Into<String>, issuers: impl IntoIterator<Item: Into<String>>) -> Self {
         Self {
             resource: resource.into(),
-            authorization_servers: [server.issuer().to_owned()],
+            authorization_servers: issuers.into_iter().map(Into::into).collect(),
             scopes_supported: Vec::new(),
             bearer_methods_supported: ["header"],
             resource_name: None,
@@ -221,6 +236,35 @@ impl ProtectedResourceMetadata {
     pub fn path(&self) -> String {
         //= RFC 9728 §3.1
         AuthorizationServer::well_known_path(&self.resource, "oauth-protected-resource")
+    }
+
+    /// Returns a service that serves the document, for the route at [`path`](Self::path).
+    ///
+    /// It answers GET and HEAD. The route must be outside the layer: clients read the document
+    /// before they have a token.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Claims, Trust};
+    /// use auth_layer::{
+    ///     oauth::ProtectedResourceMetadata,
+    ///     rejection::{InvalidResourceMetadata, ResourceMetadata},
+    /// };
+    /// use axum::{Router, routing::get};
+    ///
+    /// fn app(trust: &Trust) -> Result<Router, InvalidResourceMetadata> {
+    ///     let document =
+    ///         ProtectedResourceMetadata::of_servers("https://api.example", trust.issuers());
+    ///     // Challenges name the document (RFC 9728 §5.1).
+    ///     let url = ResourceMetadata::new(&format!("https://api.example{}", document.path()))?;
+    ///     let layer = AuthLayer::builder(trust).resource_metadata(url).build();
+    ///     Ok(Router::new()
+    ///         .route("/me", get(async |claims: Claims| claims.sub.to_string()))
+    ///         .layer(layer)
+    ///         .route_service(&document.path(), document.service()))
+    /// }
+    /// ```
+    pub fn service(&self) -> MetadataService {
+        MetadataService::of(self)
     }
 }
 

@@ -74,6 +74,7 @@ mod client_authentication;
 mod code;
 mod form;
 mod metadata;
+mod metadata_service;
 mod pkce;
 mod redirect_uri;
 mod secret;
@@ -93,6 +94,7 @@ pub use self::{
     client_authentication::ClientAuthentication,
     code::CodeBinding,
     metadata::{ProtectedResourceMetadata, ServerMetadata},
+    metadata_service::MetadataService,
     pkce::{CodeChallenge, CodeChallengeError},
     redirect_uri::{RedirectUri, RedirectUriError},
     secret::{Secret, SecretHash},

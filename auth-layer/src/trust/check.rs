@@ -12,7 +12,7 @@ use http::{Extensions, Method};
 use tokio::{task::JoinHandle, time::timeout};
 use tracing::{Span, field::display, level_filters::LevelFilter};
 
-use super::{AuthError, CheckOrder, Policy, RequestHead, SingleUse, Trust, TrustInner};
+use super::{AuthError, CheckOrder, Issuer, Policy, RequestHead, SingleUse, Trust, TrustInner};
 use crate::{
     claims::{Audiences, Claims, RegisteredClaims},
     clock::{Timestamp, earlier, later},
@@ -89,13 +89,33 @@ struct RecordCheck {
 
 /// What a token is checked for.
 #[derive(Clone, Copy)]
-struct TokenQuery<'a> {
+pub(super) struct TokenQuery<'a> {
     kind: TokenKind,
     operation: RecordOperation,
-    audiences: &'a Audiences,
-    layer: &'a LayerContext,
+    pub(super) origins: Origins<'a>,
+    pub(super) layer: &'a LayerContext,
     /// Whether a token that is bound to a key is accepted. The caller checks the proof, if any.
-    may_be_bound: bool,
+    pub(super) may_be_bound: bool,
+}
+
+/// Whose tokens are taken, and for which audiences.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Origins<'a> {
+    /// The names of issuers; `None` for the trust's own.
+    pub(super) issuers: Option<&'a [Arc<str>]>,
+    /// The audiences that replace those of the issuer.
+    pub(super) audiences: Option<&'a Audiences>,
+}
+
+impl<'a> Origins<'a> {
+    fn by(policy: &'a Policy) -> Self {
+        let demand = &policy.rules().demand;
+        Self { issuers: demand.named_issuers(), audiences: demand.audiences() }
+    }
+
+    pub(super) fn names(self, issuer: &Issuer) -> bool {
+        self.issuers.is_some_and(|names| names.iter().any(|name| **name == *issuer.name))
+    }
 }
 
 /// What the store does with a token's record.
@@ -159,7 +179,8 @@ impl Trust {
 
     /// Checks an access token and returns its claims.
     ///
-    /// The token must be of this issuer, current, recorded, not revoked and correctly signed. A token
+    /// The token must be of the trust's own issuer (the first of [`issuers`](Self::issuers)), current,
+    /// correctly signed, and recorded and not revoked; or not denied, if it has no record. A token
     /// that is [bound to a key](crate::claims::ClaimSet::cnf) is refused, because it comes without a
     /// proof here.
     ///
@@ -194,12 +215,11 @@ impl Trust {
     }
 
     fn query(&self, kind: TokenKind, operation: RecordOperation) -> TokenQuery<'_> {
-        let audiences = &self.inner.issuer.audiences;
-        TokenQuery { kind, operation, audiences, layer: self.own_context(), may_be_bound: false }
+        TokenQuery { kind, operation, origins: Origins::default(), layer: self.own_context(), may_be_bound: false }
     }
 
     async fn check_token(&self, query: TokenQuery<'_>, token: &str) -> Result<Claims, AuthError> {
-        let (began, key, known) = self.look_up_cache(query.kind, query.audiences, token.as_bytes());
+        let (began, key, known) = self.look_up_cache(query.kind, query.origins, token.as_bytes());
         let check = match known {
             Known::Good(claims) | Known::Verified(claims) if claims.cnf.is_some() && !query.may_be_bound => {
                 TokenCheck::Done(Err(TokenFault::Binding.into()))
@@ -235,8 +255,8 @@ impl Trust {
                 return RequestCheck::Done(Err(TokenFault::Binding.into()));
             }
         }
-        let audiences = rules.demand.audiences().unwrap_or(&self.inner.issuer.audiences);
-        let (began, key, known) = self.look_up_cache(rules.kind, audiences, credentials.as_bytes());
+        let origins = Origins::by(policy);
+        let (began, key, known) = self.look_up_cache(rules.kind, origins, credentials.as_bytes());
         match known {
             //= RFC 9449 §7.2
             Known::Good(claims) | Known::Verified(claims) if claims.cnf.is_some() => {
@@ -248,7 +268,7 @@ impl Trust {
             // Characters are checked here only: a cached token passed this check before.
             Known::Nothing => match credentials.token() {
                 Ok(token) => {
-                    let query = TokenQuery { audiences, layer, ..self.query(rules.kind, RecordOperation::Status) };
+                    let query = TokenQuery { origins, layer, ..self.query(rules.kind, RecordOperation::Status) };
                     self.conclude_if_done(policy, self.check_uncached(query, token, key, began))
                 }
                 Err(error) => RequestCheck::Done(Err(error.into())),
@@ -288,8 +308,8 @@ impl Trust {
         let rules = policy.rules();
         // `check` comes here only if there are proofs.
         let Some(proofs) = &rules.proofs else { return Err(AuthError::MissingCredentials) };
-        let audiences = rules.demand.audiences().unwrap_or(&self.inner.issuer.audiences);
-        let query = TokenQuery { audiences, may_be_bound: true, ..self.query(rules.kind, RecordOperation::Status) };
+        let query = self.query(rules.kind, RecordOperation::Status);
+        let query = TokenQuery { origins: Origins::by(policy), may_be_bound: true, ..query };
         let claims = self.check_token(query, token).await?;
         //= RFC 9449 §7.1
         let Some(bound_to) = claims.cnf else { return Err(TokenFault::Binding.into()) };
@@ -342,10 +362,10 @@ impl Trust {
 
     /// Returns the time, the token's cache key and what the cache knows of the token.
     ///
-    /// The cache is shared by all authorities on the store. An entry of another issuer or for
-    /// another audience counts as unknown.
+    /// The cache is shared by all authorities on the store. An entry of an issuer that is not taken,
+    /// or for another audience, counts as unknown.
     #[inline]
-    fn look_up_cache(&self, kind: TokenKind, audiences: &Audiences, bytes: &[u8]) -> (Duration, Option<Key>, Known) {
+    fn look_up_cache(&self, kind: TokenKind, origins: Origins<'_>, bytes: &[u8]) -> (Duration, Option<Key>, Known) {
         let TrustInner { settings, issuer, freshness, .. } = &*self.inner;
         let Some(verified) = self.local_cache() else { return (settings.clock.monotonic(), None, Known::Nothing) };
         let now = verified.now();
@@ -356,15 +376,31 @@ impl Trust {
         let key = verified.key(bytes);
         let known = verified.get(key, now, *freshness);
         let (Known::Good(claims) | Known::Verified(claims)) = &known else { return (now, Some(key), known) };
-        let is_ours = issuer.has_verified(claims) && claims.is_for(audiences);
-        (now, Some(key), if is_ours { known } else { Known::Nothing })
+        let is_taken = if origins.issuers.is_none() {
+            issuer.has_verified(claims) && issuer.takes_audience(claims, origins.audiences)
+        } else {
+            self.takes_of_named(claims, origins)
+        };
+        (now, Some(key), if is_taken { known } else { Known::Nothing })
+    }
+
+    /// Whether a named issuer believes these claims and takes them.
+    fn takes_of_named(&self, claims: &Claims, origins: Origins<'_>) -> bool {
+        let verified = self.all_issuers().find(|issuer| issuer.has_verified(claims));
+        verified.is_some_and(|issuer| origins.names(issuer) && issuer.takes_audience(claims, origins.audiences))
     }
 
     /// Checks a token that is not cached, as far as possible without waiting.
     #[inline(never)]
     fn check_uncached(&self, query: TokenQuery<'_>, token: &str, key: Option<Key>, began: Duration) -> TokenCheck {
         let inner = &*self.inner;
-        let TokenQuery { kind, operation, audiences, layer, may_be_bound } = query;
+        let TokenQuery { kind, operation, origins, layer, may_be_bound } = query;
+        match self.find_foreign(kind, origins, token) {
+            Ok(Some((issuer, opened))) => return self.check_foreign(query, issuer, opened, key, began),
+            Ok(None) => {}
+            Err(fault) => return TokenCheck::Done(Err(fault.into())),
+        }
+        let audiences = origins.audiences.unwrap_or(&inner.issuer.audiences);
         let (token, key_set) = match self.read(kind, audiences, token) {
             Ok((unverified, _)) if unverified.claims.cnf.is_some() && !may_be_bound => {
                 return TokenCheck::Done(Err(TokenFault::Binding.into()));
@@ -422,6 +458,9 @@ impl Trust {
                 verified.remove(key);
             }
             return TokenCheck::Done(Err(TokenFault::Expired.into()));
+        }
+        if !claims.is_recorded() {
+            return TokenCheck::Pending(self.look_up_denials(claims, key, began));
         }
         let Some((id, record)) = id_and_record(&claims) else {
             return TokenCheck::Done(Err(TokenFault::Unknown.into()));
@@ -526,11 +565,14 @@ impl Trust {
     /// Verifies a signature. A wrong one is counted in the budget of forged signatures.
     fn verify_and_count(&self, unverified: UnverifiedToken, began: Duration) -> Result<Claims, TokenFault> {
         let UnverifiedToken { token, key_set, layer } = unverified;
-        token.verify(key_set, layer).inspect_err(|fault| {
-            if *fault == TokenFault::Signature {
-                self.inner.forged_signatures.record(began);
-            }
-        })
+        let claims = token.verify(key_set, self.inner.issuer.number(), layer);
+        claims.inspect_err(|fault| self.count_if_forged(*fault, began))
+    }
+
+    pub(super) fn count_if_forged(&self, fault: TokenFault, began: Duration) {
+        if fault == TokenFault::Signature {
+            self.inner.forged_signatures.record(began);
+        }
     }
 
     /// Returns the claims once the store has answered, and verifies the signature if that is due.
@@ -548,7 +590,7 @@ impl Trust {
 
 /// A check of a token, done or waiting.
 #[expect(clippy::large_enum_variant, reason = "moved once, into the response future; a box would cost an allocation")]
-enum TokenCheck {
+pub(super) enum TokenCheck {
     Done(Result<Claims, AuthError>),
     Pending(PendingCheck),
 }
@@ -596,7 +638,10 @@ impl Authenticated {
 
 impl PendingCheck {
     /// Waits for a check of several steps, no longer than the deadline.
-    fn in_steps(deadline: Duration, check: impl Future<Output = Result<Claims, AuthError>> + Send + 'static) -> Self {
+    pub(super) fn in_steps(
+        deadline: Duration,
+        check: impl Future<Output = Result<Claims, AuthError>> + Send + 'static,
+    ) -> Self {
         Self(PendingOn::Steps(Box::pin(async move {
             timeout(deadline, check).await.unwrap_or_else(|late| {
                 Err(AuthError::Unavailable(StoreError::unavailable("a token was not checked in time", late)))

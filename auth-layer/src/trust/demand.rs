@@ -23,6 +23,7 @@ use crate::{
 #[derive(Clone, Default)]
 #[must_use]
 pub struct Demand {
+    issuers: Vec<Arc<str>>,
     audiences: Audiences,
     scope: Scope,
     roles: Vec<Arc<str>>,
@@ -99,6 +100,27 @@ impl Demand {
         self
     }
 
+    /// Takes the tokens of these issuers of the trust, instead of its own issuer's alone. Calls add
+    /// up.
+    ///
+    /// With several issuers, a user is `iss` and `sub` together: two issuers may have the same
+    /// `sub` for different people. Also think of scopes: each issuer may give any of them.
+    ///
+    /// ```
+    /// # use auth_layer::{AuthLayer, Trust};
+    /// fn layers(trust: &Trust) -> [AuthLayer; 2] {
+    ///     let everybody = ["https://auth.example", "https://kc.example/realms/partners"];
+    ///     let orders = AuthLayer::builder(trust).issuers(everybody).scope("orders:read").build();
+    ///     // Our own tokens alone.
+    ///     let admin = AuthLayer::builder(trust).scope("admin").build();
+    ///     [orders, admin]
+    /// }
+    /// ```
+    pub fn issuers(mut self, names: impl IntoIterator<Item: Into<Arc<str>>>) -> Self {
+        self.issuers.extend(names.into_iter().map(Into::into));
+        self
+    }
+
     /// Demands this audience instead of the issuer's own. After several calls, any one is enough.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
@@ -145,14 +167,14 @@ impl Demand {
         self
     }
 
-    /// Fails unless the claims meet this demand, audience included.
+    /// Fails unless the claims meet this demand, issuer and audience included.
     ///
     /// For handlers that demand more than their layer.
     ///
     /// # Errors
     ///
-    /// [`AuthError::Denied`], or [`AuthError::InvalidToken`] for another audience or custom claims
-    /// of another type.
+    /// [`AuthError::Denied`], or [`AuthError::InvalidToken`] for another issuer, another audience or
+    /// custom claims of another type.
     ///
     /// ```
     /// # use auth_layer::{AuthError, Claims, Demand};
@@ -163,6 +185,9 @@ impl Demand {
     /// }
     /// ```
     pub fn check(&self, claims: &Claims) -> Result<(), AuthError> {
+        if self.named_issuers().is_some_and(|issuers| !issuers.iter().any(|name| **name == *claims.iss)) {
+            return Err(TokenFault::Issuer.into());
+        }
         if self.audiences().is_some_and(|audiences| !claims.is_for(audiences)) {
             return Err(TokenFault::Audience.into());
         }
@@ -170,10 +195,16 @@ impl Demand {
         self.check_at(claims, || layer.now(), layer.leeway())
     }
 
-    /// Whether every checked token meets this demand. Audiences are part of the check itself.
+    /// Whether every checked token meets this demand. Issuers and audiences are part of the check
+    /// itself.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { audiences: _, scope, roles, max_age, acr_values, custom } = self;
+        let Self { issuers: _, audiences: _, scope, roles, max_age, acr_values, custom } = self;
         scope.is_empty() && roles.is_empty() && acr_values.is_empty() && max_age.is_none() && custom.is_none()
+    }
+
+    /// Returns the issuers whose tokens are taken in place of the trust's own, if any are set.
+    pub(crate) fn named_issuers(&self) -> Option<&[Arc<str>]> {
+        (!self.issuers.is_empty()).then_some(&self.issuers)
     }
 
     /// Returns the audiences that replace the issuer's, if any are set.
@@ -219,6 +250,7 @@ impl Demand {
 impl fmt::Debug for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Demand")
+            .field("issuers", &self.issuers)
             .field("audiences", &self.audiences)
             .field("scope", &self.scope)
             .field("roles", &self.roles)

@@ -37,10 +37,14 @@
 
 mod builder;
 mod check;
+mod check_foreign;
 mod demand;
+mod deny;
 mod error;
+mod foreign;
 mod head;
 mod issuer;
+mod logout;
 mod meter;
 mod missing_key;
 mod policy;
@@ -56,6 +60,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use self::{
@@ -74,13 +79,16 @@ pub(crate) use self::{
     settings::{CheckSettings, check_duration, check_setters},
 };
 use self::{meter::Meter, missing_key::MissingKeyLimits, signature_pool::SignaturePool};
-pub use crate::credentials::{CookieName, InvalidCookieName};
 use crate::{
     clock::{Timestamp, earlier, whole_millis},
     dpop::ProofPolicy,
     layer_context::LayerContext,
     local::{Freshness, LocalCache, VerifiedTokens},
     store::{ErasedStore, Revocation, StoreError, within},
+};
+pub use crate::{
+    credentials::{CookieName, InvalidCookieName},
+    jwt::Typ,
 };
 
 /// How many wrong signatures per second are found inline before the pool verifies.
@@ -107,7 +115,9 @@ pub struct Trust {
 }
 
 struct TrustInner {
-    issuer: Issuer,
+    /// The issuer whose tokens a policy takes that names none.
+    issuer: Arc<Issuer>,
+    others: Vec<Arc<Issuer>>,
     store: Arc<dyn ErasedStore>,
     /// The store's in-process cache.
     local: LocalCache,
@@ -120,6 +130,8 @@ struct TrustInner {
     forged_signatures: Meter,
     signature_pool: SignaturePool,
     missing_keys: MissingKeyLimits,
+    /// Bounds the denials that are tried again.
+    denial_retries: Semaphore,
     /// Set once the task that finishes interrupted revocations has started.
     resume_started: OnceLock<()>,
     settings: CheckSettings,
@@ -128,9 +140,26 @@ struct TrustInner {
 }
 
 impl Trust {
-    /// Returns the issuer whose tokens are accepted.
+    /// Returns the issuer whose tokens a policy takes that names none.
     pub(crate) fn issuer(&self) -> &Issuer {
         &self.inner.issuer
+    }
+
+    fn all_issuers(&self) -> impl Iterator<Item = &Arc<Issuer>> {
+        std::iter::once(&self.inner.issuer).chain(&self.inner.others)
+    }
+
+    /// Returns the names of all issuers, first that of the one whose tokens a policy takes that names
+    /// none.
+    ///
+    /// ```
+    /// # use auth_layer::Authority;
+    /// # fn example(authority: &Authority) {
+    /// let names: Vec<&str> = authority.trust().issuers().collect();
+    /// # }
+    /// ```
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.all_issuers().map(|issuer| issuer.name.as_str())
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn ErasedStore> {
@@ -200,6 +229,15 @@ impl Trust {
         tokio::spawn(note.in_current_span());
     }
 
+    /// Logs the issuers that a policy names and that are not trusted: their tokens are refused.
+    pub(crate) fn warn_of_unknown_issuers(&self, policy: &Policy) {
+        for name in policy.rules().demand.named_issuers().unwrap_or_default() {
+            if !self.issuers().any(|issuer| *issuer == **name) {
+                tracing::warn!(issuer = %name, "a layer takes the tokens of an issuer that its trust does not know");
+            }
+        }
+    }
+
     /// Returns the context of claims that are checked outside a layer.
     pub(crate) fn own_context(&self) -> &LayerContext {
         &self.inner.context
@@ -222,6 +260,9 @@ impl From<&Self> for Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("issuer", &self.inner.issuer).finish_non_exhaustive()
+        f.debug_struct("Trust")
+            .field("issuer", &self.inner.issuer)
+            .field("others", &self.inner.others)
+            .finish_non_exhaustive()
     }
 }

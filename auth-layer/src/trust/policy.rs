@@ -156,6 +156,11 @@ impl<Target> PolicyBuilder<Target> {
         self.map_demand(|demand| demand.role(role))
     }
 
+    /// Adds issuers, see [`Demand::issuers`].
+    pub fn issuers(self, names: impl IntoIterator<Item: Into<Arc<str>>>) -> Self {
+        self.map_demand(|demand| demand.issuers(names))
+    }
+
     /// Adds an audience, see [`Demand::audience`].
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.map_demand(|demand| demand.audience(audience))

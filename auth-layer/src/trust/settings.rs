@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::{Clock, SystemClock},
+    keys::KeyError,
     local::Limits,
     store::ErasedStore,
 };
@@ -84,6 +85,34 @@ pub enum BuildError {
     /// A required setting is missing.
     #[error("no {0} was given")]
     Missing(&'static str),
+    /// Two issuers have the same name: a token must be of one alone.
+    #[error("two issuers are named {0:?}")]
+    SameName(String),
+    /// There are two issuers that record their tokens. A store has the records of one.
+    #[error("{0:?} is a second issuer that records its tokens")]
+    SecondRecorded(String),
+    /// A setting for other issuers was made on one that records its tokens.
+    #[error("`{0}` is a setting for issuers that record no tokens")]
+    Misplaced(&'static str),
+    /// A claim has a setting of its own, and no [`claim`](crate::trust::Issuer::claim) may name it.
+    #[error("the claim `{0}` is always checked, and has a setting of its own")]
+    Claim(&'static str),
+    /// The keys of an issuer cannot be used.
+    #[error("the keys of {issuer:?} cannot be used")]
+    Keys {
+        /// The issuer's name.
+        issuer: String,
+        /// What is wrong with them.
+        source: KeyError,
+    },
+    /// Keys cannot be fetched from this URL, or from an issuer of this name.
+    #[error("the keys of {issuer:?} cannot be fetched: {fault}")]
+    Url {
+        /// The issuer's name.
+        issuer: String,
+        /// What is wrong with the URL.
+        fault: String,
+    },
     /// A duration is zero or longer than ten years.
     #[error("`{0}` is zero or longer than ten years")]
     Duration(&'static str),

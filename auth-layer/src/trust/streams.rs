@@ -1,17 +1,17 @@
 //! Watches open streams: asks the store about the sessions of a store handle, all in one task.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time::sleep};
 
-use super::Trust;
+use super::{Trust, check_foreign::hashed};
 use crate::{
     background::again_after_panics,
-    claims::Claims,
-    clock::{later, whole_millis},
+    claims::{Claims, DenialKey, DenialKeys},
+    clock::{Timestamp, later, whole_millis},
     kind::TokenKind,
     store::{ErasedStore, StoreError, TokenStatus, within},
-    watch::{Answer, Question, Revoked, SessionState, StreamEnd, StreamRules, Turn, Watched, Watches},
+    watch::{Answer, Question, Revoked, SessionState, StreamEnd, StreamRules, Turn, Watched, WatchedToken, Watches},
 };
 
 /// The store is asked about a stream at most this often, unless there are news.
@@ -30,7 +30,7 @@ impl Trust {
     ///
     /// | it completes | when |
     /// | --- | --- |
-    /// | [`StreamEnd::Revoked`] | the token, its session or its user is revoked, or the user is disabled |
+    /// | [`StreamEnd::Revoked`] | the token, its session or its user is revoked or denied, or the user is disabled |
     /// | [`StreamEnd::Expired`] | the session has expired and was not refreshed |
     /// | [`StreamEnd::Unavailable`] | the state was unknown for too long, see [`stream_outage_limit`] |
     ///
@@ -43,6 +43,8 @@ impl Trust {
     ///   about each of their tokens that has not expired, and one about the session if any has.
     /// - A single-use token's stream ends with its session: the token is used up by then. A token
     ///   without a session ends at its expiry.
+    /// - Another issuer's token is watched for denials. Its stream ends at the token's expiry: nobody
+    ///   tells whether its session goes on.
     ///
     /// The claims must come from this trust. The first trust of a store handle whose streams are
     /// watched decides the clock, the leeway and the deadline of its questions.
@@ -71,10 +73,11 @@ impl Trust {
         // Panics here, before the stream is registered.
         let runtime = Handle::current();
         let (inner, settings) = (&self.inner, self.settings());
+        let recorded = || claims.token_id().filter(|_| claims.kind() == TokenKind::Access).map(WatchedToken::Recorded);
         let basis = Watched {
-            token: claims.token_id().filter(|_| claims.kind() == TokenKind::Access),
+            token: claims.denial_keys().cloned().map(WatchedToken::Foreign).or_else(recorded),
             session: claims.session_id(),
-            user: claims.sub.tag(),
+            user: claims.is_recorded().then(|| claims.sub.tag()),
             expires_at: later(claims.exp, settings.leeway),
         };
         let rules = StreamRules {
@@ -153,12 +156,17 @@ impl Asker {
 
     async fn find(&self, question: &Question) -> Result<Answer, StoreError> {
         let mut answer = Answer::default();
-        for &token in question.tokens() {
-            match self.store.token_status(token).await? {
-                TokenStatus::Active(_) => {}
-                TokenStatus::Revoked | TokenStatus::Unknown => answer.dead_tokens.push(token),
+        let mut foreign = Vec::new();
+        for token in question.tokens() {
+            match token {
+                WatchedToken::Recorded(id) => match self.store.token_status(*id).await? {
+                    TokenStatus::Active(_) => {}
+                    TokenStatus::Revoked | TokenStatus::Unknown => answer.dead_tokens.push(token.clone()),
+                },
+                WatchedToken::Foreign(keys) => foreign.push(keys),
             }
         }
+        answer.dead_tokens.extend(self.denied(&foreign, question.time()).await?);
         if let Some(id) = question.session() {
             let session = self.store.session(id, whole_millis(question.time())).await?;
             answer.session = Some(match session {
@@ -173,5 +181,23 @@ impl Asker {
             });
         }
         Ok(answer)
+    }
+
+    /// Returns those of these tokens that are denied. Tokens of one session share most keys.
+    async fn denied(&self, tokens: &[&Arc<DenialKeys>], time: Timestamp) -> Result<Vec<WatchedToken>, StoreError> {
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<DenialKey> =
+            tokens.iter().flat_map(|keys| keys.iter()).collect::<BTreeSet<_>>().into_iter().collect();
+        let denials = self.store.denials(keys.iter().map(hashed).collect(), whole_millis(time)).await?;
+        let denied: Vec<(DenialKey, Timestamp)> = keys
+            .into_iter()
+            .zip(denials)
+            .filter_map(|(key, denial)| Some((key, later(denial?.denied_at, self.leeway))))
+            .collect();
+        let is_denied = |keys: &DenialKeys| denied.iter().any(|(key, until)| keys.are_denied_by(*key, *until));
+        let dead = tokens.iter().filter(|keys| is_denied(keys));
+        Ok(dead.map(|keys| WatchedToken::Foreign(Arc::clone(keys))).collect())
     }
 }

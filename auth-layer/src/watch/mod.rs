@@ -6,7 +6,8 @@
 //!
 //! - **What is asked.** While a stream's token lives, its record: a revocation of the session
 //!   reaches that record too, as for a check. After that, the record of the session. So a refresh
-//!   ends nothing.
+//!   ends nothing. A token without a record is asked about by its denials; its stream ends when it
+//!   expires.
 //! - **When.** At once for a new stream, so that no revocation slips in between its check and its
 //!   registration. Then within each interval, spread over the last tenth of it. At once after news.
 //! - **No answer.** A stream ends when its state is overdue for longer than its limit. The ends are
@@ -29,14 +30,14 @@ use tokio::sync::{Notify, futures::Notified};
 use uuid::Uuid;
 
 pub use self::revoked::{Revoked, StreamEnd};
-pub(crate) use self::state::{Answer, SessionState, StreamRules, Watched};
+pub(crate) use self::state::{Answer, SessionState, StreamRules, Watched, WatchedToken};
 use self::{
     revoked::Registration,
     state::{Asked, Ended, State},
 };
 use crate::{
     clock::{Clock, Timestamp},
-    id::{SessionId, TokenId},
+    id::SessionId,
 };
 
 /// The watched streams of a store handle.
@@ -174,8 +175,8 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Returns the tokens whose records are asked for.
-    pub(crate) fn tokens(&self) -> &[TokenId] {
+    /// Returns the tokens that are asked about.
+    pub(crate) fn tokens(&self) -> &[WatchedToken] {
         &self.asked.tokens
     }
 

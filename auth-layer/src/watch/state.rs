@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     hash::BuildHasher,
     mem,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use super::StreamEnd;
 use crate::{
+    claims::DenialKeys,
     clock::Timestamp,
     id::{SessionId, TokenId},
 };
@@ -32,34 +34,63 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 /// How often a failure is logged as a warning.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
-/// What streams share their questions. Denials of other issuers' tokens will add keys.
+/// What streams share their questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum WatchKey {
     Session(SessionId),
     /// For a token without a session.
     Token(TokenId),
+    /// For a token without a record: the tag of its session's denial, or else of its own.
+    Denial(Uuid),
+}
+
+/// A token that is asked about until it expires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WatchedToken {
+    /// By its record.
+    Recorded(TokenId),
+    /// By what it may be denied by.
+    Foreign(Arc<DenialKeys>),
 }
 
 /// What a stream depends on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Watched {
-    /// The token whose record is asked for until it expires, if it has one.
-    pub(crate) token: Option<TokenId>,
+    pub(crate) token: Option<WatchedToken>,
+    /// The session whose record is asked for after the token's expiry. Without one the stream ends
+    /// then.
     pub(crate) session: Option<SessionId>,
-    /// The user's tag.
-    pub(crate) user: Uuid,
+    /// The user's tag, if the token has a record.
+    pub(crate) user: Option<Uuid>,
     /// When checks refuse the token.
     pub(crate) expires_at: Timestamp,
 }
 
+impl WatchedToken {
+    /// Returns the ids that news of its end may name.
+    fn ids(&self) -> impl Iterator<Item = Uuid> {
+        let ids = match self {
+            Self::Recorded(id) => [Some(Uuid::from(*id)), None, None],
+            Self::Foreign(keys) => keys.tags(),
+        };
+        ids.into_iter().flatten()
+    }
+}
+
 impl Watched {
     fn key(&self) -> Option<WatchKey> {
-        self.session.map(WatchKey::Session).or(self.token.map(WatchKey::Token))
+        if let Some(session) = self.session {
+            return Some(WatchKey::Session(session));
+        }
+        Some(match self.token.as_ref()? {
+            WatchedToken::Recorded(id) => WatchKey::Token(*id),
+            WatchedToken::Foreign(keys) => WatchKey::Denial(keys.session.unwrap_or(keys.token).tag()),
+        })
     }
 
-    /// Returns the token whose record is asked for at this time.
-    fn live_token(&self, time: Timestamp) -> Option<TokenId> {
-        self.token.filter(|_| time < self.expires_at)
+    /// Returns the token that is asked about at this time.
+    fn live_token(&self, time: Timestamp) -> Option<&WatchedToken> {
+        self.token.as_ref().filter(|_| time < self.expires_at)
     }
 }
 
@@ -75,8 +106,8 @@ pub(crate) struct StreamRules {
 /// What the store answered.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// The tokens asked for that are revoked or unknown.
-    pub(crate) dead_tokens: Vec<TokenId>,
+    /// The tokens asked for that are revoked, unknown or denied.
+    pub(crate) dead_tokens: Vec<WatchedToken>,
     /// The state of the session, if it was asked for.
     pub(crate) session: Option<SessionState>,
 }
@@ -95,7 +126,7 @@ pub(super) struct Asked {
     key: WatchKey,
     began: Duration,
     pub(super) time: Timestamp,
-    pub(super) tokens: Vec<TokenId>,
+    pub(super) tokens: Vec<WatchedToken>,
     pub(super) session: Option<SessionId>,
 }
 
@@ -114,9 +145,9 @@ struct Entry {
     known_at: Duration,
     question: QuestionState,
     session: Option<SessionId>,
-    user: Uuid,
+    user: Option<Uuid>,
     /// The tokens of its streams, with the number of streams.
-    tokens: Vec<(TokenId, usize)>,
+    tokens: Vec<(WatchedToken, usize)>,
     /// The current pair of the session, as last read.
     pair: Option<[TokenId; 2]>,
 }
@@ -201,8 +232,9 @@ impl Entry {
 
     /// Returns the ids that news of its end may name.
     fn ids(&self) -> impl Iterator<Item = Uuid> {
-        let tokens = self.tokens.iter().map(|(token, _)| *token).chain(self.pair.into_iter().flatten());
-        tokens.map(Uuid::from).chain(self.session.map(Uuid::from)).chain([self.user])
+        let tokens = self.tokens.iter().flat_map(|(token, _)| token.ids());
+        let pair = self.pair.into_iter().flatten().map(Uuid::from);
+        tokens.chain(pair).chain(self.session.map(Uuid::from)).chain(self.user)
     }
 }
 
@@ -251,12 +283,12 @@ impl State {
             entry.interval = rules.interval;
             bring_forward(&mut self.questions, key, entry, now.saturating_add(rules.interval / 20 * 17));
         }
-        let known = entry.tokens.iter_mut().find(|(token, _)| Some(*token) == watched.token);
+        let known = entry.tokens.iter_mut().find(|(token, _)| Some(token) == watched.token.as_ref());
         let shares_questions = known.is_some();
         match known {
             Some((_, streams)) => *streams += 1,
             None => {
-                entry.tokens.extend(watched.token.map(|token| (token, 1)));
+                entry.tokens.extend(watched.token.clone().map(|token| (token, 1)));
                 self.index.extend(entry.ids().map(|id| (id, key)));
             }
         }
@@ -302,12 +334,15 @@ impl State {
             if let QuestionState::Due(due) = entry.question {
                 self.questions.remove(&(due, key));
             }
-        } else if let Some(at) = entry.tokens.iter().position(|(token, _)| Some(*token) == stream.watched.token) {
+        } else if let Some(at) = entry.tokens.iter().position(|(token, _)| Some(token) == stream.watched.token.as_ref())
+        {
             entry.tokens[at].1 -= 1;
             if entry.tokens[at].1 == 0 {
                 let (token, _) = entry.tokens.swap_remove(at);
-                if !entry.ids().any(|id| id == Uuid::from(token)) {
-                    self.index.remove(&(token.into(), key));
+                for id in token.ids() {
+                    if !entry.ids().any(|other| other == id) {
+                        self.index.remove(&(id, key));
+                    }
                 }
             }
         }
@@ -339,7 +374,7 @@ impl State {
     /// Makes the questions about this id due at once. Returns whether there are any.
     pub(super) fn wake(&mut self, id: Uuid) -> bool {
         let first = (id, WatchKey::Session(Uuid::nil().into()));
-        let last = (id, WatchKey::Token(Uuid::max().into()));
+        let last = (id, WatchKey::Denial(Uuid::max()));
         let keys: Vec<WatchKey> = self.index.range(first..=last).map(|(_, key)| *key).collect();
         for key in &keys {
             self.ask_at_once(*key);
@@ -387,22 +422,25 @@ impl State {
     fn ask(&mut self, key: WatchKey, now: Duration, time: Timestamp, ended: &mut Vec<Ended>) -> Option<Asked> {
         let entry = self.entries.get_mut(&key)?;
         let mut tokens = Vec::new();
-        let mut outlives_token = false;
-        for stream in entry.streams.iter().filter_map(|id| self.streams.get(id)) {
+        let mut outlive_token = Vec::new();
+        for (id, stream) in entry.streams.iter().filter_map(|id| Some((*id, self.streams.get(id)?))) {
             match stream.watched.live_token(time) {
-                Some(token) if tokens.contains(&token) => {}
-                Some(token) => tokens.push(token),
-                None => outlives_token = true,
+                Some(token) if tokens.contains(token) => {}
+                Some(token) => tokens.push(token.clone()),
+                None => outlive_token.push(id),
             }
         }
-        let session = entry.session.filter(|_| outlives_token);
-        if tokens.is_empty() && session.is_none() {
-            // Nothing but these tokens kept the streams open.
-            for id in entry.streams.clone() {
+        let session = entry.session.filter(|_| !outlive_token.is_empty());
+        if session.is_none() {
+            // Nothing but their tokens kept these streams open.
+            for id in outlive_token {
                 self.end(id, StreamEnd::Expired, ended);
             }
+        }
+        if tokens.is_empty() && session.is_none() {
             return None;
         }
+        let entry = self.entries.get_mut(&key)?;
         entry.question = QuestionState::InFlight { asks_again: false };
         self.in_flight += 1;
         Some(Asked { key, began: now, time, tokens, session })
@@ -471,7 +509,7 @@ impl State {
             .iter()
             .filter_map(|id| {
                 let end = match self.streams.get(id)?.watched.live_token(asked.time) {
-                    Some(token) if answer.dead_tokens.contains(&token) => StreamEnd::Revoked,
+                    Some(token) if answer.dead_tokens.contains(token) => StreamEnd::Revoked,
                     // A session that has expired has no live tokens, unless clocks disagree.
                     Some(_) => session_end.filter(|end| *end == StreamEnd::Revoked)?,
                     None => session_end?,

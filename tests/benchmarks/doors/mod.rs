@@ -23,6 +23,9 @@ use crate::{
     prover::{ORIGIN, Prover},
 };
 
+/// Another issuer, whose tokens have the same claims.
+const OTHER_ISSUER: &str = "https://other.example";
+
 pub(crate) const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256];
 
@@ -37,6 +40,8 @@ pub(crate) enum Way {
     KnownTyped,
     /// Like `Known`, through two layers of one authority with different policies.
     KnownTwice,
+    /// Like `Known`, with a token of another issuer, which has no record.
+    KnownForeign,
     /// Like `Known`, with a token that is bound to a key and a new proof on each request.
     KnownProven,
     /// This crate without a lease: the token was verified before, and an in-memory store is asked
@@ -51,11 +56,12 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::EmptyLayer,
         Self::Known,
         Self::KnownTyped,
         Self::KnownTwice,
+        Self::KnownForeign,
         Self::KnownProven,
         Self::Asked,
         Self::Anew,
@@ -69,6 +75,7 @@ impl Way {
             Self::Known => "auth-layer, within the lease",
             Self::KnownTyped => "auth-layer, within the lease, typed claims",
             Self::KnownTwice => "auth-layer, within the lease, two policies",
+            Self::KnownForeign => "auth-layer, within the lease, another issuer's token",
             Self::KnownProven => "auth-layer, within the lease, a proof each time",
             Self::Asked => "auth-layer, store asked",
             Self::Anew => "auth-layer, nothing cached",
@@ -85,15 +92,20 @@ impl Way {
             Self::Anew => (Duration::ZERO, 0),
             _ => (LEASE, 1_000),
         };
-        let authority: Authority = Authority::builder(ISSUER, MemoryStore::new())
-            .audience(AUDIENCE)
-            .keys(key.ring())
-            .access_ttl(Duration::from_hours(12))
-            .local_cache(lease)
-            .local_cache_limits(entries, 64 << 20)
-            .check_order(CheckOrder::RecordFirst)
-            .build()
-            .unwrap();
+        let authority = |issuer| {
+            Authority::builder(issuer, MemoryStore::new())
+                .audience(AUDIENCE)
+                .keys(key.ring())
+                .access_ttl(Duration::from_hours(12))
+                .local_cache(lease)
+                .local_cache_limits(entries, 64 << 20)
+                .check_order(CheckOrder::RecordFirst)
+                .build()
+                .unwrap()
+        };
+        let issuing: Authority = authority(if self == Self::KnownForeign { OTHER_ISSUER } else { ISSUER });
+        // The other issuer's store is not asked.
+        let authority = if self == Self::KnownForeign { authority(ISSUER) } else { issuing.clone() };
         let router = match self {
             Self::EmptyLayer => {
                 peers::bare().layer(tower::util::MapRequestLayer::new(|request: Request<Body>| request))
@@ -101,6 +113,7 @@ impl Way {
             Self::Known | Self::Asked | Self::Anew => peers::layered(&authority),
             Self::KnownTyped => peers::typed(&authority),
             Self::KnownTwice => peers::layered_twice(&authority),
+            Self::KnownForeign => peers::with_issuer(&authority, OTHER_ISSUER, &key.ring()),
             Self::KnownProven => peers::with_proofs(&authority, ORIGIN),
             Self::ByHand => peers::hand_written(key),
             Self::AxumJwtAuth => peers::axum_jwt_auth(key),
@@ -108,7 +121,7 @@ impl Way {
         // A running service has seen revocations, so this one has too.
         runtime.block_on(authority.revoke_session(SessionId::generate())).expect("the store is in memory");
         let prover = (self == Self::KnownProven).then(|| Prover::new(&SystemClock::new()));
-        let token = runtime.block_on(token(&authority, self == Self::KnownTyped, prover.as_ref()));
+        let token = runtime.block_on(token(&issuing, self == Self::KnownTyped, prover.as_ref()));
         let scheme = if prover.is_some() { "DPoP" } else { "Bearer" };
         let credentials = HeaderValue::try_from(format!("{scheme} {token}")).expect("tokens are ASCII");
         let mut door = Door { router, credentials, proofs: prover.map(|prover| (prover, token)) };

@@ -8,7 +8,7 @@ pub(crate) mod key;
 
 use std::sync::Arc;
 
-use auth_layer::{AuthLayer, Authority, dpop::ProofPolicy, extract::Custom};
+use auth_layer::{AuthLayer, Authority, Trust, dpop::ProofPolicy, extract::Custom, keys::Keyring, trust::Issuer};
 use axum::{
     Router,
     extract::{Request, State},
@@ -55,6 +55,14 @@ pub(crate) fn typed(authority: &Authority) -> Router {
 pub(crate) fn layered_twice(authority: &Authority) -> Router {
     let inner = bare().layer(AuthLayer::builder(authority).scope("profile").build());
     inner.layer(AuthLayer::new(authority))
+}
+
+/// Returns this crate's router behind a layer that takes the tokens of another issuer too.
+#[allow(dead_code, reason = "not every benchmark has all of them")]
+pub(crate) fn with_issuer(authority: &Authority, name: &str, keys: &Keyring) -> Router {
+    let issuer = Issuer::with_keys(name, keys).audience(AUDIENCE);
+    let trust = Trust::new(authority).issuer(issuer).build().expect("the settings are right");
+    bare().layer(AuthLayer::builder(trust).issuers([ISSUER, name]).build())
 }
 
 /// Returns this crate's router behind a layer that takes proofs.

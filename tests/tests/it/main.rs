@@ -13,11 +13,15 @@ mod failover;
 mod fleet;
 mod grpc;
 mod harness;
+mod issuers;
 mod kill_nine;
 mod ledger;
 mod life;
 mod lookups;
 mod memory;
+#[expect(dead_code, reason = "other tests use its other kinds of key")]
+#[path = "../../../auth-layer/tests/support/minter.rs"]
+mod minter;
 mod news;
 mod oauth;
 mod outage;
@@ -33,3 +37,5 @@ mod steps;
 mod streams;
 mod used_once;
 mod users;
+#[path = "../../../auth-layer/tests/support/vendors.rs"]
+mod vendors;

@@ -1,0 +1,57 @@
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
+use http_body_util::Full;
+use serde::Serialize;
+use tower_service::Service;
+
+/// Serves a metadata document as JSON. Made by
+/// [`ProtectedResourceMetadata::service`](super::ProtectedResourceMetadata::service).
+///
+/// It is a tower service, for any framework that routes to one.
+#[derive(Clone, Debug)]
+pub struct MetadataService {
+    document: Bytes,
+}
+
+impl MetadataService {
+    pub(super) fn of(document: &impl Serialize) -> Self {
+        let document = serde_json::to_vec(document).expect("texts and lists in a struct always serialise");
+        Self { document: document.into() }
+    }
+
+    fn respond(&self, method: &Method) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut refusal = Response::new(Full::default());
+            *refusal.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        //= RFC 9728 §3.2
+        let mut response = Response::new(Full::new(self.document.clone()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+impl<B> Service<Request<B>> for MetadataService {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.respond(request.method())))
+    }
+}
