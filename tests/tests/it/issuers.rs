@@ -10,7 +10,7 @@ use auth_layer::{
     },
     store::mongodb::{MongoOptions, MongoStore},
     stream::StreamEnd,
-    trust::Issuer,
+    trust::{Issuer, TrustBuilder},
 };
 use chrono::Utc;
 use tests::servers::{MongoServer, RedisServer};
@@ -44,7 +44,7 @@ impl Servers {
         let store = MongoStore::connect(&self.mongodb.uri(), "auth", MongoOptions::default()).await.unwrap();
         let cache = RedisCache::connect(&[self.redis.url()], RedisOptions::default()).await.unwrap();
         let builder = Trust::builder(Cached::new(store, cache)).local_cache(lease);
-        issuers.into_iter().fold(builder, |builder, issuer| builder.issuer(issuer)).build().unwrap()
+        issuers.into_iter().fold(builder, TrustBuilder::issuer).build().unwrap()
     }
 }
 
