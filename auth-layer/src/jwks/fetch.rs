@@ -90,8 +90,7 @@ impl Fetcher {
         };
         let fetched = self.get(url, |body| {
             let keys = (self.read)(&body.bytes).map_err(DocumentFault::KeySet)?;
-            let is_empty = keys.iter().next().is_none();
-            if is_empty { Err(DocumentFault::NoKeys) } else { Ok(Fetched { keys, max_age: body.max_age }) }
+            if keys.is_empty() { Err(DocumentFault::NoKeys) } else { Ok(Fetched { keys, max_age: body.max_age }) }
         });
         fetched.await.map_err(FetchError::Document)
     }

@@ -11,7 +11,7 @@ const MOST_RESOURCES: usize = 16;
 /// The known parameters of one request.
 ///
 /// It has no `Debug`: parameters can be secrets.
-pub(super) struct Form<'t> {
+pub(crate) struct Form<'t> {
     slots: Vec<Slot<'t>>,
     /// At most one more than [`MOST_RESOURCES`].
     resources: Vec<Cow<'t, str>>,
@@ -26,7 +26,7 @@ struct Slot<'t> {
 
 /// Why parameters cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FormError {
+pub(crate) enum FormError {
     /// The decoded text is not UTF-8.
     Encoding,
     /// This parameter comes more than once.
@@ -39,7 +39,7 @@ impl<'t> Form<'t> {
     /// Reads the parameters `names` and `resource`. Others are ignored.
     ///
     /// The work is linear in the length of `text`.
-    pub(super) fn read(text: &'t [u8], names: &[&'static str]) -> Result<Self, FormError> {
+    pub(crate) fn read(text: &'t [u8], names: &[&'static str]) -> Result<Self, FormError> {
         // `parse` replaces what is not UTF-8, and two different values could become equal.
         //= RFC 6749 §B
         let text = str::from_utf8(text).map_err(|_| FormError::Encoding)?;
@@ -66,7 +66,7 @@ impl<'t> Form<'t> {
     }
 
     /// Removes a parameter's value. Returns `None` if it is missing or empty.
-    pub(super) fn take(&mut self, name: &'static str) -> Result<Option<String>, FormError> {
+    pub(crate) fn take(&mut self, name: &'static str) -> Result<Option<String>, FormError> {
         let slot = self.slots.iter_mut().find(|slot| slot.name == name);
         debug_assert!(slot.is_some(), "`{name}` is not among the names that were read");
         let Some(slot) = slot else { return Ok(None) };

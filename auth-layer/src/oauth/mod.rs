@@ -103,3 +103,4 @@ pub use self::{
     token_lookup::{IntrospectionRequest, RevocationRequest},
     token_request::{GrantRequest, TokenRequest},
 };
+pub(crate) use self::{form::Form, token_request::is_form};

@@ -142,7 +142,7 @@ pub(super) fn read<'b>(
 }
 
 /// Whether the one content type is a form's (RFC 6749 §4.1.3).
-fn is_form(headers: &HeaderMap) -> bool {
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();

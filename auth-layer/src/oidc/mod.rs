@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
 };
 use http_body::Body;
@@ -21,12 +21,15 @@ use http_body_util::{BodyExt, Full, Limited};
 use tower_service::Service;
 
 use crate::{
+    oauth::{Form, is_form},
     rejection::Rejection,
     trust::{AuthError, Trust},
 };
 
 /// The largest body of a request: a token of the default size and its form.
 const MAX_BODY: usize = 32 * 1024;
+
+const LOGOUT_TOKEN: &str = "logout_token";
 
 /// Serves an endpoint for logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.5).
 ///
@@ -94,18 +97,9 @@ impl BackChannelLogout {
     }
 }
 
-/// Whether the body is a form (RFC 9110 §8.3.1: types are compared without case and parameters).
-fn is_form(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
-}
-
 /// Returns the logout token of a form that has one.
 fn logout_token(body: &[u8]) -> Option<String> {
-    let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
-    let (_, token) = tokens.next()?;
-    tokens.next().is_none().then(|| token.into_owned())
+    Form::read(body, &[LOGOUT_TOKEN]).ok()?.take(LOGOUT_TOKEN).ok()?
 }
 
 fn refusal(status: StatusCode, description: &str) -> Response<Full<Bytes>> {

@@ -56,6 +56,11 @@ impl Denial {
     }
 }
 
+/// Drops the denials that have expired at `now`.
+pub(crate) fn only_live(denials: Vec<Option<Denial>>, now: Timestamp) -> Vec<Option<Denial>> {
+    denials.into_iter().map(|denial| denial.filter(|denial| denial.is_live(now))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

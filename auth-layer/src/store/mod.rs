@@ -179,6 +179,7 @@ pub mod mongodb;
 
 pub use delegate::StoreDecorator;
 pub use denial::Denial;
+pub(crate) use denial::only_live;
 pub use erased::DynStore;
 pub(crate) use erased::{ErasedStore, StoreFuture, StoreRequest, StoreResponse, within};
 pub use error::{StoreError, StoreErrorKind};

@@ -9,7 +9,10 @@ use std::{
 };
 
 use http::{Extensions, Method};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
 use tracing::{Span, field::display, level_filters::LevelFilter};
 
 use super::{AuthError, CheckOrder, Issuer, Policy, RequestHead, SingleUse, Trust, TrustInner};
@@ -509,8 +512,7 @@ impl Trust {
         let trust = self.clone();
         let deadline = self.settings().deadline;
         let check = async move {
-            let cut = |cut| AuthError::Unavailable(StoreError::unavailable("a signature could not be verified", cut));
-            let claims = verified.await.map_err(cut)??;
+            let claims = verified.await.map_err(not_verified)??;
             trust.look_up_record(operation, id, SignatureState::Verified(claims), expected, key, began).await
         };
         PendingCheck::in_steps(deadline, check)
@@ -593,6 +595,11 @@ impl Trust {
 pub(super) enum TokenCheck {
     Done(Result<Claims, AuthError>),
     Pending(PendingCheck),
+}
+
+/// Returns the error of a check whose signature the pool did not come to.
+pub(super) fn not_verified(cut: JoinError) -> AuthError {
+    AuthError::Unavailable(StoreError::unavailable("a signature could not be verified", cut))
 }
 
 /// Returns the id and expected record of a recorded token; `None` for another issuer's token.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     AuthError, Issuer, Trust,
-    check::{Origins, PendingCheck, TokenCheck, TokenQuery},
+    check::{Origins, PendingCheck, TokenCheck, TokenQuery, not_verified},
     foreign::Foreign,
 };
 use crate::{
@@ -138,11 +138,7 @@ impl Trust {
             return Ok(verify()?);
         }
         match self.inner.signature_pool.try_spawn(bytes, verify) {
-            Ok(verified) => {
-                let cut =
-                    |cut| AuthError::Unavailable(StoreError::unavailable("a signature could not be verified", cut));
-                Ok(verified.await.map_err(cut)??)
-            }
+            Ok(verified) => Ok(verified.await.map_err(not_verified)??),
             Err(verify) => Ok(verify()?),
         }
     }

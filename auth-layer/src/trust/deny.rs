@@ -129,15 +129,12 @@ impl Trust {
 
     /// Returns the denial of a token, until no node accepts it.
     fn token_denial(&self, exp: Timestamp, now: Timestamp) -> Denial {
-        let settings = self.settings();
-        Denial { denied_at: now, expires_at: later(later(exp, settings.leeway), settings.clock_skew_margin) }
+        Denial { denied_at: now, expires_at: self.accepted_until(exp) }
     }
 
     /// Returns the denial of a session, until it cannot go on.
     pub(super) fn session_denial(&self, rules: &Foreign, denied_at: Timestamp) -> Denial {
-        let settings = self.settings();
-        let margin = settings.leeway.saturating_add(settings.clock_skew_margin);
-        Denial { denied_at, expires_at: later(later(denied_at, rules.max_session_life), margin) }
+        Denial { denied_at, expires_at: self.accepted_until(later(denied_at, rules.max_session_life)) }
     }
 
     /// Returns the denial of a subject, until no node accepts a token that was issued before.

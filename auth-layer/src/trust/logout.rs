@@ -1,7 +1,7 @@
 //! Takes logout tokens (OpenID Connect Back-Channel Logout 1.0).
 
 use super::{AuthError, Trust};
-use crate::{claims::DenialKey, clock::later, fault::TokenFault, jwt::Opened, store::HashedKey};
+use crate::{claims::DenialKey, fault::TokenFault, jwt::Opened, store::HashedKey};
 
 impl Trust {
     /// Takes a logout token (OpenID Connect Back-Channel Logout 1.0 §2.6): denies the session that it
@@ -52,8 +52,8 @@ impl Trust {
         self.record_denials(session.into_iter().chain(subject).collect()).await?;
 
         let key = HashedKey::of("logout token", [name, "\0", &claims.id.to_text()].concat());
-        let until = later(later(claims.exp, settings.leeway), settings.clock_skew_margin);
-        let reserved = self.with_deadline(self.inner.store.reserve(key, until, self.now())).await;
+        let reserve = self.inner.store.reserve(key, self.accepted_until(claims.exp), self.now());
+        let reserved = self.with_deadline(reserve).await;
         if reserved.map_err(AuthError::Unavailable)? { Ok(()) } else { Err(TokenFault::Used.into()) }
     }
 }

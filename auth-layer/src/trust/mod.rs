@@ -80,7 +80,7 @@ pub(crate) use self::{
 };
 use self::{meter::Meter, missing_key::MissingKeyLimits, signature_pool::SignaturePool};
 use crate::{
-    clock::{Timestamp, earlier, whole_millis},
+    clock::{Timestamp, earlier, later, whole_millis},
     dpop::ProofPolicy,
     layer_context::LayerContext,
     local::{Freshness, LocalCache, VerifiedTokens},
@@ -191,6 +191,12 @@ impl Trust {
     pub(crate) fn accepted_since(&self) -> Timestamp {
         let settings = self.settings();
         earlier(self.now(), settings.leeway.saturating_add(settings.clock_skew_margin))
+    }
+
+    /// Returns the time from which on a token with this expiry is accepted nowhere.
+    fn accepted_until(&self, exp: Timestamp) -> Timestamp {
+        let settings = self.settings();
+        later(exp, settings.leeway.saturating_add(settings.clock_skew_margin))
     }
 
     /// Checks that the store of record can serve.

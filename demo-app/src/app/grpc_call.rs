@@ -101,7 +101,8 @@ impl HttpBody for CallBody {
         let Self { body, call, shutdown } = &mut *self;
         let Some(span) = call.as_ref().map(|call| call.line.span()) else { return Poll::Ready(None) };
         let _entered = span.enter();
-        // Whoever catches panics of handlers sees only the headers' future. The body is not polled after a panic.
+        // What catches panics of handlers sees only the future of the headers. The body is not polled
+        // after a panic.
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
         let frame = match polled {
             Ok(Poll::Ready(Some(Ok(frame)))) => frame,

@@ -25,7 +25,7 @@ use crate::{
     id::{SessionId, Subject, TokenId},
     store::{
         Denial, HashedKey, Resumed, Revocation, RevocationListener, Revoked, StoreError, TokenKind, TokenStatus,
-        TokenStore,
+        TokenStore, only_live,
     },
 };
 
@@ -238,8 +238,7 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
     }
 
     async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {
-        let denials = self.all_denials(keys).await?;
-        Ok(denials.into_iter().map(|denial| denial.filter(|denial| denial.is_live(now))).collect())
+        Ok(only_live(self.all_denials(keys).await?, now))
     }
 
     async fn resume(&self, since: Timestamp) -> Result<Vec<Resumed>, StoreError> {

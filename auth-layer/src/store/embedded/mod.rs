@@ -46,7 +46,7 @@ use self::{
 };
 use super::{
     ActiveToken, Admission, Consumed, Denial, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Revoked,
-    Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore, UserFence,
+    Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore, UserFence, only_live,
 };
 use crate::{
     clock::Timestamp,
@@ -249,8 +249,7 @@ impl TokenStore for EmbeddedStore {
     }
 
     async fn denials(&self, keys: Vec<HashedKey>, now: Timestamp) -> Result<Vec<Option<Denial>>, StoreError> {
-        let denials = self.read(|tables| tables.denials(&keys))?;
-        Ok(denials.into_iter().map(|denial| denial.filter(|denial| denial.is_live(now))).collect())
+        Ok(only_live(self.read(|tables| tables.denials(&keys))?, now))
     }
 
     async fn revoke_token(&self, id: TokenId, since: Timestamp) -> Result<Revoked, StoreError> {

@@ -9,8 +9,8 @@ use super::{
     codec::{StoredSession, StoredToken, encode_denial, encode_fence, encode_one_time, encode_reservation},
     error::EmbeddedError,
     tables::{
-        ExpiryRow, KeyExpiryRow, Tables, denial, denial_expiry_key, fence, first_expiry_key, first_key_expiry_key,
-        index_key, members, one_time, reservation, session, text_members, token,
+        ExpiryRow, KeyExpiryKey, KeyExpiryRow, Tables, denial, denial_expiry_key, fence, first_expiry_key,
+        first_key_expiry_key, index_key, members, one_time, reservation, session, text_members, token,
     },
 };
 use crate::{
@@ -254,13 +254,9 @@ impl Tables<'_> {
 
     fn purge_keys(&mut self, before: Timestamp, limit: usize) -> Result<u64, EmbeddedError> {
         let keys = self.keys()?;
-        let mut due = Vec::new();
-        for row in keys.expiry.range::<&[u8; 41]>(..&first_key_expiry_key(before))?.take(limit) {
-            let (row, _) = row?;
-            due.push((*row.value(), KeyExpiryRow::decode(row.value())?));
-        }
-        for (row, due) in &due {
-            match due {
+        let due = due_rows(&keys.expiry, before, limit)?;
+        for row in &due {
+            match KeyExpiryRow::decode(row)? {
                 KeyExpiryRow::Reservation(key) => keys.reserved.remove(key.as_bytes()).map(drop)?,
                 KeyExpiryRow::OneTime(key) => keys.one_time.remove(key.as_bytes()).map(drop)?,
             }
@@ -271,10 +267,7 @@ impl Tables<'_> {
 
     fn purge_denials(&mut self, before: Timestamp, limit: usize) -> Result<u64, EmbeddedError> {
         let tables = self.denials()?;
-        let mut due = Vec::new();
-        for row in tables.expiry.range::<&[u8; 41]>(..&first_key_expiry_key(before))?.take(limit) {
-            due.push(*row?.0.value());
-        }
+        let due = due_rows(&tables.expiry, before, limit)?;
         for row in &due {
             let key: [u8; 32] = row.last_chunk().copied().unwrap_or_default();
             tables.denials.remove(&key)?;
@@ -398,4 +391,14 @@ impl Tables<'_> {
         self.expiry.insert(&key, &owner)?;
         Ok(())
     }
+}
+
+/// Returns up to `limit` rows of `key_expiry` or `denial_expiry` that are due before `before`.
+fn due_rows(
+    expiry: &impl ReadableTable<KeyExpiryKey, ()>,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<[u8; 41]>, EmbeddedError> {
+    let rows = expiry.range::<&[u8; 41]>(..&first_key_expiry_key(before))?.take(limit);
+    rows.map(|row| Ok(*row?.0.value())).collect()
 }

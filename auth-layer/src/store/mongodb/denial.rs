@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    store::{Denial, HashedKey, StoreError, within},
+    store::{Denial, HashedKey, StoreError, only_live, within},
 };
 
 impl Records {
@@ -35,6 +35,6 @@ impl Records {
         now: Timestamp,
     ) -> Result<Vec<Option<Denial>>, StoreError> {
         let found = within(self.limit, self.denial_lookups.find_all(keys)).await?;
-        Ok(found.into_iter().map(|denial| denial.filter(|denial| denial.is_live(now))).collect())
+        Ok(only_live(found, now))
     }
 }
