@@ -143,8 +143,41 @@ async fn embedded_purge_leaves_no_row_behind() {
     let purged = store.purge_expired(now() + TimeDelta::minutes(61)).await.unwrap();
     assert_eq!((purged.tokens, purged.sessions), (18, 0), "a session is kept while any token of it lives");
     let purged = store.purge_expired(now() + TimeDelta::minutes(91)).await.unwrap();
-    assert_eq!((purged.tokens, purged.sessions), (3, 3));
+    assert_eq!((purged.tokens, purged.sessions), (3, 0), "a refreshed session is kept a sixteenth longer");
+    let purged = store.purge_expired(now() + TimeDelta::minutes(96)).await.unwrap();
+    assert_eq!((purged.tokens, purged.sessions), (0, 3));
     assert!(rows(&store).values().all(|count| *count == 0), "{:?}", rows(&store));
+}
+
+#[tokio::test]
+async fn embedded_refresh_seldom_moves_the_expiry_of_its_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let (session, tokens) = login(Subject::generate());
+    let id = session.session_id;
+    let _ = store.open_session(session.clone(), tokens, 0).await.unwrap();
+    let mut parent = session.current.refresh_id;
+    let mut moves = std::collections::BTreeSet::new();
+    // Each minute for an hour, a refresh token that lives for an hour.
+    for minute in 1..=60 {
+        let at = now() + TimeDelta::minutes(minute);
+        let (mut child, _) = login(session.user_id.clone());
+        child.current.refresh_expires_at = at + TimeDelta::minutes(60);
+        let rotation = crate::store::Rotation {
+            session_id: id,
+            parent,
+            child: child.current.clone(),
+            tokens: Vec::new(),
+            now: at,
+        };
+        assert_eq!(store.rotate(rotation).await.unwrap(), crate::store::Rotated::Committed);
+        parent = child.current.refresh_id;
+        let kept_until = store.read(|tables| Ok(tables.session(id)?.map(|stored| stored.kept_until))).unwrap().unwrap();
+        assert!(kept_until >= child.current.refresh_expires_at, "in minute {minute}");
+        moves.insert(kept_until);
+    }
+    assert!((12..=20).contains(&moves.len()), "{}", moves.len());
+    assert_eq!(rows(&store)["expiry"], 3, "of the session, and of its first two tokens");
 }
 
 #[tokio::test]
