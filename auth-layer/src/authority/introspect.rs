@@ -104,7 +104,10 @@ impl Authority {
 
     async fn introspect_refresh(&self, token: &str) -> Result<Claims, AuthError> {
         let trust = &self.inner.trust;
-        let (unverified, key_set) = trust.read(TokenKind::Refresh, &trust.issuer().audiences, token)?;
+        let (unverified, key_set) = {
+            let (keys, key_set) = trust.issuer().keys();
+            (trust.read(&keys, TokenKind::Refresh, &trust.issuer().audiences, token)?, key_set)
+        };
         let (id, session) = (unverified.claims.jti, unverified.claims.sid);
         let expected = expected_record(&unverified.claims, TokenKind::Refresh);
         let claims = unverified.verify(key_set, trust.issuer().number(), trust.own_context().clone())?;

@@ -128,7 +128,8 @@ impl Authority {
     /// It does not ask whether the token is revoked.
     pub(super) fn verify_jwt(&self, kind: TokenKind, token: &str) -> Result<RegisteredClaims, TokenFault> {
         let trust = &self.inner.trust;
-        let (unverified, _) = trust.read(kind, &trust.issuer().audiences, token)?;
+        let (keys, _) = trust.issuer().keys();
+        let unverified = trust.read(&keys, kind, &trust.issuer().audiences, token)?;
         unverified.verify_registered(&self.inner.keys.load())
     }
 

@@ -24,6 +24,7 @@ use crate::{
     fault::TokenFault,
     id::TokenId,
     jwt::{Expected, Unverified},
+    keys::VerifyingKeys,
     kind::TokenKind,
     layer_context::{Anonymous, LayerContext},
     local::{CheckOutcome, Key, Known},
@@ -404,11 +405,12 @@ impl Trust {
             Err(fault) => return TokenCheck::Done(Err(fault.into())),
         }
         let audiences = origins.audiences.unwrap_or(&inner.issuer.audiences);
-        let (token, key_set) = match self.read(kind, audiences, token) {
-            Ok((unverified, _)) if unverified.claims.cnf.is_some() && !may_be_bound => {
+        let (keys, key_set) = inner.issuer.keys();
+        let token = match self.read(&keys, kind, audiences, token) {
+            Ok(unverified) if unverified.claims.cnf.is_some() && !may_be_bound => {
                 return TokenCheck::Done(Err(TokenFault::Binding.into()));
             }
-            Ok(read) => read,
+            Ok(unverified) => unverified,
             Err(fault) => return TokenCheck::Done(Err(fault.into())),
         };
         let (id, record) = (token.claims.jti, expected_record(&token.claims, kind));
@@ -529,21 +531,20 @@ impl Trust {
         }
     }
 
-    /// Reads a token of this kind without trusting it. Also returns the number of the key set used.
+    /// Reads a token of this kind without trusting it. `keys` are those of the own issuer.
     pub(crate) fn read(
         &self,
+        keys: &VerifyingKeys,
         kind: TokenKind,
         audiences: &Audiences,
         token: &str,
-    ) -> Result<(Unverified, u64), TokenFault> {
-        let (keys, key_set) = self.inner.issuer.keys();
+    ) -> Result<Unverified, TokenFault> {
         let expected = self.expected(kind, audiences, self.now());
-        let unverified = Unverified::read(token, &keys, &expected).inspect_err(|fault| {
+        Unverified::read(token, keys, &expected).inspect_err(|fault| {
             if *fault == TokenFault::Key {
                 self.warn_of_missing_key(token, &expected);
             }
-        })?;
-        Ok((unverified, key_set))
+        })
     }
 
     /// Builds the request that uses up a single-use token. The leeway applies to its expiry.
