@@ -1,6 +1,6 @@
 //! Operations on the application's own collections in MongoDB.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, pin::Pin, time::Duration};
 
 use mongodb::{
     Collection, Database,
@@ -83,5 +83,7 @@ pub(crate) async fn run_within<T: Send + 'static>(
     limit: Duration,
     operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
 ) -> Result<T, MongoError> {
+    // A box, so that tasks are compiled for each type of answer and not for each operation.
+    let operation: Pin<Box<dyn Future<Output = mongodb::error::Result<T>> + Send>> = Box::pin(operation);
     Ok(tokio::time::timeout(limit, tokio::spawn(operation)).await???)
 }

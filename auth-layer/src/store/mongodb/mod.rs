@@ -123,7 +123,7 @@ pub use options::MongoOptions;
 use super::{
     ActiveToken, Admission, Consumed, Denial, Feed, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed,
     Resumed, Revocation, RevocationListener, Revoked, Rotated, Rotation, Session, StoreError, StoreErrorKind,
-    TokenRecord, TokenStatus, TokenStore, UserFence,
+    StoreFuture, TokenRecord, TokenStatus, TokenStore, UserFence,
 };
 use crate::{
     clock::Timestamp,
@@ -277,6 +277,8 @@ async fn spawn_within<T: Send + 'static>(
     limit: Duration,
     operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
+    // A box, so that tasks are compiled for each type of answer and not for each operation.
+    let operation: StoreFuture<'static, T> = Box::pin(operation);
     let task = tokio::spawn(operation.in_current_span());
     match tokio::time::timeout(limit, task).await {
         Ok(Ok(answer)) => answer,
