@@ -19,8 +19,8 @@ use std::{
 
 use clap::ValueEnum;
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::ParseError,
+    Layer,
+    filter::{ParseError, Targets},
     fmt::layer,
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
@@ -56,6 +56,8 @@ pub enum LogFormat {
 pub(crate) enum LoggingError {
     #[error("`RUST_LOG` cannot be read as a filter: {0}; write it like `info` or `info,auth_layer=debug`")]
     Filter(#[from] ParseError),
+    #[error("`RUST_LOG` filters by target and level alone; write it like `info` or `info,auth_layer=debug`")]
+    SpansOrFields,
     #[error("`RUST_LOG` is not UTF-8; write it like `info` or `info,auth_layer=debug`")]
     NotUtf8,
     #[error("no thread can be started to write the log: {0}")]
@@ -112,13 +114,17 @@ impl Drop for Logging {
 }
 
 /// Treats an empty variable as unset.
-fn filter(rust_log: Result<String, env::VarError>, default: &str) -> Result<EnvFilter, LoggingError> {
+fn filter(rust_log: Result<String, env::VarError>, default: &str) -> Result<Targets, LoggingError> {
     let directives = match rust_log {
         Ok(directives) if !directives.trim().is_empty() => directives,
         Ok(_) | Err(env::VarError::NotPresent) => default.to_owned(),
         Err(env::VarError::NotUnicode(_)) => return Err(LoggingError::NotUtf8),
     };
-    Ok(EnvFilter::try_new(directives)?)
+    // Otherwise it would be taken for the name of a target.
+    if directives.contains('[') {
+        return Err(LoggingError::SpansOrFields);
+    }
+    Ok(directives.parse()?)
 }
 
 /// Describes the log's metrics. Call it when the metrics recorder is installed.

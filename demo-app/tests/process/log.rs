@@ -133,7 +133,7 @@ fn log_filter_invalid_is_refused() {
     let data = tempfile::tempdir().unwrap();
     // Keeps the program from serving if it accepts the filter.
     File::create(data.path().join("data")).unwrap();
-    for filter in ["demo_app=loud", "info,=", "[["] {
+    for filter in ["demo_app=loud", "info,auth_layer=debug=7", "auth_layer[request{sub=7}]=debug"] {
         let output = command(&data).env("RUST_LOG", filter).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{filter}");
         let printed = String::from_utf8(output.stderr).unwrap();
