@@ -8,6 +8,9 @@ mod logout;
 mod minter;
 mod node;
 mod outage;
+mod proofs;
+#[path = "../support/prover.rs"]
+mod prover;
 #[cfg(feature = "discovery")]
 mod remote;
 mod settings;

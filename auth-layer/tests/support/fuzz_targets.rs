@@ -5,8 +5,8 @@
 use std::sync::OnceLock;
 
 use auth_layer::{
-    AuthError, AuthLayer, Authority,
-    clock::Timestamp,
+    AuthError, AuthLayer, Authority, Trust,
+    clock::{ManualClock, Timestamp},
     dpop::{Origin, ProofCheck, ProofPolicy},
     keys::{Algorithm, Keyring, SigningKey, VerifyingKey},
     middleware::AuthBody,
@@ -15,7 +15,7 @@ use auth_layer::{
         RevocationRequest, TokenRequest,
     },
     store::MemoryStore,
-    trust::{CheckOrder, CookieName},
+    trust::{CheckOrder, CookieName, Issuer, Typ},
 };
 use aws_lc_rs::{
     hmac,
@@ -37,11 +37,13 @@ use tower::{Layer, Service, service_fn};
 pub(crate) type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub(crate) const TARGETS: [(&str, Target); 7] = [
+pub(crate) const TARGETS: [(&str, Target); 9] = [
     ("credentials", credentials),
     ("token", token),
+    ("foreign_token", foreign_token),
     ("proof", proof),
     ("jwk", jwk),
+    ("jwk_set", jwk_set),
     ("form", form),
     ("redirect_uri", redirect_uri),
     ("pem", pem),
@@ -112,10 +114,45 @@ pub(crate) fn token(input: &[u8]) {
     block_on(authority().revoke(&text)).unwrap();
 }
 
+/// A correctly signed token of another issuer: what is accepted can be denied, and no access token
+/// logs anybody out.
+pub(crate) fn foreign_token(input: &[u8]) {
+    const ISSUER: &str = "https://idp.example";
+    let [header, payload] = parts(input);
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+    let text = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(ed25519().sign(signed.as_bytes())));
+    let x = URL_SAFE_NO_PAD.encode(ed25519().public_key());
+    let keys = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"{x}"}}]}}"#);
+    let issuer = Issuer::with_jwk_set(ISSUER, keys).audience("orders").logout_audience("web").typ(Typ::AnyJwt);
+    // A store of its own: what was denied before must not decide.
+    let trust =
+        Trust::builder(MemoryStore::new()).issuer(issuer).clock(ManualClock::starting_at(Timestamp::UNIX_EPOCH));
+    let trust = trust.build().unwrap();
+    match block_on(trust.verify(&text)) {
+        Ok(claims) => {
+            assert_eq!(claims.iss, ISSUER);
+            assert!(!claims.sub.to_string().is_empty());
+            assert!(matches!(block_on(trust.log_out(&text)), Err(AuthError::InvalidToken(_))));
+            block_on(trust.deny(&claims)).unwrap();
+            let refused = block_on(trust.verify(&text));
+            assert!(matches!(refused, Err(AuthError::InvalidToken(_))), "{refused:?}");
+        }
+        Err(AuthError::InvalidToken(_)) => match block_on(trust.log_out(&text)) {
+            Ok(()) => assert!(block_on(trust.log_out(&text)).is_err(), "a logout token is good once"),
+            Err(error) => assert!(matches!(error, AuthError::InvalidToken(_)), "{error:?}"),
+        },
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn ed25519() -> &'static Ed25519KeyPair {
+    static KEY: OnceLock<Ed25519KeyPair> = OnceLock::new();
+    KEY.get_or_init(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+}
+
 /// A correctly signed proof with any payload and any header around its key.
 pub(crate) fn proof(input: &[u8]) {
-    static KEY: OnceLock<Ed25519KeyPair> = OnceLock::new();
-    let key = KEY.get_or_init(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap());
+    let key = ed25519();
     let origin: Origin = "https://api.example".parse().unwrap();
     let check = ProofCheck::new(&Method::GET, &origin, "/orders", Timestamp::UNIX_EPOCH);
     if let Ok(text) = std::str::from_utf8(input) {
@@ -144,6 +181,13 @@ pub(crate) fn jwk(input: &[u8]) {
         let again = VerifyingKey::from_jwk(&jwk.to_string()).unwrap();
         assert_eq!((again.kid(), again.algorithm()), (key.kid(), key.algorithm()));
     }
+}
+
+/// A JWK set: a trust is built on it, or it is refused.
+pub(crate) fn jwk_set(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let issuer = Issuer::with_jwk_set("https://idp.example", text).audience("orders");
+    let _ = Trust::builder(MemoryStore::new()).issuer(issuer).build();
 }
 
 /// Forms and queries: a redirect only goes to a registered URI.
