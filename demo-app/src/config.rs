@@ -1,5 +1,6 @@
 //! The flags, each with its environment variable.
 
+mod effective;
 mod file;
 mod process;
 mod values;
@@ -9,6 +10,7 @@ use std::{num::NonZero, path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum};
 use secrecy::SecretString;
 
+pub(crate) use self::effective::{Origin, Setting};
 use self::values::{
     client, database, grace, issuer, lease, lifetime, listen, publish_delay, redis_ttl, secret, sessions, text,
 };
@@ -185,6 +187,12 @@ impl Config {
     /// when one of them is wrong.
     pub(crate) fn from_process() -> Self {
         process::parse(&std::env::args_os().collect::<Vec<_>>()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Returns all settings of this process, each with where its value came from and without
+    /// secrets.
+    pub(crate) fn effective() -> Result<Vec<Setting>, clap::Error> {
+        process::effective(&std::env::args_os().collect::<Vec<_>>())
     }
 
     /// Returns the directory of the signing keys.

@@ -25,6 +25,14 @@ pub(crate) enum CommandError {
     Fence(#[from] SignInError),
     #[error("no secret can be generated: the system has no randomness")]
     Secret(#[from] KeyError),
+    #[error("`{path}` cannot be read: {error}")]
+    Import { path: String, error: io::Error },
+    #[error("the form of the file is not clear from its name; add `--format csv` or `--format jsonl`")]
+    ImportFormat,
+    #[error("{0} users are not imported; the others are, and the command can be repeated")]
+    NotImported(usize),
+    #[error("{0} of these checks failed")]
+    Unhealthy(usize),
     #[error("the result cannot be written to standard output")]
     Output(#[source] io::Error),
     #[error("no password can be read from {from}")]

@@ -1,10 +1,14 @@
-//! The operator's commands: keys, users, clients and tokens.
+//! The operator's commands: keys, users, clients, tokens and settings.
 //!
 //! A command prints its result to standard output, as a table or with `--json` as JSON, and exits
 //! with 0. An error is one sentence on standard error, and exits with 1. Wrong usage exits with 2.
 
 mod clients;
+mod completions;
+mod config;
+mod doctor;
 mod error;
+mod import;
 mod keys;
 mod output;
 mod password;
@@ -15,9 +19,11 @@ use std::process::ExitCode;
 
 use auth_layer::clock::Clock;
 use clap::Subcommand;
+use clap_complete::Shell;
 
 use self::{
     clients::ClientsCommand,
+    config::ConfigCommand,
     error::CommandError,
     keys::KeysCommand,
     output::{Format, print_error},
@@ -61,6 +67,30 @@ pub(crate) enum Command {
         #[arg(long, global = true)]
         json: bool,
     },
+    /// Shows the settings.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+        /// Prints JSON.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+    /// Checks whether a node would start and work: settings, files, keys, stores, clocks.
+    ///
+    /// Fails if a node would not start or not keep its promises. Run it as the user of the nodes,
+    /// with their settings.
+    Doctor {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints a script that makes a shell complete the commands and flags.
+    ///
+    /// For bash: `source <(demo-app completions bash)`.
+    Completions {
+        /// The shell that will run the script.
+        shell: Shell,
+    },
 }
 
 /// Runs a command, prints its result or its error, and returns the exit code.
@@ -80,11 +110,18 @@ async fn execute(
     clock: impl Clock,
     passwords: PasswordCost,
 ) -> Result<(), CommandError> {
-    start::check_flags(config)?;
+    match command {
+        // The first two say themselves what does not work together, and the third depends on no setting.
+        Command::Config { .. } | Command::Doctor { .. } | Command::Completions { .. } => {}
+        _ => start::check_flags(config)?,
+    }
     match command {
         Command::Keys { command, json } => keys::run(command, config, Format::new(json)),
         Command::Users { command, json } => users::run(command, config, Format::new(json), clock, passwords).await,
         Command::Clients { command, json } => clients::run(command, config, Format::new(json), clock).await,
         Command::Tokens { command, json } => tokens::run(command, config, Format::new(json), clock).await,
+        Command::Config { command, json } => config::run(command, config, Format::new(json)),
+        Command::Doctor { json } => doctor::run(config, Format::new(json), clock).await,
+        Command::Completions { shell } => completions::print(shell),
     }
 }

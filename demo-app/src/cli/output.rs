@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::CommandError;
@@ -40,12 +40,17 @@ impl Format {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            // The reader, such as `head`, has read enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(CommandError::Output),
-        }
+        write(text.as_bytes())
+    }
+}
+
+/// Writes to standard output.
+pub(super) fn write(text: &[u8]) -> Result<(), CommandError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        // The reader, such as `head`, has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(CommandError::Output),
     }
 }
 
@@ -65,6 +70,15 @@ pub(super) fn spinner(text: &'static str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(text);
     spinner.enable_steady_tick(Duration::from_millis(120));
     spinner
+}
+
+/// Shows how much of `bytes` is read, if standard error is a terminal. Without a length, that it goes
+/// on.
+pub(super) fn bar(bytes: Option<u64>) -> ProgressBar {
+    match bytes {
+        Some(bytes) => ProgressBar::new(bytes).with_style(ProgressStyle::default_bar()),
+        None => spinner("reading"),
+    }
 }
 
 /// Lays the members of a report out, one a line. Those that are null are left out.

@@ -1,5 +1,7 @@
 //! `demo-app users`.
 
+use std::path::PathBuf;
+
 use auth_layer::{Authority, UserId, clock::Clock};
 use chrono::{SubsecRound, Utc};
 use clap::Subcommand;
@@ -7,6 +9,7 @@ use serde::Serialize;
 
 use super::{
     CommandError,
+    import::{ImportFormat, import},
     output::{Format, Report, table},
     password,
 };
@@ -27,6 +30,18 @@ pub(crate) enum UsersCommand {
         /// The role, which says what scopes the user may have.
         #[arg(long, value_enum, default_value_t = Role::User)]
         role: Role,
+    },
+    /// Adds users from a file, with the argon2 or bcrypt hashes that they have.
+    ///
+    /// The file has `username` and `password_hash`, and may have `role` and `user_id` (a UUID). It
+    /// prints which lines were refused and why. It can be repeated: users who are there with the same
+    /// hash are left as they are.
+    Import {
+        /// The file, or `-` for standard input.
+        file: PathBuf,
+        /// The form of the file [default: by its name, `.csv`, `.jsonl` or `.ndjson`].
+        #[arg(long, value_enum)]
+        format: Option<ImportFormat>,
     },
     /// Lists the users by name.
     List,
@@ -83,6 +98,10 @@ pub(super) async fn run(
             let Stores { authority, users, .. } = open(IfNew::CreateWithKey).await?;
             let user = create(&users, name, hash, role).await?;
             report(format, &authority, Event::UserCreated, user, "is created").await
+        }
+        UsersCommand::Import { file, format: file_format } => {
+            let Stores { users, .. } = open(IfNew::CreateWithKey).await?;
+            import(&users, &file, file_format, format).await
         }
         UsersCommand::List => {
             let Stores { authority, users, .. } = open(IfNew::Fail).await?;
@@ -141,7 +160,7 @@ async fn create(users: &Users, name: String, hash: String, role: Role) -> Result
     };
     match users.add(user.clone()).await? {
         AddOutcome::Added => Ok(user),
-        AddOutcome::NameTaken => Err(CommandError::UsernameTaken(name)),
+        AddOutcome::Taken => Err(CommandError::UsernameTaken(name)),
     }
 }
 

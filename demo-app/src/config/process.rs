@@ -5,12 +5,17 @@
 use std::{env, ffi::OsString};
 
 use clap::{
-    Arg, ArgMatches, Command, CommandFactory, FromArgMatches,
+    Arg, ArgMatches, Command, CommandFactory, FromArgMatches, Id,
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
 };
 
-use super::{Config, file};
+use super::{
+    Config,
+    effective::{Origin, Setting},
+    file,
+};
 
 /// The flags whose values hold secrets.
 const SECRET: [&str; 3] = ["--clients", "--mongodb-uri", "--redis-url"];
@@ -18,9 +23,40 @@ const SECRET: [&str; 3] = ["--clients", "--mongodb-uri", "--redis-url"];
 /// The text that replaces a secret.
 const HIDDEN: &str = "[hidden]";
 
+/// The settings as they were read.
+struct Reading {
+    config: Config,
+    matches: ArgMatches,
+    /// The flags that the file sets.
+    in_file: Vec<Id>,
+}
+
 /// Parses the settings. A flag wins over its variable, the variable over the file, the file over
 /// the default. No error repeats a secret.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
+    Ok(read(arguments)?.config)
+}
+
+/// Returns every setting with its value and where the value came from.
+pub(super) fn effective(arguments: &[OsString]) -> Result<Vec<Setting>, clap::Error> {
+    let Reading { matches, in_file, .. } = read(arguments)?;
+    let command = Config::command();
+    let settings = command.get_arguments().filter_map(|arg| {
+        let variable = arg.get_env()?.to_string_lossy().into_owned();
+        let origin = match matches.value_source(arg.get_id().as_str()) {
+            Some(ValueSource::CommandLine) => Origin::Flag,
+            Some(ValueSource::EnvVariable) => Origin::Variable,
+            Some(_) if in_file.contains(arg.get_id()) => Origin::File,
+            _ => Origin::Default,
+        };
+        let values = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
+        let values = values.map(|value| value.to_string_lossy().into_owned()).collect();
+        Some(Setting::new(arg.get_long()?.to_owned(), values, origin, variable))
+    });
+    Ok(settings.collect())
+}
+
+fn read(arguments: &[OsString]) -> Result<Reading, clap::Error> {
     let command = || without_empty_variables(Config::command());
     let given = match command().try_get_matches_from(arguments) {
         // The help must show the empty variables too.
@@ -30,7 +66,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
         given => given.map_err(|error| without_secrets(error, arguments))?,
     };
     let config = from_matches(&given, arguments)?;
-    let Some(path) = &config.config else { return Ok(config) };
+    let Some(path) = &config.config else { return Ok(Reading { config, matches: given, in_file: Vec::new() }) };
     let refused = |what: String| Config::command().error(ErrorKind::Io, what);
     let settings = file::read(path, &Config::command()).map_err(refused)?;
     // The file is checked alone first, so that its errors name the file.
@@ -42,11 +78,12 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Config, clap::Error> {
         let message = message.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         refused(format!("`--config {}`: {message}", path.display()))
     })?;
+    let in_file = settings.iter().map(|setting| setting.id.clone()).collect();
     let merged = settings.into_iter().fold(command(), |command, setting| {
         command.mut_arg(setting.id, |arg| arg.default_values(setting.values).hide_default_value(true))
     });
-    let merged = merged.try_get_matches_from(arguments).map_err(|error| without_secrets(error, arguments))?;
-    from_matches(&merged, arguments)
+    let matches = merged.try_get_matches_from(arguments).map_err(|error| without_secrets(error, arguments))?;
+    Ok(Reading { config: from_matches(&matches, arguments)?, matches, in_file })
 }
 
 fn from_matches(matches: &ArgMatches, arguments: &[OsString]) -> Result<Config, clap::Error> {

@@ -115,6 +115,11 @@ impl KeysDir {
         }
     }
 
+    /// Returns the key files that other users may read, as far as they were read.
+    pub(crate) fn exposed(&self) -> impl Iterator<Item = &Path> {
+        self.exposed.iter().map(PathBuf::as_path)
+    }
+
     /// Returns the `kid` of each key that is published and may not sign yet.
     pub(crate) fn waiting(&self, now: SystemTime) -> Vec<String> {
         let now = now.into();

@@ -47,6 +47,11 @@ pub(crate) use self::text::{Password, check_password};
 use self::{memory::MemoryPool, stored::StoredHash, unusable::UnusableHashes};
 use crate::rate_limit::Attempt;
 
+/// Fails if no password can be verified against a stored hash. The reason completes "the hash is".
+pub(crate) fn check_hash(stored: &str) -> Result<(), String> {
+    StoredHash::read(stored, &Params::DEFAULT).map(drop).map_err(|unusable| unusable.to_string())
+}
+
 /// The longest wait of a request for its permit.
 const PERMIT_TIMEOUT: Duration = Duration::from_millis(1_500);
 

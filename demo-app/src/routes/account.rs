@@ -80,7 +80,7 @@ async fn add_user(
     let user_id = user.user_id;
     match state.users.add(user).await? {
         AddOutcome::Added => Ok(RegisterResponse { user_id, username }),
-        AddOutcome::NameTaken => Err(ApiError::UsernameTaken),
+        AddOutcome::Taken => Err(ApiError::UsernameTaken),
     }
 }
 

@@ -3,7 +3,7 @@
 use mongodb::options::{ConnectionString, HostInfo};
 
 /// Returns the servers of a URI and its replica set.
-pub(super) fn hosts(uri: &str) -> String {
+pub(crate) fn hosts(uri: &str) -> String {
     let Ok(uri) = ConnectionString::parse(uri) else { return "an unreadable URI".to_owned() };
     let hosts = match &uri.host_info {
         HostInfo::HostIdentifiers(hosts) => hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),

@@ -20,7 +20,10 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-pub(crate) use self::stores::{CLOCK_SKEW_MARGIN, Stores, longest_acceptance};
+pub(crate) use self::hosts::hosts;
+pub(crate) use self::stores::{
+    CLOCK_SKEW_MARGIN, Stores, longest_acceptance, open_mongodb, redis_error, redis_settings,
+};
 use crate::{
     app::app,
     audit::{self, Audit, Event},

@@ -26,7 +26,7 @@ use chrono::SecondsFormat;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::{StartError, WithSubject, hosts::hosts};
+use super::{StartError, WithSubject, hosts};
 use crate::{
     clients::{ClientStore, Clients, EmbeddedClients, MongoClients},
     config::Config,
@@ -110,11 +110,16 @@ fn data_dir_error<E>(config: &Config, kind: fn(WithSubject<E>) -> StartError, er
     kind(WithSubject { subject: format!("`--data-dir {}`", config.data_dir.display()), error })
 }
 
-async fn mongodb(config: &Config, uri: &str, keys: StartKeys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
-    let urls: Vec<String> = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
+/// Returns the URLs of Redis, none if it is not used, and how it is used.
+pub(crate) fn redis_settings(config: &Config) -> (Vec<String>, RedisOptions) {
+    let urls = config.redis_url.iter().map(|url| url.expose_secret().to_owned()).collect();
     // The database's name keeps fleets apart in a shared Redis.
     let key_prefix = format!("{}:", config.mongodb_database);
-    let options = RedisOptions::default().with_active_ttl(config.redis_ttl).with_key_prefix(key_prefix);
+    (urls, RedisOptions::default().with_active_ttl(config.redis_ttl).with_key_prefix(key_prefix))
+}
+
+async fn mongodb(config: &Config, uri: &str, keys: StartKeys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
+    let (urls, options) = redis_settings(config);
     if !urls.is_empty() {
         probe(&urls, &options).await?;
     }
@@ -161,12 +166,12 @@ async fn probe(urls: &[String], options: &RedisOptions) -> Result<(), StartError
     }
 }
 
-fn redis_error(error: CacheError) -> StartError {
+pub(crate) fn redis_error(error: CacheError) -> StartError {
     StartError::Redis(WithSubject { subject: "`--redis-url`".to_owned(), error })
 }
 
 /// The stores of one MongoDB database.
-type MongoStores = (MongoStore, MongoUsers, MongoClients);
+pub(crate) type MongoStores = (MongoStore, MongoUsers, MongoClients);
 
 /// Connects to MongoDB and retries for a while, because the fleet may start before its database.
 async fn connect(uri: &str, database: &str, clock: &impl Clock) -> Result<MongoStores, StartError> {
@@ -194,7 +199,7 @@ fn mongodb_subject(database: &str) -> String {
     format!("`--mongodb-uri` with `--mongodb-database {database}`")
 }
 
-async fn open_mongodb(uri: &str, database: &str) -> Result<MongoStores, StartError> {
+pub(crate) async fn open_mongodb(uri: &str, database: &str) -> Result<MongoStores, StartError> {
     let subject = || mongodb_subject(database);
     let opened = MongoStore::connect(uri, database, MongoOptions::default()).await;
     let store = opened.map_err(|error| StartError::Store(WithSubject { subject: subject(), error }))?;

@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret;
 
-use super::{hosts::hosts, stores::Stores};
+use super::{hosts, stores::Stores};
 use crate::config::{Config, DpopMode, Switch};
 
 /// Logs what serves and where its stores are. No field holds a secret: of URIs only hosts and names

@@ -42,11 +42,12 @@ impl EmbeddedUsers {
         self.write(move |write| {
             let (name, id) = (folded(&user.username), user.user_id.to_string());
             let mut users = write.open_table(USERS)?;
-            if users.get(name.as_str())?.is_some() {
-                return Ok(AddOutcome::NameTaken);
+            let mut names = write.open_table(NAMES)?;
+            if users.get(name.as_str())?.is_some() || names.get(id.as_str())?.is_some() {
+                return Ok(AddOutcome::Taken);
             }
             users.insert(name.as_str(), &*serde_json::to_vec(&UserRecord::from(user))?)?;
-            write.open_table(NAMES)?.insert(id.as_str(), name.as_str())?;
+            names.insert(id.as_str(), name.as_str())?;
             Ok(AddOutcome::Added)
         })
         .await

@@ -74,7 +74,8 @@ impl Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddOutcome {
     Added,
-    NameTaken,
+    /// There is a user with this name or this id.
+    Taken,
 }
 
 /// The users could not be read or written.
@@ -120,7 +121,7 @@ pub(crate) enum Users {
 }
 
 impl Users {
-    /// Adds a user, unless the name is taken.
+    /// Adds a user, unless the name or the id is taken.
     pub(crate) async fn add(&self, user: User) -> Result<AddOutcome, UsersError> {
         match self {
             Self::Embedded(users) => users.add(user).await,

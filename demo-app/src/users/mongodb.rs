@@ -77,7 +77,7 @@ impl MongoUsers {
         run(async move {
             match users.insert_one(document).await {
                 Ok(_) => Ok(AddOutcome::Added),
-                Err(error) if mongo::is_duplicate(&error) => Ok(AddOutcome::NameTaken),
+                Err(error) if mongo::is_duplicate(&error) => Ok(AddOutcome::Taken),
                 Err(error) => Err(error),
             }
         })

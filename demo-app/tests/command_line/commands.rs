@@ -276,3 +276,152 @@ fn keys_commands_work_on_a_directory() {
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap().as_array().unwrap().len(), 2);
     assert!(String::from_utf8(output.stderr).unwrap().contains("restore the files"));
 }
+
+/// Runs `doctor` and returns whether it found no failure, and its findings as "check outcome text".
+fn doctor(directory: &Path, arguments: &[&str]) -> (bool, Vec<String>) {
+    let output = run_in(directory, &[&["doctor", "--json"], arguments].concat(), "");
+    let findings: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output_text(&output)));
+    let line = |finding: &Value| ["check", "outcome", "text"].map(|name| finding[name].as_str().unwrap()).join(" ");
+    (output.status.success(), findings["findings"].as_array().unwrap().iter().map(line).collect())
+}
+
+#[test]
+fn doctor_finds_a_new_directory_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (healthy, findings) = doctor(directory.path(), &[]);
+    assert!(healthy, "{findings:#?}");
+    let expected =
+        ["settings ok", "keys warning there is no key yet", "data directory warning ./data holds no database"];
+    assert_eq!(findings.len(), expected.len(), "{findings:#?}");
+    for (finding, expected) in findings.iter().zip(expected) {
+        assert!(finding.starts_with(expected), "{finding}");
+    }
+    assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none(), "something was created");
+}
+
+#[test]
+fn doctor_finds_a_used_directory_healthy_beside_a_server_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = RunningProgram::start_serving(directory.path(), &[], &[]);
+    let expect = |data: &str| {
+        let (healthy, findings) = doctor(directory.path(), &[]);
+        assert!(healthy && findings.iter().all(|finding| finding.contains(" ok ")), "{findings:#?}");
+        assert!(findings.iter().any(|finding| finding.contains(data)), "{findings:#?}");
+    };
+    expect("is in use by a running server");
+    drop(running);
+    expect("can be opened and written");
+    let output = run_in(directory.path(), &["doctor"], "");
+    assert!(output_text(&output).starts_with("CHECK"), "{}", output_text(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn doctor_fails_where_a_node_would_not_start_or_keep_its_promises() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    let directory = tempfile::tempdir().unwrap();
+    let _ = json_of(directory.path(), &["users", "create", "ada"], PASSWORD);
+    let data = directory.path().join("data");
+    let key = data.join("keys/first.pem");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let expect = |arguments: &[&str], text: &str| {
+        let (healthy, findings) = doctor(directory.path(), arguments);
+        assert!(!healthy, "{findings:#?}");
+        let failures: Vec<&String> = findings.iter().filter(|finding| finding.contains(" failure ")).collect();
+        assert!(failures.len() == 1 && failures[0].contains(text), "{findings:#?}");
+    };
+    expect(&["--refresh-ttl", "1m"], "`--refresh-ttl` is shorter");
+    mode(&key, 0o644);
+    expect(&[], "run `chmod 600`");
+    mode(&key, 0o600);
+    mode(&data.join("keys"), 0o777);
+    expect(&[], "run `chmod 700`");
+    mode(&data.join("keys"), 0o700);
+    fs::write(data.join("keys/other.pem"), "no key").unwrap();
+    mode(&data.join("keys/other.pem"), 0o600);
+    expect(&[], "`other.pem`");
+    fs::remove_file(data.join("keys/other.pem")).unwrap();
+    fs::rename(data.join("keys"), data.join("away")).unwrap();
+    expect(&[], "a new key would sign everybody out");
+    fs::rename(data.join("away"), data.join("keys")).unwrap();
+    fs::rename(data.join("users.redb"), data.join("away")).unwrap();
+    expect(&[], "lacks `users.redb`");
+    fs::rename(data.join("away"), data.join("users.redb")).unwrap();
+    assert!(doctor(directory.path(), &[]).0);
+
+    let output = run_in(directory.path(), &["doctor", "--refresh-ttl", "1m"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output_text(&output).contains("error: 1 of these checks failed"), "{}", output_text(&output));
+}
+
+const ARGON2: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHRzYWx0c2FsdA";
+const BCRYPT: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+#[test]
+fn users_are_imported_with_a_report_of_what_is_refused_and_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = "018f2a3e-7b1c-7def-8abc-0123456789ab";
+    let csv = format!(
+        "username, password_hash, role, user_id, note\n\
+         ada,\"{ARGON2}\", admin, {id}, kept\n\
+         bob, {BCRYPT},,,\n\
+         ada, {BCRYPT},,,\n\
+         x, {BCRYPT},,,\n\
+         eve, 5f4dcc3b5aa765d61d8327deb882cf99,,,\n\
+         mallory, {BCRYPT}, root,,\n\
+         trent, {BCRYPT}\n\
+         victor, {BCRYPT},, {id},\n"
+    );
+    std::fs::write(directory.path().join("users.csv"), csv).unwrap();
+    let import = |file: &str| {
+        let output = run_in(directory.path(), &["users", "import", file, "--json"], "");
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output_text(&output)));
+        (output.status.code(), report)
+    };
+    for (imported, unchanged) in [(2, 0), (0, 2)] {
+        let (code, report) = import("users.csv");
+        assert_eq!(code, Some(1));
+        assert_eq!((&report["imported"], &report["unchanged"]), (&imported.into(), &unchanged.into()), "{report:#}");
+        let refused: Vec<(u64, &str)> = report["refused"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|refused| (refused["line"].as_u64().unwrap(), refused["reason"].as_str().unwrap()))
+            .collect();
+        let expected = [
+            (4, "the username is taken"),
+            (5, "the username must be 3 to 64"),
+            (6, "the password's hash is not an argon2 or bcrypt hash"),
+            (7, "unknown variant `root`"),
+            (8, "it has 2 fields"),
+            (9, "the user id is taken"),
+        ];
+        assert_eq!(refused.len(), expected.len(), "{report:#}");
+        for (refused, expected) in refused.iter().zip(expected) {
+            assert!(refused.0 == expected.0 && refused.1.starts_with(expected.1), "{refused:?}");
+        }
+    }
+    let users = json_of(directory.path(), &["users", "list"], "");
+    let names: Vec<&str> = users.as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ada", "bob"]);
+    assert_eq!((&users[0]["user_id"], &users[0]["role"]), (&id.into(), &"admin".into()));
+
+    let lines = format!(
+        "{{\"username\":\"carol\",\"password_hash\":\"{BCRYPT}\",\"extra\":1}}\n\n{{\"username\":\"dan\"}}\nnot JSON\n"
+    );
+    std::fs::write(directory.path().join("users.jsonl"), &lines).unwrap();
+    let (code, report) = import("users.jsonl");
+    assert_eq!((code, &report["imported"]), (Some(1), &1.into()));
+    assert_eq!(report["refused"][0]["reason"], "missing field `password_hash`");
+    assert_eq!(report["refused"][1]["line"], 4);
+    let output =
+        run_in(directory.path(), &["users", "import", "-", "--format", "jsonl"], lines.lines().next().unwrap());
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
+    assert!(output_text(&output).contains("0 users are imported, 1 were there already"), "{}", output_text(&output));
+
+    assert!(error_of(directory.path(), &["users", "import", "-"], "").contains("add `--format csv`"));
+    assert!(error_of(directory.path(), &["users", "import", "none.csv"], "").contains("`none.csv` cannot be read"));
+}

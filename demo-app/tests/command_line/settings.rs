@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::{output_text, run, running::RunningProgram};
+use serde_json::{Value, json};
+
+use super::{command, output_text, run, running::RunningProgram};
 
 #[test]
 fn settings_invalid_are_refused_with_flag_name() {
@@ -211,4 +213,65 @@ fn data_dir_in_use_is_refused_with_file_name() {
     assert_eq!(second.wait_for_exit().code(), Some(1));
     let line = second.wait_for("in use by another process");
     assert!(line.contains("./data/tokens.redb") && line.contains("--data-dir"), "{line}");
+}
+
+#[test]
+fn settings_are_shown_with_their_sources_and_without_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = r#"
+        access-ttl = "5m"
+        clients = ["job:s3cret"]
+        mongodb-uri = "mongodb://ada:s3cret@a,b/?replicaSet=rs0"
+    "#;
+    fs::write(directory.path().join("demo.toml"), file).unwrap();
+    let variables = [("DEMO_CONFIG", "demo.toml"), ("REDIS_URL", "redis://:s3cret@h:1,redis://i:2"), ("DEMO_DPOP", "")];
+    let show = |arguments: &[&str]| {
+        let output = command(directory.path(), arguments, &variables).output().unwrap();
+        let text = output_text(&output);
+        assert!(output.status.success() && !text.contains("s3cret"), "{text}");
+        text
+    };
+    let shown: Value = serde_json::from_str(&show(&["config", "show", "--json", "--max-sessions", "3"])).unwrap();
+    let shown = shown["settings"].as_array().unwrap();
+    let setting = |name: &str| shown.iter().find(|setting| setting["name"] == name).unwrap().clone();
+    for (name, values, origin, variable) in [
+        ("max-sessions", json!(["3"]), "flag", "DEMO_MAX_SESSIONS"),
+        ("redis-url", json!(["redis://[hidden]@h:1", "redis://i:2"]), "variable", "REDIS_URL"),
+        ("config", json!(["demo.toml"]), "variable", "DEMO_CONFIG"),
+        ("access-ttl", json!(["5m"]), "file", "DEMO_ACCESS_TTL"),
+        ("clients", json!(["job:[hidden]"]), "file", "DEMO_CLIENTS"),
+        ("mongodb-uri", json!(["rs0/a:27017,b:27017"]), "file", "MONGODB_URI"),
+        ("dpop", json!(["off"]), "default", "DEMO_DPOP"),
+        ("keys-dir", json!([]), "default", "DEMO_KEYS_DIR"),
+    ] {
+        assert_eq!(
+            setting(name),
+            json!({ "name": name, "values": values, "origin": origin, "variable": variable }),
+            "{name}"
+        );
+    }
+    let table = show(&["config", "show"]);
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["SETTING", "VALUE", "FROM"]);
+    assert_eq!(lines.len(), 1 + shown.len());
+    assert!(lines.contains(&vec!["access-ttl", "5m", "file"]), "{table}");
+    assert!(lines.contains(&vec!["keys-dir", "(not", "set)", "default"]), "{table}");
+}
+
+#[test]
+fn settings_that_do_not_work_together_are_shown_too() {
+    let output = run(&["config", "show", "--refresh-ttl", "1m"], &[]);
+    let text = output_text(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("The program would not start: `--refresh-ttl` is shorter"), "{text}");
+}
+
+#[test]
+fn completions_know_commands_and_flags_of_each_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let text = output_text(&run(&["completions", shell], &[]));
+        for word in ["rotate", "mongodb-uri", "password-grant"] {
+            assert!(text.contains(word), "{shell} has no {word}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use tests::{
     client::{Client, Tokens, payload},
     command::CommandOutput,
     node::{Node, run_command},
+    servers::{MongoServer, RedisServer},
 };
 
 use crate::fleet::{Fleet, NODE, PASSWORD, node, store_in, username};
@@ -209,4 +210,39 @@ async fn users_on_the_embedded_store_are_changed_between_two_runs_of_the_node() 
     let client = Client::new(node.url());
     assert_eq!(status(&client, &tokens.access).await, StatusCode::UNAUTHORIZED);
     assert_eq!(login_with_scope(&client, &name, PASSWORD, "admin").await.status, StatusCode::OK);
+}
+
+/// Returns the exit code of `doctor` and each finding as "check outcome text".
+fn findings(output: &CommandOutput) -> (Option<i32>, Vec<String>) {
+    let report: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let line = |finding: &Value| ["check", "outcome", "text"].map(|name| finding[name].as_str().unwrap()).join(" ");
+    (output.code, report["findings"].as_array().unwrap().iter().map(line).collect())
+}
+
+#[tokio::test]
+async fn doctor_tells_what_is_wrong_with_mongodb_and_redis() {
+    let mongodb = MongoServer::start().await;
+    let redis = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]).await;
+    let fleet = Fleet::on_servers(1, &mongodb, Some(&redis), &[]).await;
+    let (code, found) = findings(&fleet.command(&["doctor", "--json"], "").await);
+    let failures: Vec<&String> = found.iter().filter(|finding| finding.contains(" failure ")).collect();
+    assert!(code == Some(1) && failures.len() == 1, "{found:#?}");
+    assert!(failures[0].contains("allkeys-lru") && failures[0].contains("noeviction"), "{found:#?}");
+
+    assert_eq!(redis.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]), "+OK");
+    let (code, found) = findings(&fleet.command(&["doctor", "--json"], "").await);
+    // The command has not the nodes' keys directory.
+    let is_good =
+        |finding: &String| finding.contains(" ok ") || finding.starts_with("keys warning there is no key yet");
+    assert!(code == Some(0) && found.iter().all(is_good), "{found:#?}");
+    for check in ["settings", "keys", "MongoDB", "clock", "Redis"] {
+        assert!(found.iter().any(|finding| finding.starts_with(check)), "{check}: {found:#?}");
+    }
+
+    let data = tempfile::tempdir().unwrap();
+    let env = [("MONGODB_URI", "mongodb://127.0.0.1:1/?replicaSet=rs0&serverSelectionTimeoutMS=200")];
+    let args = ["doctor", "--json", "--data-dir", data.path().to_str().unwrap()];
+    let (code, found) = findings(&run_command(NODE, &args, &env, "").await);
+    let failed = found.iter().any(|finding| finding.starts_with("MongoDB failure"));
+    assert!(code == Some(1) && failed, "{found:#?}");
 }
