@@ -29,9 +29,9 @@ pub(crate) enum CommandError {
     Import { path: String, error: io::Error },
     #[error("the form of the file is not clear from its name; add `--format csv` or `--format jsonl`")]
     ImportFormat,
-    #[error("{0} users are not imported; the others are, and the command can be repeated")]
+    #[error("lines that were refused: {0}; the other users are imported, and the command can be repeated")]
     NotImported(usize),
-    #[error("{0} of these checks failed")]
+    #[error("checks that failed: {0}")]
     Unhealthy(usize),
     #[error("the result cannot be written to standard output")]
     Output(#[source] io::Error),

@@ -204,16 +204,16 @@ async fn add(users: &Users, row: Row) -> Result<Result<Added, String>, CommandEr
 
 impl Report for Imported {
     fn text(&self) -> String {
-        let mut parts = vec![format!("{} users are imported", self.imported)];
+        let mut parts = vec![format!("imported {}", self.imported)];
         if self.unchanged > 0 {
-            parts.push(format!("{} were there already", self.unchanged));
+            parts.push(format!("already there {}", self.unchanged));
         }
         if !self.refused.is_empty() {
             let rows = self.refused.iter().map(|refusal| {
                 [refusal.line.to_string(), refusal.username.clone().unwrap_or_default(), refusal.reason.clone()]
             });
             let table = table(["LINE", "USERNAME", "REASON"], rows);
-            parts.push(format!("{} are refused:\n{table}", self.refused.len()));
+            parts.push(format!("refused {}:\n{table}", self.refused.len()));
         }
         parts.join(", ")
     }
