@@ -57,6 +57,13 @@ fn parts<const N: usize>(input: &[u8]) -> [&[u8]; N] {
     std::array::from_fn(|_| parts.next().unwrap_or_default())
 }
 
+/// Returns a token with this header and payload, and the signature that `sign` makes.
+fn signed_text<S: AsRef<[u8]>>(header: &[u8], payload: &[u8], sign: impl FnOnce(&[u8]) -> S) -> String {
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+    let signature = sign(signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime =
@@ -103,9 +110,7 @@ pub(crate) fn credentials(input: &[u8]) {
 /// A correctly signed token with any header and payload: it has no record, so it is not accepted.
 pub(crate) fn token(input: &[u8]) {
     let [header, payload] = parts(input);
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), signed.as_bytes());
-    let text = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+    let text = signed_text(header, payload, |text| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), text));
     let refused = block_on(authority().verify(&text));
     assert!(matches!(refused, Err(AuthError::InvalidToken(_))), "{refused:?}");
     assert!(!block_on(authority().introspect(&text)).unwrap().is_active());
@@ -119,8 +124,7 @@ pub(crate) fn token(input: &[u8]) {
 pub(crate) fn foreign_token(input: &[u8]) {
     const ISSUER: &str = "https://idp.example";
     let [header, payload] = parts(input);
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-    let text = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(ed25519().sign(signed.as_bytes())));
+    let text = signed_text(header, payload, |text| ed25519().sign(text));
     let x = URL_SAFE_NO_PAD.encode(ed25519().public_key());
     let keys = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"{x}"}}]}}"#);
     let issuer = Issuer::with_jwk_set(ISSUER, keys).audience("orders").logout_audience("web").typ(Typ::AnyJwt);
@@ -162,8 +166,7 @@ pub(crate) fn proof(input: &[u8]) {
     // `$x` stands for the key, which the fuzzer could not guess.
     let x = URL_SAFE_NO_PAD.encode(key.public_key());
     let header = String::from_utf8_lossy(header).replace("$x", &x);
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-    let text = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())));
+    let text = signed_text(header.as_bytes(), payload, |text| key.sign(text));
     if let Ok(proof) = check.verify(&text) {
         let again = check.verify(&text).unwrap();
         assert_eq!((proof.replay_key(), proof.thumbprint()), (again.replay_key(), again.thumbprint()));

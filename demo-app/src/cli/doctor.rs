@@ -170,7 +170,7 @@ fn check_keys(config: &Config, findings: &mut Findings, now: DateTime<Utc>) -> b
     has_key
 }
 
-/// Warns of a directory that others may change: who replaces a key's file signs.
+/// Finds fault with a directory that others may change: who replaces a key's file signs.
 fn check_is_private(directory: &Path, check: &'static str, findings: &mut Findings) {
     #[cfg(unix)]
     if let Ok(metadata) = fs::metadata(directory)
@@ -287,19 +287,9 @@ async fn check_redis(config: &Config, findings: &mut Findings) {
         Err(error) => return findings.fail(CHECK, &start::redis_error(error)),
     };
     findings.add(CHECK, Outcome::Ok, format!("{} allows every command that is needed", cache.addresses().join(",")));
-    match cache.eviction_policy() {
-        Some(EvictionPolicy::Evicts(policy)) => {
-            let text = format!(
-                "maxmemory-policy is {policy}, so Redis may evict revocations; run `redis-cli CONFIG SET maxmemory-policy \
-                 noeviction`, and write it into redis.conf"
-            );
-            findings.add(CHECK, Outcome::Failure, text);
-        }
-        Some(EvictionPolicy::Unknown) => {
-            let text =
-                "maxmemory-policy cannot be read; make sure that it is noeviction, or Redis may evict revocations";
-            findings.add(CHECK, Outcome::Warning, text);
-        }
-        _ => {}
+    let policy = cache.eviction_policy();
+    if let Some(warning) = start::eviction_warning(policy.as_ref()) {
+        let evicts = matches!(policy, Some(EvictionPolicy::Evicts(_)));
+        findings.add(CHECK, if evicts { Outcome::Failure } else { Outcome::Warning }, warning);
     }
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use auth_layer::UserId;
-use chrono::{SubsecRound, Utc};
 use clap::ValueEnum;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -181,14 +180,8 @@ async fn add(users: &Users, row: Row) -> Result<Result<Added, String>, CommandEr
     if let Err(reason) = check_hash(&password_hash) {
         return Ok(Err(format!("the password's hash is {reason}")));
     }
-    let user = User {
-        user_id: user_id.unwrap_or_else(UserId::generate),
-        username,
-        password_hash,
-        role: role.unwrap_or(Role::User),
-        created_at: Utc::now().trunc_subsecs(3),
-        password_changed_in: None,
-    };
+    let new = User::new(username, password_hash, role.unwrap_or(Role::User));
+    let user = User { user_id: user_id.unwrap_or(new.user_id), ..new };
     match users.add(user.clone()).await? {
         AddOutcome::Added => {
             Audit::begin(Event::UserCreated).user(user.user_id).claimed(&user.username).granted();

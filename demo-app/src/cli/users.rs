@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use auth_layer::{Authority, UserId, clock::Clock};
-use chrono::{SubsecRound, Utc};
+use auth_layer::{Authority, clock::Clock};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -150,14 +149,7 @@ pub(super) async fn find(users: &Users, name: String) -> Result<User, CommandErr
 }
 
 async fn create(users: &Users, name: String, hash: String, role: Role) -> Result<User, CommandError> {
-    let user = User {
-        user_id: UserId::generate(),
-        username: name.clone(),
-        password_hash: hash,
-        role,
-        created_at: Utc::now().trunc_subsecs(3),
-        password_changed_in: None,
-    };
+    let user = User::new(name.clone(), hash, role);
     match users.add(user.clone()).await? {
         AddOutcome::Added => Ok(user),
         AddOutcome::Taken => Err(CommandError::UsernameTaken(name)),

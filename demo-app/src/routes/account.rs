@@ -7,7 +7,6 @@ use axum::{
     Json,
     extract::{ConnectInfo, State},
 };
-use chrono::{SubsecRound, Utc};
 use garde::Validate;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -69,14 +68,8 @@ async fn add_user(
     if state.users.by_name(&username).await?.is_some() {
         return Err(ApiError::UsernameTaken);
     }
-    let user = User {
-        user_id: UserId::generate(),
-        username: username.clone(),
-        password_hash: state.passwords.hash_for_registration(password.normalized()).await?,
-        role: Role::User,
-        created_at: Utc::now().trunc_subsecs(3),
-        password_changed_in: None,
-    };
+    let hash = state.passwords.hash_for_registration(password.normalized()).await?;
+    let user = User::new(username.clone(), hash, Role::User);
     let user_id = user.user_id;
     match state.users.add(user).await? {
         AddOutcome::Added => Ok(RegisterResponse { user_id, username }),

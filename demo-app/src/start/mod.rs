@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::hosts::hosts;
 pub(crate) use self::stores::{
-    CLOCK_SKEW_MARGIN, Stores, longest_acceptance, open_mongodb, redis_error, redis_settings,
+    CLOCK_SKEW_MARGIN, Stores, eviction_warning, longest_acceptance, open_mongodb, redis_error, redis_settings,
 };
 use crate::{
     app::app,

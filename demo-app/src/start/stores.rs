@@ -265,6 +265,20 @@ pub(super) fn authority(
         .build()
 }
 
+/// Returns what is wrong with the `maxmemory-policy` of Redis, as far as it is known.
+pub(crate) fn eviction_warning(policy: Option<&EvictionPolicy>) -> Option<String> {
+    match policy? {
+        EvictionPolicy::Evicts(policy) => Some(format!(
+            "Redis may evict revocations (maxmemory-policy {policy}): set its maxmemory-policy to noeviction"
+        )),
+        EvictionPolicy::Unknown => Some(
+            "Redis's maxmemory-policy cannot be read; make sure that it is noeviction, or Redis may evict revocations"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
 struct RedisHealth(Arc<Cached<MongoStore, RedisCache>>);
 
 impl SharedCache for RedisHealth {
@@ -273,17 +287,7 @@ impl SharedCache for RedisHealth {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let warning = match self.0.cache().eviction_policy() {
-            Some(EvictionPolicy::Evicts(policy)) => format!(
-                "Redis may evict revocations (maxmemory-policy {policy}): set its maxmemory-policy to noeviction"
-            ),
-            Some(EvictionPolicy::Unknown) => {
-                "Redis's maxmemory-policy cannot be read; make sure that it is noeviction, or Redis may evict revocations"
-                    .to_owned()
-            }
-            _ => return Vec::new(),
-        };
-        vec![warning]
+        eviction_warning(self.0.cache().eviction_policy().as_ref()).into_iter().collect()
     }
 
     fn is_up(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {

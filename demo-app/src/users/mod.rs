@@ -10,7 +10,7 @@ mod summary;
 use std::error::Error;
 
 use auth_layer::{Scope, SessionId, Subject, UserId};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,20 @@ pub(crate) struct User {
     pub(crate) created_at: DateTime<Utc>,
     /// The session that last changed the password. It may repeat that request.
     pub(crate) password_changed_in: Option<SessionId>,
+}
+
+impl User {
+    /// Creates a user with a new id, as of now.
+    pub(crate) fn new(username: String, password_hash: String, role: Role) -> Self {
+        Self {
+            user_id: UserId::generate(),
+            username,
+            password_hash,
+            role,
+            created_at: Utc::now().trunc_subsecs(3),
+            password_changed_in: None,
+        }
+    }
 }
 
 /// A user's role.
