@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 pub(crate) use self::effective::{Origin, Setting};
 use self::values::{
-    client, database, grace, issuer, lease, lifetime, listen, publish_delay, redis_ttl, secret, sessions, text,
+    client, database, grace, issuer, lease, lifetime, listen, origin, publish_delay, redis_ttl, secret, sessions, text,
 };
 use crate::{cli::Command, logging::LogFormat};
 
@@ -148,6 +148,18 @@ pub struct Config {
     #[arg(long, global = true, env = "DEMO_MAX_SESSIONS", default_value = "100", value_parser = sessions)]
     pub max_sessions: NonZero<usize>,
 
+    /// Origins whose pages may call this service with tokens in a header (CORS), such as
+    /// `https://app.example`. Repeat the flag or separate them by commas.
+    #[arg(
+        long,
+        global = true,
+        env = "DEMO_CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        value_parser = origin
+    )]
+    pub cors_origin: Vec<auth_layer::dpop::Origin>,
+
     /// Format of the log on standard error. `RUST_LOG` sets the filter, `info` by default.
     #[arg(long, global = true, env = "DEMO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -237,6 +249,10 @@ mod tests {
         let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
         assert_eq!(config.audience, ["api", "orders", "https://billing.example"]);
         assert_eq!(config.dpop, DpopMode::Required);
+        let flags = ["--cors-origin", "https://App.example:443,http://[::1]:5173", "--cors-origin", "http://localhost"];
+        let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
+        let origins: Vec<_> = config.cors_origin.iter().map(|origin| origin.as_str()).collect();
+        assert_eq!(origins, ["https://app.example", "http://[::1]:5173", "http://localhost"]);
         for [flag, value] in [
             ["--access-ttl", "0"],
             ["--access-ttl", "1500ms"],
@@ -261,6 +277,16 @@ mod tests {
             ["--password-grant", "maybe"],
             ["--dpop", "on"],
             ["--dpop-nonce", ""],
+            ["--cors-origin", ""],
+            ["--cors-origin", "*"],
+            ["--cors-origin", "https://*.example"],
+            ["--cors-origin", "null"],
+            ["--cors-origin", "app.example"],
+            ["--cors-origin", "https://app.example/page"],
+            ["--cors-origin", "https://app.example/"],
+            ["--cors-origin", "https://app.example,"],
+            ["--cors-origin", "https://app.example?page"],
+            ["--cors-origin", "https://user@app.example"],
             ["--mongodb-uri", ""],
             ["--mongodb-database", ""],
             ["--mongodb-database", "a.b"],

@@ -10,6 +10,7 @@ mod cli;
 mod clients;
 pub mod config;
 mod cookies;
+mod cors;
 mod csrf;
 mod data_dir;
 mod deadline;

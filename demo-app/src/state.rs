@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    clients::Clients, csrf::OriginCheck, oauth::OAuth, password::Passwords, rate_limit::RateLimit, shutdown::Shutdown,
-    users::Users,
+    clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, password::Passwords, rate_limit::RateLimit,
+    shutdown::Shutdown, users::Users,
 };
 
 /// The custom claims of a user's tokens.
@@ -43,6 +43,7 @@ pub struct SharedState {
     /// `None` when `--rate-limit` is off.
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
     pub(crate) origin_check: OriginCheck,
+    pub(crate) cors: Cors,
     pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
     pub(crate) metrics: PrometheusHandle,
     /// The moment from which the rate limit counts.

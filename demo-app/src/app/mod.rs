@@ -127,7 +127,8 @@ async fn respond(State(state): State<AppState>, request: Request, next: Next) ->
         };
         return call.respond(response, state.shutdown.clone());
     }
-    let response = within_deadline(&state, request, next).instrument(span).await;
+    let answer = |request| within_deadline(&state, request, next.clone());
+    let response = state.cors.respond(request, answer).instrument(span).await;
     line.log_response(&response);
     response
 }

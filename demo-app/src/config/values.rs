@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZero, ops::RangeInclusive, time::Duration};
 
-use auth_layer::oauth::AuthorizationServer;
+use auth_layer::{dpop::Origin, oauth::AuthorizationServer};
 use secrecy::SecretString;
 
 use super::Client;
@@ -71,6 +71,16 @@ pub(super) fn issuer(url: &str) -> Result<String, &'static str> {
             Err("use an https URL in lower case, such as https://auth.example, without user name, query and fragment")
         }
     }
+}
+
+/// Accepts an origin as browsers write it, in normal form afterwards (RFC 6454 §6.2).
+pub(super) fn origin(text: &str) -> Result<Origin, &'static str> {
+    if text.contains('*') {
+        return Err("name each origin; any page could otherwise use the tokens that it has");
+    }
+    let is_bare = text.split_once("://").is_some_and(|(_, rest)| !rest.contains(['/', '?', '#']));
+    let origin = text.parse().ok().filter(|_| is_bare);
+    origin.ok_or("use scheme, host and port alone, for instance https://app.example or http://127.0.0.1:5173")
 }
 
 pub(super) fn secret(value: &str) -> Result<SecretString, &'static str> {

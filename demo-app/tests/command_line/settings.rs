@@ -20,6 +20,7 @@ fn settings_invalid_are_refused_with_flag_name() {
         ("--password-grant", "yes"),
         ("--dpop", "yes"),
         ("--dpop-nonce", "on"),
+        ("--cors-origin", "*"),
         ("--refresh-grace", "10000years"),
         ("--local-cache", "10000years"),
         ("--redis-ttl", "10000years"),

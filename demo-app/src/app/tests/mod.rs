@@ -4,6 +4,7 @@ mod bodies;
 mod browser;
 mod clients;
 mod cookies;
+mod cors;
 mod credentials;
 mod csrf;
 mod dpop;
@@ -44,6 +45,7 @@ use super::*;
 use crate::{
     clients::{ClientStore, Clients, EmbeddedClients},
     config::Config,
+    cors::Cors,
     csrf::OriginCheck,
     oauth::OAuth,
     password::Passwords,
@@ -100,6 +102,7 @@ fn test_app_with(flags: &[&str]) -> TestApp {
         passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),
         origin_check: OriginCheck::new(&config.issuer),
+        cors: Cors::new(&config.cors_origin),
         shared_cache: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         started: Instant::now(),

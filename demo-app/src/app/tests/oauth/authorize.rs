@@ -229,7 +229,7 @@ async fn oauth_authorize_pages_are_not_framed_and_load_nothing_from_elsewhere() 
 
 #[tokio::test(start_paused = true)]
 async fn oauth_authorize_has_no_cors_headers() {
-    let demo = oauth_app(&[]).await;
+    let demo = oauth_app(&["--cors-origin", "https://shop.example"]).await;
     let uri = format!("/oauth/authorize?{}", authorization(&[]));
     for method in ["GET", "OPTIONS"] {
         let request = Request::builder().method(method).uri(&uri).header("origin", "https://shop.example");
