@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(config.dpop, DpopMode::Required);
         let flags = ["--cors-origin", "https://App.example:443,http://[::1]:5173", "--cors-origin", "http://localhost"];
         let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
-        let origins: Vec<_> = config.cors_origin.iter().map(|origin| origin.as_str()).collect();
+        let origins: Vec<_> = config.cors_origin.iter().map(auth_layer::dpop::Origin::as_str).collect();
         assert_eq!(origins, ["https://app.example", "http://[::1]:5173", "http://localhost"]);
         for [flag, value] in [
             ["--access-ttl", "0"],
