@@ -91,16 +91,12 @@
 //! | `tonic` | [`AuthLayer`] for tonic's server; behind axum, tonic works without it |
 //! | `ws` | axum's WebSockets that end with their session |
 //! | `discovery` | keys of other issuers, fetched by HTTP |
-//! | `metrics` | counters for the [`metrics`](https://docs.rs/metrics) facade |
+//! | `metrics` | counters and histograms for the [`metrics`](https://docs.rs/metrics) facade |
 //! | `conformance` | the test suite for stores |
 //!
 //! Each feature only adds, and each builds alone.
 //!
-//! | metric | counts |
-//! | --- | --- |
-//! | `auth_refresh_reuse_total` | reuses of retired refresh tokens |
-//! | `auth_streams_open` | streams that are watched now |
-//! | `auth_streams_ended_total` | streams that were ended, by `reason`: `revoked`, `expired`, `unavailable` |
+//! [`telemetry`] has the metrics, and `docs/metrics.md` lists them.
 
 pub mod authority;
 mod background;
@@ -131,6 +127,8 @@ pub mod oidc;
 pub mod rejection;
 pub mod store;
 pub mod stream;
+pub mod telemetry;
+mod tier;
 pub mod trust;
 mod watch;
 

@@ -24,7 +24,7 @@ use std::{
 
 use auth_layer::{IssuedPair, IssuedToken, SessionId, Subject};
 
-use crate::{error::ApiError, users::check_username};
+use crate::{error::ApiError, telemetry::count_sign_in, users::check_username};
 
 /// The target of the events' lines.
 pub const TARGET: &str = "audit";
@@ -316,6 +316,9 @@ impl Audit {
             "{event} {outcome}"
         );
         metrics::counter!(METRIC, "event" => event, "outcome" => outcome).increment(1);
+        if let (Event::SignIn, Some(method)) = (self.event, self.method) {
+            count_sign_in(method.as_str(), outcome);
+        }
     }
 }
 

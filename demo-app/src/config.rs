@@ -44,6 +44,11 @@ pub struct Config {
     #[arg(long, global = true, env = "DEMO_LISTEN", default_value = "127.0.0.1:3000", value_parser = listen)]
     pub listen: String,
 
+    /// Address or name to serve the metrics on, HOST:PORT [default: `/metrics` on `--listen`]. Then
+    /// `--listen` has no `/metrics`.
+    #[arg(long, global = true, env = "DEMO_METRICS_LISTEN", value_parser = listen)]
+    pub metrics_listen: Option<String>,
+
     /// Directory of the embedded database and the generated signing key.
     #[arg(long, global = true, env = "DEMO_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn config_defaults_are_as_documented() {
         let config = Config::parse_from(["demo-app"]);
-        assert_eq!(config.listen, "127.0.0.1:3000");
+        assert_eq!((config.listen.as_str(), config.metrics_listen.is_none()), ("127.0.0.1:3000", true));
         assert_eq!(config.data_dir, PathBuf::from("./data"));
         assert_eq!(config.keys_dir(), PathBuf::from("./data/keys"));
         assert_eq!(config.mongodb_database, "auth");
@@ -301,6 +306,8 @@ mod tests {
             ["--listen", ":3000"],
             ["--listen", "::1:3000"],
             ["--listen", "localhost:65536"],
+            ["--metrics-listen", ""],
+            ["--metrics-listen", "9100"],
             ["--rate-limit", ""],
             ["--config", ""],
         ] {

@@ -30,6 +30,7 @@ mod serve;
 mod shutdown;
 mod start;
 pub mod state;
+mod telemetry;
 mod text;
 mod users;
 

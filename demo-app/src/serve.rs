@@ -14,7 +14,7 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tower::{ServiceExt, service_fn};
 
-use crate::first_bytes::FirstBytesTimeout;
+use crate::{first_bytes::FirstBytesTimeout, telemetry::Counted};
 
 /// The time in which a client must show its protocol.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,7 +80,9 @@ fn connection(
         TowerToHyperService::new(service),
     );
     let connection = graceful.watch(connection.into_owned());
+    let open = Counted::connection();
     tokio::spawn(async move {
+        let _open = open;
         if let Err(error) = connection.await {
             tracing::debug!(error = &*error as &dyn std::error::Error, "a connection failed");
         }

@@ -2,14 +2,17 @@
 
 use std::{future::Future, ops::Deref, pin::Pin, sync::Arc};
 
-use auth_layer::{Authority, clock::Clock};
-use metrics_exporter_prometheus::PrometheusHandle;
+use auth_layer::{
+    Authority,
+    clock::Clock,
+    store::{StoreError, embedded::EmbeddedStore, mongodb::MongoStore},
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
     clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, password::Passwords, rate_limit::RateLimit,
-    shutdown::Shutdown, users::Users,
+    shutdown::Shutdown, telemetry::Telemetry, users::Users,
 };
 
 /// The custom claims of a user's tokens.
@@ -45,7 +48,10 @@ pub struct SharedState {
     pub(crate) origin_check: OriginCheck,
     pub(crate) cors: Cors,
     pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
-    pub(crate) metrics: PrometheusHandle,
+    pub(crate) sessions: SessionCount,
+    pub(crate) telemetry: Telemetry,
+    /// Whether the metrics have an address of their own.
+    pub(crate) metrics_are_elsewhere: bool,
     /// The moment from which the rate limit counts.
     pub(crate) started: Instant,
     pub(crate) shutdown: Shutdown,
@@ -56,6 +62,29 @@ impl Deref for AppState {
 
     fn deref(&self) -> &SharedState {
         &self.0
+    }
+}
+
+/// Counts the sessions in a store.
+#[derive(Clone)]
+pub(crate) enum SessionCount {
+    Embedded(Arc<EmbeddedStore>),
+    Mongo(MongoStore),
+    /// A store of a test.
+    #[cfg(test)]
+    Unknown,
+}
+
+impl SessionCount {
+    /// Returns the number of sessions that are recorded, also those that have ended and are not
+    /// removed yet.
+    pub(crate) async fn count(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Embedded(store) => store.session_count().await,
+            Self::Mongo(store) => store.session_count().await,
+            #[cfg(test)]
+            Self::Unknown => Ok(0),
+        }
     }
 }
 

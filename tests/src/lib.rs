@@ -8,6 +8,7 @@
 //! - [`client`] calls it, with valid requests or raw bytes.
 //! - [`clients`] does so with client libraries in other languages.
 //! - [`packages`] installs such libraries.
+//! - [`promtool`] checks rules and metrics of Prometheus.
 //!
 //! Every process started here ends with the test process, even if that is killed: see [`process`].
 
@@ -20,5 +21,6 @@ pub mod node;
 mod on_path;
 pub mod packages;
 pub mod process;
+pub mod promtool;
 pub mod relay;
 pub mod servers;

@@ -11,6 +11,7 @@ use crate::{
     id::{SessionId, Subject, TokenId},
     kind::TokenKind,
     store::{ErasedStore, Revoked, StoreError},
+    telemetry::{self, REVOCATIONS},
 };
 
 /// What [`Authority::revoke_as`] found.
@@ -64,7 +65,7 @@ impl Authority {
     /// ```
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
-        self.run_detached(move |authority| async move {
+        let revoked = self.run_detached(move |authority| async move {
             let revoked = authority.store().revoke_token(id, since).await;
             authority.inner.trust.forget(id.into());
             let revoked = revoked?;
@@ -78,8 +79,8 @@ impl Authority {
             }
             authority.inner.trust.settle_in_background(revoked.unsettled);
             Ok(())
-        })
-        .await
+        });
+        counted("token", revoked.await)
     }
 
     /// Signs out: revokes the session of these claims and all its tokens.
@@ -187,8 +188,9 @@ impl Authority {
     /// ```
     pub async fn revoke_session(&self, session: SessionId) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
-        self.revoke_and_forget(session.into(), move |store| async move { store.revoke_session(session, since).await })
-            .await
+        let revoked = self
+            .revoke_and_forget(session.into(), move |store| async move { store.revoke_session(session, since).await });
+        counted("session", revoked.await)
     }
 
     /// Revokes everything the user has, except the session `except`.
@@ -205,8 +207,9 @@ impl Authority {
     /// ```
     pub async fn revoke_user(&self, user: impl Into<Subject>, except: Option<SessionId>) -> Result<(), StoreError> {
         let (user, since) = (user.into(), self.inner.trust.accepted_since());
-        self.revoke_and_forget(user.tag(), move |store| async move { store.revoke_user(user, except, since).await })
-            .await
+        let revoked = self
+            .revoke_and_forget(user.tag(), move |store| async move { store.revoke_user(user, except, since).await });
+        counted("user", revoked.await)
     }
 
     /// Disables or enables a user.
@@ -224,11 +227,11 @@ impl Authority {
     /// ```
     pub async fn set_user_disabled(&self, user: impl Into<Subject>, disabled: bool) -> Result<(), StoreError> {
         let (user, since) = (user.into(), self.inner.trust.accepted_since());
-        self.revoke_and_forget(
-            user.tag(),
-            move |store| async move { store.set_user_disabled(user, disabled, since).await },
-        )
-        .await
+        let revoked = self.revoke_and_forget(user.tag(), move |store| async move {
+            store.set_user_disabled(user, disabled, since).await
+        });
+        let revoked = revoked.await;
+        if disabled { counted("disable", revoked) } else { revoked }
     }
 
     /// Runs a revocation in the store, and drops cached liveness whether it succeeds or fails.
@@ -260,4 +263,10 @@ impl Authority {
         let joined = async { task.await.map_err(|error| StoreError::unavailable("the revocation broke off", error))? };
         self.inner.trust.with_deadline(joined).await
     }
+}
+
+/// Counts a revocation of this kind, and returns it.
+fn counted(kind: &'static str, revoked: Result<(), StoreError>) -> Result<(), StoreError> {
+    telemetry::count(REVOCATIONS, [("kind", kind), ("outcome", telemetry::outcome(&revoked))]);
+    revoked
 }

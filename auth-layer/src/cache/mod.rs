@@ -6,12 +6,16 @@
 //! store itself.
 
 mod cached;
+#[cfg(feature = "metrics")]
+mod measured;
 #[cfg(feature = "redis")]
 pub mod redis;
 
 use std::{borrow::Cow, error::Error, future::Future, sync::Weak, time::Duration};
 
 pub use cached::Cached;
+#[cfg(feature = "metrics")]
+pub use measured::MeasuredCache;
 use uuid::Uuid;
 
 use crate::{

@@ -37,7 +37,12 @@ use self::{
     state::{Limits, State},
 };
 pub(crate) use self::{location::Location, state::KeysUnavailable};
-use crate::{background::again_after_panics, clock::Clock, keys::VerifyingKeys};
+use crate::{
+    background::again_after_panics,
+    clock::Clock,
+    keys::VerifyingKeys,
+    telemetry::{self, JWKS_FETCHES},
+};
 
 /// The longest pause of the task. After it, a clock that was turned meanwhile is seen.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -192,6 +197,10 @@ impl Shared {
     }
 
     fn conclude(&self, result: Option<Result<Fetched, FetchError>>) {
+        if let Some(result) = &result {
+            let issuer = self.fetcher.location().to_string();
+            telemetry::count(JWKS_FETCHES, [("issuer", &issuer), ("outcome", telemetry::outcome(result))]);
+        }
         match result {
             Some(Ok(fetched)) => {
                 let was_away = self.state().succeed(fetched.keys.clone(), fetched.max_age);

@@ -64,6 +64,7 @@ use crate::{
     claims::Claims,
     clock::{Clock, Timestamp},
     id::TextId,
+    telemetry::{self, LEASE_LOSSES},
     watch::Watches,
 };
 
@@ -166,6 +167,7 @@ impl RevocationListener for HandleState {
     fn gap(&self) {
         if let Some(Some(verified)) = self.verified.get() {
             verified.revoke_all();
+            telemetry::count(LEASE_LOSSES, [("reason", "gap")]);
         }
         if let Some(watches) = self.watches.get() {
             watches.wake_all();
@@ -189,6 +191,15 @@ type Entries = Cache<Key, CacheEntry, ByBytes, foldhash::fast::RandomState>;
 /// Stands for a token. Two words: the alignment of a `u128` would make an entry a quarter larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key([u64; 2]);
+
+impl Key {
+    /// Returns bits that spread the tokens evenly.
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
+    #[inline]
+    pub(crate) fn low_bits(self) -> usize {
+        self.0[0] as usize
+    }
+}
 
 /// What the cache knows of a token.
 pub(crate) enum Known {
@@ -289,6 +300,12 @@ impl VerifiedTokens {
         self.clock.monotonic()
     }
 
+    /// Returns the number of entries and their estimated size in bytes.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn size(&self) -> (usize, u64) {
+        (self.entries.len(), self.entries.weight())
+    }
+
     /// Returns the key of a token.
     pub(crate) fn key(&self, token: &[u8]) -> Key {
         Key(HighwayHasher::new(self.secret).hash128(token))
@@ -363,7 +380,9 @@ impl VerifiedTokens {
 
     /// Ends belief in the liveness of all tokens with this token id, session id or user tag.
     pub(crate) fn revoke(&self, id: Uuid) {
-        self.revoked.add(id, nanos(self.now()));
+        if !self.revoked.add(id, nanos(self.now())) {
+            telemetry::count(LEASE_LOSSES, [("reason", "overflow")]);
+        }
     }
 
     /// Ends belief in all liveness that was checked until now.

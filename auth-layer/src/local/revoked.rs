@@ -57,11 +57,12 @@ impl RecentlyRevoked {
         }
     }
 
-    pub(super) fn add(&self, id: Uuid, now: u64) {
+    /// Remembers a revocation. Returns false on an overflow, when all liveness is dropped.
+    pub(super) fn add(&self, id: Uuid, now: u64) -> bool {
         let mut revocations = self.revocations.write().unwrap_or_else(PoisonError::into_inner);
         let lease = self.lease();
         if lease == 0 {
-            return;
+            return true;
         }
         // A check's thread may be suspended after it read the clock. To that check an old lease
         // still runs.
@@ -78,13 +79,14 @@ impl RecentlyRevoked {
         if revocations.order.len() >= self.capacity {
             self.add_all(now);
             *revocations = Revocations::default();
-            return;
+            return false;
         }
         let latest = revocations.by_id.entry(id).or_insert(now);
         *latest = now.max(*latest);
         let latest = *latest;
         revocations.order.push_back((latest, id));
         self.newest.fetch_max(latest, Ordering::Relaxed);
+        true
     }
 
     pub(super) fn add_all(&self, now: u64) {

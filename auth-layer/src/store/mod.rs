@@ -162,6 +162,8 @@ mod erased;
 mod error;
 #[cfg(any(feature = "mongodb", feature = "redis"))]
 mod feed;
+#[cfg(feature = "metrics")]
+mod measured;
 mod memory;
 mod one_time;
 mod outcome;
@@ -185,6 +187,8 @@ pub(crate) use erased::{ErasedStore, StoreFuture, StoreRequest, StoreResponse, w
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(any(feature = "mongodb", feature = "redis"))]
 pub(crate) use feed::{Feed, Listeners};
+#[cfg(feature = "metrics")]
+pub use measured::MeasuredStore;
 pub use memory::MemoryStore;
 pub use one_time::{HashedKey, OneTimeRecord, Redeemed};
 pub use outcome::{Admission, Consumed, Purged, Resumed, Revocation, Revoked, Rotated, Rotation, UserFence};

@@ -15,7 +15,10 @@ use tokio::{
 };
 use tracing::{Span, field::display, level_filters::LevelFilter};
 
-use super::{AuthError, CheckOrder, Issuer, Policy, RequestHead, SingleUse, Trust, TrustInner};
+use super::{
+    AuthError, CheckOrder, Issuer, Policy, RequestHead, SingleUse, Trust, TrustInner,
+    counts::{count_checked, count_error, count_hit, count_single_use},
+};
 use crate::{
     claims::{Audiences, Claims, RegisteredClaims},
     clock::{Timestamp, earlier, later},
@@ -29,6 +32,7 @@ use crate::{
     layer_context::{Anonymous, LayerContext},
     local::{CheckOutcome, Key, Known},
     store::{ActiveToken, Consumed, HashedKey, StoreError, StoreFuture, StoreRequest, StoreResponse, TokenStatus},
+    tier::{self, Tier},
 };
 
 /// What [`Trust::authenticate`] found in a request.
@@ -195,7 +199,7 @@ impl Trust {
     ///
     /// [`Authority::verify`](crate::Authority::verify) has an example.
     pub async fn verify(&self, access_token: &str) -> Result<Claims, AuthError> {
-        self.check_token(self.query(TokenKind::Access, RecordOperation::Status), access_token).await
+        self.count_of(self.query(TokenKind::Access, RecordOperation::Status), access_token).await
     }
 
     /// Uses up a single-use token and returns its claims.
@@ -209,21 +213,33 @@ impl Trust {
     ///
     /// [`Authority::spend`](crate::Authority::spend) has an example.
     pub async fn spend(&self, single_use_token: &str) -> Result<Claims, AuthError> {
-        self.check_token(self.query(TokenKind::SingleUse, RecordOperation::Consume), single_use_token).await
+        let query = self.query(TokenKind::SingleUse, RecordOperation::Consume);
+        let spent = self.count_of(query, single_use_token).await;
+        count_single_use(spent.as_ref());
+        spent
     }
 
     /// Checks a token of this kind, bound or not, without using it up.
     pub(crate) async fn inspect(&self, kind: TokenKind, token: &str) -> Result<Claims, AuthError> {
         let query = TokenQuery { may_be_bound: true, ..self.query(kind, RecordOperation::Status) };
-        self.check_token(query, token).await
+        self.count_of(query, token).await
     }
 
     fn query(&self, kind: TokenKind, operation: RecordOperation) -> TokenQuery<'_> {
         TokenQuery { kind, operation, origins: Origins::default(), layer: self.own_context(), may_be_bound: false }
     }
 
+    /// Checks a token and counts the check.
+    async fn count_of(&self, query: TokenQuery<'_>, token: &str) -> Result<Claims, AuthError> {
+        let checked = self.check_token(query, token).await;
+        count_checked(tier::noted(), checked.as_ref());
+        checked
+    }
+
+    /// Checks a token, and notes which tier has answered.
     async fn check_token(&self, query: TokenQuery<'_>, token: &str) -> Result<Claims, AuthError> {
         let (began, key, known) = self.look_up_cache(query.kind, query.origins, token.as_bytes());
+        tier::note(if matches!(known, Known::Good(_)) { Tier::Local } else { Tier::None });
         let check = match known {
             Known::Good(claims) | Known::Verified(claims) if claims.cnf.is_some() && !query.may_be_bound => {
                 TokenCheck::Done(Err(TokenFault::Binding.into()))
@@ -248,15 +264,15 @@ impl Trust {
         let credentials = match credentials(head.headers, rules.proofs.is_some(), rules.cookie.as_ref()) {
             Ok(Some(credentials)) => credentials,
             Ok(None) if rules.optional => return RequestCheck::Done(Ok(Authenticated::Anonymous)),
-            Ok(None) => return RequestCheck::Done(Err(AuthError::MissingCredentials)),
-            Err(error) => return RequestCheck::Done(Err(error.into())),
+            Ok(None) => return RequestCheck::refused(AuthError::MissingCredentials),
+            Err(error) => return RequestCheck::refused(error),
         };
         if let Some(proofs) = &rules.proofs {
             if credentials.carrier == Carrier::Dpop {
                 return self.check_with_proof(policy, &head, credentials);
             }
             if proofs.is_required() {
-                return RequestCheck::Done(Err(TokenFault::Binding.into()));
+                return RequestCheck::refused(TokenFault::Binding);
             }
         }
         let origins = Origins::by(policy);
@@ -264,10 +280,17 @@ impl Trust {
         match known {
             //= RFC 9449 §7.2
             Known::Good(claims) | Known::Verified(claims) if claims.cnf.is_some() => {
-                RequestCheck::Done(Err(TokenFault::Binding.into()))
+                RequestCheck::refused(TokenFault::Binding)
             }
             // By far the most frequent case. Kept separate, so that nothing large is moved.
-            Known::Good(claims) => RequestCheck::Done(self.admit(policy, claims)),
+            Known::Good(claims) => {
+                let admitted = self.admit(policy, claims);
+                match &admitted {
+                    Ok(_) => count_hit(key),
+                    Err(error) => count_error(Tier::Local, error),
+                }
+                RequestCheck::Done(admitted)
+            }
             Known::Verified(claims) => self.conclude_if_done(policy, self.check_cached(claims, key, began)),
             // Characters are checked here only: a cached token passed this check before.
             Known::Nothing => match credentials.token() {
@@ -275,7 +298,7 @@ impl Trust {
                     let query = TokenQuery { origins, layer, ..self.query(rules.kind, RecordOperation::Status) };
                     self.conclude_if_done(policy, self.check_uncached(query, token, key, began))
                 }
-                Err(error) => RequestCheck::Done(Err(error.into())),
+                Err(error) => RequestCheck::refused(error),
             },
         }
     }
@@ -285,13 +308,13 @@ impl Trust {
     fn check_with_proof(&self, policy: &Policy, head: &RequestHead<'_>, credentials: Credentials<'_>) -> RequestCheck {
         let token = match credentials.token() {
             Ok(token) => token.to_owned(),
-            Err(error) => return RequestCheck::Done(Err(error.into())),
+            Err(error) => return RequestCheck::refused(error),
         };
         let proof = match proof_header(head.headers) {
             Ok(Some(proof)) if proof.len() <= MAX_PROOF_BYTES => proof.to_owned(),
-            Ok(Some(_)) => return RequestCheck::Done(Err(ProofFault::Oversized.into())),
-            Ok(None) => return RequestCheck::Done(Err(ProofFault::Missing.into())),
-            Err(fault) => return RequestCheck::Done(Err(fault.into())),
+            Ok(Some(_)) => return RequestCheck::refused(ProofFault::Oversized),
+            Ok(None) => return RequestCheck::refused(ProofFault::Missing),
+            Err(fault) => return RequestCheck::refused(fault),
         };
         let (trust, policy, method) = (self.clone(), policy.clone(), head.method.clone());
         let path = head.uri.path().to_owned();
@@ -320,7 +343,9 @@ impl Trust {
         let check = proofs.check(method, path, self.now()).access_token(token).bound_to(bound_to.jkt);
         let proof = check.verify(proof)?;
         rules.demand.check_at(&claims, || self.now(), self.settings().leeway)?;
-        match self.use_up(&proof).await {
+        let reserved = self.use_up(&proof).await;
+        tier::note(Tier::Store);
+        match reserved {
             Ok(true) => Ok(claims),
             Ok(false) => Err(ProofFault::Replayed.into()),
             Err(error) => Err(AuthError::Unavailable(error)),
@@ -337,18 +362,29 @@ impl Trust {
     #[inline(never)]
     fn conclude_if_done(&self, policy: &Policy, check: TokenCheck) -> RequestCheck {
         match check {
-            TokenCheck::Done(result) => RequestCheck::Done(self.conclude(policy, result)),
+            TokenCheck::Done(result) => RequestCheck::Done(self.conclude_from(Tier::None, policy, result)),
             TokenCheck::Pending(pending) => RequestCheck::Pending(pending),
         }
     }
 
-    /// Applies the policy to a token that was checked.
+    /// Applies the policy to a token whose [`PendingCheck`] is done in this poll.
     pub(crate) fn conclude(
         &self,
         policy: &Policy,
         checked: Result<Claims, AuthError>,
     ) -> Result<Authenticated, AuthError> {
-        self.admit(policy, checked?)
+        self.conclude_from(tier::noted(), policy, checked)
+    }
+
+    fn conclude_from(
+        &self,
+        tier: Tier,
+        policy: &Policy,
+        checked: Result<Claims, AuthError>,
+    ) -> Result<Authenticated, AuthError> {
+        let admitted = checked.and_then(|claims| self.admit(policy, claims));
+        count_checked(tier, admitted.as_ref());
+        admitted
     }
 
     #[expect(clippy::inline_always, reason = "on the way of every request, and a call costs as much as what it does")]
@@ -524,11 +560,13 @@ impl Trust {
     pub(super) async fn consume(&self, claims: &Claims) -> Result<(), AuthError> {
         let Some((id, record)) = id_and_record(claims) else { return Err(TokenFault::Unknown.into()) };
         let request = self.consumption(id, record);
-        match Arc::clone(&self.inner.store).ask(request, self.settings().deadline).await {
+        let spent = match Arc::clone(&self.inner.store).ask(request, self.settings().deadline).await {
             Ok(StoreResponse::Consumed(Consumed::Accepted)) => Ok(()),
             Ok(_) => Err(TokenFault::Used.into()),
             Err(error) => Err(AuthError::Unavailable(error)),
-        }
+        };
+        count_single_use(spent.as_ref());
+        spent
     }
 
     /// Reads a token of this kind without trusting it. `keys` are those of the own issuer.
@@ -644,6 +682,16 @@ impl Authenticated {
     }
 }
 
+impl RequestCheck {
+    /// Refuses a request without asking.
+    #[cold]
+    fn refused(error: impl Into<AuthError>) -> Self {
+        let error = error.into();
+        count_error(Tier::None, &error);
+        Self::Done(Err(error))
+    }
+}
+
 impl PendingCheck {
     /// Waits for a check of several steps, no longer than the deadline.
     pub(super) fn in_steps(
@@ -662,6 +710,8 @@ impl Future for PendingCheck {
     type Output = Result<Claims, AuthError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // The shared cache says so if it answers.
+        tier::note(Tier::Store);
         match &mut self.get_mut().0 {
             PendingOn::Store { answer, check } => {
                 let answer = ready!(answer.as_mut().poll(cx));

@@ -13,6 +13,7 @@ use crate::{
     id::{Login, Subject, TextId},
     jwt::Opened,
     store::{Denial, StoreError},
+    telemetry::{self, DENIALS},
 };
 
 /// How many denials that failed are tried again at a time. Of more, the callers know.
@@ -155,7 +156,9 @@ impl Trust {
             }
             Ok(())
         };
-        self.with_deadline(recorded).await.map_err(AuthError::Unavailable)
+        let recorded = self.with_deadline(recorded).await;
+        telemetry::count(DENIALS, [("outcome", telemetry::outcome(&recorded))]);
+        recorded.map_err(AuthError::Unavailable)
     }
 
     /// Records a denial in the background, and tries again until the store has it. Returns the

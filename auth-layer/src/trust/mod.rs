@@ -38,6 +38,7 @@
 mod builder;
 mod check;
 mod check_foreign;
+mod counts;
 mod demand;
 mod deny;
 mod error;
@@ -206,6 +207,25 @@ impl Trust {
     /// Fails when the store cannot serve, or does not answer within the deadline.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.with_deadline(self.inner.store.ping()).await
+    }
+
+    /// Passes to the recorder of metrics what is not counted there as it happens: the checks of this
+    /// process, and the size of the store's in-process cache. Call it before each scrape.
+    ///
+    /// [`telemetry`](crate::telemetry) has an example.
+    #[cfg(feature = "metrics")]
+    pub fn record_metrics(&self) {
+        use crate::telemetry::{CACHE_BYTES, CACHE_ENTRIES, CACHE_MAX_BYTES, CACHE_MAX_ENTRIES};
+
+        counts::publish();
+        let limits = self.settings().limits;
+        let (entries, bytes) = self.local_cache().map_or((0, 0), VerifiedTokens::size);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        let set = |gauge: metrics::Gauge, value: u64| gauge.set(value as f64);
+        set(metrics::gauge!(CACHE_ENTRIES), entries as u64);
+        set(metrics::gauge!(CACHE_BYTES), bytes);
+        set(metrics::gauge!(CACHE_MAX_ENTRIES), limits.entries as u64);
+        set(metrics::gauge!(CACHE_MAX_BYTES), limits.bytes as u64);
     }
 
     pub(crate) async fn with_deadline<T>(

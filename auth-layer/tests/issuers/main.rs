@@ -4,6 +4,8 @@ mod cache;
 mod confusion;
 mod deny;
 mod logout;
+#[cfg(feature = "metrics")]
+mod metrics_shown;
 #[path = "../support/minter.rs"]
 mod minter;
 mod node;

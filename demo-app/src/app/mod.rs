@@ -37,6 +37,9 @@ use crate::{
     state::AppState,
 };
 
+/// The path of the metrics.
+const METRICS: &str = "/metrics";
+
 /// The maximum size of a request body, in bytes.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 
@@ -69,6 +72,10 @@ pub fn app(state: AppState) -> Router {
         Some(_) => with_proofs.route_layer(map_response_with_state(state.clone(), proof::offer_nonce)),
         None => with_proofs,
     };
+    let operations = match state.metrics_are_elsewhere {
+        true => Router::new(),
+        false => Router::new().route(METRICS, get(health::metrics)),
+    };
     Router::new()
         .route("/", get(pages::page))
         .route("/assets/{file}", get(pages::file))
@@ -82,7 +89,7 @@ pub fn app(state: AppState) -> Router {
         .route("/.well-known/oauth-protected-resource/{*path}", get(well_known::resource))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready).with_state(readiness.clone()))
-        .route("/metrics", get(health::metrics))
+        .merge(operations)
         .merge(with_proofs)
         .merge(first_party)
         .merge(signed_in)
@@ -102,6 +109,15 @@ pub fn app(state: AppState) -> Router {
                 // axum's limit, because tower-http's answers 413 by itself, in plain text.
                 .layer(DefaultBodyLimit::max(BODY_LIMIT)),
         )
+        .with_state(state)
+}
+
+/// Returns the router of the address that metrics have of their own.
+pub(crate) fn metrics_app(state: AppState) -> Router {
+    Router::new()
+        .route(METRICS, get(health::metrics))
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(state)
 }
 

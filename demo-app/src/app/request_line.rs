@@ -3,6 +3,8 @@
 //! tower-http's `TraceLayer` logs nothing when the client disconnects. It could name method and
 //! route only in a span, and every line of the request would repeat them.
 
+use std::mem;
+
 use axum::{
     extract::{MatchedPath, Request},
     response::Response,
@@ -11,6 +13,8 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 use tower_http::request_id::RequestId;
 use tracing::{Span, field::Empty};
+
+use crate::telemetry;
 
 /// A request in progress. It holds the route's pattern, never the path or the query of the request.
 pub(super) struct RequestLine {
@@ -61,6 +65,15 @@ impl RequestLine {
             latency_us = self.latency(),
             "request"
         );
+        if let Some(code) = grpc_status {
+            telemetry::count_call(self.route.clone(), code);
+        }
+        self.record(Some(status));
+    }
+
+    /// Records the request in the metrics. The line is done.
+    fn record(&mut self, status: Option<StatusCode>) {
+        telemetry::record_request(mem::take(&mut self.route), &self.method, status, self.started.elapsed());
     }
 
     fn latency(&self) -> u64 {
@@ -88,6 +101,7 @@ impl Drop for RequestLine {
                 latency_us = self.latency(),
                 "request abandoned: the client disconnected or the server stopped"
             );
+            self.record(None);
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) async fn follow(mut keys_dir: KeysDir, current: impl Fn() -> Keyring,
         // The runtime is shutting down.
         let Ok((back, loaded)) = load.await else { return };
         keys_dir = back;
+        keys_dir.record_metrics(SystemTime::now());
         let (ring, problem) = match loaded {
             Ok(Ok((ring, problem))) => (Some(ring), problem),
             Ok(Err(error)) => (None, Some(error)),

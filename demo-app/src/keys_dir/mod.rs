@@ -37,6 +37,7 @@ pub(crate) use self::{
     error::KeysError,
     follow::follow,
 };
+use crate::telemetry::set_keys;
 
 /// How often a directory is read again for files that seem to be missing.
 const READS: usize = 4;
@@ -126,6 +127,17 @@ impl KeysDir {
         let waits = |entry: &&ManifestEntry| entry.retired_at.is_none() && entry.active_from > now;
         let known = self.known.iter().flat_map(|known| live_entries(known, now));
         known.filter(waits).map(|entry| entry.kid.clone()).collect()
+    }
+
+    /// Sets the metrics of the keys, as far as they were read.
+    pub(crate) fn record_metrics(&self, now: SystemTime) {
+        let (now, waiting) = (now.into(), self.waiting(now).len());
+        let known = self.known.iter().flat_map(|known| live_entries(known, now));
+        let mut ring: Vec<&ManifestEntry> = known.filter(|entry| self.loaded.contains_key(&entry.kid)).collect();
+        ring.sort_by(|one, other| one.order(other));
+        let signing = signer_in(&ring, now).map(|signer| ring[signer]);
+        let others = ring.len().saturating_sub(waiting + usize::from(signing.is_some()));
+        set_keys(usize::from(signing.is_some()), waiting, others, signing.map(|entry| entry.active_from));
     }
 
     /// Makes the first key, or loads the one that another node has made meanwhile.

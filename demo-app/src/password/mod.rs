@@ -41,11 +41,17 @@ use std::{sync::Arc, time::Duration};
 use argon2::Params;
 use auth_layer::UserId;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 pub(crate) use self::text::{Password, check_password};
 use self::{memory::MemoryPool, stored::StoredHash, unusable::UnusableHashes};
-use crate::rate_limit::Attempt;
+use crate::{
+    rate_limit::Attempt,
+    telemetry::{Counted, count_refused_hash, record_hash, record_hash_wait},
+};
 
 /// Fails if no password can be verified against a stored hash. The reason completes "the hash is".
 pub(crate) fn check_hash(stored: &str) -> Result<(), String> {
@@ -118,6 +124,7 @@ pub enum PasswordCost {
 struct HashPermit {
     _permit: OwnedSemaphorePermit,
     _pool_permit: Option<OwnedSemaphorePermit>,
+    _running: Counted,
 }
 
 impl Passwords {
@@ -223,9 +230,16 @@ impl Passwords {
                 Some(pool) => Some(Arc::clone(pool).acquire_owned().await?),
                 None => None,
             };
-            Ok(HashPermit { _permit: Arc::clone(&self.permits).acquire_owned().await?, _pool_permit: pool_permit })
+            let permit = Arc::clone(&self.permits).acquire_owned().await?;
+            Ok(HashPermit { _permit: permit, _pool_permit: pool_permit, _running: Counted::running_hash() })
         };
-        tokio::time::timeout(PERMIT_TIMEOUT, both).await.map_err(|_| HashError::Busy)?
+        let (_waiting, begun) = (Counted::waiting_hash(), Instant::now());
+        let Ok(permit) = tokio::time::timeout(PERMIT_TIMEOUT, both).await else {
+            count_refused_hash();
+            return Err(HashError::Busy);
+        };
+        record_hash_wait(begun.elapsed());
+        permit
     }
 
     async fn run<T: Send + 'static>(
@@ -241,7 +255,10 @@ impl Passwords {
             let _permit = permit;
             #[cfg(test)]
             drop(gate.blocking_lock());
-            work()
+            let begun = Instant::now();
+            let done = work();
+            record_hash(begun.elapsed());
+            done
         });
         work.await.map_err(|_| HashError::Failed)
     }

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -32,15 +32,23 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(crate) struct Readiness {
     state: AppState,
-    last: Arc<Mutex<Option<(Instant, HealthStatus)>>>,
+    last: Arc<Mutex<Option<(Instant, StoreChecks)>>>,
 }
 
-#[derive(Clone, Copy)]
-struct HealthStatus {
-    /// True if both tokens and users can be read.
-    store: bool,
-    /// `None` without a shared cache.
-    cache: Option<bool>,
+/// What a check of the stores found: the store of record first, then the shared cache if there is
+/// one.
+type StoreChecks = Vec<StoreCheck>;
+
+/// What the check of one store found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoreCheck {
+    /// Its kind, such as `mongodb`.
+    pub(crate) store: &'static str,
+    pub(crate) is_up: bool,
+    /// How long the answer took.
+    took: Duration,
+    /// Whether it is a cache, which the process can do without.
+    is_cache: bool,
 }
 
 impl Readiness {
@@ -50,55 +58,80 @@ impl Readiness {
 
     /// Returns whether both tokens and users can be read.
     pub(crate) async fn store_is_up(&self) -> bool {
-        self.health().await.store
+        is_ready(&self.checks().await)
     }
 
-    async fn health(&self) -> HealthStatus {
+    /// Returns what the last check of each store found.
+    pub(crate) async fn checks(&self) -> StoreChecks {
         let mut last = Arc::clone(&self.last).lock_owned().await;
-        if let Some((at, health)) = *last
+        if let Some((at, checks)) = &*last
             && at.elapsed() < RESULT_TTL
         {
-            return health;
+            return checks.clone();
         }
         let state = self.state.clone();
         // Runs to its end, so that a client that disconnects does not cause another check.
         let check = tokio::spawn(async move {
-            let health = HealthStatus::of(&state).await;
-            *last = Some((Instant::now(), health));
-            health
+            let checks = check_stores(&state).await;
+            *last = Some((Instant::now(), checks.clone()));
+            checks
         });
         // An error means that the check panicked.
-        check.await.unwrap_or(HealthStatus { store: false, cache: None })
+        check.await.unwrap_or_default()
     }
 }
 
-impl HealthStatus {
-    async fn of(state: &AppState) -> Self {
-        let cache = async {
-            match &state.shared_cache {
-                Some(cache) => Some(timeout(PING_TIMEOUT, cache.is_up()).await.unwrap_or(false)),
-                None => None,
-            }
-        };
-        let tokens = async { matches!(timeout(PING_TIMEOUT, state.authority.ping()).await, Ok(Ok(()))) };
-        let users = async { matches!(timeout(PING_TIMEOUT, state.users.ping()).await, Ok(Ok(()))) };
-        let (tokens, users, cache) = tokio::join!(tokens, users, cache);
-        Self { store: tokens && users, cache }
+async fn check_stores(state: &AppState) -> StoreChecks {
+    let record = StoreCheck::run(state.users.store_name(), false, async {
+        let (tokens, users) = tokio::join!(state.authority.ping(), state.users.ping());
+        tokens.is_ok() && users.is_ok()
+    });
+    match &state.shared_cache {
+        Some(cache) => {
+            let (record, cache) = tokio::join!(record, StoreCheck::run("redis", true, cache.is_up()));
+            vec![record, cache]
+        }
+        None => vec![record.await],
     }
 }
 
-/// Answers 503 if a store is down. Without its shared cache the process is `degraded` and serves.
+impl StoreCheck {
+    async fn run(store: &'static str, is_cache: bool, ping: impl Future<Output = bool>) -> Self {
+        let begun = Instant::now();
+        let is_up = timeout(PING_TIMEOUT, ping).await.unwrap_or(false);
+        Self { store, is_up, took: begun.elapsed(), is_cache }
+    }
+
+    /// Says nothing of why or where a store is down: anybody may ask.
+    fn to_json(self) -> Value {
+        if self.is_up {
+            json!({ "status": "up", "latency_ms": self.took.as_micros() as f64 / 1_000.0 })
+        } else {
+            json!({ "status": "down" })
+        }
+    }
+}
+
+/// Returns whether the store of record is up.
+fn is_ready(checks: &[StoreCheck]) -> bool {
+    checks.iter().any(|check| !check.is_cache) && checks.iter().all(|check| check.is_up || check.is_cache)
+}
+
+/// Answers 503 if the store of record is down. Without its shared cache the process is `degraded`
+/// and serves.
 pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
-    let HealthStatus { store, cache } = readiness.health().await;
+    let checks = readiness.checks().await;
+    let is_ready = is_ready(&checks);
     let up = |up: bool| if up { "up" } else { "down" };
-    let status = match (store, cache) {
-        (false, _) => "unavailable",
-        (true, Some(false)) => "degraded",
-        (true, _) => "ok",
+    let status = match checks.iter().all(|check| check.is_up) {
+        _ if !is_ready => "unavailable",
+        true => "ok",
+        false => "degraded",
     };
-    let mut answer = json!({ "status": status, "store": up(store) });
-    if let Some(cache) = cache {
-        answer["cache"] = up(cache).into();
+    let by_store: Map<String, Value> = checks.iter().map(|check| (check.store.to_owned(), check.to_json())).collect();
+    let mut answer = json!({ "status": status, "store": up(is_ready), "checks": by_store });
+    if let Some(cache) = checks.iter().find(|check| check.is_cache) {
+        answer["cache"] = up(cache.is_up).into();
     }
     if let Some(cache) = &readiness.state.shared_cache {
         let warnings = cache.warnings();
@@ -106,7 +139,7 @@ pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
             answer["warnings"] = warnings.into();
         }
     }
-    if store {
+    if is_ready {
         return Json(answer).into_response();
     }
     answer["error"] = "temporarily_unavailable".into();
@@ -116,5 +149,5 @@ pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
 
 /// Returns the metrics in Prometheus' text format.
 pub(crate) async fn metrics(State(state): State<AppState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
+    state.telemetry.render(&state.authority)
 }

@@ -6,7 +6,7 @@ mod signals;
 mod stores;
 mod summary;
 
-use std::{error::Error, fmt, future::Future, io, pin::pin, sync::Arc, time::SystemTime};
+use std::{convert::Infallible, error::Error, fmt, future::Future, io, pin::pin, sync::Arc, time::SystemTime};
 
 use auth_layer::{
     Authority,
@@ -16,17 +16,16 @@ use auth_layer::{
     store::StoreError,
     trust::BuildError,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
-use tokio::time::Instant;
+use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 
 pub(crate) use self::hosts::hosts;
 pub(crate) use self::stores::{
     CLOCK_SKEW_MARGIN, Stores, eviction_warning, longest_acceptance, open_mongodb, redis_error, redis_settings,
 };
 use crate::{
-    app::app,
-    audit::{self, Audit, Event},
+    app::{app, metrics_app},
+    audit::{Audit, Event},
     clients::{self, ClientsError, FixedClientsError},
     config::{Config, Switch},
     cors::Cors,
@@ -40,6 +39,7 @@ use crate::{
     serve,
     shutdown::Shutdown,
     state::{AppState, SharedState},
+    telemetry::{Telemetry, sample},
     users::UsersError,
 };
 
@@ -78,10 +78,10 @@ pub(crate) enum StartError {
     Settings(#[from] BuildError),
     #[error("the password hash function does not work (a bug; please report it)")]
     Passwords(#[from] HashError),
-    #[error("`--listen {0}`: the host cannot be resolved: {1}; check the name or use an IP address")]
-    UnknownHost(String, io::Error),
-    #[error("`--listen {0}` cannot be bound: {1}; use a free port and an address of this machine")]
-    Listen(String, io::Error),
+    #[error("`{0} {1}`: the host cannot be resolved: {2}; check the name or use an IP address")]
+    UnknownHost(&'static str, String, io::Error),
+    #[error("`{0} {1}` cannot be bound: {2}; use a free port and an address of this machine")]
+    Listen(&'static str, String, io::Error),
     #[error("the handlers for SIGINT and SIGTERM cannot be installed")]
     Signals(#[source] io::Error),
 }
@@ -132,7 +132,7 @@ async fn serve_until(
         Some(ring) => stores::StartKeys::Loaded(ring),
         None => stores::StartKeys::Missing(&mut keys_dir),
     };
-    let metrics = install_metrics();
+    let telemetry = Telemetry::install();
     let clock = Arc::new(clock);
     let stores = tokio::select! {
         stores = stores::open(&config, keys, Arc::clone(&clock)) => stores?,
@@ -141,8 +141,11 @@ async fn serve_until(
             return Ok(());
         }
     };
-    let listener = listen::bind(&config.listen).await?;
-    let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen.clone(), error))?;
+    let (listener, address) = listen::bind("--listen", &config.listen).await?;
+    let metrics_listener = match &config.metrics_listen {
+        Some(listen) => Some(listen::bind("--metrics-listen", listen).await?),
+        None => None,
+    };
     summary::log(&config, &stores, &keys_dir.waiting(SystemTime::now()));
     let (trigger, shutdown) = Shutdown::new();
     let state = AppState(Arc::new(SharedState {
@@ -156,11 +159,24 @@ async fn serve_until(
         origin_check: OriginCheck::new(&config.issuer),
         cors: Cors::new(&config.cors_origin),
         shared_cache: stores.shared_cache,
-        metrics,
+        sessions: stores.sessions,
+        telemetry,
+        metrics_are_elsewhere: metrics_listener.is_some(),
         started: Instant::now(),
         shutdown,
     }));
-    let keys = tokio::spawn(follow_keys(keys_dir, state.authority.clone(), Arc::clone(&state.oauth)));
+    keys_dir.record_metrics(SystemTime::now());
+    let mut background = JoinSet::new();
+    background.spawn(sample(state.clone()));
+    background.spawn(follow_keys(keys_dir, state.authority.clone(), Arc::clone(&state.oauth)));
+    let (metrics_end, metrics_ended) = oneshot::channel::<Infallible>();
+    let metrics = metrics_listener.map(|(listener, address)| {
+        tracing::info!(%address, "serving metrics");
+        logging::print_line(format!("metrics on http://{address}"));
+        // Until the last request is answered, so that the last scrape sees it.
+        let end = async { drop(metrics_ended.await) };
+        tokio::spawn(serve::serve(listener, metrics_app(state.clone()), end))
+    });
 
     announce(address);
     let stop = async {
@@ -168,7 +184,11 @@ async fn serve_until(
         trigger.begin();
     };
     serve::serve(listener, app(state), stop).await;
-    keys.abort();
+    drop(metrics_end);
+    if let Some(metrics) = metrics {
+        // An error means that it panicked, which is logged.
+        let _ = metrics.await;
+    }
     Ok(())
 }
 
@@ -210,21 +230,6 @@ pub(crate) fn check_flags(config: &Config) -> Result<(), StartError> {
         Some(uri) if uri.expose_secret().starts_with("mongodb+srv:") => Err(StartError::MongodbSrv),
         _ => Ok(()),
     }
-}
-
-/// Installs the metrics recorder.
-fn install_metrics() -> PrometheusHandle {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    if metrics::set_global_recorder(recorder).is_err() {
-        tracing::warn!("another metrics recorder is installed in this process; /metrics stays empty");
-    }
-    metrics::describe_counter!("auth_refresh_reuse_total", "Reused refresh tokens; each reuse revoked its session");
-    // Exported from the start, so that the first reuse is an increase.
-    metrics::counter!("auth_refresh_reuse_total").increment(0);
-    logging::describe_metrics();
-    audit::describe_metrics();
-    handle
 }
 
 /// Creates the data directory unless nothing is stored there. A fleet's node with `--keys-dir` can

@@ -11,13 +11,13 @@ use auth_layer::{
     Authority,
     authority::AuthorityBuilder,
     cache::{
-        CacheError, CacheErrorKind, Cached, StatusCache,
+        CacheError, CacheErrorKind, Cached, MeasuredCache, StatusCache,
         redis::{EvictionPolicy, RedisCache, RedisOptions},
     },
     clock::Clock,
     keys::{Keyring, SigningKey},
     store::{
-        DynStore, StoreErrorKind, TokenStore,
+        DynStore, MeasuredStore, StoreErrorKind, TokenStore,
         mongodb::{MongoOptions, MongoStore},
     },
     trust::BuildError,
@@ -32,7 +32,7 @@ use crate::{
     config::Config,
     data_dir,
     keys_dir::{KeysDir, KeysError},
-    state::{SharedCache, TokenClaims},
+    state::{SessionCount, SharedCache, TokenClaims},
     users::{MongoUsers, Users},
 };
 
@@ -47,6 +47,7 @@ pub(crate) struct Stores {
     pub(crate) users: Users,
     pub(crate) clients: Clients,
     pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
+    pub(crate) sessions: SessionCount,
 }
 
 /// The signing keys as found before the stores are open.
@@ -96,13 +97,16 @@ async fn embedded(config: &Config, keys: StartKeys<'_>, clock: impl Clock) -> Re
         Ok(store && users.is_empty().await.map_err(|error| data_dir_error(config, StartError::Users, error))?)
     };
     let keys = keys.load_or_create(is_empty).await?;
-    let record = DynStore::new(store);
+    let store = Arc::new(store);
+    let sessions = SessionCount::Embedded(Arc::clone(&store));
+    let record = DynStore::new(MeasuredStore::new(users.store_name(), store));
     Ok(Stores {
         authority: authority(config, keys, record.clone(), clock)?,
         record,
         users,
         clients: Clients::new(clients, &config.clients)?,
         shared_cache: None,
+        sessions,
     })
 }
 
@@ -139,16 +143,18 @@ async fn mongodb(config: &Config, uri: &str, keys: StartKeys<'_>, clock: impl Cl
         Ok(store && users)
     };
     let keys = keys.load_or_create(is_empty).await?;
+    let sessions = SessionCount::Mongo(store.clone());
+    let store = MeasuredStore::new(users.store_name(), store);
     let record = DynStore::new(store.clone());
     if urls.is_empty() {
         let authority = authority(config, keys, record.clone(), clock)?;
-        return Ok(Stores { authority, record, users, clients, shared_cache: None });
+        return Ok(Stores { authority, record, users, clients, shared_cache: None, sessions });
     }
     let cache = RedisCache::connect(&urls, options).await.map_err(redis_error)?;
-    let cached = Arc::new(Cached::new(store, cache));
+    let cached = Arc::new(Cached::new(store, MeasuredCache::new("redis", cache)));
     let shared_cache: Arc<dyn SharedCache> = Arc::new(RedisHealth(Arc::clone(&cached)));
     let authority = authority(config, keys, cached, clock)?;
-    Ok(Stores { authority, record, users, clients, shared_cache: Some(shared_cache) })
+    Ok(Stores { authority, record, users, clients, shared_cache: Some(shared_cache), sessions })
 }
 
 /// Refuses a Redis that can never serve. An unreachable one is accepted: it is only a cache.
@@ -279,15 +285,15 @@ pub(crate) fn eviction_warning(policy: Option<&EvictionPolicy>) -> Option<String
     }
 }
 
-struct RedisHealth(Arc<Cached<MongoStore, RedisCache>>);
+struct RedisHealth(Arc<Cached<MeasuredStore<MongoStore>, MeasuredCache<RedisCache>>>);
 
 impl SharedCache for RedisHealth {
     fn addresses(&self) -> Vec<String> {
-        self.0.cache().addresses()
+        self.0.cache().get_ref().addresses()
     }
 
     fn warnings(&self) -> Vec<String> {
-        eviction_warning(self.0.cache().eviction_policy().as_ref()).into_iter().collect()
+        eviction_warning(self.0.cache().get_ref().eviction_policy().as_ref()).into_iter().collect()
     }
 
     fn is_up(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {

@@ -187,6 +187,14 @@ impl Users {
         }
     }
 
+    /// Returns the kind of store that has the users, and the tokens.
+    pub(crate) fn store_name(&self) -> &'static str {
+        match self {
+            Self::Mongo(_) => "mongodb",
+            _ => "embedded",
+        }
+    }
+
     /// Succeeds if users can be read.
     pub(crate) async fn ping(&self) -> Result<(), UsersError> {
         // No user has the empty name, and looking for it costs as much as any lookup.

@@ -19,6 +19,7 @@ mod ledger;
 mod life;
 mod lookups;
 mod memory;
+mod metrics;
 #[expect(dead_code, reason = "other tests use its other kinds of key")]
 #[path = "../../../auth-layer/tests/support/minter.rs"]
 mod minter;

@@ -15,6 +15,7 @@ use crate::{
     cache::{CacheError, DenialAnswer, StatusCache},
     clock::Timestamp,
     store::{Denial, HashedKey, StoreError, StoreErrorKind, TokenStore},
+    tier::{self, Tier},
 };
 
 /// How many denials wait for the cache, or for the store. Of those that the store did not record,
@@ -79,6 +80,7 @@ impl<S: TokenStore, C: StatusCache> Cached<S, C> {
         let mut read = Vec::new();
         if missed.is_empty() {
             self.breaker.reset();
+            tier::note(Tier::Shared);
         } else {
             // Boxed, so that nearly all checks have a small future.
             read = Box::pin(self.read_and_fill(missed, miss)).await?;

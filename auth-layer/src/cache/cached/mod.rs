@@ -27,6 +27,7 @@ use crate::{
         Denial, HashedKey, Resumed, Revocation, RevocationListener, Revoked, StoreError, TokenKind, TokenStatus,
         TokenStore, only_live,
     },
+    tier::{self, Tier},
 };
 
 /// A [`TokenStore`] with a [`StatusCache`] in front of its status checks.
@@ -178,10 +179,12 @@ impl<S: TokenStore, C: StatusCache> crate::store::StoreDecorator for Cached<S, C
         match self.cache.get(id).await {
             Ok(CacheAnswer::Active(token)) if token.kind == TokenKind::Access => {
                 self.breaker.reset();
+                tier::note(Tier::Shared);
                 Ok(TokenStatus::Active(token))
             }
             Ok(CacheAnswer::Dead) => {
                 self.breaker.reset();
+                tier::note(Tier::Shared);
                 Ok(TokenStatus::Revoked)
             }
             // Boxed, so that nearly all checks have a small future.

@@ -116,6 +116,17 @@ impl EmbeddedStore {
         self.read(|tables| tables.is_empty())
     }
 
+    /// Returns the number of sessions that are recorded, also those that have ended and are not
+    /// purged yet. It is exact, and takes no longer with more sessions.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    #[expect(clippy::unused_async, reason = "as with every other store")]
+    pub async fn session_count(&self) -> Result<u64, StoreError> {
+        self.read(|tables| tables.session_count())
+    }
+
     fn with(opener: Opener) -> Result<Self, OpenError> {
         let file = DatabaseFile::open(opener).map_err(|error| match error {
             EmbeddedError::Database(error) if matches!(*error, redb::Error::DatabaseAlreadyOpen) => OpenError::InUse,

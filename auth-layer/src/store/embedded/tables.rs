@@ -174,6 +174,10 @@ impl Snapshot<'_> {
         Ok(true)
     }
 
+    pub(super) fn session_count(&self) -> Result<u64, EmbeddedError> {
+        Ok(self.0.open_table(SESSIONS)?.len()?)
+    }
+
     pub(super) fn token(&self, id: TokenId) -> Result<Option<StoredToken>, EmbeddedError> {
         token(&self.0.open_table(TOKENS)?, id)
     }

@@ -248,6 +248,17 @@ impl MongoStore {
         self.run(self.records().is_empty()).await
     }
 
+    /// Returns the number of sessions that are recorded, also those that have ended and are not
+    /// removed yet. It comes from the collection's metadata: after a crash of the server it may be
+    /// off until the next checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// If MongoDB cannot be reached.
+    pub async fn session_count(&self) -> Result<u64, StoreError> {
+        self.run(self.records().session_count()).await
+    }
+
     fn records(&self) -> Arc<Records> {
         Arc::clone(&self.records)
     }

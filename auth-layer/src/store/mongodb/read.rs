@@ -164,6 +164,11 @@ impl Records {
         Ok(SessionChunk { found, end })
     }
 
+    pub(super) async fn session_count(self: Arc<Self>) -> Result<u64, StoreError> {
+        let count = self.sessions.estimated_document_count().max_time(self.limit);
+        count.await.map_err(store_error("could not count the sessions"))
+    }
+
     pub(super) async fn is_empty(self: Arc<Self>) -> Result<bool, StoreError> {
         let what = "could not see whether anything is recorded";
         for collection in [

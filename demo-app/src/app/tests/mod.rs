@@ -35,7 +35,6 @@ use axum::{body::Body, extract::ConnectInfo};
 use clap::Parser;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -51,7 +50,8 @@ use crate::{
     password::Passwords,
     rate_limit::RateLimit,
     shutdown::{Shutdown, ShutdownTrigger},
-    state::{Identity, SharedState, TokenClaims},
+    state::{Identity, SessionCount, SharedState, TokenClaims},
+    telemetry::Telemetry,
     users::{EmbeddedUsers, RecordingUsers, Role, User, Users},
 };
 
@@ -104,7 +104,9 @@ fn test_app_with(flags: &[&str]) -> TestApp {
         origin_check: OriginCheck::new(&config.issuer),
         cors: Cors::new(&config.cors_origin),
         shared_cache: None,
-        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        sessions: SessionCount::Unknown,
+        telemetry: Telemetry::unused(),
+        metrics_are_elsewhere: false,
         started: Instant::now(),
         shutdown,
     }));
@@ -330,7 +332,10 @@ async fn health_readiness_and_keys_are_public() {
     let demo = test_app();
     let get = |path: &str| demo.send(Request::get(path).body(Body::empty()).unwrap());
     assert_eq!(get("/healthz").await.status, StatusCode::OK);
-    assert_eq!(get("/readyz").await.body, json!({ "status": "ok", "store": "up" }));
+    let mut ready = get("/readyz").await.body;
+    let latency = ready["checks"]["embedded"].as_object_mut().unwrap().remove("latency_ms").unwrap();
+    assert!(latency.is_f64(), "{latency}");
+    assert_eq!(ready, json!({ "status": "ok", "store": "up", "checks": { "embedded": { "status": "up" } } }));
     let jwks = get("/.well-known/jwks.json").await.body;
     assert_eq!(jwks["keys"][0]["alg"], "EdDSA");
     assert!(jwks["keys"][0].get("d").is_none());

@@ -1,0 +1,194 @@
+//! The metrics of a node: their names, the recorder, and what is sampled.
+//!
+//! `docs/metrics.md` lists them all. A test compares the list with what a running node shows.
+
+mod sampler;
+
+use std::time::Duration;
+
+use auth_layer::{Authority, telemetry};
+use chrono::{DateTime, Utc};
+use http::{Method, StatusCode, header};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+
+pub(crate) use self::sampler::sample;
+use crate::{audit, logging};
+
+const BUILD_INFO: &str = "demo_app_build_info";
+const STORE_UP: &str = "store_up";
+const SESSIONS: &str = "sessions_recorded";
+const SIGN_INS: &str = "sign_ins_total";
+const HTTP_REQUESTS: &str = "http_request_duration_seconds";
+const HTTP_CONNECTIONS: &str = "http_connections_open";
+const GRPC_CALLS: &str = "grpc_calls_total";
+const HASHES_WAITING: &str = "password_hashes_waiting";
+const HASHES_RUNNING: &str = "password_hashes_running";
+const HASH_WAITS: &str = "password_hash_wait_seconds";
+const HASHES: &str = "password_hash_duration_seconds";
+const HASHES_REFUSED: &str = "password_hashes_refused_total";
+const KEYS: &str = "signing_keys";
+const KEY_ACTIVE_FROM: &str = "signing_key_active_from_timestamp_seconds";
+
+/// The metrics of this process. Cloning it copies pointers.
+#[derive(Clone)]
+pub(crate) struct Telemetry {
+    exporter: PrometheusHandle,
+    process: Collector,
+}
+
+impl Telemetry {
+    /// Installs the recorder. Call it before the stores are opened.
+    pub(crate) fn install() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(&telemetry::BUCKETS).unwrap_or_else(|error| {
+            tracing::warn!(%error, "histograms are shown as summaries");
+            PrometheusBuilder::new()
+        });
+        let recorder = builder.build_recorder();
+        let this = Self { exporter: recorder.handle(), process: Collector::default() };
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another metrics recorder is installed in this process; /metrics stays empty");
+        }
+        describe();
+        this.process.describe();
+        this
+    }
+
+    /// Returns the metrics of a recorder that nobody uses.
+    #[cfg(test)]
+    pub(crate) fn unused() -> Self {
+        Self { exporter: PrometheusBuilder::new().build_recorder().handle(), process: Collector::default() }
+    }
+
+    /// Returns the metrics in Prometheus' text format, with its content type.
+    pub(crate) fn render(&self, authority: &Authority) -> ([(header::HeaderName, &'static str); 1], String) {
+        authority.trust().record_metrics();
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], self.exporter.render())
+    }
+}
+
+fn describe() {
+    telemetry::describe();
+    logging::describe_metrics();
+    audit::describe_metrics();
+    describe_gauge!(BUILD_INFO, "Version of the program; always 1");
+    describe_gauge!(STORE_UP, Unit::Count, "Whether the store answered the last check: 1 or 0");
+    describe_gauge!(SESSIONS, Unit::Count, "Sessions in the store, also those that have ended and are not removed yet");
+    describe_counter!(SIGN_INS, Unit::Count, "Sign-ins, by method and outcome");
+    describe_histogram!(
+        HTTP_REQUESTS,
+        Unit::Seconds,
+        "Time to a response's headers, or to the end of a gRPC call, by route, method and class of status"
+    );
+    describe_gauge!(HTTP_CONNECTIONS, Unit::Count, "Open connections of clients");
+    describe_counter!(GRPC_CALLS, Unit::Count, "gRPC calls, by route and status code");
+    describe_gauge!(HASHES_WAITING, Unit::Count, "Passwords that wait to be hashed");
+    describe_gauge!(HASHES_RUNNING, Unit::Count, "Passwords that are being hashed");
+    describe_histogram!(HASH_WAITS, Unit::Seconds, "Time that passwords wait to be hashed");
+    describe_histogram!(HASHES, Unit::Seconds, "Time to hash or verify a password");
+    describe_counter!(HASHES_REFUSED, Unit::Count, "Passwords that were not hashed because too many others waited");
+    describe_gauge!(KEYS, Unit::Count, "Keys in the ring, by state");
+    describe_gauge!(KEY_ACTIVE_FROM, Unit::Seconds, "Time from which the present signing key may sign");
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    // Exported from the start, so that the first one is an increase.
+    metrics::counter!(HASHES_REFUSED).increment(0);
+    for gauge in [HTTP_CONNECTIONS, HASHES_WAITING, HASHES_RUNNING] {
+        metrics::gauge!(gauge).increment(0.0);
+    }
+}
+
+/// Counts a sign-in.
+pub(crate) fn count_sign_in(method: &'static str, outcome: &'static str) {
+    metrics::counter!(SIGN_INS, "method" => method, "outcome" => outcome).increment(1);
+}
+
+/// Records a request that was answered, or abandoned without a status.
+pub(crate) fn record_request(route: String, method: &Method, status: Option<StatusCode>, took: Duration) {
+    let status = match status.map(|status| status.as_u16() / 100) {
+        Some(1) => "1xx",
+        Some(2) => "2xx",
+        Some(3) => "3xx",
+        Some(4) => "4xx",
+        Some(_) => "5xx",
+        None => "abandoned",
+    };
+    metrics::histogram!(HTTP_REQUESTS, "route" => route, "method" => method_label(method), "status" => status)
+        .record(took);
+}
+
+/// Returns a label of a bounded number: a client may send any word as a method.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
+}
+
+/// Counts a gRPC call.
+pub(crate) fn count_call(route: String, code: u32) {
+    metrics::counter!(GRPC_CALLS, "route" => route, "code" => code.to_string()).increment(1);
+}
+
+/// Records how long a password waited.
+pub(crate) fn record_hash_wait(waited: Duration) {
+    metrics::histogram!(HASH_WAITS).record(waited);
+}
+
+/// Records how long it took to hash or verify a password.
+pub(crate) fn record_hash(took: Duration) {
+    metrics::histogram!(HASHES).record(took);
+}
+
+/// Counts a password that waited in vain.
+pub(crate) fn count_refused_hash() {
+    metrics::counter!(HASHES_REFUSED).increment(1);
+}
+
+/// Sets what the ring holds, and from when its present signing key may sign.
+pub(crate) fn set_keys(signing: usize, waiting: usize, verifying: usize, active_from: Option<DateTime<Utc>>) {
+    for (state, keys) in [("signing", signing), ("waiting", waiting), ("verifying", verifying)] {
+        metrics::gauge!(KEYS, "state" => state).set(u32::try_from(keys).unwrap_or(u32::MAX));
+    }
+    if let Some(active_from) = active_from {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!(KEY_ACTIVE_FROM).set(active_from.timestamp() as f64);
+    }
+}
+
+/// Counts one more until it is dropped.
+pub(crate) struct Counted(metrics::Gauge);
+
+impl Counted {
+    /// Counts an open connection.
+    pub(crate) fn connection() -> Self {
+        Self::new(metrics::gauge!(HTTP_CONNECTIONS))
+    }
+
+    /// Counts a password that waits to be hashed.
+    pub(crate) fn waiting_hash() -> Self {
+        Self::new(metrics::gauge!(HASHES_WAITING))
+    }
+
+    /// Counts a password that is being hashed.
+    pub(crate) fn running_hash() -> Self {
+        Self::new(metrics::gauge!(HASHES_RUNNING))
+    }
+
+    fn new(gauge: metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
