@@ -65,9 +65,10 @@ impl Authority {
     /// ```
     pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
-        let revoked = self.run_detached(move |authority| async move {
+        self.run_detached(move |authority| async move {
             let revoked = authority.store().revoke_token(id, since).await;
             authority.inner.trust.forget(id.into());
+            count("token", &revoked);
             let revoked = revoked?;
             // Revoking a refresh token also revokes access tokens that were not named here.
             for (id, _) in &revoked.access_tokens {
@@ -79,8 +80,8 @@ impl Authority {
             }
             authority.inner.trust.settle_in_background(revoked.unsettled);
             Ok(())
-        });
-        counted("token", revoked.await)
+        })
+        .await
     }
 
     /// Signs out: revokes the session of these claims and all its tokens.
@@ -188,9 +189,10 @@ impl Authority {
     /// ```
     pub async fn revoke_session(&self, session: SessionId) -> Result<(), StoreError> {
         let since = self.inner.trust.accepted_since();
-        let revoked = self
-            .revoke_and_forget(session.into(), move |store| async move { store.revoke_session(session, since).await });
-        counted("session", revoked.await)
+        self.revoke_and_forget("session", session.into(), move |store| async move {
+            store.revoke_session(session, since).await
+        })
+        .await
     }
 
     /// Revokes everything the user has, except the session `except`.
@@ -207,9 +209,12 @@ impl Authority {
     /// ```
     pub async fn revoke_user(&self, user: impl Into<Subject>, except: Option<SessionId>) -> Result<(), StoreError> {
         let (user, since) = (user.into(), self.inner.trust.accepted_since());
-        let revoked = self
-            .revoke_and_forget(user.tag(), move |store| async move { store.revoke_user(user, except, since).await });
-        counted("user", revoked.await)
+        self.revoke_and_forget(
+            "user",
+            user.tag(),
+            move |store| async move { store.revoke_user(user, except, since).await },
+        )
+        .await
     }
 
     /// Disables or enables a user.
@@ -227,16 +232,17 @@ impl Authority {
     /// ```
     pub async fn set_user_disabled(&self, user: impl Into<Subject>, disabled: bool) -> Result<(), StoreError> {
         let (user, since) = (user.into(), self.inner.trust.accepted_since());
-        let revoked = self.revoke_and_forget(user.tag(), move |store| async move {
+        self.revoke_and_forget(if disabled { "disable" } else { "enable" }, user.tag(), move |store| async move {
             store.set_user_disabled(user, disabled, since).await
-        });
-        let revoked = revoked.await;
-        if disabled { counted("disable", revoked) } else { revoked }
+        })
+        .await
     }
 
-    /// Runs a revocation in the store, and drops cached liveness whether it succeeds or fails.
+    /// Runs a revocation in the store, and drops cached liveness whether it succeeds or fails. It is
+    /// counted as of this kind.
     async fn revoke_and_forget<F>(
         &self,
+        kind: &'static str,
         id: Uuid,
         operation: impl FnOnce(Arc<dyn ErasedStore>) -> F,
     ) -> Result<(), StoreError>
@@ -247,6 +253,7 @@ impl Authority {
         self.run_detached(move |authority| async move {
             let revoked = revoked.await;
             authority.inner.trust.forget(id);
+            count(kind, &revoked);
             authority.inner.trust.settle_in_background(revoked?.unsettled);
             Ok(())
         })
@@ -265,8 +272,7 @@ impl Authority {
     }
 }
 
-/// Counts a revocation of this kind, and returns it.
-fn counted(kind: &'static str, revoked: Result<(), StoreError>) -> Result<(), StoreError> {
-    telemetry::count(REVOCATIONS, [("kind", kind), ("outcome", telemetry::outcome(&revoked))]);
-    revoked
+/// Counts a revocation, also one that nobody waits for any more.
+fn count(kind: &'static str, revoked: &Result<Revoked, StoreError>) {
+    telemetry::count(REVOCATIONS, [("kind", kind), ("outcome", telemetry::outcome(revoked))]);
 }

@@ -72,10 +72,8 @@ pub fn app(state: AppState) -> Router {
         Some(_) => with_proofs.route_layer(map_response_with_state(state.clone(), proof::offer_nonce)),
         None => with_proofs,
     };
-    let operations = match state.metrics_are_elsewhere {
-        true => Router::new(),
-        false => Router::new().route(METRICS, get(health::metrics)),
-    };
+    let metrics = Router::new();
+    let metrics = if state.metrics_are_elsewhere { metrics } else { metrics.route(METRICS, get(health::metrics)) };
     Router::new()
         .route("/", get(pages::page))
         .route("/assets/{file}", get(pages::file))
@@ -89,7 +87,7 @@ pub fn app(state: AppState) -> Router {
         .route("/.well-known/oauth-protected-resource/{*path}", get(well_known::resource))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready).with_state(readiness.clone()))
-        .merge(operations)
+        .merge(metrics)
         .merge(with_proofs)
         .merge(first_party)
         .merge(signed_in)

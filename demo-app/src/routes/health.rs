@@ -105,7 +105,8 @@ impl StoreCheck {
     /// Says nothing of why or where a store is down: anybody may ask.
     fn to_json(self) -> Value {
         if self.is_up {
-            json!({ "status": "up", "latency_ms": self.took.as_micros() as f64 / 1_000.0 })
+            let micros = u32::try_from(self.took.as_micros()).unwrap_or(u32::MAX);
+            json!({ "status": "up", "latency_ms": f64::from(micros) / 1_000.0 })
         } else {
             json!({ "status": "down" })
         }
@@ -123,10 +124,12 @@ pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
     let checks = readiness.checks().await;
     let is_ready = is_ready(&checks);
     let up = |up: bool| if up { "up" } else { "down" };
-    let status = match checks.iter().all(|check| check.is_up) {
-        _ if !is_ready => "unavailable",
-        true => "ok",
-        false => "degraded",
+    let status = if !is_ready {
+        "unavailable"
+    } else if checks.iter().all(|check| check.is_up) {
+        "ok"
+    } else {
+        "degraded"
     };
     let by_store: Map<String, Value> = checks.iter().map(|check| (check.store.to_owned(), check.to_json())).collect();
     let mut answer = json!({ "status": status, "store": up(is_ready), "checks": by_store });
