@@ -39,6 +39,8 @@ fn settings_invalid_are_refused_with_flag_name() {
         ("--log-format", "xml"),
         ("--max-sessions", "0"),
         ("--max-sessions", ""),
+        ("--metrics-listen", "nowhere"),
+        ("--metrics-listen", ""),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let mut refused = RunningProgram::spawn(directory.path(), &["--listen", "127.0.0.1:0", flag, value], &[]);
@@ -72,6 +74,7 @@ fn settings_in_empty_variables_are_unset() {
         "DEMO_DPOP_NONCE",
         "DEMO_LOG_FORMAT",
         "DEMO_MAX_SESSIONS",
+        "DEMO_METRICS_LISTEN",
         "DEMO_CONFIG",
     ];
     let running = RunningProgram::start_serving(directory.path(), &[], &names.map(|name| (name, "")));
@@ -180,8 +183,10 @@ fn settings_stray_words_are_located_and_not_repeated() {
 #[test]
 fn listen_without_port_or_with_unknown_host_is_refused() {
     for listen in ["", "localhost", "no-such-host.invalid:0"] {
-        let printed = output_text(&run(&["--listen", listen], &[]));
-        assert!(printed.contains("--listen"), "{printed}");
+        for (flag, main) in [("--listen", &[][..]), ("--metrics-listen", &["--listen", "127.0.0.1:0"])] {
+            let printed = output_text(&run(&[main, &[flag, listen]].concat(), &[]));
+            assert!(printed.contains(flag), "{flag}: {printed}");
+        }
     }
 }
 
