@@ -192,3 +192,14 @@ impl Drop for Counted {
         self.0.decrement(1.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_one_label_for_all_methods_that_clients_make_up() {
+        let labels = ["GET", "get", "BREW", "PURGE"].map(|method| method_label(&method.parse().unwrap()));
+        assert_eq!(labels, ["GET", "other", "other", "other"]);
+    }
+}

@@ -14,6 +14,7 @@ use std::{
 };
 
 use http::StatusCode;
+use serde_json::json;
 use tests::{
     client::{Client, Response, Tokens},
     servers::{MongoServer, RedisServer},
@@ -152,6 +153,8 @@ async fn outage_of_redis_then_mongodb_is_survived() {
     for node in &nodes {
         let ready = node.get("/readyz", None).await.unwrap();
         assert_eq!((ready.status, &ready.json()["status"]), (StatusCode::OK, &"degraded".into()));
+        let checks = &ready.json()["checks"];
+        assert_eq!((&checks["mongodb"]["status"], &checks["redis"]), (&"up".into(), &json!({ "status": "down" })));
     }
     // The store decides refreshes and sign-ins. A logout cannot be promised while Redis is
     // unreachable.
@@ -172,7 +175,11 @@ async fn outage_of_redis_then_mongodb_is_survived() {
     assert!(seen.wrong.is_empty() && seen.unavailable > 0, "{seen:?}");
     single_use.assert_unavailable(&nodes, &good.access).await;
     for node in &nodes {
-        assert_eq!(node.get("/readyz", None).await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+        let ready = node.get("/readyz", None).await.unwrap();
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        // Nothing of where they are, and why.
+        let down = json!({ "status": "down" });
+        assert_eq!(ready.json()["checks"], json!({ "mongodb": down, "redis": down }));
         assert_eq!(node.get("/healthz", None).await.unwrap().status, StatusCode::OK);
         let begun = Instant::now();
         let login = node.login(&name, PASSWORD).await.unwrap();
