@@ -215,7 +215,7 @@ impl Trust {
     pub async fn spend(&self, single_use_token: &str) -> Result<Claims, AuthError> {
         let query = self.query(TokenKind::SingleUse, RecordOperation::Consume);
         let spent = self.count_of(query, single_use_token).await;
-        count_single_use(spent.as_ref());
+        count_single_use(&spent);
         spent
     }
 
@@ -232,7 +232,7 @@ impl Trust {
     /// Checks a token and counts the check.
     async fn count_of(&self, query: TokenQuery<'_>, token: &str) -> Result<Claims, AuthError> {
         let checked = self.check_token(query, token).await;
-        count_checked(tier::noted(), checked.as_ref());
+        count_checked(tier::noted(), &checked);
         checked
     }
 
@@ -383,7 +383,7 @@ impl Trust {
         checked: Result<Claims, AuthError>,
     ) -> Result<Authenticated, AuthError> {
         let admitted = checked.and_then(|claims| self.admit(policy, claims));
-        count_checked(tier, admitted.as_ref());
+        count_checked(tier, &admitted);
         admitted
     }
 
@@ -565,7 +565,7 @@ impl Trust {
             Ok(_) => Err(TokenFault::Used.into()),
             Err(error) => Err(AuthError::Unavailable(error)),
         };
-        count_single_use(spent.as_ref());
+        count_single_use(&spent);
         spent
     }
 

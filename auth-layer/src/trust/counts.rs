@@ -96,7 +96,7 @@ pub(super) fn count_error(tier: Tier, error: &AuthError) {
 }
 
 /// Counts a check that asked.
-pub(super) fn count_checked<T>(tier: Tier, checked: Result<T, &AuthError>) {
+pub(super) fn count_checked<T>(tier: Tier, checked: &Result<T, AuthError>) {
     match checked {
         Ok(_) => count(tier, Outcome::Accepted),
         Err(error) => count_error(tier, error),
@@ -104,7 +104,7 @@ pub(super) fn count_checked<T>(tier: Tier, checked: Result<T, &AuthError>) {
 }
 
 /// Counts a try to use up a single-use token, if the store was asked.
-pub(super) fn count_single_use<T>(spent: Result<T, &AuthError>) {
+pub(super) fn count_single_use<T>(spent: &Result<T, AuthError>) {
     let outcome = match spent {
         Ok(_) => "accepted",
         Err(AuthError::InvalidToken(TokenFault::Used)) => "refused",

@@ -18,6 +18,7 @@ use tests::{
     servers::{MongoServer, RedisServer},
 };
 use tokio::time::sleep;
+use tonic::transport::Channel;
 
 use self::exposition::{Family, families};
 use crate::fleet::{Fleet, NodeProgram, PASSWORD, username};
@@ -110,7 +111,8 @@ async fn run_script(node: &Node, metrics: &Metrics, mongodb: &mut MongoServer, r
 }
 
 async fn call_grpc(node: &Node, tokens: &Tokens) {
-    let mut client = IdentityClient::connect(node.url().to_owned()).await.unwrap();
+    let channel = Channel::from_shared(node.url().to_owned()).unwrap().connect().await.unwrap();
+    let mut client = IdentityClient::new(channel);
     let mut request = tonic::Request::new(WhoAmIRequest {});
     request.metadata_mut().insert("authorization", format!("Bearer {}", tokens.access).parse().unwrap());
     client.who_am_i(request).await.unwrap();

@@ -123,6 +123,7 @@ impl EmbeddedStore {
     ///
     /// If the file cannot be read.
     #[expect(clippy::unused_async, reason = "as with every other store")]
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is of one lifetime")]
     pub async fn session_count(&self) -> Result<u64, StoreError> {
         self.read(|tables| tables.session_count())
     }
