@@ -49,6 +49,17 @@ pub struct Config {
     #[arg(long, global = true, env = "DEMO_METRICS_LISTEN", value_parser = listen)]
     pub metrics_listen: Option<String>,
 
+    /// Certificate chain of the server, PEM, its own certificate first; needs `--tls-key` [default:
+    /// none, plain HTTP].
+    ///
+    /// New connections get a changed certificate within 5 s. Open ones go on.
+    #[arg(long, global = true, env = "DEMO_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate, PEM without a passphrase: PKCS#8, PKCS#1 or SEC1.
+    #[arg(long, global = true, env = "DEMO_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
     /// Directory of the embedded database and the generated signing key.
     #[arg(long, global = true, env = "DEMO_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
@@ -226,6 +237,7 @@ mod tests {
     fn config_defaults_are_as_documented() {
         let config = Config::parse_from(["demo-app"]);
         assert_eq!((config.listen.as_str(), config.metrics_listen.is_none()), ("127.0.0.1:3000", true));
+        assert_eq!((&config.tls_cert, &config.tls_key), (&None, &None));
         assert_eq!(config.data_dir, PathBuf::from("./data"));
         assert_eq!(config.keys_dir(), PathBuf::from("./data/keys"));
         assert_eq!(config.mongodb_database, "auth");
@@ -298,6 +310,8 @@ mod tests {
             ["--mongodb-database", "local"],
             ["--redis-url", ""],
             ["--redis-url", "redis://a,,redis://b"],
+            ["--tls-cert", ""],
+            ["--tls-key", ""],
             ["--data-dir", ""],
             ["--keys-dir", ""],
             ["--clients", ""],

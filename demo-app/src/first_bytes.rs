@@ -8,12 +8,11 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 /// The number of bytes that identify the protocol: HTTP/2's preface (RFC 9113 §3.4).
@@ -28,8 +27,8 @@ pub(crate) struct FirstBytesTimeout<S> {
 }
 
 impl<S> FirstBytesTimeout<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, remaining: PREFACE, timeout: Box::pin(sleep(limit)) }
+    pub(crate) fn new(stream: S, deadline: Instant) -> Self {
+        Self { stream, remaining: PREFACE, timeout: Box::pin(sleep_until(deadline)) }
     }
 }
 
@@ -79,7 +78,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstBytesTimeout<S> {
 mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, duplex},
-        time::Instant,
+        time::{Duration, sleep},
     };
 
     use super::*;
@@ -90,8 +89,8 @@ mod tests {
     async fn first_bytes_missing_or_incomplete_time_out() {
         for sent in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
             let (mut client, server) = duplex(64);
-            let mut server = FirstBytesTimeout::new(server, LIMIT);
             let began = Instant::now();
+            let mut server = FirstBytesTimeout::new(server, began + LIMIT);
             client.write_all(sent.as_bytes()).await.unwrap();
             let mut into = [0; PREFACE];
             let read = tokio::time::timeout(LIMIT * 2, server.read_exact(&mut into)).await.expect("it is given up");
@@ -103,7 +102,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn first_bytes_received_lift_the_timeout() {
         let (mut client, server) = duplex(64);
-        let mut server = FirstBytesTimeout::new(server, LIMIT);
+        let mut server = FirstBytesTimeout::new(server, Instant::now() + LIMIT);
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         server.read_exact(&mut [0; PREFACE]).await.unwrap();
         tokio::spawn(async move {

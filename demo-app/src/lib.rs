@@ -32,6 +32,7 @@ mod start;
 pub mod state;
 mod telemetry;
 mod text;
+mod tls;
 mod users;
 
 use std::process::ExitCode;

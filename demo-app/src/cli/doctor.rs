@@ -20,8 +20,8 @@ use crate::{
     data_dir::{self, DataDirError},
     keys_dir::{KeyState, KeysDir, KeysError},
     logging::error_text,
-    oauth,
     start::{self, CLOCK_SKEW_MARGIN, hosts},
+    tls::{TlsFiles, Validity},
     users::Users,
 };
 
@@ -58,6 +58,7 @@ enum Outcome {
 pub(super) async fn run(config: &Config, format: Format, clock: impl Clock) -> Result<(), CommandError> {
     let mut findings = Findings { findings: Vec::new() };
     check_settings(config, &mut findings);
+    check_tls(config, &mut findings, clock.now());
     let has_key = check_keys(config, &mut findings, clock.now());
     let is_empty = match &config.mongodb_uri {
         None => check_data_dir(config, &mut findings).await,
@@ -106,12 +107,8 @@ fn check_settings(config: &Config, findings: &mut Findings) {
     if let Err(error) = start::check_flags(config) {
         findings.fail(CHECK, &error);
     }
-    if oauth::is_without_tls(config) {
-        let text = format!(
-            "`--issuer {}` is plain http: anyone on the network can read passwords, codes and tokens; use https",
-            config.issuer
-        );
-        findings.add(CHECK, Outcome::Warning, text);
+    if let Some(warning) = start::issuer_warning(config) {
+        findings.add(CHECK, Outcome::Warning, warning);
     }
     if config.rate_limit == Switch::Off {
         findings.add(CHECK, Outcome::Warning, "`--rate-limit off`: passwords can be guessed without a limit");
@@ -121,6 +118,44 @@ fn check_settings(config: &Config, findings: &mut Findings) {
     }
     if findings.findings.len() == before {
         findings.add(CHECK, Outcome::Ok, "they work together");
+    }
+}
+
+/// Checks the certificate, if there is one. What is wrong with the flags is among the settings.
+fn check_tls(config: &Config, findings: &mut Findings, now: DateTime<Utc>) {
+    const CHECK: &str = "TLS";
+    let Ok(Some(files)) = TlsFiles::of(config) else { return };
+    let certificate = match files.load() {
+        Ok(certificate) => certificate,
+        Err(error) => return findings.fail(CHECK, &error),
+    };
+    let (from, until) = (certificate.valid_from(), certificate.valid_until());
+    let (outcome, text) = match certificate.validity(now) {
+        Validity::Valid => {
+            let count = certificate.chain_length();
+            (
+                Outcome::Ok,
+                format!("the certificate and its key belong together; valid until {until}; {count} in the chain"),
+            )
+        }
+        Validity::EndsSoon => (Outcome::Warning, format!("the certificate ends at {until}; renew it")),
+        Validity::Expired => (Outcome::Failure, format!("the certificate expired at {until}; renew it")),
+        Validity::NotYet => {
+            (Outcome::Failure, format!("the certificate is not valid before {from}; check this machine's clock"))
+        }
+    };
+    findings.add(CHECK, outcome, text);
+    if !certificate.covers(&config.issuer) {
+        let text = format!(
+            "the certificate is not for the host of `--issuer {}`: clients refuse it, unless a proxy is in front; get one \
+             with that name",
+            config.issuer
+        );
+        findings.add(CHECK, Outcome::Warning, text);
+    }
+    if certificate.key_is_exposed() {
+        let text = format!("other users may read {}; run `chmod o-r` on it", files.key().display());
+        findings.add(CHECK, Outcome::Failure, text);
     }
 }
 

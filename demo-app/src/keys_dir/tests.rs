@@ -1,7 +1,4 @@
-use super::{
-    follow::{Logged, ProblemLog},
-    *,
-};
+use super::*;
 
 pub(super) const DELAY: Duration = Duration::from_mins(1);
 
@@ -331,21 +328,6 @@ fn keys_error_names_directory_file_and_flag() {
     fs::write(directory.path().join("a.pem"), format!("{}{}", *two[0], *two[1])).unwrap();
     let error = load(directory.path(), SystemTime::now()).unwrap_err().to_string();
     assert!(error.contains("more than one private key"), "{error}");
-}
-
-#[test]
-fn keys_problem_is_logged_once_and_when_resolved() {
-    let directory = PathBuf::from("keys");
-    let all_missing = KeysError::AllMissing { directory: directory.clone() };
-    let missing = KeysError::Missing { directory, files: "`a.pem`".to_owned() };
-    let mut problems = ProblemLog::default();
-    let mut report = |problem| problems.report(problem);
-    assert_eq!(report(None), Logged::Nothing);
-    assert_eq!(
-        [report(Some(&all_missing)), report(Some(&all_missing)), report(Some(&missing))],
-        [Logged::Problem, Logged::Nothing, Logged::Problem]
-    );
-    assert_eq!([report(None), report(None)], [Logged::Resolved, Logged::Nothing]);
 }
 
 #[cfg(unix)]

@@ -6,6 +6,7 @@
 
 mod line;
 mod output;
+mod problems;
 mod repeats;
 
 use std::{
@@ -26,7 +27,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-pub(crate) use self::line::error_text;
+pub(crate) use self::{line::error_text, problems::ProblemLog};
 use self::{
     line::{JsonEvent, TextFields},
     output::Output,

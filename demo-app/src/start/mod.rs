@@ -40,6 +40,7 @@ use crate::{
     shutdown::Shutdown,
     state::{AppState, SharedState},
     telemetry::{Telemetry, sample},
+    tls::{self, CurrentCertificate, TlsError, TlsFiles},
     users::UsersError,
 };
 
@@ -84,6 +85,8 @@ pub(crate) enum StartError {
     Listen(&'static str, String, io::Error),
     #[error("the handlers for SIGINT and SIGTERM cannot be installed")]
     Signals(#[source] io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// An error and its subject, for instance a flag.
@@ -120,11 +123,9 @@ async fn serve_until(
 ) -> Result<(), StartError> {
     let mut stop = pin!(stop);
     check_flags(&config)?;
-    if oauth::is_without_tls(&config) {
-        tracing::warn!(
-            issuer = config.issuer,
-            "`--issuer` is plain http: anyone on the network can read passwords, codes and tokens; use https"
-        );
+    let tls = TlsFiles::of(&config)?.map(Tls::load).transpose()?;
+    if let Some(warning) = issuer_warning(&config) {
+        tracing::warn!(issuer = config.issuer, "{warning}");
     }
     create_data_dir(&config)?;
     let mut keys_dir = KeysDir::new(config.keys_dir(), config.key_publish_delay);
@@ -165,6 +166,7 @@ async fn serve_until(
         started: Instant::now(),
         shutdown,
     }));
+    let acceptor = tls.as_ref().map(|tls| tls.current.acceptor()).transpose()?;
     keys_dir.record_metrics(SystemTime::now());
     let mut background = JoinSet::new();
     background.spawn(sample(state.clone()));
@@ -175,15 +177,18 @@ async fn serve_until(
         logging::print_line(format!("metrics on http://{address}"));
         // Until the last request is answered, so that the last scrape sees it.
         let end = async { drop(metrics_ended.await) };
-        tokio::spawn(serve::serve(listener, metrics_app(state.clone()), end))
+        tokio::spawn(serve::serve(listener, None, metrics_app(state.clone()), end))
     });
 
-    announce(address);
+    announce(address, if tls.is_some() { "https" } else { "http" });
+    if let Some(Tls { files, current, warnings }) = tls {
+        background.spawn(tls::follow(files, current, warnings));
+    }
     let stop = async {
         stop.await;
         trigger.begin();
     };
-    serve::serve(listener, app(state), stop).await;
+    serve::serve(listener, acceptor, app(state), stop).await;
     drop(metrics_end);
     if let Some(metrics) = metrics {
         // An error means that it panicked, which is logged.
@@ -225,6 +230,7 @@ pub(crate) fn check_flags(config: &Config) -> Result<(), StartError> {
     }
     oauth::check_flags(config)?;
     clients::check_named(&config.clients)?;
+    TlsFiles::of(config)?;
     match &config.mongodb_uri {
         None if !config.redis_url.is_empty() => Err(StartError::RedisWithoutMongodb),
         Some(uri) if uri.expose_secret().starts_with("mongodb+srv:") => Err(StartError::MongodbSrv),
@@ -262,9 +268,36 @@ async fn follow_keys(keys_dir: KeysDir, authority: Authority, oauth: Arc<OAuth>)
     keys_dir::follow(keys_dir, || authority.keys(), change).await;
 }
 
-fn announce(address: std::net::SocketAddr) {
-    tracing::info!(%address, "listening");
-    logging::print_line(format!("listening on http://{address}"));
+/// Returns what is wrong with an issuer of plain http.
+pub(crate) fn issuer_warning(config: &Config) -> Option<&'static str> {
+    if config.tls_cert.is_some() && config.issuer.starts_with("http:") {
+        Some("`--issuer` is plain http, and `--tls-cert` is set: clients are sent to URLs that do not work; use https")
+    } else if oauth::is_without_tls(config) {
+        Some("`--issuer` is plain http: anyone on the network can read passwords, codes and tokens; use https")
+    } else {
+        None
+    }
+}
+
+/// The certificate that is served, and where it comes from.
+struct Tls {
+    files: TlsFiles,
+    current: CurrentCertificate,
+    warnings: tls::Warnings,
+}
+
+impl Tls {
+    fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let certificate = files.load()?;
+        let mut warnings = tls::Warnings::default();
+        warnings.report(&certificate, &files, SystemTime::now().into());
+        Ok(Self { files, current: CurrentCertificate::new(&certificate), warnings })
+    }
+}
+
+fn announce(address: std::net::SocketAddr, scheme: &str) {
+    tracing::info!(%address, scheme, "listening");
+    logging::print_line(format!("listening on {scheme}://{address}"));
 }
 
 #[cfg(test)]

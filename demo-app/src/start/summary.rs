@@ -24,6 +24,7 @@ pub(super) fn log(config: &Config, stores: &Stores, waiting: &[String]) {
         store = store(config),
         redis = redis(stores),
         lease,
+        tls = if config.tls_cert.is_some() { "on" } else { "off" },
         issuer = config.issuer,
         audience = config.audience.join(", "),
         active_key = active,

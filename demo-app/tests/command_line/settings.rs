@@ -30,6 +30,8 @@ fn settings_invalid_are_refused_with_flag_name() {
         ("--mongodb-database", "a b"),
         ("--mongodb-database", ""),
         ("--redis-url", ""),
+        ("--tls-cert", "server.pem"),
+        ("--tls-key", "server.key"),
         ("--data-dir", ""),
         ("--keys-dir", ""),
         ("--clients", ""),
@@ -54,6 +56,8 @@ fn settings_in_empty_variables_are_unset() {
     let directory = tempfile::tempdir().unwrap();
     let names = [
         "DEMO_LISTEN",
+        "DEMO_TLS_CERT",
+        "DEMO_TLS_KEY",
         "DEMO_DATA_DIR",
         "MONGODB_URI",
         "MONGODB_DATABASE",

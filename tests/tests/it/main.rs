@@ -36,6 +36,7 @@ mod slow;
 mod standards;
 mod steps;
 mod streams;
+mod tls;
 mod used_once;
 mod users;
 #[path = "../../../auth-layer/tests/support/vendors.rs"]
