@@ -208,7 +208,7 @@ impl Audit {
         }
     }
 
-    /// Sets the address of the client, as the connection shows it.
+    /// Sets the address of the client, as the connection or a trusted proxy shows it.
     pub fn address(mut self, address: IpAddr) -> Self {
         self.address = Some(address.to_canonical());
         self

@@ -8,11 +8,13 @@ mod values;
 use std::{num::NonZero, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 pub(crate) use self::effective::{Origin, Setting};
 use self::values::{
-    client, database, grace, issuer, lease, lifetime, listen, origin, publish_delay, redis_ttl, secret, sessions, text,
+    client, database, grace, issuer, lease, lifetime, listen, network, origin, publish_delay, redis_ttl, secret,
+    sessions, text,
 };
 use crate::{cli::Command, logging::LogFormat};
 
@@ -59,6 +61,26 @@ pub struct Config {
     /// Private key of the certificate, PEM without a passphrase: PKCS#8, PKCS#1 or SEC1.
     #[arg(long, global = true, env = "DEMO_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+
+    /// Proxies whose word on the client counts: networks or addresses, such as `10.0.0.0/8`. Repeat
+    /// the flag or separate them by commas.
+    ///
+    /// From connections of these alone, the client's address is taken from `--proxy-header`, for
+    /// rate limits and the audit log, and the request's id from `X-Request-Id`.
+    #[arg(
+        long,
+        global = true,
+        env = "DEMO_TRUSTED_PROXY",
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    pub trusted_proxy: Vec<IpNet>,
+
+    /// Header in which the trusted proxies name the client. The other one is not read: a proxy that
+    /// sets one may let a client's own pass in the other.
+    #[arg(long, global = true, env = "DEMO_PROXY_HEADER", value_enum, default_value_t = ProxyHeader::XForwardedFor)]
+    pub proxy_header: ProxyHeader,
 
     /// Directory of the embedded database and the generated signing key.
     #[arg(long, global = true, env = "DEMO_DATA_DIR", default_value = "./data")]
@@ -190,6 +212,15 @@ pub enum Switch {
     Off,
 }
 
+/// The header in which a proxy names the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// Whether tokens are bound to keys of the clients (`DPoP`, RFC 9449).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DpopMode {
@@ -238,6 +269,7 @@ mod tests {
         let config = Config::parse_from(["demo-app"]);
         assert_eq!((config.listen.as_str(), config.metrics_listen.is_none()), ("127.0.0.1:3000", true));
         assert_eq!((&config.tls_cert, &config.tls_key), (&None, &None));
+        assert_eq!((config.trusted_proxy.len(), config.proxy_header), (0, ProxyHeader::XForwardedFor));
         assert_eq!(config.data_dir, PathBuf::from("./data"));
         assert_eq!(config.keys_dir(), PathBuf::from("./data/keys"));
         assert_eq!(config.mongodb_database, "auth");
@@ -270,6 +302,10 @@ mod tests {
         let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
         let origins: Vec<_> = config.cors_origin.iter().map(auth_layer::dpop::Origin::as_str).collect();
         assert_eq!(origins, ["https://app.example", "http://[::1]:5173", "http://localhost"]);
+        let flags = ["--trusted-proxy", "10.1.2.3/8,127.0.0.1", "--trusted-proxy", "::ffff:192.0.2.0/120,::1"];
+        let config = Config::parse_from(["demo-app"].into_iter().chain(flags));
+        let networks: Vec<String> = config.trusted_proxy.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["10.0.0.0/8", "127.0.0.1/32", "192.0.2.0/24", "::1/128"]);
         for [flag, value] in [
             ["--access-ttl", "0"],
             ["--access-ttl", "1500ms"],
@@ -312,6 +348,12 @@ mod tests {
             ["--redis-url", "redis://a,,redis://b"],
             ["--tls-cert", ""],
             ["--tls-key", ""],
+            ["--trusted-proxy", ""],
+            ["--trusted-proxy", "localhost"],
+            ["--trusted-proxy", "10.0.0.0/33"],
+            ["--trusted-proxy", "0.0.0.0/0"],
+            ["--trusted-proxy", "::/0"],
+            ["--proxy-header", "x-real-ip"],
             ["--data-dir", ""],
             ["--keys-dir", ""],
             ["--clients", ""],

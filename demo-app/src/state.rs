@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, password::Passwords, rate_limit::RateLimit,
-    shutdown::Shutdown, telemetry::Telemetry, users::Users,
+    app::TrustedProxies, clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, password::Passwords,
+    rate_limit::RateLimit, shutdown::Shutdown, telemetry::Telemetry, users::Users,
 };
 
 /// The custom claims of a user's tokens.
@@ -45,6 +45,7 @@ pub struct SharedState {
     pub(crate) passwords: Passwords,
     /// `None` when `--rate-limit` is off.
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
+    pub(crate) proxies: Arc<TrustedProxies>,
     pub(crate) origin_check: OriginCheck,
     pub(crate) cors: Cors,
     pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,

@@ -1,11 +1,12 @@
 //! Builds the router and its middleware.
 
 mod challenge;
+mod client;
 mod grpc_call;
 mod request_id;
 mod request_line;
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use auth_layer::{AuthLayer, middleware::AuthLayerBuilder, rejection::is_grpc};
 use axum::{
@@ -20,6 +21,7 @@ use tower::ServiceBuilder;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tracing::Instrument;
 
+pub(crate) use self::client::TrustedProxies;
 use self::{grpc_call::Call, request_line::RequestLine};
 use crate::{
     cookies, csrf,
@@ -63,6 +65,7 @@ pub fn app(state: AppState) -> Router {
     let once =
         Router::new().route("/demo/single-use", post(single_use::spend)).route_layer(layer().single_use().build());
     let readiness = Readiness::new(&state);
+    let proxies = Arc::clone(&state.proxies);
     let with_proofs = Router::new()
         .route("/auth/login", post(session::login))
         .route("/auth/refresh", post(session::refresh))
@@ -98,7 +101,7 @@ pub fn app(state: AppState) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(
             ServiceBuilder::new()
-                .map_request(request_id::keep_plain)
+                .map_request(move |request| proxies.identify(request))
                 .layer(SetRequestIdLayer::new(request_id::HEADER, request_id::UuidV7))
                 .layer(PropagateRequestIdLayer::new(request_id::HEADER))
                 // One function for all that concerns every request: each `from_fn` boxes the future of

@@ -1,26 +1,21 @@
 //! Sets the request id, which appears in the log and in the response's `X-Request-Id`.
 //!
-//! tower-http sets and returns the id, but accepts any text from a client. This module first
-//! removes ids that must not appear in a log.
+//! tower-http sets and returns the id, but accepts any text from anybody. So ids are first removed that
+//! a stranger has sent, or that must not appear in a log: see [`TrustedProxies`](super::TrustedProxies).
 
-use axum::extract::Request;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_http::request_id::{MakeRequestId, RequestId};
 use uuid::Uuid;
 
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The maximum length of a client's request id, in bytes.
+/// The maximum length of a proxy's request id, in bytes.
 const MAX_LENGTH: usize = 64;
 
-/// Removes an `X-Request-Id` that is not a single, short and plain value.
-pub(super) fn keep_plain(mut request: Request) -> Request {
-    let mut sent = request.headers().get_all(HEADER).iter();
-    let keep = matches!((sent.next(), sent.next()), (Some(id), None) if is_plain(id.as_bytes()));
-    if !keep {
-        request.headers_mut().remove(HEADER);
-    }
-    request
+/// Returns whether the `X-Request-Id` is a single, short and plain value.
+pub(super) fn is_single_and_plain(headers: &HeaderMap) -> bool {
+    let mut sent = headers.get_all(HEADER).iter();
+    matches!((sent.next(), sent.next()), (Some(id), None) if is_plain(id.as_bytes()))
 }
 
 /// Accepts letters, digits, `-` and `_`. A token has dots, so it is never accepted as an id.

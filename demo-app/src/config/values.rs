@@ -1,8 +1,14 @@
 //! Parses and checks the values of flags. No error repeats a value, which may be a secret.
 
-use std::{net::SocketAddr, num::NonZero, ops::RangeInclusive, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZero,
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use auth_layer::{dpop::Origin, oauth::AuthorizationServer};
+use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 
 use super::Client;
@@ -108,6 +114,23 @@ pub(super) fn listen(text: &str) -> Result<String, &'static str> {
     let is_name = |host: &str| !host.is_empty() && !host.contains(['[', ']', ':', '/', '@']);
     let is_named = text.rsplit_once(':').is_some_and(|(host, port)| is_name(host) && port.parse::<u16>().is_ok());
     if is_named || text.parse::<SocketAddr>().is_ok() { Ok(text.to_owned()) } else { Err(FORM) }
+}
+
+/// Accepts a network or one address. IPv4 in the form of IPv6 becomes plain, as addresses do.
+pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+    let network = text.parse().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
+    let network: IpNet = network.map_err(|_| "use a network or an address, for instance 10.0.0.0/8 or ::1")?;
+    let network = match network {
+        IpNet::V6(v6) => match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
+            (Some(v4), Some(length)) => Ipv4Net::new(v4, length).map_or(network, IpNet::V4),
+            _ => network,
+        },
+        IpNet::V4(_) => network,
+    };
+    match network.prefix_len() {
+        0 => Err("trusts everybody; name the proxies"),
+        _ => Ok(network.trunc()),
+    }
 }
 
 pub(super) fn client(text: &str) -> Result<Client, &'static str> {

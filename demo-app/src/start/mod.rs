@@ -24,8 +24,8 @@ pub(crate) use self::stores::{
     CLOCK_SKEW_MARGIN, Stores, eviction_warning, longest_acceptance, open_mongodb, redis_error, redis_settings,
 };
 use crate::{
-    app::{app, metrics_app},
-    audit::{Audit, Event},
+    app::{TrustedProxies, app, metrics_app},
+    audit::{self, Audit, Event},
     clients::{self, ClientsError, FixedClientsError},
     config::{Config, Switch},
     cors::Cors,
@@ -157,6 +157,7 @@ async fn serve_until(
         clock,
         passwords: Passwords::new(passwords)?,
         rate_limit: (config.rate_limit == Switch::On).then(Arc::<RateLimit>::default),
+        proxies: Arc::new(TrustedProxies::new(&config)),
         origin_check: OriginCheck::new(&config.issuer),
         cors: Cors::new(&config.cors_origin),
         shared_cache: stores.shared_cache,

@@ -25,6 +25,11 @@ pub(super) fn log(config: &Config, stores: &Stores, waiting: &[String]) {
         redis = redis(stores),
         lease,
         tls = if config.tls_cert.is_some() { "on" } else { "off" },
+        trusted_proxies = if config.trusted_proxy.is_empty() {
+            "none".to_owned()
+        } else {
+            config.trusted_proxy.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        },
         issuer = config.issuer,
         audience = config.audience.join(", "),
         active_key = active,

@@ -20,6 +20,7 @@ mod passwords;
 mod properties;
 #[path = "../../../../auth-layer/tests/support/prover.rs"]
 mod prover;
+mod proxies;
 mod recording;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -101,6 +102,7 @@ fn test_app_with(flags: &[&str]) -> TestApp {
         users: Users::Recording(users.clone()),
         passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),
+        proxies: Arc::new(TrustedProxies::new(&config)),
         origin_check: OriginCheck::new(&config.issuer),
         cors: Cors::new(&config.cors_origin),
         shared_cache: None,

@@ -67,11 +67,11 @@ async fn readiness_is_checked_once_for_disconnecting_clients() {
 }
 
 /// Returns the log of a request. It runs on a runtime in this thread, whose log is captured.
-fn log_of_request(request: impl AsyncFnOnce(&TestApp) -> Request<Body>, wait: bool) -> Vec<String> {
+pub(super) fn log_of_request(request: impl AsyncFnOnce(&TestApp) -> Request<Body>, wait: bool) -> Vec<String> {
     capture_log(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let demo = test_app();
+            let demo = test_app_with(&["--trusted-proxy", "192.0.2.1"]);
             let mut request = request(&demo).await;
             request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
             let answer = app(demo.state.clone()).oneshot(request);
@@ -125,21 +125,23 @@ fn is_uuid_v7(id: &str) -> bool {
 }
 
 #[tokio::test]
-async fn request_id_of_client_is_kept_if_single_short_and_plain() {
-    let demo = test_app();
-    let answered = async |path: &str, sent: &[&[u8]]| {
+async fn request_id_of_a_trusted_proxy_is_kept_if_single_short_and_plain() {
+    let demo = test_app_with(&["--trusted-proxy", "192.0.2.0/24"]);
+    let answered = async |path: &str, sent: &[&[u8]], peer: [u8; 4]| {
         let mut request = Request::get(path).body(Body::empty()).unwrap();
         for id in sent {
             request.headers_mut().append("x-request-id", http::HeaderValue::from_bytes(id).unwrap());
         }
-        let headers = demo.send(request).await.headers;
+        let headers = demo.send_from(peer, request).await.headers;
         assert_eq!(headers.get_all("x-request-id").iter().count(), 1, "{path} {sent:?}");
         headers["x-request-id"].to_str().unwrap().to_owned()
     };
     let longest = "x".repeat(64);
     for path in ["/healthz", "/nowhere", "/me", "/auth/login"] {
         for id in ["7", "A-b_9", "01939a3c-7d6e-7000-8000-0123456789ab", longest.as_str()] {
-            assert_eq!(answered(path, &[id.as_bytes()]).await, id, "{path}");
+            assert_eq!(answered(path, &[id.as_bytes()], [192, 0, 2, 1]).await, id, "{path}");
+            let made = answered(path, &[id.as_bytes()], [198, 51, 100, 1]).await;
+            assert!(made != id && is_uuid_v7(&made), "a stranger's: {path} {made}");
         }
         let longer = "x".repeat(65);
         let others: [&[&[u8]]; 11] = [
@@ -156,7 +158,7 @@ async fn request_id_of_client_is_kept_if_single_short_and_plain() {
             &[b"a", b"a"],
         ];
         for sent in others {
-            let id = answered(path, sent).await;
+            let id = answered(path, sent, [192, 0, 2, 1]).await;
             assert!(is_uuid_v7(&id), "{path} {sent:?} {id}");
         }
     }
