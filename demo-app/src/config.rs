@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 pub(crate) use self::effective::{Origin, Setting};
 use self::values::{
-    client, database, grace, issuer, lease, lifetime, listen, network, origin, publish_delay, redis_ttl, secret,
+    client, database, endpoint, grace, issuer, lease, lifetime, listen, network, origin, publish_delay, redis_ttl, secret,
     sessions, text,
 };
 use crate::{cli::Command, logging::LogFormat};
@@ -198,6 +198,14 @@ pub struct Config {
     )]
     pub cors_origin: Vec<auth_layer::dpop::Origin>,
 
+    /// OpenTelemetry collector that gets a span of each request, by OTLP over HTTP: its base URL,
+    /// such as `http://127.0.0.1:4318`. Needs a program that is built with `--features otel`.
+    ///
+    /// The variables of the OpenTelemetry SDK work too, for instance `OTEL_SERVICE_NAME` and
+    /// `OTEL_TRACES_SAMPLER`.
+    #[arg(long, global = true, env = "DEMO_OTLP_ENDPOINT", value_name = "URL", value_parser = endpoint)]
+    pub otlp_endpoint: Option<String>,
+
     /// Format of the log on standard error. `RUST_LOG` sets the filter, `info` by default.
     #[arg(long, global = true, env = "DEMO_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -285,6 +293,7 @@ mod tests {
         assert_eq!(config.local_cache, Duration::from_secs(1));
         assert_eq!(config.rate_limit, Switch::On);
         assert_eq!(config.log_format, LogFormat::Text);
+        assert_eq!(config.otlp_endpoint, None);
     }
 
     #[test]
@@ -365,6 +374,11 @@ mod tests {
             ["--metrics-listen", ""],
             ["--metrics-listen", "9100"],
             ["--rate-limit", ""],
+            ["--otlp-endpoint", ""],
+            ["--otlp-endpoint", "127.0.0.1:4318"],
+            ["--otlp-endpoint", "grpc://127.0.0.1:4317"],
+            ["--otlp-endpoint", "http://user:password@collector"],
+            ["--otlp-endpoint", "http://collector/?key=1"],
             ["--config", ""],
         ] {
             let error = Config::try_parse_from(["demo-app", flag, value]).unwrap_err().to_string();

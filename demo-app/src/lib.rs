@@ -33,14 +33,17 @@ pub mod state;
 mod telemetry;
 mod text;
 mod tls;
+#[cfg_attr(feature = "otel", path = "traces/otlp.rs")]
+#[cfg_attr(not(feature = "otel"), path = "traces/off.rs")]
+mod traces;
 mod users;
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
 use auth_layer::clock::{Clock, SystemClock};
 use clap::error::ErrorKind;
 
-use crate::{config::Config, logging::Logging};
+use crate::{config::Config, logging::Logging, traces::Traces};
 
 pub use logging::LogFormat;
 pub use password::PasswordCost;
@@ -56,11 +59,15 @@ pub fn run_with(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
     let command = config.command.take();
     // A command's own output is its result. What goes well is not logged beside it, but audited.
     let default_filter = if command.is_some() { "warn,audit=info" } else { "info" };
-    // Lives until the end, so that the last lines are written.
-    let _logging = match Logging::start(config.log_format, default_filter) {
-        Ok(logging) => logging,
-        Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
-    };
+    let refuse =
+        |error: &dyn Display| -> ! { clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit() };
+    // A command has no requests to trace.
+    let traces = if command.is_none() { Traces::start(&config) } else { Ok(Traces::default()) };
+    let traces = traces.unwrap_or_else(|error| refuse(&error));
+    // Both live until the end, so that the last lines and spans are written.
+    let logging = Logging::start(config.log_format, default_filter, traces.layer());
+    let _logging = logging.unwrap_or_else(|error| refuse(&error));
+    let _traces = traces;
 
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -115,9 +115,9 @@ struct Connections {
 impl Connections {
     fn new(app: Router) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
-        // Half-close is allowed: a client may shut its writing side after its request and still gets
-        // the answer. A disconnected client is therefore noticed only at the answer, so each request
-        // has a deadline. HTTP/2 half-closes streams, not connections.
+        // Half-close is allowed: a client may shut its writing side after its request and still
+        // gets the answer. A disconnected client is therefore noticed only at the answer, so each
+        // request has a deadline. HTTP/2 half-closes streams, not connections.
         http.http1().timer(TokioTimer::new()).header_read_timeout(KEEP_ALIVE).half_close(true);
         http.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30));
         Self { http, graceful: GracefulShutdown::new(), app }

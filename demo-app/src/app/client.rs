@@ -3,10 +3,10 @@
 //! A client can send any header. So the client's address and the request's id are taken from a
 //! request only if its connection comes from a proxy that `--trusted-proxy` names.
 //!
-//! Each proxy adds the address that it sees at the end of the list. So the list is read from its end,
-//! over the trusted proxies, up to the first address that is none: what is before it, anyone may have
-//! written. One header is read, that of `--proxy-header`: a proxy that sets one lets the client's own
-//! pass in the other.
+//! Each proxy adds the address that it sees at the end of the list. So the list is read from its
+//! end, past the trusted proxies, up to the first other address. Anyone may have written what is
+//! before it. One header is read, that of `--proxy-header`: a proxy that sets one may let the
+//! client's own pass in the other.
 //!
 //! `axum-client-ip` does not walk over trusted networks.
 
@@ -28,6 +28,11 @@ pub(crate) struct TrustedProxies {
     header: ProxyHeader,
 }
 
+/// Marks a request that a trusted proxy has sent.
+#[cfg(feature = "otel")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FromTrustedProxy;
+
 /// Text that no proxy writes.
 struct Malformed;
 
@@ -44,6 +49,10 @@ impl TrustedProxies {
         if is_trusted && let Ok(Some(client)) = self.client(request.headers()) {
             // The client's port is not known.
             request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, 0)));
+        }
+        #[cfg(feature = "otel")]
+        if is_trusted {
+            request.extensions_mut().insert(FromTrustedProxy);
         }
         if !is_trusted || !request_id::is_single_and_plain(request.headers()) {
             request.headers_mut().remove(request_id::HEADER);
@@ -115,11 +124,11 @@ fn forwarded_for(element: &str) -> Result<IpAddr, Malformed> {
 
 /// Splits a list at a separator that is not quoted. Each part is trimmed.
 ///
-/// A quotation begins after `=` and ends its part: otherwise a client's open quotation could swallow
-/// what a proxy adds, or end inside of it.
+/// A quotation begins after `=` and ends its part. Otherwise a client's open quotation could
+/// swallow what a proxy adds, or end inside of it.
 fn split(list: &str, separator: char) -> Result<Vec<&str>, Malformed> {
     let mut parts = Vec::new();
-    let (mut begin, mut last) = (0, ' ');
+    let (mut begin, mut before) = (0, ' ');
     let (mut quoted, mut escaped, mut closed) = (false, false, false);
     for (at, character) in list.char_indices() {
         match character {
@@ -127,7 +136,7 @@ fn split(list: &str, separator: char) -> Result<Vec<&str>, Malformed> {
             '\\' if quoted => escaped = true,
             '"' if quoted => (quoted, closed) = (false, true),
             _ if quoted => {}
-            '"' if last == '=' => quoted = true,
+            '"' if before == '=' => quoted = true,
             '"' => return Err(Malformed),
             ',' | ';' => {
                 closed = false;
@@ -140,7 +149,7 @@ fn split(list: &str, separator: char) -> Result<Vec<&str>, Malformed> {
             _ if closed => return Err(Malformed),
             _ => {}
         }
-        last = character;
+        before = character;
     }
     parts.push(list[begin..].trim());
     if quoted { Err(Malformed) } else { Ok(parts) }

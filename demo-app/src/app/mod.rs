@@ -21,6 +21,8 @@ use tower::ServiceBuilder;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tracing::Instrument;
 
+#[cfg(feature = "otel")]
+pub(crate) use self::client::FromTrustedProxy;
 pub(crate) use self::client::TrustedProxies;
 use self::{grpc_call::Call, request_line::RequestLine};
 use crate::{

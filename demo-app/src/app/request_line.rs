@@ -12,7 +12,9 @@ use axum::{
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 use tower_http::request_id::RequestId;
-use tracing::{Span, field::Empty};
+use tracing::Span;
+
+use crate::traces;
 
 use crate::telemetry;
 
@@ -29,11 +31,11 @@ impl RequestLine {
     /// Begins the line and its span. The span's level is `error`, so that the request id is present
     /// when only errors are logged. `AuthLayer` records `sub` and `sid` in it.
     pub(super) fn begin(request: &Request) -> Self {
-        let request_id = request_id(request).unwrap_or("-");
+        let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         Self {
-            span: tracing::error_span!("request", request_id, sub = Empty, sid = Empty),
+            span: traces::request_span(request, request_id(request).unwrap_or("-"), route),
             method: request.method().clone(),
-            route: request.extensions().get::<MatchedPath>().map_or("-".into(), |path| path.as_str().to_owned()),
+            route: route.unwrap_or("-").to_owned(),
             started: Instant::now(),
             answered: false,
         }
@@ -56,6 +58,7 @@ impl RequestLine {
 
     fn log(mut self, status: StatusCode, grpc_status: Option<u32>) {
         self.answered = true;
+        traces::record_answer(&self.span, status, grpc_status);
         tracing::info!(
             parent: &self.span,
             method = %self.method,
@@ -94,6 +97,7 @@ impl Drop for RequestLine {
     /// Logs that the client disconnected, or that the server stopped without waiting.
     fn drop(&mut self) {
         if !self.answered {
+            traces::record_abandoned(&self.span);
             tracing::info!(
                 parent: &self.span,
                 method = %self.method,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use auth_layer::{dpop::Origin, oauth::AuthorizationServer};
+use http::Uri;
 use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 
@@ -130,6 +131,22 @@ pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
     match network.prefix_len() {
         0 => Err("trusts everybody; name the proxies"),
         _ => Ok(network.trunc()),
+    }
+}
+
+/// Accepts the base URL of a collector. Credentials are for `OTEL_EXPORTER_OTLP_HEADERS`: a URL is
+/// shown.
+pub(super) fn endpoint(url: &str) -> Result<String, &'static str> {
+    let parsed: Option<Uri> = url.parse().ok();
+    let is_plain = parsed.is_some_and(|parsed| {
+        matches!(parsed.scheme_str(), Some("http" | "https"))
+            && parsed.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && parsed.query().is_none()
+    });
+    if is_plain && !url.contains('#') {
+        Ok(url.to_owned())
+    } else {
+        Err("use an http or https URL without user name, query and fragment, such as http://127.0.0.1:4318")
     }
 }
 

@@ -64,8 +64,8 @@ impl EventFields {
     }
 
     fn add(&mut self, field: &Field, content: FieldValue) {
-        // An event of the `log` facade carries its metadata in fields.
-        if field.name().starts_with("log.") {
+        // An event of the `log` facade carries its metadata in fields, and a span what traces need.
+        if field.name().starts_with("log.") || field.name().starts_with("otel.") {
             return;
         }
         match content {

@@ -20,10 +20,10 @@ use std::{
 
 use clap::ValueEnum;
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::{ParseError, Targets},
     fmt::layer,
-    layer::SubscriberExt,
+    layer::{Layered, SubscriberExt},
     util::{SubscriberInitExt, TryInitError},
 };
 
@@ -67,6 +67,9 @@ pub(crate) enum LoggingError {
     AlreadySet(#[from] TryInitError),
 }
 
+/// What lets spans and events through, to the log and to the traces.
+type Filtered = Layered<RepeatLimiter, Layered<Targets, Registry>>;
+
 /// The log of the process. Writes the queue on drop, for [`FLUSH_TIMEOUT`] at most.
 #[must_use = "lines that are queued are lost unless this lives to the end of the program"]
 pub(crate) struct Logging {
@@ -75,9 +78,13 @@ pub(crate) struct Logging {
 }
 
 impl Logging {
-    /// Sends log lines and panics to standard error. `default_filter` holds where `RUST_LOG` is not
-    /// set.
-    pub(crate) fn start(format: LogFormat, default_filter: &str) -> Result<Self, LoggingError> {
+    /// Sends log lines and panics to standard error, and spans to `traces`. `default_filter` holds
+    /// where `RUST_LOG` is not set.
+    pub(crate) fn start(
+        format: LogFormat,
+        default_filter: &str,
+        traces: impl Layer<Filtered> + Send + Sync,
+    ) -> Result<Self, LoggingError> {
         let filter = filter(env::var("RUST_LOG"), default_filter)?;
         let repeats = RepeatLimiter::new(Instant::now());
         let output = Output::start(io::stderr(), QUEUE_LIMIT, report_lost, {
@@ -101,7 +108,8 @@ impl Logging {
                 .with_writer(output.clone())
                 .boxed(),
         };
-        tracing_subscriber::registry().with(filter).with(repeats.clone()).with(lines).try_init()?;
+        let filtered = tracing_subscriber::registry().with(filter).with(repeats.clone());
+        filtered.with(traces).with(lines).try_init()?;
         std::panic::set_hook(Box::new(log_panic));
         Ok(Self { output, repeats })
     }

@@ -41,6 +41,7 @@ use crate::{
     state::{AppState, SharedState},
     telemetry::{Telemetry, sample},
     tls::{self, CurrentCertificate, TlsError, TlsFiles},
+    traces::{self, TracesError},
     users::UsersError,
 };
 
@@ -87,6 +88,8 @@ pub(crate) enum StartError {
     Signals(#[source] io::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Traces(#[from] TracesError),
 }
 
 /// An error and its subject, for instance a flag.
@@ -232,6 +235,7 @@ pub(crate) fn check_flags(config: &Config) -> Result<(), StartError> {
     oauth::check_flags(config)?;
     clients::check_named(&config.clients)?;
     TlsFiles::of(config)?;
+    traces::check_flags(config)?;
     match &config.mongodb_uri {
         None if !config.redis_url.is_empty() => Err(StartError::RedisWithoutMongodb),
         Some(uri) if uri.expose_secret().starts_with("mongodb+srv:") => Err(StartError::MongodbSrv),
@@ -269,7 +273,7 @@ async fn follow_keys(keys_dir: KeysDir, authority: Authority, oauth: Arc<OAuth>)
     keys_dir::follow(keys_dir, || authority.keys(), change).await;
 }
 
-/// Returns what is wrong with an issuer of plain http.
+/// Returns what is wrong with an issuer of plain http, if it is.
 pub(crate) fn issuer_warning(config: &Config) -> Option<&'static str> {
     if config.tls_cert.is_some() && config.issuer.starts_with("http:") {
         Some("`--issuer` is plain http, and `--tls-cert` is set: clients are sent to URLs that do not work; use https")

@@ -80,6 +80,7 @@ fn settings_in_empty_variables_are_unset() {
         "DEMO_PASSWORD_GRANT",
         "DEMO_DPOP",
         "DEMO_DPOP_NONCE",
+        "DEMO_OTLP_ENDPOINT",
         "DEMO_LOG_FORMAT",
         "DEMO_MAX_SESSIONS",
         "DEMO_METRICS_LISTEN",

@@ -1,5 +1,6 @@
-//! Tests of the program as a process: its connections and its standard error.
+//! Tests of the program as a process: its connections, its standard error and its traces.
 
 mod connections;
 mod log;
 mod program;
+mod traces;
