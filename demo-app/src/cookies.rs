@@ -10,10 +10,10 @@ use axum::response::AppendHeaders;
 use http::{HeaderMap, HeaderName, header::SET_COOKIE};
 
 /// The name of the cookie with the access token.
-const ACCESS: &str = "__Host-access";
+pub(crate) const ACCESS: &str = "__Host-access";
 
 /// The name of the cookie with the refresh token.
-const REFRESH: &str = "__Host-refresh";
+pub(crate) const REFRESH: &str = "__Host-refresh";
 
 const ATTRIBUTES: &str = "; Path=/; Secure; HttpOnly; SameSite=Lax";
 

@@ -94,9 +94,16 @@ impl ApiError {
     /// Returns the text for a page.
     pub(crate) fn text(&self) -> Cow<'static, str> {
         match self {
+            Self::RateLimited(wait) => format!("Too many attempts; try again in {} s", whole_seconds(*wait)).into(),
+            other => other.description(),
+        }
+    }
+
+    /// Returns the `error_description` of the response.
+    pub(crate) fn description(&self) -> Cow<'static, str> {
+        match self {
             Self::Auth(rejection) => rejection.description().into(),
             Self::OAuth(error) => error.description(),
-            Self::RateLimited(wait) => format!("Too many attempts; try again in {} s", whole_seconds(*wait)).into(),
             other => other.code_and_description().2.into(),
         }
     }

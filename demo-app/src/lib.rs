@@ -22,6 +22,7 @@ mod keys_dir;
 mod logging;
 mod mongo;
 mod oauth;
+mod openapi;
 mod pages;
 mod password;
 mod rate_limit;

@@ -37,6 +37,9 @@ const SCRIPT: Duration = Duration::from_mins(1);
 /// The same for a script that starts a browser, which takes half a minute on an idle machine.
 const BROWSER_SCRIPT: Duration = Duration::from_mins(4);
 
+/// The same for Schemathesis, which makes thousands of requests: a minute on an idle machine.
+const SCHEMATHESIS: Duration = Duration::from_mins(4);
+
 /// The prefixes of variables that scripts do not inherit: all nodes are on the loopback interface,
 /// and the packages are ours.
 const NOT_INHERITED: [&str; 12] = [
@@ -60,6 +63,19 @@ const NOT_INHERITED: [&str; 12] = [
 ///
 /// If the packages cannot be installed, or if the script fails or takes longer than a minute.
 pub async fn python(script: &str, input: &Value) -> Value {
+    run_in_python(script, input, SCRIPT).await
+}
+
+/// Runs Schemathesis as [`python()`] runs a script. It has four minutes.
+///
+/// # Panics
+///
+/// As [`python()`].
+pub async fn schemathesis(input: &Value) -> Value {
+    run_in_python("with_schemathesis.py", input, SCHEMATHESIS).await
+}
+
+async fn run_in_python(script: &str, input: &Value, limit: Duration) -> Value {
     static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
     let packages = installed(&PACKAGES, || packages::python(&sources("python"))).await;
     let env = vec![
@@ -69,7 +85,7 @@ pub async fn python(script: &str, input: &Value) -> Value {
         ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
     ];
     let program = program("python3", vec![sources("python").join(script).into()], env);
-    run_to_end(&program, &input.to_string(), SCRIPT).await.json()
+    run_to_end(&program, &input.to_string(), limit).await.json()
 }
 
 /// Runs a script of `tests/clients/node` with this input, and returns its output.

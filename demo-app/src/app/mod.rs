@@ -2,6 +2,7 @@
 
 mod challenge;
 mod client;
+mod endpoint;
 mod grpc_call;
 mod request_id;
 mod request_line;
@@ -14,7 +15,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware::{Next, from_fn, from_fn_with_state, map_response_with_state},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::get,
 };
 use futures_util::FutureExt;
 use tower::ServiceBuilder;
@@ -24,14 +25,12 @@ use tracing::Instrument;
 #[cfg(feature = "otel")]
 pub(crate) use self::client::FromTrustedProxy;
 pub(crate) use self::client::TrustedProxies;
-use self::{grpc_call::Call, request_line::RequestLine};
+use self::{endpoint::RouteEndpoint, grpc_call::Call, request_line::RequestLine};
 use crate::{
     cookies, csrf,
     deadline::Deadline,
     error::{ApiError, realm},
-    grpc,
-    oauth::{AUTHORIZE, INTROSPECT, JWKS, REVOKE, TOKEN},
-    pages,
+    grpc, openapi as api, pages,
     routes::{
         account, admin, events,
         health::{self, Readiness},
@@ -51,47 +50,49 @@ pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 pub fn app(state: AppState) -> Router {
     let layer = || layer(&state);
     let first_party = Router::new()
-        .route("/auth/logout", post(session::logout))
-        .route("/auth/logout-all", post(session::logout_all))
-        .route("/auth/sessions", get(session::list))
-        .route("/auth/sessions/{session_id}", delete(session::end))
-        .route("/auth/password", post(account::change_password))
-        .route("/auth/single-use", post(single_use::issue))
+        .endpoint(api::LOGOUT, session::logout)
+        .endpoint(api::LOGOUT_ALL, session::logout_all)
+        .endpoint(api::LIST_SESSIONS, session::list)
+        .endpoint(api::END_SESSION, session::end)
+        .endpoint(api::CHANGE_PASSWORD, account::change_password)
+        .endpoint(api::ISSUE_SINGLE_USE, single_use::issue)
         .route_layer(from_fn(signed_in::require_first_party))
         .route_layer(layer().build());
-    let signed_in = Router::new()
-        .route("/me", get(account::me))
-        .route("/demo/events", get(events::events))
-        .route_layer(layer().build());
-    let admin = Router::new().route("/admin/users", get(admin::list_users)).route_layer(layer().scope("admin").build());
+    let signed_in =
+        Router::new().endpoint(api::ME, account::me).endpoint(api::EVENTS, events::events).route_layer(layer().build());
+    let admin = Router::new().endpoint(api::LIST_USERS, admin::list_users).route_layer(layer().scope("admin").build());
     let once =
-        Router::new().route("/demo/single-use", post(single_use::spend)).route_layer(layer().single_use().build());
+        Router::new().endpoint(api::SPEND_SINGLE_USE, single_use::spend).route_layer(layer().single_use().build());
     let readiness = Readiness::new(&state);
     let proxies = Arc::clone(&state.proxies);
     let with_proofs = Router::new()
-        .route("/auth/login", post(session::login))
-        .route("/auth/refresh", post(session::refresh))
-        .route(TOKEN, post(token::token))
-        .route(REVOKE, post(revoke::revoke));
+        .endpoint(api::LOGIN, session::login)
+        .endpoint(api::REFRESH, session::refresh)
+        .endpoint(api::ISSUE_TOKEN, token::token)
+        .endpoint(api::REVOKE_TOKEN, revoke::revoke);
     let with_proofs = match state.oauth.proofs {
         Some(_) => with_proofs.route_layer(map_response_with_state(state.clone(), proof::offer_nonce)),
         None => with_proofs,
     };
     let metrics = Router::new();
     let metrics = if state.metrics_are_elsewhere { metrics } else { metrics.route(METRICS, get(health::metrics)) };
+    let ready = readiness.clone();
     Router::new()
+        .endpoint(api::REGISTER, account::register)
+        .endpoint(api::SHOW_SIGN_IN, authorize::show)
+        .endpoint(api::SUBMIT_SIGN_IN, authorize::submit)
+        .endpoint(api::INTROSPECT_TOKEN, introspect::introspect)
+        .endpoint(api::KEYS, well_known::jwks)
+        .endpoint(api::SERVER_METADATA, well_known::server)
+        .endpoint(api::RESOURCE_METADATA, well_known::resource)
+        .endpoint(api::DESCRIPTION, pages::description)
+        .endpoint(api::ALIVE, health::alive)
+        .endpoint(api::READY, move || health::ready(ready))
         .route("/", get(pages::page))
+        .route("/docs", get(pages::docs))
         .route("/assets/{file}", get(pages::file))
-        .route("/auth/register", post(account::register))
-        .route(AUTHORIZE, get(authorize::show).post(authorize::submit))
-        .route(INTROSPECT, post(introspect::introspect))
-        .route(JWKS, get(well_known::jwks))
-        .route("/.well-known/oauth-authorization-server", get(well_known::server))
         .route("/.well-known/oauth-authorization-server/{*path}", get(well_known::server))
-        .route("/.well-known/oauth-protected-resource", get(well_known::resource))
         .route("/.well-known/oauth-protected-resource/{*path}", get(well_known::resource))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready).with_state(readiness.clone()))
         .merge(metrics)
         .merge(with_proofs)
         .merge(first_party)

@@ -26,11 +26,11 @@ use self::{
     config::ConfigCommand,
     error::CommandError,
     keys::KeysCommand,
-    output::{Format, print_error},
+    output::{Format, print_error, write},
     tokens::TokensCommand,
     users::UsersCommand,
 };
-use crate::{config::Config, password::PasswordCost, start};
+use crate::{config::Config, openapi, password::PasswordCost, start};
 
 /// What to do in place of serving.
 #[derive(Clone, Debug, Subcommand)]
@@ -84,6 +84,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prints the description of the API, in the form of OpenAPI 3.1, for `--issuer`.
+    Openapi,
     /// Prints a script that makes a shell complete the commands and flags.
     ///
     /// For bash: `source <(demo-app completions bash)`.
@@ -111,8 +113,8 @@ async fn execute(
     passwords: PasswordCost,
 ) -> Result<(), CommandError> {
     match command {
-        // The first two say themselves what does not work together, and the third depends on no setting.
-        Command::Config { .. } | Command::Doctor { .. } | Command::Completions { .. } => {}
+        // The first two say themselves what does not work together, and the others open no store.
+        Command::Config { .. } | Command::Doctor { .. } | Command::Openapi | Command::Completions { .. } => {}
         _ => start::check_flags(config)?,
     }
     match command {
@@ -122,6 +124,7 @@ async fn execute(
         Command::Tokens { command, json } => tokens::run(command, config, Format::new(json), clock).await,
         Command::Config { command, json } => config::run(command, config, Format::new(json)),
         Command::Doctor { json } => doctor::run(config, Format::new(json), clock).await,
+        Command::Openapi => write(openapi::printed(&config.issuer).as_bytes()),
         Command::Completions { shell } => completions::print(shell),
     }
 }

@@ -1,4 +1,4 @@
-//! The page at `/` and the files of all pages. They are embedded in the program.
+//! The pages at `/` and `/docs`, and the files of all pages. They are embedded in the program.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -12,7 +12,7 @@ use http::{
 };
 
 use super::security_headers;
-use crate::error::ApiError;
+use crate::{error::ApiError, openapi};
 
 /// The page at `/` loads its own files alone, runs no inline script, and writes no HTML from a
 /// script. Its forms are sent by its script; the browser itself must send none, because a password
@@ -20,6 +20,10 @@ use crate::error::ApiError;
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                            connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; \
                            require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The page at `/docs` is Swagger UI, which writes HTML from its script and has images in its style.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                           connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
 
 /// A file is no page: opened by itself, it does nothing.
 const FILE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -31,35 +35,58 @@ struct File {
 }
 
 macro_rules! files {
-    ($($content_type:literal: $($name:literal)+;)+) => {
+    ($folder:literal: $($content_type:literal: $($name:literal)+;)+) => {
         &[$($(File {
             name: $name,
             content_type: $content_type,
-            text: include_str!(concat!("../../web/", $name)),
+            text: include_str!(concat!("../../", $folder, "/", $name)),
         }),+),+]
     };
 }
 
-const PAGE: File =
-    File { name: "index.html", content_type: "text/html; charset=utf-8", text: include_str!("../../web/index.html") };
+const PAGE: File = page_file("index.html", include_str!("../../web/index.html"));
+const DOCS: File = page_file("docs.html", include_str!("../../web/docs.html"));
+
+const fn page_file(name: &'static str, text: &'static str) -> File {
+    File { name, content_type: "text/html; charset=utf-8", text }
+}
 
 const FILES: &[File] = files! {
-    "text/css; charset=utf-8": "page.css" "style.css";
+    "web":
+    "text/css; charset=utf-8": "docs.css" "page.css" "style.css";
     "image/svg+xml": "icon.svg";
     "text/javascript; charset=utf-8":
-        "account.js" "api.js" "claims.js" "dom.js" "exchanges.js" "main.js" "password.js" "protected.js" "session.js"
-        "sessions.js" "sign_in.js" "single_use.js" "states.js" "stream.js" "words.js";
+        "account.js" "api.js" "claims.js" "docs.js" "dom.js" "exchanges.js" "main.js" "password.js" "protected.js"
+        "session.js" "sessions.js" "sign_in.js" "single_use.js" "states.js" "stream.js" "words.js";
 };
 
-/// Answers with the page.
+/// Swagger UI.
+const VIEWER: &[File] = files! {
+    "third-party/swagger-ui":
+    "text/css; charset=utf-8": "swagger-ui.css";
+    "text/javascript; charset=utf-8": "swagger-ui-bundle.js";
+};
+
+/// Answers with the page at `/`.
 pub(crate) async fn page(headers: HeaderMap) -> Response {
     PAGE.respond(&headers, PAGE_POLICY)
+}
+
+/// Answers with the page that shows the API's description.
+pub(crate) async fn docs(headers: HeaderMap) -> Response {
+    DOCS.respond(&headers, DOCS_POLICY)
+}
+
+/// Answers with the API's description.
+pub(crate) async fn description(headers: HeaderMap) -> Response {
+    let file = File { name: "openapi.json", content_type: "application/json", text: openapi::served() };
+    file.respond(&headers, FILE_POLICY)
 }
 
 /// Answers with a file that pages load.
 pub(crate) async fn file(name: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, ApiError> {
     let Path(name) = name.map_err(|_| ApiError::NotFound)?;
-    let file = FILES.iter().find(|file| file.name == name).ok_or(ApiError::NotFound)?;
+    let file = FILES.iter().chain(VIEWER).find(|file| file.name == name).ok_or(ApiError::NotFound)?;
     Ok(file.respond(&headers, FILE_POLICY))
 }
 
@@ -99,24 +126,42 @@ mod tests {
         let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("web");
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.collect();
-        let mut served: Vec<_> = FILES.iter().chain([&PAGE]).map(|file| file.name).collect();
+        let mut served: Vec<_> = FILES.iter().chain([&PAGE, &DOCS]).map(|file| file.name).collect();
         names.sort();
         served.sort_unstable();
         assert_eq!(names, served);
     }
 
     #[test]
+    fn pages_show_the_api_with_the_pinned_viewer() {
+        let sums = include_str!("../../third-party/swagger-ui/SHA256SUMS");
+        let sums: Vec<_> = sums.lines().map(|line| line.split_once("  ").unwrap()).collect();
+        assert_eq!(sums.len(), VIEWER.len());
+        for (expected, name) in sums {
+            let file = VIEWER.iter().find(|file| file.name == name).unwrap();
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, file.text.as_bytes());
+            let digest = digest.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+            assert_eq!(digest, expected, "{name}");
+        }
+    }
+
+    #[test]
     fn pages_load_files_that_exist_and_nothing_else() {
-        let loaded = [quoted(PAGE.text, "href=\"assets/"), quoted(PAGE.text, "src=\"assets/")].concat();
-        assert!(loaded.contains(&"main.js") && loaded.contains(&"style.css"), "{loaded:?}");
+        let loaded = [PAGE, DOCS].map(|page| [quoted(page.text, "href=\"assets/"), quoted(page.text, "src=\"assets/")]);
+        let loaded = loaded.concat().concat();
+        for name in ["main.js", "style.css", "docs.js", "swagger-ui-bundle.js"] {
+            assert!(loaded.contains(&name), "{loaded:?}");
+        }
         let imported = FILES
             .iter()
             .flat_map(|file| quoted(file.text, "import './").into_iter().chain(quoted(file.text, " from './")));
         for name in loaded.into_iter().chain(imported) {
-            assert!(FILES.iter().any(|file| file.name == name), "{name}");
+            assert!(FILES.iter().chain(VIEWER).any(|file| file.name == name), "{name}");
         }
-        for other in quoted(PAGE.text, "href=\"").into_iter().chain(quoted(PAGE.text, "src=\"")) {
-            assert!(other.starts_with("assets/") || other.starts_with('#'), "{other}");
+        for other in
+            [PAGE, DOCS].iter().flat_map(|page| [quoted(page.text, "href=\""), quoted(page.text, "src=\"")].concat())
+        {
+            assert!(other.starts_with("assets/") || other.starts_with('#') || other == "docs", "{other}");
         }
         for file in FILES {
             for elsewhere in ["http://", "https://", "url(", "@import"] {
@@ -129,10 +174,13 @@ mod tests {
     /// The policy would block them.
     #[test]
     fn pages_have_no_inline_style_or_script_and_scripts_write_no_html() {
-        for inline in ["<style", " style=", " onclick=", " onsubmit=", "javascript:"] {
-            assert!(!PAGE.text.contains(inline), "{inline}");
+        for (page, scripts) in [(PAGE, 1), (DOCS, 2)] {
+            for inline in ["<style", " style=", " onclick=", " onsubmit=", "javascript:"] {
+                assert!(!page.text.contains(inline), "{inline}");
+            }
+            assert_eq!(page.text.matches("<script").count(), scripts);
+            assert_eq!(page.text.matches(" src=\"assets/").count() - page.text.matches("<img").count(), scripts);
         }
-        assert_eq!(PAGE.text.matches("<script").count(), 1);
         for file in FILES {
             for writes in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage"] {
                 assert!(!file.text.contains(writes), "{}: {writes}", file.name);

@@ -1,4 +1,4 @@
-//! The HTML pages: the one at `/`, and those for people who sign in to another application.
+//! The HTML pages: those at `/` and `/docs`, and those for people who sign in to another application.
 //!
 //! `askama` reads the templates when the program is built, and escapes what is put into them.
 
@@ -14,7 +14,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
 };
 
-pub(crate) use self::files::{file, page};
+pub(crate) use self::files::{description, docs, file, page};
 use crate::error::ApiError;
 
 /// The page that asks for name and password.

@@ -11,12 +11,14 @@ use garde::Validate;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
+use utoipa::ToSchema;
 
 use super::{credentials, signed_in::SignedIn};
 use crate::{
     audit::{Audit, Event},
     body::{JsonBody, rule},
     error::ApiError,
+    openapi,
     password::{Password, check_password},
     state::AppState,
     users::{AddOutcome, Role, User, check_username},
@@ -25,16 +27,19 @@ use crate::{
 /// How often a change of password is tried when the hash was replaced meanwhile.
 const MAX_CHANGE_ATTEMPTS: usize = 2;
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 pub(crate) struct RegisterRequest {
     #[garde(custom(rule(check_username)))]
+    #[schema(min_length = 3, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
     username: String,
     #[garde(custom(rule(check_password)))]
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256)]
     password: Password,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct RegisterResponse {
+    #[schema(value_type = String, format = Uuid)]
     user_id: UserId,
     username: String,
 }
@@ -77,10 +82,12 @@ async fn add_user(
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct MeResponse {
+    #[schema(value_type = String, format = Uuid)]
     user_id: Subject,
     username: String,
+    #[schema(value_type = openapi::TokenClaims)]
     claims: Claims,
 }
 
@@ -89,11 +96,13 @@ pub(crate) async fn me(SignedIn { identity, claims, .. }: SignedIn) -> Json<MeRe
     Json(MeResponse { user_id: claims.sub.clone(), username: identity.username.clone(), claims })
 }
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 pub(crate) struct ChangePasswordRequest {
     #[garde(skip)]
+    #[schema(value_type = String, format = Password)]
     current_password: Password,
     #[garde(custom(rule(check_password)))]
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256)]
     new_password: Password,
 }
 

@@ -1,6 +1,6 @@
 //! Handlers for operators and other services.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -8,17 +8,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
+use utoipa::ToSchema;
 
 use crate::state::AppState;
 
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AliveResponse {
+    status: &'static str,
+}
+
 /// Answers 200 while the process runs.
-pub(crate) async fn alive() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+pub(crate) async fn alive() -> Json<AliveResponse> {
+    Json(AliveResponse { status: "ok" })
 }
 
 /// The time for which a readiness result is kept.
@@ -101,16 +107,6 @@ impl StoreCheck {
         let is_up = timeout(PING_TIMEOUT, ping).await.unwrap_or(false);
         Self { store, is_up, took: begun.elapsed(), is_cache }
     }
-
-    /// Says nothing of why or where a store is down: anybody may ask.
-    fn to_json(self) -> Value {
-        if self.is_up {
-            let micros = u32::try_from(self.took.as_micros()).unwrap_or(u32::MAX);
-            json!({ "status": "up", "latency_ms": f64::from(micros) / 1_000.0 })
-        } else {
-            json!({ "status": "down" })
-        }
-    }
 }
 
 /// Returns whether the store of record is up.
@@ -118,35 +114,89 @@ fn is_ready(checks: &[StoreCheck]) -> bool {
     checks.iter().any(|check| !check.is_cache) && checks.iter().all(|check| check.is_up || check.is_cache)
 }
 
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReadyResponse {
+    status: ReadyStatus,
+    store: UpOrDown,
+    /// Absent without a shared cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    cache: Option<UpOrDown>,
+    /// Each store by its name: `embedded`, `mongodb`, `redis`.
+    checks: BTreeMap<&'static str, StoreAnswer>,
+    /// What an operator should change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
+    /// Present with status 503, as with each error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error_description: Option<&'static str>,
+}
+
+/// What a store answered. It says nothing of why or where it is down: anybody may ask.
+#[derive(Serialize, ToSchema)]
+struct StoreAnswer {
+    status: UpOrDown,
+    /// Absent while it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    latency_ms: Option<f64>,
+}
+
+impl From<&StoreCheck> for StoreAnswer {
+    fn from(check: &StoreCheck) -> Self {
+        let micros = u32::try_from(check.took.as_micros()).unwrap_or(u32::MAX);
+        Self { status: check.is_up.into(), latency_ms: check.is_up.then(|| f64::from(micros) / 1_000.0) }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ReadyStatus {
+    Ok,
+    /// The shared cache is down, and the node serves.
+    Degraded,
+    Unavailable,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum UpOrDown {
+    Up,
+    Down,
+}
+
+impl From<bool> for UpOrDown {
+    fn from(is_up: bool) -> Self {
+        if is_up { Self::Up } else { Self::Down }
+    }
+}
+
 /// Answers 503 if the store of record is down. Without its shared cache the process is `degraded`
 /// and serves.
-pub(crate) async fn ready(State(readiness): State<Readiness>) -> Response {
+pub(crate) async fn ready(readiness: Readiness) -> Response {
     let checks = readiness.checks().await;
     let is_ready = is_ready(&checks);
-    let up = |up: bool| if up { "up" } else { "down" };
-    let status = if !is_ready {
-        "unavailable"
-    } else if checks.iter().all(|check| check.is_up) {
-        "ok"
-    } else {
-        "degraded"
+    let answer = ReadyResponse {
+        status: match (is_ready, checks.iter().all(|check| check.is_up)) {
+            (false, _) => ReadyStatus::Unavailable,
+            (true, false) => ReadyStatus::Degraded,
+            (true, true) => ReadyStatus::Ok,
+        },
+        store: is_ready.into(),
+        cache: checks.iter().find(|check| check.is_cache).map(|cache| cache.is_up.into()),
+        checks: checks.iter().map(|check| (check.store, check.into())).collect(),
+        warnings: readiness.state.shared_cache.as_ref().map(|cache| cache.warnings()).unwrap_or_default(),
+        error: (!is_ready).then_some("temporarily_unavailable"),
+        error_description: (!is_ready).then_some("The store is unavailable; retry after the time in Retry-After"),
     };
-    let by_store: Map<String, Value> = checks.iter().map(|check| (check.store.to_owned(), check.to_json())).collect();
-    let mut answer = json!({ "status": status, "store": up(is_ready), "checks": by_store });
-    if let Some(cache) = checks.iter().find(|check| check.is_cache) {
-        answer["cache"] = up(cache.is_up).into();
-    }
-    if let Some(cache) = &readiness.state.shared_cache {
-        let warnings = cache.warnings();
-        if !warnings.is_empty() {
-            answer["warnings"] = warnings.into();
-        }
-    }
     if is_ready {
         return Json(answer).into_response();
     }
-    answer["error"] = "temporarily_unavailable".into();
-    answer["error_description"] = "The store is unavailable; retry after the time in Retry-After".into();
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(answer)).into_response()
 }
 

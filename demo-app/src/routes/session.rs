@@ -16,6 +16,7 @@ use garde::Validate;
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{NO_STORE, credentials, proof::SentProof, renewal, signed_in::SignedIn, transport::Transport};
 use crate::{
@@ -30,10 +31,11 @@ use crate::{
     users::User,
 };
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[garde(allow_unvalidated)]
 pub(crate) struct LoginRequest {
     username: String,
+    #[schema(value_type = String, format = Password)]
     password: Password,
     scope: Option<String>,
 }
@@ -120,9 +122,11 @@ fn error_for(transport: Transport, error: ApiError) -> ApiError {
 }
 
 /// The body of a response whose tokens are in cookies.
-#[derive(Serialize)]
-struct CookieResponse {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CookieResponse {
+    /// The value of `X-CSRF-Token` for requests with the cookies.
     csrf_token: String,
+    /// The lifetime of the access token, in seconds.
     expires_in: u64,
 }
 
@@ -132,9 +136,10 @@ fn cookie_response(state: &AppState, pair: &IssuedPair) -> Response {
     (NO_STORE, cookies::set(pair), Json(body)).into_response()
 }
 
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[garde(allow_unvalidated)]
 pub(crate) struct RefreshRequest {
+    #[schema(value_type = String)]
     refresh_token: SecretString,
 }
 
@@ -213,13 +218,21 @@ pub(crate) async fn logout_all(
     Ok((StatusCode::NO_CONTENT, cookies::clear_if_carried(&headers), ()).into_response())
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct SessionResponse {
+    #[schema(value_type = String, format = Uuid)]
     session_id: SessionId,
+    #[schema(format = DateTime)]
     created_at: String,
+    /// When the session signed in or refreshed last.
+    #[schema(format = DateTime)]
     last_used_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
+    /// The `User-Agent` of the sign-in.
+    #[schema(required = true)]
     user_agent: Option<String>,
+    /// Whether this is the session of the request.
     current: bool,
 }
 

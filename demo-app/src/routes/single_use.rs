@@ -1,9 +1,10 @@
 //! Handlers for single-use tokens.
 
-use auth_layer::{IssuedToken, SingleUse};
+use auth_layer::{IssuedToken, SingleUse, UserId};
 use axum::{Json, extract::State};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::signed_in::SignedIn;
 use crate::{error::ApiError, state::AppState};
@@ -15,8 +16,15 @@ pub(crate) async fn issue(
     Ok((StatusCode::CREATED, state.authority.issue_single_use(&caller.claims).await?))
 }
 
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SpendResponse {
+    #[schema(value_type = String, format = Uuid)]
+    user_id: UserId,
+    username: String,
+}
+
 /// Spends the token. It comes last, so a failed request leaves the token unspent.
-pub(crate) async fn spend(token: SingleUse) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn spend(token: SingleUse) -> Result<Json<SpendResponse>, ApiError> {
     let caller = SignedIn::try_from(token.spend().await?)?;
-    Ok(Json(json!({ "user_id": caller.user_id, "username": caller.identity.username })))
+    Ok(Json(SpendResponse { user_id: caller.user_id, username: caller.identity.username.clone() }))
 }

@@ -13,6 +13,7 @@ use auth_layer::{Scope, SessionId, Subject, UserId};
 use chrono::{DateTime, SubsecRound, Utc};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 #[cfg(test)]
 pub(crate) use self::recording::{CallLog, RecordingUsers};
@@ -46,7 +47,7 @@ impl User {
 }
 
 /// A user's role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// May have the scope `profile`.

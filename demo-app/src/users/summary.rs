@@ -3,18 +3,21 @@
 use auth_layer::{Authority, SignInError, UserId};
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Role, User};
 use crate::text::rfc3339;
 
 /// A user, without the password hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct UserSummary {
+    #[schema(value_type = String, format = Uuid)]
     pub(crate) user_id: UserId,
     pub(crate) username: String,
     pub(crate) role: Role,
     /// Whether sign-ins are refused.
     pub(crate) disabled: bool,
+    #[schema(format = DateTime)]
     pub(crate) created_at: String,
 }
 

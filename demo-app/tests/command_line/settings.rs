@@ -290,3 +290,13 @@ fn completions_know_commands_and_flags_of_each_shell() {
         }
     }
 }
+
+#[test]
+fn openapi_is_printed_for_the_issuer_without_a_store() {
+    let output = run(&["openapi", "--issuer", "https://auth.example/tenant"], &[]);
+    let description: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(description["servers"][0]["url"], "https://auth.example/tenant");
+    let flows = &description["components"]["securitySchemes"]["oauth2"]["flows"];
+    assert_eq!(flows["authorizationCode"]["tokenUrl"], "https://auth.example/tenant/oauth/token");
+    assert!(description["paths"].get("/auth/login").is_some());
+}

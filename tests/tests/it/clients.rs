@@ -2,6 +2,7 @@
 
 mod authlib;
 mod browser;
+mod docs;
 mod grpcio;
 mod jose;
 mod oauth4webapi;
@@ -9,6 +10,7 @@ mod openid_client;
 mod page;
 mod pyjwt;
 mod requests_oauthlib;
+mod schemathesis;
 
 use auth_layer::keys::{Algorithm, SigningKey};
 use http::StatusCode;

@@ -140,7 +140,8 @@ async fn grpc_request_ends_with_its_call() {
         ([(header::CONTENT_TYPE, "application/grpc")], silent)
     };
     let method = METHODS[0];
-    let router = Router::new().route(method, post(serve)).layer(from_fn_with_state(test_app().state, respond));
+    let router =
+        Router::new().route(method, axum::routing::post(serve)).layer(from_fn_with_state(test_app().state, respond));
     let request = Request::post(method).version(http::Version::HTTP_2);
     let request = request.header(header::CONTENT_TYPE, "application/grpc").body(Body::from_stream(pending_stream()));
     let response = router.oneshot(request.unwrap()).await.unwrap();

@@ -13,6 +13,7 @@ mod floods;
 mod grpc_calls;
 mod grpc_services;
 mod oauth;
+mod openapi;
 mod operations;
 mod outage;
 mod pages;

@@ -1,0 +1,119 @@
+"""Schemathesis compares the API's description with a node.
+
+It calls each operation with what the description allows and with what it forbids, and checks every
+answer. What it is told beyond the description is here: how to sign in, and which values are real.
+What it misjudges is in schemathesis.toml, with the reasons.
+"""
+
+import contextlib
+import json
+import sys
+import uuid
+from pathlib import Path
+
+import requests
+import schemathesis
+from schemathesis.cli import schemathesis as command_line
+
+GIVEN = json.load(sys.stdin)
+ISSUER = GIVEN["issuer"]
+CLIENT = (GIVEN["confidential"]["client_id"], GIVEN["confidential"]["client_secret"])
+
+# The password of users who register here: that of the description's examples.
+PASSWORD = "correct horse"
+
+# The token in the description's examples. A good one is sent in its place.
+PLACEHOLDER = "eyJ0eXAi…"
+
+# The operations that have succeeded.
+succeeded = set()
+
+
+def post(path, body, token=None):
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    answer = requests.post(ISSUER + path, json=body, headers=headers, timeout=10)
+    assert answer.ok, (path, answer.status_code, answer.text)
+    return answer.json()
+
+
+def sign_in(username, password, scope="profile"):
+    return post("/auth/login", {"username": username, "password": password, "scope": scope})
+
+
+def sign_in_as_somebody():
+    """Registers a user and signs in. The session may be ended."""
+    username = f"u{uuid.uuid4().hex}"
+    post("/auth/register", {"username": username, "password": PASSWORD})
+    return sign_in(username, PASSWORD)
+
+
+ADMINISTRATOR = sign_in(GIVEN["administrator"], GIVEN["password"], "profile admin")["access_token"]
+
+# The operations that end sessions.
+ENDING = {"logout", "logout_all", "end_session", "change_password"}
+
+
+@schemathesis.auth(refresh_interval=None)
+class Credentials:
+    """Signs in as the description of the operation demands."""
+
+    def get(self, case, context):
+        operation = context.operation.definition.raw
+        schemes = {scheme for requirement in operation.get("security", []) for scheme in requirement}
+        if "client" in schemes:
+            return requests.auth._basic_auth_str(*CLIENT)
+        if "bearer" not in schemes:
+            return None
+        if operation["operationId"] == "spend_single_use":
+            return "Bearer " + post("/auth/single-use", {}, ADMINISTRATOR)["access_token"]
+        if operation["operationId"] in ENDING:
+            return "Bearer " + sign_in_as_somebody()["access_token"]
+        return "Bearer " + ADMINISTRATOR
+
+    def set(self, case, data, context):
+        if data is not None:
+            case.headers["Authorization"] = data
+
+
+def real_values(operation):
+    """Returns a good value for each placeholder of an operation's examples."""
+    if operation in ("refresh", "issue_token"):
+        return {"refresh_token": sign_in_as_somebody()["refresh_token"], "client_id": "demo-app"}
+    if operation == "introspect_token":
+        return {"token": ADMINISTRATOR}
+    if operation == "revoke_token":
+        return {"token": "unknown", "client_id": CLIENT[0], "client_secret": CLIENT[1]}
+    return {}
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    # The client's redirect URI is nowhere.
+    kwargs["allow_redirects"] = False
+    operation = case.operation.definition.raw["operationId"]
+    if not case.meta.generation.mode.is_positive:
+        return
+    if "client_id" in case.query:
+        case.query |= {"client_id": GIVEN["public"]["client_id"], "redirect_uri": GIVEN["redirect_uri"]}
+    if isinstance(case.body, dict) and PLACEHOLDER in case.body.values():
+        case.body = {name: value for name, value in case.body.items()} | real_values(operation)
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    if response.status_code < 400:
+        succeeded.add(case.operation.definition.raw["operationId"])
+
+
+def main():
+    options = ["--config-file", str(Path(__file__).with_name("schemathesis.toml"))]
+    run = ["run", ISSUER + "/openapi.json", "--url", ISSUER, "--no-color"]
+    # The result goes to standard output alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        command_line.main(options + run, standalone_mode=False)
+    description = requests.get(ISSUER + "/openapi.json", timeout=10).json()
+    operations = {operation["operationId"] for item in description["paths"].values() for operation in item.values()}
+    json.dump({"untested": sorted(operations - succeeded)}, sys.stdout)
+
+
+main()
