@@ -35,7 +35,7 @@ await tell(async ({ chromium, issuer, screenshots, token }) => {
     await page.getByRole('button', { name: 'Authorize' }).first().click()
     await page.locator('#auth-bearer-value').fill(token)
     await page.locator('.auth-container', { hasText: 'bearer' }).getByRole('button', { name: 'Apply credentials' }).click()
-    await page.getByRole('button', { name: 'Close' }).click()
+    await page.getByRole('button', { name: 'Close' }).first().click()
     const me = await execute(page, 'Accounts-me')
 
     window.assertConsole()
