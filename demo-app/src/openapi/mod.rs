@@ -1,8 +1,8 @@
 //! Describes the API, in the form of OpenAPI 3.1.
 //!
-//! The router takes a route only as an [`Endpoint`], which has its description. Schemas come from the
-//! types of the bodies, and error responses from the errors. A test runs Schemathesis, which compares
-//! the description with a running node.
+//! The router takes a described route as an [`Endpoint`], which has the description. Schemas come from
+//! the types of the bodies, and error responses from the errors. One test finds routes without a
+//! description. Another runs Schemathesis, which compares the description with a running node.
 
 mod account;
 mod endpoint;

@@ -2,7 +2,10 @@
 
 use std::{future::pending, sync::atomic::Ordering, time::Duration};
 
-use axum::{extract::Request as AxumRequest, routing::post_service};
+use axum::{
+    extract::Request as AxumRequest,
+    routing::{post, post_service},
+};
 use futures_util::stream::{BoxStream, StreamExt, once};
 use tonic::{Code, Status};
 use tonic_health::pb::{
@@ -140,8 +143,7 @@ async fn grpc_request_ends_with_its_call() {
         ([(header::CONTENT_TYPE, "application/grpc")], silent)
     };
     let method = METHODS[0];
-    let router =
-        Router::new().route(method, axum::routing::post(serve)).layer(from_fn_with_state(test_app().state, respond));
+    let router = Router::new().route(method, post(serve)).layer(from_fn_with_state(test_app().state, respond));
     let request = Request::post(method).version(http::Version::HTTP_2);
     let request = request.header(header::CONTENT_TYPE, "application/grpc").body(Body::from_stream(pending_stream()));
     let response = router.oneshot(request.unwrap()).await.unwrap();

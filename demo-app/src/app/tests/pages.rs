@@ -1,4 +1,4 @@
-//! The page at `/` and its files.
+//! The pages at `/` and `/docs`, and their files.
 
 use super::*;
 
@@ -17,9 +17,11 @@ async fn pages_are_served_under_a_strict_policy() {
     let demo = test_app();
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
+        ("/docs", "text/html; charset=utf-8"),
         ("/assets/style.css", "text/css; charset=utf-8"),
         ("/assets/main.js", "text/javascript; charset=utf-8"),
         ("/assets/icon.svg", "image/svg+xml"),
+        ("/assets/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
     ] {
         let (parts, text) = get(&demo, path, None).await;
         assert_eq!(parts.status, StatusCode::OK, "{path}");
