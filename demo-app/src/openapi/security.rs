@@ -83,7 +83,7 @@ pub(super) fn schemes(below: impl Fn(&str) -> String) -> [(&'static str, Securit
 
 /// Returns the scopes with what they allow. An administrator may have all of them.
 fn scopes() -> Scopes {
-    Scopes::from_iter(Role::Admin.scopes().iter().map(|scope| (*scope, scope_text(scope))))
+    Role::Admin.scopes().iter().map(|scope| (*scope, scope_text(scope))).collect()
 }
 
 fn scope_text(scope: &str) -> &'static str {
