@@ -56,6 +56,9 @@
 //! # }
 //! ```
 //!
+//! The guide in `docs/guide` has a first service in five minutes, which store to choose, the bounds
+//! of a revocation, and how to migrate from other crates.
+//!
 //! # Tasks
 //!
 //! | to | see the example of |
@@ -142,7 +145,44 @@ pub use middleware::AuthLayer;
 pub use rejection::Rejection;
 pub use trust::{AuthError, Demand, Denied, Policy, SingleUse, Trust};
 
-/// Compiles the examples of the README.
-#[cfg(all(doctest, feature = "axum", feature = "embedded", feature = "mongodb", feature = "redis", feature = "tonic"))]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+/// Compiles the examples of the README and of the guide.
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "discovery",
+    feature = "embedded",
+    feature = "mongodb",
+    feature = "redis",
+    feature = "tonic",
+    feature = "ws"
+))]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/guide/src/cookies.md")]
+    mod cookies {}
+    #[doc = include_str!("../../docs/guide/src/cors.md")]
+    mod cors {}
+    #[doc = include_str!("../../docs/guide/src/first-service.md")]
+    mod first_service {}
+    #[doc = include_str!("../../docs/guide/src/issuers.md")]
+    mod issuers {}
+    #[doc = include_str!("../../docs/guide/src/keys.md")]
+    mod keys {}
+    #[doc = include_str!("../../docs/guide/src/migrating/axum-login.md")]
+    mod migrating_from_axum_login {}
+    #[doc = include_str!("../../docs/guide/src/migrating/fastapi.md")]
+    mod migrating_from_fastapi {}
+    #[doc = include_str!("../../docs/guide/src/migrating/jsonwebtoken.md")]
+    mod migrating_from_jsonwebtoken {}
+    #[doc = include_str!("../../docs/guide/src/migrating/jwt-authorizer.md")]
+    mod migrating_from_jwt_authorizer {}
+    #[doc = include_str!("../../docs/guide/src/single-use.md")]
+    mod single_use {}
+    #[doc = include_str!("../../docs/guide/src/stores.md")]
+    mod stores {}
+    #[doc = include_str!("../../docs/guide/src/streams.md")]
+    mod streams {}
+    #[doc = include_str!("../../docs/guide/src/tuning.md")]
+    mod tuning {}
+}

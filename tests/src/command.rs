@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -42,6 +43,27 @@ impl fmt::Display for CommandOutput {
         let Self { code, stdout, stderr } = self;
         write!(f, "exit code {code:?}\nstandard output:\n{stdout}\nstandard error:\n{stderr}")
     }
+}
+
+/// The prefixes of variables that scripts do not inherit: they would change what the demo and curl
+/// do.
+const NOT_INHERITED: [&str; 6] = ["DEMO_", "MONGODB_", "REDIS_", "CURL_", "RUST_LOG", "BASH_ENV"];
+
+/// Runs a bash script in this directory, with these variables and to its end.
+///
+/// # Panics
+///
+/// If it has not ended within `limit`.
+pub async fn run_script(script: &str, directory: &Path, env: &[(&str, &str)], limit: Duration) -> CommandOutput {
+    let in_directory = format!("cd '{}' || exit\n{script}", directory.display());
+    let program = Program {
+        path: "bash".into(),
+        args: vec!["-c".into(), in_directory.into()],
+        env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        env_removed: &NOT_INHERITED,
+        scratch: None,
+    };
+    run_to_end(&program, "", limit).await
 }
 
 /// Runs a program with this standard input and to its end. It is killed when the future is dropped.

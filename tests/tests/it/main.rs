@@ -8,6 +8,7 @@ mod clocks;
 mod commands;
 mod conformance;
 mod denials;
+mod docs;
 mod documents;
 mod failover;
 mod fleet;
