@@ -11,7 +11,7 @@
 //! - Placeholders are filled in: [`PAGES`] names them.
 //! - A few blocks are not run: [`NOT_RUN`] says why.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use auth_layer::{
     Authority,
