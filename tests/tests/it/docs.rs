@@ -24,10 +24,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Returns the documents: those at the root, and those in `docs`.
+/// Returns the documents: those at the root, and those in these folders.
 fn pages() -> Vec<Page> {
     let mut paths: Vec<PathBuf> = entries(root()).into_iter().filter(|path| is_page(path)).collect();
-    collect_pages(&root().join("docs"), &mut paths);
+    for directory in ["auth-layer", "deploy", "docs"] {
+        collect_pages(&root().join(directory), &mut paths);
+    }
     paths.iter().map(|path| Page::read(root(), path)).collect()
 }
 
