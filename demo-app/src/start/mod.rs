@@ -25,7 +25,7 @@ pub(crate) use self::stores::{
 };
 use crate::{
     app::{TrustedProxies, app, metrics_app},
-    audit::{self, Audit, Event},
+    audit::{Audit, Event},
     clients::{self, ClientsError, FixedClientsError},
     config::{Config, Switch},
     cors::Cors,
