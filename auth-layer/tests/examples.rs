@@ -6,6 +6,15 @@
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../examples/axum_service.rs"]
 mod axum_service;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/cookies.rs"]
+mod cookies;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/custom_claims.rs"]
+mod custom_claims;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/guards.rs"]
+mod guards;
 #[cfg(feature = "discovery")]
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../examples/keycloak.rs"]
@@ -15,8 +24,14 @@ mod keycloak;
 #[path = "support/minter.rs"]
 mod minter;
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/optional.rs"]
+mod optional;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../examples/own_users.rs"]
 mod own_users;
+#[expect(dead_code, reason = "its `main` listens on a fixed port")]
+#[path = "../examples/quickstart.rs"]
+mod quickstart;
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../examples/sse.rs"]
 mod sse;
@@ -147,6 +162,136 @@ async fn example_axum_service_opens_a_web_socket_only_with_a_good_token() {
 }
 
 #[tokio::test]
+async fn example_quickstart_lets_a_token_in_until_its_logout() {
+    let authority = quickstart::authority().unwrap();
+    let token = sign_in(&authority, Grant::new("cli")).await;
+    let example = RunningExample::start(|listener| quickstart::serve(listener, authority)).await;
+    let me = || example.get("/me").bearer_auth(&token);
+    assert_eq!(text(me()).await, (StatusCode::OK, "hello, 42".into()));
+    assert_eq!(text(example.get("/me")).await.0, StatusCode::UNAUTHORIZED);
+    let out = example.post("/logout", &json!(null)).bearer_auth(&token);
+    assert_eq!(text(out).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(text(me()).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn example_custom_claims_are_renewed_by_a_refresh() {
+    let app = custom_claims::App::new().unwrap();
+    let pair = app.sign_in(42_u64.into()).await.unwrap();
+    let example = RunningExample::start(|listener| custom_claims::serve(listener, app)).await;
+    let report = |token: &str| example.get("/report").bearer_auth(token);
+    let free = (StatusCode::OK, "the report of shop for user 42, plan free".to_owned());
+    assert_eq!(text(report(&pair.access_token)).await, free);
+    let upgrade = example.post("/upgrade", &json!(null)).bearer_auth(&pair.access_token);
+    assert_eq!(text(upgrade).await.0, StatusCode::OK);
+    assert_eq!(text(report(&pair.access_token)).await, free, "a token is never changed");
+    let [access, _] = tokens(example.post("/refresh", &json!({ "refresh_token": pair.refresh_token }))).await;
+    assert_eq!(text(report(&access)).await, (StatusCode::OK, "the report of shop for user 42, plan paid".into()));
+}
+
+/// The answer to a request that carries these cookies.
+struct Browsed {
+    status: StatusCode,
+    /// The cookies that it sets, as `name=value`; a removed one has no value.
+    cookies: Vec<String>,
+    csrf_token: String,
+}
+
+async fn browse(request: RequestBuilder, cookies: &[String], csrf_token: &str) -> Browsed {
+    let request = request.header(header::COOKIE, cookies.join("; ")).header("x-csrf-token", csrf_token);
+    let response = request.send().await.unwrap();
+    let mut set = Vec::new();
+    for cookie in response.headers().get_all(header::SET_COOKIE) {
+        let (pair, attributes) = cookie.to_str().unwrap().split_once("; ").unwrap();
+        assert!(attributes.ends_with("Path=/; Secure; HttpOnly; SameSite=Lax"), "{attributes}");
+        set.push(pair.to_owned());
+    }
+    let status = response.status();
+    let body: Value = response.json().await.unwrap_or_default();
+    Browsed { status, cookies: set, csrf_token: body["csrf_token"].as_str().unwrap_or_default().to_owned() }
+}
+
+#[tokio::test]
+async fn example_cookies_carry_a_session_that_other_sites_cannot_use() {
+    let example = RunningExample::start(cookies::serve).await;
+    let login = |password: &str| example.post("/login", &json!({ "password": password }));
+    assert_eq!(browse(login("wrong"), &[], "").await.status, StatusCode::UNAUTHORIZED);
+    let from_elsewhere = login("correct horse").header("origin", "https://attacker.example");
+    assert_eq!(browse(from_elsewhere, &[], "").await.status, StatusCode::FORBIDDEN);
+    let first = browse(login("correct horse"), &[], "").await;
+    assert_eq!((first.status, first.cookies.len()), (StatusCode::OK, 2));
+
+    let me = async |cookies: &[String]| browse(example.get("/me"), cookies, "").await.status;
+    assert_eq!(me(&first.cookies).await, StatusCode::OK);
+    assert_eq!(me(&[]).await, StatusCode::UNAUTHORIZED);
+
+    let post = async |path: &str, cookies: &[String], csrf_token: &str| {
+        let request = example.client.post(format!("http://{}{path}", example.address));
+        browse(request, cookies, csrf_token).await
+    };
+    for path in ["/refresh", "/logout"] {
+        for forged in ["", "guessed"] {
+            assert_eq!(post(path, &first.cookies, forged).await.status, StatusCode::FORBIDDEN, "{path} {forged}");
+        }
+    }
+    let second = post("/refresh", &first.cookies, &first.csrf_token).await;
+    assert_eq!((second.status, me(&second.cookies).await), (StatusCode::OK, StatusCode::OK));
+    assert_ne!(second.cookies, first.cookies);
+
+    let out = post("/logout", &second.cookies, &second.csrf_token).await;
+    assert_eq!(
+        (out.status, out.cookies),
+        (StatusCode::NO_CONTENT, vec!["__Host-access=".into(), "__Host-refresh=".into()])
+    );
+    assert_eq!(me(&second.cookies).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(post("/refresh", &second.cookies, &second.csrf_token).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn example_guards_each_demand_what_they_say() {
+    let authority = guards::authority().unwrap();
+    let ten_minutes_ago = authority.now() - chrono::TimeDelta::minutes(10);
+    let stranger = sign_in(&authority, Grant::new("cli")).await;
+    let reader = sign_in(&authority, Grant::new("cli").scope("orders:read".parse().unwrap())).await;
+    let writer = sign_in(&authority, Grant::new("cli").scope("orders:read orders:write".parse().unwrap())).await;
+    let clerk = sign_in(&authority, guards::clerk().unwrap().authenticated_at(ten_minutes_ago)).await;
+    let example = RunningExample::start(|listener| guards::serve(listener, authority)).await;
+    for (token, call, status, challenge) in [
+        (&stranger, "GET /orders", 403, r#"scope="orders:read""#),
+        (&reader, "GET /orders", 200, ""),
+        (&reader, "PUT /orders/7", 403, r#"scope="orders:write""#),
+        (&writer, "PUT /orders/7", 200, ""),
+        (&writer, "POST /orders/7/ship", 403, r#"error="insufficient_scope""#),
+        (&clerk, "POST /orders/7/ship", 200, ""),
+        (&clerk, "POST /orders/7/refund/100", 200, ""),
+        (&clerk, "POST /orders/7/refund/101", 401, r#"max_age="300""#),
+        (&writer, "POST /orders/7/refund/101", 200, ""),
+    ] {
+        let (method, path) = call.split_once(' ').unwrap();
+        let request = example.client.request(method.parse().unwrap(), format!("http://{}{path}", example.address));
+        let response = request.bearer_auth(token).send().await.unwrap();
+        assert_eq!(response.status(), status, "{call}");
+        let challenged = response.headers().get(header::WWW_AUTHENTICATE).map_or("", |value| value.to_str().unwrap());
+        assert!(challenged.contains(challenge), "{call}: {challenged}");
+    }
+}
+
+#[tokio::test]
+async fn example_optional_serves_strangers_and_refuses_bad_tokens() {
+    let authority = optional::authority().unwrap();
+    let token = sign_in(&authority, Grant::new("cli")).await;
+    let example = RunningExample::start(|listener| optional::serve(listener, authority)).await;
+    let article = || example.get("/article");
+    let teaser = (StatusCode::OK, "the first paragraph; sign in to read on".to_owned());
+    assert_eq!(text(article()).await, teaser);
+    assert_eq!(text(article().bearer_auth(&token)).await, (StatusCode::OK, "the whole article, for 42".into()));
+    assert_eq!(text(article().bearer_auth("a.b.c")).await.0, StatusCode::UNAUTHORIZED);
+    let comment = || example.client.post(format!("http://{}/comments", example.address)).body("well said");
+    assert_eq!(text(comment()).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(text(comment().bearer_auth(&token)).await, (StatusCode::OK, "42 says: well said".into()));
+}
+
+#[tokio::test]
 async fn example_own_users_sign_in_by_name_and_are_known_by_id() {
     let example = RunningExample::start(own_users::serve).await;
     let login = |name, password| example.post("/login", &json!({ "username": name, "password": password }));
@@ -190,15 +335,15 @@ async fn example_tonic_service_has_a_rule_for_each_method() {
 }
 
 /// Returns the access token of a new session.
-async fn sign_in(authority: &Authority) -> String {
+async fn sign_in(authority: &Authority, grant: Grant) -> String {
     let sign_in = authority.begin_sign_in(42_u64).await.unwrap();
-    authority.sign_in(sign_in, Grant::new("cli")).await.unwrap().access_token
+    authority.sign_in(sign_in, grant).await.unwrap().access_token
 }
 
 #[tokio::test]
 async fn example_sse_ends_with_its_session() {
     let authority = sse::authority().unwrap();
-    let token = sign_in(&authority).await;
+    let token = sign_in(&authority, Grant::new("cli")).await;
     let example = RunningExample::start(|listener| sse::serve(listener, authority)).await;
     let mut events = example.get("/events").bearer_auth(&token).send().await.unwrap();
     assert_eq!(events.chunk().await.unwrap().unwrap(), "data: hello, 42\n\n");
@@ -216,7 +361,7 @@ async fn example_websocket_closes_when_its_session_ends() {
     use tokio_tungstenite::tungstenite::Message;
 
     let authority = websocket::authority().unwrap();
-    let tokens = [sign_in(&authority).await, sign_in(&authority).await];
+    let tokens = [sign_in(&authority, Grant::new("cli")).await, sign_in(&authority, Grant::new("cli")).await];
     let example = RunningExample::start(|listener| websocket::serve(listener, authority)).await;
     let connect = async |token: &str| {
         let mut request = format!("ws://{}/chat", example.address).into_client_request().unwrap();
@@ -299,6 +444,13 @@ async fn example_keycloak_accepts_tokens_until_a_logout_here_or_there() {
 fn example_programs_are_as_short_as_promised() {
     for (name, text, most) in [
         ("axum_service", include_str!("../examples/axum_service.rs"), 110),
+        ("quickstart", include_str!("../examples/quickstart.rs"), 60),
+        ("custom_claims", include_str!("../examples/custom_claims.rs"), 112),
+        ("cookies", include_str!("../examples/cookies.rs"), 120),
+        ("guards", include_str!("../examples/guards.rs"), 100),
+        ("optional", include_str!("../examples/optional.rs"), 65),
+        ("fleet", include_str!("../examples/fleet.rs"), 90),
+        ("mcp", include_str!("../examples/mcp.rs"), 95),
         ("tonic_service", include_str!("../examples/tonic_service.rs"), 70),
         ("keycloak", include_str!("../examples/keycloak.rs"), 40),
         ("own_users", include_str!("../examples/own_users.rs"), 60),

@@ -5,6 +5,7 @@ mod browser;
 mod docs;
 mod grpcio;
 mod jose;
+mod mcp;
 mod oauth4webapi;
 mod openid_client;
 mod page;

@@ -10,6 +10,7 @@ mod conformance;
 mod denials;
 mod docs;
 mod documents;
+mod examples;
 mod failover;
 mod fleet;
 mod grpc;
