@@ -83,6 +83,9 @@
 //! [`preflight`]: trust::PolicyBuilder::preflight
 //! [`issue_single_use`]: Authority::issue_single_use
 //!
+//! The folder `examples` has whole services, from `quickstart` to `fleet` (MongoDB and Redis) and `mcp`
+//! (an MCP server).
+//!
 //! # Features
 //!
 //! | feature | gives |
@@ -134,6 +137,11 @@ pub mod telemetry;
 mod tier;
 pub mod trust;
 mod watch;
+
+/// Compiles the example of the crate's README.
+#[cfg(all(doctest, feature = "axum", feature = "embedded"))]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}
 
 pub use authority::{Authority, Grant, GrantFault, IssuedPair, IssuedToken, RefreshError, SignIn, SignInError};
 pub use claims::{ClaimSet, Claims, CustomClaims, Scope};

@@ -353,7 +353,7 @@ proptest! {
 /// Replays what the fuzzer started from, and what it found interesting.
 #[test]
 fn fuzz_corpus_causes_no_finding() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     for (name, target) in fuzz_targets::TARGETS {
         let files = fs::read_dir(corpus.join(name)).unwrap();
         let inputs: Vec<Vec<u8>> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
