@@ -131,8 +131,8 @@ fn documented(heading: &str) -> BTreeMap<String, Row> {
     let section = section.split("\n## ").next().unwrap().split("\n### ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.map(|row| {
-        let cells: Vec<&str> = row.split(" | ").collect();
-        let labels = cells[2].split(',').map(|label| label.trim().trim_matches(['`', '|', ' ']));
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let labels = cells[2].split(',').map(|label| label.trim().trim_matches('`'));
         let labels = labels.filter(|label| !label.is_empty()).map(str::to_owned).collect();
         (cells[0].trim_end_matches('`').to_owned(), Row { kind: cells[1].to_owned(), labels })
     })
@@ -153,9 +153,10 @@ async fn metrics_shown_are_those_of_the_table_the_dashboard_and_the_alerts() {
     let as_row = |family: &Family| Row { kind: family.kind.clone(), labels: family.labels.clone() };
     let rows: BTreeMap<String, Row> = shown.iter().map(|(name, family)| (name.clone(), as_row(family))).collect();
     let documented = documented("What a node shows");
-    for name in documented.keys().chain(rows.keys()) {
-        assert_eq!(documented.get(name), rows.get(name), "{name}: the table (left) and the node (right)");
-    }
+    let names: BTreeSet<&String> = documented.keys().chain(rows.keys()).collect();
+    let differ = names.into_iter().filter(|name| documented.get(*name) != rows.get(*name));
+    let differ: Vec<_> = differ.map(|name| (name, documented.get(name), rows.get(name))).collect();
+    assert!(differ.is_empty(), "name, the table's row, what the node shows: {differ:#?}");
 
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     let queries = promql::dashboard_queries(&dashboard);
@@ -168,9 +169,8 @@ async fn metrics_shown_are_those_of_the_table_the_dashboard_and_the_alerts() {
     for query in queries.iter().chain(&rules.expressions) {
         let names = promql::metric_names(query);
         assert!(!names.is_empty(), "no metric in {query}");
-        for name in names {
-            assert!(known(&name), "{name} is shown by no node: {query}");
-        }
+        let unknown: Vec<_> = names.iter().filter(|name| !known(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?} is shown by no node: {query}");
     }
 }
 

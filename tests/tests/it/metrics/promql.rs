@@ -68,6 +68,8 @@ pub(super) fn metric_names(query: &str) -> BTreeSet<String> {
         let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(word.len());
         let (word, after) = word.split_at(end);
         let opens = after.trim_start().starts_with('(');
+        // Such as `sum` in `sum by (job) (…)`.
+        let aggregates = ["by ", "without "].iter().any(|next| after.trim_start().starts_with(next));
         rest = after;
         if opens && BEFORE_LABELS.contains(&word) {
             rest = after.split_once(')').map_or("", |(_, rest)| rest);
@@ -75,7 +77,7 @@ pub(super) fn metric_names(query: &str) -> BTreeSet<String> {
             let arguments = after.split_once(')').map_or("", |(arguments, _)| arguments).trim_start_matches(['(', ' ']);
             names.extend(arguments.split_once(',').map(|(metric, _)| metric.trim().to_owned()));
             rest = after.split_once(')').map_or("", |(_, rest)| rest);
-        } else if !opens && !is_unit && !WORDS.contains(&word) {
+        } else if !opens && !aggregates && !is_unit && !WORDS.contains(&word) {
             names.insert(word.to_owned());
         }
     }
