@@ -190,10 +190,7 @@ impl Users {
 
     /// Returns the kind of store that has the users, and the tokens.
     pub(crate) fn store_name(&self) -> &'static str {
-        match self {
-            Self::Mongo(_) => "mongodb",
-            _ => "embedded",
-        }
+        if matches!(self, Self::Mongo(_)) { "mongodb" } else { "embedded" }
     }
 
     /// Succeeds if users can be read.
