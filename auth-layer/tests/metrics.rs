@@ -29,6 +29,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// How long a check is believed.
 const LEASE: Duration = Duration::from_secs(5);
+/// After this it is no longer. A lease that begins with the clock ends a nanosecond late.
+const AFTER_LEASE: Duration = Duration::from_millis(5_001);
 
 /// A cache of tokens that never fails, and knows nothing of denials.
 #[derive(Default)]
@@ -206,10 +208,10 @@ fn metrics_of_checks_tell_tier_and_outcome() {
         assert_counted(&mut recorded, "local", "accepted");
         ask(&guarded, &pair.access_token).await;
         assert_counted(&mut recorded, "local", "insufficient");
-        clock.advance(LEASE);
+        clock.advance(AFTER_LEASE);
         ask(&open, &pair.access_token).await;
         assert_counted(&mut recorded, "shared", "accepted");
-        clock.advance(LEASE);
+        clock.advance(AFTER_LEASE);
         ask(&guarded, &pair.access_token).await;
         assert_counted(&mut recorded, "shared", "insufficient");
 
@@ -278,7 +280,7 @@ fn metrics_of_a_shared_cache_tell_what_it_knew() {
         let pair = sign_in(&authority).await;
         for _ in 0..3 {
             authority.verify(&pair.access_token).await.unwrap();
-            clock.advance(LEASE);
+            clock.advance(AFTER_LEASE);
         }
         authority.revoke_session(pair.session_id).await.unwrap();
         authority.verify(&pair.access_token).await.unwrap_err();
