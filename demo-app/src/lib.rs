@@ -65,10 +65,9 @@ pub fn run_with(clock: impl Clock, passwords: PasswordCost) -> ExitCode {
     // A command has no requests to trace.
     let traces = if command.is_none() { Traces::start(&config) } else { Ok(Traces::default()) };
     let traces = traces.unwrap_or_else(|error| refuse(&error));
-    // Both live until the end, so that the last lines and spans are written.
-    let logging = Logging::start(config.log_format, default_filter, traces.layer());
+    let logging = Logging::start(config.log_format, default_filter, traces);
+    // Lives until the end, so that the last lines and spans are written.
     let _logging = logging.unwrap_or_else(|error| refuse(&error));
-    let _traces = traces;
 
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

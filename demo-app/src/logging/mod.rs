@@ -20,10 +20,10 @@ use std::{
 
 use clap::ValueEnum;
 use tracing_subscriber::{
-    Layer, Registry,
+    Layer,
     filter::{ParseError, Targets},
     fmt::layer,
-    layer::{Layered, SubscriberExt},
+    layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
 };
 
@@ -33,6 +33,7 @@ use self::{
     output::Output,
     repeats::RepeatLimiter,
 };
+use crate::traces::Traces;
 
 /// The maximum size of the queue, in bytes.
 const QUEUE_LIMIT: usize = 4 * 1024 * 1024;
@@ -67,24 +68,19 @@ pub(crate) enum LoggingError {
     AlreadySet(#[from] TryInitError),
 }
 
-/// What lets spans and events through, to the log and to the traces.
-type Filtered = Layered<RepeatLimiter, Layered<Targets, Registry>>;
-
-/// The log of the process. Writes the queue on drop, for [`FLUSH_TIMEOUT`] at most.
-#[must_use = "lines that are queued are lost unless this lives to the end of the program"]
+/// The log and the traces of the process. Sends the last spans on drop, then writes the queue, for
+/// [`FLUSH_TIMEOUT`] at most.
+#[must_use = "lines and spans that are queued are lost unless this lives to the end of the program"]
 pub(crate) struct Logging {
     output: Output,
     repeats: RepeatLimiter,
+    traces: Traces,
 }
 
 impl Logging {
     /// Sends log lines and panics to standard error, and spans to `traces`. `default_filter` holds
     /// where `RUST_LOG` is not set.
-    pub(crate) fn start(
-        format: LogFormat,
-        default_filter: &str,
-        traces: impl Layer<Filtered> + Send + Sync,
-    ) -> Result<Self, LoggingError> {
+    pub(crate) fn start(format: LogFormat, default_filter: &str, traces: Traces) -> Result<Self, LoggingError> {
         let filter = filter(env::var("RUST_LOG"), default_filter)?;
         let repeats = RepeatLimiter::new(Instant::now());
         let output = Output::start(io::stderr(), QUEUE_LIMIT, report_lost, {
@@ -109,14 +105,16 @@ impl Logging {
                 .boxed(),
         };
         let filtered = tracing_subscriber::registry().with(filter).with(repeats.clone());
-        filtered.with(traces).with(lines).try_init()?;
+        filtered.with(traces.layer()).with(lines).try_init()?;
         std::panic::set_hook(Box::new(log_panic));
-        Ok(Self { output, repeats })
+        Ok(Self { output, repeats, traces })
     }
 }
 
 impl Drop for Logging {
     fn drop(&mut self) {
+        // First, since it may log.
+        self.traces.flush();
         self.repeats.report_all();
         self.output.flush(FLUSH_TIMEOUT);
     }

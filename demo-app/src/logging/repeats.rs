@@ -46,7 +46,7 @@ const SINGLE_GROUP_LIBRARIES: [&str; 1] = ["redis"];
 
 /// A layer that limits the lines of each group. All clones share one count.
 #[derive(Clone)]
-pub(crate) struct RepeatLimiter {
+pub(super) struct RepeatLimiter {
     started: Instant,
     hasher: RandomState,
     groups: Arc<Mutex<EventGroups>>,

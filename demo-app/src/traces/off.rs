@@ -16,18 +16,21 @@ pub(crate) enum TracesError {
 
 /// The traces of the process: none.
 #[derive(Debug, Default)]
-pub(crate) struct Traces;
+pub(crate) struct Traces(());
 
 impl Traces {
     #[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
     pub(crate) fn start(_: &Config) -> Result<Self, TracesError> {
-        Ok(Self)
+        Ok(Self(()))
     }
 
     #[expect(clippy::unused_self, reason = "with the feature it is needed")]
     pub(crate) fn layer(&self) -> Identity {
         Identity::new()
     }
+
+    #[expect(clippy::unused_self, reason = "with the feature it is needed")]
+    pub(crate) fn flush(&self) {}
 }
 
 /// Refuses an endpoint.

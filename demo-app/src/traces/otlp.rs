@@ -45,7 +45,7 @@ pub(crate) enum TracesError {
     Exporter(#[from] ExporterBuildError),
 }
 
-/// The traces of the process. Sends what is left on drop, for [`FLUSH_TIMEOUT`] at most.
+/// The traces of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Traces(Option<SdkTracerProvider>);
 
@@ -70,10 +70,9 @@ impl Traces {
         let layer = layer.with_location(false).with_threads(false).with_target(false).with_tracked_inactivity(false);
         Some(layer.with_filter(filter_fn(is_request)))
     }
-}
 
-impl Drop for Traces {
-    fn drop(&mut self) {
+    /// Sends the last spans, for [`FLUSH_TIMEOUT`] at most, and ends.
+    pub(crate) fn flush(&self) {
         if let Some(provider) = &self.0
             && let Err(error) = provider.shutdown_with_timeout(FLUSH_TIMEOUT)
         {

@@ -146,19 +146,16 @@ mod collected {
         Some(body)
     }
 
-    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-    const PARENT: &str = "b7ad6b7169203331";
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+    const TRACE: u128 = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
+    const PARENT: u64 = 0xb7ad_6b71_6920_3331;
 
     /// Sends the head of a request and a body, and returns the answer.
     fn send(program: &Program, head: &str, body: &str) -> String {
         let mut stream = program.connect();
         let length = body.len();
-        let more =
-            format!("Host: a\r\nConnection: close\r\nContent-Length: {length}\r\ntraceparent: 00-{TRACE}-{PARENT}-01");
+        let more = format!(
+            "Host: a\r\nConnection: close\r\nContent-Length: {length}\r\ntraceparent: 00-{TRACE:032x}-{PARENT:016x}-01"
+        );
         write!(stream, "{head}\r\n{more}\r\n\r\n{body}").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -220,7 +217,7 @@ mod collected {
             assert_eq!(found.map(|key| attribute(&span.attributes, key)), [method, route, status], "{name}");
             assert!(!attribute(&span.attributes, "request_id").is_empty());
             // A stranger can neither join a trace nor have one recorded.
-            assert_ne!(hex(&span.trace_id), TRACE);
+            assert_ne!(span.trace_id, TRACE.to_be_bytes());
             assert!(span.parent_span_id.is_empty(), "{span:?}");
         }
         assert!(!text.contains("s3cret"), "{text}");
@@ -254,7 +251,8 @@ mod collected {
         let Collected { spans, .. } = collect(&["--trusted-proxy", "127.0.0.1"], 1, |program| {
             send(program, "GET /healthz HTTP/1.1", "");
         });
-        assert_eq!((hex(&spans[0].trace_id), hex(&spans[0].parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+        assert_eq!(spans[0].trace_id, TRACE.to_be_bytes());
+        assert_eq!(spans[0].parent_span_id, PARENT.to_be_bytes());
     }
 
     #[test]

@@ -54,10 +54,10 @@ impl Authority {
 
     /// Replaces the files by those of another certificate, and returns it.
     fn renew(&self) -> CertificateDer<'static> {
-        self.renew_with(Self::params())
+        self.renew_with(&Self::params())
     }
 
-    fn renew_with(&self, params: CertificateParams) -> CertificateDer<'static> {
+    fn renew_with(&self, params: &CertificateParams) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         for (name, pem) in [("tls.crt", certificate.pem()), ("tls.key", key.serialize_pem())] {
@@ -305,7 +305,7 @@ async fn doctor_tells_what_is_wrong_with_the_certificate() {
 
     let mut params = Authority::params();
     params.not_after = date_time_ymd(2020, 1, 1);
-    authority.renew_with(params);
+    authority.renew_with(&params);
     let (code, found) = doctor(&authority, ISSUER).await;
     assert!(code == Some(1) && found[0].starts_with("failure ") && found[0].contains("2020-01-01"), "{found:?}");
 
