@@ -117,7 +117,7 @@ impl Recorded {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let recorder = PrometheusBuilder::new().set_buckets(&telemetry::BUCKETS).unwrap().build_recorder();
-        let recorded = Self { exporter: recorder.handle(), before: None, _alone: alone };
+        let counts = Self { exporter: recorder.handle(), before: None, _alone: alone };
         metrics::with_local_recorder(&recorder, || {
             telemetry::describe();
             tokio::runtime::Builder::new_current_thread()
@@ -125,7 +125,7 @@ impl Recorded {
                 .start_paused(true)
                 .build()
                 .unwrap()
-                .block_on(test(recorded));
+                .block_on(test(counts));
         });
     }
 
