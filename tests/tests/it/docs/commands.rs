@@ -165,7 +165,7 @@ async fn run(page: &Page, blocks: &[&Block], commands: &Commands) -> Option<Stri
         for (placeholder, value) in commands.filled {
             text = text.replace(placeholder, value);
         }
-        script.push_str(&format!("\nprintf '\\n{}\\n'\n{text}", mark(number)));
+        script.extend(["\nprintf '\\n", &mark(number), "\\n'\n", &text]);
     }
     for (placeholder, _) in commands.filled {
         assert!(blocks.iter().any(|block| block.text.contains(placeholder)), "{}: no {placeholder}", page.name);
