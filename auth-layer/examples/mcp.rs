@@ -42,6 +42,7 @@ fn claims(request: &Parts) -> Result<Claims, ErrorData> {
 
 #[tool_router(server_handler)]
 impl Tools {
+    #[allow(clippy::unused_self, reason = "the tools of a server are methods")]
     #[tool(description = "Says who is signed in")]
     async fn whoami(&self, Extension(request): Extension<Parts>) -> Result<String, ErrorData> {
         Ok(claims(&request)?.sub.to_string())
