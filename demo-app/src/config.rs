@@ -13,8 +13,8 @@ use secrecy::SecretString;
 
 pub(crate) use self::effective::{Origin, Setting};
 use self::values::{
-    client, database, endpoint, grace, issuer, lease, lifetime, listen, network, origin, publish_delay, redis_ttl, secret,
-    sessions, text,
+    client, database, endpoint, grace, issuer, lease, lifetime, listen, network, origin, publish_delay, redis_ttl,
+    secret, sessions, text,
 };
 use crate::{cli::Command, logging::LogFormat};
 

@@ -1,4 +1,4 @@
-//! The client of PyPI's `mcp`, against the example of an MCP server.
+//! The client of `PyPI`'s `mcp`, against the example of an MCP server.
 
 #[expect(dead_code, reason = "its `main` listens on a fixed port")]
 #[path = "../../../../auth-layer/examples/mcp.rs"]
