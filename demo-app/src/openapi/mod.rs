@@ -46,7 +46,7 @@ A sign-in service whose tokens can be revoked.
 - Access tokens go into `Authorization: Bearer …`, or come in a cookie.
 - Each error has a JSON body with `error`, a code for programs, and `error_description`.
 - If a token's state is unknown, the answer is 503 with `Retry-After`, never 401.
-- Each response has `X-Request-Id`, which the log names too. A request may bring its own.
+- Each response has `X-Request-Id`, which the log names too.
 - The gRPC services are not described here. They have server reflection.";
 
 /// The endpoints, by topic.
