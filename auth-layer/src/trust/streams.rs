@@ -30,7 +30,7 @@ impl Trust {
     ///
     /// | it completes | when |
     /// | --- | --- |
-    /// | [`StreamEnd::Revoked`] | the token, its session or its user is revoked or denied, or the user is disabled |
+    /// | [`StreamEnd::Revoked`] | the token, session or user is revoked or denied, or the user disabled |
     /// | [`StreamEnd::Expired`] | the session has expired and was not refreshed |
     /// | [`StreamEnd::Unavailable`] | the state was unknown for too long, see [`stream_outage_limit`] |
     ///
