@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use auth_layer::dpop::Origin;
+use auth_layer::dpop::{NONCE_HEADER, Origin, PROOF_HEADER};
 use axum::{extract::Request, response::Response};
 use http::{
     HeaderName, HeaderValue, Method,
@@ -15,17 +15,16 @@ use http::{
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
-use crate::oauth::AUTHORIZE;
+use crate::{oauth::AUTHORIZE, request_id};
 
 /// How long a browser may remember the answer to a preflight.
 const MAX_AGE: Duration = Duration::from_hours(1);
 
 /// What a page may send besides the headers that need no preflight.
-const SENT: [HeaderName; 3] = [AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("dpop")];
+const SENT: [HeaderName; 3] = [AUTHORIZATION, CONTENT_TYPE, PROOF_HEADER];
 
 /// What a page may read of an answer.
-const READ: [HeaderName; 4] =
-    [WWW_AUTHENTICATE, RETRY_AFTER, HeaderName::from_static("dpop-nonce"), HeaderName::from_static("x-request-id")];
+const READ: [HeaderName; 4] = [WWW_AUTHENTICATE, RETRY_AFTER, NONCE_HEADER, request_id::HEADER];
 
 /// Answers preflights, and marks answers that a page of another origin may read.
 #[derive(Clone, Debug)]

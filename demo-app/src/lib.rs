@@ -26,6 +26,7 @@ mod openapi;
 mod pages;
 mod password;
 mod rate_limit;
+mod request_id;
 mod routes;
 mod serve;
 mod shutdown;
@@ -37,6 +38,7 @@ mod tls;
 #[cfg_attr(feature = "otel", path = "traces/otlp.rs")]
 #[cfg_attr(not(feature = "otel"), path = "traces/off.rs")]
 mod traces;
+mod trusted_proxies;
 mod users;
 
 use std::{fmt::Display, process::ExitCode};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    app::TrustedProxies, clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, password::Passwords,
-    rate_limit::RateLimit, shutdown::Shutdown, telemetry::Telemetry, users::Users,
+    clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, password::Passwords, rate_limit::RateLimit,
+    shutdown::Shutdown, telemetry::Telemetry, trusted_proxies::TrustedProxies, users::Users,
 };
 
 /// The custom claims of a user's tokens.

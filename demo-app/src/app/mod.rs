@@ -1,10 +1,8 @@
 //! Builds the router and its middleware.
 
 mod challenge;
-mod client;
 mod endpoint;
 mod grpc_call;
-mod request_id;
 mod request_line;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
@@ -22,15 +20,12 @@ use tower::ServiceBuilder;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tracing::Instrument;
 
-#[cfg(feature = "otel")]
-pub(crate) use self::client::FromTrustedProxy;
-pub(crate) use self::client::TrustedProxies;
 use self::{endpoint::RouteEndpoint, grpc_call::Call, request_line::RequestLine};
 use crate::{
     cookies, csrf,
     deadline::Deadline,
     error::{ApiError, realm},
-    grpc, openapi as api, pages,
+    grpc, openapi as api, pages, request_id,
     routes::{
         account, admin, events,
         health::{self, Readiness},

@@ -2,6 +2,7 @@
 
 mod hosts;
 mod listen;
+mod sampler;
 mod signals;
 mod stores;
 mod summary;
@@ -24,8 +25,8 @@ pub(crate) use self::stores::{
     CLOCK_SKEW_MARGIN, Stores, eviction_warning, longest_acceptance, open_mongodb, redis_error, redis_settings,
 };
 use crate::{
-    app::{TrustedProxies, app, metrics_app},
-    audit::{Audit, Event},
+    app::{app, metrics_app},
+    audit::{self, Audit, Event},
     clients::{self, ClientsError, FixedClientsError},
     config::{Config, Switch},
     cors::Cors,
@@ -39,9 +40,10 @@ use crate::{
     serve,
     shutdown::Shutdown,
     state::{AppState, SharedState},
-    telemetry::{Telemetry, sample},
+    telemetry::Telemetry,
     tls::{self, CurrentCertificate, TlsError, TlsFiles},
     traces::{self, TracesError},
+    trusted_proxies::TrustedProxies,
     users::UsersError,
 };
 
@@ -137,6 +139,8 @@ async fn serve_until(
         None => stores::StartKeys::Missing(&mut keys_dir),
     };
     let telemetry = Telemetry::install();
+    logging::describe_metrics();
+    audit::describe_metrics();
     let clock = Arc::new(clock);
     let stores = tokio::select! {
         stores = stores::open(&config, keys, Arc::clone(&clock)) => stores?,
@@ -173,7 +177,7 @@ async fn serve_until(
     let acceptor = tls.as_ref().map(|tls| tls.current.acceptor()).transpose()?;
     keys_dir.record_metrics(SystemTime::now());
     let mut background = JoinSet::new();
-    background.spawn(sample(state.clone()));
+    background.spawn(sampler::sample(state.clone()));
     background.spawn(follow_keys(keys_dir, state.authority.clone(), Arc::clone(&state.oauth)));
     let (metrics_end, metrics_ended) = oneshot::channel::<Infallible>();
     let metrics = metrics_listener.map(|(listener, address)| {

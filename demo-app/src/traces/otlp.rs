@@ -30,7 +30,7 @@ use tracing::{Metadata, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-use crate::{app::FromTrustedProxy, config::Config};
+use crate::{config::Config, trusted_proxies::FromTrustedProxy};
 
 /// The longest wait for the last spans when the program ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);

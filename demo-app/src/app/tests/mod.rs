@@ -54,6 +54,7 @@ use crate::{
     shutdown::{Shutdown, ShutdownTrigger},
     state::{Identity, SessionCount, SharedState, TokenClaims},
     telemetry::Telemetry,
+    trusted_proxies::TrustedProxies,
     users::{EmbeddedUsers, RecordingUsers, Role, User, Users},
 };
 

@@ -1,8 +1,6 @@
-//! The metrics of a node: their names, the recorder, and what is sampled.
+//! The metrics of a node: their names and the recorder.
 //!
 //! `docs/metrics.md` lists them all. A test compares the list with what a running node shows.
-
-mod sampler;
 
 use std::time::Duration;
 
@@ -12,9 +10,6 @@ use http::{Method, StatusCode, header};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
-
-pub(crate) use self::sampler::sample;
-use crate::{audit, logging};
 
 const BUILD_INFO: &str = "demo_app_build_info";
 const STORE_UP: &str = "store_up";
@@ -61,6 +56,13 @@ impl Telemetry {
         Self { exporter: PrometheusBuilder::new().build_recorder().handle(), process: Collector::default() }
     }
 
+    /// Samples the process, and empties the histograms' buffers. It may block: a process may have
+    /// many open files to count.
+    pub(crate) fn sample(&self) {
+        self.process.collect();
+        self.exporter.run_upkeep();
+    }
+
     /// Returns the metrics in Prometheus' text format, with its content type.
     pub(crate) fn render(&self, authority: &Authority) -> ([(header::HeaderName, &'static str); 1], String) {
         authority.trust().record_metrics();
@@ -70,8 +72,6 @@ impl Telemetry {
 
 fn describe() {
     telemetry::describe();
-    logging::describe_metrics();
-    audit::describe_metrics();
     describe_gauge!(BUILD_INFO, "Version of the program; always 1");
     describe_gauge!(STORE_UP, Unit::Count, "Whether the store answered the last check: 1 or 0");
     describe_gauge!(SESSIONS, Unit::Count, "Sessions in the store, also those that have ended and are not removed yet");
@@ -96,6 +96,17 @@ fn describe() {
     for gauge in [HTTP_CONNECTIONS, HASHES_WAITING, HASHES_RUNNING] {
         metrics::gauge!(gauge).increment(0.0);
     }
+}
+
+/// Sets whether a store answered the last check.
+pub(crate) fn set_store_up(store: &'static str, is_up: bool) {
+    metrics::gauge!(STORE_UP, "store" => store).set(if is_up { 1.0 } else { 0.0 });
+}
+
+/// Sets the number of sessions in the store.
+pub(crate) fn set_sessions(sessions: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!(SESSIONS).set(sessions as f64);
 }
 
 /// Counts a sign-in.

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{SESSIONS, STORE_UP, Telemetry};
-use crate::{routes::health::Readiness, state::AppState};
+use crate::{routes::health::Readiness, state::AppState, telemetry};
 
 /// The time between two samples. Histograms keep each value until then.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -24,30 +22,21 @@ pub(crate) async fn sample(state: AppState) {
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 0_u32.. {
         period.tick().await;
-        sample_process(state.telemetry.clone()).await;
+        let telemetry = state.telemetry.clone();
+        // An error means that the runtime is shutting down.
+        let _ = tokio::task::spawn_blocking(move || telemetry.sample()).await;
         if tick.is_multiple_of(SAMPLES_PER_QUESTION) {
             sample_stores(&state, &readiness).await;
         }
     }
 }
 
-/// Reads the system's files on a blocking thread: a process may have many open files to count.
-async fn sample_process(telemetry: Telemetry) {
-    let sample = move || {
-        telemetry.process.collect();
-        telemetry.exporter.run_upkeep();
-    };
-    // An error means that the runtime is shutting down.
-    let _ = tokio::task::spawn_blocking(sample).await;
-}
-
 async fn sample_stores(state: &AppState, readiness: &Readiness) {
     for check in readiness.checks().await {
-        gauge!(STORE_UP, "store" => check.store).set(if check.is_up { 1.0 } else { 0.0 });
+        telemetry::set_store_up(check.store, check.is_up);
     }
     // The last number stays while the store is down.
     if let Ok(Ok(sessions)) = timeout(COUNT_TIMEOUT, state.sessions.count()).await {
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        gauge!(SESSIONS).set(sessions as f64);
+        telemetry::set_sessions(sessions);
     }
 }

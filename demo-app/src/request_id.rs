@@ -1,20 +1,20 @@
 //! Sets the request id, which appears in the log and in the response's `X-Request-Id`.
 //!
 //! tower-http sets and returns the id, but accepts any text from anybody. So
-//! [`TrustedProxies`](super::TrustedProxies) first removes ids of strangers, and those that must not
+//! [`TrustedProxies`](crate::trusted_proxies::TrustedProxies) first removes ids of strangers, and those that must not
 //! appear in a log.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_http::request_id::{MakeRequestId, RequestId};
 use uuid::Uuid;
 
-pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The maximum length of a proxy's request id, in bytes.
 const MAX_LENGTH: usize = 64;
 
 /// Returns whether the `X-Request-Id` is a single, short and plain value.
-pub(super) fn is_single_and_plain(headers: &HeaderMap) -> bool {
+pub(crate) fn is_single_and_plain(headers: &HeaderMap) -> bool {
     let mut sent = headers.get_all(HEADER).iter();
     matches!((sent.next(), sent.next()), (Some(id), None) if is_plain(id.as_bytes()))
 }
@@ -27,7 +27,7 @@ fn is_plain(id: &[u8]) -> bool {
 
 /// Makes UUIDs of version 7, which sort by time; tower-http makes version 4.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct UuidV7;
+pub(crate) struct UuidV7;
 
 impl MakeRequestId for UuidV7 {
     fn make_request_id<B>(&mut self, _: &http::Request<B>) -> Option<RequestId> {

@@ -16,8 +16,10 @@ use axum::extract::{ConnectInfo, Request};
 use http::{HeaderMap, HeaderName, header::FORWARDED};
 use ipnet::IpNet;
 
-use super::request_id;
-use crate::config::{Config, ProxyHeader};
+use crate::{
+    config::{Config, ProxyHeader},
+    request_id,
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -42,7 +44,7 @@ impl TrustedProxies {
     }
 
     /// Sets the client's address, and removes an id that does not count.
-    pub(super) fn identify(&self, mut request: Request) -> Request {
+    pub(crate) fn identify(&self, mut request: Request) -> Request {
         let peer = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
         let is_trusted = peer.is_some_and(|peer| self.trusts(peer.to_canonical()));
         // The proxy's own address counts where it does not say another.
