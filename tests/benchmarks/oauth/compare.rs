@@ -52,21 +52,6 @@ impl Operation {
             Self::Exchange => "code exchanges",
         }
     }
-
-    pub(crate) fn is_introspection(self) -> bool {
-        matches!(self, Self::Introspection | Self::Introspections)
-    }
-
-    /// Returns the signatures, the verifications and the commits that the demo application does for
-    /// it.
-    pub(crate) fn work(self) -> [f64; 3] {
-        match self {
-            Self::Introspection | Self::Introspections => [0.0, 0.0, 0.0],
-            Self::Refresh => [2.0, 1.0, 1.0],
-            Self::ClientToken => [1.0, 0.0, 1.0],
-            Self::Exchange => [2.0, 0.0, 2.0],
-        }
-    }
 }
 
 /// What one load has measured.
@@ -97,11 +82,11 @@ pub(crate) struct Contender {
     pub(crate) measured: [[Vec<Measured>; 2]; 5],
 }
 
-/// Compares all servers.
-pub(crate) async fn compare(rounds: usize, lasting: Duration) {
+/// Compares all servers, or those with `only` in their names.
+pub(crate) async fn compare(rounds: usize, lasting: Duration, only: Option<&str>) {
     let databases = Databases::start().await;
     progress("starting the servers");
-    let mut contenders = contenders(&databases).await;
+    let mut contenders = contenders(&databases, only.unwrap_or_default()).await;
     let mut limits = Limits::default();
     for round in 0..=rounds {
         if round > 0 {
@@ -120,33 +105,53 @@ pub(crate) async fn compare(rounds: usize, lasting: Duration) {
     limits.print();
     for operation in Operation::ALL {
         for at in 0..IN_FLIGHT.len() {
-            tables::print(&contenders, &limits, operation, at);
+            tables::print(&contenders, operation, at);
         }
     }
 }
 
 const EMBEDDED: &str = "auth-layer, embedded store";
 const MONGODB: &str = "auth-layer, MongoDB and Redis";
-pub(crate) const ANSWERS_ONLY: &str = "axum, answers the same bytes";
+const ANSWERS_ONLY: &str = "axum, answers the same bytes";
+const SIGNS_AND_COMMITS: &str = "and signs, and commits one row";
 
-async fn contenders(databases: &Databases) -> Vec<Contender> {
+async fn contenders(databases: &Databases, only: &str) -> Vec<Contender> {
     let embedded = Demo::prepare(None).await;
-    let mut contenders = vec![Contender::new(EMBEDDED, embedded.start(1, &[embedded.client_id.to_owned()]).await)];
-    let answers = contenders[0].sample().await;
-    contenders.push(Contender::new(ANSWERS_ONLY, Server::only_answers(&answers).await));
-    let mongodb = Demo::prepare(Some((databases, "compare"))).await;
-    let mut mongodb = Contender::new(MONGODB, mongodb.start(1, &[mongodb.client_id.to_owned()]).await);
-    mongodb.uses_databases = true;
-    contenders.push(mongodb);
-    for format in ["opaque", "jwt"] {
-        if let Some(server) = peers::oidc_provider(format).await {
-            let mut peer = Contender::new(if format == "jwt" { peers::JWT } else { peers::OPAQUE }, server);
+    let mut embedded = Contender::new(EMBEDDED, embedded.start(1, &[embedded.client_id.to_owned()]).await);
+    let answers = embedded.sample().await;
+    let is_wanted = |name: &str| name.contains(only);
+    let mut contenders = Vec::new();
+    if is_wanted(EMBEDDED) {
+        contenders.push(embedded);
+    }
+    if is_wanted(ANSWERS_ONLY) {
+        contenders.push(Contender::new(ANSWERS_ONLY, Server::only_answers(&answers).await));
+    }
+    if is_wanted(SIGNS_AND_COMMITS) {
+        let mut floor = Contender::new(SIGNS_AND_COMMITS, Server::signs_and_commits(&answers).await);
+        // It has no store to ask.
+        floor.introspects = false;
+        contenders.push(floor);
+    }
+    if is_wanted(MONGODB) {
+        let mongodb = Demo::prepare(Some((databases, "compare"))).await;
+        let mut mongodb = Contender::new(MONGODB, mongodb.start(1, &[mongodb.client_id.to_owned()]).await);
+        mongodb.uses_databases = true;
+        contenders.push(mongodb);
+    }
+    for (name, format) in [(peers::OPAQUE, "opaque"), (peers::JWT, "jwt")] {
+        if is_wanted(name)
+            && let Some(server) = peers::oidc_provider(format).await
+        {
+            let mut peer = Contender::new(name, server);
             // It keeps no record of a JWT.
             peer.introspects = format == "opaque";
             contenders.push(peer);
         }
     }
-    if let Some(server) = peers::fastapi(databases).await {
+    if is_wanted(peers::FASTAPI)
+        && let Some(server) = peers::fastapi(databases).await
+    {
         let mut peer = Contender::new(peers::FASTAPI, server);
         peer.uses_databases = true;
         contenders.push(peer);

@@ -1,8 +1,6 @@
-//! What bounds any server that does the same work: the disk, the signatures, and HTTP.
+//! What bounds any server that does the same work: the disk and the signatures.
 
 use std::{
-    borrow::Cow,
-    env,
     fs::File,
     hint::black_box,
     io::Write,
@@ -15,14 +13,7 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
-use axum::{
-    Router,
-    body::Bytes,
-    http::header::{CACHE_CONTROL, CONTENT_TYPE},
-    routing::post,
-};
 use redb::{Database, TableDefinition};
-use tokio::net::TcpListener;
 
 use crate::{
     databases::Databases,
@@ -30,14 +21,13 @@ use crate::{
     report::{head, median, row, thousands},
 };
 
-/// The variable that makes this program a server that only answers. Its value is the answers to an
-/// introspection, a client credentials request and any other token request, as a JSON array.
-pub(crate) const ANSWERS: &str = "BENCH_OAUTH_ANSWERS";
-
 /// The length of what is signed: a token of the demo application.
-const SIGNED: usize = 450;
+pub(crate) const SIGNED: usize = 450;
 
-const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+pub(crate) const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+
+/// The value of a row: as long as the record of a session.
+pub(crate) const ROW: [u8; 200] = [0; 200];
 
 /// The rows of a commit, and the inserts at a time.
 const GROUP: u32 = 32;
@@ -105,8 +95,7 @@ impl Limits {
         }
     }
 
-    /// Returns the median of a limit.
-    pub(crate) fn median(&self, limit: Limit) -> f64 {
+    fn median(&self, limit: Limit) -> f64 {
         median(self.0[limit as usize].clone())
     }
 
@@ -128,7 +117,7 @@ fn measure(lasting: Duration) -> [f64; 7] {
         let mut table = writing.open_table(ROWS).expect("it is there");
         for _ in 0..rows {
             key += 1;
-            table.insert(key, &[0; 200][..]).expect("the disk serves");
+            table.insert(key, &ROW[..]).expect("the disk serves");
         }
         drop(table);
         writing.commit().expect("the disk serves");
@@ -169,27 +158,4 @@ fn rate(lasting: Duration, mut work: impl FnMut()) -> f64 {
         count += 1;
     }
     f64::from(count) / begun.elapsed().as_secs_f64()
-}
-
-/// Serves until the process is killed: reads each form and answers the same bytes.
-pub(crate) async fn serve() {
-    let answers = env::var(ANSWERS).expect("its caller checked that it is there");
-    let [introspection, token, pair]: [String; 3] = serde_json::from_str(&answers).expect("three answers");
-    let [introspection, token, pair] = [introspection, token, pair].map(Bytes::from);
-    let respond = |answer: &Bytes| ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], answer.clone());
-    let issue = async move |form: Bytes| {
-        let is_own =
-            |(name, value): (Cow<'_, str>, Cow<'_, str>)| name == "grant_type" && value == "client_credentials";
-        let is_own = form_urlencoded::parse(&form).any(is_own);
-        respond(if is_own { &token } else { &pair })
-    };
-    let introspect = async move |form: Bytes| {
-        assert!(form_urlencoded::parse(&form).any(|(name, _)| name == "token"), "each request names a token");
-        respond(&introspection)
-    };
-    let router = Router::new().route("/oauth/token", post(issue)).route("/oauth/introspect", post(introspect));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
-    let address = listener.local_addr().expect("it listens");
-    writeln!(std::io::stdout(), "listening on http://{address}").expect("the parent reads");
-    axum::serve(listener, router).await.expect("it serves");
 }

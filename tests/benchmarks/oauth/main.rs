@@ -10,6 +10,7 @@
 //! - `compare` or `growth` runs only that part.
 //! - `--rounds N` measures N rounds after the one that warms up, in place of 5.
 //! - `--seconds N` puts each server under each load for N seconds a round, in place of 2.
+//! - `--only TEXT` lets `compare` measure only the servers with this text in their names.
 //! - `--million` lets `growth` go on to a million sessions.
 
 mod compare;
@@ -17,6 +18,7 @@ mod compare;
 mod cpu;
 mod databases;
 mod demo;
+mod floor;
 mod growth;
 mod limits;
 mod load;
@@ -34,7 +36,7 @@ use demo_app::PasswordCost;
 use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 
-use self::report::number_of;
+use self::report::{number_of, value_of};
 
 // As in the binary `demo-app`, which this program stands in for.
 #[global_allocator]
@@ -52,8 +54,8 @@ fn main() -> ExitCode {
     }
     let runtime =
         |threads| Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("a runtime");
-    if env::var_os(limits::ANSWERS).is_some() {
-        runtime(1).block_on(limits::serve());
+    if env::var_os(floor::ANSWERS).is_some() {
+        runtime(1).block_on(floor::serve());
         return ExitCode::SUCCESS;
     }
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
     let named: Vec<&str> = PARTS.into_iter().filter(|part| is_named(part)).collect();
     for part in if named.is_empty() { PARTS.to_vec() } else { named } {
         match part {
-            "compare" => runtime(2).block_on(compare::compare(rounds, lasting)),
+            "compare" => runtime(2).block_on(compare::compare(rounds, lasting, value_of(&arguments, "--only"))),
             _ => runtime(2).block_on(growth::growth(rounds, lasting, is_named("--million"))),
         }
     }

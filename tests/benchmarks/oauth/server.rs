@@ -19,7 +19,7 @@ use tests::{
 use crate::{
     cpu::processor_time,
     demo::SignIns,
-    limits::ANSWERS,
+    floor::{ANSWERS, WORKS},
     load::{HOUR, Load, SERVER_CORE},
     requests::{CHALLENGE, Client, Given, REDIRECT_URI},
 };
@@ -77,8 +77,18 @@ impl Server {
 
     /// Starts this program as a server that only gives these answers.
     pub(crate) async fn only_answers(answers: &[String; 3]) -> Self {
+        Self::answering(answers, &[]).await
+    }
+
+    /// Starts this program as a server that signs and commits, and gives these answers.
+    pub(crate) async fn signs_and_commits(answers: &[String; 3]) -> Self {
+        Self::answering(answers, &[(WORKS, "")]).await
+    }
+
+    async fn answering(answers: &[String; 3], env: &[(&str, &str)]) -> Self {
         let answers = serde_json::to_string(answers).expect("text is JSON");
-        Self::start(exe().to_str().expect("a name in ASCII"), &[], &[(ANSWERS, &answers)], Codes::Any).await
+        let env: Vec<_> = [(ANSWERS, &*answers)].into_iter().chain(env.iter().copied()).collect();
+        Self::start(exe().to_str().expect("a name in ASCII"), &[], &env, Codes::Any).await
     }
 
     async fn start(program: &str, args: &[&str], env: &[(&str, &str)], codes: Codes) -> Self {

@@ -1,14 +1,13 @@
 //! The tables of a comparison.
 
 use crate::{
-    compare::{ANSWERS_ONLY, Contender, IN_FLIGHT, Measured, Operation},
-    limits::{Limit, Limits},
+    compare::{Contender, IN_FLIGHT, Measured, Operation},
     peers,
     report::{head, median, row, thousands},
 };
 
 /// Prints the table of an operation.
-pub(crate) fn print(contenders: &[Contender], limits: &Limits, operation: Operation, at: usize) {
+pub(crate) fn print(contenders: &[Contender], operation: Operation, at: usize) {
     let title = format!("{}, {} in flight", operation.name(), IN_FLIGHT[at]);
     head(&[
         &title,
@@ -57,26 +56,4 @@ pub(crate) fn print(contenders: &[Contender], limits: &Limits, operation: Operat
             &format!("{:.2}", median_of(|measured| measured.busy)),
         ]);
     }
-    if !operation.is_introspection() {
-        let answers: Vec<f64> = measured(ANSWERS_ONLY).iter().map(|measured| measured.rate).collect();
-        let of_core: Vec<f64> = measured(ANSWERS_ONLY).iter().map(|measured| measured.of_core).collect();
-        let (rate, of_core) = bound(limits, operation, IN_FLIGHT[at], median(answers), median(of_core));
-        let name = "and signs and commits: the limit of the embedded store";
-        row(&[name, &thousands(rate), "", "", "", "", &thousands(of_core), "", "", ""]);
-    }
-}
-
-/// Returns what a server could do, in a second and in a second of a core, that only answers, signs
-/// and commits as the demo application does on its embedded store.
-fn bound(limits: &Limits, operation: Operation, in_flight: usize, answers: f64, answers_of_core: f64) -> (f64, f64) {
-    let [signatures, verifications, commits] = operation.work();
-    let crypto = signatures / limits.median(Limit::SignEd25519) + verifications / limits.median(Limit::VerifyEd25519);
-    let of_core = 1.0 / (1.0 / answers_of_core + crypto);
-    let rate = if in_flight == 1 {
-        // One after the other: the request, the signatures, the disk.
-        1.0 / (1.0 / answers + crypto + commits / limits.median(Limit::Commit))
-    } else {
-        of_core.min(limits.median(Limit::GroupedRows) / commits)
-    };
-    (rate, of_core)
 }
