@@ -12,7 +12,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, de::StrRead};
 
 /// How many strings of an array are kept. No claim needs more.
 const MAX_TEXTS: usize = 64;
@@ -62,7 +62,7 @@ pub(crate) struct Fields<'t, const N: usize> {
 ///
 /// The work is linear in the length of `text`.
 pub(crate) fn fields<'t, const N: usize>(text: &'t [u8], names: &[&str; N]) -> Option<Fields<'t, N>> {
-    let mut json = serde_json::Deserializer::from_slice(text);
+    let mut json = deserializer(text)?;
     let fields = json.deserialize_map(FieldsVisitor { names }).ok()?;
     json.end().ok()?;
     Some(fields)
@@ -90,7 +90,7 @@ pub(crate) fn has_object(text: &[u8], name: &str, inner: &str) -> bool {
 
 /// Reads one member; `None` if it is absent or not what `seed` reads.
 fn member<'t, S: DeserializeSeed<'t>>(text: &'t [u8], name: &str, seed: S) -> Option<S::Value> {
-    let mut json = serde_json::Deserializer::from_slice(text);
+    let mut json = deserializer(text)?;
     let value = json.deserialize_map(MemberVisitor { name, seed }).ok()?;
     json.end().ok()?;
     value
@@ -106,10 +106,17 @@ pub(crate) fn members(text: &[u8]) -> Option<Map<String, Value>> {
 ///
 /// `text` has passed [`fields`], so no member is a duplicate.
 pub(crate) fn other_members(text: &[u8], names: &[&str]) -> Option<Map<String, Value>> {
-    let mut json = serde_json::Deserializer::from_slice(text);
+    let mut json = deserializer(text)?;
     let members = json.deserialize_map(OthersVisitor { names }).ok()?;
     json.end().ok()?;
     Some(members)
+}
+
+/// Begins to read `text`; `None` if it is not UTF-8.
+///
+/// All of it is checked at once: from bytes, `serde_json` would check each string by itself.
+fn deserializer(text: &[u8]) -> Option<serde_json::Deserializer<StrRead<'_>>> {
+    std::str::from_utf8(text).ok().map(serde_json::Deserializer::from_str)
 }
 
 struct FieldsVisitor<'n, const N: usize> {
@@ -408,6 +415,8 @@ mod tests {
             br#"{"c":[{"a":1,"a":2}]}"#,
             br#"[{"a":1}]"#,
             br#"{"a":1} {"#,
+            b"{\"a\":\"\xff\"}",
+            b"{\"x\":{\"\xc3\":1}}",
             b"null",
             b"",
         ] {

@@ -25,6 +25,9 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
+    /// All kinds, in the order of their declaration.
+    pub(crate) const ALL: [Self; 3] = [Self::Access, Self::Refresh, Self::SingleUse];
+
     /// Returns the word for records: `access`, `refresh` or `single_use`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +39,7 @@ impl TokenKind {
 
     /// Returns the kind for a record's word.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Access, Self::Refresh, Self::SingleUse].into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     id::{SessionId, Subject, TokenId},
     json::join_objects,
-    keys::SigningKey,
+    keys::{SigningKey, VerifyingKey},
     kind::TokenKind,
 };
 
@@ -68,9 +68,16 @@ impl<'a> From<&'a [String]> for Audience<'a> {
     }
 }
 
+/// Returns the header of tokens of this kind that this key signs, in base64url.
+pub(super) fn encoded_header(key: &VerifyingKey, kind: TokenKind) -> &str {
+    key.header(kind, || {
+        URL_SAFE_NO_PAD.encode(json(&JwtHeader { alg: key.algorithm().as_str(), typ: typ(kind), kid: key.kid() }))
+    })
+}
+
 /// Builds the JWS signing input (RFC 7515 §5.1) for this content and key.
 pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
-    let header = JwtHeader { alg: key.algorithm().as_str(), typ: typ(content.kind), kid: key.kid() };
+    let header = encoded_header(key.verifying(), content.kind);
     let payload = JwtPayload {
         iss: content.issuer,
         sub: content.subject,
@@ -82,10 +89,10 @@ pub(crate) fn signing_input(content: &Content<'_>, key: &SigningKey) -> String {
         sid: content.session,
         scope: content.scope,
     };
-    let (header, payload) = (json(&header), join_objects(json(&payload), content.other_claims));
+    let payload = join_objects(json(&payload), content.other_claims);
     // With room for a signature of 64 bytes.
-    let mut input = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 100);
-    URL_SAFE_NO_PAD.encode_string(header, &mut input);
+    let mut input = String::with_capacity(header.len() + payload.len() * 4 / 3 + 100);
+    input.push_str(header);
     input.push('.');
     URL_SAFE_NO_PAD.encode_string(payload, &mut input);
     input

@@ -231,6 +231,11 @@ impl SigningKey {
         self.verifying.clone()
     }
 
+    /// Borrows the public half.
+    pub(crate) fn verifying(&self) -> &VerifyingKey {
+        &self.verifying
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let failed = |_| KeyError::Crypto;
         match &*self.signer {

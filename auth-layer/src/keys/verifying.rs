@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use aws_lc_rs::{hmac, signature::ParsedPublicKey};
 use serde_json::Value;
@@ -9,7 +12,7 @@ use super::{
     pem,
     public::PublicKey,
 };
-use crate::hash::sha256;
+use crate::{hash::sha256, kind::TokenKind};
 
 /// A key that verifies, with one algorithm and a `kid`. Cloning it copies two pointers.
 ///
@@ -24,9 +27,15 @@ use crate::hash::sha256;
 /// ```
 #[derive(Clone)]
 pub struct VerifyingKey {
-    kid: Arc<str>,
+    name: Arc<Name>,
     algorithm: Algorithm,
     material: Arc<Material>,
+}
+
+struct Name {
+    kid: String,
+    /// The headers of the tokens that name this key, by kind.
+    headers: [OnceLock<String>; TokenKind::ALL.len()],
 }
 
 struct Material {
@@ -88,18 +97,23 @@ impl VerifyingKey {
     pub fn from_secret(kid: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
         let algorithm = Algorithm::Hs256;
         let material = Material::new(Verifier::Secret(hmac_key(secret)?), algorithm, secret);
-        Self { kid: "".into(), algorithm, material: Arc::new(material) }.with_kid(kid)
+        Self { name: Name::new(String::new()), algorithm, material: Arc::new(material) }.with_kid(kid)
     }
 
     /// Replaces the `kid`.
     pub fn with_kid(self, kid: impl Into<String>) -> Result<Self, KeyError> {
         let kid = kid.into();
-        if is_kid(&kid) { Ok(Self { kid: kid.into(), ..self }) } else { Err(KeyError::Kid) }
+        if is_kid(&kid) { Ok(Self { name: Name::new(kid), ..self }) } else { Err(KeyError::Kid) }
     }
 
     /// Returns the `kid`.
     pub fn kid(&self) -> &str {
-        &self.kid
+        &self.name.kid
+    }
+
+    /// Returns the header of tokens of this kind that name this key. The first call makes it.
+    pub(crate) fn header(&self, kind: TokenKind, make: impl FnOnce() -> String) -> &str {
+        self.name.headers[kind as usize].get_or_init(make)
     }
 
     /// Returns the key's one algorithm.
@@ -135,9 +149,15 @@ impl VerifyingKey {
 
     pub(super) fn from_public(algorithm: Algorithm, public: PublicKey) -> Result<Self, KeyError> {
         let parsed = public.parse(algorithm)?;
-        let (kid, members) = (public.default_kid().into(), public.members().to_string());
+        let (name, members) = (Name::new(public.default_kid()), public.members().to_string());
         let material = Material::new(Verifier::Public(parsed, public), algorithm, members.as_bytes());
-        Ok(Self { kid, algorithm, material: Arc::new(material) })
+        Ok(Self { name, algorithm, material: Arc::new(material) })
+    }
+}
+
+impl Name {
+    fn new(kid: String) -> Arc<Self> {
+        Arc::new(Self { kid, headers: Default::default() })
     }
 }
 
@@ -169,7 +189,7 @@ pub(crate) fn hmac_key(secret: &[u8]) -> Result<hmac::Key, KeyError> {
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifyingKey")
-            .field("kid", &self.kid)
+            .field("kid", &self.kid())
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()
     }
