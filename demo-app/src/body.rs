@@ -15,7 +15,7 @@ use axum::{
     extract::{FromRequest, Request},
 };
 use garde::Validate;
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -31,6 +31,27 @@ pub(crate) struct JsonBody<T>(pub(crate) T);
 
 /// The bytes of a request body, which the handler reads. For forms, whose rules the library has.
 pub(crate) struct RawBody(pub(crate) Bytes);
+
+/// The head and the body of a request whose rules the library has, without the extensions.
+///
+/// The extractors of axum copy headers and extensions. This one takes the headers.
+pub(crate) struct WholeRequest {
+    pub(crate) head: Parts,
+    pub(crate) body: Bytes,
+}
+
+impl<S: Send + Sync> FromRequest<S> for WholeRequest {
+    type Rejection = ApiError;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, ApiError> {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = request.method().clone();
+        head.uri = request.uri().clone();
+        head.headers = std::mem::take(request.headers_mut());
+        let RawBody(body) = RawBody::from_request(request, state).await?;
+        Ok(Self { head, body })
+    }
+}
 
 impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiError;

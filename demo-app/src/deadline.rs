@@ -7,13 +7,14 @@
 //! tower-http's `TimeoutLayer` keeps counting while the client sends, and its answer has neither a
 //! body nor `Retry-After`. Its `RequestBodyDeadlineLayer` also counts the server's time.
 
-use std::{future::pending, pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// The time limit of a request, and that of its body. An answer is promised within 3 s; the rest is
 /// for an overloaded machine whose timers run late.
@@ -22,7 +23,7 @@ const LIMIT: Duration = Duration::from_millis(2_600);
 /// The deadline of a request. It is suspended while the body is read. All clones belong to one
 /// request.
 #[derive(Clone, Debug)]
-pub(crate) struct Deadline(watch::Sender<Option<Instant>>);
+pub(crate) struct Deadline(Arc<Mutex<Option<Instant>>>);
 
 /// The body did not arrive in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,16 @@ pub(crate) struct BodyTimeout;
 impl Deadline {
     /// Starts the deadline of a request whose head has just arrived.
     pub(crate) fn start() -> Self {
-        Self(watch::Sender::new(Some(Instant::now() + LIMIT)))
+        Self(Arc::new(Mutex::new(Some(Instant::now() + LIMIT))))
+    }
+
+    /// Returns the deadline; `None` while it is suspended.
+    fn end(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_end(&self, end: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end;
     }
 
     /// Reads a request's body within its own time limit.
@@ -41,28 +51,22 @@ impl Deadline {
         if let Some(read) = reading.as_mut().now_or_never() {
             return Ok(read);
         }
-        self.0.send_replace(None);
+        self.set_end(None);
         let read = timeout(LIMIT, reading).await;
-        self.0.send_replace(Some(Instant::now() + LIMIT));
+        self.set_end(Some(Instant::now() + LIMIT));
         read.map_err(|_| BodyTimeout)
     }
 
     /// Waits for `answer` until the deadline; `None` if it did not come.
     pub(crate) async fn until<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
-        let mut end = self.0.subscribe();
+        // The end only moves back, so it is read again when the time has come.
         let late = async {
             loop {
-                let now = *end.borrow_and_update();
-                let end_comes = async {
-                    match now {
-                        Some(end) => sleep_until(end).await,
-                        None => pending().await,
-                    }
-                };
-                tokio::select! {
-                    () = end_comes => return,
-                    // Never an error: `self` holds the sender.
-                    _ = end.changed() => {}
+                match self.end() {
+                    Some(end) if end <= Instant::now() => return,
+                    Some(end) => sleep_until(end).await,
+                    // The end comes no sooner than this after the body.
+                    None => sleep(LIMIT).await,
                 }
             }
         };
@@ -77,7 +81,7 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::sleep;
+    use std::future::pending;
 
     use super::*;
 

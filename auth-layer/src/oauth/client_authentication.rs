@@ -125,6 +125,10 @@ fn basic(value: &[u8]) -> Option<ClientAuthentication> {
 
 /// Decodes one value of a form.
 fn form_decoded(text: &[u8]) -> Option<String> {
+    // Nearly every id and secret.
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return str::from_utf8(text).ok().map(str::to_owned);
+    }
     let spaced: Zeroizing<Vec<u8>> =
         Zeroizing::new(text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect());
     String::from_utf8(percent_decode(&spaced).collect()).ok()

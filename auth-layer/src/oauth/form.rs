@@ -99,9 +99,11 @@ impl<'t> Form<'t> {
 /// byte.
 fn pairs(text: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs.filter_map(|pair| {
-        // One search each: these are done by words, one for both by bytes.
-        if pair.contains('%') || pair.contains('+') {
+    // One search each: these are done by words, one for both by bytes.
+    let is_encoded = |text: &str| text.contains('%') || text.contains('+');
+    let any_encoded = is_encoded(text);
+    pairs.filter_map(move |pair| {
+        if any_encoded && is_encoded(pair) {
             return parse(pair.as_bytes()).next();
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -202,6 +202,10 @@ impl<'writer> FormatFields<'writer> for TextFields {
         let mut separator = if fields.message.is_empty() { "" } else { " " };
         for (name, content) in &fields.others {
             match content {
+                // Nearly every value of a span: it is written as JSON has it.
+                FieldValue::Value(Value::String(text)) if is_verbatim(text) => {
+                    [separator, name, "=\"", text, "\""].iter().try_for_each(|part| writer.write_str(part))?;
+                }
                 FieldValue::Value(value) => write!(writer, "{separator}{name}={value}")?,
                 FieldValue::Formatted(text) => write!(writer, "{separator}{name}={text}")?,
             }
@@ -209,6 +213,11 @@ impl<'writer> FormatFields<'writer> for TextFields {
         }
         Ok(())
     }
+}
+
+/// Returns whether JSON escapes nothing in a text.
+fn is_verbatim(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
 }
 
 /// Formats an event as one JSON object: `timestamp`, `level`, `target`, `message`, `fields`, and

@@ -11,12 +11,12 @@ use axum::{
     extract::{ConnectInfo, State},
     response::IntoResponse,
 };
-use http::{StatusCode, request::Parts};
+use http::StatusCode;
 
 use super::{client, error::OAuthError};
 use crate::{
     audit::{Audit, Event},
-    body::RawBody,
+    body::WholeRequest,
     routes::{NO_STORE, proof},
     state::AppState,
 };
@@ -28,13 +28,12 @@ use crate::{
 pub(crate) async fn revoke(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
-    parts: Parts,
-    RawBody(body): RawBody,
+    WholeRequest { head, body }: WholeRequest,
 ) -> Result<impl IntoResponse, OAuthError> {
-    let request = RevocationRequest::parse(&parts.headers, &body)?;
+    let request = RevocationRequest::parse(&head.headers, &body)?;
     //= RFC 7009 §2.1
     let client = client::authenticate(&state, address.ip(), &request.authentication).await?;
-    proof::check_if_sent(&state, &parts)?;
+    proof::check_if_sent(&state, &head)?;
     let token = request.token.expose();
     let revoked = state.authority.revoke_as(token, client.id()).await;
     audit_revocation(&state, address.ip(), client.id(), token, revoked.as_ref());

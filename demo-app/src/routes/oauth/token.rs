@@ -20,7 +20,7 @@ use http::{HeaderMap, request::Parts};
 use super::{client, error::OAuthError};
 use crate::{
     audit::{Audit, Event, Method, NewSession},
-    body::RawBody,
+    body::WholeRequest,
     clients::{DEFAULT_SCOPE, FIRST_PARTY},
     error::ApiError,
     password::Password,
@@ -71,12 +71,11 @@ impl IntoResponse for Issued {
 pub(crate) async fn token(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
-    parts: Parts,
-    RawBody(body): RawBody,
+    WholeRequest { head, body }: WholeRequest,
 ) -> Result<Issued, OAuthError> {
-    let request = TokenRequest::parse(&parts.headers, &body)?;
+    let request = TokenRequest::parse(&head.headers, &body)?;
     let audit = sign_in_audit(&request, address.ip());
-    let issued = issue(&state, address.ip(), &parts, request).await;
+    let issued = issue(&state, address.ip(), &head, request).await;
     match audit {
         Some(audit) => audit.conclude_sign_in(issued),
         None => issued,
@@ -102,7 +101,7 @@ fn sign_in_audit(TokenRequest { authentication, grant, .. }: &TokenRequest, addr
 async fn issue(
     state: &AppState,
     address: IpAddr,
-    parts: &Parts,
+    head: &Parts,
     TokenRequest { authentication, grant, resources, .. }: TokenRequest,
 ) -> Result<Issued, OAuthError> {
     let client = client::authenticate(state, address, &authentication).await?;
@@ -110,10 +109,10 @@ async fn issue(
     let request = AuthenticatedRequest {
         //= RFC 8707 §2
         audiences: state.oauth.server.audiences_for(&resources)?,
-        proof: proof::read(state, parts)?,
+        proof: proof::read(state, head)?,
         state,
         client,
-        headers: &parts.headers,
+        headers: &head.headers,
         address,
     };
     match grant {
