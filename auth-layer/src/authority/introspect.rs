@@ -11,7 +11,8 @@ use crate::{
     trust::{AuthError, expected_record},
 };
 
-/// The answer to an introspection. Serialises as the response of RFC 7662 §2.2.
+/// The answer to an introspection. Serialises as the response of RFC 7662 §2.2. In axum, a handler can
+/// return it.
 ///
 /// ```
 /// # use auth_layer::{AuthError, Authority};
@@ -64,6 +65,53 @@ impl Serialize for Introspection {
     }
 }
 
+#[cfg(feature = "axum")]
+mod response {
+    use axum_core::response::{IntoResponse, Response};
+    use bytes::Bytes;
+    use http::{
+        HeaderValue,
+        header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA},
+    };
+
+    use super::Introspection;
+    use crate::rejection::{Rejection, RejectionKind};
+
+    /// The body of a response about one token.
+    struct Body(Bytes);
+
+    impl Introspection {
+        /// Returns the body. It is made once for a token that the in-process cache holds.
+        pub(super) fn body(&self) -> Option<Bytes> {
+            let make = || serde_json::to_vec(self).ok().map(|json| Bytes::from(json.into_boxed_slice()));
+            match self.claims() {
+                Some(claims) => {
+                    let body = claims.keep(|| {
+                        let body = make()?;
+                        let length = body.len();
+                        Some((Body(body), length))
+                    });
+                    body.map(|body| body.0.clone())
+                }
+                None => make(),
+            }
+        }
+    }
+
+    /// Responds 200 with the body of RFC 7662 §2.2 and `Cache-Control: no-store`.
+    impl IntoResponse for Introspection {
+        fn into_response(self) -> Response {
+            let Some(body) = self.body() else { return Rejection::new(RejectionKind::Internal).into_response() };
+            let headers = [
+                (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+                (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+                (PRAGMA, HeaderValue::from_static("no-cache")),
+            ];
+            (headers, body).into_response()
+        }
+    }
+}
+
 impl Authority {
     /// Introspects a token of any kind (RFC 7662 §2.2).
     ///
@@ -76,17 +124,17 @@ impl Authority {
     ///
     /// ```
     /// # use auth_layer::{Authority, Rejection, authority::Introspection};
-    /// # use axum::{Json, extract::State};
+    /// # use axum::extract::State;
     /// // Authenticate the caller first: it must be one of your OAuth clients.
     /// async fn introspect(
     ///     State(authority): State<Authority>,
     ///     token: String,
-    /// ) -> Result<Json<Introspection>, Rejection> {
-    ///     Ok(Json(authority.introspect(&token).await?))
+    /// ) -> Result<Introspection, Rejection> {
+    ///     Ok(authority.introspect(&token).await?)
     /// }
     /// ```
     pub async fn introspect(&self, token: &str) -> Result<Introspection, AuthError> {
-        for kind in [TokenKind::Access, TokenKind::Refresh, TokenKind::SingleUse] {
+        for kind in TokenKind::ALL {
             let known = match kind {
                 TokenKind::Access | TokenKind::SingleUse => self.inner.trust.inspect(kind, token).await,
                 TokenKind::Refresh => self.introspect_refresh(token).await,
@@ -120,5 +168,41 @@ impl Authority {
             matches!(session.judge(id, self.inner.settings.refresh_grace, now), Verdict::Rotate | Verdict::Repeat)
                 && status == TokenStatus::Active(expected);
         if is_good { Ok(claims) } else { Err(TokenFault::Revoked.into()) }
+    }
+}
+
+#[cfg(all(test, feature = "axum"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        Grant, UserId,
+        keys::{Keyring, SigningKey},
+        store::MemoryStore,
+    };
+
+    #[tokio::test]
+    async fn introspection_body_is_made_once_while_the_token_is_cached() {
+        let authority = Authority::builder("https://auth.example", MemoryStore::new())
+            .audience("api")
+            .keys(Keyring::new(SigningKey::generate().unwrap()))
+            .local_cache(Duration::from_mins(1))
+            .build()
+            .unwrap();
+        let sign_in = authority.begin_sign_in(UserId::generate()).await.unwrap();
+        let pair = authority.sign_in(sign_in, Grant::new("web")).await.unwrap();
+        let body = async || {
+            let introspection = authority.introspect(&pair.access_token).await.unwrap();
+            let json = serde_json::to_vec(&introspection).unwrap();
+            let body = introspection.body().unwrap();
+            assert_eq!(body, json);
+            (body, introspection.claims().map(Claims::read_bytes))
+        };
+        let ((first, counted), (second, _)) = (body().await, body().await);
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        assert!(counted.is_some_and(|bytes| bytes as usize > first.len()), "the cache counts it: {counted:?}");
+        authority.revoke(&pair.access_token).await.unwrap();
+        assert_eq!(body().await.0, r#"{"active":false}"#, "the body does not outlive the token");
     }
 }

@@ -68,16 +68,17 @@ pub(crate) fn custom_json(custom: &impl Serialize) -> Result<String, CustomClaim
     serde_json::to_string(&members).map_err(CustomClaimsError::Json)
 }
 
-/// The custom claims of one token: the payload, and each type that they were parsed as.
+/// The custom claims of one token: the payload, each type that they were parsed as, and what else was
+/// made of the token.
 pub(crate) struct CustomPayload {
     /// The decoded payload, whose registered claims were read; `None` without custom claims.
     payload: Option<Box<[u8]>>,
     parsed: ParsedTypes,
-    /// The memory of the parsed types, in bytes, roughly.
+    /// The memory of what is kept, in bytes, roughly.
     read_bytes: AtomicU32,
 }
 
-/// One parsed type, and the place for the next. Types are only ever added, so readers need no lock.
+/// One kept value, and the place for the next. Values are only ever added, so readers need no lock.
 #[derive(Default)]
 struct ParsedTypes(OnceLock<Box<(Arc<dyn Any + Send + Sync>, ParsedTypes)>>);
 
@@ -98,25 +99,35 @@ impl CustomPayload {
 
     /// Returns the claims as a `T`; `None` if they do not read as one. Each type is parsed once.
     pub(crate) fn read<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.keep(|| {
+            let value = serde_json::from_value(Value::Object(self.members()?)).ok()?;
+            // What a type keeps on the heap is estimated by the length of its text.
+            Some((value, self.text_bytes()))
+        })
+    }
+
+    /// Returns the `T` that is kept. The first call makes it, and says what it takes on the heap, in
+    /// bytes.
+    pub(super) fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> Option<(T, usize)>) -> Option<Arc<T>> {
         let mut node = &self.parsed;
-        let mut value: Option<Arc<T>> = None;
+        let mut make = Some(make);
+        let mut new: Option<(Arc<T>, usize)> = None;
         loop {
-            let (held, next) = match (node.0.get(), &value) {
+            let (held, next) = match (node.0.get(), &new) {
                 (Some(taken), _) => &**taken,
                 (None, None) => {
-                    value = Some(Arc::new(serde_json::from_value(Value::Object(self.members()?)).ok()?));
+                    let (value, heap) = make.take()?()?;
+                    new = Some((Arc::new(value), heap));
                     continue;
                 }
-                (None, Some(value)) => {
+                (None, Some((value, heap))) => {
                     let mut added = false;
                     let taken = node.0.get_or_init(|| {
                         added = true;
                         Box::new((Arc::clone(value) as Arc<dyn Any + Send + Sync>, ParsedTypes::default()))
                     });
                     if added {
-                        // What a type keeps on the heap is estimated by the length of its text.
-                        let bytes = NODE_BYTES + size_of::<T>() + self.text_bytes();
-                        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                        let bytes = u32::try_from(NODE_BYTES + size_of::<T>() + heap).unwrap_or(u32::MAX);
                         self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
                     }
                     &**taken
@@ -134,13 +145,13 @@ impl CustomPayload {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
-    /// Returns the memory of the parsed types, in bytes, roughly.
+    /// Returns the memory of what is kept, in bytes, roughly.
     pub(super) fn read_bytes(&self) -> u32 {
         self.read_bytes.load(Ordering::Relaxed)
     }
 }
 
-/// What a parsed type takes besides the value: its box and the value's counters.
+/// What a kept value takes besides the value: its box and the value's counters.
 const NODE_BYTES: usize = size_of::<(Arc<dyn Any + Send + Sync>, ParsedTypes)>() + 2 * size_of::<usize>();
 
 impl fmt::Debug for CustomPayload {

@@ -211,6 +211,12 @@ impl Claims {
         self.checked.custom.read().ok_or(TokenFault::CustomClaims)
     }
 
+    /// Returns the `T` that is kept beside the claims, as long as the in-process cache holds them. The
+    /// first call makes it, and says what it takes on the heap, in bytes.
+    pub(crate) fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> Option<(T, usize)>) -> Option<Arc<T>> {
+        self.checked.custom.keep(make)
+    }
+
     /// Returns the custom claims as the text of a JSON object.
     pub(crate) fn custom_json(&self) -> String {
         let members = self.checked.custom.members();
@@ -254,7 +260,7 @@ impl Claims {
         self.checked.bytes
     }
 
-    /// Returns the memory of the parsed custom claims, in bytes, roughly.
+    /// Returns the memory of the parsed custom claims and of what else is kept, in bytes, roughly.
     pub(crate) fn read_bytes(&self) -> u32 {
         self.checked.custom.read_bytes()
     }

@@ -12,29 +12,25 @@ use axum::{
     extract::{ConnectInfo, State},
     response::{IntoResponse, Response},
 };
-use http::HeaderMap;
 use serde::Serialize;
 
 use super::{client, error::OAuthError};
-use crate::{body::RawBody, routes::NO_STORE, state::AppState};
+use crate::{body::WholeRequest, routes::NO_STORE, state::AppState};
 
-/// What a client may know of a token.
+/// The answer about a token of which the client may know nothing.
+//= RFC 7662 §2.2
 #[derive(Serialize)]
-#[serde(untagged)]
-enum Answer {
-    Visible(Introspection),
-    //= RFC 7662 §2.2
-    Hidden { active: bool },
+struct Hidden {
+    active: bool,
 }
 
 /// Tells a confidential client whether a token is active, and what it says.
 pub(crate) async fn introspect(
     State(state): State<AppState>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    RawBody(body): RawBody,
+    WholeRequest { head, body }: WholeRequest,
 ) -> Result<Response, OAuthError> {
-    let request = IntrospectionRequest::parse(&headers, &body)?;
+    let request = IntrospectionRequest::parse(&head.headers, &body)?;
     // A public client cannot send a secret, so its request fails either here or below.
     //= RFC 7662 §2.1
     let ClientAuthentication::Basic { .. } = &request.authentication else {
@@ -42,16 +38,15 @@ pub(crate) async fn introspect(
     };
     let client = client::authenticate(&state, address.ip(), &request.authentication).await?;
     let introspection = state.authority.introspect(request.token.expose()).await?;
-    Ok((NO_STORE, Json(Answer::of(introspection, &client))).into_response())
+    Ok(if may_see(&client, &introspection) {
+        introspection.into_response()
+    } else {
+        (NO_STORE, Json(Hidden { active: false })).into_response()
+    })
 }
 
-impl Answer {
-    /// Any client may see any access token. A refresh token is between us and its own client.
-    fn of(introspection: Introspection, client: &Client) -> Self {
-        let is_foreign = introspection.claims().is_some_and(|claims| claims.client_id.as_deref() != Some(client.id()));
-        if is_foreign && introspection.kind() == Some(TokenKind::Refresh) {
-            return Self::Hidden { active: false };
-        }
-        Self::Visible(introspection)
-    }
+/// Any client may see any access token. A refresh token is between us and its own client.
+fn may_see(client: &Client, introspection: &Introspection) -> bool {
+    let is_own = introspection.claims().is_none_or(|claims| claims.client_id.as_deref() == Some(client.id()));
+    is_own || introspection.kind() != Some(TokenKind::Refresh)
 }
