@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, CodeError, CodeFault, Grant, IssuedPair, SignIn, error::SignInError};
+use super::{Authority, CodeError, CodeFault, Grant, IssuedPair, SignIn, error::SignInError, sign_in::NewSession};
 use crate::{
     claims::{Authentication, Scope},
     clock::later,
@@ -178,22 +178,21 @@ impl Authority {
         }
         let (user, epoch) = (record.user.clone(), record.epoch);
         let grant = self.grant_of(record, client_id, audiences, proof)?;
-        // Before the code is redeemed: a session that is never handed out does no harm, and a code
-        // without a session could not be exchanged again.
-        let issued = match self.open_session(user, epoch, grant).await {
-            Ok(issued) => issued,
-            Err(SignInError::Fenced) => return Err(CodeError::InvalidGrant(CodeFault::Fenced)),
-            Err(SignInError::Unavailable(error)) => return Err(CodeError::Unavailable(error)),
-            Err(error) => return Err(CodeError::SignIn(error)),
-        };
-        match self.store().redeem(key, issued.session_id, self.now()).await {
-            Ok(Redeemed::First(_)) => {
+        let NewSession { session, records, issued, proof } =
+            self.prepare_session(user.clone(), grant).map_err(code_error)?;
+        if let Some(proof) = proof {
+            self.use_up_proof(&proof, &user, epoch).await.map_err(code_error)?;
+        }
+        match self.store().open_and_redeem(session, records, epoch, key, self.now()).await {
+            Ok(Some(Redeemed::First(_))) => {
+                self.purge_when_due();
                 self.end_surplus_sessions(&issued).await;
                 Ok(issued)
             }
+            Ok(None) => Err(CodeError::InvalidGrant(CodeFault::Fenced)),
             //= RFC 6749 §4.1.2
-            Ok(Redeemed::Again(first)) => Err(self.revoke_for_second_use(first, Some(issued.session_id)).await),
-            Ok(Redeemed::Unknown) => {
+            Ok(Some(Redeemed::Again(first))) => Err(self.revoke_for_second_use(first, Some(issued.session_id)).await),
+            Ok(Some(Redeemed::Unknown)) => {
                 self.revoke_unused(issued.session_id);
                 Err(CodeError::InvalidGrant(CodeFault::Unknown))
             }
@@ -278,6 +277,15 @@ impl CodeRecord {
         record.payload.check_crit(&[MEMBER])?;
         let text = record.payload.get(MEMBER).ok_or_else(unreadable_payload)?;
         serde_json::from_str(text).map_err(|_| unreadable_payload())
+    }
+}
+
+/// Returns the error of an exchange for that of its sign-in.
+fn code_error(error: SignInError) -> CodeError {
+    match error {
+        SignInError::Fenced => CodeError::InvalidGrant(CodeFault::Fenced),
+        SignInError::Unavailable(error) => CodeError::Unavailable(error),
+        error => CodeError::SignIn(error),
     }
 }
 

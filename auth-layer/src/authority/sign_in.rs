@@ -197,6 +197,15 @@ impl Grant {
     }
 }
 
+/// A session that is not recorded yet, and its signed pair.
+pub(super) struct NewSession {
+    pub(super) session: Session,
+    pub(super) records: Vec<TokenRecord>,
+    pub(super) issued: IssuedPair,
+    /// Is used up before the session is recorded.
+    pub(super) proof: Option<Proof>,
+}
+
 /// How long a sign-in waits until surplus sessions have ended.
 const SURPLUS_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -251,18 +260,15 @@ impl Authority {
         if sign_in.is_disabled() {
             return Err(SignInError::Disabled);
         }
-        let issued = self.open_session(sign_in.user, sign_in.fence.epoch, grant).await?;
+        let SignIn { user, fence } = sign_in;
+        let NewSession { session, records, issued, proof } = self.prepare_session(user, grant)?;
+        self.record_session(session, records, fence.epoch, proof.as_ref()).await?;
         self.end_surplus_sessions(&issued).await;
         Ok(issued)
     }
 
-    /// Opens a session, if the user's fence is still at `epoch`, and issues its first pair.
-    pub(super) async fn open_session(
-        &self,
-        user: Subject,
-        epoch: u64,
-        grant: Grant,
-    ) -> Result<IssuedPair, SignInError> {
+    /// Creates a session and signs its first pair. Records nothing.
+    pub(super) fn prepare_session(&self, user: Subject, grant: Grant) -> Result<NewSession, SignInError> {
         let (now, keys, proof, max_bytes) = (self.now(), self.keys(), grant.proof.clone(), grant.max_token_bytes);
         let mut session = self.new_session(user, grant, &keys, now, later(now, self.inner.settings.session_ttl))?;
         let pair = session.current.clone();
@@ -271,8 +277,7 @@ impl Authority {
         let records = self.pair_records(&session, &pair, &signed, &keys).map_err(SignInError::Unacceptable)?;
         session.current = pair;
         let issued = issued_pair(&session, signed, now);
-        self.record_session(session, records, epoch, proof.as_ref()).await?;
-        Ok(issued)
+        Ok(NewSession { session, records, issued, proof })
     }
 
     /// Issues an access token to a client in its own name, in a session of its own and with no
@@ -359,10 +364,25 @@ impl Authority {
         if audiences.iter().all(|audience| own.contains(audience)) { Ok(()) } else { Err(SignInError::Target) }
     }
 
-    /// Records a session and its tokens. Uses up the proof first, when all else has been checked.
+    /// Uses up the proof of a sign-in, when all else has been checked.
     ///
     /// The commit decides whether the sign-in was overtaken. With a proof, the fence is read once
     /// more before that: else each revocation during the check of a password would use a proof up.
+    pub(super) async fn use_up_proof(&self, proof: &Proof, user: &Subject, epoch: u64) -> Result<(), SignInError> {
+        let trust = &self.inner.trust;
+        let fence = trust.with_deadline(self.store().user_fence(user.clone())).await;
+        let fence = fence.map_err(SignInError::Unavailable)?;
+        if fence.epoch != epoch || fence.disabled {
+            return Err(SignInError::Fenced);
+        }
+        if trust.use_up(proof).await.map_err(SignInError::Unavailable)? {
+            Ok(())
+        } else {
+            Err(SignInError::Proof(ProofFault::Replayed))
+        }
+    }
+
+    /// Records a session and its tokens. Uses up the proof first.
     async fn record_session(
         &self,
         session: Session,
@@ -372,14 +392,7 @@ impl Authority {
     ) -> Result<(), SignInError> {
         let trust = &self.inner.trust;
         if let Some(proof) = proof {
-            let fence = trust.with_deadline(self.store().user_fence(session.user_id.clone())).await;
-            let fence = fence.map_err(SignInError::Unavailable)?;
-            if fence.epoch != epoch || fence.disabled {
-                return Err(SignInError::Fenced);
-            }
-            if !trust.use_up(proof).await.map_err(SignInError::Unavailable)? {
-                return Err(SignInError::Proof(ProofFault::Replayed));
-            }
+            self.use_up_proof(proof, &session.user_id, epoch).await?;
         }
         match trust.with_deadline(self.store().open_session(session, records, epoch)).await {
             Ok(Admission::Admitted) => {

@@ -42,6 +42,13 @@ macro_rules! operations {
                 put_one_time(key: HashedKey, payload: Payload, expires_at: Timestamp) -> ();
                 one_time(key: HashedKey, now: Timestamp) -> Option<OneTimeRecord>;
                 redeem(key: HashedKey, by: SessionId, now: Timestamp) -> Redeemed;
+                open_and_redeem(
+                    session: Session,
+                    tokens: Vec<TokenRecord>,
+                    epoch: u64,
+                    key: HashedKey,
+                    now: Timestamp,
+                ) -> Option<Redeemed>;
                 deny(key: HashedKey, denial: Denial) -> ();
                 denials(keys: Vec<HashedKey>, now: Timestamp) -> Vec<Option<Denial>>;
                 revoke_token(id: TokenId, since: Timestamp) -> Revoked;

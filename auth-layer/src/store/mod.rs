@@ -95,7 +95,7 @@
 //! | [`consume`] | `Refused` |
 //! | [`reserve`] | false, until the reservation expires |
 //! | [`put_one_time`] | success; an existing record stays as it is |
-//! | [`redeem`] | `Again` with the session of the first call, until the record expires |
+//! | [`redeem`], [`open_and_redeem`] | `Again` with the session of the first call, until the record expires |
 //! | [`deny`] | success, no change |
 //! | [`revoke_token`], [`revoke_session`], [`revoke_for_reuse`] | the same access tokens, 0 sessions |
 //! | [`revoke_user`] | the same, and the fence rises once more |
@@ -113,13 +113,14 @@
 //! | `rotate`, `note_delivered` | the note never applies to the next pair |
 //! | `rotate`, `revoke_for_reuse` | one of the two does nothing |
 //! | `rotate`, `purge_expired` | a session that was refreshed stays |
-//! | `open_session`, `revoke_user` | the sign-in is `Fenced`, or the revocation finds it |
-//! | `open_session`, `set_user_disabled` | the same |
+//! | `open_session` or `open_and_redeem`, `revoke_user` | the sign-in is `Fenced`, or the revocation finds it |
+//! | `open_session` or `open_and_redeem`, `set_user_disabled` | the same |
 //! | `revoke_user`, `revoke_user` of one user | the fence rises twice |
 //! | `record_token`, any revocation | the token is `Fenced`, or the revocation finds it |
 //! | `consume`, `consume` of one token | one is accepted |
 //! | `reserve`, `reserve` of one key, free or expired | one returns true |
 //! | `redeem`, `redeem` of one record | one is `First`, the others name its session |
+//! | `open_and_redeem`, `open_and_redeem` of one record | the same |
 //! | `deny`, `deny` of one key | of each time, the latest stays |
 //! | `denials`, `deny` | the denial is found once `deny` has returned |
 //! | `token_status`, any revocation | no `Active` once the revocation has returned |
@@ -139,6 +140,7 @@
 //! [`denials`]: TokenStore::denials
 //! [`deny`]: TokenStore::deny
 //! [`note_delivered`]: TokenStore::note_delivered
+//! [`open_and_redeem`]: TokenStore::open_and_redeem
 //! [`open_session`]: TokenStore::open_session
 //! [`revoke_for_reuse`]: TokenStore::revoke_for_reuse
 //! [`purge_expired`]: TokenStore::purge_expired

@@ -199,6 +199,33 @@ pub trait TokenStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Redeemed, StoreError>> + Send;
 
+    /// Opens a session and redeems a one-time record for it. `None` if the session is
+    /// [fenced](Admission::Fenced).
+    ///
+    /// Otherwise the answer is that of [`redeem`](Self::redeem). Unless it is [`Redeemed::First`], the
+    /// session may or may not be opened. The caller hands out none of its tokens and revokes it, also
+    /// if this fails.
+    ///
+    /// The default calls [`open_session`](Self::open_session) and then [`redeem`](Self::redeem): a
+    /// session that is never handed out does no harm, and a record without a session could not be
+    /// redeemed again. A store that has transactions can do both in one.
+    fn open_and_redeem(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+        key: HashedKey,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Redeemed>, StoreError>> + Send {
+        async move {
+            let by = session.session_id;
+            match self.open_session(session, tokens, epoch).await? {
+                Admission::Admitted => self.redeem(key, by, now).await.map(Some),
+                Admission::Fenced => Ok(None),
+            }
+        }
+    }
+
     /// Records the denial of what `key` stands for, for tokens that the store has no records of.
     ///
     /// If the key has a denial already, of each of its times the later one stays, also when several
@@ -342,13 +369,7 @@ pub trait TokenStore: Send + Sync + 'static {
         keep: usize,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
-        async move {
-            let mut others = self.sessions(user, now).await?;
-            others.retain(|session| session.session_id != new);
-            others.sort_by_key(|session| (session.last_used_at, session.session_id));
-            let surplus = others.len().saturating_sub(keep);
-            Ok(others.into_iter().take(surplus).map(|session| session.session_id).collect())
-        }
+        async move { Ok(used_longest_ago(self.sessions(user, now).await?, new, keep)) }
     }
 
     /// Removes the tokens, sessions, reservations and one-time records that expired before
@@ -397,4 +418,13 @@ pub trait TokenStore: Send + Sync + 'static {
     fn subscribe(&self, listener: Weak<dyn RevocationListener>) {
         drop(listener);
     }
+}
+
+/// Returns the ids of these sessions, without `new` and without the `keep` that were used last, as
+/// [`TokenStore::surplus_sessions`] does.
+pub(super) fn used_longest_ago(mut sessions: Vec<Session>, new: SessionId, keep: usize) -> Vec<SessionId> {
+    sessions.retain(|session| session.session_id != new);
+    sessions.sort_by_key(|session| (session.last_used_at, session.session_id));
+    let surplus = sessions.len().saturating_sub(keep);
+    sessions.into_iter().take(surplus).map(|session| session.session_id).collect()
 }

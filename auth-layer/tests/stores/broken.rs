@@ -36,6 +36,7 @@ enum Mistake {
     ExtendsReservations,
     NeverFreesKeys,
     ReadsThenRedeems,
+    RedeemsThenOpens,
     RedeemsAgainForTheSameSession,
     NamesTheLastSession,
     PutsAnew,
@@ -305,6 +306,26 @@ impl StoreDecorator for BrokenStore {
         })
     }
 
+    async fn open_and_redeem(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+        key: HashedKey,
+        now: Timestamp,
+    ) -> Result<Option<Redeemed>, StoreError> {
+        let by = session.session_id;
+        if self.makes(Mistake::RedeemsThenOpens) {
+            let redeemed = StoreDecorator::redeem(self, key, by, now).await?;
+            let admission = StoreDecorator::open_session(self, session, tokens, epoch).await?;
+            return Ok((admission == Admission::Admitted).then_some(redeemed));
+        }
+        match StoreDecorator::open_session(self, session, tokens, epoch).await? {
+            Admission::Admitted => StoreDecorator::redeem(self, key, by, now).await.map(Some),
+            Admission::Fenced => Ok(None),
+        }
+    }
+
     async fn revoke_for_reuse(
         &self,
         session: SessionId,
@@ -537,6 +558,12 @@ finds! {
 
 finds! {
     (Users::Texts)
+    one_time_record_that_is_redeemed_before_the_fence_is_found: RedeemsThenOpens
+        by conformance::one_time::session_opens_with_its_record, "after one that was fenced";
+    one_time_record_that_opens_a_session_again_is_found: RedeemsAgainForTheSameSession
+        by conformance::one_time::session_opens_with_its_record, "with a record that was redeemed";
+    one_time_record_redeemed_by_a_look_first_opens_many_sessions: ReadsThenRedeems
+        by conformance::one_time::concurrent_sessions_with_one_record_have_one_first, "that were the first";
     refresh_that_looks_first_has_many_winners: ReadsThenRotates
         by conformance::refresh::concurrent_rotations_have_one_child, "rotations of one parent that committed";
     refresh_that_looks_first_outlives_a_revocation: ReadsThenRotates

@@ -86,6 +86,9 @@ pub async fn laws<S: TokenStore>(store: &Arc<S>, users: Users) {
     sign_in::disabled_user_is_fenced(&**store, users).await;
     sign_in::user_revocation_finds_every_sign_in(store, users).await;
 
+    one_time::session_opens_with_its_record(&**store, users).await;
+    one_time::concurrent_sessions_with_one_record_have_one_first(store, users).await;
+
     refresh::rotation_replaces_the_pair(&**store, users).await;
     refresh::rotation_needs_the_current_token(&**store, users).await;
     refresh::concurrent_rotations_have_one_child(store, users).await;

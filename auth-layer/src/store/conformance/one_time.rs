@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::fixture::{MILLISECOND, MINUTE, answer, at_once, new_key, now, payload, rounds};
+use super::fixture::{
+    Login, MILLISECOND, MINUTE, Users, answer, at_once, expect_active, expect_not_active, new_key, now, payload, rounds,
+};
 use crate::{
     clock::{earlier, later},
     id::SessionId,
@@ -113,4 +115,58 @@ async fn redeem_at_once<S: TokenStore>(store: Arc<S>) {
         assert_eq!(redeemed, expected, "one of several concurrent redemptions");
     }
     assert_eq!(answer(store.redeem(key, SessionId::generate(), now).await), Redeemed::Again(first), "one more");
+}
+
+/// A session opens with its record. Each later call names the session of the first, and changes
+/// nothing of it. A fenced call redeems nothing.
+pub async fn session_opens_with_its_record(store: &impl TokenStore, users: Users) {
+    let (user, key, now) = (users.new_user(), new_key(), now());
+    let epoch = answer(store.user_fence(user.clone()).await).epoch;
+    let [fenced, first, second] = [(); 3].map(|()| Login::new(&user, now));
+    let exchange = async |login: &Login, epoch, key| {
+        answer(store.open_and_redeem(login.session.clone(), login.tokens.clone(), epoch, key, now).await)
+    };
+    answer(store.put_one_time(key, odd_payload(), later(now, MINUTE)).await);
+    assert_eq!(exchange(&fenced, epoch + 1, key).await, None, "a session that is fenced, with a record");
+    expect_not_active(store, &fenced.tokens, "after a session that was fenced, with a record").await;
+
+    let redeemed = exchange(&first, epoch, key).await;
+    assert_eq!(redeemed, Some(Redeemed::First(odd_payload())), "a session with a record, after one that was fenced");
+    for login in [&second, &first, &second] {
+        let redeemed = exchange(login, epoch, key).await;
+        assert_eq!(redeemed, Some(Redeemed::Again(first.id())), "a session with a record that was redeemed");
+    }
+    expect_active(store, &first.tokens, "of the session that opened with a record").await;
+    let record = answer(store.one_time(key, now).await).expect("a record that has not expired");
+    assert_eq!(record.redeemed_by, Some(first.id()), "a record that was redeemed with its session");
+
+    let unknown = exchange(&Login::new(&user, now), epoch, new_key()).await;
+    assert_eq!(unknown, Some(Redeemed::Unknown), "a session with a record that nobody put");
+}
+
+/// Of many concurrent sessions that open with one record, one is the first. All others name it.
+pub async fn concurrent_sessions_with_one_record_have_one_first<S: TokenStore>(store: &Arc<S>, users: Users) {
+    rounds(move |_| open_at_once(Arc::clone(store), users)).await;
+}
+
+async fn open_at_once<S: TokenStore>(store: Arc<S>, users: Users) {
+    let (user, key, now) = (users.new_user(), new_key(), now());
+    let epoch = answer(store.user_fence(user.clone()).await).epoch;
+    answer(store.put_one_time(key, odd_payload(), later(now, MINUTE)).await);
+    let logins: Vec<Login> = (0..4).map(|_| Login::new(&user, now)).collect();
+    let redeemed = at_once(logins.iter().cloned().map(|Login { session, tokens }| {
+        let store = Arc::clone(&store);
+        async move { answer(store.open_and_redeem(session, tokens, epoch, key, now).await) }
+    }))
+    .await;
+    let first = Some(Redeemed::First(odd_payload()));
+    let firsts: Vec<&Login> =
+        logins.iter().zip(&redeemed).filter(|(_, redeemed)| **redeemed == first).map(|(login, _)| login).collect();
+    let [winner] = firsts[..] else {
+        panic!("{} concurrent sessions with one record that were the first", firsts.len())
+    };
+    let again = Some(Redeemed::Again(winner.id()));
+    let all = redeemed.iter().all(|redeemed| *redeemed == first || *redeemed == again);
+    assert!(all, "one of several concurrent sessions with one record: {redeemed:?}");
+    expect_active(&*store, &winner.tokens, "of the first of several concurrent sessions with one record").await;
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    BoxedTask, Login, Users, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked,
-    fill_cache, now, rounds, stored_session,
+    BoxedTask, Login, MINUTE, Users, answer, at_once, expect_active, expect_covered, expect_not_active, expect_revoked,
+    fill_cache, new_key, now, payload, rounds, stored_session,
 };
-use crate::store::{Admission, TokenStore, UserFence};
+use crate::{
+    clock::later,
+    store::{Admission, TokenStore, UserFence},
+};
 
 /// A sign-in that began before the user was revoked is fenced and leaves nothing. So is one under
 /// an epoch that never was.
@@ -93,9 +96,18 @@ async fn sign_in_beside_a_revocation<S: TokenStore>(store: Arc<S>, users: Users,
     let UserFence { epoch, .. } = answer(store.user_fence(user.clone()).await);
     let logins: Vec<Login> = (0..4).map(|_| Login::new(&user, now())).collect();
     let mut tasks: Vec<BoxedTask<Option<Admission>>> = Vec::new();
-    for login in &logins {
-        let (store, login) = (Arc::clone(&store), login.clone());
-        tasks.push(Box::pin(async move { Some(answer(store.open_session(login.session, login.tokens, epoch).await)) }));
+    for (number, login) in logins.iter().enumerate() {
+        let (store, Login { session, tokens }) = (Arc::clone(&store), login.clone());
+        if number.is_multiple_of(2) {
+            tasks.push(Box::pin(async move { Some(answer(store.open_session(session, tokens, epoch).await)) }));
+            continue;
+        }
+        let key = new_key();
+        answer(store.put_one_time(key, payload(&[]), later(now(), MINUTE)).await);
+        tasks.push(Box::pin(async move {
+            let redeemed = answer(store.open_and_redeem(session, tokens, epoch, key, now()).await);
+            Some(redeemed.map_or(Admission::Fenced, |_| Admission::Admitted))
+        }));
     }
     let (revoker, whom) = (Arc::clone(&store), user.clone());
     tasks.insert(

@@ -47,6 +47,7 @@ use self::{
 use super::{
     ActiveToken, Admission, Consumed, Denial, HashedKey, LocalCache, OneTimeRecord, Payload, Purged, Redeemed, Revoked,
     Rotated, Rotation, Session, StoreError, TokenRecord, TokenStatus, TokenStore, UserFence, only_live,
+    token_store::used_longest_ago,
 };
 use crate::{
     clock::Timestamp,
@@ -254,6 +255,17 @@ impl TokenStore for EmbeddedStore {
         self.writer.run(move |tables| tables.redeem(key, by, now)).await
     }
 
+    async fn open_and_redeem(
+        &self,
+        session: Session,
+        tokens: Vec<TokenRecord>,
+        epoch: u64,
+        key: HashedKey,
+        now: Timestamp,
+    ) -> Result<Option<Redeemed>, StoreError> {
+        self.writer.run(move |tables| tables.open_and_redeem(&session, &tokens, epoch, key, now)).await
+    }
+
     async fn deny(&self, key: HashedKey, denial: Denial) -> Result<(), StoreError> {
         let denied = self.writer.run(move |tables| tables.deny(key, denial)).await;
         self.local.forget(key.tag());
@@ -300,6 +312,21 @@ impl TokenStore for EmbeddedStore {
         let mut sessions: Vec<Session> = sessions.filter(|session| session.is_live(now)).collect();
         sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.session_id)));
         Ok(sessions)
+    }
+
+    /// Reads the sessions only if the user has more than `keep`, dead ones included.
+    async fn surplus_sessions(
+        &self,
+        user: Subject,
+        new: SessionId,
+        keep: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let others = self.read(|tables| tables.session_ids(&user))?.iter().filter(|id| **id != new).count();
+        if others <= keep {
+            return Ok(Vec::new());
+        }
+        Ok(used_longest_ago(TokenStore::sessions(self, user, now).await?, new, keep))
     }
 
     /// Reads all sessions, on a blocking thread.

@@ -196,17 +196,21 @@ impl Snapshot<'_> {
         }
     }
 
+    /// Returns the ids of all sessions of a user, in their order.
+    pub(super) fn session_ids(&self, user: &Subject) -> Result<Vec<SessionId>, EmbeddedError> {
+        match user.id() {
+            Some(id) => members(&self.0.open_table(USER_SESSIONS)?, id),
+            None => match self.optional_table(TEXT_USER_SESSIONS)? {
+                Some(index) => text_members(&index, &user.to_text()),
+                None => Ok(Vec::new()),
+            },
+        }
+    }
+
     /// Returns all sessions of a user, in the order of their ids.
     pub(super) fn sessions(&self, user: &Subject) -> Result<Vec<StoredSession>, EmbeddedError> {
-        let ids: Vec<SessionId> = match user.id() {
-            Some(id) => members(&self.0.open_table(USER_SESSIONS)?, id)?,
-            None => match self.optional_table(TEXT_USER_SESSIONS)? {
-                Some(index) => text_members(&index, &user.to_text())?,
-                None => Vec::new(),
-            },
-        };
         let table = self.0.open_table(SESSIONS)?;
-        let sessions = ids.into_iter().map(|id| session(&table, id));
+        let sessions = self.session_ids(user)?.into_iter().map(|id| session(&table, id));
         sessions.filter_map(Result::transpose).collect()
     }
 

@@ -151,6 +151,20 @@ impl Tables<'_> {
         Ok(redeemed)
     }
 
+    pub(super) fn open_and_redeem(
+        &mut self,
+        new: &Session,
+        tokens: &[TokenRecord],
+        epoch: u64,
+        key: HashedKey,
+        now: Timestamp,
+    ) -> Result<Option<Redeemed>, EmbeddedError> {
+        match self.open_session(new, tokens, epoch)? {
+            Admission::Admitted => self.redeem(key, new.session_id, now).map(Some),
+            Admission::Fenced => Ok(None),
+        }
+    }
+
     pub(super) fn deny(&mut self, key: HashedKey, new: Denial) -> Result<(), EmbeddedError> {
         let tables = self.denials()?;
         let stored = denial(&tables.denials, key)?;
