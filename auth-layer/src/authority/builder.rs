@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use super::{Authority, AuthorityInner, IssuedCustomCheck, Settings, purge::PurgeSchedule};
+use super::{Authority, AuthorityInner, IssuedCustomCheck, Settings, purge::PurgeSchedule, signed::SignedTokens};
 use crate::{
     claims::CustomClaims,
     clock::Clock,
@@ -253,6 +253,7 @@ impl AuthorityBuilder {
             check_custom,
             purges: PurgeSchedule::new(purge_every),
             fully_revoked: Cache::new(FULLY_REVOKED),
+            signed: SignedTokens::new(),
             settings,
         };
         Ok(Authority { inner: Arc::new(inner) })

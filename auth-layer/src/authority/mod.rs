@@ -40,6 +40,7 @@ mod refresh;
 mod refresh_request;
 mod revoke;
 mod sign_in;
+mod signed;
 
 use std::{
     fmt,
@@ -51,7 +52,6 @@ use std::{
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use self::purge::PurgeSchedule;
 pub use self::{
     builder::AuthorityBuilder,
     code::CodePresentation,
@@ -63,6 +63,7 @@ pub use self::{
     revoke::RevokeOutcome,
     sign_in::{Grant, SignIn},
 };
+use self::{purge::PurgeSchedule, signed::SignedTokens};
 use crate::{
     claims::Claims,
     clock::Timestamp,
@@ -107,6 +108,8 @@ struct AuthorityInner {
     /// The last sessions that are fully revoked. Another refresh in one of them then costs no
     /// write.
     fully_revoked: Cache<SessionId, ()>,
+    /// `None` if there was no randomness for its secret.
+    signed: Option<SignedTokens>,
     settings: Settings,
 }
 

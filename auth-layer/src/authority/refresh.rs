@@ -15,6 +15,7 @@ use crate::{
     dpop::{Proof, ProofFault},
     fault::TokenFault,
     id::{SessionId, Subject, TokenId},
+    keys::VerifyingKey,
     kind::TokenKind,
     store::{
         Payload, Retired, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenStatus, Verdict,
@@ -130,7 +131,9 @@ impl Authority {
         let trust = &self.inner.trust;
         let (keys, _) = trust.issuer().keys();
         let unverified = trust.read(&keys, kind, &trust.issuer().audiences, token)?;
-        unverified.verify_registered(&self.inner.keys.load())
+        let is_known =
+            |key: &VerifyingKey| self.inner.signed.as_ref().is_some_and(|signed| signed.contains(key, token));
+        unverified.verify_registered(&self.inner.keys.load(), is_known)
     }
 
     async fn refresh_verified<F>(

@@ -554,7 +554,11 @@ impl Authority {
             // The same key made both signatures, so they have one length.
             pair.set_sealed_signatures(&key.seal(&seal_context(&pair), &[&access[..], &refresh[..]].concat())?);
         }
-        Ok((pair, (assemble(inputs.0, &access), assemble(inputs.1, &refresh))))
+        let (access, refresh) = (assemble(inputs.0, &access), assemble(inputs.1, &refresh));
+        if let Some(signed) = &self.inner.signed {
+            signed.insert(key.verifying(), &refresh);
+        }
+        Ok((pair, (access, refresh)))
     }
 
     /// Signs the session's current pair again, to the same bytes as before.

@@ -53,7 +53,6 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::rand;
 use highway::{HighwayHash, HighwayHasher};
 use quick_cache::{Weighter, sync::Cache};
 use uuid::Uuid;
@@ -63,6 +62,7 @@ use self::revoked::RecentlyRevoked;
 use crate::{
     claims::Claims,
     clock::{Clock, Timestamp},
+    hash::highway_secret,
     id::TextId,
     telemetry::{self, LEASE_LOSSES},
     watch::Watches,
@@ -269,12 +269,10 @@ impl Weighter<Key, CacheEntry> for ByBytes {
 
 impl VerifiedTokens {
     fn new(limits: Limits, clock: Arc<dyn Clock>, lease: u64) -> Option<Self> {
-        let mut secret = [0; 32];
-        if limits.entries == 0 || limits.bytes == 0 || rand::fill(&mut secret).is_err() {
+        if limits.entries == 0 || limits.bytes == 0 {
             return None;
         }
-        let (words, _) = secret.as_chunks();
-        let secret = std::array::from_fn(|word| u64::from_ne_bytes(words[word]));
+        let secret = highway_secret()?;
         // Keeps the smallest weight within a `u32`.
         let bytes = limits.bytes.min(limits.entries.saturating_mul(u32::MAX as usize));
         let lightest = bytes.div_ceil(limits.entries).max(OVERHEAD);
@@ -287,7 +285,7 @@ impl VerifiedTokens {
         );
         Some(Self {
             clock,
-            secret: highway::Key(secret),
+            secret,
             entries: Arc::new(entries),
             lightest,
             next_removal: AtomicU64::new(0),
