@@ -17,8 +17,8 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash
 }
 
-/// Generates a secret for `HighwayHash`. Without it nobody can construct two texts of one hash. `None`
-/// without randomness.
+/// Generates a secret for `HighwayHash`. Without it nobody can construct two texts of one hash.
+/// `None` without randomness.
 pub(crate) fn highway_secret() -> Option<highway::Key> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes).ok()?;

@@ -11,8 +11,8 @@ use crate::{
     trust::{AuthError, expected_record},
 };
 
-/// The answer to an introspection. Serialises as the response of RFC 7662 §2.2. In axum, a handler can
-/// return it.
+/// The answer to an introspection. Serialises as the response of RFC 7662 §2.2. In axum, a handler
+/// can return it.
 ///
 /// ```
 /// # use auth_layer::{AuthError, Authority};

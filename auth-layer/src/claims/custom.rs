@@ -68,8 +68,8 @@ pub(crate) fn custom_json(custom: &impl Serialize) -> Result<String, CustomClaim
     serde_json::to_string(&members).map_err(CustomClaimsError::Json)
 }
 
-/// The custom claims of one token: the payload, each type that they were parsed as, and what else was
-/// made of the token.
+/// The custom claims of one token: the payload, each type that they were parsed as, and what else
+/// was made of the token.
 pub(crate) struct CustomPayload {
     /// The decoded payload, whose registered claims were read; `None` without custom claims.
     payload: Option<Box<[u8]>>,
@@ -106,8 +106,8 @@ impl CustomPayload {
         })
     }
 
-    /// Returns the `T` that is kept. The first call makes it, and says what it takes on the heap, in
-    /// bytes.
+    /// Returns the `T` that is kept. The first call makes it, and says what it takes on the heap,
+    /// in bytes.
     pub(super) fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> Option<(T, usize)>) -> Option<Arc<T>> {
         let mut node = &self.parsed;
         let mut make = Some(make);

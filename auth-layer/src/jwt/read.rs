@@ -115,8 +115,8 @@ impl Unverified {
 
     /// Verifies the signature of a token without custom claims, and returns the claims.
     ///
-    /// `own` are the keys of the caller, who may have signed the token. `is_known` tells whether the
-    /// key is known to have signed the whole token.
+    /// `own` are the keys of the caller, who may have signed the token. `is_known` tells whether
+    /// the key is known to have signed the whole token.
     pub(crate) fn verify_registered(
         self,
         own: &Keyring,

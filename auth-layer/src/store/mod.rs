@@ -95,7 +95,8 @@
 //! | [`consume`] | `Refused` |
 //! | [`reserve`] | false, until the reservation expires |
 //! | [`put_one_time`] | success; an existing record stays as it is |
-//! | [`redeem`], [`open_and_redeem`] | `Again` with the session of the first call, until the record expires |
+//! | [`redeem`] | `Again` with the session of the first call, until the record expires |
+//! | [`open_and_redeem`] | the same |
 //! | [`deny`] | success, no change |
 //! | [`revoke_token`], [`revoke_session`], [`revoke_for_reuse`] | the same access tokens, 0 sessions |
 //! | [`revoke_user`] | the same, and the fence rises once more |
@@ -113,8 +114,9 @@
 //! | `rotate`, `note_delivered` | the note never applies to the next pair |
 //! | `rotate`, `revoke_for_reuse` | one of the two does nothing |
 //! | `rotate`, `purge_expired` | a session that was refreshed stays |
-//! | `open_session` or `open_and_redeem`, `revoke_user` | the sign-in is `Fenced`, or the revocation finds it |
-//! | `open_session` or `open_and_redeem`, `set_user_disabled` | the same |
+//! | `open_session`, `revoke_user` | the sign-in is `Fenced`, or the revocation finds it |
+//! | `open_session`, `set_user_disabled` | the same |
+//! | `open_and_redeem`, either of these | the same |
 //! | `revoke_user`, `revoke_user` of one user | the fence rises twice |
 //! | `record_token`, any revocation | the token is `Fenced`, or the revocation finds it |
 //! | `consume`, `consume` of one token | one is accepted |

@@ -202,9 +202,9 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Opens a session and redeems a one-time record for it. `None` if the session is
     /// [fenced](Admission::Fenced).
     ///
-    /// Otherwise the answer is that of [`redeem`](Self::redeem). Unless it is [`Redeemed::First`], the
-    /// session may or may not be opened. The caller hands out none of its tokens and revokes it, also
-    /// if this fails.
+    /// Otherwise the answer is that of [`redeem`](Self::redeem). Unless it is [`Redeemed::First`],
+    /// the session may or may not be opened. The caller hands out none of its tokens and revokes
+    /// it, also if this fails.
     ///
     /// The default calls [`open_session`](Self::open_session) and then [`redeem`](Self::redeem): a
     /// session that is never handed out does no harm, and a record without a session could not be

@@ -1,4 +1,4 @@
-//! The least that a server does: it answers the same bytes, and for a token it also signs and commits.
+//! The least that a server does: it answers the same bytes, and for a token it signs and commits.
 
 use std::{
     borrow::Cow,
