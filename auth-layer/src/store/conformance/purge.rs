@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// On how many days a law is tried that another purge may disturb.
-const DAYS: usize = 5;
+const DAYS: usize = 20;
 
 /// Returns a different moment at each call, in whole milliseconds, between 1990 and 2009.
 fn long_ago() -> Timestamp {

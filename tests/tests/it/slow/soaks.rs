@@ -44,5 +44,5 @@ async fn failover_breaks_no_law_in_five_losses_of_each_kind() {
 async fn keys_rotation_under_a_thousand_requests_a_second() {
     let is_optimised = !cfg!(debug_assertions);
     assert!(is_optimised, "run it with --release: two nodes do not answer this many otherwise");
-    rotation::keys_rotate_under_traffic(1_000, 32).await;
+    rotation::keys_rotate_under_traffic(1_000, 900, 32).await;
 }
