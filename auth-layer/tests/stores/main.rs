@@ -10,16 +10,11 @@ mod sqlite_store;
 
 use std::sync::Arc;
 
-use auth_layer::store::{DynStore, MemoryStore, conformance};
+use auth_layer::store::{MemoryStore, conformance};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conformance_holds_for_the_memory_store() {
     conformance::all(&Arc::new(MemoryStore::new())).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn conformance_holds_for_dyn_store() {
-    conformance::all(&Arc::new(DynStore::new(MemoryStore::new()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
