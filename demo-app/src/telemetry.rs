@@ -2,14 +2,19 @@
 //!
 //! `docs/metrics.md` lists them all. A test compares the list with what a running node shows.
 
-use std::time::Duration;
+mod requests;
+
+use std::{sync::Arc, time::Duration};
 
 use auth_layer::{Authority, telemetry};
 use chrono::{DateTime, Utc};
-use http::{Method, StatusCode, header};
+use http::header;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+
+pub(crate) use self::requests::RouteMetrics;
+use self::requests::Routes;
 
 const BUILD_INFO: &str = "demo_app_build_info";
 const STORE_UP: &str = "store_up";
@@ -31,6 +36,7 @@ const KEY_ACTIVE_FROM: &str = "signing_key_active_from_timestamp_seconds";
 pub(crate) struct Telemetry {
     exporter: PrometheusHandle,
     process: Collector,
+    routes: Routes,
 }
 
 impl Telemetry {
@@ -41,7 +47,7 @@ impl Telemetry {
             PrometheusBuilder::new()
         });
         let recorder = builder.build_recorder();
-        let this = Self { exporter: recorder.handle(), process: Collector::default() };
+        let this = Self::new(recorder.handle());
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("another metrics recorder is installed in this process; /metrics stays empty");
         }
@@ -53,7 +59,16 @@ impl Telemetry {
     /// Returns the metrics of a recorder that nobody uses.
     #[cfg(test)]
     pub(crate) fn unused() -> Self {
-        Self { exporter: PrometheusBuilder::new().build_recorder().handle(), process: Collector::default() }
+        Self::new(PrometheusBuilder::new().build_recorder().handle())
+    }
+
+    fn new(exporter: PrometheusHandle) -> Self {
+        Self { exporter, process: Collector::default(), routes: Routes::default() }
+    }
+
+    /// Returns the metrics of a route of the router, by its pattern; `None` is a path that has none.
+    pub(crate) fn route(&self, pattern: Option<&str>) -> Arc<RouteMetrics> {
+        self.routes.get(pattern)
     }
 
     /// Samples the process, and empties the histograms' buffers. It may block: a process may have
@@ -114,39 +129,6 @@ pub(crate) fn count_sign_in(method: &'static str, outcome: &'static str) {
     metrics::counter!(SIGN_INS, "method" => method, "outcome" => outcome).increment(1);
 }
 
-/// Records a request that was answered, or abandoned without a status.
-pub(crate) fn record_request(route: String, method: &Method, status: Option<StatusCode>, took: Duration) {
-    let status = match status.map(|status| status.as_u16() / 100) {
-        Some(1) => "1xx",
-        Some(2) => "2xx",
-        Some(3) => "3xx",
-        Some(4) => "4xx",
-        Some(_) => "5xx",
-        None => "abandoned",
-    };
-    metrics::histogram!(HTTP_REQUESTS, "route" => route, "method" => method_label(method), "status" => status)
-        .record(took);
-}
-
-/// Returns a label of a bounded number: a client may send any word as a method.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        Method::PATCH => "PATCH",
-        _ => "other",
-    }
-}
-
-/// Counts a gRPC call.
-pub(crate) fn count_call(route: String, code: u32) {
-    metrics::counter!(GRPC_CALLS, "route" => route, "code" => code.to_string()).increment(1);
-}
-
 /// Records how long a password waited.
 pub(crate) fn record_hash_wait(waited: Duration) {
     metrics::histogram!(HASH_WAITS).record(waited);
@@ -201,16 +183,5 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.decrement(1.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metrics_have_one_label_for_all_methods_that_clients_make_up() {
-        let labels = ["GET", "get", "BREW", "PURGE"].map(|method| method_label(&method.parse().unwrap()));
-        assert_eq!(labels, ["GET", "other", "other", "other"]);
     }
 }

@@ -131,7 +131,7 @@ fn layer(state: &AppState) -> AuthLayerBuilder {
 /// Answers within the deadline and logs one line. The deadline ends with the headers, so it cuts no
 /// stream. The line of a gRPC call comes at its end.
 async fn respond(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let line = RequestLine::begin(&request);
+    let line = RequestLine::begin(&request, &state.telemetry);
     let span = line.span();
     if is_grpc(request.method(), request.version(), request.headers()) {
         let (call, request) = Call::begin(request, line);

@@ -23,6 +23,7 @@ mod properties;
 mod prover;
 mod proxies;
 mod recording;
+mod request_metrics;
 
 use std::{net::SocketAddr, sync::Arc};
 
