@@ -20,6 +20,7 @@ pub mod grpc;
 mod json;
 mod keys_dir;
 mod logging;
+mod methods;
 mod mongo;
 mod oauth;
 mod openapi;

@@ -15,15 +15,12 @@ use metrics::{Counter, Histogram};
 use tonic::Code;
 
 use super::{GRPC_CALLS, HTTP_REQUESTS};
+use crate::methods::{self, KNOWN};
 
 /// What is shown in place of the pattern of a path that has no route.
 const NO_ROUTE: &str = "-";
 
-/// The methods that have a label of their own.
-static METHODS: [Method; 7] =
-    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH];
-
-/// The label of all other methods: a client may send any word as one.
+/// The label of all methods that are not known.
 const OTHER_METHOD: &str = "other";
 
 /// The labels of a request's end: the classes of status, and the place of none.
@@ -60,7 +57,7 @@ impl Routes {
 /// gRPC.
 pub(crate) struct RouteMetrics {
     route: Arc<str>,
-    durations: [[OnceLock<Histogram>; STATUSES.len()]; METHODS.len() + 1],
+    durations: [[OnceLock<Histogram>; STATUSES.len()]; KNOWN.len() + 1],
     calls: [OnceLock<Counter>; CODES],
 }
 
@@ -76,14 +73,14 @@ impl RouteMetrics {
 
     /// Records a request that was answered, or abandoned without a status.
     pub(crate) fn record_request(&self, method: &Method, status: Option<StatusCode>, took: Duration) {
-        let method = METHODS.iter().position(|known| known == method).unwrap_or(METHODS.len());
+        let method = methods::place(method).unwrap_or(KNOWN.len());
         let status = match status.map(|status| status.as_u16() / 100) {
             Some(class @ 1..=4) => usize::from(class) - 1,
             Some(_) => 4,
             None => 5,
         };
         let duration = self.durations[method][status].get_or_init(|| {
-            let method = METHODS.get(method).map_or(OTHER_METHOD, Method::as_str);
+            let method = KNOWN.get(method).map_or(OTHER_METHOD, Method::as_str);
             metrics::histogram!(
                 HTTP_REQUESTS, "route" => Arc::clone(&self.route), "method" => method, "status" => STATUSES[status]
             )
