@@ -27,6 +27,7 @@ mod openapi;
 mod pages;
 mod password;
 mod rate_limit;
+mod readiness;
 mod request_id;
 mod routes;
 mod serve;

@@ -28,7 +28,7 @@ use crate::{
     grpc, openapi as api, pages, request_id,
     routes::{
         account, admin, events,
-        health::{self, Readiness},
+        health,
         oauth::{authorize, introspect, revoke, token, well_known},
         proof, session, signed_in, single_use,
     },
@@ -58,7 +58,6 @@ pub fn app(state: AppState) -> Router {
     let admin = Router::new().endpoint(api::LIST_USERS, admin::list_users).route_layer(layer().scope("admin").build());
     let once =
         Router::new().endpoint(api::SPEND_SINGLE_USE, single_use::spend).route_layer(layer().single_use().build());
-    let readiness = Readiness::new(&state);
     let proxies = Arc::clone(&state.proxies);
     let with_proofs = Router::new()
         .endpoint(api::LOGIN, session::login)
@@ -71,7 +70,6 @@ pub fn app(state: AppState) -> Router {
     };
     let metrics = Router::new();
     let metrics = if state.metrics_are_elsewhere { metrics } else { metrics.route(METRICS, get(health::metrics)) };
-    let ready = readiness.clone();
     Router::new()
         .endpoint(api::REGISTER, account::register)
         .endpoint(api::SHOW_SIGN_IN, authorize::show)
@@ -82,7 +80,7 @@ pub fn app(state: AppState) -> Router {
         .endpoint(api::RESOURCE_METADATA, well_known::resource)
         .endpoint(api::DESCRIPTION, pages::description)
         .endpoint(api::ALIVE, health::alive)
-        .endpoint(api::READY, move || health::ready(ready))
+        .endpoint(api::READY, health::ready)
         .route("/", get(pages::page))
         .route("/docs", get(pages::docs))
         .route("/assets/{file}", get(pages::file))
@@ -94,7 +92,7 @@ pub fn app(state: AppState) -> Router {
         .merge(signed_in)
         .merge(admin)
         .merge(once)
-        .merge(grpc::routes(layer().build(), readiness))
+        .merge(grpc::routes(layer().build(), state.readiness.clone()))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(

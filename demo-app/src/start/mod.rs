@@ -2,7 +2,7 @@
 
 mod hosts;
 mod listen;
-mod sampler;
+pub(crate) mod sampler;
 mod signals;
 mod stores;
 mod summary;
@@ -37,6 +37,7 @@ use crate::{
     oauth::{self, OAuth, OAuthError},
     password::{HashError, PasswordCost, Passwords},
     rate_limit::RateLimit,
+    readiness::Readiness,
     serve,
     shutdown::Shutdown,
     state::{AppState, SharedState},
@@ -156,6 +157,7 @@ async fn serve_until(
     };
     summary::log(&config, &stores, &keys_dir.waiting(SystemTime::now()));
     let (trigger, shutdown) = Shutdown::new();
+    let readiness = Readiness::new(stores.authority.clone(), stores.users.clone(), stores.shared_cache);
     let state = AppState(Arc::new(SharedState {
         oauth: Arc::new(OAuth::new(&config, &stores.authority.keys())?),
         authority: stores.authority,
@@ -167,7 +169,7 @@ async fn serve_until(
         proxies: Arc::new(TrustedProxies::new(&config)),
         origin_check: OriginCheck::new(&config.issuer),
         cors: Cors::new(&config.cors_origin),
-        shared_cache: stores.shared_cache,
+        readiness,
         sessions: stores.sessions,
         telemetry,
         metrics_are_elsewhere: metrics_listener.is_some(),

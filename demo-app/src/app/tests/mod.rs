@@ -52,6 +52,7 @@ use crate::{
     oauth::OAuth,
     password::Passwords,
     rate_limit::RateLimit,
+    readiness::Readiness,
     shutdown::{Shutdown, ShutdownTrigger},
     state::{Identity, SessionCount, SharedState, TokenClaims},
     telemetry::Telemetry,
@@ -97,8 +98,10 @@ fn test_app_with(flags: &[&str]) -> TestApp {
     let clients = ClientStore::Embedded(EmbeddedClients::new(users.clone()));
     let users = RecordingUsers::new(users, Arc::clone(&store.calls));
     let (trigger, shutdown) = Shutdown::new();
+    let authority = authority(&store, &clock, &config).keys(keys.clone()).build().unwrap();
+    let readiness = Readiness::new(authority.clone(), Users::Recording(users.clone()), None);
     let state = AppState(Arc::new(SharedState {
-        authority: authority(&store, &clock, &config).keys(keys.clone()).build().unwrap(),
+        authority,
         clients: Clients::new(clients, &config.clients).unwrap(),
         oauth: Arc::new(OAuth::new(&config, &keys).unwrap()),
         clock: Arc::new(clock.clone()),
@@ -108,7 +111,7 @@ fn test_app_with(flags: &[&str]) -> TestApp {
         proxies: Arc::new(TrustedProxies::new(&config)),
         origin_check: OriginCheck::new(&config.issuer),
         cors: Cors::new(&config.cors_origin),
-        shared_cache: None,
+        readiness,
         sessions: SessionCount::Unknown,
         telemetry: Telemetry::unused(),
         metrics_are_elsewhere: false,
