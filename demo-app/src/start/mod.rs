@@ -42,7 +42,7 @@ use crate::{
     shutdown::Shutdown,
     state::{AppState, SharedState},
     telemetry::Telemetry,
-    tls::{self, CurrentCertificate, TlsError, TlsFiles},
+    tls::{self, CurrentCertificate, LoadedFiles, TlsError, TlsFiles},
     traces::{self, TracesError},
     trusted_proxies::TrustedProxies,
     users::UsersError,
@@ -191,8 +191,8 @@ async fn serve_until(
     });
 
     announce(address, if tls.is_some() { "https" } else { "http" });
-    if let Some(Tls { files, current, warnings }) = tls {
-        background.spawn(tls::follow(files, current, warnings));
+    if let Some(Tls { loaded, current, warnings }) = tls {
+        background.spawn(tls::follow(loaded, current, warnings));
     }
     let stop = async {
         stop.await;
@@ -292,17 +292,18 @@ pub(crate) fn issuer_warning(config: &Config) -> Option<&'static str> {
 
 /// The certificate that is served, and where it comes from.
 struct Tls {
-    files: TlsFiles,
+    loaded: LoadedFiles,
     current: CurrentCertificate,
     warnings: tls::Warnings,
 }
 
 impl Tls {
     fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let certificate = files.load()?;
+        let loaded = LoadedFiles::new(files)?;
         let mut warnings = tls::Warnings::default();
-        warnings.report(&certificate, &files, SystemTime::now().into());
-        Ok(Self { files, current: CurrentCertificate::new(&certificate), warnings })
+        warnings.report(loaded.certificate(), loaded.files(), SystemTime::now().into());
+        let current = CurrentCertificate::new(loaded.certificate());
+        Ok(Self { loaded, current, warnings })
     }
 }
 
