@@ -30,6 +30,7 @@ const HASHES: &str = "password_hash_duration_seconds";
 const HASHES_REFUSED: &str = "password_hashes_refused_total";
 const KEYS: &str = "signing_keys";
 const KEY_ACTIVE_FROM: &str = "signing_key_active_from_timestamp_seconds";
+const CERTIFICATE_NOT_AFTER: &str = "tls_certificate_not_after_timestamp_seconds";
 
 /// The metrics of this process. Cloning it copies pointers.
 #[derive(Clone)]
@@ -105,6 +106,7 @@ fn describe() {
     describe_counter!(HASHES_REFUSED, Unit::Count, "Passwords that were not hashed because too many others waited");
     describe_gauge!(KEYS, Unit::Count, "Keys in the ring, by state");
     describe_gauge!(KEY_ACTIVE_FROM, Unit::Seconds, "Time from which the present signing key may sign");
+    describe_gauge!(CERTIFICATE_NOT_AFTER, Unit::Seconds, "Time at which the served TLS certificate expires");
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // Exported from the start, so that the first one is an increase.
     metrics::counter!(HASHES_REFUSED).increment(0);
@@ -150,9 +152,18 @@ pub(crate) fn set_keys(signing: usize, waiting: usize, verifying: usize, active_
         metrics::gauge!(KEYS, "state" => state).set(u32::try_from(keys).unwrap_or(u32::MAX));
     }
     if let Some(active_from) = active_from {
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!(KEY_ACTIVE_FROM).set(active_from.timestamp() as f64);
+        set_time(KEY_ACTIVE_FROM, active_from);
     }
+}
+
+/// Sets when the served certificate expires.
+pub(crate) fn set_certificate_end(valid_until: DateTime<Utc>) {
+    set_time(CERTIFICATE_NOT_AFTER, valid_until);
+}
+
+fn set_time(gauge: &'static str, time: DateTime<Utc>) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!(gauge).set(time.timestamp() as f64);
 }
 
 /// Counts one more until it is dropped.

@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{CurrentCertificate, ServerCertificate, TlsError, TlsFiles, Validity, certificate::Contents};
-use crate::logging::ProblemLog;
+use crate::{logging::ProblemLog, telemetry::set_certificate_end};
 
 /// The interval between two reads of the files.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -77,6 +77,7 @@ pub(crate) async fn follow(mut loaded: LoadedFiles, current: CurrentCertificate,
         "the certificate and its key can be used again",
     );
     loop {
+        set_certificate_end(loaded.certificate().valid_until());
         tokio::time::sleep(POLL_INTERVAL).await;
         let reload = tokio::task::spawn_blocking(move || {
             loaded.reload();
