@@ -196,6 +196,8 @@ async fn serve_until(
     }
     let stop = async {
         stop.await;
+        let grace = serve::SHUTDOWN_GRACE.as_secs();
+        tracing::info!("stopping: accepting no connections, waiting up to {grace} s for open requests");
         trigger.begin();
     };
     serve::serve(listener, acceptor, app(state), stop).await;

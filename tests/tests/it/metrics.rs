@@ -197,6 +197,9 @@ async fn metrics_have_an_address_of_their_own_or_the_main_one() {
     let mut node = node;
     assert!(node.terminate().await.success());
     assert!(metrics.0.get("/metrics", None).await.is_err(), "it ends with the node");
+    let log = node.log().lines();
+    let stops = log.iter().filter(|line| line.contains("accepting no connections"));
+    assert_eq!(stops.count(), 1, "{log:#?}");
 
     let node = NodeProgram::cheap_hashes().start(&[], &[]).await;
     let shown = Client::new(node.url()).get("/metrics", None).await.unwrap();
