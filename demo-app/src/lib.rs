@@ -23,6 +23,7 @@ mod logging;
 mod methods;
 mod mongo;
 mod oauth;
+mod open_streams;
 mod openapi;
 mod pages;
 mod password;

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, password::Passwords, rate_limit::RateLimit,
-    readiness::Readiness, shutdown::Shutdown, telemetry::Telemetry, trusted_proxies::TrustedProxies, users::Users,
+    clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, open_streams::OpenStreams, password::Passwords,
+    rate_limit::RateLimit, readiness::Readiness, shutdown::Shutdown, telemetry::Telemetry,
+    trusted_proxies::TrustedProxies, users::Users,
 };
 
 /// The custom claims of a user's tokens.
@@ -45,6 +46,7 @@ pub struct SharedState {
     pub(crate) passwords: Passwords,
     /// `None` when `--rate-limit` is off.
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
+    pub(crate) open_streams: OpenStreams,
     pub(crate) proxies: Arc<TrustedProxies>,
     pub(crate) origin_check: OriginCheck,
     pub(crate) cors: Cors,

@@ -27,8 +27,7 @@ use crate::{
     error::{ApiError, realm},
     grpc, openapi as api, pages, request_id,
     routes::{
-        account, admin, events,
-        health,
+        account, admin, events, health,
         oauth::{authorize, introspect, revoke, token, well_known},
         proof, session, signed_in, single_use,
     },
