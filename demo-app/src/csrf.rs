@@ -34,13 +34,12 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::{
-    cookies::SessionCookies, error::ApiError, oauth::AUTHORIZE, routes::transport::Transport, state::AppState,
+    cookies::SessionCookies, error::ApiError, oauth::AUTHORIZE, openapi::LOGIN, routes::transport::Transport,
+    state::AppState,
 };
 
 /// The header that carries a session's token.
 const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
-
-const LOGIN: &str = "/auth/login";
 
 /// Compares a request's origin with the service's.
 #[derive(Clone, Debug)]
@@ -102,7 +101,7 @@ fn defence(request: &Request) -> Result<Defence, ApiError> {
         return Ok(Defence::Nothing);
     }
     let carries_cookies = SessionCookies::of(request.headers())?.is_any();
-    if path == LOGIN {
+    if path == LOGIN.path {
         let wants_cookies = Transport::of(request.uri())? == Transport::Cookie;
         return Ok(if wants_cookies || carries_cookies { Defence::Origin } else { Defence::Nothing });
     }

@@ -20,7 +20,7 @@ use http::{
 };
 use serde_json::json;
 
-use crate::{clients::ClientsError, password::HashError, users::UsersError};
+use crate::{clients::ClientsError, open_streams, password::HashError, users::UsersError};
 
 /// The realm of every challenge.
 pub(crate) const REALM: &str = "demo-app";
@@ -67,6 +67,8 @@ pub(crate) enum ApiError {
     UsernameTaken,
     /// Too many wrong passwords or registrations.
     RateLimited(Duration),
+    /// The user has as many streams open as one may.
+    TooManyStreams,
     /// No route has this path, or the resource does not exist.
     NotFound,
     /// The route does not take this method.
@@ -176,6 +178,11 @@ impl ApiError {
                 "rate_limited",
                 "Too many attempts; retry after the time in Retry-After",
             ),
+            Self::TooManyStreams => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "The user has too many streams open; end one, or retry after the time in Retry-After",
+            ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "The path or resource does not exist"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "The resource does not support this method")
@@ -207,6 +214,7 @@ impl IntoResponse for ApiError {
             Self::OAuth(error) => return error.with_realm(realm()).into_response(),
             Self::InvalidFields(fields) => body["fields"] = json!(fields),
             Self::RateLimited(wait) => retry_after = Some(whole_seconds(wait)),
+            Self::TooManyStreams => retry_after = Some(whole_seconds(open_streams::RETRY_AFTER)),
             _ => {}
         }
         let mut response = (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response();

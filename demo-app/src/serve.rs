@@ -31,7 +31,7 @@ const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The time for open requests to finish at shutdown.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// The pause after a failed accept, for instance without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -89,10 +89,6 @@ pub(crate) async fn serve(
     drop(listener);
     // Nothing was asked in them yet.
     drop(handshakes);
-    tracing::info!(
-        "stopping: accepting no connections, waiting up to {} s for open requests",
-        SHUTDOWN_GRACE.as_secs()
-    );
     if tokio::time::timeout(SHUTDOWN_GRACE, connections.graceful.shutdown()).await.is_err() {
         tracing::warn!("open requests were cut off after {} s", SHUTDOWN_GRACE.as_secs());
     }

@@ -1,6 +1,6 @@
 //! The state that handlers share.
 
-use std::{future::Future, ops::Deref, pin::Pin, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
 use auth_layer::{
     Authority,
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
-    clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, password::Passwords, rate_limit::RateLimit,
-    shutdown::Shutdown, telemetry::Telemetry, trusted_proxies::TrustedProxies, users::Users,
+    clients::Clients, cors::Cors, csrf::OriginCheck, oauth::OAuth, open_streams::OpenStreams, password::Passwords,
+    rate_limit::RateLimit, readiness::Readiness, shutdown::Shutdown, telemetry::Telemetry,
+    trusted_proxies::TrustedProxies, users::Users,
 };
 
 /// The custom claims of a user's tokens.
@@ -45,10 +46,11 @@ pub struct SharedState {
     pub(crate) passwords: Passwords,
     /// `None` when `--rate-limit` is off.
     pub(crate) rate_limit: Option<Arc<RateLimit>>,
+    pub(crate) open_streams: OpenStreams,
     pub(crate) proxies: Arc<TrustedProxies>,
     pub(crate) origin_check: OriginCheck,
     pub(crate) cors: Cors,
-    pub(crate) shared_cache: Option<Arc<dyn SharedCache>>,
+    pub(crate) readiness: Readiness,
     pub(crate) sessions: SessionCount,
     pub(crate) telemetry: Telemetry,
     /// Whether the metrics have an address of their own.
@@ -87,16 +89,4 @@ impl SessionCount {
             Self::Unknown => Ok(0),
         }
     }
-}
-
-/// The shared cache, as the health checks see it.
-pub(crate) trait SharedCache: Send + Sync {
-    /// Returns the addresses of its servers, without user and password.
-    fn addresses(&self) -> Vec<String>;
-
-    /// Returns what an operator should change, one sentence each.
-    fn warnings(&self) -> Vec<String>;
-
-    /// Returns whether it can serve.
-    fn is_up(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }

@@ -2,14 +2,19 @@
 //!
 //! `docs/metrics.md` lists them all. A test compares the list with what a running node shows.
 
-use std::time::Duration;
+mod requests;
+
+use std::{sync::Arc, time::Duration};
 
 use auth_layer::{Authority, telemetry};
 use chrono::{DateTime, Utc};
-use http::{Method, StatusCode, header};
+use http::header;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+
+pub(crate) use self::requests::RouteMetrics;
+use self::requests::Routes;
 
 const BUILD_INFO: &str = "demo_app_build_info";
 const STORE_UP: &str = "store_up";
@@ -25,12 +30,14 @@ const HASHES: &str = "password_hash_duration_seconds";
 const HASHES_REFUSED: &str = "password_hashes_refused_total";
 const KEYS: &str = "signing_keys";
 const KEY_ACTIVE_FROM: &str = "signing_key_active_from_timestamp_seconds";
+const CERTIFICATE_NOT_AFTER: &str = "tls_certificate_not_after_timestamp_seconds";
 
 /// The metrics of this process. Cloning it copies pointers.
 #[derive(Clone)]
 pub(crate) struct Telemetry {
     exporter: PrometheusHandle,
     process: Collector,
+    routes: Routes,
 }
 
 impl Telemetry {
@@ -41,7 +48,7 @@ impl Telemetry {
             PrometheusBuilder::new()
         });
         let recorder = builder.build_recorder();
-        let this = Self { exporter: recorder.handle(), process: Collector::default() };
+        let this = Self::new(recorder.handle());
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("another metrics recorder is installed in this process; /metrics stays empty");
         }
@@ -53,7 +60,16 @@ impl Telemetry {
     /// Returns the metrics of a recorder that nobody uses.
     #[cfg(test)]
     pub(crate) fn unused() -> Self {
-        Self { exporter: PrometheusBuilder::new().build_recorder().handle(), process: Collector::default() }
+        Self::new(PrometheusBuilder::new().build_recorder().handle())
+    }
+
+    fn new(exporter: PrometheusHandle) -> Self {
+        Self { exporter, process: Collector::default(), routes: Routes::default() }
+    }
+
+    /// Returns the metrics of a route of the router, by its pattern; `None` is a path that has none.
+    pub(crate) fn route(&self, pattern: Option<&str>) -> Arc<RouteMetrics> {
+        self.routes.get(pattern)
     }
 
     /// Samples the process, and empties the histograms' buffers. It may block: a process may have
@@ -90,6 +106,7 @@ fn describe() {
     describe_counter!(HASHES_REFUSED, Unit::Count, "Passwords that were not hashed because too many others waited");
     describe_gauge!(KEYS, Unit::Count, "Keys in the ring, by state");
     describe_gauge!(KEY_ACTIVE_FROM, Unit::Seconds, "Time from which the present signing key may sign");
+    describe_gauge!(CERTIFICATE_NOT_AFTER, Unit::Seconds, "Time at which the served TLS certificate expires");
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // Exported from the start, so that the first one is an increase.
     metrics::counter!(HASHES_REFUSED).increment(0);
@@ -114,39 +131,6 @@ pub(crate) fn count_sign_in(method: &'static str, outcome: &'static str) {
     metrics::counter!(SIGN_INS, "method" => method, "outcome" => outcome).increment(1);
 }
 
-/// Records a request that was answered, or abandoned without a status.
-pub(crate) fn record_request(route: String, method: &Method, status: Option<StatusCode>, took: Duration) {
-    let status = match status.map(|status| status.as_u16() / 100) {
-        Some(1) => "1xx",
-        Some(2) => "2xx",
-        Some(3) => "3xx",
-        Some(4) => "4xx",
-        Some(_) => "5xx",
-        None => "abandoned",
-    };
-    metrics::histogram!(HTTP_REQUESTS, "route" => route, "method" => method_label(method), "status" => status)
-        .record(took);
-}
-
-/// Returns a label of a bounded number: a client may send any word as a method.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        Method::PATCH => "PATCH",
-        _ => "other",
-    }
-}
-
-/// Counts a gRPC call.
-pub(crate) fn count_call(route: String, code: u32) {
-    metrics::counter!(GRPC_CALLS, "route" => route, "code" => code.to_string()).increment(1);
-}
-
 /// Records how long a password waited.
 pub(crate) fn record_hash_wait(waited: Duration) {
     metrics::histogram!(HASH_WAITS).record(waited);
@@ -168,9 +152,18 @@ pub(crate) fn set_keys(signing: usize, waiting: usize, verifying: usize, active_
         metrics::gauge!(KEYS, "state" => state).set(u32::try_from(keys).unwrap_or(u32::MAX));
     }
     if let Some(active_from) = active_from {
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!(KEY_ACTIVE_FROM).set(active_from.timestamp() as f64);
+        set_time(KEY_ACTIVE_FROM, active_from);
     }
+}
+
+/// Sets when the served certificate expires.
+pub(crate) fn set_certificate_end(valid_until: DateTime<Utc>) {
+    set_time(CERTIFICATE_NOT_AFTER, valid_until);
+}
+
+fn set_time(gauge: &'static str, time: DateTime<Utc>) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!(gauge).set(time.timestamp() as f64);
 }
 
 /// Counts one more until it is dropped.
@@ -201,16 +194,5 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.decrement(1.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metrics_have_one_label_for_all_methods_that_clients_make_up() {
-        let labels = ["GET", "get", "BREW", "PURGE"].map(|method| method_label(&method.parse().unwrap()));
-        assert_eq!(labels, ["GET", "other", "other", "other"]);
     }
 }

@@ -37,6 +37,7 @@ const MEANING = {
   'POST demo/single-use 200': 'The token was accepted. It is used up.',
   'POST demo/single-use 401': 'A single-use token is accepted once.',
   'GET demo/events 200': 'The token was checked, and the stream is open.',
+  'GET demo/events 429': 'Refused: the user has too many streams open. Retry-After has the seconds to wait.',
 }
 
 const ERROR_MEANING = {

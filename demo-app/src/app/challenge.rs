@@ -3,6 +3,8 @@
 //! Handlers refuse sign-ins and refreshes, and tokens that a layer has let in. They know neither
 //! where the metadata is nor whether proofs are taken.
 
+use std::sync::LazyLock;
+
 use auth_layer::{dpop::ALGORITHMS, keys::Algorithm};
 use axum::response::Response;
 use http::{
@@ -11,6 +13,10 @@ use http::{
 };
 
 use crate::{error::REALM, oauth::OAuth};
+
+static REALM_PARAMETER: LazyLock<String> = LazyLock::new(|| format!(r#" realm="{REALM}""#));
+static ALGORITHMS_PARAMETER: LazyLock<String> =
+    LazyLock::new(|| format!(r#", algs="{}""#, ALGORITHMS.map(Algorithm::as_str).join(" ")));
 
 /// Makes a challenge name the protected resource's metadata, and ask for a proof where a layer does.
 pub(super) fn complete(mut response: Response, oauth: &OAuth, asks_for_proof: bool) -> Response {
@@ -36,17 +42,16 @@ pub(super) fn asks_for_proof(oauth: &OAuth, headers: &HeaderMap) -> bool {
 
 /// Every challenge here begins with a scheme and our realm, and a layer's with its `algs`.
 fn completed(challenge: &HeaderValue, oauth: &OAuth, asks_for_proof: bool) -> Option<HeaderValue> {
-    let realm = format!(r#" realm="{REALM}""#);
-    let algorithms = format!(r#", algs="{}""#, ALGORITHMS.map(Algorithm::as_str).join(" "));
-    let (scheme, parameters) = challenge.to_str().ok()?.split_once(&realm)?;
-    let parameters = parameters.strip_prefix(&algorithms).unwrap_or(parameters);
+    let (realm, algorithms) = (REALM_PARAMETER.as_str(), ALGORITHMS_PARAMETER.as_str());
+    let (scheme, parameters) = challenge.to_str().ok()?.split_once(realm)?;
+    let parameters = parameters.strip_prefix(algorithms).unwrap_or(parameters);
     //= RFC 9449 §7.1
     let (scheme, algorithms) = match scheme {
-        "Bearer" if asks_for_proof => ("DPoP", &*algorithms),
-        "DPoP" => (scheme, &*algorithms),
+        "Bearer" if asks_for_proof => ("DPoP", algorithms),
+        "DPoP" => (scheme, algorithms),
         _ => (scheme, ""),
     };
     //= RFC 9728 §5.1
     let metadata = oauth.resource_metadata.as_ref().map(|url| format!(r#", resource_metadata="{}""#, url.as_str()));
-    HeaderValue::try_from([scheme, &realm, algorithms, &metadata.unwrap_or_default(), parameters].concat()).ok()
+    HeaderValue::try_from([scheme, realm, algorithms, &metadata.unwrap_or_default(), parameters].concat()).ok()
 }

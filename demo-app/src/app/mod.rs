@@ -27,8 +27,7 @@ use crate::{
     error::{ApiError, realm},
     grpc, openapi as api, pages, request_id,
     routes::{
-        account, admin, events,
-        health::{self, Readiness},
+        account, admin, events, health,
         oauth::{authorize, introspect, revoke, token, well_known},
         proof, session, signed_in, single_use,
     },
@@ -58,7 +57,6 @@ pub fn app(state: AppState) -> Router {
     let admin = Router::new().endpoint(api::LIST_USERS, admin::list_users).route_layer(layer().scope("admin").build());
     let once =
         Router::new().endpoint(api::SPEND_SINGLE_USE, single_use::spend).route_layer(layer().single_use().build());
-    let readiness = Readiness::new(&state);
     let proxies = Arc::clone(&state.proxies);
     let with_proofs = Router::new()
         .endpoint(api::LOGIN, session::login)
@@ -71,7 +69,6 @@ pub fn app(state: AppState) -> Router {
     };
     let metrics = Router::new();
     let metrics = if state.metrics_are_elsewhere { metrics } else { metrics.route(METRICS, get(health::metrics)) };
-    let ready = readiness.clone();
     Router::new()
         .endpoint(api::REGISTER, account::register)
         .endpoint(api::SHOW_SIGN_IN, authorize::show)
@@ -82,7 +79,7 @@ pub fn app(state: AppState) -> Router {
         .endpoint(api::RESOURCE_METADATA, well_known::resource)
         .endpoint(api::DESCRIPTION, pages::description)
         .endpoint(api::ALIVE, health::alive)
-        .endpoint(api::READY, move || health::ready(ready))
+        .endpoint(api::READY, health::ready)
         .route("/", get(pages::page))
         .route("/docs", get(pages::docs))
         .route("/assets/{file}", get(pages::file))
@@ -94,7 +91,7 @@ pub fn app(state: AppState) -> Router {
         .merge(signed_in)
         .merge(admin)
         .merge(once)
-        .merge(grpc::routes(layer().build(), readiness))
+        .merge(grpc::routes(layer().build(), state.readiness.clone()))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(
@@ -131,7 +128,7 @@ fn layer(state: &AppState) -> AuthLayerBuilder {
 /// Answers within the deadline and logs one line. The deadline ends with the headers, so it cuts no
 /// stream. The line of a gRPC call comes at its end.
 async fn respond(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let line = RequestLine::begin(&request);
+    let line = RequestLine::begin(&request, &state.telemetry);
     let span = line.span();
     if is_grpc(request.method(), request.version(), request.headers()) {
         let (call, request) = Call::begin(request, line);

@@ -3,7 +3,7 @@
 //! tower-http's `TraceLayer` logs nothing when the client disconnects. It could name method and
 //! route only in a span, and every line of the request would repeat them.
 
-use std::mem;
+use std::sync::Arc;
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -14,15 +14,16 @@ use tokio::time::Instant;
 use tower_http::request_id::RequestId;
 use tracing::Span;
 
-use crate::traces;
-
-use crate::telemetry;
+use crate::{
+    telemetry::{RouteMetrics, Telemetry},
+    traces,
+};
 
 /// A request in progress. It holds the route's pattern, never the path or the query of the request.
 pub(super) struct RequestLine {
     span: Span,
     method: Method,
-    route: String,
+    metrics: Arc<RouteMetrics>,
     started: Instant,
     answered: bool,
 }
@@ -30,12 +31,12 @@ pub(super) struct RequestLine {
 impl RequestLine {
     /// Begins the line and its span. The span's level is `error`, so that the request id is present
     /// when only errors are logged. `AuthLayer` records `sub` and `sid` in it.
-    pub(super) fn begin(request: &Request) -> Self {
+    pub(super) fn begin(request: &Request, telemetry: &Telemetry) -> Self {
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         Self {
             span: traces::request_span(request, request_id(request).unwrap_or("-"), route),
             method: request.method().clone(),
-            route: route.unwrap_or("-").to_owned(),
+            metrics: telemetry.route(route),
             started: Instant::now(),
             answered: false,
         }
@@ -62,21 +63,21 @@ impl RequestLine {
         tracing::info!(
             parent: &self.span,
             method = %self.method,
-            route = self.route,
+            route = self.metrics.route(),
             status = status.as_u16(),
             grpc_status,
             latency_us = self.latency(),
             "request"
         );
         if let Some(code) = grpc_status {
-            telemetry::count_call(self.route.clone(), code);
+            self.metrics.count_call(code);
         }
         self.record(Some(status));
     }
 
-    /// Records the request in the metrics. The line is done.
-    fn record(&mut self, status: Option<StatusCode>) {
-        telemetry::record_request(mem::take(&mut self.route), &self.method, status, self.started.elapsed());
+    /// Records the request in the metrics.
+    fn record(&self, status: Option<StatusCode>) {
+        self.metrics.record_request(&self.method, status, self.started.elapsed());
     }
 
     fn latency(&self) -> u64 {
@@ -101,7 +102,7 @@ impl Drop for RequestLine {
             tracing::info!(
                 parent: &self.span,
                 method = %self.method,
-                route = self.route,
+                route = self.metrics.route(),
                 latency_us = self.latency(),
                 "request abandoned: the client disconnected or the server stopped"
             );

@@ -14,7 +14,7 @@ use tonic_health::pb::{
 };
 
 use super::{IdentityServer, IdentityService};
-use crate::routes::health::{RESULT_TTL, Readiness};
+use crate::readiness::{RESULT_TTL, Readiness};
 
 /// Serves the health of the server, whose name is empty, and of `demo.v1.Identity`.
 pub(super) struct HealthService {

@@ -18,7 +18,7 @@ use self::{
     message::{grpc_only, one_message},
     pb::{WhoAmIRequest, identity_server::IdentityServer},
 };
-use crate::{app::BODY_LIMIT, routes::health::Readiness, state::AppState};
+use crate::{app::BODY_LIMIT, readiness::Readiness, state::AppState};
 
 /// The messages, server and client of `proto/demo/v1/identity.proto`.
 ///

@@ -137,11 +137,11 @@ fn events() -> Operation {
     Operation::new(SESSIONS, "Streams events until the session ends")
         .detail(
             "Server-sent events: `tick` with the `time` each second, and at last `end` with a `reason`: `revoked`, \
-             `expired`, `unavailable` or `stopping`.",
+             `expired`, `unavailable` or `stopping`. A user may have 100 streams open on a node.",
         )
         .access_token(&[])
         .answers_text("text/event-stream", "The events")
-        .fails([ApiError::NotAUser])
+        .fails([ApiError::NotAUser, ApiError::TooManyStreams])
 }
 
 /// An example of a token response.

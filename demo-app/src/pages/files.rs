@@ -1,6 +1,9 @@
 //! The pages at `/` and `/docs`, and the files of all pages. They are embedded in the program.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{LazyLock, OnceLock},
+};
 
 use axum::{
     extract::{Path, rejection::PathRejection},
@@ -32,26 +35,23 @@ struct File {
     name: &'static str,
     content_type: &'static str,
     text: &'static str,
+    /// Made when the file is first sent: the viewer has more than a megabyte.
+    etag: OnceLock<HeaderValue>,
 }
 
 macro_rules! files {
     ($folder:literal: $($content_type:literal: $($name:literal)+;)+) => {
-        &[$($(File {
-            name: $name,
-            content_type: $content_type,
-            text: include_str!(concat!("../../", $folder, "/", $name)),
-        }),+),+]
+        [$($(File::new($name, $content_type, include_str!(concat!("../../", $folder, "/", $name)))),+),+]
     };
 }
 
-const PAGE: File = page_file("index.html", include_str!("../../web/index.html"));
-const DOCS: File = page_file("docs.html", include_str!("../../web/docs.html"));
+const HTML: &str = "text/html; charset=utf-8";
 
-const fn page_file(name: &'static str, text: &'static str) -> File {
-    File { name, content_type: "text/html; charset=utf-8", text }
-}
+static PAGE: File = File::new("index.html", HTML, include_str!("../../web/index.html"));
+static DOCS: File = File::new("docs.html", HTML, include_str!("../../web/docs.html"));
+static DESCRIPTION: LazyLock<File> = LazyLock::new(|| File::new("openapi.json", "application/json", openapi::served()));
 
-const FILES: &[File] = files! {
+static FILES: [File; 20] = files! {
     "web":
     "text/css; charset=utf-8": "docs.css" "page.css" "style.css";
     "image/svg+xml": "icon.svg";
@@ -61,7 +61,7 @@ const FILES: &[File] = files! {
 };
 
 /// Swagger UI.
-const VIEWER: &[File] = files! {
+static VIEWER: [File; 2] = files! {
     "third-party/swagger-ui":
     "text/css; charset=utf-8": "swagger-ui.css";
     "text/javascript; charset=utf-8": "swagger-ui-bundle.js";
@@ -79,34 +79,40 @@ pub(crate) async fn docs(headers: HeaderMap) -> Response {
 
 /// Answers with the API's description.
 pub(crate) async fn description(headers: HeaderMap) -> Response {
-    let file = File { name: "openapi.json", content_type: "application/json", text: openapi::served() };
-    file.respond(&headers, FILE_POLICY)
+    DESCRIPTION.respond(&headers, FILE_POLICY)
 }
 
 /// Answers with a file that pages load.
 pub(crate) async fn file(name: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, ApiError> {
     let Path(name) = name.map_err(|_| ApiError::NotFound)?;
-    let file = FILES.iter().chain(VIEWER).find(|file| file.name == name).ok_or(ApiError::NotFound)?;
+    let file = FILES.iter().chain(&VIEWER).find(|file| file.name == name).ok_or(ApiError::NotFound)?;
     Ok(file.respond(&headers, FILE_POLICY))
 }
 
 impl File {
+    const fn new(name: &'static str, content_type: &'static str, text: &'static str) -> Self {
+        Self { name, content_type, text, etag: OnceLock::new() }
+    }
+
     /// A browser asks each time whether the file has changed: after an upgrade, no old script meets
     /// a new page.
     fn respond(&self, request: &HeaderMap, policy: &'static str) -> Response {
         let etag = self.etag();
-        let caching = [(CACHE_CONTROL, "no-cache"), (ETAG, &*etag)];
-        if request.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
+        let caching = [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (ETAG, etag.clone())];
+        if request.get(IF_NONE_MATCH) == Some(etag) {
             return (StatusCode::NOT_MODIFIED, caching).into_response();
         }
         let content_type = [(CONTENT_TYPE, self.content_type)];
         (security_headers(HeaderValue::from_static(policy)), caching, content_type, self.text).into_response()
     }
 
-    fn etag(&self) -> String {
-        let mut hasher = DefaultHasher::new();
-        self.text.hash(&mut hasher);
-        format!("\"{:016x}\"", hasher.finish())
+    fn etag(&self) -> &HeaderValue {
+        self.etag.get_or_init(|| {
+            let mut hasher = DefaultHasher::new();
+            self.text.hash(&mut hasher);
+            let tag = format!("\"{:016x}\"", hasher.finish());
+            HeaderValue::try_from(tag).expect("a quoted number is ASCII")
+        })
     }
 }
 
@@ -147,7 +153,8 @@ mod tests {
 
     #[test]
     fn pages_load_files_that_exist_and_nothing_else() {
-        let loaded = [PAGE, DOCS].map(|page| [quoted(page.text, "href=\"assets/"), quoted(page.text, "src=\"assets/")]);
+        let loaded =
+            [&PAGE, &DOCS].map(|page| [quoted(page.text, "href=\"assets/"), quoted(page.text, "src=\"assets/")]);
         let loaded = loaded.concat().concat();
         for name in ["main.js", "style.css", "docs.js", "swagger-ui-bundle.js"] {
             assert!(loaded.contains(&name), "{loaded:?}");
@@ -156,14 +163,14 @@ mod tests {
             .iter()
             .flat_map(|file| quoted(file.text, "import './").into_iter().chain(quoted(file.text, " from './")));
         for name in loaded.into_iter().chain(imported) {
-            assert!(FILES.iter().chain(VIEWER).any(|file| file.name == name), "{name}");
+            assert!(FILES.iter().chain(&VIEWER).any(|file| file.name == name), "{name}");
         }
         for other in
-            [PAGE, DOCS].iter().flat_map(|page| [quoted(page.text, "href=\""), quoted(page.text, "src=\"")].concat())
+            [&PAGE, &DOCS].iter().flat_map(|page| [quoted(page.text, "href=\""), quoted(page.text, "src=\"")].concat())
         {
             assert!(other.starts_with("assets/") || other.starts_with('#') || other == "docs", "{other}");
         }
-        for file in FILES {
+        for file in &FILES {
             for elsewhere in ["http://", "https://", "url(", "@import"] {
                 let is_namespace = file.name == "icon.svg" && elsewhere == "http://";
                 assert!(is_namespace || !file.text.contains(elsewhere), "{}: {elsewhere}", file.name);
@@ -174,14 +181,14 @@ mod tests {
     /// The policy would block them.
     #[test]
     fn pages_have_no_inline_style_or_script_and_scripts_write_no_html() {
-        for (page, scripts) in [(PAGE, 1), (DOCS, 2)] {
+        for (page, scripts) in [(&PAGE, 1), (&DOCS, 2)] {
             for inline in ["<style", " style=", " onclick=", " onsubmit=", "javascript:"] {
                 assert!(!page.text.contains(inline), "{inline}");
             }
             assert_eq!(page.text.matches("<script").count(), scripts);
             assert_eq!(page.text.matches(" src=\"assets/").count() - page.text.matches("<img").count(), scripts);
         }
-        for file in FILES {
+        for file in &FILES {
             for writes in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage"] {
                 assert!(!file.text.contains(writes), "{}: {writes}", file.name);
             }

@@ -1,6 +1,6 @@
 //! Handlers for operators and other services.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
@@ -9,13 +9,12 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::Serialize;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
 use utoipa::ToSchema;
 
-use crate::state::AppState;
+use crate::{
+    readiness::{StoreCheck, is_ready},
+    state::AppState,
+};
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AliveResponse {
@@ -25,93 +24,6 @@ pub(crate) struct AliveResponse {
 /// Answers 200 while the process runs.
 pub(crate) async fn alive() -> Json<AliveResponse> {
     Json(AliveResponse { status: "ok" })
-}
-
-/// The time for which a readiness result is kept.
-pub(crate) const RESULT_TTL: Duration = Duration::from_secs(1);
-
-/// The longest wait for a store's answer.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Checks whether the process can serve, at most once per [`RESULT_TTL`] and one check at a time:
-/// anybody may call it.
-#[derive(Clone)]
-pub(crate) struct Readiness {
-    state: AppState,
-    last: Arc<Mutex<Option<(Instant, StoreChecks)>>>,
-}
-
-/// What a check of the stores found: the store of record first, then the shared cache if there is
-/// one.
-type StoreChecks = Vec<StoreCheck>;
-
-/// What the check of one store found.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StoreCheck {
-    /// Its kind, such as `mongodb`.
-    pub(crate) store: &'static str,
-    pub(crate) is_up: bool,
-    /// How long the answer took.
-    took: Duration,
-    /// Whether it is a cache, which the process can do without.
-    is_cache: bool,
-}
-
-impl Readiness {
-    pub(crate) fn new(state: &AppState) -> Self {
-        Self { state: state.clone(), last: Arc::default() }
-    }
-
-    /// Returns whether both tokens and users can be read.
-    pub(crate) async fn store_is_up(&self) -> bool {
-        is_ready(&self.checks().await)
-    }
-
-    /// Returns what the last check of each store found.
-    pub(crate) async fn checks(&self) -> StoreChecks {
-        let mut last = Arc::clone(&self.last).lock_owned().await;
-        if let Some((at, checks)) = &*last
-            && at.elapsed() < RESULT_TTL
-        {
-            return checks.clone();
-        }
-        let state = self.state.clone();
-        // Runs to its end, so that a client that disconnects does not cause another check.
-        let check = tokio::spawn(async move {
-            let checks = check_stores(&state).await;
-            *last = Some((Instant::now(), checks.clone()));
-            checks
-        });
-        // An error means that the check panicked.
-        check.await.unwrap_or_default()
-    }
-}
-
-async fn check_stores(state: &AppState) -> StoreChecks {
-    let record = StoreCheck::run(state.users.store_name(), false, async {
-        let (tokens, users) = tokio::join!(state.authority.ping(), state.users.ping());
-        tokens.is_ok() && users.is_ok()
-    });
-    match &state.shared_cache {
-        Some(cache) => {
-            let (record, cache) = tokio::join!(record, StoreCheck::run("redis", true, cache.is_up()));
-            vec![record, cache]
-        }
-        None => vec![record.await],
-    }
-}
-
-impl StoreCheck {
-    async fn run(store: &'static str, is_cache: bool, ping: impl Future<Output = bool>) -> Self {
-        let begun = Instant::now();
-        let is_up = timeout(PING_TIMEOUT, ping).await.unwrap_or(false);
-        Self { store, is_up, took: begun.elapsed(), is_cache }
-    }
-}
-
-/// Returns whether the store of record is up.
-fn is_ready(checks: &[StoreCheck]) -> bool {
-    checks.iter().any(|check| !check.is_cache) && checks.iter().all(|check| check.is_up || check.is_cache)
 }
 
 #[derive(Serialize, ToSchema)]
@@ -178,8 +90,8 @@ impl From<bool> for UpOrDown {
 
 /// Answers 503 if the store of record is down. Without its shared cache the process is `degraded`
 /// and serves.
-pub(crate) async fn ready(readiness: Readiness) -> Response {
-    let checks = readiness.checks().await;
+pub(crate) async fn ready(State(state): State<AppState>) -> Response {
+    let checks = state.readiness.checks().await;
     let is_ready = is_ready(&checks);
     let answer = ReadyResponse {
         status: match (is_ready, checks.iter().all(|check| check.is_up)) {
@@ -190,7 +102,7 @@ pub(crate) async fn ready(readiness: Readiness) -> Response {
         store: is_ready.into(),
         cache: checks.iter().find(|check| check.is_cache).map(|cache| cache.is_up.into()),
         checks: checks.iter().map(|check| (check.store, check.into())).collect(),
-        warnings: readiness.state.shared_cache.as_ref().map(|cache| cache.warnings()).unwrap_or_default(),
+        warnings: state.readiness.warnings(),
         error: (!is_ready).then_some("temporarily_unavailable"),
         error_description: (!is_ready).then_some("The store is unavailable; retry after the time in Retry-After"),
     };

@@ -2,7 +2,7 @@
 
 mod hosts;
 mod listen;
-mod sampler;
+pub(crate) mod sampler;
 mod signals;
 mod stores;
 mod summary;
@@ -35,13 +35,15 @@ use crate::{
     keys_dir::{self, KeysDir, KeysError},
     logging,
     oauth::{self, OAuth, OAuthError},
+    open_streams::OpenStreams,
     password::{HashError, PasswordCost, Passwords},
     rate_limit::RateLimit,
+    readiness::Readiness,
     serve,
     shutdown::Shutdown,
     state::{AppState, SharedState},
     telemetry::Telemetry,
-    tls::{self, CurrentCertificate, TlsError, TlsFiles},
+    tls::{self, CurrentCertificate, LoadedFiles, TlsError, TlsFiles},
     traces::{self, TracesError},
     trusted_proxies::TrustedProxies,
     users::UsersError,
@@ -156,6 +158,7 @@ async fn serve_until(
     };
     summary::log(&config, &stores, &keys_dir.waiting(SystemTime::now()));
     let (trigger, shutdown) = Shutdown::new();
+    let readiness = Readiness::new(stores.authority.clone(), stores.users.clone(), stores.shared_cache);
     let state = AppState(Arc::new(SharedState {
         oauth: Arc::new(OAuth::new(&config, &stores.authority.keys())?),
         authority: stores.authority,
@@ -164,10 +167,11 @@ async fn serve_until(
         clock,
         passwords: Passwords::new(passwords)?,
         rate_limit: (config.rate_limit == Switch::On).then(Arc::<RateLimit>::default),
+        open_streams: OpenStreams::default(),
         proxies: Arc::new(TrustedProxies::new(&config)),
         origin_check: OriginCheck::new(&config.issuer),
         cors: Cors::new(&config.cors_origin),
-        shared_cache: stores.shared_cache,
+        readiness,
         sessions: stores.sessions,
         telemetry,
         metrics_are_elsewhere: metrics_listener.is_some(),
@@ -189,11 +193,13 @@ async fn serve_until(
     });
 
     announce(address, if tls.is_some() { "https" } else { "http" });
-    if let Some(Tls { files, current, warnings }) = tls {
-        background.spawn(tls::follow(files, current, warnings));
+    if let Some(Tls { loaded, current, warnings }) = tls {
+        background.spawn(tls::follow(loaded, current, warnings));
     }
     let stop = async {
         stop.await;
+        let grace = serve::SHUTDOWN_GRACE.as_secs();
+        tracing::info!("stopping: accepting no connections, waiting up to {grace} s for open requests");
         trigger.begin();
     };
     serve::serve(listener, acceptor, app(state), stop).await;
@@ -290,17 +296,18 @@ pub(crate) fn issuer_warning(config: &Config) -> Option<&'static str> {
 
 /// The certificate that is served, and where it comes from.
 struct Tls {
-    files: TlsFiles,
+    loaded: LoadedFiles,
     current: CurrentCertificate,
     warnings: tls::Warnings,
 }
 
 impl Tls {
     fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let certificate = files.load()?;
+        let loaded = LoadedFiles::new(files)?;
         let mut warnings = tls::Warnings::default();
-        warnings.report(&certificate, &files, SystemTime::now().into());
-        Ok(Self { files, current: CurrentCertificate::new(&certificate), warnings })
+        warnings.report(loaded.certificate(), loaded.files(), SystemTime::now().into());
+        let current = CurrentCertificate::new(loaded.certificate());
+        Ok(Self { loaded, current, warnings })
     }
 }
 

@@ -32,7 +32,8 @@ use crate::{
     config::Config,
     data_dir,
     keys_dir::{KeysDir, KeysError},
-    state::{SessionCount, SharedCache, TokenClaims},
+    readiness::SharedCache,
+    state::{SessionCount, TokenClaims},
     users::{MongoUsers, Users},
 };
 

@@ -36,6 +36,15 @@ pub(crate) struct TlsFiles {
     key: PathBuf,
 }
 
+/// What the files hold. It has no `Debug`, because it holds the key.
+#[derive(PartialEq, Eq)]
+pub(super) struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    /// Whether every user of the machine may read the key.
+    key_is_exposed: bool,
+}
+
 /// A certificate with its chain and its key, which belong together.
 #[derive(Debug)]
 pub(crate) struct ServerCertificate {
@@ -66,18 +75,30 @@ impl TlsFiles {
         }
     }
 
-    /// Reads the files.
+    /// Reads the files and parses them.
     pub(crate) fn load(&self) -> Result<ServerCertificate, TlsError> {
-        let chain = self.read_chain()?;
-        let (valid_from, valid_until) = self.read_dates(&chain)?;
-        let (key, key_is_exposed) = self.read_key()?;
+        self.parse(&self.read()?)
+    }
+
+    pub(super) fn read(&self) -> Result<Contents, TlsError> {
+        let certificate = fs::read(&self.certificate).map_err(read_error(CERT_FLAG, &self.certificate))?;
+        let read = fs::metadata(&self.key).and_then(|metadata| Ok((metadata, fs::read(&self.key)?)));
+        let (metadata, key) = read.map_err(read_error(KEY_FLAG, &self.key))?;
+        Ok(Contents { certificate, key, key_is_exposed: is_readable_by_all(&metadata) })
+    }
+
+    pub(super) fn parse(&self, contents: &Contents) -> Result<ServerCertificate, TlsError> {
+        let chain = self.parse_chain(&contents.certificate)?;
+        let (valid_from, valid_until) = self.parse_dates(&chain)?;
+        let key = self.parse_key(&contents.key)?;
         let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|_| TlsError::Key(self.key.clone()))?;
         let certified_key = CertifiedKey::new(chain, key);
         // Every key that aws-lc loads has its public half, so only a mismatch is left.
         certified_key
             .keys_match()
             .map_err(|_| TlsError::Mismatch { certificate: self.certificate.clone(), key: self.key.clone() })?;
-        Ok(ServerCertificate { certified_key: Arc::new(certified_key), valid_from, valid_until, key_is_exposed })
+        let (certified_key, key_is_exposed) = (Arc::new(certified_key), contents.key_is_exposed);
+        Ok(ServerCertificate { certified_key, valid_from, valid_until, key_is_exposed })
     }
 
     /// Returns the path of the key.
@@ -85,16 +106,15 @@ impl TlsFiles {
         &self.key
     }
 
-    fn read_chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    fn parse_chain(&self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let path = &self.certificate;
-        let pem = fs::read(path).map_err(read_error(CERT_FLAG, path))?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let chain = chain.map_err(|error| pem_error(&error, CERT_FLAG, path))?;
         if chain.is_empty() { Err(TlsError::NoCertificate(path.clone())) } else { Ok(chain) }
     }
 
     /// Parses the whole chain, since clients do, and returns the dates of the first certificate.
-    fn read_dates(&self, chain: &[CertificateDer<'_>]) -> Result<(DateTime<Utc>, DateTime<Utc>), TlsError> {
+    fn parse_dates(&self, chain: &[CertificateDer<'_>]) -> Result<(DateTime<Utc>, DateTime<Utc>), TlsError> {
         let mut dates = None;
         for (index, der) in chain.iter().enumerate() {
             let unusable = || TlsError::Certificate { path: self.certificate.clone(), number: index + 1 };
@@ -108,16 +128,11 @@ impl TlsFiles {
         dates.ok_or_else(|| TlsError::NoCertificate(self.certificate.clone()))
     }
 
-    /// Returns the key, and whether every user of the machine may read it.
-    fn read_key(&self) -> Result<(PrivateKeyDer<'static>, bool), TlsError> {
-        let path = &self.key;
-        let read = fs::metadata(path).and_then(|metadata| Ok((metadata, fs::read(path)?)));
-        let (metadata, pem) = read.map_err(read_error(KEY_FLAG, path))?;
-        match PrivateKeyDer::from_pem_slice(&pem) {
-            Ok(key) => Ok((key, is_readable_by_all(&metadata))),
-            Err(pem::Error::NoItemsFound) => Err(TlsError::NoKey(path.clone())),
-            Err(error) => Err(pem_error(&error, KEY_FLAG, path)),
-        }
+    fn parse_key(&self, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+        PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+            pem::Error::NoItemsFound => TlsError::NoKey(self.key.clone()),
+            error => pem_error(&error, KEY_FLAG, &self.key),
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::{
     certificate::{ServerCertificate, TlsFiles, Validity},
-    follow::{Warnings, follow},
+    follow::{LoadedFiles, Warnings, follow},
 };
 
 /// The protocols, in the order of the server's choice: gRPC needs HTTP/2.

@@ -200,6 +200,29 @@ fn tls_warnings_come_once_until_something_changes() {
     }
 }
 
+#[test]
+fn tls_files_that_have_not_changed_are_not_parsed_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (make(), make());
+    write(directory.path(), &one.certificate, &one.key);
+    let mut loaded = LoadedFiles::new(files(directory.path())).unwrap();
+    // Each parse makes another key of the same bytes.
+    let mut is_parsed = || {
+        let before = Arc::clone(loaded.certificate().certified_key());
+        loaded.reload();
+        !Arc::ptr_eq(&before, loaded.certificate().certified_key())
+    };
+    assert!(!is_parsed());
+    write(directory.path(), &one.certificate, &one.key);
+    assert!(!is_parsed(), "written again, and the same");
+    write(directory.path(), &other.certificate, &other.key);
+    assert!(is_parsed() && !is_parsed());
+    fs::remove_file(directory.path().join("tls.key")).unwrap();
+    assert!(!is_parsed());
+    write(directory.path(), &other.certificate, &other.key);
+    assert!(is_parsed() && !is_parsed(), "back after a failed read");
+}
+
 /// The time in which a change is seen.
 const SEEN: Duration = Duration::from_secs(5);
 
@@ -229,7 +252,8 @@ fn tls_follow_takes_new_certificates_and_keeps_the_old_one_beside_bad_files() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let current = CurrentCertificate::new(&files.load().unwrap());
-            tokio::spawn(follow(files.clone(), current.clone(), Warnings::default()));
+            let loaded = LoadedFiles::new(files.clone()).unwrap();
+            tokio::spawn(follow(loaded, current.clone(), Warnings::default()));
             let serves = async |made: &Made| {
                 tokio::time::sleep(SEEN).await;
                 current.0.load().cert == certificate(made)

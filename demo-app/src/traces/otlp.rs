@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum::extract::Request;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use opentelemetry::{
     propagation::{Extractor, TextMapPropagator},
     trace::{Status, TracerProvider},
@@ -30,7 +30,11 @@ use tracing::{Metadata, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-use crate::{config::Config, trusted_proxies::FromTrustedProxy};
+use crate::{
+    config::Config,
+    methods::{self, KNOWN},
+    trusted_proxies::FromTrustedProxy,
+};
 
 /// The longest wait for the last spans when the program ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -105,22 +109,8 @@ pub(crate) fn request_span(request: &Request, request_id: &str, route: Option<&s
     if !IS_ON.load(Ordering::Relaxed) {
         return tracing::error_span!("request", request_id, sub = Empty, sid = Empty);
     }
-    let known = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::CONNECT,
-    ];
-    // A client can send any word as a method.
-    let (mut name, method) = match request.method() {
-        method if known.contains(method) => (method.to_string(), method.to_string()),
-        _ => ("HTTP".to_owned(), "_OTHER".to_owned()),
-    };
+    let method = methods::place(request.method()).map(|place| KNOWN[place].as_str());
+    let mut name = method.unwrap_or("HTTP").to_owned();
     if let Some(route) = route {
         name = name + " " + route;
     }
@@ -130,7 +120,7 @@ pub(crate) fn request_span(request: &Request, request_id: &str, route: Option<&s
         // An error means that the filter of the log hides the span.
         let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(request.headers())));
     }
-    span.set_attribute("http.request.method", method);
+    span.set_attribute("http.request.method", method.unwrap_or("_OTHER"));
     if let Some(route) = route {
         span.set_attribute("http.route", route.to_owned());
     }

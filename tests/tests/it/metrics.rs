@@ -21,7 +21,10 @@ use tokio::time::sleep;
 use tonic::transport::Channel;
 
 use self::exposition::{Family, families};
-use crate::fleet::{Fleet, NodeProgram, PASSWORD, username};
+use crate::{
+    fleet::{Fleet, NodeProgram, PASSWORD, username},
+    tls::Authority,
+};
 
 const TABLE: &str = include_str!("../../../docs/metrics.md");
 const ALERTS: &str = include_str!("../../../deploy/prometheus/alerts.yml");
@@ -147,7 +150,14 @@ async fn metrics_shown_are_those_of_the_table_the_dashboard_and_the_alerts() {
     let metrics = Metrics::of(&fleet.nodes[0]).await;
     run_script(&fleet.nodes[0], &metrics, &mut mongodb, &mut redis).await;
 
-    let shown = families(&metrics.text().await);
+    let mut shown = families(&metrics.text().await);
+    let of_tls = |name: &str| name.starts_with("tls_");
+    assert!(!shown.keys().any(|name| of_tls(name)), "shown without TLS");
+    let authority = Authority::new();
+    let node = authority.node(&["--metrics-listen", "127.0.0.1:0"]).await;
+    let metrics = Metrics::of(&node).await;
+    metrics.until("tls_", async || {}).await;
+    shown.extend(families(&metrics.text().await).into_iter().filter(|(name, _)| of_tls(name)));
     let described = shown.iter().filter(|(_, family)| family.help.is_empty()).map(|(name, _)| name);
     assert_eq!(described.collect::<Vec<_>>(), Vec::<&String>::new(), "without help");
     let as_row = |family: &Family| Row { kind: family.kind.clone(), labels: family.labels.clone() };
@@ -187,10 +197,27 @@ async fn metrics_have_an_address_of_their_own_or_the_main_one() {
     let mut node = node;
     assert!(node.terminate().await.success());
     assert!(metrics.0.get("/metrics", None).await.is_err(), "it ends with the node");
+    let log = node.log().lines();
+    let stops = log.iter().filter(|line| line.contains("accepting no connections"));
+    assert_eq!(stops.count(), 1, "{log:#?}");
 
     let node = NodeProgram::cheap_hashes().start(&[], &[]).await;
     let shown = Client::new(node.url()).get("/metrics", None).await.unwrap();
     assert!(shown.status == StatusCode::OK && shown.text.contains("auth_checks_total"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn metrics_tell_when_the_certificate_expires_and_a_reload_changes_it() {
+    let authority = Authority::new();
+    authority.renew_until(2040);
+    let node = authority.node(&["--metrics-listen", "127.0.0.1:0"]).await;
+    let metrics = Metrics::of(&node).await;
+    let until = async |seconds: u32| {
+        metrics.until(&format!("tls_certificate_not_after_timestamp_seconds {seconds}"), async || {}).await;
+    };
+    until(2_208_988_800).await;
+    authority.renew_until(2041);
+    until(2_240_611_200).await;
 }
 
 #[tokio::test]

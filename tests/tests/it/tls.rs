@@ -29,7 +29,7 @@ use tonic::{Request, transport::Endpoint};
 use crate::fleet::{NODE, PASSWORD, node, username};
 
 /// A certificate authority, and the files of the certificates that it has issued.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     directory: TempDir,
@@ -37,7 +37,7 @@ struct Authority {
 
 impl Authority {
     /// Creates one, with the files of a first certificate.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -55,6 +55,13 @@ impl Authority {
     /// Replaces the files by those of another certificate, and returns it.
     fn renew(&self) -> CertificateDer<'static> {
         self.renew_with(&Self::params())
+    }
+
+    /// Replaces the files by those of a certificate that expires when this year begins.
+    pub(crate) fn renew_until(&self, year: i32) {
+        let mut params = Self::params();
+        params.not_after = date_time_ymd(year, 1, 1);
+        self.renew_with(&params);
     }
 
     fn renew_with(&self, params: &CertificateParams) -> CertificateDer<'static> {
@@ -78,7 +85,7 @@ impl Authority {
     }
 
     /// Starts a node that serves with the files.
-    async fn node(&self, flags: &[&str]) -> Node {
+    pub(crate) async fn node(&self, flags: &[&str]) -> Node {
         let own = self.flags();
         let args: Vec<&str> = own.iter().map(String::as_str).chain(flags.iter().copied()).collect();
         node(&args, &[]).await
@@ -303,9 +310,7 @@ async fn doctor_tells_what_is_wrong_with_the_certificate() {
     assert!(code == Some(0) && found.len() == 2, "{found:?}");
     assert!(found[1].starts_with("warning ") && found[1].contains("auth.example"), "{found:?}");
 
-    let mut params = Authority::params();
-    params.not_after = date_time_ymd(2020, 1, 1);
-    authority.renew_with(&params);
+    authority.renew_until(2020);
     let (code, found) = doctor(&authority, ISSUER).await;
     assert!(code == Some(1) && found[0].starts_with("failure ") && found[0].contains("2020-01-01"), "{found:?}");
 

@@ -4,6 +4,7 @@ use axum::body::BodyDataStream;
 use futures_util::StreamExt;
 
 use super::*;
+use crate::open_streams::MAX_PER_USER;
 
 /// An open stream, as a client reads it.
 struct Events(BodyDataStream);
@@ -61,6 +62,34 @@ async fn events_come_each_second_until_the_session_is_revoked() {
     assert_eq!(ended.end().await, "revoked");
     assert_eq!(open.next().await.unwrap().0, "tick");
     assert_eq!(demo.with_token("GET", "/demo/events", &access, None).await.body["error"], "invalid_token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_one_user_are_bounded_and_an_ended_stream_gives_its_place_back() {
+    let demo = test_app();
+    demo.register("ada").await;
+    demo.register("bob").await;
+    let (first, second) = (demo.log_in("ada").await, demo.log_in("ada").await);
+    let (first, second) = (first.text("access_token"), second.text("access_token"));
+    let ending = Events::open(&demo, &first).await;
+    let mut open = Vec::new();
+    for _ in 1..MAX_PER_USER {
+        open.push(Events::open(&demo, &second).await);
+    }
+    let refused = demo.with_token("GET", "/demo/events", &first, None).await;
+    assert_eq!((refused.status, &refused.body["error"]), (StatusCode::TOO_MANY_REQUESTS, &json!("rate_limited")));
+    assert_eq!(refused.headers[header::RETRY_AFTER], "2");
+    drop(Events::open(&demo, &demo.log_in("bob").await.text("access_token")).await);
+
+    // The client goes away, and the server ends a stream.
+    drop(open.pop());
+    open.push(Events::open(&demo, &second).await);
+    assert_eq!(demo.with_token("POST", "/auth/logout", &first, None).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ending.end().await, "revoked");
+    open.push(Events::open(&demo, &second).await);
+    assert_eq!(open.len(), MAX_PER_USER);
+    let refused = demo.with_token("GET", "/demo/events", &second, None).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test(start_paused = true)]

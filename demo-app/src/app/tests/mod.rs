@@ -23,6 +23,7 @@ mod properties;
 mod prover;
 mod proxies;
 mod recording;
+mod request_metrics;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -49,8 +50,10 @@ use crate::{
     cors::Cors,
     csrf::OriginCheck,
     oauth::OAuth,
+    open_streams::OpenStreams,
     password::Passwords,
     rate_limit::RateLimit,
+    readiness::Readiness,
     shutdown::{Shutdown, ShutdownTrigger},
     state::{Identity, SessionCount, SharedState, TokenClaims},
     telemetry::Telemetry,
@@ -96,18 +99,21 @@ fn test_app_with(flags: &[&str]) -> TestApp {
     let clients = ClientStore::Embedded(EmbeddedClients::new(users.clone()));
     let users = RecordingUsers::new(users, Arc::clone(&store.calls));
     let (trigger, shutdown) = Shutdown::new();
+    let authority = authority(&store, &clock, &config).keys(keys.clone()).build().unwrap();
+    let readiness = Readiness::new(authority.clone(), Users::Recording(users.clone()), None);
     let state = AppState(Arc::new(SharedState {
-        authority: authority(&store, &clock, &config).keys(keys.clone()).build().unwrap(),
+        authority,
         clients: Clients::new(clients, &config.clients).unwrap(),
         oauth: Arc::new(OAuth::new(&config, &keys).unwrap()),
         clock: Arc::new(clock.clone()),
         users: Users::Recording(users.clone()),
         passwords: Passwords::with_params(Params::new(64, 1, 1, None).unwrap()).unwrap(),
         rate_limit: Some(Arc::new(RateLimit::default())),
+        open_streams: OpenStreams::default(),
         proxies: Arc::new(TrustedProxies::new(&config)),
         origin_check: OriginCheck::new(&config.issuer),
         cors: Cors::new(&config.cors_origin),
-        shared_cache: None,
+        readiness,
         sessions: SessionCount::Unknown,
         telemetry: Telemetry::unused(),
         metrics_are_elsewhere: false,

@@ -8,11 +8,12 @@ use std::{
 };
 
 use http::Version;
-use tokio::time::advance;
+use tokio::time::{advance, sleep};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::Service;
 
 use super::*;
-use crate::logging::tests::capture_log;
+use crate::{logging::tests::capture_log, start::sampler};
 
 fn ready() -> Request<Body> {
     Request::get("/readyz").body(Body::empty()).unwrap()
@@ -64,6 +65,21 @@ async fn readiness_is_checked_once_for_disconnecting_clients() {
     }
     assert_eq!(app.call(ready()).await.unwrap().status(), StatusCode::OK);
     assert_eq!(user_reads(&demo), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_is_checked_once_for_the_sampler_and_all_who_ask() {
+    let demo = test_app();
+    let sampler = tokio::spawn(sampler::sample(demo.state.clone()));
+    // The first sample is at once.
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(user_reads(&demo), 1);
+    assert_eq!(app(demo.state.clone()).oneshot(ready()).await.unwrap().status(), StatusCode::OK);
+    HealthClient::new(app(demo.state.clone())).check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(user_reads(&demo), 1);
+    sleep(Duration::from_secs(15)).await;
+    assert_eq!(user_reads(&demo), 2, "the sampler asks again");
+    sampler.abort();
 }
 
 /// Returns the log of a request. It runs on a runtime in this thread, whose log is captured.
