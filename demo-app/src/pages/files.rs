@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
 };
 
 use super::security_headers;
@@ -32,6 +32,15 @@ struct File {
     name: &'static str,
     content_type: &'static str,
     text: &'static str,
+    /// The text, compressed by the build script. Only a file without secrets may have it: the size of
+    /// a compressed answer tells of what is in it.
+    gzip: Option<&'static [u8]>,
+}
+
+macro_rules! gzip {
+    ($name:literal) => {
+        Some(include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")).as_slice())
+    };
 }
 
 macro_rules! files {
@@ -40,15 +49,16 @@ macro_rules! files {
             name: $name,
             content_type: $content_type,
             text: include_str!(concat!("../../", $folder, "/", $name)),
+            gzip: gzip!($name),
         }),+),+]
     };
 }
 
-const PAGE: File = page_file("index.html", include_str!("../../web/index.html"));
-const DOCS: File = page_file("docs.html", include_str!("../../web/docs.html"));
+const PAGE: File = page_file("index.html", include_str!("../../web/index.html"), gzip!("index.html"));
+const DOCS: File = page_file("docs.html", include_str!("../../web/docs.html"), gzip!("docs.html"));
 
-const fn page_file(name: &'static str, text: &'static str) -> File {
-    File { name, content_type: "text/html; charset=utf-8", text }
+const fn page_file(name: &'static str, text: &'static str, gzip: Option<&'static [u8]>) -> File {
+    File { name, content_type: "text/html; charset=utf-8", text, gzip }
 }
 
 const FILES: &[File] = files! {
@@ -79,7 +89,7 @@ pub(crate) async fn docs(headers: HeaderMap) -> Response {
 
 /// Answers with the API's description.
 pub(crate) async fn description(headers: HeaderMap) -> Response {
-    let file = File { name: "openapi.json", content_type: "application/json", text: openapi::served() };
+    let file = File { name: "openapi.json", content_type: "application/json", text: openapi::served(), gzip: None };
     file.respond(&headers, FILE_POLICY)
 }
 
@@ -94,20 +104,35 @@ impl File {
     /// A browser asks each time whether the file has changed: after an upgrade, no old script meets
     /// a new page.
     fn respond(&self, request: &HeaderMap, policy: &'static str) -> Response {
-        let etag = self.etag();
+        let gzip = self.gzip.filter(|_| accepts_gzip(request));
+        let body = gzip.unwrap_or(self.text.as_bytes());
+        let etag = etag(body);
         let caching = [(CACHE_CONTROL, "no-cache"), (ETAG, &*etag)];
+        let varies = self.gzip.map(|_| [(VARY, "accept-encoding")]);
         if request.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
-            return (StatusCode::NOT_MODIFIED, caching).into_response();
+            return (StatusCode::NOT_MODIFIED, caching, varies).into_response();
         }
-        let content_type = [(CONTENT_TYPE, self.content_type)];
-        (security_headers(HeaderValue::from_static(policy)), caching, content_type, self.text).into_response()
+        let content = [(CONTENT_TYPE, self.content_type)];
+        let encoding = gzip.map(|_| [(CONTENT_ENCODING, "gzip")]);
+        (security_headers(HeaderValue::from_static(policy)), caching, varies, content, encoding, body).into_response()
     }
+}
 
-    fn etag(&self) -> String {
-        let mut hasher = DefaultHasher::new();
-        self.text.hash(&mut hasher);
-        format!("\"{:016x}\"", hasher.finish())
-    }
+/// Names the bytes of a body: another encoding has another name (RFC 9110 §8.8.3.3).
+fn etag(body: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+/// Returns whether the client takes gzip, which a weight of 0 denies (RFC 9110 §12.5.3).
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_some_and(|weight| weight > 0.0)
+    })
 }
 
 #[cfg(test)]
@@ -155,6 +180,14 @@ mod tests {
         let imported = FILES
             .iter()
             .flat_map(|file| quoted(file.text, "import './").into_iter().chain(quoted(file.text, " from './")));
+        // The page names all of its modules: a browser need not read one to find the next.
+        let mut named = quoted(PAGE.text, "rel=\"modulepreload\" href=\"assets/");
+        let mut modules: Vec<_> = imported.clone().collect();
+        for names in [&mut named, &mut modules] {
+            names.sort_unstable();
+        }
+        modules.dedup();
+        assert_eq!(named, modules);
         for name in loaded.into_iter().chain(imported) {
             assert!(FILES.iter().chain(VIEWER).any(|file| file.name == name), "{name}");
         }
