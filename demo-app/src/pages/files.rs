@@ -110,7 +110,7 @@ impl File {
         let caching = [(CACHE_CONTROL, "no-cache"), (ETAG, &*etag)];
         let varies = self.gzip.map(|_| [(VARY, "accept-encoding")]);
         if request.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
-            return (StatusCode::NOT_MODIFIED, caching, varies).into_response();
+            return (StatusCode::NOT_MODIFIED, varies, caching).into_response();
         }
         let content = [(CONTENT_TYPE, self.content_type)];
         let encoding = gzip.map(|_| [(CONTENT_ENCODING, "gzip")]);
