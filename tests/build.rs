@@ -21,13 +21,14 @@ fn main() {
     println!("cargo::rerun-if-changed=src/on_path.rs");
     println!("cargo::rerun-if-env-changed=PATH");
     println!("cargo::rerun-if-env-changed=REQUIRE_CLIENTS");
-    println!("cargo::rustc-check-cfg=cfg(has_node, has_chromium, has_promtool)");
+    println!("cargo::rustc-check-cfg=cfg(has_node, has_chromium, has_promtool, has_systemd_analyze)");
     let is_required = env::var_os("REQUIRE_CLIENTS").is_some_and(|required| required == "1");
     let node = on_path(&["node"]).filter(|node| is_new_enough(node));
     let found = [
         ("has_node", vec![node, on_path(&["npm"])]),
         ("has_chromium", vec![on_path(&CHROMIUM)]),
         ("has_promtool", vec![on_path(&["promtool"])]),
+        ("has_systemd_analyze", vec![on_path(&["systemd-analyze"])]),
     ];
     for (cfg, programs) in found {
         if is_required || programs.iter().all(Option::is_some) {

@@ -5,7 +5,7 @@ import { isBearer, leave, news, refresh, session, timeLeft } from './session.js'
 import { clock, problem } from './words.js'
 
 const HELD = {
-  bearer: 'In the memory of this page, which sends the access token in Authorization.',
+  bearer: 'In the memory of this page. A reload forgets them.',
   cookie: 'In two HttpOnly cookies, which no script can read. This page has only a CSRF token.',
 }
 

@@ -76,16 +76,25 @@ pub async fn schemathesis(input: &Value) -> Value {
 }
 
 async fn run_in_python(script: &str, input: &Value, limit: Duration) -> Value {
-    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
-    let packages = installed(&PACKAGES, || packages::python(&sources("python"))).await;
+    let program = python_program(vec![sources("python").join(script).into()]).await;
+    run_to_end(&program, &input.to_string(), limit).await.json()
+}
+
+/// Returns Python with these arguments, which finds the packages of `tests/clients/python`.
+pub(crate) async fn python_program(args: Vec<OsString>) -> Program {
     let env = vec![
-        ("PYTHONPATH".into(), packages.into()),
+        ("PYTHONPATH".into(), python_packages().await.into()),
         ("PYTHONNOUSERSITE".into(), "1".into()),
         // The scripts share a module, in the source tree.
         ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
     ];
-    let program = program("python3", vec![sources("python").join(script).into()], env);
-    run_to_end(&program, &input.to_string(), limit).await.json()
+    program("python3", args, env)
+}
+
+/// Returns the folder of the packages of `tests/clients/python`.
+pub(crate) async fn python_packages() -> &'static Path {
+    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
+    installed(&PACKAGES, || packages::python(&sources("python"))).await
 }
 
 /// Runs a script of `tests/clients/node` with this input, and returns its output.

@@ -8,6 +8,7 @@
 //! - [`client`] calls it, with valid requests or raw bytes.
 //! - [`clients`] does so with client libraries in other languages.
 //! - [`packages`] installs such libraries.
+//! - [`linters`] read the files in `deploy` that no test can run.
 //! - [`promtool`] checks rules and metrics of Prometheus.
 //!
 //! Every process started here ends with the test process, even if that is killed: see [`process`].
@@ -16,6 +17,7 @@ pub mod client;
 pub mod clients;
 pub mod command;
 pub mod landed;
+pub mod linters;
 mod made_once;
 pub mod node;
 mod on_path;

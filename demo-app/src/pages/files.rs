@@ -11,7 +11,7 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
 };
 
 use super::security_headers;
@@ -35,21 +35,41 @@ struct File {
     name: &'static str,
     content_type: &'static str,
     text: &'static str,
-    /// Made when the file is first sent: the viewer has more than a megabyte.
+    plain: Body,
+    /// The text, compressed by the build script. Only a file without secrets may have it: the size of
+    /// a compressed answer tells of what is in it.
+    gzip: Option<Body>,
+}
+
+struct Body {
+    bytes: &'static [u8],
+    /// Made when the body is first sent: the viewer has more than a megabyte.
     etag: OnceLock<HeaderValue>,
+}
+
+macro_rules! gzip {
+    ($name:literal) => {
+        Some(Body::new(include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz"))))
+    };
 }
 
 macro_rules! files {
     ($folder:literal: $($content_type:literal: $($name:literal)+;)+) => {
-        [$($(File::new($name, $content_type, include_str!(concat!("../../", $folder, "/", $name)))),+),+]
+        [$($(File::new(
+            $name,
+            $content_type,
+            include_str!(concat!("../../", $folder, "/", $name)),
+            gzip!($name),
+        )),+),+]
     };
 }
 
 const HTML: &str = "text/html; charset=utf-8";
 
-static PAGE: File = File::new("index.html", HTML, include_str!("../../web/index.html"));
-static DOCS: File = File::new("docs.html", HTML, include_str!("../../web/docs.html"));
-static DESCRIPTION: LazyLock<File> = LazyLock::new(|| File::new("openapi.json", "application/json", openapi::served()));
+static PAGE: File = File::new("index.html", HTML, include_str!("../../web/index.html"), gzip!("index.html"));
+static DOCS: File = File::new("docs.html", HTML, include_str!("../../web/docs.html"), gzip!("docs.html"));
+static DESCRIPTION: LazyLock<File> =
+    LazyLock::new(|| File::new("openapi.json", "application/json", openapi::served(), None));
 
 static FILES: [File; 20] = files! {
     "web":
@@ -90,30 +110,52 @@ pub(crate) async fn file(name: Result<Path<String>, PathRejection>, headers: Hea
 }
 
 impl File {
-    const fn new(name: &'static str, content_type: &'static str, text: &'static str) -> Self {
-        Self { name, content_type, text, etag: OnceLock::new() }
+    const fn new(name: &'static str, content_type: &'static str, text: &'static str, gzip: Option<Body>) -> Self {
+        Self { name, content_type, text, plain: Body::new(text.as_bytes()), gzip }
     }
 
     /// A browser asks each time whether the file has changed: after an upgrade, no old script meets
     /// a new page.
     fn respond(&self, request: &HeaderMap, policy: &'static str) -> Response {
-        let etag = self.etag();
+        let gzip = self.gzip.as_ref().filter(|_| accepts_gzip(request));
+        let body = gzip.unwrap_or(&self.plain);
+        let etag = body.etag();
         let caching = [(CACHE_CONTROL, HeaderValue::from_static("no-cache")), (ETAG, etag.clone())];
+        let varies = self.gzip.as_ref().map(|_| [(VARY, "accept-encoding")]);
         if request.get(IF_NONE_MATCH) == Some(etag) {
-            return (StatusCode::NOT_MODIFIED, caching).into_response();
+            return (StatusCode::NOT_MODIFIED, varies, caching).into_response();
         }
-        let content_type = [(CONTENT_TYPE, self.content_type)];
-        (security_headers(HeaderValue::from_static(policy)), caching, content_type, self.text).into_response()
+        let content = [(CONTENT_TYPE, self.content_type)];
+        let encoding = gzip.map(|_| [(CONTENT_ENCODING, "gzip")]);
+        let security = security_headers(HeaderValue::from_static(policy));
+        (security, caching, varies, content, encoding, body.bytes).into_response()
+    }
+}
+
+impl Body {
+    const fn new(bytes: &'static [u8]) -> Self {
+        Self { bytes, etag: OnceLock::new() }
     }
 
+    /// Names the bytes: another encoding has another name (RFC 9110 §8.8.3.3).
     fn etag(&self) -> &HeaderValue {
         self.etag.get_or_init(|| {
             let mut hasher = DefaultHasher::new();
-            self.text.hash(&mut hasher);
+            self.bytes.hash(&mut hasher);
             let tag = format!("\"{:016x}\"", hasher.finish());
             HeaderValue::try_from(tag).expect("a quoted number is ASCII")
         })
     }
+}
+
+/// Returns whether the client takes gzip, which a weight of 0 denies (RFC 9110 §12.5.3).
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_some_and(|weight| weight > 0.0)
+    })
 }
 
 #[cfg(test)]
@@ -162,6 +204,14 @@ mod tests {
         let imported = FILES
             .iter()
             .flat_map(|file| quoted(file.text, "import './").into_iter().chain(quoted(file.text, " from './")));
+        // The page names all of its modules: a browser need not read one to find the next.
+        let mut named = quoted(PAGE.text, "rel=\"modulepreload\" href=\"assets/");
+        let mut modules: Vec<_> = imported.clone().collect();
+        for names in [&mut named, &mut modules] {
+            names.sort_unstable();
+        }
+        modules.dedup();
+        assert_eq!(named, modules);
         for name in loaded.into_iter().chain(imported) {
             assert!(FILES.iter().chain(&VIEWER).any(|file| file.name == name), "{name}");
         }

@@ -12,7 +12,7 @@ const QUIET = [
   '--disable-quic',
 ]
 
-export const WIDE = { width: 1280, height: 800 }
+export const WIDE = { width: 1280, height: 880 }
 export const PHONE = { width: 390, height: 844 }
 
 // Starts Chromium. It ends with this process.

@@ -8,6 +8,7 @@ mod clocks;
 mod commands;
 mod conformance;
 mod denials;
+mod deploy;
 mod docs;
 mod documents;
 mod examples;

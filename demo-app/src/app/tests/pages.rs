@@ -1,5 +1,9 @@
 //! The pages at `/` and `/docs`, and their files.
 
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+
 use super::*;
 
 async fn get(demo: &TestApp, path: &str, known: Option<&str>) -> (http::response::Parts, String) {
@@ -56,6 +60,47 @@ async fn pages_are_loaded_again_only_when_they_have_changed() {
         let (other, text) = get(&demo, path, Some("\"another\"")).await;
         assert_eq!(other.status, StatusCode::OK);
         assert!(!text.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn pages_are_compressed_for_a_client_that_takes_gzip() {
+    let demo = test_app();
+    let get = async |path: &str, encodings: &str, known: &str| {
+        let mut request = Request::get(path).header(header::ACCEPT_ENCODING, encodings);
+        if !known.is_empty() {
+            request = request.header(header::IF_NONE_MATCH, known);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
+        let (parts, body) = app(demo.state.clone()).oneshot(request).await.unwrap().into_parts();
+        (parts, body.collect().await.unwrap().to_bytes())
+    };
+    for path in ["/", "/docs", "/assets/main.js", "/assets/swagger-ui-bundle.js"] {
+        let mut etags = Vec::new();
+        for (plain, compressed) in
+            [("identity", "gzip"), ("br, GZIP;q=0", "br;q=1, gzip;q=0.5"), ("gzip;q=0.000", "x, gzip")]
+        {
+            let (whole, text) = get(path, plain, "").await;
+            assert_eq!(whole.headers.get(header::CONTENT_ENCODING), None, "{path} {plain}");
+            let (small, bytes) = get(path, compressed, "").await;
+            assert_eq!(small.headers[header::CONTENT_ENCODING], "gzip", "{path} {compressed}");
+            let mut read = Vec::new();
+            GzDecoder::new(&*bytes).read_to_end(&mut read).unwrap();
+            assert_eq!(read, text, "{path}");
+            for parts in [whole, small] {
+                assert_eq!(parts.headers[header::VARY], "accept-encoding");
+                etags.push(parts.headers[header::ETAG].to_str().unwrap().to_owned());
+            }
+        }
+        etags.sort_unstable();
+        etags.dedup();
+        assert_eq!(etags.len(), 2, "one for each encoding: {etags:?}");
+        // A cache asks with the name that it has, and hears that this depends on the encoding.
+        let (small, _) = get(path, "gzip", "").await;
+        let (same, bytes) = get(path, "gzip", small.headers[header::ETAG].to_str().unwrap()).await;
+        assert_eq!((same.status, &*bytes), (StatusCode::NOT_MODIFIED, &b""[..]));
+        assert_eq!(same.headers[header::VARY], "accept-encoding");
     }
 }
 
