@@ -9,7 +9,7 @@ use mongodb::options::{Hint, ReadConcern};
 use super::{
     document::{IdDocument, date, id, user, uuid},
     error::store_error,
-    records::Records,
+    records::{BACKGROUND, Records},
 };
 use crate::{
     clock::Timestamp,
@@ -165,7 +165,7 @@ impl Records {
     }
 
     pub(super) async fn session_count(self: Arc<Self>) -> Result<u64, StoreError> {
-        let count = self.sessions.estimated_document_count().max_time(self.limit);
+        let count = self.sessions.estimated_document_count().max_time(self.limit).comment(BACKGROUND);
         count.await.map_err(store_error("could not count the sessions"))
     }
 
