@@ -213,6 +213,7 @@ impl Claims {
 
     /// Returns the `T` that is kept beside the claims, as long as the in-process cache holds them.
     /// The first call makes it, and says what it takes on the heap, in bytes.
+    #[cfg(feature = "axum")]
     pub(crate) fn keep<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> Option<(T, usize)>) -> Option<Arc<T>> {
         self.checked.custom.keep(make)
     }
