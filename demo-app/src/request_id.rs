@@ -1,8 +1,8 @@
 //! Sets the request id, which appears in the log and in the response's `X-Request-Id`.
 //!
 //! tower-http sets and returns the id, but accepts any text from anybody. So
-//! [`TrustedProxies`](crate::trusted_proxies::TrustedProxies) first removes ids of strangers, and those that must not
-//! appear in a log.
+//! [`TrustedProxies`](crate::trusted_proxies::TrustedProxies) first removes ids of strangers, and
+//! those that must not appear in a log.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower_http::request_id::{MakeRequestId, RequestId};

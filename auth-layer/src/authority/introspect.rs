@@ -69,13 +69,12 @@ impl Serialize for Introspection {
 mod response {
     use axum_core::response::{IntoResponse, Response};
     use bytes::Bytes;
-    use http::{
-        HeaderValue,
-        header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA},
-    };
 
     use super::Introspection;
-    use crate::rejection::{Rejection, RejectionKind};
+    use crate::{
+        authority::issued::response::json_response,
+        rejection::{Rejection, RejectionKind},
+    };
 
     /// The body of a response about one token.
     struct Body(Bytes);
@@ -101,13 +100,10 @@ mod response {
     /// Responds 200 with the body of RFC 7662 §2.2 and `Cache-Control: no-store`.
     impl IntoResponse for Introspection {
         fn into_response(self) -> Response {
-            let Some(body) = self.body() else { return Rejection::new(RejectionKind::Internal).into_response() };
-            let headers = [
-                (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-                (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-                (PRAGMA, HeaderValue::from_static("no-cache")),
-            ];
-            (headers, body).into_response()
+            match self.body() {
+                Some(body) => json_response(body),
+                None => Rejection::new(RejectionKind::Internal).into_response(),
+            }
         }
     }
 }

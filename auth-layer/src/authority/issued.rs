@@ -123,7 +123,7 @@ impl Serialize for IssuedToken {
 }
 
 #[cfg(feature = "axum")]
-mod response {
+pub(super) mod response {
     use axum_core::response::{IntoResponse, Response};
     use http::{
         HeaderValue,
@@ -154,6 +154,11 @@ mod response {
         if serde_json::to_writer(&mut json, tokens).is_err() {
             return Rejection::new(RejectionKind::Internal).into_response();
         }
+        json_response(json)
+    }
+
+    /// Responds 200 with a JSON body that nobody may keep.
+    pub(in crate::authority) fn json_response(json: impl IntoResponse) -> Response {
         let headers = [
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -31,7 +31,7 @@ const CODES: usize = Code::Unauthenticated as usize + 1;
 
 /// The metrics of all routes. Cloning it copies a pointer.
 ///
-/// There are as many as the router has patterns, whatever clients send.
+/// The router's patterns bound their number: a client cannot add one.
 #[derive(Clone, Default)]
 pub(super) struct Routes(Arc<ArcSwap<HashMap<Arc<str>, Arc<RouteMetrics>>>>);
 

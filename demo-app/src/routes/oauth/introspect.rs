@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{client, error::OAuthError};
 use crate::{body::WholeRequest, routes::NO_STORE, state::AppState};
 
-/// The answer about a token of which the client may know nothing.
+/// The answer for a token that the client may not see.
 //= RFC 7662 §2.2
 #[derive(Serialize)]
 struct Hidden {
