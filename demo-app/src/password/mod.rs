@@ -223,6 +223,14 @@ impl Passwords {
         PasswordCheck::Wrong
     }
 
+    /// Waits until no hash runs or waits for the test's gate.
+    #[cfg(test)]
+    pub(crate) async fn idle(&self) {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let all = u32::try_from(cores).expect("there are fewer cores");
+        drop(self.permits.acquire_many(all).await.expect("it is never closed"));
+    }
+
     /// Waits for a permit; with `pool`, first for one of that smaller pool.
     async fn permit(&self, pool: Option<&Arc<Semaphore>>) -> Result<HashPermit, HashError> {
         let both = async {
