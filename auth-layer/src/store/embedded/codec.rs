@@ -12,8 +12,11 @@
 //! Tokens and sessions are written in version 2. A user is a UUID or another text, behind a byte
 //! that says which. A payload is a list of names and texts. Version 1 is still read: there each
 //! user was a UUID, and client, user agent, scope, custom claims, key and signatures were fields.
-//! Fences have not changed since version 1. One-time records, reservations and denials are written in
-//! it, too.
+//!
+//! One-time records are in version 2, too: a table of its own says which session one was redeemed
+//! for. In version 1 that was a field. A program that knows version 1 alone redeems none of version 2.
+//!
+//! Fences, reservations and denials have not changed since version 1.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
@@ -25,11 +28,10 @@ use crate::{
     store::{Denial, OneTimeRecord, Pair, Payload, Retired, Session, TokenKind, TokenRecord, UserFence, member},
 };
 
-/// The version of fences, reservations, one-time records and denials, and of tokens and sessions before
-/// users could be text.
+/// The version of fences, reservations and denials, and the first one of all others.
 const VERSION_1: u8 = 1;
 
-/// The version in which tokens and sessions are written.
+/// The version in which tokens, sessions and one-time records are written.
 const VERSION: u8 = 2;
 
 /// The memory for a value that is being encoded, without growing: a session takes less, unless
@@ -179,18 +181,25 @@ pub(super) fn decode_reservation(value: &[u8]) -> Option<Timestamp> {
     from.end(expires_at)
 }
 
-pub(super) fn encode_one_time(record: &OneTimeRecord) -> Vec<u8> {
-    let mut to = Encoder::new(VERSION_1);
-    to.time(record.expires_at);
-    to.payload(&record.payload);
-    to.option(record.redeemed_by, Encoder::id);
+/// Encodes a one-time record, without the session that it was redeemed for.
+pub(super) fn encode_one_time(payload: &Payload, expires_at: Timestamp) -> Vec<u8> {
+    let mut to = Encoder::new(VERSION);
+    to.time(expires_at);
+    to.payload(payload);
     to.0
 }
 
+/// Decodes a one-time record. It names the session that it was redeemed for only in version 1.
 pub(super) fn decode_one_time(value: &[u8]) -> Option<OneTimeRecord> {
-    let mut from = Decoder::new(value, &[VERSION_1])?;
-    let record =
-        OneTimeRecord { expires_at: from.time()?, payload: from.payload()?, redeemed_by: from.option(Decoder::id)? };
+    let mut from = Decoder::new(value, &[VERSION_1, VERSION])?;
+    let record = OneTimeRecord {
+        expires_at: from.time()?,
+        payload: from.payload()?,
+        redeemed_by: match from.version {
+            VERSION_1 => from.option(Decoder::id)?,
+            _ => None,
+        },
+    };
     from.end(record)
 }
 

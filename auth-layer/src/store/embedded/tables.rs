@@ -12,19 +12,25 @@
 //! | `expiry` | time, kind of row, id | the session of the token, or the user of the session |
 //! | `reserved_keys` | key | when the reservation expires |
 //! | `one_time_records` | key | the one-time record |
+//! | `redemptions` | as in `key_expiry` | the session that a one-time record was redeemed for |
 //! | `key_expiry` | time, kind of row, key | |
 //! | `denials` | key | the denial |
 //! | `denial_expiry` | time, 0, key | |
 //!
 //! A user that is a UUID is in `user_sessions` and `fences`, any other in the two tables whose
-//! names begin with `text_`. An older file gets these two with its first write. The last five
+//! names begin with `text_`. An older file gets these two with its first write. The last six
 //! tables are made when they are first written.
+//!
+//! `session_tokens` lacks the session's newest refresh token, which the session names.
 //!
 //! `expiry` makes a purge cost what it removes. The rows that are due come first, and each names
 //! the owner under which its record is indexed. The row of a session whose user is text has no
 //! owner: the user is in the session's record. `key_expiry` does the same for what has a key.
 //! Denials have a table of their own for it: an older version refuses a kind of row that it does not
 //! know.
+//!
+//! Hashed keys are in no order, so each change of a row in `one_time_records` writes a page of its
+//! own. Codes that are exchanged together expire together, so their `redemptions` share pages.
 
 use std::{borrow::Borrow, ops::Bound};
 
@@ -62,6 +68,7 @@ const TEXT_FENCES: TableDefinition<'_, &str, Bytes> = TableDefinition::new("text
 const EXPIRY: TableDefinition<'_, ExpiryKey, IdKey> = TableDefinition::new("expiry");
 const RESERVED_KEYS: TableDefinition<'_, HashKey, Bytes> = TableDefinition::new("reserved_keys");
 const ONE_TIME_RECORDS: TableDefinition<'_, HashKey, Bytes> = TableDefinition::new("one_time_records");
+const REDEMPTIONS: TableDefinition<'_, KeyExpiryKey, IdKey> = TableDefinition::new("redemptions");
 const KEY_EXPIRY: TableDefinition<'_, KeyExpiryKey, ()> = TableDefinition::new("key_expiry");
 const DENIALS: TableDefinition<'_, HashKey, Bytes> = TableDefinition::new("denials");
 const DENIAL_EXPIRY: TableDefinition<'_, KeyExpiryKey, ()> = TableDefinition::new("denial_expiry");
@@ -89,6 +96,7 @@ pub(super) struct Tables<'t> {
 pub(super) struct KeyTables<'t> {
     pub(super) reserved: Table<'t, HashKey, Bytes>,
     pub(super) one_time: Table<'t, HashKey, Bytes>,
+    pub(super) redemptions: Table<'t, KeyExpiryKey, IdKey>,
     pub(super) expiry: Table<'t, KeyExpiryKey, ()>,
 }
 
@@ -125,6 +133,7 @@ impl<'t> Tables<'t> {
             unopened @ None => Ok(unopened.insert(KeyTables {
                 reserved: self.transaction.open_table(RESERVED_KEYS)?,
                 one_time: self.transaction.open_table(ONE_TIME_RECORDS)?,
+                redemptions: self.transaction.open_table(REDEMPTIONS)?,
                 expiry: self.transaction.open_table(KEY_EXPIRY)?,
             })),
         }
@@ -164,8 +173,14 @@ impl Snapshot<'_> {
 
     /// Returns whether no table of tokens, sessions and users has a row.
     pub(super) fn is_empty(&self) -> Result<bool, EmbeddedError> {
-        let of_keys =
-            [RESERVED_KEYS.name(), ONE_TIME_RECORDS.name(), KEY_EXPIRY.name(), DENIALS.name(), DENIAL_EXPIRY.name()];
+        let of_keys = [
+            RESERVED_KEYS.name(),
+            ONE_TIME_RECORDS.name(),
+            REDEMPTIONS.name(),
+            KEY_EXPIRY.name(),
+            DENIALS.name(),
+            DENIAL_EXPIRY.name(),
+        ];
         for table in self.0.list_tables()? {
             if !of_keys.contains(&table.name()) && !self.0.open_untyped_table(table)?.is_empty()? {
                 return Ok(false);
@@ -241,10 +256,8 @@ impl Snapshot<'_> {
     }
 
     pub(super) fn one_time(&self, key: HashedKey) -> Result<Option<OneTimeRecord>, EmbeddedError> {
-        match self.optional_table(ONE_TIME_RECORDS)? {
-            Some(records) => one_time(&records, key),
-            None => Ok(None),
-        }
+        let Some(records) = self.optional_table(ONE_TIME_RECORDS)? else { return Ok(None) };
+        one_time(&records, self.optional_table(REDEMPTIONS)?.as_ref(), key)
     }
 
     /// Returns the denials of these keys, in their order.
@@ -292,12 +305,20 @@ pub(super) fn reservation(
     decode_reservation(value.value()).map(Some).ok_or(EmbeddedError::Value("reserved_keys"))
 }
 
+/// Reads a one-time record, and which session it was redeemed for. Without a table nothing was.
 pub(super) fn one_time(
     records: &impl ReadableTable<HashKey, Bytes>,
+    redemptions: Option<&impl ReadableTable<KeyExpiryKey, IdKey>>,
     key: HashedKey,
 ) -> Result<Option<OneTimeRecord>, EmbeddedError> {
     let Some(value) = records.get(key.as_bytes())? else { return Ok(None) };
-    decode_one_time(value.value()).map(Some).ok_or(EmbeddedError::Value("one_time_records"))
+    let mut record = decode_one_time(value.value()).ok_or(EmbeddedError::Value("one_time_records"))?;
+    if let Some(redemptions) = redemptions
+        && let Some(by) = redemptions.get(&KeyExpiryRow::OneTime(key).encode(record.expires_at))?
+    {
+        record.redeemed_by = Some(SessionId::from_uuid(Uuid::from_bytes(*by.value())));
+    }
+    Ok(Some(record))
 }
 
 pub(super) fn denial(

@@ -17,8 +17,8 @@ use crate::{
     clock::{Timestamp, later},
     id::{SessionId, Subject, TokenId},
     store::{
-        ActiveToken, Admission, Consumed, Denial, HashedKey, OneTimeRecord, Payload, Purged, Redeemed, Retired,
-        Revoked, Rotated, Rotation, Session, TokenKind, TokenRecord, UserFence,
+        ActiveToken, Admission, Consumed, Denial, HashedKey, Payload, Purged, Redeemed, Retired, Revoked, Rotated,
+        Rotation, Session, TokenKind, TokenRecord, UserFence,
     },
 };
 
@@ -60,9 +60,6 @@ impl Tables<'_> {
         session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
         session.last_used_at = rotation.now;
         self.put_session(Some(kept_until), StoredSession { session, kept_until }, &rotation.tokens)?;
-        // The session decides about a retired token, so ending the session need not find its
-        // record.
-        self.session_tokens.remove(&index_key(rotation.session_id, rotation.parent))?;
         Ok(Rotated::Committed)
     }
 
@@ -133,9 +130,8 @@ impl Tables<'_> {
     ) -> Result<(), EmbeddedError> {
         let keys = self.keys()?;
         // An existing record may be redeemed: keep it.
-        if one_time(&keys.one_time, key)?.is_none() {
-            let record = OneTimeRecord { payload: payload.clone(), expires_at, redeemed_by: None };
-            keys.one_time.insert(key.as_bytes(), encode_one_time(&record).as_slice())?;
+        if one_time(&keys.one_time, Some(&keys.redemptions), key)?.is_none() {
+            keys.one_time.insert(key.as_bytes(), encode_one_time(payload, expires_at).as_slice())?;
             keys.expiry.insert(&KeyExpiryRow::OneTime(key).encode(expires_at), ())?;
         }
         Ok(())
@@ -143,10 +139,12 @@ impl Tables<'_> {
 
     pub(super) fn redeem(&mut self, key: HashedKey, by: SessionId, now: Timestamp) -> Result<Redeemed, EmbeddedError> {
         let keys = self.keys()?;
-        let Some(mut record) = one_time(&keys.one_time, key)? else { return Ok(Redeemed::Unknown) };
+        let Some(mut record) = one_time(&keys.one_time, Some(&keys.redemptions), key)? else {
+            return Ok(Redeemed::Unknown);
+        };
         let redeemed = record.redeem(by, now);
         if matches!(redeemed, Redeemed::First(_)) {
-            keys.one_time.insert(key.as_bytes(), encode_one_time(&record).as_slice())?;
+            keys.redemptions.insert(&KeyExpiryRow::OneTime(key).encode(record.expires_at), by.as_bytes())?;
         }
         Ok(redeemed)
     }
@@ -276,7 +274,10 @@ impl Tables<'_> {
         for row in &due {
             match KeyExpiryRow::decode(row)? {
                 KeyExpiryRow::Reservation(key) => keys.reserved.remove(key.as_bytes()).map(drop)?,
-                KeyExpiryRow::OneTime(key) => keys.one_time.remove(key.as_bytes()).map(drop)?,
+                KeyExpiryRow::OneTime(key) => {
+                    keys.one_time.remove(key.as_bytes())?;
+                    keys.redemptions.remove(row)?;
+                }
             }
             keys.expiry.remove(row)?;
         }
@@ -334,15 +335,19 @@ impl Tables<'_> {
     }
 
     /// Revokes a session and its tokens, even if the session is already revoked.
+    ///
+    /// The session decides about its retired refresh tokens, so their records stay as they are.
     fn end_session(&mut self, id: SessionId, since: Timestamp, revoked: &mut Revoked) -> Result<(), EmbeddedError> {
-        if let Some(mut stored) = session(&self.sessions, id)?
-            && !stored.session.revoked
-        {
-            stored.session.revoked = true;
-            self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
-            revoked.sessions += 1;
+        let mut tokens = members(&self.session_tokens, id)?;
+        if let Some(mut stored) = session(&self.sessions, id)? {
+            tokens.push(stored.session.current.refresh_id);
+            if !stored.session.revoked {
+                stored.session.revoked = true;
+                self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
+                revoked.sessions += 1;
+            }
         }
-        for id in members(&self.session_tokens, id)? {
+        for id in tokens {
             if let Some(stored) = token(&self.tokens, id)? {
                 self.revoke_record(stored, since, revoked)?;
             }
@@ -386,7 +391,7 @@ impl Tables<'_> {
             }
             _ => needed_until,
         };
-        let id = stored.session.session_id;
+        let (id, refresh) = (stored.session.session_id, stored.session.current.refresh_id);
         self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
         if due != Some(stored.kept_until) {
             let row = ExpiryRow::of_session(&stored.session);
@@ -399,7 +404,9 @@ impl Tables<'_> {
             // An existing record may be revoked: keep it.
             if token(&self.tokens, record.token_id)?.is_none() {
                 self.put_token(&StoredToken { record: record.clone(), revoked: false })?;
-                self.session_tokens.insert(&index_key(id, record.token_id), ())?;
+                if record.token_id != refresh {
+                    self.session_tokens.insert(&index_key(id, record.token_id), ())?;
+                }
                 self.put_expiry(ExpiryRow::Token(record.token_id, id), record.expires_at)?;
             }
         }

@@ -5,7 +5,10 @@ use redb::{Database, TableDefinition};
 use uuid::Uuid;
 
 use super::{
-    super::codec::{StoredSession, StoredToken, decode_fence},
+    super::{
+        codec::{StoredSession, StoredToken, decode_fence},
+        file::CommitMode,
+    },
     EmbeddedStore, login, now,
 };
 use crate::{
@@ -199,4 +202,38 @@ async fn embedded_file_of_version_1_is_read_and_written() {
     assert!(revoked.access_tokens.contains(&(access.token_id, access.expires_at)), "{revoked:?}");
     let purged = store.purge_expired(now() + TimeDelta::days(1)).await.unwrap();
     assert_eq!(purged, Purged { tokens: 6, sessions: 3, keys: 2 });
+}
+
+/// Writes a one-time record of an hour, as that version did.
+fn put_one_time(store: &EmbeddedStore, key: HashedKey, redeemed_by: Option<SessionId>) {
+    let mut value = vec![1];
+    value.extend((now() + TimeDelta::hours(1)).timestamp_micros().to_be_bytes());
+    value.extend(1_u64.to_be_bytes());
+    for text in ["scope", "mail"] {
+        value.extend((text.len() as u64).to_be_bytes());
+        value.extend(text.as_bytes());
+    }
+    value.push(u8::from(redeemed_by.is_some()));
+    value.extend(redeemed_by.iter().flat_map(|by| *by.as_bytes()));
+    let written = store.file.write(CommitMode::Durable, |tables| {
+        tables.keys()?.one_time.insert(key.as_bytes(), value.as_slice())?;
+        Ok(())
+    });
+    written.unwrap();
+}
+
+#[tokio::test]
+async fn embedded_one_time_record_of_version_1_is_redeemed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let [fresh, redeemed] = ["fresh", "redeemed"].map(|name| HashedKey::of("test", name));
+    put_one_time(&store, fresh, None);
+    put_one_time(&store, redeemed, Some(id(9)));
+
+    let record = store.one_time(redeemed, now()).await.unwrap().unwrap();
+    assert_eq!((record.payload, record.redeemed_by), (payload(&[("scope", "mail")]), Some(id(9))));
+    assert_eq!(store.redeem(redeemed, id(8), now()).await.unwrap(), Redeemed::Again(id(9)));
+    assert_eq!(store.redeem(fresh, id(7), now()).await.unwrap(), Redeemed::First(payload(&[("scope", "mail")])));
+    assert_eq!(store.redeem(fresh, id(8), now()).await.unwrap(), Redeemed::Again(id(7)));
+    assert_eq!(store.one_time(fresh, now()).await.unwrap().unwrap().redeemed_by, Some(id(7)));
 }
