@@ -404,7 +404,11 @@ impl Trust {
     ///
     /// The cache is shared by all authorities on the store. An entry of an issuer that is not taken,
     /// or for another audience, counts as unknown.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "on the way of every request; a call would pass its result through memory"
+    )]
+    #[inline(always)]
     fn look_up_cache(&self, kind: TokenKind, origins: Origins<'_>, bytes: &[u8]) -> (Duration, Option<Key>, Known) {
         let TrustInner { settings, issuer, freshness, .. } = &*self.inner;
         let Some(verified) = self.local_cache() else { return (settings.clock.monotonic(), None, Known::Nothing) };
