@@ -6,7 +6,7 @@
 //! throughput grows with their number.
 //!
 //! An operation that need not be durable waits a moment for one that must be, and shares its
-//! commit.
+//! commit. It has a queue of its own: meanwhile others like it do not wake the thread.
 
 use std::{
     io,
@@ -26,10 +26,10 @@ use super::{
 };
 use crate::store::{StoreError, StoreErrorKind};
 
-/// The length of the queue. When it is full, callers wait for a place.
+/// The length of each queue. When it is full, callers wait for a place.
 const QUEUE: usize = 1_024;
 
-/// How many operations share a commit at most.
+/// How many operations of each queue share a commit at most.
 const MAX_GROUP: usize = 256;
 
 /// How long an operation that need not be durable waits for one that must be.
@@ -42,11 +42,17 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// The error text of a failed operation.
 const WRITE_FAILED: &str = "the embedded store could not write";
 
-/// The thread that writes. Dropping this completes the queue and ends the thread.
+/// The thread that writes. Dropping this completes the queues and ends the thread.
 pub(super) struct Writer {
     /// `Some` until the drop.
-    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    queues: Option<Queues<mpsc::Sender<Box<dyn Job>>>>,
     thread: Option<thread::JoinHandle<()>>,
+}
+
+/// The two queues: their senders or their receivers.
+struct Queues<Q> {
+    durable: Q,
+    unsynced: Q,
 }
 
 impl Writer {
@@ -56,10 +62,12 @@ impl Writer {
 
     /// Operations that need not be durable wait for `delay`.
     pub(super) fn with_delay(file: Arc<DatabaseFile>, delay: Duration) -> io::Result<Self> {
-        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (durable, durable_jobs) = mpsc::channel(QUEUE);
+        let (unsynced, unsynced_jobs) = mpsc::channel(QUEUE);
+        let jobs = Queues { durable: durable_jobs, unsynced: unsynced_jobs };
         let run = move || run_writer(&file, jobs, delay);
         let thread = thread::Builder::new().name("auth-store".to_owned()).spawn(run)?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        Ok(Self { queues: Some(Queues { durable, unsynced }), thread: Some(thread) })
     }
 
     /// Runs `operation` in a transaction of the thread, and answers when that is durable.
@@ -89,7 +97,11 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (caller, answer) = oneshot::channel();
         let job: Box<dyn Job> = Box::new(QueuedOperation { operation, answer: None, caller, mode });
-        match &self.queue {
+        let queue = self.queues.as_ref().map(|queues| match mode {
+            CommitMode::Durable => &queues.durable,
+            CommitMode::Unsynced => &queues.unsynced,
+        });
+        match queue {
             Some(queue) if queue.send(job).await.is_ok() => {}
             _ => return Err(writer_ended()),
         }
@@ -98,25 +110,25 @@ impl Writer {
 
     /// Fails if the thread has ended and nothing can be written.
     pub(super) fn ping(&self) -> Result<(), StoreError> {
-        match &self.queue {
-            Some(queue) if !queue.is_closed() => Ok(()),
+        match &self.queues {
+            Some(queues) if !queues.durable.is_closed() => Ok(()),
             _ => Err(writer_ended()),
         }
     }
 
-    /// Returns how many operations wait.
+    /// Returns how many operations wait that must be durable.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| QUEUE - queue.capacity())
+        self.queues.as_ref().map_or(0, |queues| QUEUE - queues.durable.capacity())
     }
 
     /// Makes the thread find out whether the file must be reopened.
     pub(super) fn probe(&self) {
         let (caller, _) = oneshot::channel();
-        if let Some(queue) = &self.queue {
+        if let Some(queues) = &self.queues {
             // If the queue is full, its operations will find out.
             let operation = |_: &mut Tables<'_>| Ok(());
-            let _ = queue.try_send(Box::new(QueuedOperation {
+            let _ = queues.durable.try_send(Box::new(QueuedOperation {
                 operation,
                 answer: None,
                 caller,
@@ -128,7 +140,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queues = None;
         if let Some(thread) = self.thread.take() {
             // An error means that the thread panicked, which the panic hook has reported.
             let _ = thread.join();
@@ -178,9 +190,9 @@ impl<T: Send, F: FnMut(&mut Tables<'_>) -> Result<T, EmbeddedError> + Send> Job 
     }
 }
 
-fn run_writer(file: &DatabaseFile, mut jobs: mpsc::Receiver<Box<dyn Job>>, unsynced_delay: Duration) {
-    let mut group = Vec::with_capacity(MAX_GROUP);
-    while gather(&mut jobs, &mut group, unsynced_delay) {
+fn run_writer(file: &DatabaseFile, mut jobs: Jobs, unsynced_delay: Duration) {
+    let mut group = Vec::with_capacity(2 * MAX_GROUP);
+    while jobs.gather(&mut group, unsynced_delay) {
         // A panic fails only the operations in its transaction.
         if catch_unwind(AssertUnwindSafe(|| commit(file, &mut group))).is_err() {
             tracing::error!("the embedded store's writer panicked; nothing of that transaction is acknowledged");
@@ -190,22 +202,40 @@ fn run_writer(file: &DatabaseFile, mut jobs: mpsc::Receiver<Box<dyn Job>>, unsyn
     }
 }
 
-/// Waits until a group is to be committed; false if there will be none.
-fn gather(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>, unsynced_delay: Duration) -> bool {
-    let mut until = None;
-    loop {
-        let waiting = group.len();
-        match receive(jobs, group, until) {
-            Received::Jobs => {}
-            Received::Nothing => return true,
-            Received::Closed => return !group.is_empty(),
+type Jobs = Queues<mpsc::Receiver<Box<dyn Job>>>;
+
+impl Jobs {
+    /// Waits until a group is to be committed; false if there will be none.
+    fn gather(&mut self, group: &mut Vec<Box<dyn Job>>, unsynced_delay: Duration) -> bool {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        let mut until = None;
+        loop {
+            let durable = self.durable.poll_recv_many(&mut cx, group, MAX_GROUP);
+            if let Poll::Ready(1..) = durable {
+                gather_more(&mut self.durable, group);
+                break;
+            }
+            // Not asked again while one waits, so that the next ones do not wake this thread.
+            if until.is_none() {
+                match self.unsynced.poll_recv_many(&mut cx, group, 1) {
+                    Poll::Ready(1..) => until = Some(Instant::now() + unsynced_delay),
+                    Poll::Ready(_) if durable.is_ready() => return false,
+                    Poll::Ready(_) | Poll::Pending => {}
+                }
+            }
+            if durable.is_ready() {
+                // The store is being closed.
+                break;
+            }
+            match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(Duration::ZERO) => break,
+                Some(left) => thread::park_timeout(left),
+            }
         }
-        let is_durable = group[waiting..].iter().any(|job| job.mode() == CommitMode::Durable);
-        if is_durable || group.len() >= MAX_GROUP {
-            gather_more(jobs, group);
-            return true;
-        }
-        until.get_or_insert_with(|| Instant::now() + unsynced_delay);
+        take_waiting(&mut self.unsynced, group, MAX_GROUP);
+        !group.is_empty()
     }
 }
 
@@ -213,43 +243,19 @@ fn gather(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>
 ///
 /// If they need the processor for that, they get it now. Otherwise each of them would wait for this
 /// commit, and then for one of its own. If nobody needs it, this takes no time.
-fn gather_more(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>) {
+fn gather_more(durable: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>) {
     let mut gathered = 0;
     while gathered < group.len() && group.len() < MAX_GROUP {
         gathered = group.len();
         thread::yield_now();
-        while group.len() < MAX_GROUP
-            && let Ok(job) = jobs.try_recv()
-        {
-            group.push(job);
-        }
+        let room = MAX_GROUP - group.len();
+        take_waiting(durable, group, room);
     }
 }
 
-enum Received {
-    Jobs,
-    /// Nothing came in time.
-    Nothing,
-    /// All senders are gone, and nothing is queued.
-    Closed,
-}
-
-/// Moves what is queued to the group. Waits until there is something, or until this time.
-fn receive(jobs: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>, until: Option<Instant>) -> Received {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let room = MAX_GROUP - group.len();
-    loop {
-        match jobs.poll_recv_many(&mut Context::from_waker(&waker), group, room) {
-            Poll::Ready(0) => return Received::Closed,
-            Poll::Ready(_) => return Received::Jobs,
-            Poll::Pending => {}
-        }
-        match until.map(|until| until.saturating_duration_since(Instant::now())) {
-            None => thread::park(),
-            Some(Duration::ZERO) => return Received::Nothing,
-            Some(left) => thread::park_timeout(left),
-        }
-    }
+/// Moves up to `most` operations that wait in this queue to the group.
+fn take_waiting(queue: &mut mpsc::Receiver<Box<dyn Job>>, group: &mut Vec<Box<dyn Job>>, most: usize) {
+    group.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(most));
 }
 
 /// Wakes a thread that waits for operations.
