@@ -24,7 +24,9 @@ impl Audiences {
         self.number
     }
 
-    /// Whether a token for `aud` is for one of these.
+    /// Whether a token for `aud` is for one of these. Seldom asked of a cached token, whose number
+    /// says so.
+    #[inline(never)]
     pub(crate) fn include_any(&self, aud: &[String]) -> bool {
         aud.iter().any(|aud| self.names.contains(aud))
     }

@@ -235,6 +235,7 @@ impl Claims {
     }
 
     /// Whether the token is for one of these audiences.
+    #[inline]
     pub(crate) fn is_for(&self, audiences: &Audiences) -> bool {
         self.checked.audiences == audiences.number() || audiences.include_any(&self.aud)
     }
