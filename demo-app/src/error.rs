@@ -181,7 +181,7 @@ impl ApiError {
             Self::TooManyStreams => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
-                "The user has too many streams open; end one, or retry after the time in Retry-After",
+                "Too many streams are open; end one, or retry after the time in Retry-After",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "The path or resource does not exist"),
             Self::MethodNotAllowed => {

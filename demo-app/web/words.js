@@ -8,7 +8,8 @@ export function problem({ status, error, description, retryAfter }) {
   switch (error) {
     case 'network': return NO_ANSWER
     case 'username_taken': return 'This username is taken. Choose another, or sign in.'
-    case 'rate_limited': return `Too many attempts.${later}`
+    // What there is too much of. The rest of the description is for programs.
+    case 'rate_limited': return `${description.split(';')[0]}.${later}`
     case 'temporarily_unavailable': return `The service cannot reach its store. Nothing was decided.${later}`
     case 'csrf': return 'The CSRF token does not belong to the session of the cookies. Sign in again.'
     case 'invalid_grant': return 'The session is over. Sign in again.'
@@ -37,7 +38,7 @@ const MEANING = {
   'POST demo/single-use 200': 'The token was accepted. It is used up.',
   'POST demo/single-use 401': 'A single-use token is accepted once.',
   'GET demo/events 200': 'The token was checked, and the stream is open.',
-  'GET demo/events 429': 'Refused: the user has too many streams open. Retry-After has the seconds to wait.',
+  'GET demo/events 429': 'Refused: too many streams of the user are open. Retry-After has the seconds to wait.',
 }
 
 const ERROR_MEANING = {

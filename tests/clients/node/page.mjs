@@ -49,6 +49,19 @@ class Visitor extends Window {
   }
 }
 
+// Signs in without a browser, and opens so many streams. The service ends them with the session.
+async function openStreams(url, user, number) {
+  const login = await fetch(new URL('/auth/login', url), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(user),
+  })
+  const headers = { authorization: `Bearer ${(await login.json()).access_token}` }
+  const open = () => fetch(new URL('/demo/events', url), { headers })
+  const streams = await Promise.all(Array.from({ length: number }, open))
+  streams.forEach(stream => assert.equal(stream.status, 200))
+}
+
 await tell(async input => {
   const { chromium, issuer, screenshots } = input
   const taken = input.username
@@ -223,6 +236,14 @@ await tell(async input => {
       await desk.reads(/^The stream ended after \d+ events?: its session was revoked\.$/)
       await desk.reads('You are signed out. The session is revoked, with all its tokens.')
       desk.assertConsole()
+
+      await desk.enter(issuer, user)
+      await openStreams(issuer, user, 100)
+      await desk.press('Open the stream')
+      await desk.reads('Too many streams are open. Try again in 2 seconds.')
+      await desk.press('Sign out everywhere')
+      await desk.reads('You are signed out. The session is revoked, with all its tokens.')
+      desk.assertConsole(/status of 429/)
       await desk.context.close()
     })
 
