@@ -47,6 +47,8 @@ pub enum Event {
     SignIn,
     /// A user signs in on the page of `/oauth/authorize`. Granted, the client has a code.
     Authorization,
+    /// An authorization code is presented again, and the session of its first use ends.
+    CodeReuse,
     /// A refresh token is presented. Only refusals are events.
     Refresh,
     /// A retired refresh token is presented, and its session ends.
@@ -89,6 +91,7 @@ impl Event {
         match self {
             Self::SignIn => "sign_in",
             Self::Authorization => "authorization",
+            Self::CodeReuse => "code_reuse",
             Self::Refresh => "refresh",
             Self::RefreshReuse => "refresh_reuse",
             Self::Logout => "logout",
@@ -206,6 +209,12 @@ impl Audit {
             about: None,
             is_written: false,
         }
+    }
+
+    /// Makes it another event, once more is known about what happens.
+    pub(crate) fn event(mut self, event: Event) -> Self {
+        self.event = event;
+        self
     }
 
     /// Sets the address of the client, as the connection or a trusted proxy shows it.
@@ -334,8 +343,9 @@ impl Drop for Audit {
 pub(crate) fn describe_metrics() {
     metrics::describe_counter!(METRIC, metrics::Unit::Count, "Audit events, by event and outcome");
     // Exported from the start, so that the first one is an increase.
-    let event = Event::RefreshReuse.as_str();
-    metrics::counter!(METRIC, "event" => event, "outcome" => Outcome::Refused.as_str()).increment(0);
+    for event in [Event::RefreshReuse, Event::CodeReuse].map(Event::as_str) {
+        metrics::counter!(METRIC, "event" => event, "outcome" => Outcome::Refused.as_str()).increment(0);
+    }
 }
 
 /// Returns a text of at most [`MAX_TEXT_LENGTH`] characters that cannot be read as something else:

@@ -2,7 +2,7 @@
 
 use auth_layer::{
     AuthError, RefreshError, SignInError,
-    authority::CodeError,
+    authority::{CodeError, CodeFault},
     dpop::ProofFault,
     oauth::{TokenError, TokenErrorKind, UnknownResource},
     store::StoreError,
@@ -13,23 +13,37 @@ use crate::{clients::ClientsError, error::ApiError};
 
 /// An error in the form of RFC 6749 §5.2, or an outage or a limit as everywhere.
 #[derive(Debug)]
-pub(crate) struct OAuthError(ApiError);
+pub(crate) struct OAuthError {
+    error: ApiError,
+    code_fault: Option<CodeFault>,
+}
+
+impl OAuthError {
+    fn new(error: ApiError) -> Self {
+        Self { error, code_fault: None }
+    }
+
+    /// Returns why an authorization code was refused, which the response does not tell.
+    pub(crate) fn code_fault(&self) -> Option<CodeFault> {
+        self.code_fault
+    }
+}
 
 impl IntoResponse for OAuthError {
     fn into_response(self) -> Response {
-        self.0.into_response()
+        self.error.into_response()
     }
 }
 
 impl AsRef<ApiError> for OAuthError {
     fn as_ref(&self) -> &ApiError {
-        &self.0
+        &self.error
     }
 }
 
 impl From<ApiError> for OAuthError {
     fn from(error: ApiError) -> Self {
-        Self(match error {
+        Self::new(match error {
             // The user's name and password are a grant here (RFC 6749 §5.2).
             ApiError::InvalidCredentials => TokenErrorKind::InvalidGrant.into(),
             ApiError::InvalidScope => TokenErrorKind::InvalidScope.into(),
@@ -40,13 +54,13 @@ impl From<ApiError> for OAuthError {
 
 impl From<TokenError> for OAuthError {
     fn from(error: TokenError) -> Self {
-        Self(ApiError::OAuth(error))
+        Self::new(ApiError::OAuth(error))
     }
 }
 
 impl From<TokenErrorKind> for OAuthError {
     fn from(kind: TokenErrorKind) -> Self {
-        Self(kind.into())
+        Self::new(kind.into())
     }
 }
 
@@ -58,25 +72,25 @@ impl From<UnknownResource> for OAuthError {
 
 impl From<ProofFault> for OAuthError {
     fn from(fault: ProofFault) -> Self {
-        Self(fault.into())
+        Self::new(fault.into())
     }
 }
 
 impl From<ClientsError> for OAuthError {
     fn from(error: ClientsError) -> Self {
-        Self(error.into())
+        Self::new(error.into())
     }
 }
 
 impl From<StoreError> for OAuthError {
     fn from(error: StoreError) -> Self {
-        Self(error.into())
+        Self::new(error.into())
     }
 }
 
 impl From<AuthError> for OAuthError {
     fn from(error: AuthError) -> Self {
-        Self(error.into())
+        Self::new(error.into())
     }
 }
 
@@ -94,14 +108,14 @@ impl From<CodeError> for OAuthError {
         match error {
             CodeError::InvalidGrant(fault) => {
                 tracing::debug!(%fault, "an authorization code was refused");
-                TokenErrorKind::InvalidGrant.into()
+                Self { code_fault: Some(fault), ..TokenErrorKind::InvalidGrant.into() }
             }
             CodeError::Target => TokenErrorKind::InvalidTarget.into(),
             CodeError::SignIn(error) => error.into(),
             CodeError::Unavailable(error) => error.into(),
             other => {
                 tracing::error!(error = &other as &dyn std::error::Error, "exchanging a code failed; answered 500");
-                Self(ApiError::Internal)
+                Self::new(ApiError::Internal)
             }
         }
     }
@@ -116,7 +130,7 @@ impl From<RefreshError> for OAuthError {
             }
             RefreshError::Scope => TokenErrorKind::InvalidScope.into(),
             RefreshError::Target => TokenErrorKind::InvalidTarget.into(),
-            other => Self(other.into()),
+            other => Self::new(other.into()),
         }
     }
 }

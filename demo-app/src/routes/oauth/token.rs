@@ -7,7 +7,7 @@ use std::{
 
 use auth_layer::{
     Grant, IssuedPair, IssuedToken, Scope, SessionId, SignInError, Subject,
-    authority::{CodePresentation, RefreshRequest},
+    authority::{CodeFault, CodePresentation, RefreshRequest},
     dpop::{Proof, ProofFault},
     oauth::{Client, ClientKind, GrantRequest, Secret, TokenErrorKind, TokenRequest},
 };
@@ -76,10 +76,15 @@ pub(crate) async fn token(
     let request = TokenRequest::parse(&head.headers, &body)?;
     let audit = sign_in_audit(&request, address.ip());
     let issued = issue(&state, address.ip(), &head, request).await;
-    match audit {
-        Some(audit) => audit.conclude_sign_in(issued),
-        None => issued,
+    let Some(audit) = audit else { return issued };
+    match issued.as_ref().err().and_then(OAuthError::code_fault) {
+        Some(fault @ CodeFault::Used { session_id }) => {
+            audit.event(Event::CodeReuse).session(session_id).refused(fault);
+        }
+        Some(fault) => audit.refused(fault),
+        None => return audit.conclude_sign_in(issued),
     }
+    issued
 }
 
 /// Begins the audit event of a request that opens a session. A refresh has events of its own.

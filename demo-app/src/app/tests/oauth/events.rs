@@ -41,7 +41,7 @@ fn audit_has_the_events_of_codes_clients_passwords_and_revocations() {
         ["authorization", "granted"],
         ["sign_in", "refused"],
         ["sign_in", "granted"],
-        ["sign_in", "refused"],
+        ["code_reuse", "refused"],
         ["sign_in", "granted"],
         ["sign_in", "refused"],
         ["sign_in", "granted"],
@@ -57,8 +57,9 @@ fn audit_has_the_events_of_codes_clients_passwords_and_revocations() {
         ("reason", 2, "invalid_scope"),
         ("client_id", 3, "shop"),
         ("method", 4, "code"),
-        ("reason", 4, "invalid_grant"),
         ("client_id", 5, "shop"),
+        ("method", 6, "code"),
+        ("client_id", 6, "shop"),
         ("method", 7, "client_credentials"),
         ("user_id", 7, "job"),
         ("reason", 8, "invalid_client"),
@@ -72,7 +73,11 @@ fn audit_has_the_events_of_codes_clients_passwords_and_revocations() {
     ] {
         assert_eq!(field(events[at], name), value, "{name} of {}", events[at]);
     }
+    assert!(events[4].contains("the code does not go with its client, redirect URI, verifier or key"), "{}", events[4]);
+    assert!(events[6].contains("the code was used before"), "{}", events[6]);
     assert_eq!(field(events[3], "user_id"), field(events[5], "user_id"));
+    // The session that the second use ends.
+    assert_eq!(field(events[5], "session_id"), field(events[6], "session_id"));
     assert_eq!(field(events[7], "session_id"), field(events[12], "session_id"));
     assert!(
         !lines.iter().any(|line| line.contains("wrong horse") || line.contains("guess") || line.contains(JOB_SECRET))
