@@ -24,8 +24,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -34,7 +34,7 @@ use crate::{
     claims::Claims,
     credentials::uses_dpop,
     layer_context::Anonymous,
-    middleware::RefusalBody,
+    middleware::{Refusal, RefusalBody},
     rejection::{Rejection, RejectionKind},
     trust::{AuthError, Demand},
 };
@@ -80,11 +80,12 @@ pub struct GuardService<S> {
 impl<S, ReqB, ResB> Service<Request<ReqB>> for GuardService<S>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ReqB: Body,
     ResB: RefusalBody,
 {
     type Response = Response<ResB>;
     type Error = S::Error;
-    type Future = GuardFuture<S::Future>;
+    type Future = GuardFuture<S::Future, ReqB>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -93,7 +94,10 @@ where
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let state = match self.check(&request) {
             Ok(()) => GuardState::Inner { future: self.inner.call(request) },
-            Err(rejection) => GuardState::Refused { response: Some(rejection.into_response_to(&request)) },
+            Err(rejection) => {
+                let response = rejection.into_response_to(&request);
+                GuardState::Refused { refusal: Refusal::new(request, response) }
+            }
         };
         GuardFuture { state }
     }
@@ -134,24 +138,24 @@ impl<S: tonic::server::NamedService> tonic::server::NamedService for GuardServic
 
 pin_project! {
     /// The response future of [`GuardService`].
-    pub struct GuardFuture<F> {
+    pub struct GuardFuture<F, ReqB> {
         #[pin]
-        state: GuardState<F>,
+        state: GuardState<F, ReqB>,
     }
 }
 
 pin_project! {
     #[project = GuardStateProjection]
-    enum GuardState<F> {
+    enum GuardState<F, ReqB> {
         Inner { #[pin] future: F },
-        // The response is taken once.
-        Refused { response: Option<Response<Bytes>> },
+        Refused { #[pin] refusal: Refusal<ReqB> },
     }
 }
 
-impl<F, ResB, E> Future for GuardFuture<F>
+impl<F, ReqB, ResB, E> Future for GuardFuture<F, ReqB>
 where
     F: Future<Output = Result<Response<ResB>, E>>,
+    ReqB: Body,
     ResB: RefusalBody,
 {
     type Output = F::Output;
@@ -159,15 +163,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             GuardStateProjection::Inner { future } => future.poll(cx),
-            GuardStateProjection::Refused { response } => {
-                let response = response.take().expect("`GuardFuture` polled after it was done");
-                Poll::Ready(Ok(response.map(ResB::refusal)))
+            GuardStateProjection::Refused { refusal } => {
+                refusal.poll(cx).map(|response| Ok(response.map(ResB::refusal)))
             }
         }
     }
 }
 
-impl<F> fmt::Debug for GuardFuture<F> {
+impl<F, ReqB> fmt::Debug for GuardFuture<F, ReqB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardFuture").finish_non_exhaustive()
     }

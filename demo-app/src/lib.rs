@@ -42,6 +42,7 @@ mod tls;
 #[cfg_attr(not(feature = "otel"), path = "traces/off.rs")]
 mod traces;
 mod trusted_proxies;
+mod unread;
 mod users;
 
 use std::{fmt::Display, process::ExitCode};

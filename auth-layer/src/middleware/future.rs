@@ -6,12 +6,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{RefusalBody, Shared};
+use super::{Refusal, RefusalBody, Shared};
 use crate::trust::PendingCheck;
 
 pin_project! {
@@ -32,8 +32,8 @@ pin_project! {
         Checking { check: PendingCheck, held: Option<HeldRequest<S, ReqB>> },
         // The request was let in.
         Inner { #[pin] future: F },
-        // The request was refused; the answer is taken once.
-        Refused { response: Option<Response<Bytes>> },
+        // The request was refused.
+        Refused { #[pin] refusal: Refusal<ReqB> },
     }
 }
 
@@ -43,13 +43,13 @@ struct HeldRequest<S, ReqB> {
     service: S,
 }
 
-impl<S: Service<Request<ReqB>>, ReqB> ResponseFuture<S, ReqB> {
+impl<S: Service<Request<ReqB>>, ReqB: Body> ResponseFuture<S, ReqB> {
     pub(super) fn inner(future: S::Future) -> Self {
         Self { state: ResponseState::Inner { future } }
     }
 
-    pub(super) fn refused(response: Response<Bytes>) -> Self {
-        Self { state: ResponseState::Refused { response: Some(response) } }
+    pub(super) fn refused(refusal: Refusal<ReqB>) -> Self {
+        Self { state: ResponseState::Refused { refusal } }
     }
 
     /// `service` must have been polled ready.
@@ -61,24 +61,23 @@ impl<S: Service<Request<ReqB>>, ReqB> ResponseFuture<S, ReqB> {
 impl<S, ReqB, ResB> Future for ResponseFuture<S, ReqB>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ReqB: Body,
     ResB: RefusalBody,
 {
     type Output = Result<Response<ResB>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const POLLED_AGAIN: &str = "`ResponseFuture` polled after it was done";
-
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
                 ResponseStateProjection::Inner { future } => return future.poll(cx),
-                ResponseStateProjection::Refused { response } => {
-                    let response = response.take().expect(POLLED_AGAIN);
-                    return Poll::Ready(Ok(response.map(ResB::refusal)));
+                ResponseStateProjection::Refused { refusal } => {
+                    return refusal.poll(cx).map(|response| Ok(response.map(ResB::refusal)));
                 }
                 ResponseStateProjection::Checking { check, held } => {
                     let checked = ready!(Pin::new(check).poll(cx));
-                    let HeldRequest { shared, mut request, mut service } = held.take().expect(POLLED_AGAIN);
+                    let HeldRequest { shared, mut request, mut service } =
+                        held.take().expect("`ResponseFuture` polled after it was done");
                     if checked.is_ok() {
                         shared.outage.learnt();
                     }
@@ -87,7 +86,7 @@ where
                             authenticated.insert_into(request.extensions_mut(), &shared.context);
                             ResponseState::Inner { future: service.call(request) }
                         }
-                        Err(error) => ResponseState::Refused { response: Some(shared.refuse(error, &request)) },
+                        Err(error) => ResponseState::Refused { refusal: shared.refuse(error, request) },
                     }
                 }
             };

@@ -14,7 +14,8 @@
 //!
 //! With axum's [`Router::layer`] it also runs for requests that match no route. Use
 //! `Router::route_layer` to answer 404 for unknown paths without credentials. Put it inside layers
-//! that log, trace or limit, so that they see refusals. It does not read the request's body.
+//! that log, trace or limit, so that they see refusals. It does not read the body of a request that it
+//! lets in. That of a refused one is [read and dropped](UnreadBody), to keep the connection.
 //!
 //! **`CorsLayer` goes outside**, also when the layer wraps the whole router. A browser sends a
 //! preflight without credentials, so the layer would refuse it. In axum, the layer added last is
@@ -61,11 +62,14 @@ mod future;
 mod layer;
 mod outage;
 mod service;
+mod unread;
 
 pub use body::{AuthBody, RefusalBody};
 pub use future::ResponseFuture;
 pub use layer::{AuthLayer, AuthLayerBuilder};
 pub use service::AuthService;
+pub(crate) use unread::Refusal;
+pub use unread::UnreadBody;
 
 use self::outage::Outage;
 use crate::{

@@ -4,11 +4,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use tower_service::Service;
 
-use super::{RefusalBody, ResponseFuture, Shared};
+use super::{Refusal, RefusalBody, ResponseFuture, Shared};
 use crate::{
     credentials::uses_dpop,
     rejection::Rejection,
@@ -30,6 +30,7 @@ impl<S> AuthService<S> {
 impl<S, ReqB, ResB> Service<Request<ReqB>> for AuthService<S>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>> + Clone,
+    ReqB: Body,
     ResB: RefusalBody,
 {
     type Response = Response<ResB>;
@@ -47,7 +48,7 @@ where
                 authenticated.insert_into(request.extensions_mut(), &shared.context);
                 ResponseFuture::inner(self.inner.call(request))
             }
-            RequestCheck::Done(Err(error)) => ResponseFuture::refused(shared.refuse(error, &request)),
+            RequestCheck::Done(Err(error)) => ResponseFuture::refused(shared.refuse(error, request)),
             RequestCheck::Pending(pending) => {
                 // The service that was polled ready goes along; an unready clone stays.
                 let unready = self.inner.clone();
@@ -59,8 +60,8 @@ where
 }
 
 impl Shared {
-    /// Builds the response to a refused request, and logs the cause.
-    pub(super) fn refuse<B>(&self, error: AuthError, request: &Request<B>) -> Response<Bytes> {
+    /// Refuses a request, and logs the cause.
+    pub(super) fn refuse<B: Body>(&self, error: AuthError, request: Request<B>) -> Refusal<B> {
         match &error {
             AuthError::Unavailable(cause) => self.outage.refused(cause),
             AuthError::InvalidToken(fault) => tracing::debug!(%fault, "a token is not accepted"),
@@ -68,7 +69,9 @@ impl Shared {
             AuthError::Denied(denied) => tracing::debug!(%denied, "a good token is not enough"),
             AuthError::MissingCredentials | AuthError::InvalidRequest(_) => {}
         }
-        Rejection::from(error).for_layer(&self.context, uses_dpop(request.headers())).into_response_to(request)
+        let rejection = Rejection::from(error).for_layer(&self.context, uses_dpop(request.headers()));
+        let response = rejection.into_response_to(&request);
+        Refusal::new(request, response)
     }
 }
 

@@ -106,13 +106,13 @@ async fn policy_shares_the_cache_and_no_verdict() {
 async fn guard_behind_grpc_answers_in_grpc_terms() {
     let authority = authority();
     let user = token(&authority, "profile", &[]).await;
-    let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(Body::empty()))));
+    let inner = service_fn(|_: Request<Body>| ready(Ok::<_, Infallible>(Response::new(Body::empty()))));
     let mut service = AuthLayer::new(&authority).layer(GuardLayer::new(Demand::new().scope("admin")).layer(inner));
     let request = Request::post("/")
         .version(Version::HTTP_2)
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::AUTHORIZATION, format!("Bearer {user}"));
-    let response = service.ready().await.unwrap().call(request.body(()).unwrap()).await.unwrap();
+    let response = service.ready().await.unwrap().call(request.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(
         (response.status(), &response.headers()["grpc-status"]),
         (StatusCode::OK, &HeaderValue::from_static("7"))

@@ -7,6 +7,7 @@ mod proofs;
 #[path = "../support/prover.rs"]
 mod prover;
 mod single_use;
+mod unread;
 
 use std::{
     convert::Infallible,
@@ -137,13 +138,13 @@ async fn refuses_in_trailers_only_form<B>(let_in: fn() -> B)
 where
     B: RefusalBody + http_body::Body<Data = Bytes, Error: Debug>,
 {
-    let inner = service_fn(move |_: Request<()>| ready(Ok::<_, Infallible>(Response::new(let_in()))));
+    let inner = service_fn(move |_: Request<Body>| ready(Ok::<_, Infallible>(Response::new(let_in()))));
     let mut service = AuthLayer::new(authority()).layer(inner);
     for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC; charset=x"] {
         let request = Request::post("/demo.v1.Identity/WhoAmI")
             .version(Version::HTTP_2)
             .header(header::CONTENT_TYPE, content_type);
-        let request = request.body(()).unwrap();
+        let request = request.body(Body::empty()).unwrap();
         let response = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{content_type}");
         assert_eq!(response.headers()["grpc-status"], "16");
@@ -162,7 +163,7 @@ where
     ];
     for (method, version, content_type) in others {
         let request = Request::builder().method(&method).version(version).header(header::CONTENT_TYPE, content_type);
-        let response = service.ready().await.unwrap().call(request.body(()).unwrap()).await.unwrap();
+        let response = service.ready().await.unwrap().call(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {version:?} {content_type} is not gRPC");
         let json: serde_json::Value =
             serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
@@ -296,7 +297,7 @@ impl Clone for RequiresReady {
     }
 }
 
-impl Service<Request<()>> for RequiresReady {
+impl Service<Request<Body>> for RequiresReady {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
@@ -306,7 +307,7 @@ impl Service<Request<()>> for RequiresReady {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<()>) -> Self::Future {
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
         if !std::mem::take(&mut self.ready) {
             self.called_unready.fetch_add(1, Ordering::Relaxed);
         }
@@ -331,7 +332,7 @@ async fn layer_calls_the_clone_of_the_inner_service_that_was_ready() {
         for _ in 0..3 {
             let request = Request::get("/")
                 .header(header::AUTHORIZATION, format!("Bearer {}", pair.access_token))
-                .body(())
+                .body(Body::empty())
                 .unwrap();
             let response = service.ready().await.unwrap().call(request).await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);

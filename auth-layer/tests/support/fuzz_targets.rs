@@ -30,7 +30,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response,
     header::{AUTHORIZATION, CONTENT_TYPE, COOKIE},
 };
-use http_body_util::Full;
+use http_body_util::{Empty, Full};
 use tower::{Layer, Service, service_fn};
 
 /// A target of the fuzzer.
@@ -88,7 +88,7 @@ fn authority() -> &'static Authority {
 /// Headers with credentials: nobody is let in, and no answer is the service's fault.
 pub(crate) fn credentials(input: &[u8]) {
     let [authorization, second, cookie, proof] = parts(input);
-    let mut request = Request::new(());
+    let mut request = Request::new(Empty::<Bytes>::new());
     let headers = request.headers_mut();
     for (name, value) in [(AUTHORIZATION, authorization), (AUTHORIZATION, second), (COOKIE, cookie)] {
         if let (false, Ok(value)) = (value.is_empty(), HeaderValue::from_bytes(value)) {
@@ -96,7 +96,7 @@ pub(crate) fn credentials(input: &[u8]) {
         }
     }
     headers.extend(HeaderValue::from_bytes(proof).map(|value| (auth_layer::dpop::PROOF_HEADER, value)));
-    let inner = service_fn(|_: Request<()>| async {
+    let inner = service_fn(|_: Request<Empty<Bytes>>| async {
         Ok::<_, std::convert::Infallible>(Response::new(AuthBody::new(Full::<Bytes>::default())))
     });
     let layer = AuthLayer::builder(authority())

@@ -32,6 +32,7 @@ use crate::{
         proof, session, signed_in, single_use,
     },
     state::AppState,
+    unread::Unread,
 };
 
 /// The path of the metrics.
@@ -139,8 +140,12 @@ async fn respond(State(state): State<AppState>, request: Request, next: Next) ->
         };
         return call.respond(response, state.shutdown.clone());
     }
+    let (request, unread) = Unread::hold(request);
     let answer = |request| within_deadline(&state, request, next.clone());
-    let response = state.cors.respond(request, answer).instrument(span).await;
+    let mut response = state.cors.respond(request, answer).instrument(span).await;
+    if let Some(unread) = unread {
+        unread.end(&mut response).await;
+    }
     line.log_response(&response);
     response
 }

@@ -62,3 +62,46 @@ async fn body_that_arrives_late_leaves_the_full_deadline() {
     let answer = demo.send(request.body(Body::from_stream(late)).unwrap()).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 }
+
+/// Requests whose answers need no body, and the answers' status.
+fn answered_unread() -> [(http::request::Builder, u16); 7] {
+    let forged = Request::post("/auth/login?transport=cookie").header("sec-fetch-site", "cross-site");
+    [
+        (Request::post("/nowhere"), 404),
+        (Request::post("/readyz"), 405),
+        (Request::post("/auth/login").header(header::CONTENT_TYPE, "text/plain"), 415),
+        (Request::post("/auth/logout"), 401),
+        (forged, 403),
+        (Request::get("/me"), 401),
+        (Request::get("/healthz"), 200),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_that_no_handler_reads_is_read_to_keep_the_connection() {
+    let demo = test_app();
+    for (request, status) in answered_unread() {
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let late = futures_util::stream::once(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let _ = end.send(());
+            Ok::<_, Infallible>("late")
+        });
+        let answer = demo.send(request.body(Body::from_stream(late)).unwrap()).await;
+        assert_eq!(answer.status, status);
+        assert!(ended.await.is_ok() && !answer.headers.contains_key(header::CONNECTION), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_that_no_handler_reads_ends_the_connection_if_it_is_late() {
+    let demo = test_app();
+    for (request, status) in answered_unread() {
+        let silent = Body::from_stream(futures_util::stream::pending::<Result<&[u8], Infallible>>());
+        let sent = Instant::now();
+        let answer = demo.send(request.body(silent).unwrap()).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.headers[header::CONNECTION], "close", "{status}");
+        assert!(sent.elapsed() < Duration::from_millis(1_100), "{status}: {:?}", sent.elapsed());
+    }
+}
