@@ -57,23 +57,6 @@ pub(super) struct StoredToken {
 }
 
 impl StoredToken {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let Self { record, revoked } = self;
-        let mut to = Encoder::new(VERSION);
-        to.byte(match record.kind {
-            TokenKind::Access => 0,
-            TokenKind::Refresh => 1,
-            TokenKind::SingleUse => 2,
-        });
-        to.flag(*revoked);
-        to.subject(&record.user_id);
-        to.id(record.session_id);
-        to.time(record.issued_at);
-        to.time(record.expires_at);
-        to.option(record.jwt_token.as_ref(), |to, token| to.bytes(token.as_bytes()));
-        to.0
-    }
-
     pub(super) fn decode(id: TokenId, value: &[u8]) -> Option<Self> {
         let mut from = Decoder::new(value, &[VERSION_1, VERSION])?;
         let kind = match from.byte()? {
@@ -105,29 +88,6 @@ pub(super) struct StoredSession {
 }
 
 impl StoredSession {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let Self { session, kept_until } = self;
-        let mut to = Encoder::new(VERSION);
-        to.time(*kept_until);
-        to.subject(&session.user_id);
-        to.payload(&session.payload);
-        to.time(session.created_at);
-        to.time(session.last_used_at);
-        to.time(session.ends_at);
-        to.flag(session.revoked);
-        to.pair(&session.current);
-        to.byte(match session.previous {
-            None => NO_PREVIOUS,
-            Some(Retired { delivered: true, .. }) => DELIVERED,
-            Some(Retired { delivered: false, .. }) => NOT_DELIVERED,
-        });
-        if let Some(retired) = session.previous {
-            to.id(retired.refresh_id);
-            to.time(retired.at);
-        }
-        to.0
-    }
-
     pub(super) fn decode(id: SessionId, value: &[u8]) -> Option<Self> {
         let mut from = Decoder::new(value, &[VERSION_1, VERSION])?;
         let kept_until = from.time()?;
@@ -153,6 +113,44 @@ impl StoredSession {
         };
         from.end(Self { session, kept_until })
     }
+}
+
+pub(super) fn encode_token(record: &TokenRecord, revoked: bool) -> Vec<u8> {
+    let mut to = Encoder::new(VERSION);
+    to.byte(match record.kind {
+        TokenKind::Access => 0,
+        TokenKind::Refresh => 1,
+        TokenKind::SingleUse => 2,
+    });
+    to.flag(revoked);
+    to.subject(&record.user_id);
+    to.id(record.session_id);
+    to.time(record.issued_at);
+    to.time(record.expires_at);
+    to.option(record.jwt_token.as_ref(), |to, token| to.bytes(token.as_bytes()));
+    to.0
+}
+
+pub(super) fn encode_session(session: &Session, kept_until: Timestamp) -> Vec<u8> {
+    let mut to = Encoder::new(VERSION);
+    to.time(kept_until);
+    to.subject(&session.user_id);
+    to.payload(&session.payload);
+    to.time(session.created_at);
+    to.time(session.last_used_at);
+    to.time(session.ends_at);
+    to.flag(session.revoked);
+    to.pair(&session.current);
+    to.byte(match session.previous {
+        None => NO_PREVIOUS,
+        Some(Retired { delivered: true, .. }) => DELIVERED,
+        Some(Retired { delivered: false, .. }) => NOT_DELIVERED,
+    });
+    if let Some(retired) = session.previous {
+        to.id(retired.refresh_id);
+        to.time(retired.at);
+    }
+    to.0
 }
 
 pub(super) fn encode_fence(fence: UserFence) -> Vec<u8> {

@@ -6,7 +6,10 @@
 use redb::ReadableTable;
 
 use super::{
-    codec::{StoredSession, StoredToken, encode_denial, encode_fence, encode_one_time, encode_reservation},
+    codec::{
+        StoredSession, StoredToken, encode_denial, encode_fence, encode_one_time, encode_reservation, encode_session,
+        encode_token,
+    },
     error::EmbeddedError,
     tables::{
         ExpiryRow, KeyExpiryKey, KeyExpiryRow, Tables, denial, denial_expiry_key, fence, first_expiry_key,
@@ -17,8 +20,8 @@ use crate::{
     clock::{Timestamp, later},
     id::{SessionId, Subject, TokenId},
     store::{
-        ActiveToken, Admission, Consumed, Denial, HashedKey, Payload, Purged, Redeemed, Retired, Revoked, Rotated,
-        Rotation, Session, TokenKind, TokenRecord, UserFence,
+        ActiveToken, Admission, Consumed, Denial, HashedKey, Pair, Payload, Purged, Redeemed, Retired, Revoked,
+        Rotated, Rotation, Session, TokenKind, TokenRecord, UserFence,
     },
 };
 
@@ -45,7 +48,7 @@ impl Tables<'_> {
             Some(user) => self.user_sessions.insert(&index_key(user, new.session_id), ())?,
             None => self.text_user_sessions.insert((&*new.user_id.to_text(), new.session_id.as_bytes()), ())?,
         };
-        self.put_session(None, StoredSession { session: new.clone(), kept_until: new.expires_at() }, tokens)?;
+        self.put_session(new, None, tokens)?;
         Ok(Admission::Admitted)
     }
 
@@ -56,10 +59,15 @@ impl Tables<'_> {
         if !session.is_current(rotation.parent) {
             return Ok(Rotated::Lost);
         }
-        session.current = rotation.child.clone();
+        let parent = std::mem::replace(&mut session.current, rotation.child.clone());
+        if let Some(access) = ends_with_session(&parent)
+            && token(&self.tokens, access)?.is_some()
+        {
+            self.put_expiry(ExpiryRow::Token(access, session.session_id), parent.access_expires_at)?;
+        }
         session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
         session.last_used_at = rotation.now;
-        self.put_session(Some(kept_until), StoredSession { session, kept_until }, &rotation.tokens)?;
+        self.put_session(&session, Some(kept_until), &rotation.tokens)?;
         Ok(Rotated::Committed)
     }
 
@@ -72,7 +80,8 @@ impl Tables<'_> {
         if let Some(mut stored) = session(&self.sessions, id)?
             && stored.session.note_delivered(current, now)
         {
-            self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
+            let value = encode_session(&stored.session, stored.kept_until);
+            self.sessions.insert(id.as_bytes(), value.as_slice())?;
         }
         Ok(())
     }
@@ -80,7 +89,7 @@ impl Tables<'_> {
     pub(super) fn record_token(&mut self, token: &TokenRecord) -> Result<Admission, EmbeddedError> {
         match session(&self.sessions, token.session_id)? {
             Some(stored) if !stored.session.revoked => {
-                self.put_session(Some(stored.kept_until), stored, std::slice::from_ref(token))?;
+                self.put_session(&stored.session, Some(stored.kept_until), std::slice::from_ref(token))?;
                 Ok(Admission::Admitted)
             }
             _ => Ok(Admission::Fenced),
@@ -95,7 +104,7 @@ impl Tables<'_> {
     ) -> Result<Consumed, EmbeddedError> {
         match token(&self.tokens, id)? {
             Some(stored) if !stored.revoked && expected.is_usable(&(&stored.record).into(), now) => {
-                self.put_token(&StoredToken { revoked: true, ..stored })?;
+                self.put_revoked(&stored.record)?;
                 Ok(Consumed::Accepted)
             }
             _ => Ok(Consumed::Refused),
@@ -185,7 +194,7 @@ impl Tables<'_> {
             if stored.record.kind == TokenKind::Refresh {
                 return self.revoke_session(session, since);
             }
-            self.revoke_record(stored, since, &mut revoked)?;
+            self.revoke_record(&stored, since, &mut revoked)?;
         }
         Ok(revoked)
     }
@@ -250,22 +259,33 @@ impl Tables<'_> {
                     purged.tokens += 1;
                 }
                 ExpiryRow::Session(id, user) => {
-                    self.sessions.remove(id.as_bytes())?;
                     self.user_sessions.remove(&index_key(user, id))?;
-                    purged.sessions += 1;
+                    self.purge_session(id, &mut purged)?;
                 }
                 ExpiryRow::TextSession(id) => {
-                    if let Some(stored) = session(&self.sessions, id)? {
-                        self.text_user_sessions.remove((&*stored.session.user_id.to_text(), id.as_bytes()))?;
+                    if let Some(session) = self.purge_session(id, &mut purged)? {
+                        self.text_user_sessions.remove((&*session.user_id.to_text(), id.as_bytes()))?;
                     }
-                    self.sessions.remove(id.as_bytes())?;
-                    purged.sessions += 1;
                 }
             }
             self.expiry.remove(&key)?;
         }
         purged.keys = self.purge_keys(before, limit)? + self.purge_denials(before, limit)?;
         Ok(purged)
+    }
+
+    /// Removes a session, and the token that ends with it. Returns the session if it can be read.
+    fn purge_session(&mut self, id: SessionId, purged: &mut Purged) -> Result<Option<Session>, EmbeddedError> {
+        let Some(removed) = self.sessions.remove(id.as_bytes())? else { return Ok(None) };
+        purged.sessions += 1;
+        let Some(StoredSession { session, .. }) = StoredSession::decode(id, removed.value()) else { return Ok(None) };
+        if let Some(access) = ends_with_session(&session.current)
+            && self.tokens.remove(access.as_bytes())?.is_some()
+        {
+            self.session_tokens.remove(&index_key(id, access))?;
+            purged.tokens += 1;
+        }
+        Ok(Some(session))
     }
 
     fn purge_keys(&mut self, before: Timestamp, limit: usize) -> Result<u64, EmbeddedError> {
@@ -343,13 +363,14 @@ impl Tables<'_> {
             tokens.push(stored.session.current.refresh_id);
             if !stored.session.revoked {
                 stored.session.revoked = true;
-                self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
+                let value = encode_session(&stored.session, stored.kept_until);
+                self.sessions.insert(id.as_bytes(), value.as_slice())?;
                 revoked.sessions += 1;
             }
         }
         for id in tokens {
             if let Some(stored) = token(&self.tokens, id)? {
-                self.revoke_record(stored, since, revoked)?;
+                self.revoke_record(&stored, since, revoked)?;
             }
         }
         Ok(())
@@ -357,18 +378,14 @@ impl Tables<'_> {
 
     fn revoke_record(
         &mut self,
-        mut stored: StoredToken,
+        StoredToken { record, revoked: is_revoked }: &StoredToken,
         since: Timestamp,
         revoked: &mut Revoked,
     ) -> Result<(), EmbeddedError> {
-        if stored.record.kind == TokenKind::Access && stored.record.expires_at > since {
-            revoked.access_tokens.push((stored.record.token_id, stored.record.expires_at));
+        if record.kind == TokenKind::Access && record.expires_at > since {
+            revoked.access_tokens.push((record.token_id, record.expires_at));
         }
-        if !stored.revoked {
-            stored.revoked = true;
-            self.put_token(&stored)?;
-        }
-        Ok(())
+        if *is_revoked { Ok(()) } else { self.put_revoked(record) }
     }
 
     /// Writes a session and records tokens of it. `due` is when the session was to be removed so
@@ -378,43 +395,49 @@ impl Tables<'_> {
     /// user finds all of them.
     fn put_session(
         &mut self,
+        session: &Session,
         due: Option<Timestamp>,
-        mut stored: StoredSession,
         tokens: &[TokenRecord],
     ) -> Result<(), EmbeddedError> {
-        let expiries = tokens.iter().map(|token| token.expires_at).chain([stored.session.expires_at()]);
-        let needed_until = expiries.fold(stored.kept_until, Timestamp::max);
-        stored.kept_until = match due {
+        let expiries = tokens.iter().map(|token| token.expires_at).chain(due);
+        let needed_until = expiries.fold(session.expires_at(), Timestamp::max);
+        let kept_until = match due {
             Some(due) if needed_until > due => {
-                let needed = (needed_until - stored.session.last_used_at).to_std().unwrap_or_default();
+                let needed = (needed_until - session.last_used_at).to_std().unwrap_or_default();
                 later(needed_until, needed / SPARE_PART)
             }
             _ => needed_until,
         };
-        let (id, refresh) = (stored.session.session_id, stored.session.current.refresh_id);
-        self.sessions.insert(id.as_bytes(), stored.encode().as_slice())?;
-        if due != Some(stored.kept_until) {
-            let row = ExpiryRow::of_session(&stored.session);
+        let (id, refresh) = (session.session_id, session.current.refresh_id);
+        let ends_with_session = ends_with_session(&session.current);
+        self.sessions.insert(id.as_bytes(), encode_session(session, kept_until).as_slice())?;
+        if due != Some(kept_until) {
+            let row = ExpiryRow::of_session(session);
             if let Some(due) = due {
                 self.expiry.remove(&row.encode(due).0)?;
             }
-            self.put_expiry(row, stored.kept_until)?;
+            self.put_expiry(row, kept_until)?;
         }
         for record in tokens {
-            // An existing record may be revoked: keep it.
-            if token(&self.tokens, record.token_id)?.is_none() {
-                self.put_token(&StoredToken { record: record.clone(), revoked: false })?;
-                if record.token_id != refresh {
-                    self.session_tokens.insert(&index_key(id, record.token_id), ())?;
-                }
-                self.put_expiry(ExpiryRow::Token(record.token_id, id), record.expires_at)?;
+            let key = record.token_id;
+            let existing = self.tokens.insert(key.as_bytes(), encode_token(record, false).as_slice())?;
+            // An existing record may be revoked: it stays.
+            if let Some(existing) = existing.map(|existing| existing.value().to_vec()) {
+                self.tokens.insert(key.as_bytes(), existing.as_slice())?;
+                continue;
+            }
+            if key != refresh {
+                self.session_tokens.insert(&index_key(id, key), ())?;
+            }
+            if Some(key) != ends_with_session {
+                self.put_expiry(ExpiryRow::Token(key, id), record.expires_at)?;
             }
         }
         Ok(())
     }
 
-    fn put_token(&mut self, stored: &StoredToken) -> Result<(), EmbeddedError> {
-        self.tokens.insert(stored.record.token_id.as_bytes(), stored.encode().as_slice())?;
+    fn put_revoked(&mut self, record: &TokenRecord) -> Result<(), EmbeddedError> {
+        self.tokens.insert(record.token_id.as_bytes(), encode_token(record, true).as_slice())?;
         Ok(())
     }
 
@@ -423,6 +446,12 @@ impl Tables<'_> {
         self.expiry.insert(&key, &owner)?;
         Ok(())
     }
+}
+
+/// Returns the access token of a session's newest pair if it lives as long as the session, as those
+/// of clients do. It has no row in `expiry`: the session takes it along when it is removed.
+fn ends_with_session(newest: &Pair) -> Option<TokenId> {
+    (newest.access_expires_at >= newest.refresh_expires_at).then_some(newest.access_id)
 }
 
 /// Returns up to `limit` rows of `key_expiry` or `denial_expiry` that are due before `before`.

@@ -4,12 +4,19 @@ use chrono::TimeDelta;
 use redb::ReadableTableMetadata;
 
 use super::{
-    super::{OpenError, file::CommitMode},
+    super::{
+        OpenError,
+        file::CommitMode,
+        tables::{ExpiryRow, Tables},
+    },
     EmbeddedStore, is_active, login, now, sign_in,
 };
 use crate::{
-    id::Subject,
-    store::{StoreError, StoreErrorKind, TokenKind, TokenRecord, TokenStatus, TokenStore, UserFence},
+    id::{SessionId, Subject, TokenId},
+    store::{
+        Admission, Rotated, Rotation, Session, StoreError, StoreErrorKind, TokenKind, TokenRecord, TokenStatus,
+        TokenStore, UserFence,
+    },
 };
 
 #[tokio::test]
@@ -112,7 +119,7 @@ async fn embedded_purge_leaves_no_row_behind() {
                 record(child.access_id, TokenKind::Access, child.access_expires_at),
                 record(child.refresh_id, TokenKind::Refresh, child.refresh_expires_at),
             ];
-            crate::store::Rotation { session_id: id, parent, child, tokens, now: now() }
+            Rotation { session_id: id, parent, child, tokens, now: now() }
         };
         let _ = store.open_session(session.clone(), tokens.clone(), 0).await.unwrap();
         let longer = rotation(session.current.refresh_id, 90);
@@ -120,7 +127,7 @@ async fn embedded_purge_leaves_no_row_behind() {
         let _ = store.rotate(longer).await.unwrap();
         let _ = store.rotate(shorter).await.unwrap();
         let single = TokenRecord {
-            token_id: crate::id::TokenId::generate(),
+            token_id: TokenId::generate(),
             kind: TokenKind::SingleUse,
             expires_at: now() + TimeDelta::minutes(2),
             ..tokens[0].clone()
@@ -150,6 +157,80 @@ async fn embedded_purge_leaves_no_row_behind() {
     assert!(rows(&store).values().all(|count| *count == 0), "{:?}", rows(&store));
 }
 
+/// Returns a client's session, whose only token ends with it.
+fn client_token() -> (Session, TokenRecord) {
+    let (mut session, tokens) = login("backend".parse::<Subject>().unwrap());
+    session.ends_at = session.current.access_expires_at;
+    session.current.refresh_expires_at = session.current.access_expires_at;
+    (session, tokens[0].clone())
+}
+
+/// Checks that the end of the session revokes these access tokens, and that a purge leaves no row.
+async fn ends_and_is_purged(store: &EmbeddedStore, session: SessionId, mut access: Vec<TokenId>) {
+    let revoked = store.revoke_session(session, now()).await.unwrap();
+    let mut found: Vec<_> = revoked.access_tokens.iter().map(|(id, _)| *id).collect();
+    access.sort();
+    found.sort();
+    assert_eq!(found, access);
+    for id in access {
+        assert_eq!(store.token_status(id).await.unwrap(), TokenStatus::Revoked);
+    }
+    let recorded = rows(store)["tokens"];
+    let purged = store.purge_expired(now() + TimeDelta::hours(2)).await.unwrap();
+    assert_eq!((purged.tokens, purged.sessions), (recorded, 1));
+    assert!(rows(store).values().all(|count| *count == 0), "{:?}", rows(store));
+}
+
+#[tokio::test]
+async fn embedded_token_that_ends_with_its_session_is_purged_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let (session, record) = client_token();
+    let (id, access) = (session.session_id, record.token_id);
+    assert_eq!(store.open_session(session, vec![record], 0).await.unwrap(), Admission::Admitted);
+    let expected = [
+        ("tokens", 1),
+        ("sessions", 1),
+        ("session_tokens", 1),
+        ("user_sessions", 0),
+        ("text_user_sessions", 1),
+        ("expiry", 1),
+    ];
+    assert_eq!(rows(&store), expected.into());
+    ends_and_is_purged(&store, id, vec![access]).await;
+}
+
+/// As an older version writes it.
+#[tokio::test]
+async fn embedded_token_that_ends_with_its_session_may_expire_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let (session, record) = client_token();
+    let (id, access) = (session.session_id, record.token_id);
+    assert_eq!(store.open_session(session, vec![record.clone()], 0).await.unwrap(), Admission::Admitted);
+    let (key, owner) = ExpiryRow::Token(access, id).encode(record.expires_at);
+    let insert = |tables: &mut Tables<'_>| Ok(tables.expiry.insert(&key, &owner).map(drop)?);
+    store.file.write(CommitMode::Durable, insert).unwrap();
+    ends_and_is_purged(&store, id, vec![access]).await;
+}
+
+#[tokio::test]
+async fn embedded_token_that_would_have_ended_with_its_session_expires_by_itself_when_refreshed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
+    let (mut session, tokens) = login(Subject::generate());
+    session.current.refresh_expires_at = session.current.access_expires_at;
+    let (id, first, parent) = (session.session_id, tokens[0].token_id, session.current.refresh_id);
+    assert_eq!(store.open_session(session, tokens.clone(), 0).await.unwrap(), Admission::Admitted);
+    let (child, child_tokens) = login(tokens[0].user_id.clone());
+    let of_session = |token: TokenRecord| TokenRecord { session_id: id, ..token };
+    let tokens: Vec<_> = child_tokens.into_iter().map(of_session).collect();
+    let second = tokens[0].token_id;
+    let rotation = Rotation { session_id: id, parent, child: child.current, tokens, now: now() };
+    assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Committed);
+    ends_and_is_purged(&store, id, vec![first, second]).await;
+}
+
 #[tokio::test]
 async fn embedded_refresh_seldom_moves_the_expiry_of_its_session() {
     let dir = tempfile::tempdir().unwrap();
@@ -164,14 +245,8 @@ async fn embedded_refresh_seldom_moves_the_expiry_of_its_session() {
         let at = now() + TimeDelta::minutes(minute);
         let (mut child, _) = login(session.user_id.clone());
         child.current.refresh_expires_at = at + TimeDelta::minutes(60);
-        let rotation = crate::store::Rotation {
-            session_id: id,
-            parent,
-            child: child.current.clone(),
-            tokens: Vec::new(),
-            now: at,
-        };
-        assert_eq!(store.rotate(rotation).await.unwrap(), crate::store::Rotated::Committed);
+        let rotation = Rotation { session_id: id, parent, child: child.current.clone(), tokens: Vec::new(), now: at };
+        assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Committed);
         parent = child.current.refresh_id;
         let kept_until = store.read(|tables| Ok(tables.session(id)?.map(|stored| stored.kept_until))).unwrap().unwrap();
         assert!(kept_until >= child.current.refresh_expires_at, "in minute {minute}");
@@ -188,10 +263,10 @@ async fn embedded_session_opened_again_revives_nothing() {
     let (session, tokens) = login(Subject::generate());
     for _ in 0..2 {
         let admission = store.open_session(session.clone(), tokens.clone(), 0).await;
-        assert_eq!(admission.map_err(|error: StoreError| error.kind()), Ok(crate::store::Admission::Admitted));
+        assert_eq!(admission.map_err(|error: StoreError| error.kind()), Ok(Admission::Admitted));
     }
     let _ = store.revoke_session(session.session_id, now()).await.unwrap();
     let again = store.open_session(session.clone(), tokens.clone(), 0).await.unwrap();
-    assert_eq!(again, crate::store::Admission::Fenced);
+    assert_eq!(again, Admission::Fenced);
     assert_eq!(store.token_status(tokens[0].token_id).await.unwrap(), TokenStatus::Revoked);
 }

@@ -5,7 +5,7 @@ use super::{
     super::{
         codec::{
             StoredSession, StoredToken, decode_fence, decode_one_time, decode_reservation, encode_fence,
-            encode_one_time, encode_reservation,
+            encode_one_time, encode_reservation, encode_session, encode_token,
         },
         file::CommitMode,
         tables::{ExpiryRow, KeyExpiryRow, first_expiry_key, first_key_expiry_key},
@@ -42,7 +42,7 @@ fn assert_round_trip_or_refusal(user: Subject) {
     for record in tokens {
         let id = record.token_id;
         let token = StoredToken { record, revoked: true };
-        let value = token.encode();
+        let value = encode_token(&token.record, token.revoked);
         assert_eq!(StoredToken::decode(id, &value), Some(token));
         assert!(damaged(&value).all(|value| StoredToken::decode(id, &value).is_none()));
     }
@@ -53,7 +53,7 @@ fn assert_round_trip_or_refusal(user: Subject) {
         session.previous = Some(Retired { refresh_id: TokenId::generate(), at: now(), delivered });
         let id = session.session_id;
         let session = StoredSession { session: session.clone(), kept_until: now() };
-        let value = session.encode();
+        let value = encode_session(&session.session, session.kept_until);
         assert_eq!(StoredSession::decode(id, &value), Some(session));
         assert!(damaged(&value).all(|value| StoredSession::decode(id, &value).is_none()));
     }
