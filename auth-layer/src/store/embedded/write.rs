@@ -1,7 +1,8 @@
 //! The writes of each operation.
 //!
-//! An operation decides first and writes then, so a refused one writes nothing. If one fails, its
-//! transaction is aborted.
+//! An operation decides first and writes then, so a refused one writes nothing. What may exist
+//! already is the exception: it is written, and what was there is put back. That saves a search per
+//! new record. If an operation fails, its transaction is aborted.
 
 use redb::ReadableTable;
 
@@ -40,15 +41,21 @@ impl Tables<'_> {
         if fence.disabled || fence.epoch != epoch {
             return Ok(Admission::Fenced);
         }
-        if let Some(stored) = session(&self.sessions, new.session_id)? {
-            // A retry after a lost answer. What has happened since stands.
+        let id = new.session_id;
+        let kept_until = kept_for(new, tokens);
+        let existing = self.sessions.insert(id.as_bytes(), encode_session(new, kept_until).as_slice())?;
+        // A retry after a lost answer. What has happened since stands.
+        if let Some(existing) = existing.map(|existing| existing.value().to_vec()) {
+            self.sessions.insert(id.as_bytes(), existing.as_slice())?;
+            let stored = StoredSession::decode(id, &existing).ok_or(EmbeddedError::Value("sessions"))?;
             return Ok(if stored.session.revoked { Admission::Fenced } else { Admission::Admitted });
         }
         match new.user_id.id() {
-            Some(user) => self.user_sessions.insert(&index_key(user, new.session_id), ())?,
-            None => self.text_user_sessions.insert((&*new.user_id.to_text(), new.session_id.as_bytes()), ())?,
+            Some(user) => self.user_sessions.insert(&index_key(user, id), ())?,
+            None => self.text_user_sessions.insert((&*new.user_id.to_text(), id.as_bytes()), ())?,
         };
-        self.put_session(new, None, tokens)?;
+        self.put_expiry(ExpiryRow::of_session(new), kept_until)?;
+        self.put_tokens(new, tokens)?;
         Ok(Admission::Admitted)
     }
 
@@ -67,7 +74,7 @@ impl Tables<'_> {
         }
         session.previous = Some(Retired { refresh_id: rotation.parent, at: rotation.now, delivered: false });
         session.last_used_at = rotation.now;
-        self.put_session(&session, Some(kept_until), &rotation.tokens)?;
+        self.extend_session(&session, kept_until, &rotation.tokens)?;
         Ok(Rotated::Committed)
     }
 
@@ -89,7 +96,7 @@ impl Tables<'_> {
     pub(super) fn record_token(&mut self, token: &TokenRecord) -> Result<Admission, EmbeddedError> {
         match session(&self.sessions, token.session_id)? {
             Some(stored) if !stored.session.revoked => {
-                self.put_session(&stored.session, Some(stored.kept_until), std::slice::from_ref(token))?;
+                self.extend_session(&stored.session, stored.kept_until, std::slice::from_ref(token))?;
                 Ok(Admission::Admitted)
             }
             _ => Ok(Admission::Fenced),
@@ -388,49 +395,44 @@ impl Tables<'_> {
         if *is_revoked { Ok(()) } else { self.put_revoked(record) }
     }
 
-    /// Writes a session and records tokens of it. `due` is when the session was to be removed so
-    /// far.
-    ///
-    /// The session is kept at least as long as its longest-lived token, so that revoking it or its
-    /// user finds all of them.
-    fn put_session(
+    /// Writes a session that has changed, and records new tokens of it. `due` is when it was to be
+    /// removed so far.
+    fn extend_session(
         &mut self,
         session: &Session,
-        due: Option<Timestamp>,
+        due: Timestamp,
         tokens: &[TokenRecord],
     ) -> Result<(), EmbeddedError> {
-        let expiries = tokens.iter().map(|token| token.expires_at).chain(due);
-        let needed_until = expiries.fold(session.expires_at(), Timestamp::max);
-        let kept_until = match due {
-            Some(due) if needed_until > due => {
-                let needed = (needed_until - session.last_used_at).to_std().unwrap_or_default();
-                later(needed_until, needed / SPARE_PART)
-            }
-            _ => needed_until,
-        };
-        let (id, refresh) = (session.session_id, session.current.refresh_id);
-        let ends_with_session = ends_with_session(&session.current);
-        self.sessions.insert(id.as_bytes(), encode_session(session, kept_until).as_slice())?;
-        if due != Some(kept_until) {
+        let needed_until = kept_for(session, tokens);
+        let mut kept_until = due;
+        if needed_until > due {
+            let needed = (needed_until - session.last_used_at).to_std().unwrap_or_default();
+            kept_until = later(needed_until, needed / SPARE_PART);
             let row = ExpiryRow::of_session(session);
-            if let Some(due) = due {
-                self.expiry.remove(&row.encode(due).0)?;
-            }
+            self.expiry.remove(&row.encode(due).0)?;
             self.put_expiry(row, kept_until)?;
         }
+        self.sessions.insert(session.session_id.as_bytes(), encode_session(session, kept_until).as_slice())?;
+        self.put_tokens(session, tokens)
+    }
+
+    /// Records tokens of a session.
+    fn put_tokens(&mut self, session: &Session, tokens: &[TokenRecord]) -> Result<(), EmbeddedError> {
+        let (session_id, refresh) = (session.session_id, session.current.refresh_id);
+        let ends_with_session = ends_with_session(&session.current);
         for record in tokens {
-            let key = record.token_id;
-            let existing = self.tokens.insert(key.as_bytes(), encode_token(record, false).as_slice())?;
+            let id = record.token_id;
+            let existing = self.tokens.insert(id.as_bytes(), encode_token(record, false).as_slice())?;
             // An existing record may be revoked: it stays.
             if let Some(existing) = existing.map(|existing| existing.value().to_vec()) {
-                self.tokens.insert(key.as_bytes(), existing.as_slice())?;
+                self.tokens.insert(id.as_bytes(), existing.as_slice())?;
                 continue;
             }
-            if key != refresh {
-                self.session_tokens.insert(&index_key(id, key), ())?;
+            if id != refresh {
+                self.session_tokens.insert(&index_key(session_id, id), ())?;
             }
-            if Some(key) != ends_with_session {
-                self.put_expiry(ExpiryRow::Token(key, id), record.expires_at)?;
+            if Some(id) != ends_with_session {
+                self.put_expiry(ExpiryRow::Token(id, session_id), record.expires_at)?;
             }
         }
         Ok(())
@@ -446,6 +448,12 @@ impl Tables<'_> {
         self.expiry.insert(&key, &owner)?;
         Ok(())
     }
+}
+
+/// Returns how long a session is kept at least: as long as the longest-lived of these tokens of it,
+/// so that revoking it or its user finds all of them.
+fn kept_for(session: &Session, tokens: &[TokenRecord]) -> Timestamp {
+    tokens.iter().map(|token| token.expires_at).fold(session.expires_at(), Timestamp::max)
 }
 
 /// Returns the access token of a session's newest pair if it lives as long as the session, as those
