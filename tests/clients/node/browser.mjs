@@ -147,7 +147,7 @@ await tell(async input => {
         [await window.field('Username').inputValue(), await window.field('Password').inputValue()],
         [user.username, ''],
       )
-      window.assertConsole(/status of 401/)
+      await window.assertConsole(/status of 401/)
       // A keyboard is enough.
       await window.field('Password').fill(user.password)
       await window.field('Password').press('Enter')
@@ -160,7 +160,7 @@ await tell(async input => {
       assert.deepEqual(others, [])
       assert.deepEqual([cookie.httpOnly, cookie.sameSite, cookie.path], [true, 'Lax', '/oauth/authorize'])
       used = { flow, response, tokens }
-      window.assertConsole()
+      await window.assertConsole()
     })
 
     await step('replayed code', async () => {
@@ -179,7 +179,7 @@ await tell(async input => {
         assert.equal(await page.getByRole('heading').innerText(), 'This request cannot be granted')
         assert.equal(await page.locator('a, form, meta[http-equiv], script').count(), 0)
         assert.ok(!(await page.content()).includes(new URL(redirect_uri).host))
-        window.assertConsole(/status of 400/)
+        await window.assertConsole(/status of 400/)
       }
       await picture('wrong-redirect-uri')
       assert.deepEqual(attacker.requests, [])
@@ -202,7 +202,7 @@ await tell(async input => {
       // Wrong hands have neither used the code up nor revoked anything.
       const tokens = await party.exchange(flow, response)
       assert.equal(await me(flow, tokens.access_token), 200)
-      window.assertConsole()
+      await window.assertConsole()
     })
 
     await step('mixed-up issuer', async () => {
@@ -219,7 +219,7 @@ await tell(async input => {
       await assertRefused(party.exchange(flow, response), 'invalid_grant')
       const tokens = await party.exchange({ ...flow, server }, response)
       assert.equal(await me({ server }, tokens.access_token), 200)
-      window.assertConsole()
+      await window.assertConsole()
     })
 
     await step('framed page', async () => {
@@ -235,7 +235,7 @@ await tell(async input => {
         await frame.evaluate(() => [location.href, document.forms.length]),
         ['chrome-error://chromewebdata/', 0],
       )
-      window.assertConsole(/frame-ancestors|X-Frame-Options/)
+      await window.assertConsole(/frame-ancestors|X-Frame-Options/)
     })
 
     await step('form of another site', async () => {
@@ -259,7 +259,7 @@ await tell(async input => {
         assert.equal(sent, site === attacker ? undefined : `authorize=${cookie.value}`)
         assert.equal(answer.status(), 403)
         await page.getByRole('heading', { name: 'This form is not ours' }).waitFor()
-        window.assertConsole(/status of 403/)
+        await window.assertConsole(/status of 403/)
       }
       await picture('foreign-form')
       assert.deepEqual(client.requests.slice(before).map(url => url.pathname), ['/form'])
@@ -279,7 +279,7 @@ await tell(async input => {
         const tokens = await party.exchange(flow, response)
         assert.equal(await me(flow, tokens.access_token), 200)
       }
-      window.assertConsole()
+      await window.assertConsole()
     })
 
     await step('double click', async () => {
@@ -290,7 +290,7 @@ await tell(async input => {
       const response = party.read(flow, await window.arrival(client))
       const tokens = await party.exchange(flow, response)
       assert.equal(await me(flow, tokens.access_token), 200)
-      window.assertConsole()
+      await window.assertConsole()
     })
 
     await step('cancel', async () => {
@@ -304,7 +304,7 @@ await tell(async input => {
         ['state', 'iss', 'code'].map(name => searchParams.get(name)),
         [flow.state, issuer, null],
       )
-      window.assertConsole()
+      await window.assertConsole()
     })
 
     await step('small and dark', async () => {
@@ -323,7 +323,7 @@ await tell(async input => {
           () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
         )
         assert.equal(overflow, 0)
-        window.assertConsole(/status of 401/)
+        await window.assertConsole(/status of 401/)
       }
     })
 

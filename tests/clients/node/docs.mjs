@@ -38,7 +38,7 @@ await tell(async ({ chromium, issuer, screenshots, token }) => {
     await page.getByRole('button', { name: 'Close' }).first().click()
     const me = await execute(page, 'Accounts-me')
 
-    window.assertConsole()
+    await window.assertConsole()
     assert.deepEqual(elsewhere, [])
     return { shown, alive, me }
   } finally {

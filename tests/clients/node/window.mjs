@@ -42,8 +42,9 @@ export class Window {
     return window
   }
 
-  // Fails unless the console has said these things and no others.
-  assertConsole(...expected) {
+  // Waits until the console has said so many things. Fails unless they are these and no others.
+  async assertConsole(...expected) {
+    while (this.problems.length < expected.length) await this.page.waitForEvent('console')
     const said = this.problems.splice(0)
     assert.equal(said.length, expected.length, said.join('\n'))
     expected.forEach((pattern, place) => assert.match(said[place], pattern))
