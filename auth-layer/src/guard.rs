@@ -34,7 +34,7 @@ use crate::{
     claims::Claims,
     credentials::uses_dpop,
     layer_context::Anonymous,
-    middleware::{Refusal, RefusalBody},
+    middleware::{EarlyResponse, RefusalBody},
     rejection::{Rejection, RejectionKind},
     trust::{AuthError, Demand},
 };
@@ -96,7 +96,7 @@ where
             Ok(()) => GuardState::Inner { future: self.inner.call(request) },
             Err(rejection) => {
                 let response = rejection.into_response_to(&request);
-                GuardState::Refused { refusal: Refusal::new(request, response) }
+                GuardState::Refused { refusal: EarlyResponse::new(request, response) }
             }
         };
         GuardFuture { state }
@@ -148,7 +148,7 @@ pin_project! {
     #[project = GuardStateProjection]
     enum GuardState<F, ReqB> {
         Inner { #[pin] future: F },
-        Refused { #[pin] refusal: Refusal<ReqB> },
+        Refused { #[pin] refusal: EarlyResponse<ReqB> },
     }
 }
 

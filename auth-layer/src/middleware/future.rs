@@ -11,7 +11,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Refusal, RefusalBody, Shared};
+use super::{EarlyResponse, RefusalBody, Shared};
 use crate::trust::PendingCheck;
 
 pin_project! {
@@ -33,7 +33,7 @@ pin_project! {
         // The request was let in.
         Inner { #[pin] future: F },
         // The request was refused.
-        Refused { #[pin] refusal: Refusal<ReqB> },
+        Refused { #[pin] refusal: EarlyResponse<ReqB> },
     }
 }
 
@@ -48,7 +48,7 @@ impl<S: Service<Request<ReqB>>, ReqB: Body> ResponseFuture<S, ReqB> {
         Self { state: ResponseState::Inner { future } }
     }
 
-    pub(super) fn refused(refusal: Refusal<ReqB>) -> Self {
+    pub(super) fn refused(refusal: EarlyResponse<ReqB>) -> Self {
         Self { state: ResponseState::Refused { refusal } }
     }
 

@@ -68,7 +68,7 @@ pub use body::{AuthBody, RefusalBody};
 pub use future::ResponseFuture;
 pub use layer::{AuthLayer, AuthLayerBuilder};
 pub use service::AuthService;
-pub(crate) use unread::Refusal;
+pub(crate) use unread::EarlyResponse;
 pub use unread::UnreadBody;
 
 use self::outage::Outage;

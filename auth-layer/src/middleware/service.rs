@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{Refusal, RefusalBody, ResponseFuture, Shared};
+use super::{EarlyResponse, RefusalBody, ResponseFuture, Shared};
 use crate::{
     credentials::uses_dpop,
     rejection::Rejection,
@@ -61,7 +61,7 @@ where
 
 impl Shared {
     /// Refuses a request, and logs the cause.
-    pub(super) fn refuse<B: Body>(&self, error: AuthError, request: Request<B>) -> Refusal<B> {
+    pub(super) fn refuse<B: Body>(&self, error: AuthError, request: Request<B>) -> EarlyResponse<B> {
         match &error {
             AuthError::Unavailable(cause) => self.outage.refused(cause),
             AuthError::InvalidToken(fault) => tracing::debug!(%fault, "a token is not accepted"),
@@ -71,7 +71,7 @@ impl Shared {
         }
         let rejection = Rejection::from(error).for_layer(&self.context, uses_dpop(request.headers()));
         let response = rejection.into_response_to(&request);
-        Refusal::new(request, response)
+        EarlyResponse::new(request, response)
     }
 }
 

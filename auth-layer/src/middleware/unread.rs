@@ -28,7 +28,8 @@ pin_project! {
     /// Over HTTP/1 a connection can be used again only if the whole request was read (RFC 9112
     /// §9.3). hyper closes it otherwise, and a client that sends its next request there finds no
     /// answer. [`AuthLayer`](super::AuthLayer) and [`GuardLayer`](crate::GuardLayer) do this for
-    /// requests that they refuse. Middleware of your own can do it too:
+    /// requests that they refuse, and the services of this library for all of theirs. Middleware of
+    /// your own can do it too:
     ///
     /// ```
     /// # use auth_layer::{middleware::UnreadBody, rejection::Rejection};
@@ -106,8 +107,9 @@ impl<B> fmt::Debug for UnreadBody<B> {
 }
 
 pin_project! {
-    /// The response to a refused request. It comes when what is left of the request was read.
-    pub(crate) struct Refusal<B> {
+    /// A response that does not need the request's body. It comes when what is left of the request
+    /// was read.
+    pub(crate) struct EarlyResponse<B> {
         #[pin]
         body: UnreadBody<B>,
         // Taken once.
@@ -115,20 +117,20 @@ pin_project! {
     }
 }
 
-impl<B: Body> Refusal<B> {
+impl<B: Body> EarlyResponse<B> {
     pub(crate) fn new(request: Request<B>, response: Response<Bytes>) -> Self {
         let (head, body) = request.into_parts();
         Self { body: UnreadBody::new(head.version, &head.headers, body), response: Some(response) }
     }
 }
 
-impl<B: Body> Future for Refusal<B> {
+impl<B: Body> Future for EarlyResponse<B> {
     type Output = Response<Bytes>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Bytes>> {
         let this = self.project();
         let connection = ready!(this.body.poll(cx));
-        let mut response = this.response.take().expect("a future of a refusal polled after it was done");
+        let mut response = this.response.take().expect("`EarlyResponse` polled after it was done");
         response.headers_mut().extend(connection.map(|close| (CONNECTION, close)));
         Poll::Ready(response)
     }

@@ -1,6 +1,7 @@
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::Future,
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -9,9 +10,12 @@ use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
 };
+use http_body::Body;
 use http_body_util::Full;
 use serde::Serialize;
 use tower_service::Service;
+
+use crate::middleware::EarlyResponse;
 
 /// Serves a metadata document as JSON. Made by
 /// [`ProtectedResourceMetadata::service`](super::ProtectedResourceMetadata::service).
@@ -28,30 +32,31 @@ impl MetadataService {
         Self { document: document.into() }
     }
 
-    fn respond(&self, method: &Method) -> Response<Full<Bytes>> {
+    fn respond(&self, method: &Method) -> Response<Bytes> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut refusal = Response::new(Full::default());
+            let mut refusal = Response::new(Bytes::new());
             *refusal.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
         //= RFC 9728 §3.2
-        let mut response = Response::new(Full::new(self.document.clone()));
+        let mut response = Response::new(self.document.clone());
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
 }
 
-impl<B> Service<Request<B>> for MetadataService {
+impl<B: Body + Send + 'static> Service<Request<B>> for MetadataService {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.respond(request.method())))
+        let response = self.respond(request.method());
+        Box::pin(async { Ok(EarlyResponse::new(request, response).await.map(Full::new)) })
     }
 }

@@ -15,12 +15,14 @@ use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+    request::Parts,
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Full, Limited};
 use tower_service::Service;
 
 use crate::{
+    middleware::EarlyResponse,
     oauth::{Form, is_form},
     rejection::Rejection,
     trust::{AuthError, Trust},
@@ -65,19 +67,21 @@ impl BackChannelLogout {
         Self { trust: trust.into() }
     }
 
+    /// Answers a request. The body may be left unread, in whole or in part.
     async fn respond<B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>>(
         &self,
-        request: Request<B>,
-    ) -> Response<Full<Bytes>> {
-        if request.method() != Method::POST {
+        head: &Parts,
+        body: B,
+    ) -> Response<Bytes> {
+        if head.method != Method::POST {
             let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "Logout tokens come by POST");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
-        if !is_form(request.headers()) {
+        if !is_form(&head.headers) {
             return refusal(StatusCode::BAD_REQUEST, "The body must be a form");
         }
-        let Ok(body) = Limited::new(request.into_body(), MAX_BODY).collect().await else {
+        let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
             return refusal(StatusCode::BAD_REQUEST, "The body is too large or broke off");
         };
         let Some(token) = logout_token(&body.to_bytes()) else {
@@ -87,7 +91,7 @@ impl BackChannelLogout {
             Ok(()) => response(StatusCode::OK, Bytes::new()),
             Err(AuthError::Unavailable(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a logout is not finished yet");
-                Rejection::unavailable().into_http().map(Full::new)
+                Rejection::unavailable().into_http()
             }
             Err(error) => {
                 tracing::info!(error = &error as &dyn std::error::Error, "a logout token is not accepted");
@@ -102,7 +106,7 @@ fn logout_token(body: &[u8]) -> Option<String> {
     Form::read(body, &[LOGOUT_TOKEN]).ok()?.take(LOGOUT_TOKEN).ok()?
 }
 
-fn refusal(status: StatusCode, description: &str) -> Response<Full<Bytes>> {
+fn refusal(status: StatusCode, description: &str) -> Response<Bytes> {
     let body = serde_json::json!({ "error": "invalid_request", "error_description": description });
     let mut response = response(status, body.to_string().into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -110,8 +114,8 @@ fn refusal(status: StatusCode, description: &str) -> Response<Full<Bytes>> {
 }
 
 /// Builds a response that no cache keeps (§2.8).
-fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn response(status: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -131,6 +135,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let endpoint = self.clone();
-        Box::pin(async move { Ok(endpoint.respond(request).await) })
+        let (head, body) = request.into_parts();
+        Box::pin(async move {
+            let mut body = Box::pin(body).fuse();
+            let response = endpoint.respond(&head, &mut body).await;
+            Ok(EarlyResponse::new(Request::from_parts(head, body), response).await.map(Full::new))
+        })
     }
 }

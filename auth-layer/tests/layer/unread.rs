@@ -1,8 +1,8 @@
-//! What becomes of the connection when a request is refused before its body has arrived.
+//! What becomes of the connection when a request is answered before its body has arrived.
 
 use std::{convert::Infallible, future::pending, io, time::Duration};
 
-use auth_layer::{AuthLayer, Demand, GuardLayer};
+use auth_layer::{AuthLayer, Demand, GuardLayer, oauth::ProtectedResourceMetadata, oidc::BackChannelLogout};
 use axum::{Router, body::Body, routing::post, serve::Listener};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version, header};
@@ -68,24 +68,36 @@ impl Connection {
     }
 }
 
-/// Routes that refuse with the layer at sight, with the layer when the store was asked, and with a
-/// guard; and the credentials for each.
-async fn refusals() -> (Router, [(&'static str, String); 3]) {
+/// Routes that refuse with the layer at sight, with the layer when the store was asked, with a guard,
+/// and with each service of the library; and the headers for it.
+async fn refusals() -> (Router, Vec<(&'static str, String)>) {
     let authority = authority();
     let (pair, ended) = (sign_in(&authority).await, sign_in(&authority).await);
     authority.revoke_session(ended.session_id).await.unwrap();
     let guard = GuardLayer::new(Demand::new().scope("admin"));
+    let metadata = ProtectedResourceMetadata::of_servers("https://api", ["https://issuer"]);
     let app = Router::new()
         .route("/", post(async || "in"))
         .route("/admin", post(async || "in").layer(guard))
-        .layer(AuthLayer::new(authority));
+        .layer(AuthLayer::new(&authority))
+        .route_service("/metadata", metadata.service())
+        .route_service("/logout", BackChannelLogout::new(&authority));
     let bearer = |token: &str| format!("authorization: Bearer {token}\r\n");
-    (app, [("/", String::new()), ("/", bearer(&ended.access_token)), ("/admin", bearer(&pair.access_token))])
+    let refused = [
+        ("/", String::new()),
+        ("/", bearer(&ended.access_token)),
+        ("/admin", bearer(&pair.access_token)),
+        ("/metadata", String::new()),
+        ("/logout", String::new()),
+    ];
+    (app, refused.into())
 }
 
 #[tokio::test(start_paused = true)]
 async fn layer_keeps_a_connection_whose_refused_request_arrives_in_pieces() {
-    let (app, refusals) = refusals().await;
+    let (app, mut refusals) = refusals().await;
+    // Read until it is too long for a logout token.
+    refusals.push(("/logout", "content-type: application/x-www-form-urlencoded\r\n".into()));
     let full = "x".repeat(LIMIT);
     let sized = format!("content-length: {LIMIT}\r\n\r\n");
     let bodies = [
