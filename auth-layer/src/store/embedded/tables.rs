@@ -26,9 +26,9 @@
 //! `expiry` makes a purge cost what it removes. The rows that are due come first, and each names
 //! the owner under which its record is indexed. The row of a session whose user is text has no
 //! owner: the user is in the session's record. An access token that lives as long as its session, as
-//! those of clients do, has no row: it is removed with its session. `key_expiry` does the same for what has a key.
-//! Denials have a table of their own for it: an older version refuses a kind of row that it does not
-//! know.
+//! those of clients do, has no row: it is removed with its session. `key_expiry` does the same for
+//! what has a key. Denials have a table of their own for it: an older version refuses a kind of row
+//! that it does not know.
 //!
 //! Hashed keys are in no order, so each change of a row in `one_time_records` writes a page of its
 //! own. Codes that are exchanged together expire together, so their `redemptions` share pages.
