@@ -7,14 +7,15 @@ mod values;
 
 use std::{num::NonZero, path::PathBuf, time::Duration};
 
+use auth_layer::store::embedded::EmbeddedOptions;
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
 pub(crate) use self::effective::{Origin, Setting};
 use self::values::{
-    client, database, endpoint, grace, issuer, lease, lifetime, listen, network, origin, publish_delay, redis_ttl,
-    secret, sessions, text,
+    client, database, endpoint, grace, issuer, lease, lifetime, listen, mebibytes, network, origin, publish_delay,
+    redis_ttl, secret, sessions, text,
 };
 use crate::{cli::Command, logging::LogFormat};
 
@@ -85,6 +86,11 @@ pub struct Config {
     /// Directory of the embedded database and the generated signing key.
     #[arg(long, global = true, env = "DEMO_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
+
+    /// Memory for pages of the embedded database's token file, in MiB. A smaller file takes no more
+    /// than its size.
+    #[arg(long, global = true, env = "DEMO_EMBEDDED_CACHE", default_value = "512", value_parser = mebibytes)]
+    pub embedded_cache: usize,
 
     /// MongoDB replica set for users and tokens [default: the embedded store in the data
     /// directory].
@@ -266,6 +272,11 @@ impl Config {
     pub fn keys_dir(&self) -> PathBuf {
         self.keys_dir.clone().unwrap_or_else(|| self.data_dir.join("keys"))
     }
+
+    /// Returns the options of the embedded store.
+    pub(crate) fn embedded_options(&self) -> EmbeddedOptions {
+        EmbeddedOptions::default().with_cache_bytes(self.embedded_cache)
+    }
 }
 
 #[cfg(test)]
@@ -280,6 +291,7 @@ mod tests {
         assert_eq!((config.trusted_proxy.len(), config.proxy_header), (0, ProxyHeader::XForwardedFor));
         assert_eq!(config.data_dir, PathBuf::from("./data"));
         assert_eq!(config.keys_dir(), PathBuf::from("./data/keys"));
+        assert_eq!(config.embedded_options(), EmbeddedOptions::default());
         assert_eq!(config.mongodb_database, "auth");
         assert_eq!((config.mongodb_uri.is_none(), config.redis_url.len(), config.clients.len()), (true, 0, 0));
         assert_eq!(config.redis_ttl, Duration::from_mins(1));

@@ -11,7 +11,7 @@ use std::{
 
 use auth_layer::store::{
     StoreError,
-    embedded::{EmbeddedStore, OpenError},
+    embedded::{EmbeddedOptions, EmbeddedStore, OpenError},
 };
 
 use crate::users::{EmbeddedUsers, UsersError};
@@ -66,7 +66,10 @@ fn exists(directory: &Path, file: &'static str) -> Result<bool, DataDirError> {
 }
 
 /// Opens the databases of the directory, and creates them in a new one.
-pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUsers), DataDirError> {
+pub(crate) async fn open(
+    directory: &Path,
+    options: EmbeddedOptions,
+) -> Result<(EmbeddedStore, EmbeddedUsers), DataDirError> {
     let exists = |file| exists(directory, file);
     let created = exists(CREATED)?;
     let (tokens, users) = (exists(TOKENS)?, exists(USERS)?);
@@ -81,7 +84,7 @@ pub(crate) async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUse
     }
     let open_tokens = || {
         let path = directory.join(TOKENS);
-        EmbeddedStore::open(&path).map_err(|error| match error {
+        EmbeddedStore::open_with(&path, options).map_err(|error| match error {
             OpenError::InUse => DataDirError::InUse(path),
             error => DataDirError::Tokens(path, error),
         })
@@ -136,7 +139,7 @@ mod tests {
     use crate::users::{Role, User, Users};
 
     async fn open_and_register(directory: &Path) {
-        let (tokens, users) = open(directory).await.unwrap();
+        let (tokens, users) = open(directory, EmbeddedOptions::default()).await.unwrap();
         let user = User {
             user_id: UserId::generate(),
             username: "ada".to_owned(),
@@ -167,7 +170,7 @@ mod tests {
                 fs::remove_file(directory.path().join(name)).unwrap();
             }
             for _ in 0..2 {
-                let message = missing_message(open(directory.path()).await);
+                let message = missing_message(open(directory.path(), EmbeddedOptions::default()).await);
                 assert!(
                     message.contains(names) && message.contains("--data-dir") && message.contains("backup"),
                     "{message}"
@@ -184,13 +187,13 @@ mod tests {
             fs::remove_file(directory.path().join(CREATED)).unwrap();
             match gone {
                 None => {
-                    let (_, users) = open(directory.path()).await.unwrap();
+                    let (_, users) = open(directory.path(), EmbeddedOptions::default()).await.unwrap();
                     assert!(!users.is_empty().await.unwrap());
                     assert!(directory.path().join(CREATED).exists());
                 }
                 Some(name) => {
                     fs::remove_file(directory.path().join(name)).unwrap();
-                    assert!(missing_message(open(directory.path()).await).contains(name));
+                    assert!(missing_message(open(directory.path(), EmbeddedOptions::default()).await).contains(name));
                     assert!(!directory.path().join(name).exists());
                 }
             }
@@ -208,7 +211,7 @@ mod tests {
                 }
             }
             open_and_register(directory.path()).await;
-            let (_, users) = open(directory.path()).await.unwrap();
+            let (_, users) = open(directory.path(), EmbeddedOptions::default()).await.unwrap();
             assert!(!users.is_empty().await.unwrap());
         }
     }

@@ -32,7 +32,13 @@ fn example_sqlite_store_is_as_short_as_promised() {
 #[cfg(feature = "embedded")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conformance_holds_for_the_embedded_store() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = auth_layer::store::embedded::EmbeddedStore::open(dir.path().join("tokens.redb")).unwrap();
-    conformance::all(&Arc::new(store)).await;
+    use auth_layer::store::embedded::{EmbeddedOptions, EmbeddedStore};
+
+    let default = EmbeddedOptions::default();
+    // With no cache at all, each read is one of the file.
+    for options in [default, default.with_cache_bytes(0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open_with(dir.path().join("tokens.redb"), options).unwrap();
+        conformance::all(&Arc::new(store)).await;
+    }
 }

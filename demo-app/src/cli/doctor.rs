@@ -237,7 +237,7 @@ async fn check_data_dir(config: &Config, findings: &mut Findings) -> Option<bool
         let text = format!("{} cannot be written: {error}; check permissions and free space", directory.display());
         findings.add(CHECK, Outcome::Failure, text);
     }
-    match data_dir::open(directory).await {
+    match data_dir::open(directory, config.embedded_options()).await {
         Ok((store, users)) => {
             findings.add(CHECK, Outcome::Ok, format!("{} can be opened and written", directory.display()));
             Some(store.is_empty().await.ok()? && users.is_empty().await.ok()?)

@@ -60,6 +60,12 @@ pub(super) fn sessions(text: &str) -> Result<NonZero<usize>, &'static str> {
     text.parse().map_err(|_| "use a whole number, at least 1")
 }
 
+/// Parses a number of MiB and returns it in bytes.
+pub(super) fn mebibytes(text: &str) -> Result<usize, &'static str> {
+    let mebibytes: Option<NonZero<usize>> = text.parse().ok();
+    mebibytes.and_then(|count| count.get().checked_mul(1 << 20)).ok_or("use a whole number of MiB, at least 1")
+}
+
 /// Accepts any text that is not blank.
 pub(super) fn text(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() {

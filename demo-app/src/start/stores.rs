@@ -90,7 +90,7 @@ pub(super) async fn open(config: &Config, keys: StartKeys<'_>, clock: impl Clock
 }
 
 async fn embedded(config: &Config, keys: StartKeys<'_>, clock: impl Clock) -> Result<Stores, StartError> {
-    let (store, users) = data_dir::open(&config.data_dir).await?;
+    let (store, users) = data_dir::open(&config.data_dir, config.embedded_options()).await?;
     let clients = ClientStore::Embedded(EmbeddedClients::new(users.clone()));
     let users = Users::Embedded(users);
     let is_empty = async {

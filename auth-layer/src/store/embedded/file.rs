@@ -11,11 +11,9 @@ use redb::{Database, Durability, ReadableDatabase, StorageBackend, backends::Fil
 
 use super::{
     error::EmbeddedError,
+    options::EmbeddedOptions,
     tables::{Snapshot, Tables},
 };
-
-/// How many bytes of the file redb caches at most. The operating system caches more.
-const CACHE: usize = 128 << 20;
 
 /// Opens the database. If there is none, creates one only when told to.
 pub(super) type Opener = Box<dyn Fn(IfAbsent) -> Result<Database, EmbeddedError> + Send + Sync>;
@@ -119,7 +117,7 @@ fn create_missing_tables(database: &Database) -> Result<(), EmbeddedError> {
 /// its owner only.
 ///
 /// An existing file is never initialised: an emptied one has forgotten who is revoked and disabled.
-pub(super) fn opener_at(path: &Path) -> Opener {
+pub(super) fn opener_at(path: &Path, EmbeddedOptions { cache_bytes }: EmbeddedOptions) -> Opener {
     let path: Arc<Path> = path.into();
     Box::new(move |if_absent| {
         if if_absent == IfAbsent::Create && !path.try_exists()? {
@@ -129,7 +127,7 @@ pub(super) fn opener_at(path: &Path) -> Opener {
         if backend.len()? == 0 {
             return Err(EmbeddedError::NotOurs(Arc::clone(&path)));
         }
-        let database = builder().create_with_backend(backend)?;
+        let database = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
         if !Snapshot(&database.begin_read()?).is_ours()? {
             return Err(EmbeddedError::NotOurs(Arc::clone(&path)));
         }
@@ -147,7 +145,7 @@ pub(super) fn create<B: StorageBackend>(path: &Path, on: impl FnOnce(FileBackend
     let parent = parent(path);
     // Created with mode 0600.
     let file = tempfile::Builder::new().prefix(&prefix(path)).suffix(UNFINISHED).tempfile_in(parent)?;
-    let database = builder().create_with_backend(on(FileBackend::new(file.reopen()?)?))?;
+    let database = Database::builder().create_with_backend(on(FileBackend::new(file.reopen()?)?))?;
     create_missing_tables(&database)?;
     drop(database);
     file.as_file().sync_all()?;
@@ -190,10 +188,4 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
 
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-pub(super) fn builder() -> redb::Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE);
-    builder
 }

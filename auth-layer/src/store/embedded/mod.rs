@@ -23,6 +23,7 @@
 mod codec;
 mod error;
 mod file;
+mod options;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::options::EmbeddedOptions;
 use self::{
     codec::StoredToken,
     error::EmbeddedError,
@@ -100,7 +102,21 @@ impl EmbeddedStore {
     /// This waits for the disk. After a crash it also waits for a repair, which reads the whole
     /// file once.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::with(file::opener_at(path.as_ref()))
+        Self::open_with(path, EmbeddedOptions::default())
+    }
+
+    /// Opens the file at `path` as [`open`](Self::open) does, with these options.
+    ///
+    /// ```no_run
+    /// use auth_layer::store::embedded::{EmbeddedOptions, EmbeddedStore};
+    ///
+    /// let options = EmbeddedOptions::default().with_cache_bytes(64 << 20);
+    /// let store = EmbeddedStore::open_with("tokens.redb", options)?;
+    /// # let _ = store;
+    /// # Ok::<(), auth_layer::store::embedded::OpenError>(())
+    /// ```
+    pub fn open_with(path: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self, OpenError> {
+        Self::with(file::opener_at(path.as_ref(), options))
     }
 
     /// Returns whether the store holds nothing: no session, no token and no user.

@@ -9,12 +9,9 @@ use std::{
     },
 };
 
-use redb::{StorageBackend, backends::FileBackend};
+use redb::{Database, StorageBackend, backends::FileBackend};
 
-use super::{
-    super::file::{Opener, builder},
-    EmbeddedStore, is_active, sign_in,
-};
+use super::{super::file::Opener, EmbeddedStore, is_active, sign_in};
 use crate::store::{StoreErrorKind, TokenStore};
 
 /// A handle to a disk. Its clones are the same disk.
@@ -55,7 +52,7 @@ impl Disk {
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).unwrap();
             let backend = DiskBackend { file: FileBackend::new(file).unwrap(), disk: disk.clone() };
             // A cache of size 0, so that reads reach the disk.
-            Ok(builder().set_cache_size(0).create_with_backend(backend).map_err(redb::Error::from)?)
+            Ok(Database::builder().set_cache_size(0).create_with_backend(backend).map_err(redb::Error::from)?)
         })
     }
 }

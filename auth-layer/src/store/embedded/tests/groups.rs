@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{
-        OpenError,
+        EmbeddedOptions, OpenError,
         file::{self, DatabaseFile},
         tables::Tables,
         writer::Writer,
@@ -65,7 +65,8 @@ async fn embedded_writes_that_wait_share_one_commit() {
 #[tokio::test]
 async fn embedded_write_that_need_not_be_durable_shares_the_next_commit() {
     let dir = tempfile::tempdir().unwrap();
-    let file = DatabaseFile::open(file::opener_at(&dir.path().join("tokens.redb"))).unwrap();
+    let file =
+        DatabaseFile::open(file::opener_at(&dir.path().join("tokens.redb"), EmbeddedOptions::default())).unwrap();
     let writer = Writer::with_delay(Arc::new(file), Duration::from_hours(1)).unwrap();
     let mut cx = Context::from_waker(Waker::noop());
     let (ran, order) = mpsc::channel();
@@ -92,7 +93,8 @@ async fn embedded_write_that_need_not_be_durable_shares_the_next_commit() {
 #[tokio::test]
 async fn embedded_write_that_need_not_be_durable_is_committed_when_the_store_is_closed() {
     let dir = tempfile::tempdir().unwrap();
-    let file = DatabaseFile::open(file::opener_at(&dir.path().join("tokens.redb"))).unwrap();
+    let file =
+        DatabaseFile::open(file::opener_at(&dir.path().join("tokens.redb"), EmbeddedOptions::default())).unwrap();
     let writer = Writer::with_delay(Arc::new(file), Duration::from_hours(1)).unwrap();
     let (ran, order) = mpsc::channel();
     let mut note = Box::pin(writer.run_unsynced(move |_| {
@@ -133,7 +135,7 @@ async fn embedded_delivery_note_is_visible_without_a_sync() {
 async fn embedded_write_in_the_queue_is_done_after_its_caller_is_dropped() -> Result<(), OpenError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
-    let store = EmbeddedStore::with(file::opener_at(&path))?;
+    let store = EmbeddedStore::with(file::opener_at(&path, EmbeddedOptions::default()))?;
     let (session, tokens) = login(Subject::generate());
     let access = tokens[0].token_id;
     let (operation, reached, release) = block_writer();
