@@ -138,8 +138,12 @@ mod tests {
     use super::*;
     use crate::users::{Role, User, Users};
 
+    async fn open(directory: &Path) -> Result<(EmbeddedStore, EmbeddedUsers), DataDirError> {
+        super::open(directory, EmbeddedOptions::default()).await
+    }
+
     async fn open_and_register(directory: &Path) {
-        let (tokens, users) = open(directory, EmbeddedOptions::default()).await.unwrap();
+        let (tokens, users) = open(directory).await.unwrap();
         let user = User {
             user_id: UserId::generate(),
             username: "ada".to_owned(),
@@ -170,7 +174,7 @@ mod tests {
                 fs::remove_file(directory.path().join(name)).unwrap();
             }
             for _ in 0..2 {
-                let message = missing_message(open(directory.path(), EmbeddedOptions::default()).await);
+                let message = missing_message(open(directory.path()).await);
                 assert!(
                     message.contains(names) && message.contains("--data-dir") && message.contains("backup"),
                     "{message}"
@@ -187,13 +191,13 @@ mod tests {
             fs::remove_file(directory.path().join(CREATED)).unwrap();
             match gone {
                 None => {
-                    let (_, users) = open(directory.path(), EmbeddedOptions::default()).await.unwrap();
+                    let (_, users) = open(directory.path()).await.unwrap();
                     assert!(!users.is_empty().await.unwrap());
                     assert!(directory.path().join(CREATED).exists());
                 }
                 Some(name) => {
                     fs::remove_file(directory.path().join(name)).unwrap();
-                    assert!(missing_message(open(directory.path(), EmbeddedOptions::default()).await).contains(name));
+                    assert!(missing_message(open(directory.path()).await).contains(name));
                     assert!(!directory.path().join(name).exists());
                 }
             }
@@ -211,7 +215,7 @@ mod tests {
                 }
             }
             open_and_register(directory.path()).await;
-            let (_, users) = open(directory.path(), EmbeddedOptions::default()).await.unwrap();
+            let (_, users) = open(directory.path()).await.unwrap();
             assert!(!users.is_empty().await.unwrap());
         }
     }

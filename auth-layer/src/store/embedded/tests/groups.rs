@@ -135,7 +135,7 @@ async fn embedded_delivery_note_is_visible_without_a_sync() {
 async fn embedded_write_in_the_queue_is_done_after_its_caller_is_dropped() -> Result<(), OpenError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokens.redb");
-    let store = EmbeddedStore::with(file::opener_at(&path, EmbeddedOptions::default()))?;
+    let store = EmbeddedStore::open(&path)?;
     let (session, tokens) = login(Subject::generate());
     let access = tokens[0].token_id;
     let (operation, reached, release) = block_writer();
